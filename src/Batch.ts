@@ -1,0 +1,89 @@
+/**
+ * A batch: what one answer of the endpoint adds to an export. Work is done per batch, never per row, in Effect.
+ *
+ * @module
+ */
+import type { Session } from "./Session.ts";
+
+/**
+ * The sessions of one user that one answer brought, already decoded, each exactly once in a walk.
+ * Everything an encoder needs is in the first three fields.
+ */
+export interface Batch {
+  /** The user the sessions belong to. The endpoint's rows do not carry it. */
+  readonly userId: string;
+  readonly sessions: ReadonlyArray<Session>;
+  /**
+   * The JSON text of each session as served, at the same index. Absent when sessions were made or changed by code:
+   * encoders then write what the values say.
+   */
+  readonly source?: ReadonlyArray<string> | undefined;
+  /** Rows that failed the schema. */
+  readonly rejected: ReadonlyArray<Rejected>;
+  /** Set on the last batch of a user. */
+  readonly end?: WalkEnd | undefined;
+}
+
+/** A row that is not a session by the schema, whole, with where it was found and what is wrong with it. */
+export interface Rejected {
+  readonly userId: string;
+  /** The page it was served on, from 1, and the size of that page. */
+  readonly page: number;
+  readonly size: number;
+  /** Its place on that page, from 0. */
+  readonly index: number;
+  /** The schema's own words. */
+  readonly message: string;
+  /** The row's JSON text as served. */
+  readonly source: string;
+}
+
+/** How the walk of one user ended. */
+export interface WalkEnd {
+  /** `missing`: the tenant answered 404 for this user. */
+  readonly status: "complete" | "missing";
+  /**
+   * Whether the walk can vouch that every session listed from its beginning to its end was delivered exactly once.
+   * If not, `doubts` says why.
+   */
+  readonly verified: boolean;
+  readonly doubts: ReadonlyArray<string>;
+}
+
+/**
+ * A batch made by hand, for sessions that come from elsewhere.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Csv } from "monocloud-sessions";
+ *
+ * const csv = Csv.make();
+ * const bytes = csv.encode(Batch.make("alice", [
+ *   { session_id: "S1", client_ids: ["app"], initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 },
+ * ]));
+ * console.assert(new TextDecoder().decode(bytes).startsWith("user_id,session_id,"));
+ * ```
+ */
+export const make = (userId: string, sessions: ReadonlyArray<Session>): Batch => ({
+  userId,
+  sessions,
+  rejected: [],
+});
+
+/** Keeps the sessions that pass the test; the rest of the batch stays as it is. */
+export const filter = (batch: Batch, keep: (session: Session, userId: string) => boolean): Batch => {
+  const kept: Array<number> = [];
+  batch.sessions.forEach((session, index) => keep(session, batch.userId) && kept.push(index));
+  return {
+    ...batch,
+    sessions: kept.map((index) => batch.sessions[index]!),
+    source: batch.source && kept.map((index) => batch.source![index]!),
+  };
+};
+
+/** Replaces each session; NDJSON then writes the new value instead of the text as served. */
+export const map = (batch: Batch, change: (session: Session, userId: string) => Session): Batch => ({
+  ...batch,
+  sessions: batch.sessions.map((session) => change(session, batch.userId)),
+  source: undefined,
+});

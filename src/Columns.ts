@@ -1,0 +1,213 @@
+/**
+ * The columns of every tabular format, in one table. CSV, Parquet, the manifest and loaders are derived from it, so
+ * they can't disagree.
+ *
+ * @module
+ */
+import type { Batch } from "./Batch.ts";
+import { members } from "./JsonText.ts";
+import type { Metadata, Session } from "./Session.ts";
+
+/** What a column holds, and the SQL type that says so. */
+export const sqlTypes = {
+  text: "VARCHAR",
+  timestamp: "TIMESTAMPTZ",
+  number: "DOUBLE",
+  text_list: "VARCHAR[]",
+  json: "VARCHAR",
+} as const;
+
+/** The kind of a column. */
+export type Kind = keyof typeof sqlTypes;
+
+interface Values {
+  readonly text: string | null;
+  /** Whole seconds since the epoch, as served. */
+  readonly timestamp: number;
+  readonly number: number | null;
+  readonly text_list: ReadonlyArray<string>;
+  /** The text of a JSON object. */
+  readonly json: string | null;
+}
+
+/** One column: its name, its kind, and how to read it off a session. */
+export type Column = {
+  readonly [K in Kind]: {
+    readonly name: string;
+    readonly kind: K;
+    readonly nullable: boolean;
+    /** An identifier that other tables join on: never altered on the way out. */
+    readonly key: boolean;
+    readonly get: (session: Session, userId: string, source: string | undefined) => Values[K];
+  };
+}[Kind];
+
+/** A coordinate as a number, or null where the text is no decimal number. */
+const decimal = (text: string | null | undefined): number | null =>
+  text != null && /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) : null;
+
+const known: Readonly<Record<string, true>> = {
+  __proto__: null as never,
+  session_id: true,
+  session_key: true,
+  client_ids: true,
+  initiated_at: true,
+  expires_at: true,
+  last_updated: true,
+  last_metadata: true,
+};
+
+const knownMetadata: Readonly<Record<string, true>> = {
+  __proto__: null as never,
+  country: true,
+  region: true,
+  city: true,
+  latitude: true,
+  longitude: true,
+  ip_address: true,
+  user_agent: true,
+};
+
+const isCoordinate = (name: string) => name === "latitude" || name === "longitude";
+
+const metadataFits = (metadata: Metadata): boolean => {
+  for (const name in metadata) if (!(name in knownMetadata)) return false;
+  const { latitude, longitude } = metadata;
+  return (latitude == null || decimal(latitude) !== null) && (longitude == null || decimal(longitude) !== null);
+};
+
+const fits = (session: Session): boolean => {
+  for (const name in session) if (!(name in known)) return false;
+  return session.last_metadata == null || metadataFits(session.last_metadata);
+};
+
+/** The members of a value as JSON text: from the text as served where there is one, so that no digit is lost. */
+const textMembers = (value: object, source: string | undefined): ReadonlyArray<readonly [string, string]> =>
+  source !== undefined
+    ? members(source)
+    : Object.entries(value).filter(([, v]) => v !== undefined).map(([name, v]) => [name, JSON.stringify(v)]);
+
+const toObject = (entries: ReadonlyArray<readonly [string, string]>): string =>
+  `{${entries.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
+
+/**
+ * Whatever of a session the other columns can't hold, as the text of a JSON object; null when they hold all of it.
+ * That is every field this version does not know, and coordinates that are not numbers.
+ */
+export const rescue = (session: Session, source?: string): string | null => {
+  if (fits(session)) return null;
+  const rescued: Array<readonly [string, string]> = [];
+  for (const [name, value] of textMembers(session, source)) {
+    if (!(name in known)) rescued.push([name, value]);
+    else if (name === "last_metadata" && session.last_metadata != null) {
+      const inside = textMembers(session.last_metadata, value).filter(([field, text]) =>
+        isCoordinate(field) ? text !== "null" && decimal(JSON.parse(text)) === null : !(field in knownMetadata)
+      );
+      if (inside.length > 0) rescued.push([name, toObject(inside)]);
+    }
+  }
+  return toObject(rescued);
+};
+
+const metadataText = (name: "country" | "region" | "city" | "ip_address" | "user_agent") =>
+  ({
+    name,
+    kind: "text",
+    nullable: true,
+    key: false,
+    get: (session) => session.last_metadata?.[name] ?? null,
+  }) satisfies Column;
+
+const coordinate = (name: "latitude" | "longitude") =>
+  ({
+    name,
+    kind: "number",
+    nullable: true,
+    key: false,
+    get: (session) => decimal(session.last_metadata?.[name]),
+  }) satisfies Column;
+
+const time = (name: "initiated_at" | "expires_at" | "last_updated") =>
+  ({ name, kind: "timestamp", nullable: false, key: false, get: (session) => session[name] }) satisfies Column;
+
+/** The columns, in the order every tabular format writes them. */
+export const columns: ReadonlyArray<Column> = [
+  { name: "user_id", kind: "text", nullable: false, key: true, get: (_, userId) => userId },
+  { name: "session_id", kind: "text", nullable: false, key: true, get: (session) => session.session_id },
+  { name: "session_key", kind: "text", nullable: true, key: true, get: (session) => session.session_key ?? null },
+  { name: "client_ids", kind: "text_list", nullable: false, key: false, get: (session) => session.client_ids },
+  time("initiated_at"),
+  time("expires_at"),
+  time("last_updated"),
+  metadataText("country"),
+  metadataText("region"),
+  metadataText("city"),
+  coordinate("latitude"),
+  coordinate("longitude"),
+  metadataText("ip_address"),
+  metadataText("user_agent"),
+  {
+    name: "_rescued_data",
+    kind: "json",
+    nullable: true,
+    key: false,
+    get: (session, _, source) => rescue(session, source),
+  },
+];
+
+/** The values of one column over a batch, as plain arrays: what Arrow or a Parquet writer takes. */
+export type Vector =
+  & { readonly name: string; readonly nullable: boolean }
+  & (
+    | { readonly kind: "text" | "json"; readonly values: ReadonlyArray<string | null> }
+    | { readonly kind: "text_list"; readonly values: ReadonlyArray<ReadonlyArray<string>> }
+    /** Milliseconds since the epoch, UTC. */
+    | { readonly kind: "timestamp"; readonly values: BigInt64Array }
+    /** `valid[i]` is 1 where there is a value; where it is 0 `values[i]` is NaN. */
+    | { readonly kind: "number"; readonly values: Float64Array; readonly valid: Uint8Array }
+  );
+
+/**
+ * The columns of a batch as plain and typed arrays, one entry a session. Holds one batch.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Columns } from "monocloud-sessions";
+ *
+ * const vectors = Columns.vectors(Batch.make("alice", [
+ *   { session_id: "S1", client_ids: ["app"], initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 },
+ * ]));
+ * const initiated = vectors.find(({ name }) => name === "initiated_at");
+ * console.assert(initiated?.values[0] === 1640975400000n);
+ * ```
+ */
+export const vectors = (batch: Pick<Batch, "userId" | "sessions" | "source">): Array<Vector> => {
+  const { userId, sessions, source } = batch;
+  return columns.map((column): Vector => {
+    const { name, nullable } = column;
+    switch (column.kind) {
+      case "text":
+      case "json":
+        return { name, nullable, kind: column.kind, values: sessions.map((s, i) => column.get(s, userId, source?.[i])) };
+      case "text_list":
+        return { name, nullable, kind: column.kind, values: sessions.map((s) => column.get(s, userId, undefined)) };
+      case "timestamp": {
+        const values = new BigInt64Array(sessions.length);
+        sessions.forEach((s, i) => values[i] = BigInt(column.get(s, userId, undefined)) * 1000n);
+        return { name, nullable, kind: column.kind, values };
+      }
+      case "number": {
+        const values = new Float64Array(sessions.length).fill(NaN);
+        const valid = new Uint8Array(sessions.length);
+        sessions.forEach((s, i) => {
+          const value = column.get(s, userId, undefined);
+          if (value !== null) {
+            values[i] = value;
+            valid[i] = 1;
+          }
+        });
+        return { name, nullable, kind: column.kind, values, valid };
+      }
+    }
+  });
+};

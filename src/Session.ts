@@ -1,0 +1,81 @@
+/**
+ * The session as MonoCloud serves it: one schema, and the type that comes from it. No I/O.
+ *
+ * Source: MonoCloud's page for `GET /api/users/{user_id}/sessions` and its published management SDKs (0.2.x), which
+ * together say which fields may be null or absent.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as ParseResult from "effect/ParseResult";
+import * as Schema from "effect/Schema";
+
+/**
+ * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999. Milliseconds
+ * sent by mistake fall outside and are rejected rather than filed under the year 50000.
+ */
+export const EpochSeconds = Schema.Int.pipe(Schema.between(0, 253_402_300_799)).annotations({
+  identifier: "EpochSeconds",
+  description: "whole seconds since 1970-01-01T00:00:00Z",
+});
+
+const text = Schema.optional(Schema.NullOr(Schema.String));
+
+/** What MonoCloud knew of the client when the session was last used. Each field is a string, null or absent. */
+export const Metadata = Schema.Struct({
+  country: text,
+  region: text,
+  city: text,
+  /** Degrees north, as text: `"34.043238"`. */
+  latitude: text,
+  /** Degrees east, as text: `"-118.250918"`. */
+  longitude: text,
+  ip_address: text,
+  user_agent: text,
+});
+
+/**
+ * One active session of one user, as served. Fields this version does not know are kept on the value.
+ *
+ * @example
+ * ```ts
+ * import { Session } from "monocloud-sessions";
+ * import * as Either from "effect/Either";
+ *
+ * const row = { session_id: "96484D31", client_ids: ["app"], initiated_at: 1640975400, expires_at: 1640983490,
+ *   last_updated: 1640975400, something_new: true };
+ * const session = Either.getOrThrow(Session.decode(row));
+ * console.assert(session.initiated_at === 1640975400 && "something_new" in session);
+ * ```
+ */
+export const Session = Schema.Struct({
+  session_id: Schema.NonEmptyString,
+  /** In the example of MonoCloud's page, absent from its SDK's type. */
+  session_key: text,
+  client_ids: Schema.Array(Schema.String),
+  initiated_at: EpochSeconds,
+  expires_at: EpochSeconds,
+  last_updated: EpochSeconds,
+  last_metadata: Schema.optional(Schema.NullOr(Metadata)),
+}).annotations({ identifier: "Session" });
+
+/** One active session of one user, as served. */
+export type Session = typeof Session.Type;
+
+/** What MonoCloud knew of the client when the session was last used. */
+export type Metadata = typeof Metadata.Type;
+
+const decodeUnknown = Schema.decodeUnknownEither(Session, { onExcessProperty: "preserve", errors: "all" });
+
+/**
+ * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.
+ *
+ * @returns the session, or the schema's error: {@link describe} words it for people.
+ */
+export const decode: (row: unknown) => Either.Either<Session, ParseResult.ParseError> = decodeUnknown;
+
+/** What is wrong with a row, field by field: `expires_at: Expected an integer, actual 1.5`. */
+export const describe = (error: ParseResult.ParseError): string =>
+  ParseResult.ArrayFormatter.formatErrorSync(error)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join(".")}: ${message}`))
+    .join("; ");
