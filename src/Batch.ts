@@ -20,6 +20,8 @@ export interface Batch {
   readonly source?: ReadonlyArray<string> | undefined;
   /** Rows that failed the schema. */
   readonly rejected: ReadonlyArray<Rejected>;
+  /** How many sessions the tenant says the user has, as of this answer. */
+  readonly total?: number | undefined;
   /** Set on the last batch of a user. */
   readonly end?: WalkEnd | undefined;
 }

@@ -1,0 +1,53 @@
+/**
+ * Carries a {@link PageWalk} out: asks, waits, and hands on what each answer delivers.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import type { Page } from "../tenant/HttpPolicy.ts";
+import * as PageWalk from "./PageWalk.ts";
+
+/** One answer, with what it means for the walk. */
+export interface Reading extends PageWalk.Step {
+  readonly request: PageWalk.PageRequest;
+  readonly page: Page;
+}
+
+/** How a list is read. */
+export interface ListReaderOptions<E, R> {
+  readonly shape: PageWalk.ListShape;
+  /** Rows a page, at most. */
+  readonly pageSize: number;
+  readonly ask: (request: PageWalk.PageRequest) => Effect.Effect<Page, E, R>;
+  /** How many pages may be asked for at once, now. They are held until the first of them has been handed on. */
+  readonly share: () => number;
+}
+
+/** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
+export const read = <E, R, E2, R2>(
+  { shape, pageSize, ask, share }: ListReaderOptions<E, R>,
+  onReading: (reading: Reading) => Effect.Effect<unknown, E2, R2>,
+): Effect.Effect<void, E | E2, R | R2> => {
+  const handOn = (
+    walk: PageWalk.Walk,
+    requests: ReadonlyArray<PageWalk.PageRequest>,
+    pages: ReadonlyArray<Page>,
+  ): Effect.Effect<PageWalk.Walk, E2, R2> => {
+    const [request, page] = [requests[0], pages[0]];
+    if (request === undefined || page === undefined || walk.done) return Effect.succeed(walk);
+    const step = PageWalk.receive(shape, walk, request, page);
+    return Effect.flatMap(
+      onReading({ ...step, request, page }),
+      () => step.onCourse ? handOn(step.walk, requests.slice(1), pages.slice(1)) : Effect.succeed(step.walk),
+    );
+  };
+  const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
+    if (walk.done) return Effect.void;
+    const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
+    return Effect.forEach(planned.requests, ask, { concurrency: "unbounded" }).pipe(
+      Effect.flatMap((pages) => handOn(planned.walk, planned.requests, pages)),
+      Effect.flatMap(from),
+    );
+  };
+  return Effect.suspend(() => from(PageWalk.begin(shape, pageSize)));
+};

@@ -1,0 +1,383 @@
+/**
+ * How a list that is served in numbered pages is read whole while it changes: a pure state machine. Ask {@link plan}
+ * what to request, hand each answer to {@link receive}, deliver the rows it names, until the walk is done.
+ *
+ * **Why it loses nothing.** Every answer is an unbroken stretch of the list, in order, as it was at one moment. The walk
+ * asks for stretches that *overlap*, by varying the page size, and takes an answer only if it reaches back beyond the
+ * *frontier*, the last key delivered: it begins with a row whose key comes before the frontier's, or with the first
+ * row of the list. Then every row from the frontier to the end of that answer was either in it or not in the list.
+ * By induction, a row that is in the list from the first request to the last was in one of the answers, whatever was
+ * deleted, inserted or re-ordered among equal keys meanwhile, and whenever each answer was given: so several can be
+ * fetched at once, and a walk can be resumed after hours. An answer that does not reach back (rows before it were
+ * deleted) is no loss either: it is seen, and the walk asks again further up.
+ *
+ * **Why it repeats nothing.** Only rows behind the frontier are delivered, and of rows at the frontier's own key only
+ * those not delivered yet. The ids at that one key are all the walk remembers.
+ *
+ * This rests on each row's key staying what it is. Where the tenant does not keep to the order asked for, or more rows
+ * share a key than a page holds, the walk starts over in the next of its orders and passes over what has been delivered;
+ * when the orders run out it reads pages 1, 2, 3… , remembers every id, and says so in its doubts.
+ *
+ * @module
+ */
+import type { PageFacts } from "../tenant/PageFacts.ts";
+
+/** An order to read a list in. */
+export interface Order {
+  /** As the endpoint takes it, such as `initiated_at:-1`. */
+  readonly sort: string;
+  /** The row's field it sorts by: a number or a string. */
+  readonly key: string;
+  readonly descending: boolean;
+  /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
+  readonly fixed: boolean;
+}
+
+/** How a kind of list is read. */
+export interface ListShape {
+  /** The row's field that tells rows apart. */
+  readonly id: string;
+  /** The orders to try, best first; at least one. */
+  readonly orders: readonly [Order, ...Array<Order>];
+}
+
+type Key = number | string;
+
+/** The last key delivered in one of the orders, and the ids delivered at that key. */
+export interface Frontier {
+  readonly order: number;
+  readonly key: Key;
+  readonly ids: ReadonlyArray<string>;
+}
+
+/** Where a walk stands: a plain value, small but for `remembered`. */
+export interface Walk {
+  /** The largest page to ask for: what was wished, or less if the tenant gives less. */
+  readonly size: number;
+  /** A size the tenant is known to honour. */
+  readonly honoured: number;
+  /** Which of the shape's orders is in use. */
+  readonly order: number;
+  /** False once the orders have run out. */
+  readonly overlapping: boolean;
+  readonly frontier: Frontier | undefined;
+  /** How many rows at the end of the last answer share the frontier's key. */
+  readonly run: number;
+  /** The frontiers of the orders given up: what they cover has been delivered. */
+  readonly past: ReadonlyArray<Frontier>;
+  /** The ids delivered, where no frontier can tell. Grows with the list, and is shared by successive states. */
+  readonly remembered: Set<string> | undefined;
+  /** How many rows of the list lie before the end of the last answer, as of that answer. */
+  readonly end: number;
+  /** How many rows more than necessary to overlap, since rows vanish from under the walk. */
+  readonly slack: number;
+  /** How many answers in a row did not move the frontier. */
+  readonly stalls: number;
+  /** How many rows the list had at the last count. */
+  readonly total: number | undefined;
+  readonly doubts: ReadonlyArray<string>;
+  readonly done: boolean;
+}
+
+/** One page to ask for. */
+export interface PageRequest {
+  readonly page: number;
+  readonly size: number;
+  readonly sort: string;
+}
+
+/** What an answer means for the walk. */
+export interface Step {
+  readonly walk: Walk;
+  /** The indices of the rows to deliver now. */
+  readonly take: ReadonlyArray<number>;
+  /** Whether requests planned before this answer are still of use. */
+  readonly onCourse: boolean;
+}
+
+/** What a tenant gives where no size is asked for; no tenant is expected to give less than that. */
+const DOCUMENTED_SIZE = 10;
+/** After how many answers in a row that do not move the frontier the walk goes on without proof. */
+const PATIENCE = 100;
+
+/** The smallest page a walk can ask for: smaller ones can't be made to overlap. */
+export const leastSize = DOCUMENTED_SIZE;
+
+/** The beginning of a walk in pages of at most `size` rows, which must be {@link leastSize} or more. */
+export const begin = (shape: ListShape, size: number): Walk => {
+  if (!Number.isSafeInteger(size) || size < leastSize) {
+    throw new RangeError(`Cannot read pages as their size must be an integer of ${leastSize} or more: it is ${size}`);
+  }
+  return {
+    size,
+    honoured: DOCUMENTED_SIZE,
+    order: 0,
+    overlapping: true,
+    frontier: undefined,
+    run: 0,
+    past: [],
+    remembered: shape.orders[0].fixed ? undefined : new Set(),
+    end: 0,
+    slack: 0,
+    stalls: 0,
+    total: undefined,
+    doubts: [],
+    done: false,
+  };
+};
+
+const orderOf = (shape: ListShape, index: number): Order => shape.orders[index] ?? shape.orders[0];
+
+/** The order after the one in use; pages 1, 2, 3… when there is none. */
+const nextOrder = (shape: ListShape, walk: Walk, why: string): Walk => {
+  const past = walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier];
+  const again = { ...walk, past, frontier: undefined, run: 0, end: 0, slack: 0, stalls: 0 };
+  const next = shape.orders[walk.order + 1];
+  return next !== undefined
+    ? { ...again, order: walk.order + 1, remembered: walk.remembered ?? (next.fixed ? undefined : new Set()) }
+    : { ...again, overlapping: false, remembered: walk.remembered ?? new Set(), doubts: [...walk.doubts, why] };
+};
+
+/** The page that reaches furthest of those that hold the row at `from` and one at `end`; none if no page spans both. */
+const furthest = (from: number, end: number, size: number): { page: number; size: number } | undefined => {
+  let best: { page: number; size: number } | undefined;
+  let reach = end;
+  // A page of n fewer rows reaches at most n rows less far: past what the best one wastes there is nothing to gain.
+  for (let candidate = size; candidate > size / 2 && from + candidate > reach; candidate--) {
+    const page = Math.floor(from / candidate) + 1;
+    if (page * candidate > reach) {
+      reach = page * candidate;
+      best = { page, size: candidate };
+    }
+  }
+  return best;
+};
+
+/** The page to ask for after `end`, the last `run` rows before which share a key, with as much slack as is possible. */
+const overlap = (end: number, run: number, { size, slack }: Walk): { page: number; size: number } | undefined => {
+  for (let more = slack;; more >>= 1) {
+    const page = furthest(Math.max(0, end - run - 1 - more), end, size);
+    if (page !== undefined || more === 0) return page;
+  }
+};
+
+/**
+ * What to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The walk
+ * given back replaces the one passed in, for it may have had to change its order.
+ */
+export const plan = (
+  shape: ListShape,
+  walk: Walk,
+  count = 1,
+): { readonly walk: Walk; readonly requests: ReadonlyArray<PageRequest> } => {
+  if (walk.done) return { walk, requests: [] };
+  const { sort } = orderOf(shape, walk.order);
+  const requests: Array<PageRequest> = [];
+  for (let end = walk.end, run = walk.run; requests.length < count;) {
+    // Ahead of an answer one can only guess how many rows share a key: after a wrong guess, one step at a time.
+    if (requests.length > 0 && (walk.total === undefined || end >= walk.total || walk.stalls > 0)) break;
+    const next = !walk.overlapping || end === 0
+      ? { page: Math.floor(end / walk.size) + 1, size: walk.size }
+      : overlap(end, run, walk);
+    if (next === undefined) {
+      if (requests.length > 0) break;
+      return plan(shape, nextOrder(shape, walk, "pages are too small to overlap, or too many rows share one key"), count);
+    }
+    requests.push({ ...next, sort });
+    end = next.page * next.size;
+    run = 1;
+  }
+  return { walk, requests };
+};
+
+/** The answer's rows, each with its id and its key in the order in use. */
+interface Stretch {
+  readonly ids: ReadonlyArray<string>;
+  readonly keys: ReadonlyArray<Key | undefined>;
+  /** Rows that lack an id or a key: they are not sessions, but must be passed on once as well. */
+  readonly odd: ReadonlyArray<number>;
+}
+
+const isKey = (value: unknown): value is Key => typeof value === "number" || typeof value === "string";
+
+const field = (row: unknown, name: string): unknown =>
+  typeof row === "object" && row !== null ? (row as Readonly<Record<string, unknown>>)[name] : undefined;
+
+const idOf = (row: unknown, name: string): string => {
+  const id = field(row, name);
+  return typeof id === "string" ? id : `\0${JSON.stringify(row)}`;
+};
+
+const stretchOf = (shape: ListShape, order: Order, rows: ReadonlyArray<unknown>): Stretch => {
+  const ids = rows.map((row) => idOf(row, shape.id));
+  const odd: Array<number> = [];
+  const keys = rows.map((row, index): Key | undefined => {
+    const key = field(row, order.key);
+    if (isKey(key)) return key;
+    odd.push(index);
+    return undefined;
+  });
+  // A row without a key is taken to lie where its neighbour lies: the one after it, or else the one before.
+  for (const index of odd.toReversed()) keys[index] = keys[index + 1];
+  for (const index of odd) keys[index] ??= keys[index - 1];
+  return { ids, keys, odd };
+};
+
+/** Below 0 if `a` comes before `b` in the order; NaN if they can't be compared. */
+const compare = (order: Order, a: Key | undefined, b: Key | undefined): number => {
+  if (a === undefined || typeof a !== typeof b) return NaN;
+  const sign = a === b ? 0 : a < b! ? -1 : a > b! ? 1 : NaN;
+  return order.descending ? -sign : sign;
+};
+
+const isInOrder = (order: Order, keys: ReadonlyArray<Key | undefined>): boolean =>
+  keys.every((key, index) => index === 0 ? isKey(key) : compare(order, keys[index - 1], key) <= 0);
+
+const isCovered = (shape: ListShape, past: Frontier, row: unknown, id: string): boolean => {
+  const order = orderOf(shape, past.order);
+  const key = field(row, order.key);
+  const side = isKey(key) ? compare(order, key, past.key) : 0;
+  return side < 0 || (side === 0 && past.ids.includes(id));
+};
+
+/** Where an answer lies in the list, and whether it is the last of it. */
+interface Place {
+  readonly start: number;
+  readonly end: number;
+  readonly isLast: boolean;
+  /** The page size the tenant gave. */
+  readonly size: number;
+  readonly total: number | undefined;
+}
+
+const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts | undefined): Place => {
+  const start = said && (said.page - 1) * said.pageSize;
+  // Facts that contradict the rows or each other are no facts.
+  if (
+    said === undefined || start === undefined || count > said.pageSize || (count > 0 && start + count > said.total) ||
+    (said.hasNext && start + count >= said.total)
+  ) {
+    const isLast = count < Math.min(request.size, walk.honoured);
+    const size = isLast ? request.size : count;
+    const from = (request.page - 1) * request.size;
+    return { start: from, end: from + count, isLast, size, total: undefined };
+  }
+  return {
+    start,
+    end: said.hasNext ? start + said.pageSize : start + count,
+    isLast: !said.hasNext && (count < said.pageSize || start + count >= said.total),
+    size: said.pageSize,
+    total: said.total,
+  };
+};
+
+const withDoubt = (walk: Walk, doubt: string): Walk =>
+  walk.doubts.includes(doubt) ? walk : { ...walk, doubts: [...walk.doubts, doubt] };
+
+/** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
+const stepBack = (walk: Walk, place: Place): Step => {
+  const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
+  const stride = walk.stalls < 2 ? 0 : walk.size * 2 ** Math.min(walk.stalls - 2, 30);
+  const slack = Math.min(Math.floor(walk.size / 2), Math.max(4, 2 * walk.slack));
+  const end = Math.max(0, Math.min(walk.end, place.start) - Math.max(vanished, stride));
+  return {
+    walk: { ...walk, end, slack, run: Math.max(1, walk.run), total: place.total, stalls: walk.stalls + 1 },
+    take: [],
+    onCourse: false,
+  };
+};
+
+/**
+ * Takes in the answer to a planned request. Answers to requests planned together are handed in in the order of the plan,
+ * as long as the step says they are of use.
+ */
+export const receive = (
+  shape: ListShape,
+  before: Walk,
+  request: PageRequest,
+  answer: { readonly rows: ReadonlyArray<unknown>; readonly facts: PageFacts | undefined },
+): Step => {
+  const { rows } = answer;
+  const place = locate(before, request, rows.length, answer.facts);
+  const order = orderOf(shape, before.order);
+  const { ids, keys, odd } = stretchOf(shape, order, rows);
+  const isWhole = place.start === 0 && place.isLast;
+
+  let walk: Walk = {
+    ...before,
+    size: place.size < request.size ? Math.max(1, place.size) : before.size,
+    honoured: Math.max(before.honoured, Math.min(rows.length, request.size)),
+  };
+  if (!isWhole && before.overlapping) {
+    if (!order.fixed) walk = withDoubt(walk, `${order.key} can change while the list is read in its order`);
+    if (!isInOrder(order, keys)) {
+      return { walk: nextOrder(shape, walk, "rows came in another order than the one asked for"), take: [], onCourse: false };
+    }
+    if (place.size > request.size) {
+      const last = { ...walk, order: shape.orders.length - 1, size: place.size };
+      return { walk: nextOrder(shape, last, "pages came in another size than the one asked for"), take: [], onCourse: false };
+    }
+    const reaches = place.start === 0 || before.frontier === undefined ||
+      compare(order, keys[0], before.frontier.key) < 0;
+    if (!reaches) {
+      if (before.stalls < PATIENCE) return stepBack(walk, place);
+      walk = withDoubt(walk, "rows vanished faster than the list could be read");
+    }
+  }
+
+  const atFrontier = new Set(before.overlapping ? before.frontier?.ids : undefined);
+  const inAnswer = new Set<string>();
+  const take: Array<number> = [];
+  rows.forEach((row, index) => {
+    const id = ids[index]!;
+    if (before.overlapping && before.frontier !== undefined) {
+      const side = compare(order, keys[index], before.frontier.key);
+      if (side < 0 || (atFrontier.has(id) && (side === 0 || odd.includes(index)))) return;
+    }
+    if (inAnswer.has(id) || before.past.some((past) => isCovered(shape, past, row, id))) return;
+    inAnswer.add(id);
+    if (before.remembered?.has(id)) return;
+    before.remembered?.add(id);
+    take.push(index);
+  });
+
+  const reached = frontierAfter(before, order, { ids, keys, odd });
+  const isProgress = take.length > 0 || reached.frontier?.key !== before.frontier?.key;
+  const stalls = isProgress ? 0 : before.stalls + 1;
+  const isStuck = !place.isLast && stalls > PATIENCE;
+  return {
+    walk: {
+      ...(isStuck ? withDoubt(walk, "the tenant promised a further page and did not give it") : walk),
+      ...reached,
+      end: place.end,
+      slack: Math.floor(before.slack / 2),
+      stalls,
+      total: place.total,
+      done: place.isLast || isStuck,
+    },
+    take,
+    onCourse: true,
+  };
+};
+
+/** The last key of the answer, unless all of it lies before the frontier. */
+const frontierAfter = (
+  walk: Walk,
+  order: Order,
+  { ids, keys, odd }: Stretch,
+): Pick<Walk, "frontier" | "run"> => {
+  const key = keys.at(-1);
+  const { frontier } = walk;
+  const side = frontier === undefined ? 1 : compare(order, key, frontier.key);
+  if (!walk.overlapping || key === undefined || !(side >= 0)) return { frontier, run: 1 };
+  const first = keys.indexOf(key);
+  const at = [...ids.slice(first), ...odd.filter((index) => index < first).map((index) => ids[index]!)];
+  return {
+    frontier: {
+      order: walk.order,
+      key,
+      ids: side === 0 && frontier !== undefined ? [...new Set([...frontier.ids, ...at])] : at,
+    },
+    run: keys.length - first,
+  };
+};

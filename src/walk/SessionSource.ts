@@ -1,0 +1,191 @@
+/**
+ * From users to batches of sessions: every user's list is walked, several users side by side, under the one pace of the
+ * tenant.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
+import * as Mailbox from "effect/Mailbox";
+import * as Option from "effect/Option";
+import * as Stream from "effect/Stream";
+import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
+import { elements } from "../JsonText.ts";
+import * as Session from "../Session.ts";
+import type { ApiError } from "../tenant/ApiError.ts";
+import type { TenantHttp } from "../tenant/HttpPolicy.ts";
+import * as SessionsApi from "../tenant/SessionsApi.ts";
+import * as ListReader from "./ListReader.ts";
+import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
+
+/** Which sessions to walk, and how. */
+export interface SessionSourceOptions {
+  /** Only sessions of this client. */
+  readonly clientId?: string | undefined;
+  /**
+   * The order within each user. Left out, sessions come newest first, by a walk that can vouch for its result. So it can
+   * for `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose
+   * key changes meanwhile may be missing.
+   *
+   * @default {undefined}
+   */
+  readonly sort?: SessionsApi.Sort | undefined;
+  /**
+   * Sessions a page, at most; the tenant may give fewer. From 10; pages below 50 overlap
+   * badly, at the price of more requests.
+   *
+   * @default {100}
+   */
+  readonly pageSize?: number | undefined;
+  /**
+   * How many requests may be under way at once: that many users are walked side by side, and when fewer are left, several
+   * pages of one user are asked for at once. As many pages are held in memory, and a few more.
+   *
+   * @default {8}
+   */
+  readonly concurrency?: number | undefined;
+}
+
+const safeOrders: ListShape["orders"] = [
+  { sort: "initiated_at:-1", key: "initiated_at", descending: true, fixed: true },
+  { sort: "session_id:1", key: "session_id", descending: false, fixed: true },
+];
+
+const orderFrom = (sort: SessionsApi.Sort): Order => {
+  const [key, order] = sort.split(":") as [SessionsApi.SortKey, string];
+  return { sort, key, descending: order === "-1", fixed: key === "initiated_at" || key === "session_id" };
+};
+
+const decodeRows = (userId: string, { request, page, take, walk }: ListReader.Reading): Batch => {
+  const texts = elements(page.text);
+  const sessions: Array<Session.Session> = [];
+  const source: Array<string> = [];
+  const rejected: Array<Rejected> = [];
+  for (const index of take) {
+    const decoded = Session.decode(page.rows[index]);
+    const text = texts[index]!;
+    if (Either.isRight(decoded)) {
+      sessions.push(decoded.right);
+      source.push(text);
+    } else {
+      const message = Session.describe(decoded.left);
+      rejected.push({ userId, page: request.page, size: request.size, index, message, source: text });
+    }
+  }
+  const end: WalkEnd | undefined = walk.done
+    ? { status: "complete", verified: walk.doubts.length === 0, doubts: walk.doubts }
+    : undefined;
+  return { userId, sessions, source, rejected, total: walk.total, end };
+};
+
+/**
+ * The sessions of these users, in batches: one for each answer that delivers anything, and at least one for each user,
+ * the last with the walk's end. Batches of one user come in order, those of several users interleave. A user that the
+ * tenant does not know ends as `missing`; any other error ends the stream.
+ *
+ * Memory: about two pages for each request under way, however many users and sessions there are.
+ *
+ * @example
+ * ```ts
+ * import { SessionSource } from "monocloud-sessions";
+ * import * as Sandbox from "monocloud-sessions/sandbox";
+ * import { HttpPolicy, Tenant } from "monocloud-sessions";
+ * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+ * import * as Effect from "effect/Effect";
+ * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
+ *
+ * const sandbox = Sandbox.make({ users: 3 });
+ * const tenant = await Effect.runPromise(Tenant.make({ domain: "https://sandbox.example", apiKey: sandbox.key }));
+ * const http = HttpPolicy.layer(tenant, { rate: 1000 }).pipe(
+ *   Layer.provide(FetchHttpClient.layer),
+ *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ * );
+ * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
+ *   Stream.runFold(0, (sum, batch) => sum + batch.sessions.length),
+ *   Effect.provide(http),
+ * );
+ * console.assert(await Effect.runPromise(count) >= 0);
+ * ```
+ */
+export const batches = <E = never, R = never>(
+  users: Stream.Stream<string, E, R>,
+  options: SessionSourceOptions = {},
+): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
+  const { clientId, sort, pageSize = 100, concurrency = 8 } = options;
+  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+    throw new RangeError(`Cannot walk users as 'concurrency' must be a positive integer: it is ${concurrency}`);
+  }
+  if (!Number.isSafeInteger(pageSize) || pageSize < leastSize) {
+    throw new RangeError(`Cannot walk users as 'pageSize' must be an integer of ${leastSize} or more: it is ${pageSize}`);
+  }
+  const shape: ListShape = { id: "session_id", orders: sort === undefined ? safeOrders : [orderFrom(sort)] };
+
+  return Stream.unwrapScoped(Effect.gen(function* () {
+    const nextUser = yield* oneByOne(users);
+    const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity: concurrency });
+    let active = concurrency;
+
+    const walkUser = (userId: string) =>
+      ListReader.read({
+        shape,
+        pageSize,
+        ask: (request) => SessionsApi.page(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+        share: () => Math.floor(concurrency / active),
+      }, (reading) => {
+        const isWorthTelling = reading.take.length > 0 || reading.walk.done;
+        return isWorthTelling ? out.offer(decodeRows(userId, reading)) : Effect.void;
+      }).pipe(
+        Effect.catchIf((error) => error.reason === "NotFound", () =>
+          out.offer({
+            userId,
+            sessions: [],
+            rejected: [],
+            end: { status: "missing", verified: true, doubts: [] },
+          })),
+      );
+
+    const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.flatMap(
+      nextUser,
+      Option.match({
+        onNone: () => Effect.sync(() => void active--),
+        onSome: (userId) => Effect.flatMap(walkUser(userId), () => worker),
+      }),
+    );
+    yield* Effect.forEach(Array.from({ length: concurrency }), () => worker, {
+      concurrency: "unbounded",
+      discard: true,
+    }).pipe(
+      Effect.onExit((exit) => out.done(exit)),
+      Effect.forkScoped,
+    );
+    return Mailbox.toStream(out);
+  }));
+};
+
+/** The elements of a stream, each given to one of those who ask. None once it has ended. */
+const oneByOne = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
+  Effect.gen(function* () {
+    const pull = yield* Stream.toPull(stream);
+    const turn = yield* Effect.makeSemaphore(1);
+    let buffered: Array<A> = [];
+    let ended = false;
+    const take: Effect.Effect<Option.Option<A>, E, R> = Effect.suspend(() => {
+      if (buffered.length > 0) return Effect.succeed(Option.some(buffered.pop()!));
+      if (ended) return Effect.succeed(Option.none());
+      return Effect.matchEffect(pull, {
+        onSuccess: (chunk) => {
+          buffered = [...chunk].reverse();
+          return take;
+        },
+        onFailure: Option.match({
+          onNone: () => {
+            ended = true;
+            return Effect.succeed(Option.none<A>());
+          },
+          onSome: (error: E) => Effect.fail(error),
+        }),
+      });
+    });
+    return turn.withPermits(1)(take);
+  });
