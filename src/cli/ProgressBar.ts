@@ -1,0 +1,109 @@
+/**
+ * How far an export has come, on standard error: a bar that is drawn anew on a terminal, a line every few seconds
+ * elsewhere.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Schedule from "effect/Schedule";
+import type { Progress } from "../Export.ts";
+import type { Traffic } from "../tenant/HttpPolicy.ts";
+
+/** What the bar shows. */
+export interface Snapshot extends Pick<Progress, "users" | "sessions" | "listed">, Traffic {
+  /** How many users there are to export, as far as that is known. */
+  readonly usersTotal: number | undefined;
+  /** Milliseconds since the export began. */
+  readonly elapsed: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+const count = (value: number): string => Math.round(value).toLocaleString("en-US");
+
+/** `1h 05m`, `4m 07s`, `12s`. */
+export const duration = (seconds: number): string => {
+  const whole = Math.round(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (value: number) => String(value).padStart(2, "0");
+  return h > 0 ? `${h}h ${two(m)}m` : m > 0 ? `${m}m ${two(s)}s` : `${s}s`;
+};
+
+/** `1.2 MB`. */
+export const byteCount = (bytes: number): string => {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return power === 0 ? `${bytes} bytes` : `${(bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
+};
+
+/** How much is done, from 0 to 1. By sessions where there are few users, whose lists may differ widely. */
+const fraction = ({ users, usersTotal, sessions, listed }: Snapshot): number | undefined => {
+  if (usersTotal === undefined || usersTotal === 0) return undefined;
+  const byUsers = users / usersTotal;
+  const share = usersTotal <= 16 && listed > 0 ? Math.max(byUsers, sessions / listed * Math.min(1, (users + 1) / usersTotal)) : byUsers;
+  return Math.min(1, share);
+};
+
+/** The parts of a line, the most important first: those that do not fit are left out from the end. */
+const parts = (at: Snapshot): ReadonlyArray<string> => {
+  const seconds = at.elapsed / 1000;
+  const done = fraction(at);
+  const held = Math.ceil((at.heldUntil - at.now) / 1000);
+  return [
+    `${count(at.users)}${at.usersTotal === undefined ? "" : `/${count(at.usersTotal)}`} users`,
+    `${count(at.sessions)} sessions`,
+    ...(done !== undefined && done > 0 && done < 1 ? [`${duration(seconds / done - seconds)} left`] : []),
+    `${count(seconds > 0 ? at.sessions / seconds : 0)}/s`,
+    `${count(at.requests)} requests`,
+    `${count(at.retries)} retries`,
+    ...(held > 0 ? [`held for ${held}s by the tenant`] : []),
+    `${count(at.waiting)} waiting for ${at.rate < 10 ? at.rate.toFixed(1) : count(at.rate)}/s`,
+  ];
+};
+
+const BAR = 20;
+
+/** One line, no longer than this many characters. */
+export const render = (at: Snapshot, width: number): string => {
+  const done = fraction(at);
+  const filled = Math.round((done ?? 0) * BAR);
+  const head = done === undefined
+    ? ""
+    : `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${String(Math.floor(done * 100)).padStart(3)}%`;
+  let line = head;
+  for (const part of parts(at)) {
+    const longer = line === "" ? part : `${line} · ${part}`;
+    if (longer.length > width) break;
+    line = longer;
+  }
+  return line.slice(0, width);
+};
+
+/** The same as a line for a log. */
+export const renderLine = (at: Snapshot): string => {
+  const done = fraction(at);
+  return [...(done === undefined ? [] : [`${Math.floor(done * 100)}%`]), ...parts(at)].join(", ");
+};
+
+const CLEAR = "\r\u001b[K";
+
+/** Shows progress while the work runs, and leaves the terminal clean when it ends, however it ends. */
+export const during = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  read: (began: number, now: number) => Snapshot,
+): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Clock.currentTimeMillis, (began) => {
+    const { stderr } = process;
+    const snapshot = Effect.map(Clock.currentTimeMillis, (now) => read(began, now));
+    const draw = Effect.map(snapshot, (at) => {
+      stderr.write(stderr.isTTY ? `${CLEAR}${render(at, (stderr.columns ?? 80) - 1)}` : `${renderLine(at)}\n`);
+    });
+    const interval = stderr.isTTY ? "100 millis" : "5 seconds";
+    const ticker = Effect.repeat(Effect.delay(draw, interval), Schedule.forever);
+    const clear = Effect.sync(() => {
+      if (stderr.isTTY) stderr.write(CLEAR);
+    });
+    return Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), Effect.ensuring(work, clear)));
+  });

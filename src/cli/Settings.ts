@@ -1,0 +1,131 @@
+/**
+ * What every command needs of the command line and the environment, decoded once: the tenant, the key and the pace.
+ *
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import * as Options from "@effect/cli/Options";
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Option from "effect/Option";
+import * as ParseResult from "effect/ParseResult";
+import * as Redacted from "effect/Redacted";
+import * as Schema from "effect/Schema";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
+import { type Sort, sortKeys } from "../tenant/SessionsApi.ts";
+import * as Tenant from "../tenant/Tenant.ts";
+import { leastSize } from "../walk/PageWalk.ts";
+import { UsageError } from "./Failure.ts";
+
+const perSecond = { s: 1, min: 60, m: 60, h: 3600 } as const;
+
+const Rate = Schema.transformOrFail(Schema.String, Schema.Number, {
+  strict: true,
+  decode: (text, _, ast) => {
+    const found = /^(\d+(?:\.\d+)?)(?:\/(s|min|m|h))?$/.exec(text.trim());
+    const rate = found === null ? 0 : Number(found[1]) / perSecond[(found[2] ?? "s") as keyof typeof perSecond];
+    return rate > 0 && rate <= 1e6 ? ParseResult.succeed(rate) : ParseResult.fail(
+      new ParseResult.Type(ast, text, `must be requests in a time, such as 20/s or 600/min: it is ${JSON.stringify(text)}`),
+    );
+  },
+  encode: (rate) => ParseResult.succeed(`${rate}/s`),
+});
+
+const SortText = Schema.transformOrFail(Schema.String, Schema.String as unknown as Schema.Schema<Sort>, {
+  strict: true,
+  decode: (text, _, ast) => {
+    const [key, order = "asc", ...rest] = text.split(":");
+    const direction = ({ asc: 1, desc: -1, 1: 1, "-1": -1 } as const)[order];
+    return rest.length === 0 && direction !== undefined && sortKeys.some((known) => known === key)
+      ? ParseResult.succeed(`${key}:${direction}` as Sort)
+      : ParseResult.fail(
+        new ParseResult.Type(ast, text, `must be KEY:asc or KEY:desc, KEY one of ${sortKeys.join(", ")}: it is ${text}`),
+      );
+  },
+  encode: ParseResult.succeed,
+});
+
+/** The domain of the tenant. */
+export const domain = Options.text("domain").pipe(
+  Options.withPseudoName("HOST"),
+  Options.withDescription("The tenant, such as acme.eu.monocloud.com. Without it: MONOCLOUD_DOMAIN."),
+  Options.optional,
+);
+
+/** The file that holds the key. */
+export const apiKeyFile = Options.text("api-key-file").pipe(
+  Options.withPseudoName("FILE"),
+  Options.withDescription("A file that holds the API key and nothing else. Without it: MONOCLOUD_API_KEY."),
+  Options.optional,
+);
+
+/** The ceiling of the rate. */
+export const rate = Options.text("rate").pipe(
+  Options.withPseudoName("N/s"),
+  Options.withDescription("The most requests to make, in a second (20/s), a minute (600/min) or an hour. Slows down by itself on 429."),
+  Options.withSchema(Rate),
+  Options.withDefault(20),
+);
+
+/** Rows a page. */
+export const pageSize = Options.integer("page-size").pipe(
+  Options.withPseudoName("N"),
+  Options.withDescription(`Sessions to ask for at a time, from ${leastSize} on. The tenant may give fewer.`),
+  Options.withSchema(Schema.Int.pipe(Schema.greaterThanOrEqualTo(leastSize))),
+  Options.withDefault(100),
+);
+
+/** The client whose sessions to take. */
+export const clientId = Options.text("client-id").pipe(
+  Options.withPseudoName("ID"),
+  Options.withDescription("Only sessions of this client."),
+  Options.optional,
+);
+
+/** The order within each user. */
+export const sort = Options.text("sort").pipe(
+  Options.withPseudoName("KEY:ORDER"),
+  Options.withDescription(
+    `The order within each user: ${sortKeys.join(", ")}, then :asc or :desc. Left out: newest first. ` +
+      "expires_at and last_updated change while the list is read; an export in their order is never verified.",
+  ),
+  Options.withSchema(SortText),
+  Options.optional,
+);
+
+const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError> =>
+  Option.match(file, {
+    onNone: () => {
+      const key = process.env["MONOCLOUD_API_KEY"];
+      return key ? Effect.succeed(key) : Effect.fail(
+        new UsageError({ message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file" }),
+      );
+    },
+    onSome: (path) =>
+      Effect.tryPromise({
+        try: () => readFile(path, "utf8"),
+        catch: (cause) => new UsageError({ message: `Cannot read the API key from ${path}: ${(cause as Error).message}` }),
+      }),
+  });
+
+/** The tenant that options and environment name. */
+export const tenantFrom = (options: {
+  readonly domain: Option.Option<string>;
+  readonly apiKeyFile: Option.Option<string>;
+}): Effect.Effect<Tenant.Tenant, UsageError | Tenant.TenantError> =>
+  Effect.gen(function* () {
+    const host = Option.getOrUndefined(options.domain) ?? process.env["MONOCLOUD_DOMAIN"];
+    if (!host) {
+      return yield* Effect.fail(
+        new UsageError({ message: "No tenant: set MONOCLOUD_DOMAIN, or give --domain, such as acme.eu.monocloud.com" }),
+      );
+    }
+    const apiKey = Redacted.make(yield* readKey(options.apiKeyFile));
+    return yield* Tenant.make({ domain: host, apiKey });
+  });
+
+/** The tenant under its policy, over the runtime's `fetch`. */
+export const httpFor = (tenant: Tenant.Tenant, policy: HttpPolicy.HttpPolicyOptions) =>
+  Layer.provide(HttpPolicy.layer(tenant, policy), FetchHttpClient.layer);

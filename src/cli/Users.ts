@@ -1,0 +1,118 @@
+/**
+ * Whose sessions to export: what `--user`, `--users-file` and `--all-users` mean.
+ *
+ * @module
+ */
+import { createReadStream } from "node:fs";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import * as Effect from "effect/Effect";
+import * as Stream from "effect/Stream";
+import type { ApiError } from "../tenant/ApiError.ts";
+import type { TenantHttp } from "../tenant/HttpPolicy.ts";
+import * as UserSource from "../walk/UserSource.ts";
+import { UsageError } from "./Failure.ts";
+
+/** The users to export. */
+export interface Users {
+  readonly ids: Stream.Stream<string, UsageError | ApiError, TenantHttp>;
+  /** How many there are, as far as that is known by now. */
+  readonly total: () => number | undefined;
+  /** Why not every user of the tenant may have been named; empty if all were. */
+  readonly doubts: () => ReadonlyArray<string>;
+}
+
+const fail = (message: string, code?: UsageError["code"]) => Effect.fail(new UsageError({ message, code }));
+
+const given = (ids: ReadonlyArray<string>): Users => {
+  const distinct = [...new Set(ids)];
+  return { ids: Stream.fromIterable(distinct), total: () => distinct.length, doubts: () => [] };
+};
+
+async function* linesOf(path: string): AsyncGenerator<string> {
+  const input = path === "-" ? process.stdin : createReadStream(path);
+  const failed = new Promise<never>((_, reject) => input.once("error", reject));
+  failed.catch(() => {});
+  const lines = createInterface({ input, crlfDelay: Infinity })[Symbol.asyncIterator]();
+  let number = 0;
+  for (let next = await Promise.race([lines.next(), failed]); !next.done;) {
+    number++;
+    const id = (number === 1 ? next.value.replace(/^\uFEFF/, "") : next.value).trim();
+    if (/[\s,;"]/.test(id)) {
+      throw new UsageError({
+        code: "noInput",
+        message: `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${JSON.stringify(id.slice(0, 60))}. ` +
+          "Give one id a line and nothing else",
+      });
+    }
+    if (id !== "") yield id;
+    next = await Promise.race([lines.next(), failed]);
+  }
+}
+
+const asUsageError = (path: string) => (cause: unknown): UsageError =>
+  cause instanceof UsageError ? cause : new UsageError({
+    code: "noInput",
+    message: `Cannot read the users from ${path}: ${(cause as Error).message}`,
+  });
+
+const readAll = (path: string): Effect.Effect<number, UsageError> =>
+  Effect.tryPromise({
+    try: async () => {
+      const ids = new Set<string>();
+      for await (const id of linesOf(path)) ids.add(id);
+      return ids.size;
+    },
+    catch: asUsageError(path),
+  });
+
+/**
+ * Users from a file or from standard input, one a line. A file is read through before the first request is made, so that
+ * a bad line is told at once. Holds the ids, to leave out repeated ones: about 100 bytes each.
+ */
+const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
+  Effect.gen(function* () {
+    const total = path === "-" ? undefined : yield* readAll(path);
+    const none = fail(`${path === "-" ? "Standard input" : path} names no users: give one id a line`, "noInput");
+    if (total === 0) return yield* none;
+    const seen = new Set<string>();
+    let ended = false;
+    const ids = Stream.fromAsyncIterable(linesOf(path), asUsageError(path)).pipe(
+      Stream.filter((id) => !seen.has(id) && seen.add(id) !== undefined),
+      Stream.concat(Stream.execute(Effect.suspend(() => {
+        ended = true;
+        return seen.size === 0 ? none : Effect.void;
+      }))),
+    );
+    return { ids, total: () => total ?? (ended ? seen.size : undefined), doubts: () => [] };
+  });
+
+const all = (pageSize: number): Users => {
+  let total: number | undefined;
+  let doubts: ReadonlyArray<string> = [];
+  const ids = UserSource.all({ pageSize }).pipe(
+    Stream.tap((batch) =>
+      Effect.sync(() => {
+        total = batch.total;
+        doubts = batch.doubts ?? doubts;
+      })
+    ),
+    Stream.mapConcat(({ userIds }) => userIds),
+  );
+  return { ids, total: () => total, doubts: () => doubts };
+};
+
+/** The users the command line asks for; exactly one way of naming them is wanted. */
+export const from = (options: {
+  readonly user: ReadonlyArray<string>;
+  readonly usersFile: string | undefined;
+  readonly allUsers: boolean;
+  readonly pageSize: number;
+}): Effect.Effect<Users, UsageError> => {
+  const { user, usersFile, allUsers } = options;
+  const ways = [user.length > 0, usersFile !== undefined, allUsers].filter((way) => way).length;
+  if (ways === 0) return fail("Whose sessions? Give --user ID, --users-file FILE or --all-users");
+  if (ways > 1) return fail("--user, --users-file and --all-users can't be combined: give one of them");
+  if (usersFile !== undefined) return fromFile(usersFile);
+  return Effect.succeed(allUsers ? all(options.pageSize) : given(user));
+};

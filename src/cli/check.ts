@@ -1,0 +1,68 @@
+/**
+ * `monocloud-sessions check`.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Command from "@effect/cli/Command";
+import * as Options from "@effect/cli/Options";
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Option from "effect/Option";
+import * as SessionsApi from "../tenant/SessionsApi.ts";
+import * as UsersApi from "../tenant/UsersApi.ts";
+import * as ProgressBar from "./ProgressBar.ts";
+import * as Settings from "./Settings.ts";
+
+const options = {
+  user: Options.text("user").pipe(
+    Options.withPseudoName("ID"),
+    Options.withDescription("Look at the sessions of this user. Left out: at the list of users."),
+    Options.optional,
+  ),
+  domain: Settings.domain,
+  apiKeyFile: Settings.apiKeyFile,
+  clientId: Settings.clientId,
+  pageSize: Settings.pageSize,
+  rate: Settings.rate,
+  json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
+};
+
+/** The command. It makes one request, without retries. */
+export const command = Command.make("check", options, (args) =>
+  Effect.gen(function* () {
+    const tenant = yield* Settings.tenantFrom(args);
+    const { pageSize: size, rate } = args;
+    const user = Option.getOrUndefined(args.user);
+    const clientId = Option.getOrUndefined(args.clientId);
+    const ask = user === undefined
+      ? UsersApi.page({ page: 1, size })
+      : SessionsApi.page(user, { page: 1, size, clientId, sort: "initiated_at:-1" });
+
+    const began = yield* Clock.currentTimeMillis;
+    const { rows, facts } = yield* Effect.provide(ask, Settings.httpFor(tenant, { rate, maxAttempts: 1 }));
+    const milliseconds = (yield* Clock.currentTimeMillis) - began;
+
+    const what = user === undefined ? "users" : "sessions";
+    const isAll = facts === undefined ? rows.length < Math.min(size, 10) : !facts.hasNext;
+    const total = facts?.total ?? (isAll ? rows.length : undefined);
+    const given = facts?.pageSize ?? Math.max(1, rows.length);
+    // Users are exported with one request each at the least, and their own list has to be read as well.
+    const requests = total === undefined ? undefined : Math.ceil(total / given) + (user === undefined ? total : 0);
+    const seconds = requests && requests / rate;
+    if (args.json) {
+      const result = { tenant: tenant.origin, user, [what]: total, pageSize: given, milliseconds, requests, seconds };
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+      return;
+    }
+    const most = rows.length === size && given === size ? "" : ` The tenant gives at most ${given} a page.`;
+    process.stdout.write(
+      `${tenant.origin} answers and accepts the key (${milliseconds} ms).\n` +
+        (total === undefined
+          ? `There are ${rows.length} ${what} or more: the tenant does not say how many.\n`
+          : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.\n`) +
+        (facts !== undefined && facts.pageSize < size ? `${most.trim()}\n` : "") +
+        (requests === undefined || seconds === undefined ? "" : `An export takes ${user === undefined ? "at least " : "about "}` +
+          `${requests.toLocaleString("en-US")} requests: ${ProgressBar.duration(Math.max(seconds, 1))} at ${rate}/s.\n`),
+    );
+  })).pipe(Command.withDescription("One request: are domain, key and user good, how much is there, how long would an export take?"));

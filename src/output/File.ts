@@ -1,0 +1,126 @@
+/**
+ * A file that appears under its name only when it is complete.
+ *
+ * @module
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import * as Effect from "effect/Effect";
+import { type Output, OutputError, type Sink } from "./Output.ts";
+
+/** Small writes are gathered up to this many bytes. */
+const GATHER = 1 << 18;
+
+/**
+ * A file on disk. Bytes go to `NAME.<random>.partial` beside it; {@link Sink.commit} flushes them to the disk and renames
+ * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
+ * is killed it stays, and never has the name.
+ *
+ * Memory: 256 KiB.
+ *
+ * @example
+ * ```ts
+ * import { File } from "monocloud-sessions";
+ * import * as Effect from "effect/Effect";
+ * import { mkdtemp, readFile, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const folder = await mkdtemp(join(tmpdir(), "example-"));
+ * const greet = Effect.gen(function* () {
+ *   const sink = yield* File.make(join(folder, "hello.txt")).open;
+ *   yield* sink.write(new TextEncoder().encode("hello"));
+ *   return yield* sink.commit;
+ * });
+ * const { bytes } = await Effect.runPromise(Effect.scoped(greet));
+ * console.assert(bytes === 5 && await readFile(join(folder, "hello.txt"), "utf8") === "hello");
+ * await rm(folder, { recursive: true });
+ * ```
+ */
+export const make = (path: string): Output => ({
+  name: path,
+  open: Effect.map(
+    Effect.acquireRelease(openPartial(path), discard),
+    (file): Sink => ({
+      write: (bytes) => attempt("Write", path, () => write(file, bytes)),
+      commit: attempt("Commit", path, () => commit(file, path)),
+    }),
+  ),
+});
+
+interface Partial {
+  readonly handle: FileHandle;
+  readonly path: string;
+  readonly hash: ReturnType<typeof createHash>;
+  gathered: Array<Uint8Array>;
+  gatheredBytes: number;
+  bytes: number;
+  committed: boolean;
+}
+
+// A write that has begun is waited for even if the export is interrupted: the file must not be closed beneath it.
+const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
+  Effect.uninterruptible(Effect.tryPromise({
+    try: work,
+    catch: (cause) => new OutputError({ reason, path, cause }),
+  }));
+
+const openPartial = (path: string) =>
+  attempt("Open", path, async (): Promise<Partial> => {
+    const isFolder = await stat(path).then((found) => found.isDirectory(), () => false);
+    if (isFolder) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
+    const partial = join(dirname(path), `${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
+    const handle = await open(partial, "wx");
+    return {
+      handle,
+      path: partial,
+      hash: createHash("sha256"),
+      gathered: [],
+      gatheredBytes: 0,
+      bytes: 0,
+      committed: false,
+    };
+  });
+
+const flush = async (file: Partial): Promise<void> => {
+  const bytes = file.gathered.length === 1 ? file.gathered[0]! : Buffer.concat(file.gathered, file.gatheredBytes);
+  file.gathered = [];
+  file.gatheredBytes = 0;
+  file.hash.update(bytes);
+  await file.handle.writeFile(bytes);
+  file.bytes += bytes.length;
+};
+
+const write = async (file: Partial, bytes: Uint8Array): Promise<void> => {
+  file.gathered.push(bytes);
+  file.gatheredBytes += bytes.length;
+  if (file.gatheredBytes >= GATHER) await flush(file);
+};
+
+const commit = async (file: Partial, path: string) => {
+  if (file.gatheredBytes > 0) await flush(file);
+  await file.handle.sync();
+  await file.handle.close();
+  await rename(file.path, path);
+  file.committed = true;
+  await syncFolder(dirname(path));
+  return { bytes: file.bytes, sha256: file.hash.digest("hex") };
+};
+
+/** A rename survives a power cut only once its folder is on the disk as well. Not every system lets a folder be opened. */
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await open(folder, "r").catch(() => undefined);
+  try {
+    await handle?.sync().catch(() => undefined);
+  } finally {
+    await handle?.close();
+  }
+};
+
+const discard = (file: Partial) =>
+  Effect.promise(async () => {
+    if (file.committed) return;
+    await file.handle.close().catch(() => undefined);
+    await rm(file.path, { force: true }).catch(() => undefined);
+  });

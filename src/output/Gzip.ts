@@ -1,0 +1,42 @@
+/**
+ * Compresses on the way to another output, with the runtime's own `CompressionStream`.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Fiber from "effect/Fiber";
+import { type Output, OutputError, type Sink } from "./Output.ts";
+
+/**
+ * The same output, gzip-compressed. Both runtimes compress on a thread of their own.
+ *
+ * Memory: a few chunks.
+ */
+export const make = (inner: Output): Output => ({
+  name: inner.name,
+  open: Effect.gen(function* () {
+    const sink = yield* inner.open;
+    const gzip = new CompressionStream("gzip");
+    const writer = gzip.writable.getWriter();
+    const reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> = gzip.readable.getReader();
+    const attempt = <A>(work: () => Promise<A>) =>
+      Effect.tryPromise({ try: work, catch: (cause) => new OutputError({ reason: "Write", path: inner.name, cause }) });
+    const pump: Effect.Effect<void, OutputError> = Effect.flatMap(
+      attempt(() => reader.read()),
+      ({ done, value }) => done ? Effect.void : Effect.flatMap(sink.write(value), () => pump),
+    );
+    const pumping = yield* Effect.forkScoped(pump);
+    // Once the inner output fails nothing is read any more, and a write alone would wait for ever.
+    const orFailing = <A>(work: Effect.Effect<A, OutputError>) =>
+      Effect.raceFirst(work, Effect.zipRight(Fiber.join(pumping), Effect.never));
+    yield* Effect.addFinalizer(() => Effect.promise(() => writer.abort().catch(() => undefined)));
+    return {
+      write: (bytes) => orFailing(attempt(() => writer.ready.then(() => writer.write(bytes)))),
+      commit: Effect.gen(function* () {
+        yield* orFailing(attempt(() => writer.close()));
+        yield* Fiber.join(pumping);
+        return yield* sink.commit;
+      }),
+    } satisfies Sink;
+  }),
+});

@@ -1,0 +1,65 @@
+/**
+ * Any `WritableStream`: a response body, standard output, a stream of the caller's own.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import { type Output, OutputError } from "./Output.ts";
+
+/**
+ * A stream that takes bytes. It is closed when the output is complete and aborted when the export fails, so that its
+ * reader can't take the one for the other.
+ *
+ * @example
+ * ```ts
+ * import { Web } from "monocloud-sessions";
+ * import * as Effect from "effect/Effect";
+ *
+ * const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+ * const text = new Response(readable).text();
+ * const send = Effect.flatMap(Web.make("a response", writable).open, (sink) =>
+ *   Effect.zipRight(sink.write(new TextEncoder().encode("hello")), sink.commit));
+ * await Effect.runPromise(Effect.scoped(send));
+ * console.assert(await text === "hello");
+ * ```
+ */
+export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer>>): Output => ({
+  name,
+  open: Effect.gen(function* () {
+    let bytes = 0;
+    let committed = false;
+    const writer = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => stream.getWriter(),
+        catch: (cause) => new OutputError({ reason: "Open", path: name, cause }),
+      }),
+      (writer, exit) =>
+        Effect.promise(async () => {
+          const why = Exit.isFailure(exit) ? "the export failed" : "the export was not completed";
+          if (!committed) await writer.abort(new Error(why)).catch(() => undefined);
+          writer.releaseLock();
+        }),
+    );
+    // A write is given up when the export is interrupted: a reader that has stopped reading must not hold it back.
+    const attempt = (reason: "Write" | "Commit", work: () => Promise<void>) =>
+      Effect.tryPromise({
+        try: work,
+        catch: (cause) => {
+          const { code } = (cause ?? {}) as { readonly code?: unknown };
+          return new OutputError({ reason: code === "EPIPE" ? "Closed" : reason, path: name, cause });
+        },
+      });
+    return {
+      write: (chunk) =>
+        Effect.suspend(() => {
+          bytes += chunk.length;
+          return attempt("Write", () => writer.ready.then(() => writer.write(chunk)));
+        }),
+      commit: Effect.map(attempt("Commit", () => writer.close()), () => {
+        committed = true;
+        return { bytes };
+      }),
+    };
+  }),
+});
