@@ -1,6 +1,6 @@
 /**
- * The columns of every tabular format, in one table. CSV, Parquet, the manifest and loaders are derived from it, so
- * they can't disagree.
+ * The columns of every tabular format, in one table. CSV, Parquet, the manifest and loaders are derived from
+ * it, so they can't disagree.
  *
  * @module
  */
@@ -42,9 +42,9 @@ export type Column = {
   };
 }[Kind];
 
-/** A coordinate as a number, or null where the text is no decimal number. */
+/** A coordinate as a number, or null where the text is no decimal number. "-0.0" is 0: not every format has a -0. */
 const decimal = (text: string | null | undefined): number | null =>
-  text != null && /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) : null;
+  text != null && /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) + 0 : null;
 
 const known: Readonly<Record<string, true>> = {
   __proto__: null as never,
@@ -73,7 +73,8 @@ const isCoordinate = (name: string) => name === "latitude" || name === "longitud
 const metadataFits = (metadata: Metadata): boolean => {
   for (const name in metadata) if (!(name in knownMetadata)) return false;
   const { latitude, longitude } = metadata;
-  return (latitude == null || decimal(latitude) !== null) && (longitude == null || decimal(longitude) !== null);
+  return (latitude == null || decimal(latitude) !== null) &&
+    (longitude == null || decimal(longitude) !== null);
 };
 
 const fits = (session: Session): boolean => {
@@ -91,8 +92,8 @@ const toObject = (entries: ReadonlyArray<readonly [string, string]>): string =>
   `{${entries.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
 
 /**
- * Whatever of a session the other columns can't hold, as the text of a JSON object; null when they hold all of it.
- * That is every field this version does not know, and coordinates that are not numbers.
+ * Whatever of a session the other columns can't hold, as the text of a JSON object; null when they hold all
+ * of it. That is every field this version does not know, and coordinates that are not numbers.
  */
 export const rescue = (session: Session, source?: string): string | null => {
   if (fits(session)) return null;
@@ -101,7 +102,9 @@ export const rescue = (session: Session, source?: string): string | null => {
     if (!(name in known)) rescued.push([name, value]);
     else if (name === "last_metadata" && session.last_metadata != null) {
       const inside = textMembers(session.last_metadata, value).filter(([field, text]) =>
-        isCoordinate(field) ? text !== "null" && decimal(JSON.parse(text)) === null : !(field in knownMetadata)
+        isCoordinate(field)
+          ? text !== "null" && decimal(JSON.parse(text)) === null
+          : !(field in knownMetadata)
       );
       if (inside.length > 0) rescued.push([name, toObject(inside)]);
     }
@@ -128,14 +131,32 @@ const coordinate = (name: "latitude" | "longitude") =>
   }) satisfies Column;
 
 const time = (name: "initiated_at" | "expires_at" | "last_updated") =>
-  ({ name, kind: "timestamp", nullable: false, key: false, get: (session) => session[name] }) satisfies Column;
+  ({
+    name,
+    kind: "timestamp",
+    nullable: false,
+    key: false,
+    get: (session) => session[name],
+  }) satisfies Column;
 
 /** The columns, in the order every tabular format writes them. */
 export const columns: ReadonlyArray<Column> = [
   { name: "user_id", kind: "text", nullable: false, key: true, get: (_, userId) => userId },
   { name: "session_id", kind: "text", nullable: false, key: true, get: (session) => session.session_id },
-  { name: "session_key", kind: "text", nullable: true, key: true, get: (session) => session.session_key ?? null },
-  { name: "client_ids", kind: "text_list", nullable: false, key: false, get: (session) => session.client_ids },
+  {
+    name: "session_key",
+    kind: "text",
+    nullable: true,
+    key: true,
+    get: (session) => session.session_key ?? null,
+  },
+  {
+    name: "client_ids",
+    kind: "text_list",
+    nullable: false,
+    key: false,
+    get: (session) => session.client_ids,
+  },
   time("initiated_at"),
   time("expires_at"),
   time("last_updated"),
@@ -188,9 +209,19 @@ export const vectors = (batch: Pick<Batch, "userId" | "sessions" | "source">): A
     switch (column.kind) {
       case "text":
       case "json":
-        return { name, nullable, kind: column.kind, values: sessions.map((s, i) => column.get(s, userId, source?.[i])) };
+        return {
+          name,
+          nullable,
+          kind: column.kind,
+          values: sessions.map((s, i) => column.get(s, userId, source?.[i])),
+        };
       case "text_list":
-        return { name, nullable, kind: column.kind, values: sessions.map((s) => column.get(s, userId, undefined)) };
+        return {
+          name,
+          nullable,
+          kind: column.kind,
+          values: sessions.map((s) => column.get(s, userId, undefined)),
+        };
       case "timestamp": {
         const values = new BigInt64Array(sessions.length);
         sessions.forEach((s, i) => values[i] = BigInt(column.get(s, userId, undefined)) * 1000n);

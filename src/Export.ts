@@ -99,17 +99,32 @@ export class ExportError extends Data.TaggedError("ExportError")<{
   readonly row?: Rejected | undefined;
 }> {}
 
-const invalidRow = (row: Rejected): ExportError =>
+/** The error for a row that is not a session. */
+export const invalidRow = (row: Rejected): ExportError =>
   new ExportError({
     reason: "InvalidRow",
     row,
-    message: `User ${row.userId}, page ${row.page} (of size ${row.size}), row ${row.index} is not a session: ${row.message}`,
+    message:
+      `User ${row.userId}, page ${row.page} (of size ${row.size}), row ${row.index} is not a session: ${row.message}`,
+  });
+
+/** The error for users of whom the tenant knows none, such as this one. */
+export const noSuchUsers = (count: number, userId: string | undefined): ExportError =>
+  new ExportError({
+    reason: "NoSuchUsers",
+    message:
+      `The tenant knows ${count === 1 ? "no user" : `none of the ${count} users asked for, such as`} ` +
+      `${JSON.stringify(userId)}: check the id and the domain`,
   });
 
 const utf8 = new TextEncoder();
 
 const rejectedLines = (rows: ReadonlyArray<Rejected>): Uint8Array<ArrayBuffer> =>
-  utf8.encode(rows.map(({ userId, source, ...where }) => `${JSON.stringify({ user_id: userId, ...where, row: source })}\n`).join(""));
+  utf8.encode(
+    rows.map(({ userId, source, ...where }) =>
+      `${JSON.stringify({ user_id: userId, ...where, row: source })}\n`
+    ).join(""),
+  );
 
 interface Writer {
   readonly target: Target;
@@ -120,7 +135,8 @@ interface Writer {
 const openTarget = (target: Target): Effect.Effect<Writer, OutputError, Scope.Scope> =>
   Effect.map(target.output.open, (sink) => ({ target, encoder: target.format.make(), sink }));
 
-const write = (sink: Sink, bytes: Uint8Array<ArrayBuffer>) => bytes.length === 0 ? Effect.void : sink.write(bytes);
+const write = (sink: Sink, bytes: Uint8Array<ArrayBuffer>) =>
+  bytes.length === 0 ? Effect.void : sink.write(bytes);
 
 const LIST = 100;
 
@@ -205,13 +221,7 @@ export const run = <E, R>(
     yield* Stream.runForEach(source, takeIn);
 
     if (progress.missing > 0 && progress.missing === progress.users) {
-      return yield* Effect.fail(
-        new ExportError({
-          reason: "NoSuchUsers",
-          message: `The tenant knows none of the ${progress.users} users asked for, such as ${JSON.stringify(missing[0])}: ` +
-            "check the ids and the domain",
-        }),
-      );
+      return yield* Effect.fail(noSuchUsers(progress.users, missing[0]));
     }
     for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
     const files: Array<ExportedFile> = [];

@@ -1,27 +1,31 @@
 /**
- * Where the parts of a JSON text begin and end, so that a row can be passed on exactly as it was served: digits of large
- * numbers, escapes and key order included, none of which survive `JSON.parse`.
+ * Where the parts of a JSON text begin and end, so that a row can be passed on exactly as it was served:
+ * digits of large numbers, escapes and key order included, none of which survive `JSON.parse`.
  *
- * Both functions take text that `JSON.parse` has accepted, and rely on it.
+ * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that
+ * mean nothing, or throw a `SyntaxError`.
  *
  * @module
  */
 
-const QUOTE = 0x22, COMMA = 0x2c, COLON = 0x3a, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
+const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
+
+const unfinished = () => new SyntaxError("JSON text ends before its value does");
 
 /** The index just after the string that opens at `start`. */
 const skipString = (text: string, start: number): number => {
-  for (let end = text.indexOf('"', start + 1);; end = text.indexOf('"', end + 1)) {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
     while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes++;
     if (backslashes % 2 === 0) return end + 1;
   }
+  throw unfinished();
 };
 
 /** The index of the `,`, `]` or `}` that ends the value beginning at `start`. */
 const skipValue = (text: string, start: number): number => {
   let depth = 0;
-  for (let at = start;;) {
+  for (let at = start; at < text.length;) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       at = skipString(text, at);
@@ -34,6 +38,7 @@ const skipValue = (text: string, start: number): number => {
     } else if (code === COMMA && depth === 0) return at;
     at++;
   }
+  throw unfinished();
 };
 
 /** The text of each element of a JSON array, without the white space around it. */
@@ -48,22 +53,26 @@ export const elements = (text: string): Array<string> => {
   }
 };
 
-/** The members of a JSON object: each name, decoded, with the text of its value. */
+/**
+ * The members of a JSON object: each name, decoded, with the text of its value. A name that is there twice
+ * counts once, with its last value, as `JSON.parse` has it.
+ */
 export const members = (text: string): Array<readonly [name: string, value: string]> => {
-  const found: Array<readonly [string, string]> = [];
+  const found = new Map<string, string>();
   for (let at = text.indexOf("{") + 1;;) {
     const open = text.indexOf('"', at);
-    if (open === -1) return found;
+    if (open === -1) break;
     const close = skipString(text, open);
-    let value = close;
-    while (text.charCodeAt(value) !== COLON) value++;
-    const end = skipValue(text, value + 1);
-    found.push([JSON.parse(text.slice(open, close)), text.slice(value + 1, end).trim()]);
-    if (text.charCodeAt(end) === END) return found;
+    const colon = text.indexOf(":", close);
+    if (colon === -1) throw unfinished();
+    const end = skipValue(text, colon + 1);
+    found.set(JSON.parse(text.slice(open, close)), text.slice(colon + 1, end).trim());
+    if (text.charCodeAt(end) === END) break;
     at = end + 1;
   }
+  return [...found];
 };
 
 /** The same JSON on one line: outside strings a line break is only white space, inside them JSON has none. */
 export const onOneLine = (text: string): string =>
-  text.includes("\n") || text.includes("\r") ? text.replace(/\s*[\r\n]\s*/g, " ") : text;
+  text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n][ \t\r\n]*/g, " ") : text;

@@ -1,8 +1,8 @@
 /**
  * The session as MonoCloud serves it: one schema, and the type that comes from it. No I/O.
  *
- * Source: MonoCloud's page for `GET /api/users/{user_id}/sessions` and its published management SDKs (0.2.x), which
- * together say which fields may be null or absent.
+ * Source: MonoCloud's page for `GET /api/users/{user_id}/sessions` and its published management SDKs (0.2.x),
+ * which together say which fields may be null or absent.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 
 /**
- * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999. Milliseconds
- * sent by mistake fall outside and are rejected rather than filed under the year 50000.
+ * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999.
+ * Milliseconds sent by mistake fall outside and are rejected rather than filed under the year 50000.
  */
 export const EpochSeconds = Schema.Int.pipe(Schema.between(0, 253_402_300_799)).annotations({
   identifier: "EpochSeconds",
@@ -65,14 +65,17 @@ export type Session = typeof Session.Type;
 /** What MonoCloud knew of the client when the session was last used. */
 export type Metadata = typeof Metadata.Type;
 
-const decodeUnknown = Schema.decodeUnknownEither(Session, { onExcessProperty: "preserve", errors: "all" });
+const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
 
 /**
  * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.
  *
- * @returns the session, or the schema's error: {@link describe} words it for people.
+ * @returns the session, which is the row itself, or the schema's error: {@link describe} words it for people.
  */
-export const decode: (row: unknown) => Either.Either<Session, ParseResult.ParseError> = decodeUnknown;
+export const decode = (row: unknown): Either.Either<Session, ParseResult.ParseError> =>
+  // The schema transforms nothing. Its copy would lose a member named `__proto__`: copied by assignment, that
+  // becomes the prototype, and its members appear to be the session's.
+  Either.map(decodeUnknown(row), () => row as Session);
 
 /** What is wrong with a row, field by field: `expires_at: Expected an integer, actual 1.5`. */
 export const describe = (error: ParseResult.ParseError): string =>

@@ -1,0 +1,182 @@
+/**
+ * Parquet: the columns of `Columns.ts` with their types, compressed, readable by DuckDB, Spark, pandas and
+ * the rest.
+ *
+ * @module
+ */
+import { ByteWriter, ParquetWriter, type SchemaElement } from "hyparquet-writer";
+import { snappyCompressor } from "hysnappy";
+import { type Column, columns } from "../Columns.ts";
+import * as Encoder from "./Encoder.ts";
+
+/** How Parquet is written. */
+export interface ParquetOptions {
+  /**
+   * Rows in a row group: the unit that readers skip or read side by side, and what the encoder holds. Values
+   * are held as they are until the group is full, then encoded in one call. From 10,000 to 100,000 rows a
+   * file shrinks by 6 % in all (measured), while memory and that one call grow with the rows: 20,000 cost
+   * about 130 MB and a third of a second.
+   *
+   * @default {20_000}
+   */
+  readonly rowGroupRows?: number;
+  /** @default {"snappy"} */
+  readonly codec?: "snappy" | "uncompressed";
+}
+
+const text = { type: "BYTE_ARRAY", converted_type: "UTF8", logical_type: { type: "STRING" } } as const;
+
+/** The schema of one column: the same whatever the sessions are. */
+const elements = ({ name, kind, nullable }: Column): Array<SchemaElement> => {
+  const repetition_type = nullable ? "OPTIONAL" : "REQUIRED";
+  switch (kind) {
+    case "text":
+    case "json":
+      return [{ name, repetition_type, ...text }];
+    case "number":
+      return [{ name, repetition_type, type: "DOUBLE" }];
+    case "timestamp":
+      return [{
+        name,
+        repetition_type,
+        type: "INT64",
+        converted_type: "TIMESTAMP_MILLIS", // for readers older than logical types
+        logical_type: { type: "TIMESTAMP", isAdjustedToUTC: true, unit: "MILLIS" },
+      }];
+    case "text_list":
+      return [
+        { name, repetition_type, num_children: 1, converted_type: "LIST", logical_type: { type: "LIST" } },
+        { name: "list", repetition_type: "REPEATED", num_children: 1 },
+        { name: "element", repetition_type: "REQUIRED", ...text },
+      ];
+  }
+};
+
+const schema: Array<SchemaElement> = [
+  { name: "session", num_children: columns.length },
+  ...columns.flatMap(elements),
+];
+
+/** Appends the values of one column for the sessions from `from` up to `to`. */
+const fill = (
+  values: Array<unknown>,
+  column: Column,
+  { userId, sessions, source }: Encoder.Encodable,
+  from: number,
+  to: number,
+) => {
+  if (column.kind === "timestamp") {
+    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, undefined) * 1000);
+  } else {
+    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, source?.[i]));
+  }
+};
+
+/** The writer's bytes so far, copied out as its buffer is used again. Its `offset` counts the whole file. */
+const drain = (writer: ByteWriter): Uint8Array<ArrayBuffer> => {
+  const bytes = new Uint8Array(writer.getBuffer());
+  writer.index = 0;
+  return bytes;
+};
+
+let compress: ReturnType<typeof snappyCompressor> | undefined;
+/** One for all encoders: it is synchronous, and owns WebAssembly memory. */
+const snappy = () => (compress ??= snappyCompressor());
+
+/**
+ * Times rarely repeat, so a dictionary is not worth trying, but they lie close together: against plain values
+ * deltas take a tenth off the file, and less time.
+ */
+const deltas = { encoding: "DELTA_BINARY_PACKED" } as const;
+
+const settle = ({ rowGroupRows = 20_000, codec = "snappy" }: ParquetOptions): Required<ParquetOptions> => {
+  const refuse = (must: string, found: unknown) =>
+    new TypeError(`Cannot write Parquet as ${must}: current value is ${found}`);
+  if (!Number.isSafeInteger(rowGroupRows) || rowGroupRows < 1) {
+    throw refuse("'rowGroupRows' must be a positive integer", rowGroupRows);
+  }
+  if (codec !== "snappy" && codec !== "uncompressed") {
+    throw refuse('\'codec\' must be "snappy" or "uncompressed"', codec);
+  }
+  return { rowGroupRows, codec };
+};
+
+const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder.Encoder => {
+  const writer = new ByteWriter();
+  const parquet = new ParquetWriter({
+    writer,
+    schema,
+    createdBy: "monocloud-sessions",
+    ...(codec === "snappy"
+      ? { codec: "SNAPPY", compressors: { SNAPPY: snappy() } }
+      : { codec: "UNCOMPRESSED" }),
+  });
+  const emptyGroup = () => columns.map((): Array<unknown> => []);
+  let group = emptyGroup();
+  let rows = 0;
+
+  const flush = () => {
+    const columnData = columns.map(({ name, kind }, i) => ({
+      name,
+      data: group[i]!,
+      ...(kind === "timestamp" && deltas),
+    }));
+    parquet.write({ columnData, rowGroupSize: rows });
+    group = emptyGroup();
+    rows = 0;
+  };
+
+  return Encoder.make("parquet", {
+    encode: (batch) => {
+      for (let from = 0; from < batch.sessions.length;) {
+        const to = Math.min(batch.sessions.length, from + rowGroupRows - rows);
+        columns.forEach((column, i) => fill(group[i]!, column, batch, from, to));
+        rows += to - from;
+        from = to;
+        if (rows === rowGroupRows) flush();
+      }
+      return drain(writer);
+    },
+    finish: () => {
+      if (rows > 0) flush();
+      parquet.finish();
+      return drain(writer);
+    },
+  });
+};
+
+/**
+ * An encoder to Parquet. Holds one row group, and a few KB of footer for each one written.
+ *
+ * Times are `TIMESTAMP(ms, UTC)`, `client_ids` is a `LIST<STRING>`, coordinates are `DOUBLE`, `_rescued_data`
+ * is the text of a JSON object. The schema is the same for every export, an empty one too, so files can be
+ * read together. A lone surrogate, which UTF-8 can't write, becomes U+FFFD.
+ *
+ * @throws {TypeError} on an option of the wrong type or out of range.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Parquet } from "monocloud-sessions";
+ *
+ * const session = { session_id: "S1", client_ids: ["app"], initiated_at: 1, expires_at: 2, last_updated: 1 };
+ * const parquet = Parquet.make({ rowGroupRows: 50_000 });
+ * const file = [parquet.encode(Batch.make("alice", [session])), parquet.finish()];
+ * console.assert(new TextDecoder().decode(file.at(-1)).endsWith("PAR1"));
+ * ```
+ */
+export const make = (options: ParquetOptions = {}): Encoder.Encoder => makeSettled(settle(options));
+
+/**
+ * The format with these options, for a driver that makes many files.
+ *
+ * @throws {TypeError} on an option of the wrong type or out of range.
+ */
+export const format = (options: ParquetOptions = {}): Encoder.Format => {
+  const settled = settle(options);
+  return {
+    name: "parquet",
+    extension: "parquet",
+    contentType: "application/vnd.apache.parquet",
+    make: () => makeSettled(settled),
+  };
+};

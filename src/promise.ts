@@ -1,0 +1,255 @@
+/**
+ * The same for people who do not write Effect: an async iterable of sessions, a `ReadableStream` of any format, a promise of
+ * a finished export.
+ *
+ * @module
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Layer from "effect/Layer";
+import * as Runtime from "effect/Runtime";
+import * as Stream from "effect/Stream";
+import type { Batch, Rejected, WalkEnd } from "./Batch.ts";
+import * as Export from "./Export.ts";
+import * as Formats from "./format/Formats.ts";
+import * as Gzip from "./output/Gzip.ts";
+import * as Web from "./output/Web.ts";
+import type { Session } from "./Session.ts";
+import * as HttpPolicy from "./tenant/HttpPolicy.ts";
+import * as Tenant from "./tenant/Tenant.ts";
+import * as SessionSource from "./walk/SessionSource.ts";
+import * as UserSource from "./walk/UserSource.ts";
+
+export type { Rejected, WalkEnd } from "./Batch.ts";
+export type { Report } from "./Export.ts";
+export type { Session } from "./Session.ts";
+
+/** Whose sessions, of which tenant, and how to ask for them. */
+export interface SessionsOptions extends HttpPolicy.HttpPolicyOptions, SessionSource.SessionSourceOptions {
+  /** The tenant, such as `acme.eu.monocloud.com`. */
+  readonly domain: string;
+  readonly apiKey: string;
+  /** User ids, each once, or `"all"` for every user of the tenant. */
+  readonly users: Iterable<string> | AsyncIterable<string> | "all";
+  /** Ends the work: what it was for rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Makes the requests. @default {globalThis.fetch} */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+}
+
+/** A session, with the user it belongs to. */
+export interface UserSession extends Session {
+  readonly user_id: string;
+}
+
+/** What to be told while sessions are read one by one. */
+export interface Watch {
+  /** A row that is not a session by the schema. Left out, such a row is an error. */
+  readonly onRejected?: ((row: Rejected) => void) | undefined;
+  /** A user's list has been read. Left out, a user that the tenant does not know is an error. */
+  readonly onEnd?: ((userId: string, end: WalkEnd) => void) | undefined;
+}
+
+const httpFor = ({ domain, apiKey, fetch, ...policy }: SessionsOptions) =>
+  Layer.unwrapEffect(
+    Effect.map(Tenant.make({ domain, apiKey }), (tenant) => HttpPolicy.layer(tenant, policy)),
+  ).pipe(
+    Layer.provide(FetchHttpClient.layer),
+    Layer.provide(fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)),
+  );
+
+/** Fails once the signal says so, with its reason. */
+const aborted = (signal: AbortSignal | undefined): Effect.Effect<never, unknown> =>
+  signal === undefined ? Effect.never : Effect.async((resume) => {
+    const abort = () => resume(Effect.fail(signal.reason));
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    return Effect.sync(() => signal.removeEventListener("abort", abort));
+  });
+
+const batchesOf = (options: SessionsOptions): Stream.Stream<Batch, unknown, HttpPolicy.TenantHttp> => {
+  const { users, pageSize } = options;
+  const ids: Stream.Stream<string, unknown, HttpPolicy.TenantHttp> = users === "all"
+    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds }) => userIds)
+    : Symbol.asyncIterator in users
+    ? Stream.fromAsyncIterable(users, (error) => error)
+    : Stream.fromIterable(users);
+  return Stream.interruptWhen(SessionSource.batches(ids, options), aborted(options.signal));
+};
+
+/** Runs to the end; rejects with the error itself, not with Effect's wrapping of it. */
+const run = async <A>(work: Effect.Effect<A, unknown>): Promise<A> => {
+  const exit = await Effect.runPromiseExit(work);
+  if (Exit.isSuccess(exit)) return exit.value;
+  throw Cause.squash(exit.cause);
+};
+
+async function* batchIterator(options: SessionsOptions): AsyncGenerator<Batch> {
+  // The stream reports how it failed inside its elements, so that the iterator can throw the error itself.
+  const exits = Stream.toAsyncIterableRuntime(
+    batchesOf(options).pipe(
+      Stream.map((batch): Exit.Exit<Batch, unknown> => Exit.succeed(batch)),
+      Stream.provideLayer(httpFor(options)),
+      Stream.catchAllCause((cause) => Stream.succeed(Exit.failCause(cause))),
+    ),
+    Runtime.defaultRuntime,
+  );
+  for await (const exit of exits) {
+    if (Exit.isFailure(exit)) throw Cause.squash(exit.cause);
+    yield exit.value;
+  }
+}
+
+/**
+ * The sessions one by one, each with its `user_id`, newest first within a user. Breaking off the loop ends all requests.
+ *
+ * Throws what {@link ApiError} describes, and whatever `users` throws. Holds a few pages.
+ *
+ * @example
+ * ```ts
+ * import { sessions } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 2 });
+ * let count = 0;
+ * for await (
+ *   const session of sessions({
+ *     domain: "sandbox.example",
+ *     apiKey: sandbox.key,
+ *     users: sandbox.userIds(),
+ *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ *   })
+ * ) {
+ *   if (session.user_id !== "") count++;
+ * }
+ * console.assert(count > 0);
+ * ```
+ */
+export async function* sessions(options: SessionsOptions & Watch): AsyncGenerator<UserSession> {
+  const { onRejected, onEnd } = options;
+  for await (const { userId, sessions, rejected, end } of batchIterator(options)) {
+    for (const row of rejected) {
+      if (onRejected === undefined) throw Export.invalidRow(row);
+      onRejected(row);
+    }
+    for (const session of sessions) yield { ...session, user_id: userId };
+    if (end === undefined) continue;
+    if (onEnd === undefined && end.status === "missing") throw Export.noSuchUsers(1, userId);
+    onEnd?.(userId, end);
+  }
+}
+
+/** How bytes are written, and what becomes of rows that are not sessions. */
+export interface EncodingOptions extends Formats.FormatOptions {
+  /** As for {@link Export.ExportOptions}. A stream has no place to put rows aside: there, the default is `fail`. */
+  readonly onInvalid?: "quarantine" | "fail" | undefined;
+}
+
+/**
+ * An export as a stream of bytes in one of the formats, read as fast as it is consumed. It errors, and never just ends,
+ * when the export fails; cancelling it ends all requests.
+ *
+ * @example
+ * ```ts
+ * import { stream } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 2 });
+ * const csv = stream("csv", {
+ *   domain: "sandbox.example",
+ *   apiKey: sandbox.key,
+ *   users: "all",
+ *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ * });
+ * console.assert((await new Response(csv).text()).startsWith("user_id,session_id"));
+ * ```
+ */
+export const stream = (
+  format: Formats.FormatName,
+  options: SessionsOptions & EncodingOptions,
+): ReadableStream<Uint8Array<ArrayBuffer>> => {
+  const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
+  const reader = readable.getReader();
+  const cancelled = new AbortController();
+  const signals = [cancelled.signal, ...(options.signal ? [options.signal] : [])];
+  const work = Export.run({
+    source: batchesOf({ ...options, signal: AbortSignal.any(signals) }),
+    targets: [{ format: Formats.make(format, options), output: Web.make("the stream", writable) }],
+    onInvalid: options.onInvalid ?? "fail",
+  });
+  const done = run(Effect.provide(work, httpFor(options)));
+  done.catch(() => {});
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull: async (controller) => {
+      // The error that the other side aborts with is a consequence; the export knows the cause.
+      const next = await reader.read().catch(() =>
+        done.then(() => ({ done: true, value: undefined }) as const)
+      );
+      if (!next.done) return controller.enqueue(next.value);
+      await done;
+      controller.close();
+    },
+    cancel: (reason) => cancelled.abort(reason),
+  }, { highWaterMark: 0 });
+};
+
+/** Where an export goes. */
+export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions {
+  /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
+  readonly out: string | ReadonlyArray<string>;
+  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
+  readonly rejected?: string | undefined;
+}
+
+/**
+ * Exports to files, which appear under their names once they are complete, and reports what was done.
+ *
+ * @example
+ * ```ts
+ * import { exportSessions } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = make({ users: 2 });
+ * const folder = await mkdtemp(join(tmpdir(), "example-"));
+ * const report = await exportSessions({
+ *   domain: "sandbox.example",
+ *   apiKey: sandbox.key,
+ *   users: "all",
+ *   out: [join(folder, "sessions.parquet"), join(folder, "sessions.ndjson.gz")],
+ *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ * });
+ * console.assert(report.users === 2 && report.verified && report.files.length === 2);
+ * await rm(folder, { recursive: true });
+ * ```
+ */
+export const exportSessions = async (options: ExportSessionsOptions): Promise<Export.Report> => {
+  const paths = typeof options.out === "string" ? [options.out] : options.out;
+  const [first] = paths;
+  if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
+  // Loaded here, so that the rest of this module runs where there are no files.
+  const File = await import("./output/File.ts");
+  const targets = paths.map((path): Export.Target => {
+    const found = Formats.ofPath(path, options);
+    if (found === undefined) {
+      throw new TypeError(
+        `Cannot export to ${path} as its name must end in one of ${
+          Formats.choices.map((choice) => `.${choice}`).join(" ")
+        }`,
+      );
+    }
+    const file = File.make(path);
+    return { format: found.format, output: found.gzip ? Gzip.make(file) : file };
+  });
+  const work = Export.run({
+    source: batchesOf(options),
+    targets,
+    rejects: File.make(options.rejected ?? `${first}.rejected.ndjson`),
+    onInvalid: options.onInvalid,
+  });
+  return run(Effect.provide(work, httpFor(options)));
+};

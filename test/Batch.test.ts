@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import * as Batch from "../src/Batch.ts";
+import { examples } from "./contract/sessions.ts";
+
+const sessions = examples(4);
+const served: Batch.Batch = {
+  ...Batch.make("alice", sessions),
+  source: sessions.map((session) => JSON.stringify(session)),
+  end: { status: "complete", verified: true, doubts: [] },
+};
+
+describe("make()", () => {
+  it("makes a batch of sessions, without text and without an end", () => {
+    expect(Batch.make("alice", sessions)).toEqual({ userId: "alice", sessions, rejected: [] });
+  });
+});
+
+describe("filter()", () => {
+  it("keeps sessions and their text together, and the rest of the batch", () => {
+    const kept = Batch.filter(served, ({ session_id }, userId) => userId === "alice" && session_id !== "S1");
+    expect(kept.sessions.map(({ session_id }) => session_id)).toEqual(["S0", "S2", "S3"]);
+    expect(kept.source?.map((text) => JSON.parse(text))).toEqual(kept.sessions);
+    expect(kept.end).toBe(served.end);
+  });
+
+  it("leaves a batch without text without text", () => {
+    expect(Batch.filter(Batch.make("alice", sessions), () => true)).toEqual(Batch.make("alice", sessions));
+  });
+});
+
+describe("map()", () => {
+  it("changes each session and drops the text, which no longer says the same", () => {
+    const changed = Batch.map(served, (session, userId) => ({ ...session, session_key: userId }));
+    expect(changed.sessions.map(({ session_key }) => session_key)).toEqual([
+      "alice",
+      "alice",
+      "alice",
+      "alice",
+    ]);
+    expect(changed.source).toBeUndefined();
+    expect(changed.end).toBe(served.end);
+  });
+});

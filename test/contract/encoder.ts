@@ -1,0 +1,107 @@
+/**
+ * What every encoder promises, whatever the format.
+ *
+ * @module
+ */
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Encodable, Encoder, Format } from "../../src/format/Encoder.ts";
+import { batch, examples } from "./sessions.ts";
+
+export interface EncoderContract {
+  readonly format: Format;
+  /** The rows of a finished file, read by something that is not the encoder. */
+  readonly read: (file: Uint8Array) => Promise<ReadonlyArray<unknown>>;
+  /** What the file should say of a batch. */
+  readonly rows: (batch: Encodable) => ReadonlyArray<unknown>;
+}
+
+/** The whole file for these batches. */
+export const encodeAll = (encoder: Encoder, batches: Iterable<Encodable>): Uint8Array<ArrayBuffer> => {
+  const chunks = [];
+  for (const batch of batches) chunks.push(encoder.encode(batch));
+  chunks.push(encoder.finish());
+  const file = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    file.set(chunk, at);
+    at += chunk.length;
+  }
+  return file;
+};
+
+const split = ({ userId, sessions, source }: Encodable, at: number): ReadonlyArray<Encodable> => [
+  { userId, sessions: sessions.slice(0, at), source: source?.slice(0, at) },
+  { userId, sessions: sessions.slice(at), source: source?.slice(at) },
+];
+
+/** Registers the suite. Batches of one property run share a file, so `read` is called a few times in all. */
+export const encoderContract = ({ format, read, rows }: EncoderContract): void => {
+  const alice: Encodable = { userId: "alice", sessions: examples(5) };
+  const bob: Encodable = { userId: "bob", sessions: examples(3) };
+  const nobody: Encodable = { userId: "nobody", sessions: [] };
+
+  describe(`the ${format.name} encoder`, () => {
+    it("makes a valid file without rows of an empty export", async () => {
+      expect(await read(encodeAll(format.make(), []))).toEqual([]);
+    });
+
+    it("makes a valid file without rows of empty batches", async () => {
+      expect(await read(encodeAll(format.make(), [nobody, nobody]))).toEqual([]);
+    });
+
+    it("writes every session of a batch, in order", async () => {
+      expect(await read(encodeAll(format.make(), [alice]))).toEqual(rows(alice));
+    });
+
+    it("writes every batch, in order", async () => {
+      const batches = [alice, nobody, bob];
+      expect(await read(encodeAll(format.make(), batches))).toEqual(batches.flatMap(rows));
+    });
+
+    it("gives the same rows wherever batches are cut", async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.tuple(batch, fc.nat({ max: 6 })), { minLength: 20, maxLength: 60 }),
+          async (cuts) => {
+            const file = encodeAll(format.make(), cuts.flatMap(([batch, at]) => split(batch, at)));
+            expect(await read(file)).toEqual(cuts.flatMap(([batch]) => rows(batch)));
+          },
+        ),
+        { numRuns: 8 },
+      );
+    });
+
+    it("hands out bytes that later calls leave alone", () => {
+      const encoder = format.make();
+      const chunks = [encoder.encode(alice), encoder.encode(bob), encoder.encode(alice)];
+      const before = chunks.map((chunk) => chunk.slice());
+      encoder.encode(bob);
+      encoder.finish();
+      expect(chunks).toEqual(before);
+    });
+
+    it("shares nothing with an encoder at work beside it", () => {
+      const [one, two] = [format.make(), format.make()];
+      const chunks = [alice, bob].map((batch) => [one.encode(batch), two.encode(batch)] as const);
+      for (const [left, right] of [...chunks, [one.finish(), two.finish()] as const]) {
+        expect(left).toEqual(right);
+      }
+    });
+
+    it("throws when used after it was finished", () => {
+      const encoder = format.make();
+      encoder.encode(alice);
+      encoder.finish();
+      expect(() => encoder.encode(alice)).toThrow(`the ${format.name} encoder is finished`);
+      expect(() => encoder.finish()).toThrow(`the ${format.name} encoder is finished`);
+    });
+
+    it("refuses to go on after it has thrown", () => {
+      const encoder = format.make();
+      expect(() => encoder.encode({ userId: "alice", sessions: [null as never] })).toThrow(TypeError);
+      expect(() => encoder.encode(alice)).toThrow(`the ${format.name} encoder has thrown`);
+      expect(() => encoder.finish()).toThrow(`the ${format.name} encoder has thrown`);
+    });
+  });
+};
