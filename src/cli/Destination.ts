@@ -8,7 +8,6 @@ import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Directory from "../dataset/Directory.ts";
 import type { Report, Target } from "../Export.ts";
-import type { Format } from "../format/Encoder.ts";
 import * as Formats from "../format/Formats.ts";
 import * as File from "../output/File.ts";
 import * as Gzip from "../output/Gzip.ts";
@@ -22,32 +21,17 @@ export interface Destination {
   readonly rejects: Output;
   /** Whether results go to standard output, which nothing else may then use. */
   readonly usesStdout: boolean;
-  readonly complete: (report: Report, facts: Readonly<Record<string, unknown>>) => Effect.Effect<void, OutputError>;
+  readonly complete: (
+    report: Report,
+    facts: Readonly<Record<string, unknown>>,
+  ) => Effect.Effect<void, OutputError>;
 }
 
-const known = Formats.names.flatMap((name) => name === "parquet" ? [name] : [name, `${name}.gz`]);
-
-interface Wanted {
-  readonly format: Format;
-  readonly gzip: boolean;
-}
+const endings = Formats.choices.map((choice) => `.${choice}`).join(" ");
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
-/** A format by what a file's name ends with, or by what `--format` says. */
-const wanted = (text: string, options: Formats.FormatOptions): Wanted | undefined => {
-  const gzip = text.endsWith(".gz");
-  const bare = gzip ? text.slice(0, -3) : text;
-  const name = known.includes(text) ? Formats.names.find((format) => format === bare) : undefined;
-  return name && { format: Formats.make(name, options), gzip };
-};
-
-const fromPath = (path: string, options: Formats.FormatOptions): Wanted | undefined => {
-  const ending = known.toSorted((a, b) => b.length - a.length).find((name) => path.endsWith(`.${name}`));
-  return ending === undefined ? undefined : wanted(ending, options);
-};
-
-const compressed = ({ format, gzip }: Wanted, output: Output): Target => ({
+const compressed = ({ format, gzip }: Formats.Choice, output: Output): Target => ({
   format,
   output: gzip ? Gzip.make(output) : output,
 });
@@ -74,19 +58,27 @@ export const from = (
   options: Formats.FormatOptions & { readonly rejected?: string | undefined },
 ): Effect.Effect<Destination, UsageError | OutputError | Directory.DirectoryError> =>
   Effect.gen(function* () {
-    const names = formatTexts.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) => text);
-    const formats: Array<Wanted> = [];
+    const names = formatTexts.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) =>
+      text
+    );
+    const formats: Array<Formats.Choice> = [];
     for (const name of new Set(names)) {
-      const format = wanted(name, options);
-      if (format === undefined) return yield* fail(`--format ${name} is not known: choose of ${known.join(", ")}`);
+      const format = Formats.choose(name, options);
+      if (format === undefined) {
+        return yield* fail(`--format ${name} is not known: choose of ${Formats.choices.join(", ")}`);
+      }
       formats.push(format);
     }
     if (new Set(formats.map(({ format }) => format.name)).size < formats.length) {
       return yield* fail("--format names one format both with and without .gz: choose one of the two");
     }
     const [first, ...others] = outs;
-    if (first === undefined) return yield* fail("Nowhere to export to: give --out, such as --out sessions.csv");
-    const repeated = outs.find((out, index) => outs.slice(0, index).some((other) => resolve(other) === resolve(out)));
+    if (first === undefined) {
+      return yield* fail("Nowhere to export to: give --out, such as --out sessions.csv");
+    }
+    const repeated = outs.find((out, index) =>
+      outs.slice(0, index).some((other) => resolve(other) === resolve(out))
+    );
     if (repeated !== undefined) return yield* fail(`--out ${repeated} is given twice`);
 
     if (outs.some((out) => out.endsWith(".parquet.gz"))) {
@@ -99,18 +91,27 @@ export const from = (
       const [only, ...more] = formats;
       if (others.length > 0) return yield* fail("--out - can't be combined with other outputs");
       if (only === undefined || more.length > 0) {
-        return yield* fail(`--out - needs exactly one --format, of ${known.join(", ")}`);
+        return yield* fail(`--out - needs exactly one --format, of ${Formats.choices.join(", ")}`);
       }
       if (process.stdout.isTTY && (only.gzip || only.format.name === "parquet")) {
-        return yield* fail("Binary data would go to the terminal: redirect standard output, or name a file with --out");
+        return yield* fail(
+          "Binary data would go to the terminal: redirect standard output, or name a file with --out",
+        );
       }
-      return { targets: [compressed(only, stdout)], rejects: rejectsAt("monocloud-sessions.rejected.ndjson"), usesStdout: true, complete: done };
+      return {
+        targets: [compressed(only, stdout)],
+        rejects: rejectsAt("monocloud-sessions.rejected.ndjson"),
+        usesStdout: true,
+        complete: done,
+      };
     }
 
-    const files = outs.map((path) => ({ path, wanted: fromPath(path, options) }));
+    const files = outs.map((path) => ({ path, wanted: Formats.ofPath(path, options) }));
     const folders = files.filter((file) => file.wanted === undefined);
     if (folders.length === 0) {
-      if (formats.length > 0) return yield* fail("--format goes with --out - or a folder: a file's name says its format");
+      if (formats.length > 0) {
+        return yield* fail("--format goes with --out - or a folder: a file's name says its format");
+      }
       return {
         targets: files.map((file) => compressed(file.wanted!, File.make(file.path))),
         rejects: rejectsAt(`${first}.rejected.ndjson`),
@@ -120,13 +121,13 @@ export const from = (
     }
     if (outs.length > 1) {
       return yield* fail(
-        `--out ${folders[0]!.path} is taken for a folder, since it ends in none of ${known.map((name) => `.${name}`).join(" ")}; ` +
+        `--out ${folders[0]!.path} is taken for a folder, since it ends in none of ${endings}; ` +
           "a folder can't be combined with other outputs",
       );
     }
     if (formats.length === 0) {
       return yield* fail(
-        `--out ${first} is taken for a folder, since it ends in none of ${known.map((name) => `.${name}`).join(" ")}: ` +
+        `--out ${first} is taken for a folder, since it ends in none of ${endings}: ` +
           "say with --format what to write there, or give the file such an ending",
       );
     }

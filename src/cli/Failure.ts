@@ -63,7 +63,11 @@ const exportCodes = { InvalidRow: "data", NoSuchUsers: "noInput" } as const;
 
 /** The exit code for a failure of any kind the command knows; undefined for those it does not. */
 export const codeOf = (error: unknown): number | undefined => {
-  const { _tag, reason, code } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string; code?: string };
+  const { _tag, reason, code } = (error ?? {}) as {
+    readonly _tag?: string;
+    readonly reason?: string;
+    code?: string;
+  };
   const table: Readonly<Record<string, Readonly<Record<string, keyof typeof exitCodes>>>> = {
     ApiError: apiCodes,
     OutputError: outputCodes,

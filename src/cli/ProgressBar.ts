@@ -42,7 +42,9 @@ export const byteCount = (bytes: number): string => {
 const fraction = ({ users, usersTotal, sessions, listed }: Snapshot): number | undefined => {
   if (usersTotal === undefined || usersTotal === 0) return undefined;
   const byUsers = users / usersTotal;
-  const share = usersTotal <= 16 && listed > 0 ? Math.max(byUsers, sessions / listed * Math.min(1, (users + 1) / usersTotal)) : byUsers;
+  const share = usersTotal <= 16 && listed > 0
+    ? Math.max(byUsers, sessions / listed * Math.min(1, (users + 1) / usersTotal))
+    : byUsers;
   return Math.min(1, share);
 };
 
@@ -98,7 +100,9 @@ export const during = <A, E, R>(
     const { stderr } = process;
     const snapshot = Effect.map(Clock.currentTimeMillis, (now) => read(began, now));
     const draw = Effect.map(snapshot, (at) => {
-      stderr.write(stderr.isTTY ? `${CLEAR}${render(at, (stderr.columns ?? 80) - 1)}` : `${renderLine(at)}\n`);
+      stderr.write(
+        stderr.isTTY ? `${CLEAR}${render(at, (stderr.columns ?? 80) - 1)}` : `${renderLine(at)}\n`,
+      );
     });
     const interval = stderr.isTTY ? "100 millis" : "5 seconds";
     const ticker = Effect.repeat(Effect.delay(draw, interval), Schedule.forever);

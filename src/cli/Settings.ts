@@ -5,12 +5,13 @@
  */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
+import * as HelpDoc from "@effect/cli/HelpDoc";
 import * as Options from "@effect/cli/Options";
+import * as ValidationError from "@effect/cli/ValidationError";
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
-import * as ParseResult from "effect/ParseResult";
 import * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
@@ -21,31 +22,30 @@ import { UsageError } from "./Failure.ts";
 
 const perSecond = { s: 1, min: 60, m: 60, h: 3600 } as const;
 
-const Rate = Schema.transformOrFail(Schema.String, Schema.Number, {
-  strict: true,
-  decode: (text, _, ast) => {
-    const found = /^(\d+(?:\.\d+)?)(?:\/(s|min|m|h))?$/.exec(text.trim());
-    const rate = found === null ? 0 : Number(found[1]) / perSecond[(found[2] ?? "s") as keyof typeof perSecond];
-    return rate > 0 && rate <= 1e6 ? ParseResult.succeed(rate) : ParseResult.fail(
-      new ParseResult.Type(ast, text, `must be requests in a time, such as 20/s or 600/min: it is ${JSON.stringify(text)}`),
-    );
-  },
-  encode: (rate) => ParseResult.succeed(`${rate}/s`),
-});
+/** An option whose text is read by a function that says what is wrong with it, if anything. */
+const readAs = <A>(
+  option: Options.Options<string>,
+  read: (text: string) => A | undefined,
+  required: string,
+) =>
+  Options.mapEffect(option, (text) => {
+    const value = read(text.trim());
+    if (value !== undefined) return Effect.succeed(value);
+    return Effect.fail(ValidationError.invalidValue(HelpDoc.p(`${required}: it is ${JSON.stringify(text)}`)));
+  });
 
-const SortText = Schema.transformOrFail(Schema.String, Schema.String as unknown as Schema.Schema<Sort>, {
-  strict: true,
-  decode: (text, _, ast) => {
-    const [key, order = "asc", ...rest] = text.split(":");
-    const direction = ({ asc: 1, desc: -1, 1: 1, "-1": -1 } as const)[order];
-    return rest.length === 0 && direction !== undefined && sortKeys.some((known) => known === key)
-      ? ParseResult.succeed(`${key}:${direction}` as Sort)
-      : ParseResult.fail(
-        new ParseResult.Type(ast, text, `must be KEY:asc or KEY:desc, KEY one of ${sortKeys.join(", ")}: it is ${text}`),
-      );
-  },
-  encode: ParseResult.succeed,
-});
+const readRate = (text: string): number | undefined => {
+  const found = /^(\d+(?:\.\d+)?)(?:\/(s|min|m|h))?$/.exec(text);
+  const rate = found === null ? 0 : Number(found[1]) / perSecond[(found[2] ?? "s") as keyof typeof perSecond];
+  return rate > 0 && rate <= 1e6 ? rate : undefined;
+};
+
+const readSort = (text: string): Sort | undefined => {
+  const [key, order = "asc", ...rest] = text.split(":");
+  const direction = ({ asc: 1, desc: -1, 1: 1, "-1": -1 } as const)[order];
+  const isKnown = rest.length === 0 && direction !== undefined && sortKeys.some((known) => known === key);
+  return isKnown ? `${key}:${direction}` as Sort : undefined;
+};
 
 /** The domain of the tenant. */
 export const domain = Options.text("domain").pipe(
@@ -64,9 +64,11 @@ export const apiKeyFile = Options.text("api-key-file").pipe(
 /** The ceiling of the rate. */
 export const rate = Options.text("rate").pipe(
   Options.withPseudoName("N/s"),
-  Options.withDescription("The most requests to make, in a second (20/s), a minute (600/min) or an hour. Slows down by itself on 429."),
-  Options.withSchema(Rate),
-  Options.withDefault(20),
+  Options.withDescription(
+    "The most requests to make in a second (20/s), a minute (600/min) or an hour. Slows down by itself on 429.",
+  ),
+  Options.withDefault("20/s"),
+  (option) => readAs(option, readRate, "--rate must be requests in a time, such as 20/s or 600/min"),
 );
 
 /** Rows a page. */
@@ -91,7 +93,8 @@ export const sort = Options.text("sort").pipe(
     `The order within each user: ${sortKeys.join(", ")}, then :asc or :desc. Left out: newest first. ` +
       "expires_at and last_updated change while the list is read; an export in their order is never verified.",
   ),
-  Options.withSchema(SortText),
+  (option) =>
+    readAs(option, readSort, `--sort must be KEY:asc or KEY:desc, KEY one of ${sortKeys.join(", ")}`),
   Options.optional,
 );
 
@@ -100,13 +103,16 @@ const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError>
     onNone: () => {
       const key = process.env["MONOCLOUD_API_KEY"];
       return key ? Effect.succeed(key) : Effect.fail(
-        new UsageError({ message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file" }),
+        new UsageError({
+          message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file",
+        }),
       );
     },
     onSome: (path) =>
       Effect.tryPromise({
         try: () => readFile(path, "utf8"),
-        catch: (cause) => new UsageError({ message: `Cannot read the API key from ${path}: ${(cause as Error).message}` }),
+        catch: (cause) =>
+          new UsageError({ message: `Cannot read the API key from ${path}: ${(cause as Error).message}` }),
       }),
   });
 
@@ -119,7 +125,9 @@ export const tenantFrom = (options: {
     const host = Option.getOrUndefined(options.domain) ?? process.env["MONOCLOUD_DOMAIN"];
     if (!host) {
       return yield* Effect.fail(
-        new UsageError({ message: "No tenant: set MONOCLOUD_DOMAIN, or give --domain, such as acme.eu.monocloud.com" }),
+        new UsageError({
+          message: "No tenant: set MONOCLOUD_DOMAIN, or give --domain, such as acme.eu.monocloud.com",
+        }),
       );
     }
     const apiKey = Redacted.make(yield* readKey(options.apiKeyFile));

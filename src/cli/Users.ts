@@ -41,7 +41,10 @@ async function* linesOf(path: string): AsyncGenerator<string> {
     if (/[\s,;"]/.test(id)) {
       throw new UsageError({
         code: "noInput",
-        message: `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${JSON.stringify(id.slice(0, 60))}. ` +
+        message:
+          `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${
+            JSON.stringify(id.slice(0, 60))
+          }. ` +
           "Give one id a line and nothing else",
       });
     }
@@ -73,7 +76,10 @@ const readAll = (path: string): Effect.Effect<number, UsageError> =>
 const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
   Effect.gen(function* () {
     const total = path === "-" ? undefined : yield* readAll(path);
-    const none = fail(`${path === "-" ? "Standard input" : path} names no users: give one id a line`, "noInput");
+    const none = fail(
+      `${path === "-" ? "Standard input" : path} names no users: give one id a line`,
+      "noInput",
+    );
     if (total === 0) return yield* none;
     const seen = new Set<string>();
     let ended = false;

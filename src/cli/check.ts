@@ -48,10 +48,20 @@ export const command = Command.make("check", options, (args) =>
     const total = facts?.total ?? (isAll ? rows.length : undefined);
     const given = facts?.pageSize ?? Math.max(1, rows.length);
     // Users are exported with one request each at the least, and their own list has to be read as well.
-    const requests = total === undefined ? undefined : Math.ceil(total / given) + (user === undefined ? total : 0);
+    const requests = total === undefined
+      ? undefined
+      : Math.ceil(total / given) + (user === undefined ? total : 0);
     const seconds = requests && requests / rate;
     if (args.json) {
-      const result = { tenant: tenant.origin, user, [what]: total, pageSize: given, milliseconds, requests, seconds };
+      const result = {
+        tenant: tenant.origin,
+        user,
+        [what]: total,
+        pageSize: given,
+        milliseconds,
+        requests,
+        seconds,
+      };
       process.stdout.write(`${JSON.stringify(result)}\n`);
       return;
     }
@@ -60,9 +70,19 @@ export const command = Command.make("check", options, (args) =>
       `${tenant.origin} answers and accepts the key (${milliseconds} ms).\n` +
         (total === undefined
           ? `There are ${rows.length} ${what} or more: the tenant does not say how many.\n`
-          : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.\n`) +
+          : `There are ${total.toLocaleString("en-US")} ${what}${
+            user === undefined ? "" : ` of ${user}`
+          }.\n`) +
         (facts !== undefined && facts.pageSize < size ? `${most.trim()}\n` : "") +
-        (requests === undefined || seconds === undefined ? "" : `An export takes ${user === undefined ? "at least " : "about "}` +
-          `${requests.toLocaleString("en-US")} requests: ${ProgressBar.duration(Math.max(seconds, 1))} at ${rate}/s.\n`),
+        (requests === undefined || seconds === undefined
+          ? ""
+          : `An export takes ${user === undefined ? "at least " : "about "}` +
+            `${requests.toLocaleString("en-US")} requests: ${
+              ProgressBar.duration(Math.max(seconds, 1))
+            } at ${rate}/s.\n`),
     );
-  })).pipe(Command.withDescription("One request: are domain, key and user good, how much is there, how long would an export take?"));
+  })).pipe(
+    Command.withDescription(
+      "One request: are domain, key and user good, how much is there, how long would an export take?",
+    ),
+  );

@@ -26,10 +26,14 @@ const options = {
   ),
   usersFile: Options.text("users-file").pipe(
     Options.withPseudoName("FILE"),
-    Options.withDescription("Export the sessions of the users in this file, one id a line; - reads standard input."),
+    Options.withDescription(
+      "Export the sessions of the users in this file, one id a line; - reads standard input.",
+    ),
     Options.optional,
   ),
-  allUsers: Options.boolean("all-users").pipe(Options.withDescription("Export the sessions of every user of the tenant.")),
+  allUsers: Options.boolean("all-users").pipe(
+    Options.withDescription("Export the sessions of every user of the tenant."),
+  ),
   out: Options.text("out").pipe(
     Options.withPseudoName("PATH"),
     Options.withDescription(
@@ -40,7 +44,9 @@ const options = {
   ),
   format: Options.text("format").pipe(
     Options.withPseudoName("FORMAT"),
-    Options.withDescription("For a folder or standard output: ndjson, csv, parquet, ndjson.gz or csv.gz. Repeatable."),
+    Options.withDescription(
+      "For a folder or standard output: ndjson, csv, parquet, ndjson.gz or csv.gz. Repeatable.",
+    ),
     Options.repeated,
   ),
   domain: Settings.domain,
@@ -61,17 +67,26 @@ const options = {
   ),
   rejected: Options.text("rejected").pipe(
     Options.withPseudoName("FILE"),
-    Options.withDescription("Where rows that are not sessions are put aside. Left out: beside the first output."),
+    Options.withDescription(
+      "Where rows that are not sessions are put aside. Left out: beside the first output.",
+    ),
     Options.optional,
   ),
   keepFormulas: Options.boolean("keep-formulas").pipe(
-    Options.withDescription("Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it."),
+    Options.withDescription(
+      "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",
+    ),
   ),
-  json: Options.boolean("json").pipe(Options.withDescription("Print the report on standard output, as one JSON object.")),
-  quiet: Options.boolean("quiet").pipe(Options.withDescription("Show no progress and no summary, only what went wrong.")),
+  json: Options.boolean("json").pipe(
+    Options.withDescription("Print the report on standard output, as one JSON object."),
+  ),
+  quiet: Options.boolean("quiet").pipe(
+    Options.withDescription("Show no progress and no summary, only what went wrong."),
+  ),
 };
 
-const plural = (count: number, what: string) => `${count.toLocaleString("en-US")} ${what}${count === 1 ? "" : "s"}`;
+const plural = (count: number, what: string) =>
+  `${count.toLocaleString("en-US")} ${what}${count === 1 ? "" : "s"}`;
 
 const some = <A>({ count, first }: Export.Some<A>, word: (item: A) => string): string =>
   first.slice(0, 5).map(word).join(", ") + (count > 5 ? `, and ${count - 5} more` : "");
@@ -80,8 +95,12 @@ const some = <A>({ count, first }: Export.Some<A>, word: (item: A) => string): s
 const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyArray<string>) => {
   const verified = report.verified && userDoubts.length === 0;
   const lines = [
-    `${plural(report.sessions, "session")} of ${plural(report.users, "user")} in ${ProgressBar.duration(report.seconds)}, ` +
-    `${plural(traffic.requests, "request")}, ${plural(traffic.retries, "retry").replace("retrys", "retries")}` +
+    `${plural(report.sessions, "session")} of ${plural(report.users, "user")} in ${
+      ProgressBar.duration(report.seconds)
+    }, ` +
+    `${plural(traffic.requests, "request")}, ${
+      plural(traffic.retries, "retry").replace("retrys", "retries")
+    }` +
     `${verified ? "; verified: nothing missed, nothing repeated" : ""}`,
     ...report.files.map(({ name, rows, bytes }) =>
       `  ${name}: ${plural(rows, "row")}, ${ProgressBar.byteCount(bytes)}`
@@ -91,7 +110,9 @@ const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyAr
     ...(report.missing.count > 0
       ? [`${plural(report.missing.count, "user")} unknown to the tenant: ${some(report.missing, (id) => id)}`]
       : []),
-    ...(report.rejected > 0 ? [`${plural(report.rejected, "row")} put aside that are not sessions by the schema`] : []),
+    ...(report.rejected > 0
+      ? [`${plural(report.rejected, "row")} put aside that are not sessions by the schema`]
+      : []),
     ...(report.unverified.count > 0
       ? [
         `${plural(report.unverified.count, "user")} not verified: ` +
@@ -103,7 +124,8 @@ const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyAr
   return { verified, lines, warnings };
 };
 
-const say = (lines: ReadonlyArray<string>) => Effect.sync(() => lines.forEach((line) => process.stderr.write(`${line}\n`)));
+const say = (lines: ReadonlyArray<string>) =>
+  Effect.sync(() => lines.forEach((line) => process.stderr.write(`${line}\n`)));
 
 /** The command. */
 export const command = Command.make("export", options, (args) =>
@@ -116,7 +138,9 @@ export const command = Command.make("export", options, (args) =>
     });
     if (args.json && destination.usesStdout) {
       return yield* Effect.fail(
-        new UsageError({ message: "--json and --out - both want standard output: write the export to a file" }),
+        new UsageError({
+          message: "--json and --out - both want standard output: write the export to a file",
+        }),
       );
     }
     const walk: SessionSource.SessionSourceOptions = {
@@ -146,7 +170,10 @@ export const command = Command.make("export", options, (args) =>
       const { verified, lines, warnings } = summary(report, traffic(), users.doubts());
       const { requests, retries } = traffic();
       const whole = { ...report, requests, retries, verified, userDoubts: users.doubts() };
-      yield* destination.complete(whole, { tenant: tenant.origin, options: { ...walk, onInvalid: args.onInvalid } });
+      yield* destination.complete(whole, {
+        tenant: tenant.origin,
+        options: { ...walk, onInvalid: args.onInvalid },
+      });
       if (!args.quiet) yield* say(lines);
       yield* say(warnings.map((warning) => `Warning: ${warning}`));
       if (args.json) process.stdout.write(`${JSON.stringify(whole)}\n`);

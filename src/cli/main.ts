@@ -36,7 +36,8 @@ const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageE
   args.some((arg) => /^--?(api-?)?key(=|$)/i.test(arg))
     ? Effect.fail(
       new UsageError({
-        message: "The API key does not go on the command line, where other users of the machine can read it. " +
+        message:
+          "The API key does not go on the command line, where other users of the machine can read it. " +
           "Set MONOCLOUD_API_KEY, or name a file with --api-key-file. If it was a real key, replace it",
       }),
     )
@@ -60,16 +61,23 @@ const report = (cause: Cause.Cause<unknown>) => {
   const error = Cause.squash(cause);
   const code = codeOf(error);
   if (ValidationError.isValidationError(error)) return;
-  process.stderr.write(code === undefined ? `Unexpected: ${Cause.pretty(cause)}\n` : `Error: ${(error as Error).message}\n`);
+  process.stderr.write(
+    code === undefined ? `Unexpected: ${Cause.pretty(cause)}\n` : `Error: ${(error as Error).message}\n`,
+  );
 };
 
-NodeRuntime.runMain(Effect.tapErrorCause(Effect.provide(program, layer), (cause) => Effect.sync(() => report(cause))), {
-  disableErrorReporting: true,
-  disablePrettyLogger: true,
-  teardown: (exit, onExit) => {
-    if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
-    if (Cause.isInterruptedOnly(exit.cause)) return onExit(130);
-    const error = Cause.squash(exit.cause);
-    onExit(ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal);
+NodeRuntime.runMain(
+  Effect.tapErrorCause(Effect.provide(program, layer), (cause) => Effect.sync(() => report(cause))),
+  {
+    disableErrorReporting: true,
+    disablePrettyLogger: true,
+    teardown: (exit, onExit) => {
+      if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
+      if (Cause.isInterruptedOnly(exit.cause)) return onExit(130);
+      const error = Cause.squash(exit.cause);
+      onExit(
+        ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal,
+      );
+    },
   },
-});
+);

@@ -12,7 +12,8 @@ import * as Schema from "effect/Schema";
 import * as Sandbox from "../sandbox/mod.ts";
 import { UsageError } from "./Failure.ts";
 
-const natural = (least: number, most: number) => Options.withSchema(Schema.Int.pipe(Schema.between(least, most)));
+const natural = (least: number, most: number) =>
+  Options.withSchema(Schema.Int.pipe(Schema.between(least, most)));
 
 const options = {
   port: Options.integer("port").pipe(
@@ -30,7 +31,9 @@ const options = {
     natural(0, 1e7),
     Options.withDefault(20),
   ),
-  exactly: Options.boolean("exactly").pipe(Options.withDescription("Give every user exactly that many sessions.")),
+  exactly: Options.boolean("exactly").pipe(
+    Options.withDescription("Give every user exactly that many sessions."),
+  ),
   seed: Options.integer("seed").pipe(
     Options.withDescription("The same seed gives the same users and sessions."),
     Options.withDefault(1),
@@ -59,7 +62,9 @@ const options = {
     Options.withSchema(Schema.Number.pipe(Schema.between(0, 1))),
     Options.withDefault(0),
   ),
-  unknownFields: Options.boolean("unknown-fields").pipe(Options.withDescription("Rows carry fields no version knows.")),
+  unknownFields: Options.boolean("unknown-fields").pipe(
+    Options.withDescription("Rows carry fields no version knows."),
+  ),
 };
 
 /** The command. It runs until it is interrupted; standard output gets what to put into the environment. */
@@ -81,14 +86,17 @@ export const command = Command.make("sandbox", options, (args) =>
     const server = yield* Effect.acquireRelease(
       Effect.tryPromise({
         try: () => Sandbox.serve(sandbox, { port: args.port }),
-        catch: (error) => new UsageError({ message: `Cannot listen on port ${args.port}: ${(error as Error).message}` }),
+        catch: (error) =>
+          new UsageError({ message: `Cannot listen on port ${args.port}: ${(error as Error).message}` }),
       }),
       (server) => Effect.promise(() => server.close()),
     );
     const [user] = sandbox.userIds();
     process.stdout.write(`export MONOCLOUD_DOMAIN=${server.url}\nexport MONOCLOUD_API_KEY=${sandbox.key}\n`);
     process.stderr.write(
-      `A tenant of ${args.users.toLocaleString("en-US")} generated users is listening; Ctrl-C ends it. In another terminal, set\n` +
+      `A tenant of ${
+        args.users.toLocaleString("en-US")
+      } generated users is listening; Ctrl-C ends it. In another terminal, set\n` +
         "the two variables above and try:\n" +
         (user === undefined ? "" : `  monocloud-sessions check --user ${user}\n`) +
         "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s\n",

@@ -19,7 +19,7 @@ import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import { columns, sqlTypes } from "../Columns.ts";
 import type { Report, Target } from "../Export.ts";
-import type { Format } from "../format/Encoder.ts";
+import type { Choice } from "../format/Formats.ts";
 import * as File from "../output/File.ts";
 import * as Gzip from "../output/Gzip.ts";
 import { type Output, OutputError } from "../output/Output.ts";
@@ -32,18 +32,15 @@ export class DirectoryError extends Data.TaggedError("DirectoryError")<{
   readonly message: string;
 }> {}
 
-/** A format to write into a folder. */
-export interface Part {
-  readonly format: Format;
-  readonly gzip: boolean;
-}
-
 /** A folder that is ready to be exported into. */
 export interface Directory {
   readonly targets: ReadonlyArray<Target>;
   readonly rejects: Output;
   /** Completes the folder: writes the manifest, with these facts about the run besides the report. */
-  readonly complete: (report: Report, facts: Readonly<Record<string, unknown>>) => Effect.Effect<void, OutputError>;
+  readonly complete: (
+    report: Report,
+    facts: Readonly<Record<string, unknown>>,
+  ) => Effect.Effect<void, OutputError>;
 }
 
 /** The shape of `manifest.json`; it changes with the meaning of what is there, not with additions. */
@@ -80,7 +77,8 @@ const refuseOccupied = (root: string) =>
       new DirectoryError({
         reason: "Occupied",
         path: root,
-        message: `Cannot export into ${root}: it holds ${holds}. Choose another folder, or remove this one first`,
+        message:
+          `Cannot export into ${root}: it holds ${holds}. Choose another folder, or remove this one first`,
       }),
     );
   });
@@ -88,7 +86,7 @@ const refuseOccupied = (root: string) =>
 /** Makes a folder ready: creates it if need be, and refuses one that holds an export already. */
 export const open = (
   root: string,
-  parts: ReadonlyArray<Part>,
+  parts: ReadonlyArray<Choice>,
 ): Effect.Effect<Directory, DirectoryError | OutputError> =>
   Effect.gen(function* () {
     yield* refuseOccupied(root);

@@ -84,7 +84,9 @@ const openPartial = (path: string) =>
   });
 
 const flush = async (file: Partial): Promise<void> => {
-  const bytes = file.gathered.length === 1 ? file.gathered[0]! : Buffer.concat(file.gathered, file.gatheredBytes);
+  const bytes = file.gathered.length === 1
+    ? file.gathered[0]!
+    : Buffer.concat(file.gathered, file.gatheredBytes);
   file.gathered = [];
   file.gatheredBytes = 0;
   file.hash.update(bytes);

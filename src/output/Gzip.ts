@@ -20,7 +20,10 @@ export const make = (inner: Output): Output => ({
     const writer = gzip.writable.getWriter();
     const reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> = gzip.readable.getReader();
     const attempt = <A>(work: () => Promise<A>) =>
-      Effect.tryPromise({ try: work, catch: (cause) => new OutputError({ reason: "Write", path: inner.name, cause }) });
+      Effect.tryPromise({
+        try: work,
+        catch: (cause) => new OutputError({ reason: "Write", path: inner.name, cause }),
+      });
     const pump: Effect.Effect<void, OutputError> = Effect.flatMap(
       attempt(() => reader.read()),
       ({ done, value }) => done ? Effect.void : Effect.flatMap(sink.write(value), () => pump),

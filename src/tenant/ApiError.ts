@@ -99,7 +99,11 @@ const statusReasons: Readonly<Record<number, ApiErrorReason>> = {
 /** The reason a status stands for. 0 is what a browser shows of a redirect it did not follow. */
 export const reasonOf = (status: number): ApiErrorReason =>
   statusReasons[status] ??
-    (status >= 500 ? "ServerError" : status === 0 || (status >= 300 && status < 400) ? "Redirect" : "UnexpectedStatus");
+    (status >= 500
+      ? "ServerError"
+      : status === 0 || (status >= 300 && status < 400)
+      ? "Redirect"
+      : "UnexpectedStatus");
 
 const retriedStatuses: ReadonlySet<number | undefined> = new Set([408, 425, 429, 500, 502, 503, 504]);
 const retriedReasons: ReadonlySet<ApiErrorReason> = new Set(["Transport", "Timeout", "ContentType", "Body"]);
@@ -130,15 +134,19 @@ const wordErrors = (errors: unknown): ReadonlyArray<string> => {
     return codes.value.map(({ code, description }) => [code, description].filter((part) => part).join(": "));
   }
   const fields = Option.getOrElse(decodeFields(errors), () => ({}));
-  return Object.entries(fields).flatMap(([field, messages]) => messages.map((message) => `${field}: ${message}`));
+  return Object.entries(fields).flatMap(([field, messages]) =>
+    messages.map((message) => `${field}: ${message}`)
+  );
 };
 
 /** Reads problem details; undefined if the body is something else. */
 export const parseProblem = (body: string): Problem | undefined =>
-  Option.getOrUndefined(Option.map(decodeBody(body), ({ type, title, detail, instance, errors }): Problem => ({
-    type: type ?? undefined,
-    title: title ?? undefined,
-    detail: detail ?? undefined,
-    instance: instance ?? undefined,
-    errors: wordErrors(errors),
-  })));
+  Option.getOrUndefined(
+    Option.map(decodeBody(body), ({ type, title, detail, instance, errors }): Problem => ({
+      type: type ?? undefined,
+      title: title ?? undefined,
+      detail: detail ?? undefined,
+      instance: instance ?? undefined,
+      errors: wordErrors(errors),
+    })),
+  );

@@ -125,7 +125,9 @@ export const make = (
   Effect.map(HttpClient.HttpClient, (anyClient) => {
     const { maxAttempts = 8 } = options;
     if (!Number.isInteger(maxAttempts) || maxAttempts < 1) {
-      throw new RangeError(`Cannot make requests as 'maxAttempts' must be a positive integer: it is ${maxAttempts}`);
+      throw new RangeError(
+        `Cannot make requests as 'maxAttempts' must be a positive integer: it is ${maxAttempts}`,
+      );
     }
     const timeout = positive("timeout", options.timeout ?? "30 seconds");
     const maxElapsed = positive("maxElapsed", options.maxElapsed ?? "5 minutes");
@@ -155,7 +157,12 @@ export const make = (
         detail: rest.detail && withoutKey(rest.detail),
       });
 
-    const read = (request: ListRequest, response: HttpClientResponse.HttpClientResponse, body: ArrayBuffer, now: number) => {
+    const read = (
+      request: ListRequest,
+      response: HttpClientResponse.HttpClientResponse,
+      body: ArrayBuffer,
+      now: number,
+    ) => {
       const { status } = response;
       if (status !== 200) {
         const problem = parseProblem(withoutKey(new TextDecoder().decode(body)));
@@ -171,7 +178,11 @@ export const make = (
         const text = utf8.decode(body);
         const rows: unknown = JSON.parse(text);
         if (Array.isArray(rows)) {
-          return Effect.succeed<Page>({ rows, text, facts: PageFacts.parse(response.headers["x-pagination"]) });
+          return Effect.succeed<Page>({
+            rows,
+            text,
+            facts: PageFacts.parse(response.headers["x-pagination"]),
+          });
         }
         return Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
       } catch (error) {
@@ -191,7 +202,8 @@ export const make = (
         Effect.mapError((error) => fail(request, "Transport", { detail: causes(error.cause ?? error) })),
         Effect.timeoutFail({
           duration: timeout,
-          onTimeout: () => fail(request, "Timeout", { detail: `no complete answer within ${timeout / 1000} s` }),
+          onTimeout: () =>
+            fail(request, "Timeout", { detail: `no complete answer within ${timeout / 1000} s` }),
         }),
         Effect.flatMap(({ response, body }) =>
           Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -208,7 +220,9 @@ export const make = (
         const wait = gate.pace().heldUntil - now;
         return wait <= maxElapsed ? gate.take : Effect.fail(fail(request, "RateLimited", {
           retryAfter: wait,
-          detail: `the tenant asks to be left alone for ${Math.ceil(wait / 1000)} s, longer than the patience given`,
+          detail: `the tenant asks to be left alone for ${
+            Math.ceil(wait / 1000)
+          } s, longer than the patience given`,
         }));
       });
 

@@ -54,10 +54,14 @@ const RECOVERY = 0.05;
 export const make = (options: RateLimitOptions = {}): RateLimit => {
   const { rate: ceiling = 20 } = options;
   if (!(ceiling > 0 && ceiling <= 1e6)) {
-    throw new RangeError(`Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${ceiling}`);
+    throw new RangeError(
+      `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${ceiling}`,
+    );
   }
   const { burst = Math.max(1, ceiling / 10) } = options;
-  if (!(burst >= 1)) throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
+  if (!(burst >= 1)) {
+    throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
+  }
 
   let rate = ceiling;
   let waiting = 0;
@@ -78,7 +82,9 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
       if (now < heldUntil) {
         return Effect.flatMap(Effect.sleep(heldUntil - now), () => Effect.suspend(takeTurn));
       }
-      return turn <= now ? Effect.succeed(now) : Effect.flatMap(Effect.sleep(Math.ceil(turn - now)), () => waitFrom(turn));
+      return turn <= now
+        ? Effect.succeed(now)
+        : Effect.flatMap(Effect.sleep(Math.ceil(turn - now)), () => waitFrom(turn));
     });
 
   const takeTurn = (): Effect.Effect<number> =>

@@ -28,7 +28,9 @@ export interface SessionsQuery {
 }
 
 const problemWith = (userId: string, { page, size }: SessionsQuery): string | undefined => {
-  if (userId === "" || userId === "." || userId === "..") return `${JSON.stringify(userId)} can't be a user's id`;
+  if (userId === "" || userId === "." || userId === "..") {
+    return `${JSON.stringify(userId)} can't be a user's id`;
+  }
   if (!userId.isWellFormed()) return "the user's id holds half a surrogate pair";
   if (!Number.isSafeInteger(page) || page < 1) return `'page' must be a positive integer: it is ${page}`;
   if (!Number.isSafeInteger(size) || size < 1) return `'size' must be a positive integer: it is ${size}`;
@@ -39,7 +41,9 @@ export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, 
   const path = "/api/users/{user_id}/sessions";
   const detail = problemWith(userId, query);
   if (detail !== undefined) {
-    return Effect.fail(new ApiError({ reason: "InvalidRequest", url: path, userId, page: query.page, detail, attempts: 0 }));
+    return Effect.fail(
+      new ApiError({ reason: "InvalidRequest", url: path, userId, page: query.page, detail, attempts: 0 }),
+    );
   }
   return Effect.flatMap(TenantHttp, (tenant) =>
     tenant.list({

@@ -39,7 +39,9 @@ const parseOrigin = (domain: string): Either.Either<string, TenantError> => {
   ) {
     return refuse(
       "Domain",
-      `Cannot use ${JSON.stringify(domain)} as a tenant's domain: give a host such as "acme.eu.monocloud.com", ` +
+      `Cannot use ${
+        JSON.stringify(domain)
+      } as a tenant's domain: give a host such as "acme.eu.monocloud.com", ` +
         "with or without https:// before it and with nothing after it",
     );
   }
@@ -55,9 +57,10 @@ const parseOrigin = (domain: string): Either.Either<string, TenantError> => {
 
 const parseKey = (apiKey: string | Redacted.Redacted): Either.Either<Redacted.Redacted, TenantError> => {
   const key = (Redacted.isRedacted(apiKey) ? Redacted.value(apiKey) : apiKey).trim();
-  return /^[\x21-\x7e]+$/.test(key)
-    ? Either.right(Redacted.make(key))
-    : refuse("ApiKey", `Cannot use the API key: it ${key === "" ? "is empty" : "holds characters no header can carry"}`);
+  return /^[\x21-\x7e]+$/.test(key) ? Either.right(Redacted.make(key)) : refuse(
+    "ApiKey",
+    `Cannot use the API key: it ${key === "" ? "is empty" : "holds characters no header can carry"}`,
+  );
 };
 
 /**

@@ -106,7 +106,9 @@ export const leastSize = DOCUMENTED_SIZE;
 /** The beginning of a walk in pages of at most `size` rows, which must be {@link leastSize} or more. */
 export const begin = (shape: ListShape, size: number): Walk => {
   if (!Number.isSafeInteger(size) || size < leastSize) {
-    throw new RangeError(`Cannot read pages as their size must be an integer of ${leastSize} or more: it is ${size}`);
+    throw new RangeError(
+      `Cannot read pages as their size must be an integer of ${leastSize} or more: it is ${size}`,
+    );
   }
   return {
     size,
@@ -135,7 +137,12 @@ const nextOrder = (shape: ListShape, walk: Walk, why: string): Walk => {
   const next = shape.orders[walk.order + 1];
   return next !== undefined
     ? { ...again, order: walk.order + 1, remembered: walk.remembered ?? (next.fixed ? undefined : new Set()) }
-    : { ...again, overlapping: false, remembered: walk.remembered ?? new Set(), doubts: [...walk.doubts, why] };
+    : {
+      ...again,
+      overlapping: false,
+      remembered: walk.remembered ?? new Set(),
+      doubts: [...walk.doubts, why],
+    };
 };
 
 /** The page that reaches furthest of those that hold the row at `from` and one at `end`; none if no page spans both. */
@@ -154,7 +161,11 @@ const furthest = (from: number, end: number, size: number): { page: number; size
 };
 
 /** The page to ask for after `end`, the last `run` rows before which share a key, with as much slack as is possible. */
-const overlap = (end: number, run: number, { size, slack }: Walk): { page: number; size: number } | undefined => {
+const overlap = (
+  end: number,
+  run: number,
+  { size, slack }: Walk,
+): { page: number; size: number } | undefined => {
   for (let more = slack;; more >>= 1) {
     const page = furthest(Math.max(0, end - run - 1 - more), end, size);
     if (page !== undefined || more === 0) return page;
@@ -181,7 +192,11 @@ export const plan = (
       : overlap(end, run, walk);
     if (next === undefined) {
       if (requests.length > 0) break;
-      return plan(shape, nextOrder(shape, walk, "pages are too small to overlap, or too many rows share one key"), count);
+      return plan(
+        shape,
+        nextOrder(shape, walk, "pages are too small to overlap, or too many rows share one key"),
+        count,
+      );
     }
     requests.push({ ...next, sort });
     end = next.page * next.size;
@@ -254,7 +269,8 @@ const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts
   const start = said && (said.page - 1) * said.pageSize;
   // Facts that contradict the rows or each other are no facts.
   if (
-    said === undefined || start === undefined || count > said.pageSize || (count > 0 && start + count > said.total) ||
+    said === undefined || start === undefined || count > said.pageSize ||
+    (count > 0 && start + count > said.total) ||
     (said.hasNext && start + count >= said.total)
   ) {
     const isLast = count < Math.min(request.size, walk.honoured);
@@ -311,11 +327,19 @@ export const receive = (
   if (!isWhole && before.overlapping) {
     if (!order.fixed) walk = withDoubt(walk, `${order.key} can change while the list is read in its order`);
     if (!isInOrder(order, keys)) {
-      return { walk: nextOrder(shape, walk, "rows came in another order than the one asked for"), take: [], onCourse: false };
+      return {
+        walk: nextOrder(shape, walk, "rows came in another order than the one asked for"),
+        take: [],
+        onCourse: false,
+      };
     }
     if (place.size > request.size) {
       const last = { ...walk, order: shape.orders.length - 1, size: place.size };
-      return { walk: nextOrder(shape, last, "pages came in another size than the one asked for"), take: [], onCourse: false };
+      return {
+        walk: nextOrder(shape, last, "pages came in another size than the one asked for"),
+        take: [],
+        onCourse: false,
+      };
     }
     const reaches = place.start === 0 || before.frontier === undefined ||
       compare(order, keys[0], before.frontier.key) < 0;

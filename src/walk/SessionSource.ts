@@ -114,10 +114,14 @@ export const batches = <E = never, R = never>(
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
   const { clientId, sort, pageSize = 100, concurrency = 8 } = options;
   if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
-    throw new RangeError(`Cannot walk users as 'concurrency' must be a positive integer: it is ${concurrency}`);
+    throw new RangeError(
+      `Cannot walk users as 'concurrency' must be a positive integer: it is ${concurrency}`,
+    );
   }
   if (!Number.isSafeInteger(pageSize) || pageSize < leastSize) {
-    throw new RangeError(`Cannot walk users as 'pageSize' must be an integer of ${leastSize} or more: it is ${pageSize}`);
+    throw new RangeError(
+      `Cannot walk users as 'pageSize' must be an integer of ${leastSize} or more: it is ${pageSize}`,
+    );
   }
   const shape: ListShape = { id: "session_id", orders: sort === undefined ? safeOrders : [orderFrom(sort)] };
 
@@ -130,7 +134,8 @@ export const batches = <E = never, R = never>(
       ListReader.read({
         shape,
         pageSize,
-        ask: (request) => SessionsApi.page(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+        ask: (request) =>
+          SessionsApi.page(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
         share: () => Math.floor(concurrency / active),
       }, (reading) => {
         const isWorthTelling = reading.take.length > 0 || reading.walk.done;

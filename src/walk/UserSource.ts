@@ -30,7 +30,13 @@ const shape: ListShape = {
 const userId = (row: unknown, page: number): Effect.Effect<string, ApiError> => {
   const { user_id: id } = (row ?? {}) as { readonly user_id?: unknown };
   return typeof id === "string" ? Effect.succeed(id) : Effect.fail(
-    new ApiError({ reason: "Body", url: "/api/users", page, detail: "a user came without a user_id", attempts: 1 }),
+    new ApiError({
+      reason: "Body",
+      url: "/api/users",
+      page,
+      detail: "a user came without a user_id",
+      attempts: 1,
+    }),
   );
 };
 
@@ -50,8 +56,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
     }, ({ page, request, take, walk }) =>
       Effect.flatMap(
         Effect.forEach(take, (index) => userId(page.rows[index], request.page)),
-        (userIds) =>
-          out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
+        (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
       )).pipe(
         Effect.onExit((exit) => out.done(exit)),
         Effect.forkScoped,
