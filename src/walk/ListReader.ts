@@ -8,25 +8,30 @@ import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
 
 /** One answer, with what it means for the walk. */
-export interface Reading extends PageWalk.Step {
+export interface Reading<Row> extends PageWalk.Step {
   readonly request: PageWalk.PageRequest;
   readonly page: Page;
+  readonly rows: ReadonlyArray<Row>;
 }
 
 /** How a list is read. */
-export interface ListReaderOptions<E, R> {
+export interface ListReaderOptions<Row, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
   readonly ask: (request: PageWalk.PageRequest) => Effect.Effect<Page, E, R>;
+  /** What a row is, decoded once. */
+  readonly decode: (row: unknown) => Row;
+  /** The row's fields, for the walk to go by; undefined if it is not what the list should hold. */
+  readonly fields: (row: Row) => PageWalk.Row;
   /** How many pages may be asked for at once, now. They are held until the first of them has been handed on. */
   readonly share: () => number;
 }
 
 /** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
-export const read = <E, R, E2, R2>(
-  { shape, pageSize, ask, share }: ListReaderOptions<E, R>,
-  onReading: (reading: Reading) => Effect.Effect<unknown, E2, R2>,
+export const read = <Row, E, R, E2, R2>(
+  { shape, pageSize, ask, decode, fields, share }: ListReaderOptions<Row, E, R>,
+  onReading: (reading: Reading<Row>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
   const handOn = (
     walk: PageWalk.Walk,
@@ -35,9 +40,10 @@ export const read = <E, R, E2, R2>(
   ): Effect.Effect<PageWalk.Walk, E2, R2> => {
     const [request, page] = [requests[0], pages[0]];
     if (request === undefined || page === undefined || walk.done) return Effect.succeed(walk);
-    const step = PageWalk.receive(shape, walk, request, page);
+    const rows = page.rows.map(decode);
+    const step = PageWalk.receive(shape, walk, request, { rows: rows.map(fields), facts: page.facts });
     return Effect.flatMap(
-      onReading({ ...step, request, page }),
+      onReading({ ...step, request, page, rows }),
       () => step.onCourse ? handOn(step.walk, requests.slice(1), pages.slice(1)) : Effect.succeed(step.walk),
     );
   };

@@ -26,8 +26,9 @@ import type { PageFacts } from "../tenant/PageFacts.ts";
 export interface Order {
   /** As the endpoint takes it, such as `initiated_at:-1`. */
   readonly sort: string;
-  /** The row's field it sorts by: a number or a string. */
+  /** The row's field it sorts by. */
   readonly key: string;
+  readonly type: "number" | "string";
   readonly descending: boolean;
   /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
   readonly fixed: boolean;
@@ -205,53 +206,57 @@ export const plan = (
   return { walk, requests };
 };
 
-/** The answer's rows, each with its id and its key in the order in use. */
+/** A row of an answer; undefined stands for one that is not what the list should hold, so that no field of it counts. */
+export type Row = Readonly<Record<string, unknown>> | undefined;
+
+/**
+ * The ids and keys of an answer's rows. A row that lacks what the walk goes by has neither: it can't be told from others
+ * like it, so it goes with the row after it.
+ */
 interface Stretch {
-  readonly ids: ReadonlyArray<string>;
+  readonly ids: ReadonlyArray<string | undefined>;
   readonly keys: ReadonlyArray<Key | undefined>;
-  /** Rows that lack an id or a key: they are not sessions, but must be passed on once as well. */
-  readonly odd: ReadonlyArray<number>;
 }
 
-const isKey = (value: unknown): value is Key => typeof value === "number" || typeof value === "string";
-
-const field = (row: unknown, name: string): unknown =>
-  typeof row === "object" && row !== null ? (row as Readonly<Record<string, unknown>>)[name] : undefined;
-
-const idOf = (row: unknown, name: string): string => {
-  const id = field(row, name);
-  return typeof id === "string" ? id : `\0${JSON.stringify(row)}`;
+const keyOf = (row: Row, order: Order): Key | undefined => {
+  const key = row?.[order.key];
+  return typeof key === order.type ? key as Key : undefined;
 };
 
-const stretchOf = (shape: ListShape, order: Order, rows: ReadonlyArray<unknown>): Stretch => {
-  const ids = rows.map((row) => idOf(row, shape.id));
-  const odd: Array<number> = [];
-  const keys = rows.map((row, index): Key | undefined => {
-    const key = field(row, order.key);
-    if (isKey(key)) return key;
-    odd.push(index);
-    return undefined;
-  });
-  // A row without a key is taken to lie where its neighbour lies: the one after it, or else the one before.
-  for (const index of odd.toReversed()) keys[index] = keys[index + 1];
-  for (const index of odd) keys[index] ??= keys[index - 1];
-  return { ids, keys, odd };
+const stretchOf = (shape: ListShape, walk: Walk, rows: ReadonlyArray<Row>): Stretch => {
+  const order = orderOf(shape, walk.order);
+  const ids: Array<string | undefined> = [];
+  const keys: Array<Key | undefined> = [];
+  for (const row of rows) {
+    const id = row?.[shape.id];
+    const key = keyOf(row, order);
+    const isKnown = typeof id === "string" && (key !== undefined || !walk.overlapping);
+    ids.push(isKnown ? id : undefined);
+    keys.push(isKnown ? key : undefined);
+  }
+  return { ids, keys };
 };
 
-/** Below 0 if `a` comes before `b` in the order; NaN if they can't be compared. */
+/** Below 0 if `a` comes before `b` in the order; NaN if one of them is no key. */
 const compare = (order: Order, a: Key | undefined, b: Key | undefined): number => {
-  if (a === undefined || typeof a !== typeof b) return NaN;
-  const sign = a === b ? 0 : a < b! ? -1 : a > b! ? 1 : NaN;
+  if (a === undefined || b === undefined) return NaN;
+  const sign = a === b ? 0 : a < b ? -1 : a > b ? 1 : NaN;
   return order.descending ? -sign : sign;
 };
 
-const isInOrder = (order: Order, keys: ReadonlyArray<Key | undefined>): boolean =>
-  keys.every((key, index) => index === 0 ? isKey(key) : compare(order, keys[index - 1], key) <= 0);
+const isInOrder = (order: Order, keys: ReadonlyArray<Key | undefined>): boolean => {
+  let last: Key | undefined;
+  for (const key of keys) {
+    if (key === undefined) continue;
+    if (last !== undefined && !(compare(order, last, key) <= 0)) return false;
+    last = key;
+  }
+  return last !== undefined || keys.length === 0;
+};
 
-const isCovered = (shape: ListShape, past: Frontier, row: unknown, id: string): boolean => {
+const isCovered = (shape: ListShape, past: Frontier, row: Row, id: string): boolean => {
   const order = orderOf(shape, past.order);
-  const key = field(row, order.key);
-  const side = isKey(key) ? compare(order, key, past.key) : 0;
+  const side = compare(order, keyOf(row, order), past.key);
   return side < 0 || (side === 0 && past.ids.includes(id));
 };
 
@@ -311,12 +316,12 @@ export const receive = (
   shape: ListShape,
   before: Walk,
   request: PageRequest,
-  answer: { readonly rows: ReadonlyArray<unknown>; readonly facts: PageFacts | undefined },
+  answer: { readonly rows: ReadonlyArray<Row>; readonly facts: PageFacts | undefined },
 ): Step => {
   const { rows } = answer;
   const place = locate(before, request, rows.length, answer.facts);
   const order = orderOf(shape, before.order);
-  const { ids, keys, odd } = stretchOf(shape, order, rows);
+  const { ids, keys } = stretchOf(shape, before, rows);
   const isWhole = place.start === 0 && place.isLast;
 
   let walk: Walk = {
@@ -342,30 +347,15 @@ export const receive = (
       };
     }
     const reaches = place.start === 0 || before.frontier === undefined ||
-      compare(order, keys[0], before.frontier.key) < 0;
+      compare(order, keys.find((key) => key !== undefined), before.frontier.key) < 0;
     if (!reaches) {
       if (before.stalls < PATIENCE) return stepBack(walk, place);
       walk = withDoubt(walk, "rows vanished faster than the list could be read");
     }
   }
 
-  const atFrontier = new Set(before.overlapping ? before.frontier?.ids : undefined);
-  const inAnswer = new Set<string>();
-  const take: Array<number> = [];
-  rows.forEach((row, index) => {
-    const id = ids[index]!;
-    if (before.overlapping && before.frontier !== undefined) {
-      const side = compare(order, keys[index], before.frontier.key);
-      if (side < 0 || (atFrontier.has(id) && (side === 0 || odd.includes(index)))) return;
-    }
-    if (inAnswer.has(id) || before.past.some((past) => isCovered(shape, past, row, id))) return;
-    inAnswer.add(id);
-    if (before.remembered?.has(id)) return;
-    before.remembered?.add(id);
-    take.push(index);
-  });
-
-  const reached = frontierAfter(before, order, { ids, keys, odd });
+  const take = choose(shape, before, order, rows, { ids, keys }, place.isLast);
+  const reached = frontierAfter(before, order, { ids, keys });
   const isProgress = take.length > 0 || reached.frontier?.key !== before.frontier?.key;
   const stalls = isProgress ? 0 : before.stalls + 1;
   const isStuck = !place.isLast && stalls > PATIENCE;
@@ -384,24 +374,53 @@ export const receive = (
   };
 };
 
-/** The last key of the answer, unless all of it lies before the frontier. */
-const frontierAfter = (
+/** The rows of an answer that have not been delivered. */
+const choose = (
+  shape: ListShape,
   walk: Walk,
   order: Order,
-  { ids, keys, odd }: Stretch,
-): Pick<Walk, "frontier" | "run"> => {
-  const key = keys.at(-1);
+  rows: ReadonlyArray<Row>,
+  { ids, keys }: Stretch,
+  isLast: boolean,
+): Array<number> => {
+  const { overlapping, past, remembered } = walk;
+  const frontier = overlapping ? walk.frontier : undefined;
+  const atFrontier = new Set(frontier?.ids);
+  const inAnswer = new Set<string>();
+  const isNew = (index: number, id: string): boolean => {
+    const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
+    if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
+    inAnswer.add(id);
+    if (past.some((frontier) => isCovered(shape, frontier, rows[index], id)) || remembered?.has(id)) {
+      return false;
+    }
+    remembered?.add(id);
+    return true;
+  };
+  const take: Array<number> = [];
+  let unknown: Array<number> = [];
+  ids.forEach((id, index) => {
+    if (id === undefined) {
+      unknown.push(index);
+      return;
+    }
+    const isTaken = isNew(index, id);
+    if (isTaken || !overlapping) take.push(...unknown);
+    if (isTaken) take.push(index);
+    unknown = [];
+  });
+  // Those at the very end come again at the beginning of the next answer, unless there is none.
+  if (isLast || !overlapping) take.push(...unknown);
+  return take;
+};
+
+/** The last key of the answer, unless all of it lies before the frontier. */
+const frontierAfter = (walk: Walk, order: Order, { ids, keys }: Stretch): Pick<Walk, "frontier" | "run"> => {
+  const key = keys.findLast((key) => key !== undefined);
   const { frontier } = walk;
   const side = frontier === undefined ? 1 : compare(order, key, frontier.key);
   if (!walk.overlapping || key === undefined || !(side >= 0)) return { frontier, run: 1 };
-  const first = keys.indexOf(key);
-  const at = [...ids.slice(first), ...odd.filter((index) => index < first).map((index) => ids[index]!)];
-  return {
-    frontier: {
-      order: walk.order,
-      key,
-      ids: side === 0 && frontier !== undefined ? [...new Set([...frontier.ids, ...at])] : at,
-    },
-    run: keys.length - first,
-  };
+  const at = new Set(side === 0 ? frontier?.ids : undefined);
+  keys.forEach((other, index) => other === key && at.add(ids[index]!));
+  return { frontier: { order: walk.order, key, ids: [...at] }, run: keys.length - keys.indexOf(key) };
 };

@@ -47,22 +47,32 @@ export interface SessionSourceOptions {
 }
 
 const safeOrders: ListShape["orders"] = [
-  { sort: "initiated_at:-1", key: "initiated_at", descending: true, fixed: true },
-  { sort: "session_id:1", key: "session_id", descending: false, fixed: true },
+  { sort: "initiated_at:-1", key: "initiated_at", type: "number", descending: true, fixed: true },
+  { sort: "session_id:1", key: "session_id", type: "string", descending: false, fixed: true },
 ];
 
 const orderFrom = (sort: SessionsApi.Sort): Order => {
   const [key, order] = sort.split(":") as [SessionsApi.SortKey, string];
-  return { sort, key, descending: order === "-1", fixed: key === "initiated_at" || key === "session_id" };
+  const type = key === "session_id" ? "string" : "number";
+  return {
+    sort,
+    key,
+    type,
+    descending: order === "-1",
+    fixed: key === "initiated_at" || key === "session_id",
+  };
 };
 
-const decodeRows = (userId: string, { request, page, take, walk }: ListReader.Reading): Batch => {
+const toBatch = (
+  userId: string,
+  { request, page, rows, take, walk }: ListReader.Reading<ReturnType<typeof Session.decode>>,
+): Batch => {
   const texts = elements(page.text);
   const sessions: Array<Session.Session> = [];
   const source: Array<string> = [];
   const rejected: Array<Rejected> = [];
   for (const index of take) {
-    const decoded = Session.decode(page.rows[index]);
+    const decoded = rows[index]!;
     const text = texts[index]!;
     if (Either.isRight(decoded)) {
       sessions.push(decoded.right);
@@ -136,10 +146,12 @@ export const batches = <E = never, R = never>(
         pageSize,
         ask: (request) =>
           SessionsApi.page(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+        decode: Session.decode,
+        fields: Either.getOrUndefined,
         share: () => Math.floor(concurrency / active),
       }, (reading) => {
         const isWorthTelling = reading.take.length > 0 || reading.walk.done;
-        return isWorthTelling ? out.offer(decodeRows(userId, reading)) : Effect.void;
+        return isWorthTelling ? out.offer(toBatch(userId, reading)) : Effect.void;
       }).pipe(
         Effect.catchIf((error) => error.reason === "NotFound", () =>
           out.offer({

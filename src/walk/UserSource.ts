@@ -6,6 +6,8 @@
  */
 import * as Effect from "effect/Effect";
 import * as Mailbox from "effect/Mailbox";
+import * as Option from "effect/Option";
+import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import { ApiError } from "../tenant/ApiError.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
@@ -24,21 +26,30 @@ export interface UserBatch {
 
 const shape: ListShape = {
   id: "user_id",
-  orders: [{ sort: "creation_time:-1", key: "creation_time", descending: true, fixed: true }],
+  orders: [{ sort: "creation_time:-1", key: "creation_time", type: "number", descending: true, fixed: true }],
 };
 
-const userId = (row: unknown, page: number): Effect.Effect<string, ApiError> => {
-  const { user_id: id } = (row ?? {}) as { readonly user_id?: unknown };
-  return typeof id === "string" ? Effect.succeed(id) : Effect.fail(
-    new ApiError({
-      reason: "Body",
-      url: "/api/users",
-      page,
-      detail: "a user came without a user_id",
-      attempts: 1,
-    }),
-  );
-};
+/** Of a user nothing is needed but the id, and the time for the walk to go by. */
+const User = Schema.Struct({
+  user_id: Schema.NonEmptyString,
+  creation_time: Schema.optional(Schema.Unknown),
+});
+const decode = Schema.decodeUnknownOption(User);
+
+const idOf = (user: Option.Option<typeof User.Type>, page: number): Effect.Effect<string, ApiError> =>
+  Option.match(user, {
+    onSome: ({ user_id }) => Effect.succeed(user_id),
+    onNone: () =>
+      Effect.fail(
+        new ApiError({
+          reason: "Body",
+          url: "/api/users",
+          page,
+          detail: "a user came without a user_id",
+          attempts: 1,
+        }),
+      ),
+  });
 
 /** All users of the tenant, newest first. Holds one page. */
 export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
@@ -52,10 +63,12 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
       shape,
       pageSize: options.pageSize ?? 100,
       ask: (request) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort }),
+      decode,
+      fields: Option.getOrUndefined,
       share: () => 1,
-    }, ({ page, request, take, walk }) =>
+    }, ({ rows, request, take, walk }) =>
       Effect.flatMap(
-        Effect.forEach(take, (index) => userId(page.rows[index], request.page)),
+        Effect.forEach(take, (index) => idOf(rows[index]!, request.page)),
         (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
       )).pipe(
         Effect.onExit((exit) => out.done(exit)),

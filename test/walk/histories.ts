@@ -31,7 +31,9 @@ export const httpFor = (sandbox: Sandbox) =>
     { rate: 1e6 },
   ).pipe(
     Layer.provide(FetchHttpClient.layer),
-    Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+    Layer.provide(
+      Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init))),
+    ),
   );
 
 /** What happens to the list of one user while it is read. */
@@ -48,7 +50,8 @@ export interface History {
   readonly seed: number;
 }
 
-const pick = <A>(draw: () => number, choices: ReadonlyArray<A>): A => choices[Math.floor(draw() * choices.length)]!;
+const pick = <A>(draw: () => number, choices: ReadonlyArray<A>): A =>
+  choices[Math.floor(draw() * choices.length)]!;
 
 /** The history that a seed determines: quiet and wild ones, with every awkwardness of a tenant. */
 export const historyOf = (seed: number): History => {

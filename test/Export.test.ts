@@ -1,0 +1,225 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
+import * as Exit from "effect/Exit";
+import * as Layer from "effect/Layer";
+import * as Stream from "effect/Stream";
+import { expect, it, onTestFinished } from "vitest";
+import * as Batch from "../src/Batch.ts";
+import * as Export from "../src/Export.ts";
+import * as Formats from "../src/format/Formats.ts";
+import * as File from "../src/output/File.ts";
+import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } from "../src/sandbox/mod.ts";
+import * as HttpPolicy from "../src/tenant/HttpPolicy.ts";
+import * as Tenant from "../src/tenant/Tenant.ts";
+import * as SessionSource from "../src/walk/SessionSource.ts";
+import { example } from "./contract/sessions.ts";
+import { csvTable, parquetTable, sql } from "./duckdb.ts";
+import { newFolder } from "./folders.ts";
+import { httpFor } from "./walk/histories.ts";
+
+/** The sandbox behind a real port. */
+const listening = async (options: SandboxOptions, policy: HttpPolicy.HttpPolicyOptions) => {
+  const sandbox = make(options);
+  const server = await serve(sandbox);
+  onTestFinished(() => server.close());
+  const tenant = Either.getOrThrow(Tenant.make({ domain: server.url, apiKey: sandbox.key }));
+  return { sandbox, http: Layer.provide(HttpPolicy.layer(tenant, policy), FetchHttpClient.layer) };
+};
+
+const keysOf = (sandbox: Sandbox): Array<string> =>
+  [...sandbox.userIds()].flatMap((userId) =>
+    [...sandbox.sessions(userId)].map(({ session_id }) => `${userId} ${session_id}`)
+  ).sort();
+
+const targetsIn = (folder: string) =>
+  Formats.names.map((name): Export.Target => ({
+    format: Formats.make(name),
+    output: File.make(join(folder, `sessions.${name}`)),
+  }));
+
+const keysFrom = async (table: string) =>
+  (await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`)).map(({ key }) => String(key))
+    .sort();
+
+it(
+  "an export of 300 users from a tenant that fails half the time holds exactly its sessions, in every format",
+  async () => {
+    const faults: FaultOptions = {
+      "429": 0.1,
+      "500": 0.1,
+      reset: 0.1,
+      cut: 0.1,
+      slow: 0.1,
+      slowMs: 50,
+      retryAfter: "none",
+    };
+    const { sandbox, http } = await listening(
+      { users: 300, sessionsPerUser: { mean: 30 }, faults, seed: 7 },
+      { rate: 5000, baseDelay: "5 millis", maxAttempts: 20 },
+    );
+    const folder = await newFolder();
+    const report = await Export.run({
+      source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), {
+        pageSize: 50,
+        concurrency: 16,
+      }),
+      targets: targetsIn(folder),
+    }).pipe(Effect.provide(http), Effect.runPromise);
+
+    const expected = keysOf(sandbox);
+    const path = (name: string) => join(folder, `sessions.${name}`);
+    const lines = (await readFile(path("ndjson"), "utf8")).trimEnd().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    expect(lines.map((row) => `${row.user_id} ${row.session_id}`).sort()).toEqual(expected);
+    expect(await keysFrom(csvTable(path("csv")))).toEqual(expected);
+    expect(await keysFrom(parquetTable(path("parquet")))).toEqual(expected);
+    expect(report).toMatchObject({ users: 300, sessions: expected.length, verified: true, rejected: 0 });
+    expect(Object.keys(sandbox.counts.byFault).sort()).toEqual(["429", "500", "cut", "reset"]);
+  },
+  120_000,
+);
+
+it("the CSV and the Parquet of 10,000 sessions hold the same rows and values, with types", async () => {
+  const sandbox = make({ users: 40, sessionsPerUser: 250, unknownFields: true, seed: 3 });
+  const folder = await newFolder();
+  const source = SessionSource.batches(Stream.fromIterable(sandbox.userIds()));
+  await Export.run({
+    source,
+    targets: [
+      {
+        format: Formats.make("csv", { csv: { escapeFormulas: false } }),
+        output: File.make(join(folder, "s.csv")),
+      },
+      { format: Formats.make("parquet"), output: File.make(join(folder, "s.parquet")) },
+    ],
+  }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
+  const [csv, parquet] = [csvTable(join(folder, "s.csv")), parquetTable(join(folder, "s.parquet"))];
+  const [differing] = await sql(
+    `SELECT count(*) AS n FROM ((FROM ${csv} EXCEPT ALL FROM ${parquet}) UNION ALL (FROM ${parquet} EXCEPT ALL FROM ${csv}))`,
+  );
+  expect(differing).toEqual({ n: 0n });
+  expect(await sql(`SELECT count(*) AS n, count(DISTINCT (user_id, session_id)) AS distinct FROM ${parquet}`))
+    .toEqual([{ n: 10_000n, distinct: 10_000n }]);
+  const types = Object.fromEntries(
+    (await sql(`DESCRIBE FROM ${parquet}`)).map(({ column_name, column_type }) => [column_name, column_type]),
+  );
+  expect(types).toMatchObject({
+    initiated_at: "TIMESTAMP WITH TIME ZONE",
+    client_ids: "VARCHAR[]",
+    latitude: "DOUBLE",
+    _rescued_data: "VARCHAR",
+  });
+});
+
+it("rows that are not sessions are put aside whole, and all others exported", async () => {
+  const sandbox = make({ users: 20, sessionsPerUser: 60, malformed: 0.1 });
+  const folder = await newFolder();
+  const progress = Export.noProgress();
+  const report = await Export.run({
+    source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), { pageSize: 25 }),
+    targets: targetsIn(folder),
+    rejects: File.make(join(folder, "rejected.ndjson")),
+    progress,
+  }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
+  const rejected = (await readFile(join(folder, "rejected.ndjson"), "utf8")).trimEnd().split("\n").map((
+    line,
+  ) => JSON.parse(line));
+  expect(report.sessions + report.rejected).toBe(20 * 60);
+  expect(report.rejected).toBeGreaterThan(60);
+  expect(rejected).toHaveLength(report.rejected);
+  // Some are the same `null`; those that can be told apart are there once.
+  const objects = rejected.filter(({ row }) => row.startsWith("{")).map(({ user_id, row }) => user_id + row);
+  expect(new Set(objects).size).toBe(objects.length);
+  for (const { message, page, index, row } of rejected) {
+    expect(message).toMatch(/\w/);
+    expect(page).toBeGreaterThan(0);
+    expect(index).toBeGreaterThanOrEqual(0);
+    expect(() => JSON.parse(row)).not.toThrow();
+  }
+  expect(report.files.map(({ format, rows }) => [format, rows])).toContainEqual([
+    "rejected",
+    report.rejected,
+  ]);
+});
+
+it("onInvalid 'fail' fails on the first such row, names it, and leaves no file", async () => {
+  const sandbox = make({ users: 3, sessionsPerUser: 60, malformed: 0.2 });
+  const folder = await newFolder();
+  const error = await Export.run({
+    source: SessionSource.batches(Stream.fromIterable(sandbox.userIds())),
+    targets: targetsIn(folder),
+    onInvalid: "fail",
+  }).pipe(Effect.provide(httpFor(sandbox)), Effect.flip, Effect.runPromise);
+  expect(error).toMatchObject({ _tag: "ExportError", reason: "InvalidRow" });
+  expect(error.message).toMatch(/User \S+, page 1 \(of size 100\), row \d+ is not a session: /);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+it("a user that the tenant does not know is reported and does not stop the others", async () => {
+  const sandbox = make({ users: 5, sessionsPerUser: 3 });
+  const report = await Export.run({
+    source: SessionSource.batches(Stream.fromIterable(["nobody", ...sandbox.userIds()])),
+    targets: [],
+  }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
+  expect(report).toMatchObject({ users: 6, sessions: 15, missing: { count: 1, first: ["nobody"] } });
+});
+
+it("an export fails when the tenant knows none of the users", async () => {
+  const sandbox = make({ users: 1 });
+  const folder = await newFolder();
+  const error = await Export.run({
+    source: SessionSource.batches(Stream.make("nobody")),
+    targets: targetsIn(folder),
+  }).pipe(Effect.provide(httpFor(sandbox)), Effect.flip, Effect.runPromise);
+  expect(error).toMatchObject({ _tag: "ExportError", reason: "NoSuchUsers" });
+  expect(await readdir(folder)).toEqual([]);
+});
+
+it("a refused key stops a run of many users at once", async () => {
+  const sandbox = make({ users: 500, sessionsPerUser: 1 });
+  const error = await Export.run({
+    source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), { concurrency: 4 }),
+    targets: [],
+  }).pipe(Effect.provide(httpFor({ ...sandbox, key: "another-key" })), Effect.flip, Effect.runPromise);
+  expect(error).toMatchObject({ _tag: "ApiError", reason: "Unauthorized" });
+  expect(sandbox.counts.total).toBeLessThanOrEqual(8);
+});
+
+it("an interrupted export leaves no file", async () => {
+  const folder = await newFolder();
+  const endless = Stream.repeatEffect(
+    Effect.delay(Effect.sync(() => Batch.make("alice", [example()])), "1 millis"),
+  );
+  const exit = await Export.run({ source: endless, targets: targetsIn(folder) }).pipe(
+    Effect.timeout("100 millis"),
+    Effect.runPromiseExit,
+  );
+  expect(Exit.isFailure(exit)).toBe(true);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+it("the slowest output sets the pace: the source runs no more than a batch ahead", async () => {
+  let produced = 0;
+  let written = 0;
+  let ahead = 0;
+  const source = Stream.repeatEffect(Effect.sync(() => {
+    ahead = Math.max(ahead, ++produced - written);
+    return Batch.make("alice", [example()]);
+  })).pipe(Stream.take(50));
+  const slow = {
+    name: "slow",
+    open: Effect.succeed({
+      write: () => Effect.delay(Effect.sync(() => void written++), "1 millis"),
+      commit: Effect.succeed({ bytes: 0 }),
+    }),
+  };
+  await Effect.runPromise(
+    Export.run({ source, targets: [{ format: Formats.make("ndjson"), output: slow }] }),
+  );
+  expect(written).toBe(50);
+  expect(ahead).toBe(1);
+});

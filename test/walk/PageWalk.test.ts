@@ -1,0 +1,234 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import * as PageWalk from "../../src/walk/PageWalk.ts";
+
+const shape: PageWalk.ListShape = {
+  id: "id",
+  orders: [
+    { sort: "time:-1", key: "time", type: "number", descending: true, fixed: true },
+    { sort: "id:1", key: "id", type: "string", descending: false, fixed: true },
+  ],
+};
+
+type Listed = Readonly<Record<string, unknown>>;
+
+/** Rows 1 to n, a second apart, the newest first. */
+const listOf = (count: number): Array<Listed> =>
+  Array.from(
+    { length: count },
+    (_, index) => ({ id: `r${String(count - index).padStart(5, "0")}`, time: count - index }),
+  );
+
+interface Tenant {
+  readonly facts?: "present" | "absent";
+  readonly maxSize?: number;
+  readonly list: (sort: string) => ReadonlyArray<PageWalk.Row>;
+}
+
+const answer = (
+  { facts = "present", maxSize = Infinity, list }: Tenant,
+  { page, size, sort }: PageWalk.PageRequest,
+) => {
+  const rows = list(sort);
+  const pageSize = Math.min(size, maxSize);
+  const start = (page - 1) * pageSize;
+  return {
+    rows: rows.slice(start, start + pageSize),
+    facts: facts === "absent"
+      ? undefined
+      : { pageSize, page, total: rows.length, hasNext: start + pageSize < rows.length },
+  };
+};
+
+/** Walks to the end, one page at a time. */
+const walkAll = (tenant: Tenant, size = 100) => {
+  let walk = PageWalk.begin(shape, size);
+  const delivered: Array<PageWalk.Row> = [];
+  const requests: Array<PageWalk.PageRequest> = [];
+  while (!walk.done) {
+    const planned = PageWalk.plan(shape, walk);
+    const request = planned.requests[0]!;
+    requests.push(request);
+    if (requests.length > 10_000) throw new Error("the walk does not end");
+    const given = answer(tenant, request);
+    const step = PageWalk.receive(shape, planned.walk, request, given);
+    delivered.push(...step.take.map((index) => given.rows[index]));
+    walk = step.walk;
+  }
+  return { walk, delivered, requests };
+};
+
+const bySort = (rows: ReadonlyArray<Listed>) => (sort: string): ReadonlyArray<Listed> =>
+  sort === "id:1" ? rows.toSorted((a, b) => String(a["id"]) < String(b["id"]) ? -1 : 1) : rows;
+
+describe("a walk", () => {
+  it("reads a list that fits a page in one request", () => {
+    const { requests, delivered, walk } = walkAll({ list: () => listOf(100) });
+    expect(requests).toEqual([{ page: 1, size: 100, sort: "time:-1" }]);
+    expect(delivered).toHaveLength(100);
+    expect(walk.doubts).toEqual([]);
+  });
+
+  it("reads an empty list in one request, with page facts or without", () => {
+    expect(walkAll({ list: () => [] }).requests).toHaveLength(1);
+    expect(walkAll({ list: () => [], facts: "absent" }).requests).toHaveLength(1);
+  });
+
+  it("reads two pages' worth in two requests that overlap", () => {
+    const { requests, delivered } = walkAll({ list: () => listOf(190) });
+    expect(requests).toEqual([{ page: 1, size: 100, sort: "time:-1" }, {
+      page: 2,
+      size: 98,
+      sort: "time:-1",
+    }]);
+    expect(delivered).toEqual(listOf(190));
+  });
+
+  it("asks for about an eighth more pages of 100 than need be, and a twentieth more of 1,000", () => {
+    const [long, longer] = [listOf(20_000), listOf(200_000)];
+    expect(walkAll({ list: () => long }).requests.length).toBeLessThan(200 * 1.16);
+    expect(walkAll({ list: () => longer }, 1000).requests.length).toBeLessThan(200 * 1.06);
+  });
+
+  it("delivers any list once and in order, whatever the page size, the clamp and the page facts", () => {
+    fc.assert(fc.property(
+      fc.integer({ min: 0, max: 400 }),
+      fc.integer({ min: 10, max: 150 }),
+      fc.option(fc.integer({ min: 10, max: 150 }), { nil: Infinity }),
+      fc.constantFrom("present", "absent"),
+      (count, size, maxSize, facts) => {
+        const { walk, delivered } = walkAll({ list: () => listOf(count), facts, maxSize }, size);
+        expect(delivered).toEqual(listOf(count));
+        expect(walk.doubts).toEqual([]);
+      },
+    ));
+  });
+
+  it("reads by id where more rows share a key than a page holds", () => {
+    const rows = listOf(300).map((row) => ({ ...row, time: 7 }));
+    const { walk, delivered, requests } = walkAll({ list: bySort(rows) });
+    expect(new Set(delivered).size).toBe(300);
+    expect(delivered).toHaveLength(300);
+    expect(requests.at(-1)!.sort).toBe("id:1");
+    expect(walk.doubts).toEqual([]);
+  });
+
+  it("reads by id where the tenant does not keep to the order, and delivers nothing a second time", () => {
+    const rows = listOf(300);
+    // The order breaks only after the first page has been delivered.
+    const disordered = [...rows.slice(0, 150), ...rows.slice(150).toReversed()];
+    const { walk, delivered } = walkAll({
+      list: (sort) => sort === "id:1" ? bySort(rows)(sort) : disordered,
+    });
+    expect(delivered.toSorted((a, b) => Number(b!["time"]) - Number(a!["time"]))).toEqual(rows);
+    expect(walk.doubts).toEqual([]);
+  });
+
+  it("reads pages 1, 2, 3… and says so where the tenant keeps to no order", () => {
+    const rows = listOf(250);
+    const shuffled = rows.map((_, index) => rows[(index * 101) % 250]!);
+    const { walk, delivered } = walkAll({ list: () => shuffled });
+    expect(new Set(delivered)).toEqual(new Set(rows));
+    expect(delivered).toHaveLength(250);
+    expect(walk.doubts).toEqual(["rows came in another order than the one asked for"]);
+  });
+
+  it("reads pages 1, 2, 3… and says so where the tenant ignores the size", () => {
+    const rows = listOf(95);
+    const fixed: Tenant = { list: () => rows };
+    let walk = PageWalk.begin(shape, 100);
+    const delivered: Array<PageWalk.Row> = [];
+    while (!walk.done) {
+      const planned = PageWalk.plan(shape, walk);
+      const request = planned.requests[0]!;
+      const given = answer(fixed, { ...request, size: 10 });
+      const step = PageWalk.receive(shape, planned.walk, request, given);
+      delivered.push(...step.take.map((index) => given.rows[index]));
+      walk = step.walk;
+    }
+    expect(delivered).toEqual(rows);
+    expect(walk.doubts).toEqual(["pages came in another size than the one asked for"]);
+  });
+
+  it("needs no order for a list that comes in one answer", () => {
+    const { walk, delivered } = walkAll({ list: () => listOf(50).toReversed() });
+    expect(delivered).toHaveLength(50);
+    expect(walk.doubts).toEqual([]);
+  });
+
+  it("goes on past a total that is capped below what there is", () => {
+    const rows = listOf(450);
+    const capped = {
+      list: () => rows,
+      cap: (facts: ReturnType<typeof answer>["facts"]) =>
+        facts && { ...facts, total: Math.min(facts.total, 200) },
+    };
+    let walk = PageWalk.begin(shape, 100);
+    const delivered: Array<PageWalk.Row> = [];
+    while (!walk.done) {
+      const planned = PageWalk.plan(shape, walk);
+      const request = planned.requests[0]!;
+      const given = answer(capped, request);
+      const step = PageWalk.receive(shape, planned.walk, request, {
+        ...given,
+        facts: capped.cap(given.facts),
+      });
+      delivered.push(...step.take.map((index) => given.rows[index]));
+      walk = step.walk;
+    }
+    expect(delivered).toEqual(rows);
+  });
+
+  it("ends where the tenant promises further pages for ever, and says so", () => {
+    const rows = listOf(130);
+    let walk = PageWalk.begin(shape, 100);
+    const delivered: Array<PageWalk.Row> = [];
+    for (let requests = 0; !walk.done; requests++) {
+      expect(requests).toBeLessThan(300);
+      const planned = PageWalk.plan(shape, walk);
+      const request = planned.requests[0]!;
+      const given = answer({ list: () => rows }, request);
+      const step = PageWalk.receive(shape, planned.walk, request, {
+        ...given,
+        facts: { ...given.facts!, total: 1_000_000, hasNext: true },
+      });
+      delivered.push(...step.take.map((index) => given.rows[index]));
+      walk = step.walk;
+    }
+    expect(delivered).toEqual(rows);
+    expect(walk.doubts.length).toBeGreaterThan(0);
+  });
+
+  it("delivers rows that are not what the list should hold once, along with the rows after them", () => {
+    fc.assert(fc.property(
+      fc.array(fc.boolean(), { maxLength: 300 }),
+      fc.integer({ min: 10, max: 60 }),
+      fc.constantFrom("present", "absent"),
+      (known, size, facts) => {
+        const rows = listOf(known.length).map((row, index) => known[index] ? row : undefined);
+        // A page of nothing else leaves no way to tell the pages apart.
+        fc.pre(!/0{5}/.test(known.map(Number).join("")));
+        expect(walkAll({ list: () => rows, facts }, size).delivered).toEqual(rows);
+      },
+    ));
+  });
+
+  it("is a plain value between two answers: stored as JSON it goes on as if nothing had happened", () => {
+    const rows = listOf(500).map((row) => ({ ...row, time: Math.floor(Number(row["time"]) / 3) }));
+    let walk = PageWalk.begin(shape, 50);
+    const delivered: Array<PageWalk.Row> = [];
+    while (!walk.done) {
+      const planned = PageWalk.plan(shape, JSON.parse(JSON.stringify(walk)));
+      const request = planned.requests[0]!;
+      const given = answer({ list: () => rows }, request);
+      const step = PageWalk.receive(shape, planned.walk, request, given);
+      delivered.push(...step.take.map((index) => given.rows[index]));
+      walk = step.walk;
+    }
+    expect(delivered).toEqual(rows);
+  });
+
+  it("refuses pages too small to overlap", () => {
+    expect(() => PageWalk.begin(shape, 9)).toThrow("must be an integer of 10 or more: it is 9");
+  });
+});
