@@ -9,6 +9,7 @@
 import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
+import * as Guard from "./Guard.ts";
 
 /**
  * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999.
@@ -66,6 +67,7 @@ export type Session = typeof Session.Type;
 export type Metadata = typeof Metadata.Type;
 
 const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
+const isSession = Guard.of(Session);
 
 /**
  * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.
@@ -73,9 +75,9 @@ const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
  * @returns the session, which is the row itself, or the schema's error: {@link describe} words it for people.
  */
 export const decode = (row: unknown): Either.Either<Session, ParseResult.ParseError> =>
-  // The schema transforms nothing. Its copy would lose a member named `__proto__`: copied by assignment, that
-  // becomes the prototype, and its members appear to be the session's.
-  Either.map(decodeUnknown(row), () => row as Session);
+  // Nearly every row is a session, so the schema is asked only about those the guard stops. Its answer is not
+  // taken for the session: its copy would lose a member named `__proto__`, which becomes the copy's prototype.
+  isSession(row) ? Either.right(row) : Either.map(decodeUnknown(row), () => row as Session);
 
 /** What is wrong with a row, field by field: `expires_at: Expected an integer, actual 1.5`. */
 export const describe = (error: ParseResult.ParseError): string =>

@@ -14,6 +14,7 @@ export * as Export from "./Export.ts";
 export * as File from "./output/File.ts";
 export * as Formats from "./format/Formats.ts";
 export * as Gzip from "./output/Gzip.ts";
+export * as Guard from "./Guard.ts";
 export * as HttpPolicy from "./tenant/HttpPolicy.ts";
 export * as JsonText from "./JsonText.ts";
 export * as Ndjson from "./format/Ndjson.ts";
