@@ -23,7 +23,6 @@ import * as SessionSource from "./walk/SessionSource.ts";
 import * as UserSource from "./walk/UserSource.ts";
 
 export type { Rejected, WalkEnd } from "./Batch.ts";
-export type { Report } from "./Export.ts";
 export type { Session } from "./Session.ts";
 
 /** Whose sessions, of which tenant, and how to ask for them. */
@@ -69,14 +68,25 @@ const aborted = (signal: AbortSignal | undefined): Effect.Effect<never, unknown>
     return Effect.sync(() => signal.removeEventListener("abort", abort));
   });
 
-const batchesOf = (options: SessionsOptions): Stream.Stream<Batch, unknown, HttpPolicy.TenantHttp> => {
+const batchesOf = (
+  options: SessionsOptions,
+  onUserDoubts: (doubts: ReadonlyArray<string>) => void = () => {},
+): Stream.Stream<Batch, unknown, HttpPolicy.TenantHttp> => {
   const { users, pageSize } = options;
+  if (typeof users === "string" && users !== "all") {
+    throw new TypeError(`Cannot read sessions as 'users' must be user ids or "all": it is one text`);
+  }
   const ids: Stream.Stream<string, unknown, HttpPolicy.TenantHttp> = users === "all"
-    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds }) => userIds)
+    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, doubts = [] }) => {
+      if (doubts.length > 0) onUserDoubts(doubts);
+      return userIds;
+    })
     : Symbol.asyncIterator in users
     ? Stream.fromAsyncIterable(users, (error) => error)
     : Stream.fromIterable(users);
-  return Stream.interruptWhen(SessionSource.batches(ids, options), aborted(options.signal));
+  const { signal } = options;
+  const batches = Stream.interruptWhen(SessionSource.batches(ids, options), aborted(signal));
+  return Stream.suspend(() => signal?.aborted ? Stream.fail(signal.reason) : batches);
 };
 
 /** Runs to the end; rejects with the error itself, not with Effect's wrapping of it. */
@@ -128,13 +138,16 @@ async function* batchIterator(options: SessionsOptions): AsyncGenerator<Batch> {
  * ```
  */
 export async function* sessions(options: SessionsOptions & Watch): AsyncGenerator<UserSession> {
-  const { onRejected, onEnd } = options;
+  const { onRejected, onEnd, signal } = options;
   for await (const { userId, sessions, rejected, end } of batchIterator(options)) {
     for (const row of rejected) {
       if (onRejected === undefined) throw Export.invalidRow(row);
       onRejected(row);
     }
-    for (const session of sessions) yield { ...session, user_id: userId };
+    for (const session of sessions) {
+      signal?.throwIfAborted();
+      yield { ...session, user_id: userId };
+    }
     if (end === undefined) continue;
     if (onEnd === undefined && end.status === "missing") throw Export.noSuchUsers(1, userId);
     onEnd?.(userId, end);
@@ -180,14 +193,13 @@ export const stream = (
     onInvalid: options.onInvalid ?? "fail",
   });
   const done = run(Effect.provide(work, httpFor(options)));
-  done.catch(() => {});
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    // An export may fail before it has opened its output: only its promise tells every failure.
+    start: (controller) => void done.catch((error) => controller.error(error)),
     pull: async (controller) => {
       // The error that the other side aborts with is a consequence; the export knows the cause.
-      const next = await reader.read().catch(() =>
-        done.then(() => ({ done: true, value: undefined }) as const)
-      );
-      if (!next.done) return controller.enqueue(next.value);
+      const next = await reader.read().catch(() => undefined);
+      if (next?.done === false) return controller.enqueue(next.value);
       await done;
       controller.close();
     },
@@ -201,6 +213,12 @@ export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions 
   readonly out: string | ReadonlyArray<string>;
   /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
   readonly rejected?: string | undefined;
+}
+
+/** What an export did. */
+export interface Report extends Export.Report {
+  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
+  readonly userDoubts: ReadonlyArray<string>;
 }
 
 /**
@@ -227,7 +245,7 @@ export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions 
  * await rm(folder, { recursive: true });
  * ```
  */
-export const exportSessions = async (options: ExportSessionsOptions): Promise<Export.Report> => {
+export const exportSessions = async (options: ExportSessionsOptions): Promise<Report> => {
   const paths = typeof options.out === "string" ? [options.out] : options.out;
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
@@ -245,11 +263,16 @@ export const exportSessions = async (options: ExportSessionsOptions): Promise<Ex
     const file = File.make(path);
     return { format: found.format, output: found.gzip ? Gzip.make(file) : file };
   });
+  const rejected = options.rejected ?? `${first}.rejected.ndjson`;
+  const repeated = [...paths, rejected].find((path, index, all) => all.indexOf(path) < index);
+  if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
+  let userDoubts: ReadonlyArray<string> = [];
   const work = Export.run({
-    source: batchesOf(options),
+    source: batchesOf(options, (doubts) => (userDoubts = doubts)),
     targets,
-    rejects: File.make(options.rejected ?? `${first}.rejected.ndjson`),
+    rejects: File.make(rejected),
     onInvalid: options.onInvalid,
   });
-  return run(Effect.provide(work, httpFor(options)));
+  const report = await run(Effect.provide(work, httpFor(options)));
+  return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts };
 };

@@ -12,8 +12,8 @@ import * as Formats from "../format/Formats.ts";
 import * as File from "../output/File.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { Output, OutputError } from "../output/Output.ts";
-import * as Web from "../output/Web.ts";
 import { UsageError } from "./Failure.ts";
+import * as Terminal from "./Terminal.ts";
 
 /** A place to export to, made ready. */
 export interface Destination {
@@ -35,21 +35,6 @@ const compressed = ({ format, gzip }: Formats.Choice, output: Output): Target =>
   format,
   output: gzip ? Gzip.make(output) : output,
 });
-
-/** Standard output. Its end is left to the process; a reader that has gone is an error of its own. */
-const stdout = Web.make(
-  "standard output",
-  new WritableStream({
-    start: () => {
-      // The failed write reports the error; without a listener the process would end first.
-      process.stdout.on("error", () => {});
-    },
-    write: (bytes) =>
-      new Promise<void>((done, failed) => {
-        process.stdout.write(bytes, (error) => error ? failed(error) : done());
-      }),
-  }),
-);
 
 /** Makes ready what `--out` and `--format` ask for. */
 export const from = (
@@ -81,11 +66,15 @@ export const from = (
     );
     if (repeated !== undefined) return yield* fail(`--out ${repeated} is given twice`);
 
+    const { rejected } = options;
+    if (rejected !== undefined && outs.some((out) => resolve(out) === resolve(rejected))) {
+      return yield* fail(`--rejected ${rejected} is also an --out: give it a name of its own`);
+    }
     if (outs.some((out) => out.endsWith(".parquet.gz"))) {
       return yield* fail("Parquet is compressed inside: leave out the .gz");
     }
 
-    const rejectsAt = (path: string) => File.make(options.rejected ?? path);
+    const rejectsAt = (path: string) => File.make(rejected ?? path);
     const done = () => Effect.void;
     if (first === "-" || others.includes("-")) {
       const [only, ...more] = formats;
@@ -99,7 +88,7 @@ export const from = (
         );
       }
       return {
-        targets: [compressed(only, stdout)],
+        targets: [compressed(only, Terminal.stdout())],
         rejects: rejectsAt("monocloud-sessions.rejected.ndjson"),
         usesStdout: true,
         complete: done,
@@ -134,7 +123,7 @@ export const from = (
     const directory = yield* Directory.open(first, formats);
     return {
       ...directory,
-      rejects: options.rejected === undefined ? directory.rejects : File.make(options.rejected),
+      rejects: rejected === undefined ? directory.rejects : File.make(rejected),
       usesStdout: false,
     };
   });

@@ -30,6 +30,8 @@ export const exitCodes = {
   protocol: 76,
   /** The key is refused, or may not do this. */
   noPermission: 77,
+  /** Whoever read standard output has gone, as with `| head`: as if by SIGPIPE. */
+  readerGone: 141,
 } as const;
 
 /** The command line, the environment or a file named there is not as it must be. */
@@ -57,7 +59,7 @@ const apiCodes: Readonly<Record<ApiErrorReason, keyof typeof exitCodes>> = {
   Body: "protocol",
 };
 
-const outputCodes = { Open: "cannotCreate", Write: "io", Commit: "io", Closed: "io" } as const;
+const outputCodes = { Open: "cannotCreate", Write: "io", Commit: "io", Closed: "readerGone" } as const;
 
 const exportCodes = { InvalidRow: "data", NoSuchUsers: "noInput" } as const;
 

@@ -23,6 +23,14 @@ export interface Snapshot extends Pick<Progress, "users" | "sessions" | "listed"
 
 const count = (value: number): string => Math.round(value).toLocaleString("en-US");
 
+/** `1 request`, `2,000 requests`, `2 retries`. */
+export const plural = (value: number, what: string): string =>
+  `${count(value)} ${value === 1 ? what : what.endsWith("y") ? `${what.slice(0, -1)}ies` : `${what}s`}`;
+
+/** `20/s`, or `2.5/s` where a digit more tells something. */
+export const perSecond = (rate: number): string =>
+  `${rate < 10 ? Number(rate.toPrecision(2)) : count(rate)}/s`;
+
 /** `1h 05m`, `4m 07s`, `12s`. */
 export const duration = (seconds: number): string => {
   const whole = Math.round(seconds);
@@ -61,13 +69,13 @@ const parts = (at: Snapshot): ReadonlyArray<string> => {
     `${count(at.requests)} requests`,
     `${count(at.retries)} retries`,
     ...(held > 0 ? [`held for ${held}s by the tenant`] : []),
-    `${count(at.waiting)} waiting for ${at.rate < 10 ? at.rate.toFixed(1) : count(at.rate)}/s`,
+    `${count(at.waiting)} waiting for ${perSecond(at.rate)}`,
   ];
 };
 
-const BAR = 20;
+const BAR = 10;
 
-/** One line, no longer than this many characters. */
+/** One line of no more than this many columns. */
 export const render = (at: Snapshot, width: number): string => {
   const done = fraction(at);
   const filled = Math.round((done ?? 0) * BAR);
@@ -80,7 +88,7 @@ export const render = (at: Snapshot, width: number): string => {
     if (longer.length > width) break;
     line = longer;
   }
-  return line.slice(0, width);
+  return line.slice(0, Math.max(0, width));
 };
 
 /** The same as a line for a log. */
@@ -101,7 +109,7 @@ export const during = <A, E, R>(
     const snapshot = Effect.map(Clock.currentTimeMillis, (now) => read(began, now));
     const draw = Effect.map(snapshot, (at) => {
       stderr.write(
-        stderr.isTTY ? `${CLEAR}${render(at, (stderr.columns ?? 80) - 1)}` : `${renderLine(at)}\n`,
+        stderr.isTTY ? `${CLEAR}${render(at, (stderr.columns || 80) - 1)}` : `${renderLine(at)}\n`,
       );
     });
     const interval = stderr.isTTY ? "100 millis" : "5 seconds";
@@ -109,5 +117,6 @@ export const during = <A, E, R>(
     const clear = Effect.sync(() => {
       if (stderr.isTTY) stderr.write(CLEAR);
     });
-    return Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), Effect.ensuring(work, clear)));
+    // Cleared once the ticker has ended, which might draw once more.
+    return Effect.ensuring(Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), work)), clear);
   });

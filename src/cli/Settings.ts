@@ -13,7 +13,6 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
-import * as Schema from "effect/Schema";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import { type Sort, sortKeys } from "../tenant/SessionsApi.ts";
 import * as Tenant from "../tenant/Tenant.ts";
@@ -33,6 +32,17 @@ const readAs = <A>(
     if (value !== undefined) return Effect.succeed(value);
     return Effect.fail(ValidationError.invalidValue(HelpDoc.p(`${required}: it is ${JSON.stringify(text)}`)));
   });
+
+/** A whole number from `least` to `most`. */
+export const whole = (name: string, least: number, most: number): Options.Options<number> =>
+  readAs(
+    Options.text(name),
+    (text) => {
+      const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
+      return value >= least && value <= most ? value : undefined;
+    },
+    `--${name} must be a whole number from ${least} to ${most}`,
+  );
 
 const readRate = (text: string): number | undefined => {
   const found = /^(\d+(?:\.\d+)?)(?:\/(s|min|m|h))?$/.exec(text);
@@ -72,10 +82,9 @@ export const rate = Options.text("rate").pipe(
 );
 
 /** Rows a page. */
-export const pageSize = Options.integer("page-size").pipe(
+export const pageSize = whole("page-size", leastSize, 1e6).pipe(
   Options.withPseudoName("N"),
   Options.withDescription(`Sessions to ask for at a time, from ${leastSize} on. The tenant may give fewer.`),
-  Options.withSchema(Schema.Int.pipe(Schema.greaterThanOrEqualTo(leastSize))),
   Options.withDefault(100),
 );
 
@@ -98,6 +107,13 @@ export const sort = Options.text("sort").pipe(
   Options.optional,
 );
 
+const unreadable: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  ENAMETOOLONG: "there is no such file",
+  EACCES: "permission denied",
+  EISDIR: "it is a folder",
+};
+
 const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError> =>
   Option.match(file, {
     onNone: () => {
@@ -111,8 +127,14 @@ const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError>
     onSome: (path) =>
       Effect.tryPromise({
         try: () => readFile(path, "utf8"),
-        catch: (cause) =>
-          new UsageError({ message: `Cannot read the API key from ${path}: ${(cause as Error).message}` }),
+        // Neither the name nor the system's words, which quote it: it may be the key, put in the wrong place.
+        catch: (cause) => {
+          const { code } = cause as { readonly code?: unknown };
+          const why = typeof code === "string" ? unreadable[code] ?? code : "it can't be read";
+          return new UsageError({
+            message: `Cannot read the API key from the file that --api-key-file names: ${why}`,
+          });
+        },
       }),
   });
 

@@ -5,7 +5,6 @@
  */
 import { createReadStream } from "node:fs";
 import process from "node:process";
-import { createInterface } from "node:readline";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../tenant/ApiError.ts";
@@ -29,41 +28,60 @@ const given = (ids: ReadonlyArray<string>): Users => {
   return { ids: Stream.fromIterable(distinct), total: () => distinct.length, doubts: () => [] };
 };
 
-async function* linesOf(path: string): AsyncGenerator<string> {
-  const input = path === "-" ? process.stdin : createReadStream(path);
-  const failed = new Promise<never>((_, reject) => input.once("error", reject));
-  failed.catch(() => {});
-  const lines = createInterface({ input, crlfDelay: Infinity })[Symbol.asyncIterator]();
+/** No id is anywhere near as long: a file with longer lines is not a list of users. */
+const LONGEST = 1000;
+
+const idIn = (line: string, number: number, path: string): string => {
+  const id = line.trim();
+  if (id.length <= LONGEST && !/[\s,;"\p{Cc}]/u.test(id)) return id;
+  throw new UsageError({
+    code: "noInput",
+    message: `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${
+      JSON.stringify(id.slice(0, 60))
+    }. Give one id a line and nothing else`,
+  });
+};
+
+/** The ids in UTF-8 text, one a line; empty lines are left out. */
+async function* idsOf(path: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const input: AsyncIterable<Uint8Array> = path === "-" ? process.stdin : createReadStream(path);
+  let rest = "";
   let number = 0;
-  for (let next = await Promise.race([lines.next(), failed]); !next.done;) {
-    number++;
-    const id = (number === 1 ? next.value.replace(/^\uFEFF/, "") : next.value).trim();
-    if (/[\s,;"]/.test(id)) {
-      throw new UsageError({
-        code: "noInput",
-        message:
-          `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${
-            JSON.stringify(id.slice(0, 60))
-          }. ` +
-          "Give one id a line and nothing else",
-      });
+  for await (const bytes of input) {
+    // A CR at the end may be half of a CRLF.
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop() ?? "";
+    if (rest.length > LONGEST) idIn(rest, number + 1, path);
+    for (const line of lines) {
+      const id = idIn(line, ++number, path);
+      if (id !== "") yield id;
     }
-    if (id !== "") yield id;
-    next = await Promise.race([lines.next(), failed]);
   }
+  const id = idIn(rest + decoder.decode(), ++number, path);
+  if (id !== "") yield id;
 }
+
+const reasonFor = (cause: unknown): string => {
+  const { code, message } = cause as { readonly code?: unknown; readonly message: string };
+  if (code === "ENOENT") return "there is no such file";
+  if (code === "ERR_ENCODING_INVALID_ENCODED_DATA" || cause instanceof TypeError) {
+    return "it is not UTF-8 text";
+  }
+  return message;
+};
 
 const asUsageError = (path: string) => (cause: unknown): UsageError =>
   cause instanceof UsageError ? cause : new UsageError({
     code: "noInput",
-    message: `Cannot read the users from ${path}: ${(cause as Error).message}`,
+    message: `Cannot read the users from ${path === "-" ? "standard input" : path}: ${reasonFor(cause)}`,
   });
 
 const readAll = (path: string): Effect.Effect<number, UsageError> =>
   Effect.tryPromise({
     try: async () => {
       const ids = new Set<string>();
-      for await (const id of linesOf(path)) ids.add(id);
+      for await (const id of idsOf(path)) ids.add(id);
       return ids.size;
     },
     catch: asUsageError(path),
@@ -83,7 +101,7 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
     if (total === 0) return yield* none;
     const seen = new Set<string>();
     let ended = false;
-    const ids = Stream.fromAsyncIterable(linesOf(path), asUsageError(path)).pipe(
+    const ids = Stream.fromAsyncIterable(idsOf(path), asUsageError(path)).pipe(
       Stream.filter((id) => !seen.has(id) && seen.add(id) !== undefined),
       Stream.concat(Stream.execute(Effect.suspend(() => {
         ended = true;

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Clock from "effect/Clock";
@@ -13,6 +12,7 @@ import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Settings from "./Settings.ts";
+import * as Terminal from "./Terminal.ts";
 
 const options = {
   user: Options.text("user").pipe(
@@ -62,25 +62,22 @@ export const command = Command.make("check", options, (args) =>
         requests,
         seconds,
       };
-      process.stdout.write(`${JSON.stringify(result)}\n`);
-      return;
+      return yield* Terminal.print([Terminal.printableJson(result)]);
     }
-    const most = rows.length === size && given === size ? "" : ` The tenant gives at most ${given} a page.`;
-    process.stdout.write(
-      `${tenant.origin} answers and accepts the key (${milliseconds} ms).\n` +
-        (total === undefined
-          ? `There are ${rows.length} ${what} or more: the tenant does not say how many.\n`
-          : `There are ${total.toLocaleString("en-US")} ${what}${
-            user === undefined ? "" : ` of ${user}`
-          }.\n`) +
-        (facts !== undefined && facts.pageSize < size ? `${most.trim()}\n` : "") +
-        (requests === undefined || seconds === undefined
-          ? ""
-          : `An export takes ${user === undefined ? "at least " : "about "}` +
-            `${requests.toLocaleString("en-US")} requests: ${
-              ProgressBar.duration(Math.max(seconds, 1))
-            } at ${rate}/s.\n`),
-    );
+    const pace = ProgressBar.perSecond(rate);
+    yield* Terminal.print([
+      `${tenant.origin} answers and accepts the key (${milliseconds} ms).`,
+      total === undefined
+        ? `There are ${rows.length} ${what} or more: the tenant does not say how many.`
+        : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.`,
+      ...(given < size && facts !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
+      ...(requests === undefined || seconds === undefined ? [] : [
+        `An export takes ${user === undefined ? "at least" : "about"} ` +
+        `${ProgressBar.plural(requests, "request")}: ${
+          ProgressBar.duration(Math.max(seconds, 1))
+        } at ${pace}.`,
+      ]),
+    ].map(Terminal.printable));
   })).pipe(
     Command.withDescription(
       "One request: are domain, key and user good, how much is there, how long would an export take?",

@@ -8,7 +8,6 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
-import * as Schema from "effect/Schema";
 import * as Export from "../Export.ts";
 import { TenantHttp, type Traffic } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
@@ -16,6 +15,7 @@ import * as Destination from "./Destination.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Settings from "./Settings.ts";
+import * as Terminal from "./Terminal.ts";
 import * as Users from "./Users.ts";
 
 const options = {
@@ -54,10 +54,9 @@ const options = {
   clientId: Settings.clientId,
   sort: Settings.sort,
   pageSize: Settings.pageSize,
-  concurrency: Options.integer("concurrency").pipe(
+  concurrency: Settings.whole("concurrency", 1, 1000).pipe(
     Options.withPseudoName("N"),
     Options.withDescription("How many requests may be under way at once."),
-    Options.withSchema(Schema.Int.pipe(Schema.between(1, 1000))),
     Options.withDefault(8),
   ),
   rate: Settings.rate,
@@ -85,11 +84,10 @@ const options = {
   ),
 };
 
-const plural = (count: number, what: string) =>
-  `${count.toLocaleString("en-US")} ${what}${count === 1 ? "" : "s"}`;
-
 const some = <A>({ count, first }: Export.Some<A>, word: (item: A) => string): string =>
   first.slice(0, 5).map(word).join(", ") + (count > 5 ? `, and ${count - 5} more` : "");
+
+const { plural } = ProgressBar;
 
 /** What a person should know once an export has ended. */
 const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyArray<string>) => {
@@ -98,9 +96,7 @@ const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyAr
     `${plural(report.sessions, "session")} of ${plural(report.users, "user")} in ${
       ProgressBar.duration(report.seconds)
     }, ` +
-    `${plural(traffic.requests, "request")}, ${
-      plural(traffic.retries, "retry").replace("retrys", "retries")
-    }` +
+    `${plural(traffic.requests, "request")}, ${plural(traffic.retries, "retry")}` +
     `${verified ? "; verified: nothing missed, nothing repeated" : ""}`,
     ...report.files.map(({ name, rows, bytes }) =>
       `  ${name}: ${plural(rows, "row")}, ${ProgressBar.byteCount(bytes)}`
@@ -123,9 +119,6 @@ const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyAr
   ];
   return { verified, lines, warnings };
 };
-
-const say = (lines: ReadonlyArray<string>) =>
-  Effect.sync(() => lines.forEach((line) => process.stderr.write(`${line}\n`)));
 
 /** The command. */
 export const command = Command.make("export", options, (args) =>
@@ -174,9 +167,9 @@ export const command = Command.make("export", options, (args) =>
         tenant: tenant.origin,
         options: { ...walk, onInvalid: args.onInvalid },
       });
-      if (!args.quiet) yield* say(lines);
-      yield* say(warnings.map((warning) => `Warning: ${warning}`));
-      if (args.json) process.stdout.write(`${JSON.stringify(whole)}\n`);
+      if (!args.quiet) yield* Terminal.say(lines);
+      yield* Terminal.say(warnings.map((warning) => `Warning: ${warning}`));
+      if (args.json) yield* Terminal.print([Terminal.printableJson(whole)]);
       const isIncomplete = report.rejected > 0 || (report.missing.count > 0 && !args.allUsers);
       process.exitCode = isIncomplete ? exitCodes.incomplete : exitCodes.done;
     });

@@ -21,6 +21,7 @@ import * as check from "./check.ts";
 import * as exporting from "./export.ts";
 import { codeOf, exitCodes, UsageError } from "./Failure.ts";
 import * as sandbox from "./sandbox.ts";
+import * as Terminal from "./Terminal.ts";
 
 const root = Command.make("monocloud-sessions").pipe(
   Command.withDescription(
@@ -31,9 +32,14 @@ const root = Command.make("monocloud-sessions").pipe(
 
 const run = Command.run(root, { name: "monocloud-sessions", version });
 
+const isKeyFlag = (arg: string): boolean => {
+  const [name = ""] = arg.split("=");
+  return /^-.*(key|token|secret)/i.test(name) && name !== "--api-key-file";
+};
+
 /** A key on the command line is visible to everyone on the machine: it is refused before anything could print it. */
 const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageError> =>
-  args.some((arg) => /^--?(api-?)?key(=|$)/i.test(arg))
+  args.some(isKeyFlag)
     ? Effect.fail(
       new UsageError({
         message:
@@ -42,6 +48,26 @@ const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageE
       }),
     )
     : Effect.void;
+
+/** The signals that end the command tidily, with their exit codes. */
+const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+type Signal = keyof typeof signals;
+
+let interruptedBy: Signal = "SIGINT";
+
+/** Notes the first of them; a second one ends the process at once. */
+const noteSignals = Effect.sync(() => {
+  const listeners = (Object.keys(signals) as Array<Signal>).map((signal) => {
+    const heard = () => {
+      interruptedBy = signal;
+      for (const [name, listener] of listeners) process.off(name, listener);
+      // The runtime interrupts the command on the other two, and not when its terminal is closed.
+      if (signal === "SIGHUP") process.emit("SIGTERM", "SIGTERM");
+    };
+    return [signal, heard] as const;
+  });
+  for (const [name, listener] of listeners) process.on(name, listener);
+});
 
 const program = Effect.suspend(() => {
   const args = process.argv.length <= 2 ? [...process.argv, "--help"] : process.argv;
@@ -56,28 +82,33 @@ const layer = Layer.mergeAll(
 );
 
 /** Errors are told on standard error, each with what to do; the stack only of what should not have happened. */
-const report = (cause: Cause.Cause<unknown>) => {
-  if (Cause.isInterruptedOnly(cause)) return;
+const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const error = Cause.squash(cause);
   const code = codeOf(error);
-  if (ValidationError.isValidationError(error)) return;
-  process.stderr.write(
-    code === undefined ? `Unexpected: ${Cause.pretty(cause)}\n` : `Error: ${(error as Error).message}\n`,
+  if (Cause.isInterruptedOnly(cause) || ValidationError.isValidationError(error)) return Effect.void;
+  if (code === exitCodes.readerGone) return Effect.void;
+  return Terminal.say(
+    code === undefined
+      ? `Unexpected: ${Cause.pretty(cause)}`.split("\n")
+      : [`Error: ${(error as Error).message}`],
   );
 };
 
-NodeRuntime.runMain(
-  Effect.tapErrorCause(Effect.provide(program, layer), (cause) => Effect.sync(() => report(cause))),
-  {
-    disableErrorReporting: true,
-    disablePrettyLogger: true,
-    teardown: (exit, onExit) => {
-      if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
-      if (Cause.isInterruptedOnly(exit.cause)) return onExit(130);
-      const error = Cause.squash(exit.cause);
-      onExit(
-        ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal,
-      );
-    },
-  },
+const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteSignals), program).pipe(
+  Terminal.withPlainText,
+  Effect.provide(layer),
+  Effect.tapErrorCause(report),
 );
+
+NodeRuntime.runMain(main, {
+  disableErrorReporting: true,
+  disablePrettyLogger: true,
+  teardown: (exit, onExit) => {
+    if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
+    if (Cause.isInterruptedOnly(exit.cause)) return onExit(signals[interruptedBy]);
+    const error = Cause.squash(exit.cause);
+    onExit(
+      ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal,
+    );
+  },
+});

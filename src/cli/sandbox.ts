@@ -3,7 +3,6 @@
  *
  * @module
  */
-import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
@@ -11,30 +10,30 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Sandbox from "../sandbox/mod.ts";
 import { UsageError } from "./Failure.ts";
-
-const natural = (least: number, most: number) =>
-  Options.withSchema(Schema.Int.pipe(Schema.between(least, most)));
+import * as Settings from "./Settings.ts";
+import * as Terminal from "./Terminal.ts";
 
 const options = {
-  port: Options.integer("port").pipe(
+  port: Settings.whole("port", 0, 65_535).pipe(
+    Options.withPseudoName("N"),
     Options.withDescription("The port to listen on, on 127.0.0.1; 0 for any free one."),
-    natural(0, 65_535),
     Options.withDefault(0),
   ),
-  users: Options.integer("users").pipe(
+  users: Settings.whole("users", 0, 1e9).pipe(
+    Options.withPseudoName("N"),
     Options.withDescription("How many users there are."),
-    natural(0, 1e9),
     Options.withDefault(100),
   ),
-  sessions: Options.integer("sessions").pipe(
+  sessions: Settings.whole("sessions", 0, 1e7).pipe(
+    Options.withPseudoName("N"),
     Options.withDescription("How many sessions a user has on average; some have few, some have thousands."),
-    natural(0, 1e7),
     Options.withDefault(20),
   ),
   exactly: Options.boolean("exactly").pipe(
     Options.withDescription("Give every user exactly that many sessions."),
   ),
-  seed: Options.integer("seed").pipe(
+  seed: Settings.whole("seed", 0, Number.MAX_SAFE_INTEGER).pipe(
+    Options.withPseudoName("N"),
     Options.withDescription("The same seed gives the same users and sessions."),
     Options.withDefault(1),
   ),
@@ -44,9 +43,9 @@ const options = {
     ),
     Options.withDefault(""),
   ),
-  maxSize: Options.integer("max-size").pipe(
+  maxSize: Settings.whole("max-size", 1, 1e6).pipe(
+    Options.withPseudoName("N"),
     Options.withDescription("The largest page given; larger ones are cut to it."),
-    natural(1, 1e6),
     Options.optional,
   ),
   pageFacts: Options.choice("page-facts", ["present", "absent", "malformed"]).pipe(
@@ -92,14 +91,16 @@ export const command = Command.make("sandbox", options, (args) =>
       (server) => Effect.promise(() => server.close()),
     );
     const [user] = sandbox.userIds();
-    process.stdout.write(`export MONOCLOUD_DOMAIN=${server.url}\nexport MONOCLOUD_API_KEY=${sandbox.key}\n`);
-    process.stderr.write(
-      `A tenant of ${
-        args.users.toLocaleString("en-US")
-      } generated users is listening; Ctrl-C ends it. In another terminal, set\n` +
-        "the two variables above and try:\n" +
-        (user === undefined ? "" : `  monocloud-sessions check --user ${user}\n`) +
-        "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s\n",
-    );
+    yield* Terminal.print([
+      `export MONOCLOUD_DOMAIN=${server.url}`,
+      `export MONOCLOUD_API_KEY=${sandbox.key}`,
+    ]);
+    const users = args.users.toLocaleString("en-US");
+    yield* Terminal.say([
+      `A tenant of ${users} generated users is listening; Ctrl-C ends it. In another terminal, set`,
+      "the two variables above and try:",
+      ...(user === undefined ? [] : [`  monocloud-sessions check --user ${user}`]),
+      "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s",
+    ]);
     yield* Effect.never;
   }))).pipe(Command.withDescription("An embedded tenant of generated users, to try all of this on."));

@@ -32,7 +32,8 @@ export const make = (inner: Output): Output => ({
     // Once the inner output fails nothing is read any more, and a write alone would wait for ever.
     const orFailing = <A>(work: Effect.Effect<A, OutputError>) =>
       Effect.raceFirst(work, Effect.zipRight(Fiber.join(pumping), Effect.never));
-    yield* Effect.addFinalizer(() => Effect.promise(() => writer.abort().catch(() => undefined)));
+    // Not waited for: it may wait for the pump, and the pump for an output that takes no more.
+    yield* Effect.addFinalizer(() => Effect.sync(() => void writer.abort().catch(() => undefined)));
     return {
       write: (bytes) => orFailing(attempt(() => writer.ready.then(() => writer.write(bytes)))),
       commit: Effect.gen(function* () {

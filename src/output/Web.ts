@@ -29,6 +29,7 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
   open: Effect.gen(function* () {
     let bytes = 0;
     let committed = false;
+    let writing = false;
     const writer = yield* Effect.acquireRelease(
       Effect.try({
         try: () => stream.getWriter(),
@@ -37,7 +38,12 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
       (writer, exit) =>
         Effect.promise(async () => {
           const why = Exit.isFailure(exit) ? "the export failed" : "the export was not completed";
-          if (!committed) await writer.abort(new Error(why)).catch(() => undefined);
+          if (!committed) {
+            // The reader sees the abort at once, but its promise waits for a write under way, and so for a reader that has
+            // stopped reading.
+            const aborted = writer.abort(new Error(why)).catch(() => undefined);
+            if (!writing) await aborted;
+          }
           writer.releaseLock();
         }),
     );
@@ -54,7 +60,12 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
       write: (chunk) =>
         Effect.suspend(() => {
           bytes += chunk.length;
-          return attempt("Write", () => writer.ready.then(() => writer.write(chunk)));
+          return attempt("Write", async () => {
+            await writer.ready;
+            writing = true;
+            await writer.write(chunk);
+            writing = false;
+          });
         }),
       commit: Effect.map(attempt("Commit", () => writer.close()), () => {
         committed = true;

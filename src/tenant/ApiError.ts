@@ -64,7 +64,7 @@ export class ApiError extends Data.TaggedError("ApiError")<{
   readonly url: string;
   readonly userId?: string | undefined;
   readonly page?: number | undefined;
-  /** The answer's status; absent if there was none. */
+  /** The answer's status, if it was not the 200 it should be; absent if there was none. */
   readonly status?: number | undefined;
   readonly problem?: Problem | undefined;
   /** What exactly was wrong, where the reason alone does not tell. */
@@ -75,10 +75,11 @@ export class ApiError extends Data.TaggedError("ApiError")<{
   readonly attempts: number;
 }> {
   override get message(): string {
-    const { problem } = this;
+    const { problem, retryAfter } = this;
+    const wish = retryAfter ? `it asks to be left alone for ${Math.ceil(retryAfter / 1000)} s` : undefined;
     const said = [
       this.status === undefined ? this.reason : `${this.status} ${problem?.title ?? this.reason}`,
-      ...[problem?.detail, this.detail, problem?.errors.join("; ")].filter((part) => part),
+      ...[problem?.detail, this.detail, problem?.errors.join("; "), wish].filter((part) => part),
     ].join(": ");
     const tries = this.attempts > 1 ? ` (after ${this.attempts} attempts)` : "";
     return `GET ${this.url}${tries}: ${said.replace(/\.$/, "")}. ${advice[this.reason]}.`;
@@ -139,14 +140,45 @@ const wordErrors = (errors: unknown): ReadonlyArray<string> => {
   );
 };
 
-/** Reads problem details; undefined if the body is something else. */
-export const parseProblem = (body: string): Problem | undefined =>
-  Option.getOrUndefined(
+/** Reads problem details; undefined if the body is something else. Every word of theirs goes through `quote`. */
+export const parseProblem = (body: string, quote: (text: string) => string): Problem | undefined => {
+  const quoted = (text: string | null | undefined) => text ? quote(text) : undefined;
+  return Option.getOrUndefined(
     Option.map(decodeBody(body), ({ type, title, detail, instance, errors }): Problem => ({
-      type: type ?? undefined,
-      title: title ?? undefined,
-      detail: detail ?? undefined,
-      instance: instance ?? undefined,
-      errors: wordErrors(errors),
+      type: quoted(type),
+      title: quoted(title),
+      detail: quoted(detail),
+      instance: quoted(instance),
+      errors: wordErrors(errors).map(quote),
     })),
   );
+};
+
+/** How much of a server's text an error quotes. */
+const QUOTED = 500;
+
+const asChar = (_: string, hex: string): string => String.fromCharCode(parseInt(hex, 16));
+const undoPercent = (text: string): string => text.replace(/%([0-9a-f]{2})/gi, asChar);
+const undoEscapes = (text: string): string =>
+  text.replace(/\\u00([0-9a-f]{2})/gi, asChar).replace(/\\(["'\\/])/g, "$1");
+
+/** A text as it is, and as it reads once the escapes of URLs and JSON are undone, up to so many times. */
+const readings = (text: string, times = 3): ReadonlyArray<string> => {
+  const undone = [undoPercent(text), undoEscapes(text)].filter((reading) => times > 0 && reading !== text);
+  return [text, ...undone.flatMap((reading) => readings(reading, times - 1))];
+};
+
+/**
+ * Makes the words of others fit to be shown. A tenant, a proxy or a client may quote what it was sent: the key is
+ * taken out, and where it is there in disguise, nothing is left. Control characters become spaces, and long texts
+ * end early.
+ */
+export const quoteWithout = (key: string): (text: string) => string => {
+  const hidden = key.toLowerCase();
+  return (text) => {
+    const known = text.replaceAll(key, "<redacted>");
+    if (readings(known).some((reading) => reading.toLowerCase().includes(hidden))) return "<redacted>";
+    const shown = known.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ");
+    return shown.length <= QUOTED ? shown : `${shown.slice(0, QUOTED).toWellFormed()}…`;
+  };
+};

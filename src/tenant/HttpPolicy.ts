@@ -5,6 +5,7 @@
  * @module
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import type { Headers } from "@effect/platform/Headers";
 import * as HttpClient from "@effect/platform/HttpClient";
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse";
@@ -15,7 +16,14 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import * as Redacted from "effect/Redacted";
-import { ApiError, type ApiErrorReason, isTransient, parseProblem, reasonOf } from "./ApiError.ts";
+import {
+  ApiError,
+  type ApiErrorReason,
+  isTransient,
+  parseProblem,
+  quoteWithout,
+  reasonOf,
+} from "./ApiError.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
 import type { Tenant } from "./Tenant.ts";
@@ -35,7 +43,8 @@ export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
    */
   readonly maxAttempts?: number | undefined;
   /**
-   * How long a request may take in all, from its first attempt on.
+   * How long a request may take in all, from when it is first sent. Also how long a tenant may ask to be left alone: if
+   * it asks for more, every request fails at once.
    *
    * @default {"5 minutes"}
    */
@@ -87,13 +96,24 @@ export class TenantHttp extends Context.Tag("monocloud-sessions/TenantHttp")<Ten
   readonly traffic: () => Traffic;
 }>() {}
 
-const retryAfter = (response: HttpClientResponse.HttpClientResponse, now: number): number | undefined => {
-  const header = response.headers["retry-after"]?.trim();
+/** An attempt that failed, and when the request it was for runs out of time. */
+interface Retried {
+  readonly error: ApiError;
+  readonly deadline: number;
+}
+
+/** How long the tenant asks to be left alone, in milliseconds. */
+const retryAfter = (headers: Headers, now: number): number | undefined => {
+  const header = headers["retry-after"]?.trim();
   if (!header) return undefined;
-  if (/^\d+$/.test(header)) return Number(header) * 1000;
-  const until = Date.parse(header);
+  if (/^\d+(\.\d+)?$/.test(header)) return Math.ceil(Number(header) * 1000);
+  // A date begins with the name of a day: of anything else, such as "-1", Date.parse makes up a year. In the oldest
+  // form the year comes last, and the zone goes without saying.
+  const until = /^[a-z]/i.test(header)
+    ? Date.parse(/\d{2}:\d{2} \d{4}$/.test(header) ? `${header} GMT` : header)
+    : NaN;
   // The tenant's date is measured against the tenant's clock where it tells it, for ours may be wrong.
-  const serverNow = Date.parse(response.headers["date"] ?? "");
+  const serverNow = Date.parse(headers["date"] ?? "");
   return Number.isNaN(until) ? undefined : Math.max(0, until - (Number.isNaN(serverNow) ? now : serverNow));
 };
 
@@ -135,12 +155,11 @@ export const make = (
     const maxDelay = positive("maxDelay", options.maxDelay ?? "30 seconds");
     const gate = RateLimit.make(options);
     const key = Redacted.value(tenant.apiKey);
-    const client = HttpClient.withTracerPropagation(anyClient, false);
+    // A span of the client's own would carry headers of the answer and the words of errors: either may quote the key.
+    const client = HttpClient.withTracerDisabledWhen(anyClient, () => true);
+    const quote = quoteWithout(key);
     let requests = 0;
     let retries = 0;
-
-    // A tenant, a proxy or a client may quote what it was sent: the key is taken out of every word of theirs.
-    const withoutKey = (text: string): string => text.replaceAll(key, "<redacted>");
 
     const fail = (
       { path, userId, page }: ListRequest,
@@ -154,76 +173,100 @@ export const make = (
         url: `${tenant.origin}${path}`,
         attempts: 1,
         ...rest,
-        detail: rest.detail && withoutKey(rest.detail),
+        detail: rest.detail && quote(rest.detail),
       });
+
+    /** What status and headers alone say, to the pace and of the answer: undefined if it is a page. */
+    const judge = (
+      request: ListRequest,
+      { status, headers }: HttpClientResponse.HttpClientResponse,
+      leftAt: number,
+      now: number,
+    ): ApiError | undefined => {
+      if (status === 429) gate.throttled(leftAt, now);
+      else if (status < 500) gate.accepted();
+      if (status === 200) return undefined;
+      const wait = retryAfter(headers, now);
+      const refusal = fail(request, reasonOf(status), {
+        status,
+        retryAfter: wait,
+        ...(headers["location"] && { detail: `it points to ${headers["location"]}` }),
+      });
+      if (wait !== undefined && isTransient(refusal)) gate.hold(now + wait);
+      return refusal;
+    };
 
     const read = (
       request: ListRequest,
-      response: HttpClientResponse.HttpClientResponse,
+      { headers }: HttpClientResponse.HttpClientResponse,
       body: ArrayBuffer,
-      now: number,
-    ) => {
-      const { status } = response;
-      if (status !== 200) {
-        const problem = parseProblem(withoutKey(new TextDecoder().decode(body)));
-        return Effect.fail(fail(request, reasonOf(status), {
-          status,
-          problem,
-          retryAfter: retryAfter(response, now),
-          ...(response.headers["location"] && { detail: `it points to ${response.headers["location"]}` }),
-        }));
-      }
-      const type = response.headers["content-type"] ?? "application/json";
+    ): Effect.Effect<Page, ApiError> => {
+      const type = headers["content-type"] ?? "application/json";
       try {
         const text = utf8.decode(body);
         const rows: unknown = JSON.parse(text);
-        if (Array.isArray(rows)) {
-          return Effect.succeed<Page>({
-            rows,
-            text,
-            facts: PageFacts.parse(response.headers["x-pagination"]),
-          });
-        }
-        return Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
+        return Array.isArray(rows)
+          ? Effect.succeed({ rows, text, facts: PageFacts.parse(headers["x-pagination"]) })
+          : Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
       } catch (error) {
+        // The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key.
+        const detail = `the body, ${body.byteLength} bytes, is not ${
+          error instanceof SyntaxError ? "JSON" : "UTF-8"
+        }`;
         return Effect.fail(
           /[/+]json\b/i.test(type)
-            ? fail(request, "Body", { detail: `${causes(error)}, in a body of ${body.byteLength} bytes` })
+            ? fail(request, "Body", { detail })
             : fail(request, "ContentType", { detail: `content-type is ${type}` }),
         );
       }
     };
 
-    const attempt = (request: ListRequest, sent: HttpClientRequest.HttpClientRequest, leftAt: number) =>
-      client.execute(sent).pipe(
-        Effect.flatMap((response) => Effect.map(response.arrayBuffer, (body) => ({ response, body }))),
-        Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
-        // The client's error holds the request, and with it the key: only the words beneath it are taken over.
-        Effect.mapError((error) => fail(request, "Transport", { detail: causes(error.cause ?? error) })),
-        Effect.timeoutFail({
-          duration: timeout,
-          onTimeout: () =>
-            fail(request, "Timeout", { detail: `no complete answer within ${timeout / 1000} s` }),
-        }),
-        Effect.flatMap(({ response, body }) =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            if (response.status === 429) gate.throttled(leftAt, now);
-            else if (response.status < 500) gate.accepted();
-            return read(request, response, body, now);
-          })
-        ),
-      );
+    const attempt = (
+      request: ListRequest,
+      sent: HttpClientRequest.HttpClientRequest,
+      leftAt: number,
+      limit: number,
+    ): Effect.Effect<Page, ApiError> =>
+      Effect.suspend(() => {
+        // A refusal stays one though its body is cut off or never ends.
+        let refusal: ApiError | undefined;
+        return client.execute(sent).pipe(
+          Effect.flatMap((response) =>
+            Effect.flatMap(Clock.currentTimeMillis, (now) => {
+              refusal = judge(request, response, leftAt, now);
+              return Effect.map(response.arrayBuffer, (body) => ({ response, body }));
+            })
+          ),
+          Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+          // The client's error holds the request, and with it the key: only the words beneath it are taken over.
+          Effect.mapError((error) =>
+            refusal ?? fail(request, "Transport", { detail: causes(error.cause ?? error) })
+          ),
+          Effect.timeoutFail({
+            duration: limit,
+            onTimeout: () =>
+              refusal ?? fail(request, "Timeout", { detail: `no complete answer within ${limit / 1000} s` }),
+          }),
+          Effect.flatMap(({ response, body }) => {
+            if (refusal === undefined) return read(request, response, body);
+            const problem = parseProblem(new TextDecoder().decode(body), quote);
+            return Effect.fail(new ApiError({ ...refusal, problem }));
+          }),
+        );
+      });
 
-    /** Waits for a turn, unless the tenant wants to be left alone for longer than the caller has patience. */
-    const turn = (request: ListRequest) =>
+    /** Waits for a turn, a retry no longer than until its deadline: then it fails as the attempt before did. */
+    const turn = (request: ListRequest, before: Retried | undefined): Effect.Effect<number, ApiError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const wait = gate.pace().heldUntil - now;
-        return wait <= maxElapsed ? gate.take : Effect.fail(fail(request, "RateLimited", {
-          retryAfter: wait,
-          detail: `the tenant asks to be left alone for ${
-            Math.ceil(wait / 1000)
-          } s, longer than the patience given`,
-        }));
+        const patience = before === undefined ? maxElapsed : before.deadline - now;
+        const taken = Effect.mapError(gate.take(patience), ({ heldFor }) =>
+          after(
+            fail(request, "RateLimited", { retryAfter: heldFor }),
+            before?.error.attempts ?? 0,
+          ));
+        return before === undefined
+          ? taken
+          : Effect.timeoutFail(taken, { duration: patience, onTimeout: () => before.error });
       });
 
     const list = (request: ListRequest): Effect.Effect<Page, ApiError> => {
@@ -231,23 +274,25 @@ export const make = (
         urlParams: request.query,
         headers: { "x-api-key": key, accept: "application/json, application/problem+json" },
       });
-      const tryFrom = (number: number, began: number | undefined): Effect.Effect<Page, ApiError> =>
-        Effect.flatMap(Effect.mapError(turn(request), (error) => after(error, number - 1)), (leftAt) => {
+      const send = (before?: Retried): Effect.Effect<Page, ApiError> =>
+        Effect.flatMap(turn(request, before), (leftAt) => {
           requests++;
-          return Effect.catchAll(attempt(request, sent, leftAt), (error) => {
-            const final = () => Effect.fail(after(error, number));
-            if (!isTransient(error)) return final();
+          if (before !== undefined) retries++;
+          const deadline = before?.deadline ?? leftAt + maxElapsed;
+          const limit = Math.min(timeout, deadline - leftAt);
+          return Effect.catchAll(attempt(request, sent, leftAt, limit), (cause) => {
+            const error = after(cause, (before?.error.attempts ?? 0) + 1);
+            if (!isTransient(error) || error.attempts >= maxAttempts) return Effect.fail(error);
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
-              const floor = error.retryAfter ?? 0;
-              gate.hold(now + floor);
-              const delay = Math.max(floor, chance * Math.min(maxDelay, baseDelay * 2 ** (number - 1)));
-              if (number >= maxAttempts || now - (began ?? leftAt) + delay > maxElapsed) return final();
-              retries++;
-              return Effect.flatMap(Effect.sleep(delay), () => tryFrom(number + 1, began ?? leftAt));
+              const jitter = chance * Math.min(maxDelay, baseDelay * 2 ** (error.attempts - 1));
+              const delay = Math.max(error.retryAfter ?? 0, jitter);
+              return now + delay < deadline
+                ? Effect.flatMap(Effect.sleep(delay), () => send({ error, deadline }))
+                : Effect.fail(error);
             });
           });
         });
-      return tryFrom(1, undefined);
+      return send();
     };
 
     return { list, traffic: () => ({ ...gate.pace(), requests, retries }) };

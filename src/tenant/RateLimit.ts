@@ -15,7 +15,8 @@ export interface RateLimitOptions {
    */
   readonly rate?: number | undefined;
   /**
-   * How many requests may leave at once after a pause.
+   * How many requests may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
+   * `burst + rate * t` leave within `t` seconds.
    *
    * @default {Math.max(1, rate / 10)}
    */
@@ -34,8 +35,11 @@ export interface Pace {
 
 /** The gate every attempt goes through. */
 export interface RateLimit {
-  /** Waits for its turn, first come, first served, and gives the time at which it came. */
-  readonly take: Effect.Effect<number>;
+  /**
+   * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left
+   * alone for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
+   */
+  readonly take: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
   /** Lets nothing through before this time, in milliseconds since the epoch. */
   readonly hold: (until: number) => void;
   /** The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way. */
@@ -63,49 +67,67 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
     throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
   }
 
+  // What a pause saves up, in milliseconds.
+  const slack = (burst - 1) * 1000 / ceiling;
   let rate = ceiling;
-  let waiting = 0;
   let heldUntil = 0;
   let slowedAt = -Infinity;
-  // The time at which the bucket holds one token more than it owes. Turns are handed out by moving it, so that
-  // they are equally spaced whoever asks, and timers that fire late do not cost any of the rate.
-  let next = -Infinity;
+  // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
+  let lastTurn = -Infinity;
+  // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
+  // that is interrupted costs the others nothing.
+  const line = new Set<{ call: () => void }>();
+  const first = () => line.values().next().value;
 
-  const reserve = (now: number): number => {
-    const turn = Math.max(next, now - (burst - 1) * 1000 / rate);
-    next = turn + 1000 / rate;
-    return turn;
-  };
-
-  const waitFrom = (turn: number): Effect.Effect<number> =>
+  const turn = (patience: number): Effect.Effect<number, { readonly heldFor: number }> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (now < heldUntil) {
-        return Effect.flatMap(Effect.sleep(heldUntil - now), () => Effect.suspend(takeTurn));
-      }
-      return turn <= now
-        ? Effect.succeed(now)
-        : Effect.flatMap(Effect.sleep(Math.ceil(turn - now)), () => waitFrom(turn));
+      const heldFor = heldUntil - now;
+      if (heldFor > patience) return Effect.fail({ heldFor });
+      const free = lastTurn + 1000 / rate;
+      const pause = Math.max(heldFor, free - now);
+      if (pause > 0) return Effect.flatMap(Effect.sleep(Math.ceil(pause)), () => turn(patience));
+      lastTurn = Math.max(free, now - slack);
+      return Effect.succeed(now);
     });
 
-  const takeTurn = (): Effect.Effect<number> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => waitFrom(now < heldUntil ? now : reserve(now)));
+  const wait = (patience: number) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const place = { call: () => {} };
+        line.add(place);
+        return place;
+      }),
+      (place) => {
+        const called = Effect.async<void>((resume) => {
+          place.call = () => resume(Effect.void);
+          if (first() === place) place.call();
+        });
+        return Effect.zipRight(called, turn(patience));
+      },
+      (place) =>
+        Effect.sync(() => {
+          line.delete(place);
+          first()?.call();
+        }),
+    );
 
   return {
-    take: Effect.suspend(() => {
-      waiting++;
-      return Effect.ensuring(takeTurn(), Effect.sync(() => waiting--));
-    }),
+    take: (patience) =>
+      Effect.flatMap(
+        Clock.currentTimeMillis,
+        (now) => heldUntil - now > patience ? Effect.fail({ heldFor: heldUntil - now }) : wait(patience),
+      ),
     hold: (until) => {
       heldUntil = Math.max(heldUntil, until);
     },
     throttled: (leftAt, now) => {
-      if (leftAt < slowedAt) return;
+      if (leftAt <= slowedAt) return;
       slowedAt = now;
       rate = Math.max(ceiling * FLOOR, rate / 2);
     },
     accepted: () => {
       rate = Math.min(ceiling, rate + ceiling * RECOVERY / rate);
     },
-    pace: () => ({ rate, waiting, heldUntil }),
+    pace: () => ({ rate, waiting: line.size, heldUntil }),
   };
 };

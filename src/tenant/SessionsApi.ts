@@ -27,11 +27,12 @@ export interface SessionsQuery {
   readonly sort?: Sort | undefined;
 }
 
-const problemWith = (userId: string, { page, size }: SessionsQuery): string | undefined => {
+const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): string | undefined => {
   if (userId === "" || userId === "." || userId === "..") {
     return `${JSON.stringify(userId)} can't be a user's id`;
   }
   if (!userId.isWellFormed()) return "the user's id holds half a surrogate pair";
+  if (clientId?.isWellFormed() === false) return "the client's id holds half a surrogate pair";
   if (!Number.isSafeInteger(page) || page < 1) return `'page' must be a positive integer: it is ${page}`;
   if (!Number.isSafeInteger(size) || size < 1) return `'size' must be a positive integer: it is ${size}`;
 };

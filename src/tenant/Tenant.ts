@@ -27,21 +27,25 @@ const isLoopback = (hostname: string): boolean =>
 const refuse = (reason: TenantError["reason"], message: string) =>
   Either.left(new TenantError({ reason, message }));
 
+// Nothing is quoted but a host: it may hold a password, or be the key, pasted into the wrong place.
+const flawOf = (named: string, url: URL | undefined): string | undefined => {
+  if (named.includes("@")) return "it holds a user name or a password";
+  if (url === undefined || url.hostname === "") return "it is not a host";
+  return url.pathname === "/" && url.search === "" && url.hash === ""
+    ? undefined
+    : "something follows the host";
+};
+
 const parseOrigin = (domain: string): Either.Either<string, TenantError> => {
   const named = domain.trim();
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(named);
-  const url = URL.canParse(hasScheme ? named : `https://${named}`)
-    ? new URL(hasScheme ? named : `https://${named}`)
-    : undefined;
-  if (
-    url === undefined || url.hostname === "" || url.username !== "" || url.password !== "" ||
-    url.pathname !== "/" || url.search !== "" || url.hash !== ""
-  ) {
+  const text = hasScheme ? named : `https://${named}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const flaw = flawOf(named, url);
+  if (url === undefined || flaw !== undefined) {
     return refuse(
       "Domain",
-      `Cannot use ${
-        JSON.stringify(domain)
-      } as a tenant's domain: give a host such as "acme.eu.monocloud.com", ` +
+      `Cannot use the tenant's domain as ${flaw}: give a host such as "acme.eu.monocloud.com", ` +
         "with or without https:// before it and with nothing after it",
     );
   }

@@ -29,8 +29,12 @@ const layerOf = (path: string): string => {
 const mayUseNode = (path: string): boolean =>
   path === "output/File.ts" || path === "sandbox/Server.ts" || /^(dataset|cli|worker)\//.test(path);
 
+/** Node's own modules, the commonest of them also by the names they had before `node:`. */
+const ofNode =
+  /^(node:|(assert|buffer|child_process|crypto|events|fs|https?|net|os|path|process|readline|stream|tls|url|util|worker_threads|zlib)($|\/))/;
+
 const problemWith = (path: string, specifier: string): string | undefined => {
-  if (specifier.startsWith("node:") && !mayUseNode(path)) {
+  if (ofNode.test(specifier) && !mayUseNode(path)) {
     return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, dataset/, worker/ and cli/ import ${specifier}`;
   }
   if (specifier === "effect" || /^@effect\/[^/]+$/.test(specifier)) {

@@ -1,0 +1,79 @@
+/**
+ * What commands print: never a control character of someone else's, and never a crash because the reader has gone.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Console from "effect/Console";
+import * as Effect from "effect/Effect";
+import type { Output, OutputError } from "../output/Output.ts";
+import * as Web from "../output/Web.ts";
+
+// Control characters, line breaks of all kinds, and those that turn the direction of writing.
+// deno-lint-ignore no-control-regex
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/**
+ * The text on one line, with escapes such as `\u001b` for what a terminal would obey instead of show: ids and messages
+ * come from files and servers.
+ */
+export const printable = (text: string): string =>
+  text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** A value as JSON on one line that a terminal shows as it is. */
+export const printableJson = (value: unknown): string => printable(JSON.stringify(value));
+
+/** Lines for people, on standard error. */
+export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.sync(() => lines.forEach((line) => process.stderr.write(`${printable(line)}\n`)));
+
+/** Standard output. Its end is left to the process. */
+export const stdout = (): Output =>
+  Web.make(
+    "standard output",
+    new WritableStream({
+      write: (bytes) =>
+        new Promise<void>((done, failed) => {
+          process.stdout.write(bytes, (error) => error ? failed(error) : done());
+        }),
+    }),
+  );
+
+/** Lines on standard output, for people or programs; returns when they have left. */
+export const print = (lines: ReadonlyArray<string>): Effect.Effect<void, OutputError> =>
+  Effect.scoped(Effect.gen(function* () {
+    const sink = yield* stdout().open;
+    yield* sink.write(new TextEncoder().encode(lines.map((line) => `${line}\n`).join("")));
+    yield* sink.commit;
+  }));
+
+/**
+ * Outlives readers that have gone. A write to standard output reports that itself; without its reader, what standard
+ * error would have said is lost, and the work goes on.
+ */
+export const guard: Effect.Effect<void> = Effect.sync(() => {
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
+});
+
+/** The escapes that set colours. */
+// deno-lint-ignore no-control-regex
+const colour = /\u001b\[[\d;]*m/g;
+
+const plainFor =
+  (stream: { readonly isTTY?: boolean }, write: (...args: ReadonlyArray<unknown>) => void) =>
+  (...args: ReadonlyArray<unknown>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      const isColoured = stream.isTTY === true && !process.env["NO_COLOR"];
+      write(...args.map((arg) => typeof arg === "string" && !isColoured ? arg.replace(colour, "") : arg));
+    });
+
+/** Help and usage errors in colour on a terminal, and as plain text elsewhere or if `NO_COLOR` is set. */
+export const withPlainText = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Console.consoleWith((console) =>
+    Effect.withConsole(work, {
+      ...console,
+      log: plainFor(process.stdout, console.unsafe.log),
+      error: plainFor(process.stderr, console.unsafe.error),
+    })
+  );

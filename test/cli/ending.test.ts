@@ -1,0 +1,179 @@
+import { readdir } from "node:fs/promises";
+import process from "node:process";
+import { describe, expect, it } from "vitest";
+import { newFolder } from "../folders.ts";
+import { begin, built, filesIn, run, type Running, start, tenant, until } from "./command.ts";
+
+/** So many users, answered so slowly, that an export of them does not end within a test. */
+const endless = { users: 100_000, sessionsPerUser: 20, faults: { latencyMs: 2 } };
+const all = ["export", "--all-users", "--rate", "10000/s"];
+
+const partials = (folder: string) => async () =>
+  (await readdir(folder)).filter((name) => name.endsWith(".partial")).length > 0;
+
+const shell = (script: string, options: { readonly env: Record<string, string>; readonly cwd?: string }) =>
+  start("bash", ["-c", script, process.execPath, built], options);
+
+const endedWithin = async (running: Running, milliseconds: number) => {
+  const began = Date.now();
+  const finished = await running.done;
+  expect(Date.now() - began).toBeLessThan(milliseconds);
+  return finished;
+};
+
+describe.skipIf(process.platform === "win32")("a reader that goes", () => {
+  it("ends an export to standard output quietly, quickly, and with a code of its own", async () => {
+    const { sandbox, env } = await tenant(endless);
+    const script = `"$0" "$1" ${all.join(" ")} --out - --format ndjson | head -1; exit "\${PIPESTATUS[0]}"`;
+    const { code, out, err } = await endedWithin(shell(script, { env }), 15_000);
+    expect(out.trimEnd().split("\n")).toHaveLength(1);
+    expect(err).toBe("");
+    expect(code).toBe(141);
+    expect(sandbox.counts.total).toBeLessThan(2000);
+  });
+
+  it("without a byte ends it as well, compressed or not", async () => {
+    const { env } = await tenant(endless);
+    for (const format of ["csv", "csv.gz"]) {
+      const script = `"$0" "$1" ${all.join(" ")} --out - --format ${format} | true; exit "\${PIPESTATUS[0]}"`;
+      expect((await endedWithin(shell(script, { env }), 15_000)).code).toBe(141);
+    }
+  });
+
+  it("of the report is no crash", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const script = `("$0" "$1" ${all.join(" ")} --out s.csv --json; echo "code $?" >&2) | true`;
+    const { err } = await endedWithin(shell(script, { env, cwd }), 15_000);
+    expect(err).toMatch(/code (0|141)\n$/);
+    expect(err).not.toMatch(/Error|node:/);
+    expect(Object.keys(await filesIn(cwd))).toEqual(["s.csv"]);
+  });
+
+  it("of what is said on standard error does not stop an export", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const script = `{ "$0" "$1" ${all.join(" ")} --out s.csv 2>&1; echo "code $?" >&2; } | true`;
+    const { err } = await endedWithin(shell(script, { env, cwd }), 15_000);
+    expect(err).toBe("code 0\n");
+    expect(Object.keys(await filesIn(cwd))).toEqual(["s.csv"]);
+  });
+});
+
+describe.skipIf(process.platform === "win32")("a signal", () => {
+  it.each([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)(
+    "%s ends an export with code %d, and leaves no file",
+    async (signal, code) => {
+      const { sandbox, env } = await tenant(endless);
+      const cwd = await newFolder();
+      const outs = ["--out", "s.csv", "--out", "s.ndjson.gz", "--out", "s.parquet"];
+      const running = begin([...all, ...outs], { env, cwd });
+      await until(async () => sandbox.counts.total > 50 && await partials(cwd)(), "the export is under way");
+      running.child.kill(signal);
+      expect(await endedWithin(running, 5000)).toMatchObject({ code, signal: null, out: "", err: "" });
+      expect(await readdir(cwd)).toEqual([]);
+    },
+  );
+
+  it("ends an export into a folder without a manifest or a part", async () => {
+    const { sandbox, env } = await tenant(endless);
+    const cwd = await newFolder();
+    const running = begin([...all, "--out", "data", "--format", "ndjson"], { env, cwd });
+    await until(() => sandbox.counts.total > 50, "the export is under way");
+    running.child.kill("SIGTERM");
+    await endedWithin(running, 5000);
+    expect(await filesIn(cwd)).toEqual({});
+  });
+
+  it("ends an export whose reader has stopped reading, at once", async () => {
+    const { sandbox, env } = await tenant(endless);
+    for (const format of ["ndjson", "ndjson.gz"]) {
+      const running = begin([...all, "--out", "-", "--format", format], { env });
+      running.child.stdout.pause();
+      let requests = -1;
+      await until(async () => {
+        const before = requests;
+        requests = sandbox.counts.total;
+        await new Promise((resume) => setTimeout(resume, 200));
+        return requests > 20 && requests === before;
+      }, "the export is held back");
+      running.child.kill("SIGTERM");
+      const exited = new Promise((resolve) => running.child.once("exit", resolve));
+      const limit = new Promise((resolve) => setTimeout(resolve, 5000, "still running"));
+      expect(await Promise.race([exited, limit])).toBe(143);
+      running.child.stdout.resume();
+    }
+  });
+
+  it("ends an export that waits for the tenant", async () => {
+    const { sandbox, env } = await tenant({
+      faults: { "429": 1, maxInARow: Infinity, retryAfterSeconds: 100 },
+    });
+    const running = begin([...all, "--out", "s.csv"], { env, cwd: await newFolder() });
+    await until(() => sandbox.counts.total > 0, "the tenant has been asked");
+    running.child.kill("SIGINT");
+    expect((await endedWithin(running, 5000)).code).toBe(130);
+  });
+
+  it("SIGKILL leaves no file under its name, and what it leaves does not disturb the next export", async () => {
+    const { sandbox, env } = await tenant(endless);
+    const cwd = await newFolder();
+    const running = begin([...all, "--out", "s.csv", "--out", "s.parquet"], { env, cwd });
+    await until(() => sandbox.counts.total > 500, "the export is under way");
+    running.child.kill("SIGKILL");
+    await running.done;
+    const left = await readdir(cwd);
+    expect(left).toHaveLength(2);
+    for (const name of left) expect(name).toMatch(/^s\.(csv|parquet)\.[0-9a-f]{8}\.partial$/);
+    const [userId = ""] = sandbox.userIds();
+    expect((await run(["export", "--user", userId, "--out", "s.csv"], { env, cwd })).code).toBe(0);
+    expect(await readdir(cwd)).toContain("s.csv");
+  });
+
+  it("ends the sandbox", async () => {
+    const running = begin(["sandbox", "--users", "3"]);
+    await until(() => running.out().includes("MONOCLOUD_API_KEY"), "the sandbox listens");
+    running.child.kill("SIGINT");
+    expect((await endedWithin(running, 5000)).code).toBe(130);
+  });
+});
+
+describe("sandbox and check", () => {
+  it("go together as the sandbox says", async () => {
+    const running = begin(["sandbox", "--users", "7", "--sessions", "4", "--exactly"]);
+    await until(() => running.err().includes("export --all-users"), "the sandbox listens");
+    const env = Object.fromEntries(
+      [...running.out().toString().matchAll(/^export (\w+)=(\S+)$/gm)].map((
+        [, name, value],
+      ) => [name!, value!]),
+    );
+    expect(Object.keys(env)).toEqual(["MONOCLOUD_DOMAIN", "MONOCLOUD_API_KEY"]);
+    const [, suggested = ""] = /check --user (\S+)/.exec(running.err()) ?? [];
+    const ofUser = await run(["check", "--user", suggested], { env });
+    expect(ofUser).toMatchObject({ code: 0, err: "" });
+    expect(ofUser.out).toContain(
+      `There are 4 sessions of ${suggested}.\nAn export takes about 1 request: 1s at 20/s.`,
+    );
+    const json = await run(["check", "--json", "--rate", "30/min"], { env });
+    expect(JSON.parse(json.out)).toMatchObject({
+      tenant: env["MONOCLOUD_DOMAIN"],
+      users: 7,
+      requests: 8,
+      seconds: 16,
+    });
+    const cwd = await newFolder();
+    const exported = await run(["export", "--all-users", "--out", "sessions.csv", "--rate", "500/s"], {
+      env,
+      cwd,
+    });
+    expect(exported.err).toContain("28 sessions of 7 users");
+    expect(await readdir(cwd)).toEqual(["sessions.csv"]);
+  });
+
+  it("refuse a port that is taken", async () => {
+    const { url } = await tenant();
+    const { code, err } = await run(["sandbox", "--port", new URL(url).port]);
+    expect(err).toMatch(/^Error: Cannot listen on port \d+: /);
+    expect(code).toBe(64);
+  });
+});

@@ -1,0 +1,264 @@
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { gunzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { csvTable, parquetTable, sql } from "../duckdb.ts";
+import { newFolder } from "../folders.ts";
+import { built, filesIn, keysIn, keysOf, run, start, tenant } from "./command.ts";
+
+const fast = ["--rate", "1000/s"];
+
+describe("export --out", () => {
+  it("writes files whose names say their formats, and tells on standard error what they hold", async () => {
+    const { sandbox, env } = await tenant();
+    const cwd = await newFolder();
+    const outs = ["s.ndjson", "s.csv", "s.parquet", "z.ndjson.gz", "z.csv.gz"];
+    const args = outs.flatMap((out) => ["--out", out]);
+    const { code, out, err } = await run(["export", "--all-users", ...fast, ...args], { env, cwd });
+    expect([code, out]).toEqual([0, ""]);
+    expect((await readdir(cwd)).sort()).toEqual(outs.toSorted());
+    const expected = keysOf(sandbox);
+    expect(keysIn(await readFile(join(cwd, "s.ndjson"), "utf8"))).toEqual(expected);
+    expect(keysIn(gunzipSync(await readFile(join(cwd, "z.ndjson.gz"))).toString())).toEqual(expected);
+    expect(gunzipSync(await readFile(join(cwd, "z.csv.gz")))).toEqual(await readFile(join(cwd, "s.csv")));
+    for (const table of [csvTable(join(cwd, "s.csv")), parquetTable(join(cwd, "s.parquet"))]) {
+      const rows = await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`);
+      expect(rows.map(({ key }) => key).sort()).toEqual(expected);
+    }
+    expect(err).toMatch(/^60 sessions of 5 users in \d+s, 6 requests, 0 retries; verified: nothing missed/);
+    for (const out of outs) expect(err).toContain(`\n  ${out}: 60 rows, `);
+  });
+
+  it("makes a folder with a manifest, and refuses it the next time", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const args = ["export", "--all-users", ...fast, "--out", "data/out", "--format", "csv,parquet"];
+    expect((await run(args, { env, cwd })).code).toBe(0);
+    const files = await filesIn(join(cwd, "data", "out"));
+    expect(Object.keys(files).sort()).toEqual([
+      "csv/part-00000.csv",
+      "manifest.json",
+      "parquet/part-00000.parquet",
+    ]);
+    const manifest = JSON.parse(files["manifest.json"]!);
+    expect(manifest).toMatchObject({ sessions: 60, verified: true, tenant: env.MONOCLOUD_DOMAIN });
+    for (const { path, sha256 } of manifest.files) {
+      expect(createHash("sha256").update(files[path]!, "latin1").digest("hex")).toBe(sha256);
+    }
+    const again = await run(args, { env, cwd });
+    expect(again.code).toBe(73);
+    expect(again.err).toContain("Cannot export into data/out: it holds a finished export.");
+    expect(await filesIn(join(cwd, "data", "out"))).toEqual(files);
+  });
+
+  it.each(["ndjson", "csv", "ndjson.gz", "parquet"])("- writes nothing but %s to a pipe", async (format) => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const path = join(cwd, `piped.${format}`);
+    const shell = `"$0" "$1" export --all-users --rate 1000/s --out - --format ${format} > "$2"`;
+    const { code, err } = await start("sh", ["-c", shell, process.execPath, built, path], { env, cwd }).done;
+    expect(code).toBe(0);
+    expect(err).toContain("  standard output: 60 rows");
+    const table = format === "csv"
+      ? csvTable(path)
+      : format === "parquet"
+      ? parquetTable(path)
+      : `read_ndjson('${path}')`;
+    expect(await sql(`SELECT count(*) AS n FROM ${table}`)).toEqual([{ n: 60n }]);
+  });
+
+  it("- to a pipe is whole when it is much larger than the pipe", async () => {
+    const { sandbox, env } = await tenant({ users: 20, sessionsPerUser: 400 });
+    const { code, out } = await run(
+      ["export", "--all-users", ...fast, "--out", "-", "--format", "ndjson"],
+      { env },
+    );
+    expect(code).toBe(0);
+    expect(keysIn(out)).toEqual(keysOf(sandbox));
+  });
+
+  it("replaces a file only when the export succeeds", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    await writeFile(join(cwd, "s.csv"), "the one before");
+    const failed = await run(["export", "--user", "nobody", "--out", "s.csv"], { env, cwd });
+    expect(failed.code).toBe(66);
+    expect(await filesIn(cwd)).toEqual({ "s.csv": "the one before" });
+    expect((await run(["export", "--all-users", ...fast, "--out", "s.csv"], { env, cwd })).code).toBe(0);
+    expect((await readFile(join(cwd, "s.csv"), "utf8")).split("\r\n")).toHaveLength(62);
+  });
+
+  it("puts rows that are not sessions aside, where it is told or beside the first file", async () => {
+    const { env } = await tenant({ malformed: 0.3 });
+    const cwd = await newFolder();
+    const args = ["export", "--all-users", ...fast, "--out", "s.csv"];
+    const beside = await run(args, { env, cwd });
+    expect(beside.code).toBe(3);
+    expect(beside.err).toMatch(/Warning: \d+ rows put aside that are not sessions by the schema/);
+    expect(Object.keys(await filesIn(cwd)).sort()).toEqual(["s.csv", "s.csv.rejected.ndjson"]);
+    await mkdir(join(cwd, "aside"));
+    expect((await run([...args, "--rejected", "aside/r.ndjson"], { env, cwd })).code).toBe(3);
+    expect(await readFile(join(cwd, "aside/r.ndjson"), "utf8"))
+      .toBe(await readFile(join(cwd, "s.csv.rejected.ndjson"), "utf8"));
+  });
+});
+
+describe("export", () => {
+  it("--json prints the report and nothing else on standard output", async () => {
+    const { sandbox, env } = await tenant();
+    const [userId = ""] = sandbox.userIds();
+    const cwd = await newFolder();
+    const { code, out } = await run(
+      ["export", "--user", userId, "--user", "nobody", "--out", "s.csv", "--json"],
+      { env, cwd },
+    );
+    expect(code).toBe(3);
+    expect(out.endsWith("}\n")).toBe(true);
+    expect(JSON.parse(out)).toMatchObject({
+      users: 2,
+      sessions: 12,
+      verified: true,
+      missing: { count: 1, first: ["nobody"] },
+      requests: 2,
+      retries: 0,
+      files: [{ name: "s.csv", format: "csv", rows: 12, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }],
+    });
+  });
+
+  it("--quiet says nothing when all is well, and still warns", async () => {
+    const { sandbox, env } = await tenant();
+    const [userId = ""] = sandbox.userIds();
+    const cwd = await newFolder();
+    const quiet = ["export", "--quiet", "--out", "s.csv", "--user", userId];
+    expect(await run(quiet, { env, cwd })).toMatchObject({ code: 0, out: "", err: "" });
+    expect(await run([...quiet, "--user", "nobody"], { env, cwd })).toMatchObject({
+      code: 3,
+      out: "",
+      err: "Warning: 1 user unknown to the tenant: nobody\n",
+    });
+  });
+
+  it("--client-id exports the sessions of that client alone", async () => {
+    const { sandbox, env } = await tenant({ sessionsPerUser: 60 });
+    const [clientId = ""] = sandbox.clientIds;
+    const ofClient = [...sandbox.userIds()].flatMap((userId) =>
+      [...sandbox.sessions(userId)].filter(({ client_ids }) => client_ids.includes(clientId))
+    );
+    const { out } = await run(
+      ["export", "--all-users", ...fast, "--out", "-", "--format", "ndjson", "--client-id", clientId],
+      { env },
+    );
+    expect(ofClient.length).toBeGreaterThan(0);
+    expect(ofClient.length).toBeLessThan(300);
+    expect(keysIn(out)).toHaveLength(ofClient.length);
+  });
+
+  it("--sort gives that order within a user", async () => {
+    const { sandbox, env } = await tenant({ sessionsPerUser: 130 });
+    const [userId = ""] = sandbox.userIds();
+    const sorted = async (sort: string, key: string) => {
+      const args = ["export", "--user", userId, "--out", "-", "--format", "ndjson", "--sort", sort];
+      const { out } = await run(args, { env });
+      return out.trimEnd().split("\n").map((line) => JSON.parse(line)[key]);
+    };
+    const times = await sorted("initiated_at:asc", "initiated_at");
+    expect(times).toHaveLength(130);
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+    const ids = await sorted("session_id:desc", "session_id");
+    expect(ids).toEqual(ids.toSorted().reverse());
+  });
+
+  it("is the same whatever the locale and the time zone", async () => {
+    const { sandbox, env } = await tenant();
+    const [userId = ""] = sandbox.userIds();
+    const args = ["export", "--user", userId, "--out", "-", "--format", "csv"];
+    const plain = await run(args, { env });
+    const elsewhere = { LANG: "de_DE.UTF-8", LC_ALL: "tr_TR.UTF-8", TZ: "Asia/Kathmandu" };
+    expect((await run(args, { env: { ...env, ...elsewhere } })).out).toBe(plain.out);
+  });
+});
+
+describe("export --users-file", () => {
+  const exportOf = async (content: string | Uint8Array, viaStdin = false) => {
+    const { sandbox, env } = await tenant({ sessionsPerUser: 1 });
+    const cwd = await newFolder();
+    const ids = [...sandbox.userIds()];
+    const text = typeof content === "string"
+      ? content.replace(/\$(\d)/g, (_, index) => ids[Number(index)]!)
+      : content;
+    await writeFile(join(cwd, "users.txt"), text);
+    const args = ["export", ...fast, "--out", "-", "--format", "ndjson", "--quiet", "--users-file"];
+    const finished = viaStdin
+      ? await run([...args, "-"], { env, cwd, input: text })
+      : await run([...args, "users.txt"], { env, cwd });
+    const users = finished.code === 0
+      ? keysIn(finished.out).map((key) => ids.indexOf(key.split(" ")[0]!)).sort()
+      : [];
+    return { ...finished, users, requests: sandbox.counts.total };
+  };
+
+  it.each([
+    ["plain lines", "$0\n$1\n"],
+    ["no line break at the end", "$0\n$1"],
+    ["a byte order mark", "\uFEFF$0\n$1\n"],
+    ["CRLF", "$0\r\n$1\r\n"],
+    ["CR alone", "$0\r$1\r"],
+    ["empty lines and spaces around", "\n  $0\t\n\n$1   \n\n"],
+    ["duplicates", "$0\n$1\n$0\n$0\n"],
+  ])("takes %s", async (_, content) => {
+    expect(await exportOf(content)).toMatchObject({ code: 0, users: [0, 1], err: "" });
+    expect(await exportOf(content, true)).toMatchObject({ code: 0, users: [0, 1], err: "" });
+  });
+
+  it.each([
+    ["a comment", "$0\n# no more\n", 'Line 2 of users.txt is not a user\'s id: "# no more".'],
+    ["a CSV", "user_id,name\nx,y\n", 'Line 1 of users.txt is not a user\'s id: "user_id,name".'],
+    [
+      "a control character",
+      "$0\r\n\r\nx\u001b[31m\r\n",
+      'Line 3 of users.txt is not a user\'s id: "x\\u001b[31m".',
+    ],
+    ["an endless line", "x".repeat(2e6), "Line 1 of users.txt is not a user's id: \"xxx"],
+    ["nothing", "", "users.txt names no users: give one id a line"],
+    ["empty lines alone", "\n\r\n \n", "users.txt names no users: give one id a line"],
+  ])("refuses %s before it makes a request", async (_, content, message) => {
+    const finished = await exportOf(content);
+    expect(finished).toMatchObject({ code: 66, out: "", requests: 0 });
+    expect(finished.err).toContain(`Error: ${message}`);
+    const viaStdin = await exportOf(content, true);
+    expect(viaStdin).toMatchObject({ code: 66, out: "" });
+    expect(viaStdin.err.toLowerCase()).toContain(
+      message.replace("users.txt", "standard input").toLowerCase(),
+    );
+  });
+
+  it("refuses UTF-16, as Windows writes it", async () => {
+    const content = new Uint8Array(Buffer.from("\uFEFFalice\r\nbob\r\n", "utf16le"));
+    expect(await exportOf(content)).toMatchObject({
+      code: 66,
+      requests: 0,
+      err: "Error: Cannot read the users from users.txt: it is not UTF-8 text\n",
+    });
+  });
+
+  it("takes ids of any script, in however many pieces they come", async () => {
+    const { env } = await tenant();
+    const ids = Array.from({ length: 5000 }, (_, i) => `ユーザー${"é".repeat(i % 7)}-${i}`);
+    const finished = await run(
+      ["export", "--rate", "100000/s", "--out", "s.csv", "--users-file", "-"],
+      { env, cwd: await newFolder(), input: ids.join("\r\n") },
+    );
+    expect(finished.code).toBe(66);
+    expect(finished.err).toContain("The tenant knows none of the 5000 users asked for");
+  });
+
+  it("says that a file is not there", async () => {
+    const { env } = await tenant();
+    expect(await run(["export", "--users-file", "absent.txt", "--out", "s.csv"], { env })).toMatchObject({
+      code: 66,
+      err: "Error: Cannot read the users from absent.txt: there is no such file\n",
+    });
+  });
+});

@@ -1,0 +1,143 @@
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { project, start } from "../cli/command.ts";
+import { newFolder } from "../folders.ts";
+
+/** Lints one module at a path beneath `src`, with the plugin as it is here. */
+const lint = async (path: string, code: string) => {
+  const root = await newFolder();
+  const file = join(root, "src", path);
+  await mkdir(dirname(file), { recursive: true });
+  await mkdir(join(root, "test"));
+  await cp(join(project, "test", "lint"), join(root, "test", "lint"), { recursive: true });
+  await writeFile(file, code);
+  const rules = { tags: [], include: ["layers/imports"] };
+  const config = { lint: { plugins: ["./test/lint/layers.ts"], rules } };
+  await writeFile(join(root, "deno.json"), JSON.stringify(config));
+  const deno = join(project, "node_modules", ".bin", "deno");
+  const { code: exit, out, err } = await start(deno, ["lint", "src"], {
+    cwd: root,
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+  }).done;
+  return { exit, said: `${out}${err}` };
+};
+
+const importing = (specifier: string) =>
+  `import * as X from ${JSON.stringify(specifier)};\nconsole.log(X);\n`;
+
+describe("the lint refuses", () => {
+  it.each([
+    [
+      "upwards",
+      "walk/PageWalk.ts",
+      importing("../Export.ts"),
+      "src/walk/PageWalk.ts (layer walk) must not import from layer Export",
+    ],
+    [
+      "upwards to the surface",
+      "Export.ts",
+      importing("./mod.ts"),
+      "(layer Export) must not import from layer entry",
+    ],
+    [
+      "upwards from the base",
+      "Session.ts",
+      importing("./tenant/Tenant.ts"),
+      "(layer base) must not import from layer tenant",
+    ],
+    [
+      "upwards, of types",
+      "tenant/Tenant.ts",
+      'import type { X } from "../cli/Users.ts";\nexport type Y = X;\n',
+      "(layer tenant) must not import from layer cli",
+    ],
+    [
+      "sideways",
+      "format/Csv.ts",
+      importing("../output/File.ts"),
+      "(layer format) must not import from layer output",
+    ],
+    [
+      "sideways by re-export",
+      "output/Web.ts",
+      'export { X } from "../walk/PageWalk.ts";\n',
+      "(layer output) must not import from layer walk",
+    ],
+    [
+      "sideways by a re-export of all",
+      "walk/X.ts",
+      'export * from "../format/Csv.ts";\n',
+      "(layer walk) must not import from layer format",
+    ],
+    [
+      "upwards in mid-flight",
+      "promise.ts",
+      'export const x = () => import("./cli/main.ts");\n',
+      "(layer entry) must not import from layer cli",
+    ],
+    [
+      "out of the sandbox",
+      "sandbox/Rows.ts",
+      importing("../Session.ts"),
+      "(layer sandbox) must not import from layer base",
+    ],
+    [
+      "into the sandbox",
+      "tenant/Tenant.ts",
+      importing("../sandbox/mod.ts"),
+      "(layer tenant) must not import from layer sandbox",
+    ],
+    ["out of the source", "Session.ts", importing("../test/folders.ts"), "must not import"],
+    [
+      "by a way around",
+      "format/Csv.ts",
+      importing("../format/../output/File.ts"),
+      "must not import from layer output",
+    ],
+    ["node:", "output/Web.ts", importing("node:fs"), "src/output/Web.ts must run without Node"],
+    [
+      "node: in the surface",
+      "promise.ts",
+      importing("node:fs/promises"),
+      "src/promise.ts must run without Node",
+    ],
+    [
+      "node: in mid-flight",
+      "Export.ts",
+      'export const x = () => import("node:fs");\n',
+      "src/Export.ts must run without Node",
+    ],
+    [
+      "Node's modules by their bare names",
+      "format/Csv.ts",
+      importing("fs"),
+      "src/format/Csv.ts must run without Node",
+    ],
+    ["a barrel", "walk/X.ts", importing("effect"), "Import a subpath such as effect/Effect"],
+    [
+      "a barrel of the platform",
+      "cli/main.ts",
+      importing("@effect/platform"),
+      "Import a subpath such as effect/Effect",
+    ],
+  ])("an import %s", async (_, path, code, message) => {
+    const { exit, said } = await lint(path, code);
+    expect(said).toContain(message);
+    expect(exit).toBe(1);
+  });
+});
+
+describe("the lint allows", () => {
+  it.each([
+    ["downwards", "Export.ts", importing("./output/Output.ts")],
+    ["within a layer", "walk/X.ts", importing("./Y.ts")],
+    ["of files in the file store", "dataset/X.ts", importing("node:fs")],
+    ["of files in the command line", "cli/X.ts", importing("node:process")],
+    ["of an Effect module", "walk/X.ts", importing("effect/Effect")],
+    ["of a package", "format/X.ts", importing("csv-stringify/sync")],
+  ])("an import %s", async (_, path, code) => {
+    const { exit, said } = await lint(path, code);
+    expect({ exit, said: exit === 0 ? "" : said }).toEqual({ exit: 0, said: "" });
+  });
+});

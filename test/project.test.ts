@@ -1,0 +1,120 @@
+/** The project as others get it: packages, types, lint, examples. */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, expect, it } from "vitest";
+import * as mod from "../src/mod.ts";
+import * as promise from "../src/promise.ts";
+import * as sandbox from "../src/sandbox/mod.ts";
+import { version } from "../src/version.ts";
+import { project, start } from "./cli/command.ts";
+
+const bin = (name: string) => join(project, "node_modules", ".bin", name);
+
+const json = async (path: string) => JSON.parse(await readFile(join(project, path), "utf8"));
+
+const run = (program: string, args: ReadonlyArray<string>) =>
+  start(program, args, { env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" } }).done;
+
+const node = (script: string) => run(process.execPath, ["--input-type=module", "--eval", script]);
+
+/** Expects success, and shows what was said if there was none. */
+const expectClean = ({ code, out, err }: Awaited<ReturnType<typeof run>>) =>
+  expect({ code, said: code === 0 ? "" : `${out}${err}` }).toEqual({ code: 0, said: "" });
+
+describe("the package", () => {
+  it("has one version", async () => {
+    expect((await json("package.json")).version).toBe(version);
+    expect((await json("deno.json")).version).toBe(version);
+  });
+
+  it("names the same modules to Node and to Deno", async () => {
+    const forNode = Object.keys((await json("package.json")).exports).filter((name) =>
+      !name.endsWith(".json")
+    );
+    expect(forNode).toEqual(Object.keys((await json("deno.json")).exports));
+  });
+
+  it.each([
+    ["monocloud-sessions", mod],
+    ["monocloud-sessions/promise", promise],
+    ["monocloud-sessions/sandbox", sandbox],
+  ])("exports as %s what the source does", async (name, source) => {
+    const { out, err } = await node(
+      `console.log(JSON.stringify(Object.keys(await import(${JSON.stringify(name)})).sort()))`,
+    );
+    expect(err).toBe("");
+    expect(JSON.parse(out)).toEqual(Object.keys(source).sort());
+  });
+
+  it("has types beside each of its modules", async () => {
+    const { exports } = await json("package.json");
+    for (const { types } of Object.values<{ types?: string }>(exports).filter(({ types }) => types)) {
+      expect(await readFile(join(project, types!), "utf8")).toContain("export ");
+    }
+  });
+
+  it("lets each of its modules be imported alone", async () => {
+    const entries = await readdir(join(project, "dist"), { recursive: true });
+    const modules = entries.filter((name) => name.endsWith(".js") && name !== "cli.js");
+    expect(modules.length).toBeGreaterThan(30);
+    const failing = await Promise.all(modules.map(async (name) => {
+      const { code, err } = await node(`await import(${JSON.stringify(`./dist/${name}`)})`);
+      return code === 0 ? [] : [`${name}: ${err}`];
+    }));
+    expect(failing.flat()).toEqual([]);
+  });
+
+  it("holds what is built and the source, and nothing else", async () => {
+    const { out } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"]);
+    const [{ files }] = JSON.parse(out);
+    const paths: ReadonlyArray<string> = files.map(({ path }: { readonly path: string }) => path);
+    expect(paths).toEqual(
+      expect.arrayContaining(["package.json", "LICENSE", "dist/cli.js", "dist/mod.js", "dist/mod.d.ts"]),
+    );
+    const others = paths.filter((path) => !/^(dist|src)\/|^(package\.json|[A-Z]+(\.md)?)$/.test(path));
+    expect(others).toEqual([]);
+    expect(paths.filter((path) => /test|bench|\.partial$/.test(path))).toEqual([]);
+    const command = files.find(({ path }: { readonly path: string }) => path === "dist/cli.js");
+    expect(command.mode & 0o111).toBeGreaterThan(0);
+  });
+
+  it("imports nothing that a consumer has not installed", async () => {
+    const { dependencies, peerDependencies } = await json("package.json");
+    const allowed = Object.keys({ ...dependencies, ...peerDependencies });
+    const entries = await readdir(join(project, "dist"), { recursive: true });
+    const strangers = new Set<string>();
+    for (const name of entries.filter((name) => name.endsWith(".js") && name !== "cli.js")) {
+      const text = await readFile(join(project, "dist", name), "utf8");
+      for (
+        const [, specifier = ""] of text.matchAll(/^(?:import|export)\b[^"'`;]*?["']([^."'][^"']*)["']/gm)
+      ) {
+        const isKnown = specifier.startsWith("node:") ||
+          allowed.some((dependency) => specifier === dependency || specifier.startsWith(`${dependency}/`));
+        if (!isKnown) strangers.add(`${name}: ${specifier}`);
+      }
+    }
+    expect([...strangers]).toEqual([]);
+  });
+});
+
+describe("the source", () => {
+  it("has types by which Node's compiler finds no fault", async () => {
+    expectClean(await run(bin("tsc"), ["-p", project]));
+  });
+
+  it("has types by which Deno's compiler finds no fault", async () => {
+    expectClean(await run(bin("deno"), ["check", "src", "test"]));
+  });
+
+  it("passes the lint, and keeps its layers apart", async () => {
+    expectClean(await run(bin("deno"), ["lint"]));
+  });
+
+  it("has examples that run", async () => {
+    const strict = join(project, "test", "strictAssert.ts");
+    const finished = await run(bin("deno"), ["test", "--doc", "--allow-all", "--preload", strict, "src"]);
+    expectClean(finished);
+    expect(finished.out).toMatch(/ok \| \d{2,} passed/);
+  }, 120_000);
+});
