@@ -18,7 +18,6 @@ import * as Gzip from "./output/Gzip.ts";
 import * as Web from "./output/Web.ts";
 import type { Session } from "./Session.ts";
 import * as HttpPolicy from "./tenant/HttpPolicy.ts";
-import * as Tenant from "./tenant/Tenant.ts";
 import * as SessionSource from "./walk/SessionSource.ts";
 import * as UserSource from "./walk/UserSource.ts";
 
@@ -26,10 +25,7 @@ export type { Rejected, WalkEnd } from "./Batch.ts";
 export type { Session } from "./Session.ts";
 
 /** Whose sessions, of which tenant, and how to ask for them. */
-export interface SessionsOptions extends HttpPolicy.HttpPolicyOptions, SessionSource.SessionSourceOptions {
-  /** The tenant, such as `acme.eu.monocloud.com`. */
-  readonly domain: string;
-  readonly apiKey: string;
+export interface SessionsOptions extends HttpPolicy.TenantOptions, SessionSource.SessionSourceOptions {
   /** User ids, each once, or `"all"` for every user of the tenant. */
   readonly users: Iterable<string> | AsyncIterable<string> | "all";
   /** Ends the work: what it was for rejects with the signal's reason. */
@@ -51,10 +47,8 @@ export interface Watch {
   readonly onEnd?: ((userId: string, end: WalkEnd) => void) | undefined;
 }
 
-const httpFor = ({ domain, apiKey, fetch, ...policy }: SessionsOptions) =>
-  Layer.unwrapEffect(
-    Effect.map(Tenant.make({ domain, apiKey }), (tenant) => HttpPolicy.layer(tenant, policy)),
-  ).pipe(
+const httpFor = ({ fetch, ...options }: SessionsOptions) =>
+  HttpPolicy.connect(options).pipe(
     Layer.provide(FetchHttpClient.layer),
     Layer.provide(fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)),
   );

@@ -14,6 +14,7 @@ import * as Context from "effect/Context";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import * as Option from "effect/Option";
 import * as Random from "effect/Random";
 import * as Redacted from "effect/Redacted";
 import {
@@ -26,7 +27,7 @@ import {
 } from "./ApiError.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
-import type { Tenant } from "./Tenant.ts";
+import * as Tenant from "./Tenant.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
 export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
@@ -137,12 +138,18 @@ const positive = (name: string, value: Duration.DurationInput): number => {
   throw new RangeError(`Cannot make requests as '${name}' must be longer than 0: it is ${millis} ms`);
 };
 
+/** What the caller has `fetch` do, but for redirects: those are never followed. */
+const ownInit = Effect.map(
+  Effect.serviceOption(FetchHttpClient.RequestInit),
+  (init): RequestInit => ({ ...Option.getOrUndefined(init), redirect: "manual" }),
+);
+
 /** A client of one tenant under one policy. Options out of range throw a RangeError. */
 export const make = (
-  tenant: Tenant,
+  tenant: Tenant.Tenant,
   options: HttpPolicyOptions = {},
 ): Effect.Effect<typeof TenantHttp.Service, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (anyClient) => {
+  Effect.map(Effect.all([HttpClient.HttpClient, ownInit]), ([anyClient, init]) => {
     const { maxAttempts = 8 } = options;
     if (!Number.isInteger(maxAttempts) || maxAttempts < 1) {
       throw new RangeError(
@@ -237,7 +244,7 @@ export const make = (
               return Effect.map(response.arrayBuffer, (body) => ({ response, body }));
             })
           ),
-          Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+          Effect.provideService(FetchHttpClient.RequestInit, init),
           // The client's error holds the request, and with it the key: only the words beneath it are taken over.
           Effect.mapError((error) =>
             refusal ?? fail(request, "Transport", { detail: causes(error.cause ?? error) })
@@ -298,12 +305,22 @@ export const make = (
     return { list, traffic: () => ({ ...gate.pace(), requests, retries }) };
   });
 
+/** The tenant under its policy, as a service. */
+export const layer = (
+  tenant: Tenant.Tenant,
+  options?: HttpPolicyOptions,
+): Layer.Layer<TenantHttp, never, HttpClient.HttpClient> => Layer.effect(TenantHttp, make(tenant, options));
+
+/** Which tenant, how to get in, and how requests to it are made. */
+export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {}
+
 /**
- * The tenant under its policy, as a service.
+ * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't be
+ * used.
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionsApi, Tenant } from "monocloud-sessions";
+ * import { HttpPolicy, SessionsApi } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
@@ -311,16 +328,15 @@ export const make = (
  *
  * const sandbox = Sandbox.make({ users: 1 });
  * const [userId = ""] = sandbox.userIds();
- * const tenant = await Effect.runPromise(Tenant.make({ domain: "https://sandbox.example", apiKey: sandbox.key }));
- * const http = HttpPolicy.layer(tenant, { rate: 50 }).pipe(
+ * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 50 }).pipe(
  *   Layer.provide(FetchHttpClient.layer),
  *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
  * );
- * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), http));
+ * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
  * console.assert(page.rows.length <= 5);
  * ```
  */
-export const layer = (
-  tenant: Tenant,
-  options?: HttpPolicyOptions,
-): Layer.Layer<TenantHttp, never, HttpClient.HttpClient> => Layer.effect(TenantHttp, make(tenant, options));
+export const connect = (
+  { domain, apiKey, ...policy }: TenantOptions,
+): Layer.Layer<TenantHttp, Tenant.TenantError, HttpClient.HttpClient> =>
+  Layer.unwrapEffect(Effect.map(Tenant.make({ domain, apiKey }), (tenant) => layer(tenant, policy)));

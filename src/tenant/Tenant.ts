@@ -15,6 +15,13 @@ export interface Tenant {
   readonly apiKey: Redacted.Redacted;
 }
 
+/** Where a tenant is and what opens it, as people give it. */
+export interface TenantAddress {
+  /** The host, with or without `https://`: `acme.eu.monocloud.com`. */
+  readonly domain: string;
+  readonly apiKey: string | Redacted.Redacted;
+}
+
 /** The domain or the key can't be used. The message never holds the key. */
 export class TenantError extends Data.TaggedError("TenantError")<{
   readonly reason: "Domain" | "InsecureTransport" | "ApiKey";
@@ -80,8 +87,5 @@ const parseKey = (apiKey: string | Redacted.Redacted): Either.Either<Redacted.Re
  * console.assert(!JSON.stringify(tenant).includes("a-key"));
  * ```
  */
-export const make = (options: {
-  readonly domain: string;
-  readonly apiKey: string | Redacted.Redacted;
-}): Either.Either<Tenant, TenantError> =>
+export const make = (options: TenantAddress): Either.Either<Tenant, TenantError> =>
   Either.all({ origin: parseOrigin(options.domain), apiKey: parseKey(options.apiKey) });

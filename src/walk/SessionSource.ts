@@ -97,23 +97,21 @@ const toBatch = (
  *
  * @example
  * ```ts
- * import { SessionSource } from "monocloud-sessions";
+ * import { HttpPolicy, SessionSource } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import { HttpPolicy, Tenant } from "monocloud-sessions";
  * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
  *
  * const sandbox = Sandbox.make({ users: 3 });
- * const tenant = await Effect.runPromise(Tenant.make({ domain: "https://sandbox.example", apiKey: sandbox.key }));
- * const http = HttpPolicy.layer(tenant, { rate: 1000 }).pipe(
+ * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(FetchHttpClient.layer),
  *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
  *   Stream.runFold(0, (sum, batch) => sum + batch.sessions.length),
- *   Effect.provide(http),
+ *   Effect.provide(tenant),
  * );
  * console.assert(await Effect.runPromise(count) >= 0);
  * ```
