@@ -32,7 +32,7 @@ const advice: Readonly<Record<ApiErrorReason, string>> = {
   Unauthorized: "The API key was refused: check that it is a key of this tenant and still valid",
   PaymentRequired: "The tenant's plan does not include session management",
   Forbidden: "The API key is valid but may not read this: give it the permission in the tenant's settings",
-  NotFound: "The tenant knows no such user",
+  NotFound: "There is no such user, or this is not a MonoCloud tenant: check the id and the domain",
   Conflict: "The tenant reports a conflict: try again later",
   Unprocessable: "The tenant refused a parameter",
   RateLimited: "The tenant limits the rate of requests: lower the rate, or be more patient",

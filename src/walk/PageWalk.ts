@@ -220,7 +220,8 @@ interface Stretch {
 
 const keyOf = (row: Row, order: Order): Key | undefined => {
   const key = row?.[order.key];
-  return typeof key === order.type ? key as Key : undefined;
+  if (order.type === "number") return typeof key === "number" ? key : undefined;
+  return typeof key === "string" ? key : undefined;
 };
 
 const stretchOf = (shape: ListShape, walk: Walk, rows: ReadonlyArray<Row>): Stretch => {

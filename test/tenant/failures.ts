@@ -111,7 +111,12 @@ export const failures: ReadonlyArray<Failure> = [
     "Forbidden",
     "The API key is valid but may not read this: give it the permission in the tenant's settings.",
   ),
-  refused(404, "Not Found", "NotFound", "The tenant knows no such user."),
+  refused(
+    404,
+    "Not Found",
+    "NotFound",
+    "There is no such user, or this is not a MonoCloud tenant: check the id and the domain.",
+  ),
   refused(409, "Conflict", "Conflict", "The tenant reports a conflict: try again later."),
   {
     ...refused(422, "Unprocessable Entity", "Unprocessable", "The tenant refused a parameter."),
