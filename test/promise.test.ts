@@ -247,12 +247,21 @@ describe("stream()", () => {
     await reader.cancel();
   });
 
-  it("ends all requests when it is cancelled", async () => {
+  it("ends all requests, and lets go of the users, when it is cancelled", async () => {
     const { sandbox, options } = tenant(endless);
-    const reader = promise.stream("ndjson", { ...options, users: "all" }).getReader();
+    let closed = false;
+    async function* users() {
+      try {
+        yield* sandbox.userIds();
+      } finally {
+        closed = true;
+      }
+    }
+    const reader = promise.stream("ndjson", { ...options, users: users() }).getReader();
     await reader.read();
     await reader.cancel("enough");
     expect(await requestsAfterwards(sandbox)).toBe(0);
+    expect(closed).toBe(true);
     expect(await reader.read()).toEqual({ done: true, value: undefined });
   });
 

@@ -42,7 +42,7 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
             // The reader sees the abort at once, but its promise waits for a write under way, and so for a reader that has
             // stopped reading.
             const aborted = writer.abort(new Error(why)).catch(() => undefined);
-            await aborted;
+            if (!writing) await aborted;
           }
           writer.releaseLock();
         }),
