@@ -8,6 +8,7 @@ import * as promise from "../src/promise.ts";
 import * as sandbox from "../src/sandbox/mod.ts";
 import { version } from "../src/version.ts";
 import { project, start } from "./cli/command.ts";
+import { newFolder } from "./folders.ts";
 
 const bin = (name: string) => join(project, "node_modules", ".bin", name);
 
@@ -112,10 +113,17 @@ describe("the source", () => {
     expectClean(await run(bin("deno"), ["lint"]));
   });
 
-  it("has examples that run", async () => {
+  it("has examples that run, in doc comments and in the README", async () => {
     const strict = join(project, "test", "strictAssert.ts");
-    const finished = await run(bin("deno"), ["test", "--doc", "--allow-all", "--preload", strict, "src"]);
+    const where = ["--config", join(project, "deno.json"), join(project, "src"), join(project, "README.md")];
+    // Some write files, as their reader would.
+    const finished = await start(
+      bin("deno"),
+      ["test", "--doc", "--allow-all", "--preload", strict, ...where],
+      { cwd: await newFolder(), env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" } },
+    ).done;
     expectClean(finished);
+    expect(finished.out).toMatch(/README\.md/);
     expect(finished.out).toMatch(/ok \| \d{2,} passed/);
   }, 120_000);
 });

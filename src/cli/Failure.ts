@@ -12,6 +12,8 @@ export const exitCodes = {
   done: 0,
   /** Done, but users were unknown to the tenant or rows were put aside: the report says which. */
   incomplete: 3,
+  /** Done, but for some users it is not certain that nothing was missed: the report says for whom, and why. */
+  unverified: 4,
   /** The command line or the environment is wrong. */
   usage: 64,
   /** A row is not a session, and `--on-invalid fail` was given. */

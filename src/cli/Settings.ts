@@ -75,7 +75,7 @@ export const apiKeyFile = Options.text("api-key-file").pipe(
 export const rate = Options.text("rate").pipe(
   Options.withPseudoName("N/s"),
   Options.withDescription(
-    "The most requests to make in a second (20/s), a minute (600/min) or an hour. Slows down by itself on 429.",
+    "The most requests to make in a second (20/s), a minute (600/min) or an hour, 20/s if left out. Slows down by itself on 429.",
   ),
   Options.withDefault("20/s"),
   (option) => readAs(option, readRate, "--rate must be requests in a time, such as 20/s or 600/min"),
@@ -84,7 +84,9 @@ export const rate = Options.text("rate").pipe(
 /** Rows a page. */
 export const pageSize = whole("page-size", leastSize, 1e6).pipe(
   Options.withPseudoName("N"),
-  Options.withDescription(`Sessions to ask for at a time, from ${leastSize} on. The tenant may give fewer.`),
+  Options.withDescription(
+    `Sessions to ask for at a time, from ${leastSize} on, 100 if left out. The tenant may give fewer.`,
+  ),
   Options.withDefault(100),
 );
 

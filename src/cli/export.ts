@@ -56,12 +56,14 @@ const options = {
   pageSize: Settings.pageSize,
   concurrency: Settings.whole("concurrency", 1, 1000).pipe(
     Options.withPseudoName("N"),
-    Options.withDescription("How many requests may be under way at once."),
+    Options.withDescription("How many requests may be under way at once, 8 if left out."),
     Options.withDefault(8),
   ),
   rate: Settings.rate,
   onInvalid: Options.choice("on-invalid", ["quarantine", "fail"]).pipe(
-    Options.withDescription("What to do with a row that is not a session: put it aside, whole, or fail."),
+    Options.withDescription(
+      "What to do with a row that is not a session: put it aside, whole (if left out), or fail.",
+    ),
     Options.withDefault("quarantine" as const),
   ),
   rejected: Options.text("rejected").pipe(
@@ -171,7 +173,14 @@ export const command = Command.make("export", options, (args) =>
       yield* Terminal.say(warnings.map((warning) => `Warning: ${warning}`));
       if (args.json) yield* Terminal.print([Terminal.printableJson(whole)]);
       const isIncomplete = report.rejected > 0 || (report.missing.count > 0 && !args.allUsers);
-      process.exitCode = isIncomplete ? exitCodes.incomplete : exitCodes.done;
+      process.exitCode = isIncomplete
+        ? exitCodes.incomplete
+        : verified
+        ? exitCodes.done
+        : exitCodes.unverified;
     });
     yield* Effect.provide(work, Settings.httpFor(tenant, { rate: args.rate }));
-  })).pipe(Command.withDescription("Export the active sessions of users to NDJSON, CSV and Parquet."));
+  })).pipe(Command.withDescription(
+    "Export the active sessions of users to NDJSON, CSV and Parquet. For example: " +
+      "monocloud-sessions export --all-users --out sessions.csv",
+  ));

@@ -88,6 +88,8 @@ export interface Traffic extends RateLimit.Pace {
   /** Attempts sent, retries included. */
   readonly requests: number;
   readonly retries: number;
+  /** Why the last attempt that is to be repeated failed; absent if all went well. */
+  readonly lastFailure?: ApiErrorReason | undefined;
 }
 
 /** The tenant, reached under its policy: every request of a program that shares it shares the pace. */
@@ -167,6 +169,7 @@ export const make = (
     const quote = quoteWithout(key);
     let requests = 0;
     let retries = 0;
+    let lastFailure: ApiErrorReason | undefined;
 
     const fail = (
       { path, userId, page }: ListRequest,
@@ -293,6 +296,7 @@ export const make = (
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
               const jitter = chance * Math.min(maxDelay, baseDelay * 2 ** (error.attempts - 1));
               const delay = Math.max(error.retryAfter ?? 0, jitter);
+              lastFailure = error.reason;
               return now + delay < deadline
                 ? Effect.flatMap(Effect.sleep(delay), () => send({ error, deadline }))
                 : Effect.fail(error);
@@ -302,7 +306,7 @@ export const make = (
       return send();
     };
 
-    return { list, traffic: () => ({ ...gate.pace(), requests, retries }) };
+    return { list, traffic: () => ({ ...gate.pace(), requests, retries, lastFailure }) };
   });
 
 /** The tenant under its policy, as a service. */

@@ -269,6 +269,8 @@ interface Place {
   /** The page size the tenant gave. */
   readonly size: number;
   readonly total: number | undefined;
+  /** Whether the tenant counts more rows than it gives: it says so within one answer, so nothing can have moved. */
+  readonly isShort: boolean;
 }
 
 const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts | undefined): Place => {
@@ -282,7 +284,7 @@ const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts
     const isLast = count < Math.min(request.size, walk.honoured);
     const size = isLast ? request.size : count;
     const from = (request.page - 1) * request.size;
-    return { start: from, end: from + count, isLast, size, total: undefined };
+    return { start: from, end: from + count, isLast, size, total: undefined, isShort: false };
   }
   return {
     start,
@@ -290,6 +292,7 @@ const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts
     isLast: !said.hasNext && (count < said.pageSize || start + count >= said.total),
     size: said.pageSize,
     total: said.total,
+    isShort: !said.hasNext && count < said.pageSize && start + count < said.total,
   };
 };
 
@@ -330,6 +333,7 @@ export const receive = (
     size: place.size < request.size ? Math.max(1, place.size) : before.size,
     honoured: Math.max(before.honoured, Math.min(rows.length, request.size)),
   };
+  if (place.isShort) walk = withDoubt(walk, "the tenant counts more rows than it lists");
   if (!isWhole && before.overlapping) {
     if (!order.fixed) walk = withDoubt(walk, `${order.key} can change while the list is read in its order`);
     if (!isInOrder(order, keys)) {

@@ -127,6 +127,18 @@ describe("export", () => {
     });
   });
 
+  it("has an exit code of its own for an export that can't be vouched for", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const args = ["export", "--all-users", ...fast, "--page-size", "10", "--out", "s.csv"];
+    expect((await run(args, { env, cwd })).code).toBe(0);
+    const { code, err } = await run([...args, "--sort", "last_updated:desc"], { env, cwd });
+    expect(code).toBe(4);
+    expect(err).toMatch(
+      /Warning: 5 users not verified: \S+ \(last_updated can change while the list is read/,
+    );
+  });
+
   it("--quiet says nothing when all is well, and still warns", async () => {
     const { sandbox, env } = await tenant();
     const [userId = ""] = sandbox.userIds();

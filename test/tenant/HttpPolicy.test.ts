@@ -401,7 +401,14 @@ describe("traffic()", () => {
       expect(http.traffic()).toEqual({ requests: 0, retries: 0, waiting: 0, rate: 1, heldUntil: 0 });
       const fibers = yield* Effect.forEach(["a", "b", "c"], (user) => start(http, pageOf(user)));
       yield* TestClock.adjust(0);
-      expect(http.traffic()).toEqual({ requests: 1, retries: 0, waiting: 2, rate: 0.5, heldUntil: 10_000 });
+      expect(http.traffic()).toEqual({
+        requests: 1,
+        retries: 0,
+        waiting: 2,
+        rate: 0.5,
+        heldUntil: 10_000,
+        lastFailure: "RateLimited",
+      });
       yield* outcomes(fibers);
       expect(http.traffic()).toMatchObject({ requests: 4, retries: 1, waiting: 0 });
     }));

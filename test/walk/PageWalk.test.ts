@@ -179,6 +179,25 @@ describe("a walk", () => {
     expect(delivered).toEqual(rows);
   });
 
+  it("can't vouch for a list of which the tenant counts more rows than it gives", () => {
+    const rows = listOf(130);
+    for (const known of [rows.slice(0, 60), rows]) {
+      let walk = PageWalk.begin(shape, 100);
+      const delivered: Array<PageWalk.Row> = [];
+      while (!walk.done) {
+        const planned = PageWalk.plan(shape, walk);
+        const request = planned.requests[0]!;
+        const given = answer({ list: () => known }, request);
+        const facts = { ...given.facts!, total: known.length + 1 };
+        const step = PageWalk.receive(shape, planned.walk, request, { ...given, facts });
+        delivered.push(...step.take.map((index) => given.rows[index]));
+        walk = step.walk;
+      }
+      expect(delivered).toEqual(known);
+      expect(walk.doubts).toEqual(["the tenant counts more rows than it lists"]);
+    }
+  });
+
   it("ends where the tenant promises further pages for ever, and says so", () => {
     const rows = listOf(130);
     let walk = PageWalk.begin(shape, 100);
