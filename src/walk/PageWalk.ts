@@ -66,7 +66,7 @@ export interface Walk {
   readonly run: number;
   /** The frontiers of the orders given up: what they cover has been delivered. */
   readonly past: ReadonlyArray<Frontier>;
-  /** The ids delivered, where no frontier can tell. Grows with the list, and is shared by successive states. */
+  /** The ids met so far, where no frontier can tell what has been delivered. Grows with the list, and is shared by successive states. */
   readonly remembered: Set<string> | undefined;
   /** How many rows of the list lie before the end of the last answer, as of that answer. */
   readonly end: number;
@@ -269,7 +269,7 @@ interface Place {
   /** The page size the tenant gave. */
   readonly size: number;
   readonly total: number | undefined;
-  /** Whether the tenant counts more rows than it gives: it says so within one answer, so nothing can have moved. */
+  /** Whether the tenant counts more rows than it gives, in one and the same answer. */
   readonly isShort: boolean;
 }
 
@@ -289,7 +289,8 @@ const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts
   return {
     start,
     end: said.hasNext ? start + said.pageSize : start + count,
-    isLast: !said.hasNext && (count < said.pageSize || start + count >= said.total),
+    // A tenant may count before it lists: of a full page, a row inserted in between has pushed the last one off.
+    isLast: !said.hasNext && count < said.pageSize,
     size: said.pageSize,
     total: said.total,
     isShort: !said.hasNext && count < said.pageSize && start + count < said.total,
@@ -333,7 +334,11 @@ export const receive = (
     size: place.size < request.size ? Math.max(1, place.size) : before.size,
     honoured: Math.max(before.honoured, Math.min(rows.length, request.size)),
   };
-  if (place.isShort) walk = withDoubt(walk, "the tenant counts more rows than it lists");
+  if (place.isShort) {
+    // A row that was deleted between counting and listing is not there a second time.
+    if (before.stalls === 0) return { walk: { ...walk, stalls: 1 }, take: [], onCourse: false };
+    walk = withDoubt(walk, "the tenant counts more rows than it lists");
+  }
   if (!isWhole && before.overlapping) {
     if (!order.fixed) walk = withDoubt(walk, `${order.key} can change while the list is read in its order`);
     if (!isInOrder(order, keys)) {
@@ -359,9 +364,11 @@ export const receive = (
     }
   }
 
+  const rememberedBefore = before.remembered?.size;
   const take = choose(shape, before, order, rows, { ids, keys }, place.isLast);
   const reached = frontierAfter(before, order, { ids, keys });
-  const isProgress = take.length > 0 || reached.frontier?.key !== before.frontier?.key;
+  const isProgress = take.length > 0 || reached.frontier?.key !== before.frontier?.key ||
+    before.remembered?.size !== rememberedBefore;
   const stalls = isProgress ? 0 : before.stalls + 1;
   const isStuck = !place.isLast && stalls > PATIENCE;
   return {
@@ -396,11 +403,9 @@ const choose = (
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
     if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
     inAnswer.add(id);
-    if (past.some((frontier) => isCovered(shape, frontier, rows[index], id)) || remembered?.has(id)) {
-      return false;
-    }
+    if (remembered?.has(id)) return false;
     remembered?.add(id);
-    return true;
+    return !past.some((frontier) => isCovered(shape, frontier, rows[index], id));
   };
   const take: Array<number> = [];
   let unknown: Array<number> = [];
