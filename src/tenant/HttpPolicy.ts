@@ -5,7 +5,6 @@
  * @module
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
-import type { Headers } from "@effect/platform/Headers";
 import * as HttpClient from "@effect/platform/HttpClient";
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse";
@@ -27,6 +26,7 @@ import {
 } from "./ApiError.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
+import * as RetryAfter from "./RetryAfter.ts";
 import * as Tenant from "./Tenant.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
@@ -105,21 +105,6 @@ interface Retried {
   readonly deadline: number;
 }
 
-/** How long the tenant asks to be left alone, in milliseconds. */
-const retryAfter = (headers: Headers, now: number): number | undefined => {
-  const header = headers["retry-after"]?.trim();
-  if (!header) return undefined;
-  if (/^\d+(\.\d+)?$/.test(header)) return Math.ceil(Number(header) * 1000);
-  // A date begins with the name of a day: of anything else, such as "-1", Date.parse makes up a year. In the oldest
-  // form the year comes last, and the zone goes without saying.
-  const until = /^[a-z]/i.test(header)
-    ? Date.parse(/\d{2}:\d{2} \d{4}$/.test(header) ? `${header} GMT` : header)
-    : NaN;
-  // The tenant's date is measured against the tenant's clock where it tells it, for ours may be wrong.
-  const serverNow = Date.parse(headers["date"] ?? "");
-  return Number.isNaN(until) ? undefined : Math.max(0, until - (Number.isNaN(serverNow) ? now : serverNow));
-};
-
 const causes = (error: unknown): string => {
   const messages: Array<string> = [];
   for (let at: unknown = error; at instanceof Error && messages.length < 4; at = at.cause) {
@@ -196,7 +181,7 @@ export const make = (
       if (status === 429) gate.throttled(leftAt, now);
       else if (status < 500) gate.accepted();
       if (status === 200) return undefined;
-      const wait = retryAfter(headers, now);
+      const wait = RetryAfter.parse(headers, now);
       const refusal = fail(request, reasonOf(status), {
         status,
         retryAfter: wait,
