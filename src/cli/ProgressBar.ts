@@ -67,9 +67,10 @@ const parts = (at: Snapshot): ReadonlyArray<string> => {
     ...(done !== undefined && done > 0 && done < 1 ? [`${duration(seconds / done - seconds)} left`] : []),
     `${count(seconds > 0 ? at.sessions / seconds : 0)}/s`,
     `${count(at.requests)} requests`,
-    `${count(at.retries)} retries${at.lastFailure === undefined ? "" : ` (${at.lastFailure})`}`,
+    `${count(at.retries)} retries`,
     ...(held > 0 ? [`held for ${held}s by the tenant`] : []),
     `${count(at.waiting)} waiting for ${perSecond(at.rate)}`,
+    ...(at.lastFailure === undefined ? [] : [`last failure: ${at.lastFailure}`]),
   ];
 };
 
