@@ -220,7 +220,7 @@ export const run = <E, R>(
 
     yield* Stream.runForEach(source, takeIn);
 
-    if (progress.missing > 0 && progress.missing === progress.users) {
+    if (progress.missing > 0 && progress.missing === progress.users && progress.sessions === 0) {
       return yield* Effect.fail(noSuchUsers(progress.users, missing[0]));
     }
     for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());

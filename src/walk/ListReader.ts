@@ -22,8 +22,8 @@ export interface ListReaderOptions<Row, E, R> {
   readonly ask: (request: PageWalk.PageRequest) => Effect.Effect<Page, E, R>;
   /** What a row is, decoded once. */
   readonly decode: (row: unknown) => Row;
-  /** The row's fields, for the walk to go by; undefined if it is not what the list should hold. */
-  readonly fields: (row: Row) => PageWalk.Row;
+  /** The fields for the walk to go by; the row's JSON text if they can't be relied on. */
+  readonly fields: (row: Row, served: unknown) => PageWalk.Row;
   /** How many pages may be asked for at once, now. They are held until the first of them has been handed on. */
   readonly share: () => number;
 }
@@ -41,7 +41,10 @@ export const read = <Row, E, R, E2, R2>(
     const [request, page] = [requests[0], pages[0]];
     if (request === undefined || page === undefined || walk.done) return Effect.succeed(walk);
     const rows = page.rows.map(decode);
-    const step = PageWalk.receive(shape, walk, request, { rows: rows.map(fields), facts: page.facts });
+    const step = PageWalk.receive(shape, walk, request, {
+      rows: rows.map((row, index) => fields(row, page.rows[index])),
+      facts: page.facts,
+    });
     return Effect.flatMap(
       onReading({ ...step, request, page, rows }),
       () => step.onCourse ? handOn(step.walk, requests.slice(1), pages.slice(1)) : Effect.succeed(step.walk),

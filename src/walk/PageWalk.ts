@@ -21,28 +21,19 @@
  * @module
  */
 import type { PageFacts } from "../tenant/PageFacts.ts";
+import {
+  compare,
+  isInOrder,
+  type Key,
+  keyOf,
+  type ListShape,
+  type Order,
+  type Row,
+  type Stretch,
+  stretchOf,
+} from "./Order.ts";
 
-/** An order to read a list in. */
-export interface Order {
-  /** As the endpoint takes it, such as `initiated_at:-1`. */
-  readonly sort: string;
-  /** The row's field it sorts by. */
-  readonly key: string;
-  readonly type: "number" | "string";
-  readonly descending: boolean;
-  /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
-  readonly fixed: boolean;
-}
-
-/** How a kind of list is read. */
-export interface ListShape {
-  /** The row's field that tells rows apart. */
-  readonly id: string;
-  /** The orders to try, best first; at least one. */
-  readonly orders: readonly [Order, ...Array<Order>];
-}
-
-type Key = number | string;
+export type { ListShape, Order, Row } from "./Order.ts";
 
 /** The last key delivered in one of the orders, and the ids delivered at that key. */
 export interface Frontier {
@@ -55,8 +46,6 @@ export interface Frontier {
 export interface Walk {
   /** The largest page to ask for: what was wished, or less if the tenant gives less. */
   readonly size: number;
-  /** A size the tenant is known to honour. */
-  readonly honoured: number;
   /** Which of the shape's orders is in use. */
   readonly order: number;
   /** False once the orders have run out. */
@@ -68,10 +57,14 @@ export interface Walk {
   readonly past: ReadonlyArray<Frontier>;
   /** The ids met so far, where no frontier can tell what has been delivered. Grows with the list, and is shared by successive states. */
   readonly remembered: Set<string> | undefined;
+  /** The ids of the rows met so far that have no place in the order. */
+  readonly strays: ReadonlyArray<string>;
   /** How many rows of the list lie before the end of the last answer, as of that answer. */
   readonly end: number;
   /** How many rows more than necessary to overlap, since rows vanish from under the walk. */
   readonly slack: number;
+  /** The furthest `end` at which an answer brought something. */
+  readonly high: number;
   /** How many answers in a row did not move the frontier. */
   readonly stalls: number;
   /** How many rows the list had at the last count. */
@@ -98,7 +91,7 @@ export interface Step {
 
 /** What a tenant gives where no size is asked for; no tenant is expected to give less than that. */
 const DOCUMENTED_SIZE = 10;
-/** After how many answers in a row that do not move the frontier the walk goes on without proof. */
+/** How many answers in a row may bring nothing before the walk goes on without proof, apart from reading it all again. */
 const PATIENCE = 100;
 
 /** The smallest page a walk can ask for: smaller ones can't be made to overlap. */
@@ -113,15 +106,16 @@ export const begin = (shape: ListShape, size: number): Walk => {
   }
   return {
     size,
-    honoured: DOCUMENTED_SIZE,
     order: 0,
     overlapping: true,
     frontier: undefined,
     run: 0,
     past: [],
     remembered: shape.orders[0].fixed ? undefined : new Set(),
+    strays: [],
     end: 0,
     slack: 0,
+    high: 0,
     stalls: 0,
     total: undefined,
     doubts: [],
@@ -131,18 +125,37 @@ export const begin = (shape: ListShape, size: number): Walk => {
 
 const orderOf = (shape: ListShape, index: number): Order => shape.orders[index] ?? shape.orders[0];
 
+const doubt = {
+  mutableKey: "rows can change their place while the list is read in this order",
+  otherOrder: "rows came in another order than the one asked for",
+  otherSize: "pages came in another size than the one asked for",
+  noOverlap: "pages are too small to overlap, or too many rows share one key",
+  strays: "rows that are not what they should be have no place in the order",
+  vanishing: "rows vanished faster than the list could be read",
+  miscounted: "the tenant counts more rows than it lists",
+  noFurtherPage: "the tenant promised a further page and did not give it",
+} as const;
+
+type Doubt = typeof doubt[keyof typeof doubt];
+
+/** Whether nothing came for too long; sooner where it has been so before, for then it is the tenant's way. */
+const isOutOfPatience = (walk: Walk, stalls: number): boolean =>
+  stalls > (walk.doubts.includes(doubt.vanishing) ? 3 : PATIENCE + 2 * Math.ceil(walk.high / walk.size));
+
+const withDoubt = (walk: Walk, why: Doubt): Walk =>
+  walk.doubts.includes(why) ? walk : { ...walk, doubts: [...walk.doubts, why] };
+
 /** The order after the one in use; pages 1, 2, 3… when there is none. */
-const nextOrder = (shape: ListShape, walk: Walk, why: string): Walk => {
+const nextOrder = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
   const past = walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier];
   const again = { ...walk, past, frontier: undefined, run: 0, end: 0, slack: 0, stalls: 0 };
   const next = shape.orders[walk.order + 1];
   return next !== undefined
     ? { ...again, order: walk.order + 1, remembered: walk.remembered ?? (next.fixed ? undefined : new Set()) }
     : {
-      ...again,
+      ...withDoubt(again, why),
       overlapping: false,
       remembered: walk.remembered ?? new Set(),
-      doubts: [...walk.doubts, why],
     };
 };
 
@@ -195,7 +208,7 @@ export const plan = (
       if (requests.length > 0) break;
       return plan(
         shape,
-        nextOrder(shape, walk, "pages are too small to overlap, or too many rows share one key"),
+        nextOrder(shape, walk, doubt.noOverlap),
         count,
       );
     }
@@ -204,55 +217,6 @@ export const plan = (
     run = 1;
   }
   return { walk, requests };
-};
-
-/** A row of an answer; undefined stands for one that is not what the list should hold, so that no field of it counts. */
-export type Row = Readonly<Record<string, unknown>> | undefined;
-
-/**
- * The ids and keys of an answer's rows. A row that lacks what the walk goes by has neither: it can't be told from others
- * like it, so it goes with the row after it.
- */
-interface Stretch {
-  readonly ids: ReadonlyArray<string | undefined>;
-  readonly keys: ReadonlyArray<Key | undefined>;
-}
-
-const keyOf = (row: Row, order: Order): Key | undefined => {
-  const key = row?.[order.key];
-  if (order.type === "number") return typeof key === "number" ? key : undefined;
-  return typeof key === "string" ? key : undefined;
-};
-
-const stretchOf = (shape: ListShape, walk: Walk, rows: ReadonlyArray<Row>): Stretch => {
-  const order = orderOf(shape, walk.order);
-  const ids: Array<string | undefined> = [];
-  const keys: Array<Key | undefined> = [];
-  for (const row of rows) {
-    const id = row?.[shape.id];
-    const key = keyOf(row, order);
-    const isKnown = typeof id === "string" && (key !== undefined || !walk.overlapping);
-    ids.push(isKnown ? id : undefined);
-    keys.push(isKnown ? key : undefined);
-  }
-  return { ids, keys };
-};
-
-/** Below 0 if `a` comes before `b` in the order; NaN if one of them is no key. */
-const compare = (order: Order, a: Key | undefined, b: Key | undefined): number => {
-  if (a === undefined || b === undefined) return NaN;
-  const sign = a === b ? 0 : a < b ? -1 : a > b ? 1 : NaN;
-  return order.descending ? -sign : sign;
-};
-
-const isInOrder = (order: Order, keys: ReadonlyArray<Key | undefined>): boolean => {
-  let last: Key | undefined;
-  for (const key of keys) {
-    if (key === undefined) continue;
-    if (last !== undefined && !(compare(order, last, key) <= 0)) return false;
-    last = key;
-  }
-  return last !== undefined || keys.length === 0;
 };
 
 const isCovered = (shape: ListShape, past: Frontier, row: Row, id: string): boolean => {
@@ -273,7 +237,7 @@ interface Place {
   readonly isShort: boolean;
 }
 
-const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts | undefined): Place => {
+const locate = (request: PageRequest, count: number, said: PageFacts | undefined): Place => {
   const start = said && (said.page - 1) * said.pageSize;
   // Facts that contradict the rows or each other are no facts.
   if (
@@ -281,8 +245,10 @@ const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts
     (count > 0 && start + count > said.total) ||
     (said.hasNext && start + count >= said.total)
   ) {
-    const isLast = count < Math.min(request.size, walk.honoured);
-    const size = isLast ? request.size : count;
+    // A short page may be the last one, or all that the tenant gives at a time: only below what it gives unasked is it clear.
+    const least = Math.min(request.size, said?.pageSize ?? Infinity, DOCUMENTED_SIZE);
+    const isLast = said?.hasNext !== true && count < least;
+    const size = isLast || count === 0 ? request.size : count;
     const from = (request.page - 1) * request.size;
     return { start: from, end: from + count, isLast, size, total: undefined, isShort: false };
   }
@@ -296,9 +262,6 @@ const locate = (walk: Walk, request: PageRequest, count: number, said: PageFacts
     isShort: !said.hasNext && count < said.pageSize && start + count < said.total,
   };
 };
-
-const withDoubt = (walk: Walk, doubt: string): Walk =>
-  walk.doubts.includes(doubt) ? walk : { ...walk, doubts: [...walk.doubts, doubt] };
 
 /** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
 const stepBack = (walk: Walk, place: Place): Step => {
@@ -324,58 +287,55 @@ export const receive = (
   answer: { readonly rows: ReadonlyArray<Row>; readonly facts: PageFacts | undefined },
 ): Step => {
   const { rows } = answer;
-  const place = locate(before, request, rows.length, answer.facts);
+  const place = locate(request, rows.length, answer.facts);
   const order = orderOf(shape, before.order);
-  const { ids, keys } = stretchOf(shape, before, rows);
+  const { ids, keys } = stretchOf(rows, shape.id, order);
   const isWhole = place.start === 0 && place.isLast;
 
-  let walk: Walk = {
-    ...before,
-    size: place.size < request.size ? Math.max(1, place.size) : before.size,
-    honoured: Math.max(before.honoured, Math.min(rows.length, request.size)),
-  };
-  if (place.isShort) {
-    // A row that was deleted between counting and listing is not there a second time.
-    if (before.stalls === 0) return { walk: { ...walk, stalls: 1 }, take: [], onCourse: false };
-    walk = withDoubt(walk, "the tenant counts more rows than it lists");
-  }
+  let walk: Walk = { ...before, size: place.size < request.size ? Math.max(1, place.size) : before.size };
   if (!isWhole && before.overlapping) {
-    if (!order.fixed) walk = withDoubt(walk, `${order.key} can change while the list is read in its order`);
+    if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
+    if (keys.includes(undefined)) walk = withDoubt(walk, doubt.strays);
     if (!isInOrder(order, keys)) {
-      return {
-        walk: nextOrder(shape, walk, "rows came in another order than the one asked for"),
-        take: [],
-        onCourse: false,
-      };
+      // What has been delivered was told by an order that does not hold.
+      if (before.frontier !== undefined) walk = withDoubt(walk, doubt.otherOrder);
+      return { walk: nextOrder(shape, walk, doubt.otherOrder), take: [], onCourse: false };
     }
     if (place.size > request.size) {
       const last = { ...walk, order: shape.orders.length - 1, size: place.size };
-      return {
-        walk: nextOrder(shape, last, "pages came in another size than the one asked for"),
-        take: [],
-        onCourse: false,
-      };
+      return { walk: nextOrder(shape, last, doubt.otherSize), take: [], onCourse: false };
     }
     const reaches = place.start === 0 || before.frontier === undefined ||
       compare(order, keys.find((key) => key !== undefined), before.frontier.key) < 0;
     if (!reaches) {
-      if (before.stalls < PATIENCE) return stepBack(walk, place);
-      walk = withDoubt(walk, "rows vanished faster than the list could be read");
+      if (!isOutOfPatience(before, before.stalls)) return stepBack(walk, place);
+      walk = withDoubt(walk, doubt.vanishing);
     }
+  }
+  if (place.isShort) {
+    // A row that was deleted between counting and listing is not there a second time.
+    if (before.stalls === 0) return { walk: { ...walk, stalls: 1 }, take: [], onCourse: false };
+    walk = withDoubt(walk, doubt.miscounted);
   }
 
   const rememberedBefore = before.remembered?.size;
-  const take = choose(shape, before, order, rows, { ids, keys }, place.isLast);
+  const take = choose(shape, before, order, rows, { ids, keys });
   const reached = frontierAfter(before, order, { ids, keys });
-  const isProgress = take.length > 0 || reached.frontier?.key !== before.frontier?.key ||
-    before.remembered?.size !== rememberedBefore;
+  // New rows at an old place may never cease to come.
+  const isProgress = (place.end > before.high && take.length > 0) ||
+    reached.frontier?.key !== before.frontier?.key || before.remembered?.size !== rememberedBefore;
   const stalls = isProgress ? 0 : before.stalls + 1;
-  const isStuck = !place.isLast && stalls > PATIENCE;
+  const isStuck = !place.isLast && isOutOfPatience(walk, stalls);
   return {
     walk: {
-      ...(isStuck ? withDoubt(walk, "the tenant promised a further page and did not give it") : walk),
+      ...(isStuck ? withDoubt(walk, doubt.noFurtherPage) : walk),
       ...reached,
+      strays: [
+        ...walk.strays,
+        ...take.filter((index) => keys[index] === undefined).map((index) => ids[index]!),
+      ],
       end: place.end,
+      high: isProgress ? Math.max(before.high, place.end) : before.high,
       slack: Math.floor(before.slack / 2),
       stalls,
       total: place.total,
@@ -393,35 +353,22 @@ const choose = (
   order: Order,
   rows: ReadonlyArray<Row>,
   { ids, keys }: Stretch,
-  isLast: boolean,
 ): Array<number> => {
   const { overlapping, past, remembered } = walk;
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
+  const strays = new Set(walk.strays);
   const inAnswer = new Set<string>();
   const isNew = (index: number, id: string): boolean => {
+    if (keys[index] === undefined) return !strays.has(id) && !remembered?.has(id);
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
     if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
     inAnswer.add(id);
-    if (remembered?.has(id)) return false;
+    if (remembered?.has(id) || strays.has(id)) return false;
     remembered?.add(id);
-    return !past.some((frontier) => isCovered(shape, frontier, rows[index], id));
+    return !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
   };
-  const take: Array<number> = [];
-  let unknown: Array<number> = [];
-  ids.forEach((id, index) => {
-    if (id === undefined) {
-      unknown.push(index);
-      return;
-    }
-    const isTaken = isNew(index, id);
-    if (isTaken || !overlapping) take.push(...unknown);
-    if (isTaken) take.push(index);
-    unknown = [];
-  });
-  // Those at the very end come again at the beginning of the next answer, unless there is none.
-  if (isLast || !overlapping) take.push(...unknown);
-  return take;
+  return [...ids.keys()].filter((index) => isNew(index, ids[index]!));
 };
 
 /** The last key of the answer, unless all of it lies before the frontier. */

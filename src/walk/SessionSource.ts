@@ -8,12 +8,14 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Mailbox from "effect/Mailbox";
 import * as Option from "effect/Option";
+import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
 import { elements } from "../JsonText.ts";
+import * as Guard from "../Guard.ts";
 import * as Session from "../Session.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
-import type { TenantHttp } from "../tenant/HttpPolicy.ts";
+import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
@@ -62,6 +64,21 @@ const orderFrom = (sort: SessionsApi.Sort): Order => {
     fixed: key === "initiated_at" || key === "session_id",
   };
 };
+
+/** What the walk goes by: a row that is no session may still say where in the list it stands. */
+const isPlaced = Guard.of(
+  Schema.Struct({ session_id: Schema.NonEmptyString, initiated_at: Session.EpochSeconds }),
+);
+
+const emptyPage: Page = { rows: [], text: "[]", facts: undefined };
+
+/** One page of a user. That there is no such page is no news of the user unless it is the first. */
+const askFor = (userId: string, query: SessionsApi.SessionsQuery) =>
+  Effect.catchIf(
+    SessionsApi.page(userId, query),
+    (error) => error.reason === "NotFound" && query.page > 1,
+    () => Effect.succeed(emptyPage),
+  );
 
 const toBatch = (
   userId: string,
@@ -142,10 +159,10 @@ export const batches = <E = never, R = never>(
       ListReader.read({
         shape,
         pageSize,
-        ask: (request) =>
-          SessionsApi.page(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+        ask: (request) => askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
         decode: Session.decode,
-        fields: Either.getOrUndefined,
+        fields: (decoded, served) =>
+          Either.isRight(decoded) ? decoded.right : isPlaced(served) ? served : JSON.stringify(served),
         share: () => Math.floor(concurrency / active),
       }, (reading) => {
         const isWorthTelling = reading.take.length > 0 || reading.walk.done;

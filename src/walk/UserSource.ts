@@ -64,7 +64,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
       pageSize: options.pageSize ?? 100,
       ask: (request) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort }),
       decode,
-      fields: Option.getOrUndefined,
+      fields: Option.getOrElse(() => ""),
       share: () => 1,
     }, ({ rows, request, take, walk }) =>
       Effect.flatMap(

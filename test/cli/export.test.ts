@@ -135,7 +135,7 @@ describe("export", () => {
     const { code, err } = await run([...args, "--sort", "last_updated:desc"], { env, cwd });
     expect(code).toBe(4);
     expect(err).toMatch(
-      /Warning: 5 users not verified: \S+ \(last_updated can change while the list is read/,
+      /Warning: 5 users not verified: \S+ \(rows can change their place while the list is read/,
     );
   });
 
