@@ -346,7 +346,7 @@ export const receive = (
   };
 };
 
-/** The rows of an answer that have not been delivered. */
+/** The rows of an answer that have not been delivered. Rows without a place that are alike are as many as one answer has held. */
 const choose = (
   shape: ListShape,
   walk: Walk,
@@ -357,14 +357,20 @@ const choose = (
   const { overlapping, past, remembered } = walk;
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
-  const strays = new Set(walk.strays);
+  const strays = new Map<string, number>();
+  for (const id of walk.strays) strays.set(id, (strays.get(id) ?? 0) + 1);
   const inAnswer = new Set<string>();
   const isNew = (index: number, id: string): boolean => {
-    if (keys[index] === undefined) return !strays.has(id) && !remembered?.has(id);
+    if (keys[index] === undefined) {
+      // Several may be alike: as many as have been delivered are not new.
+      const delivered = strays.get(id) ?? 0;
+      strays.set(id, delivered - 1);
+      return delivered <= 0 && !remembered?.has(id);
+    }
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
     if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
     inAnswer.add(id);
-    if (remembered?.has(id) || strays.has(id)) return false;
+    if (remembered?.has(id) || walk.strays.includes(id)) return false;
     remembered?.add(id);
     return !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
   };
