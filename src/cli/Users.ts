@@ -21,7 +21,7 @@ export interface Users {
   readonly doubts: () => ReadonlyArray<string>;
 }
 
-const fail = (message: string, code?: UsageError["code"]) => Effect.fail(new UsageError({ message, code }));
+const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
 const given = (ids: ReadonlyArray<string>): Users => {
   const distinct = [...new Set(ids)];
@@ -35,7 +35,6 @@ const idIn = (line: string, number: number, path: string): string => {
   const id = line.trim();
   if (id.length <= LONGEST && !/[\s,;"\p{Cc}]/u.test(id)) return id;
   throw new UsageError({
-    code: "noInput",
     message: `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${
       JSON.stringify(id.slice(0, 60))
     }. Give one id a line and nothing else`,
@@ -73,7 +72,6 @@ const reasonFor = (cause: unknown): string => {
 
 const asUsageError = (path: string) => (cause: unknown): UsageError =>
   cause instanceof UsageError ? cause : new UsageError({
-    code: "noInput",
     message: `Cannot read the users from ${path === "-" ? "standard input" : path}: ${reasonFor(cause)}`,
   });
 
@@ -96,7 +94,6 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
     const total = path === "-" ? undefined : yield* readAll(path);
     const none = fail(
       `${path === "-" ? "Standard input" : path} names no users: give one id a line`,
-      "noInput",
     );
     if (total === 0) return yield* none;
     const seen = new Set<string>();

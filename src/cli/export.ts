@@ -172,12 +172,8 @@ export const command = Command.make("export", options, (args) =>
       if (!args.quiet) yield* Terminal.say(lines);
       yield* Terminal.say(warnings.map((warning) => `Warning: ${warning}`));
       if (args.json) yield* Terminal.print([Terminal.printableJson(whole)]);
-      const isIncomplete = report.rejected > 0 || (report.missing.count > 0 && !args.allUsers);
-      process.exitCode = isIncomplete
-        ? exitCodes.incomplete
-        : verified
-        ? exitCodes.done
-        : exitCodes.unverified;
+      const isComplete = verified && report.rejected === 0 && (report.missing.count === 0 || args.allUsers);
+      process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
     });
     yield* Effect.provide(work, Settings.httpFor(tenant, { rate: args.rate }));
   })).pipe(Command.withDescription(

@@ -49,25 +49,10 @@ const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageE
     )
     : Effect.void;
 
-/** The signals that end the command tidily, with their exit codes. */
-const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-type Signal = keyof typeof signals;
-
-let interruptedBy: Signal = "SIGINT";
-
-/** Notes the first of them; a second one ends the process at once. */
-const noteSignals = Effect.sync(() => {
-  const listeners = (Object.keys(signals) as Array<Signal>).map((signal) => {
-    const heard = () => {
-      interruptedBy = signal;
-      for (const [name, listener] of listeners) process.off(name, listener);
-      // The runtime interrupts the command on the other two, and not when its terminal is closed.
-      if (signal === "SIGHUP") process.emit("SIGTERM", "SIGTERM");
-    };
-    return [signal, heard] as const;
-  });
-  for (const [name, listener] of listeners) process.on(name, listener);
-});
+/** The runtime interrupts the command on the other two signals that end it, and not when its terminal is closed. */
+const noteHangup = Effect.sync(() =>
+  process.once("SIGHUP", () => process.emit("SIGTERM", "SIGTERM") || process.exit(exitCodes.again))
+);
 
 const program = Effect.suspend(() => {
   const args = process.argv.length <= 2 ? [...process.argv, "--help"] : process.argv;
@@ -94,7 +79,7 @@ const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   );
 };
 
-const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteSignals), program).pipe(
+const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteHangup), program).pipe(
   Terminal.withPlainText,
   Effect.provide(layer),
   Effect.tapErrorCause(report),
@@ -105,7 +90,7 @@ NodeRuntime.runMain(main, {
   disablePrettyLogger: true,
   teardown: (exit, onExit) => {
     if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
-    if (Cause.isInterruptedOnly(exit.cause)) return onExit(signals[interruptedBy]);
+    if (Cause.isInterruptedOnly(exit.cause)) return onExit(exitCodes.again);
     const error = Cause.squash(exit.cause);
     onExit(
       ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal,

@@ -95,11 +95,11 @@ describe("export --out", () => {
     const cwd = await newFolder();
     const args = ["export", "--all-users", ...fast, "--out", "s.csv"];
     const beside = await run(args, { env, cwd });
-    expect(beside.code).toBe(3);
+    expect(beside.code).toBe(4);
     expect(beside.err).toMatch(/Warning: \d+ rows put aside that are not sessions by the schema/);
     expect(Object.keys(await filesIn(cwd)).sort()).toEqual(["s.csv", "s.csv.rejected.ndjson"]);
     await mkdir(join(cwd, "aside"));
-    expect((await run([...args, "--rejected", "aside/r.ndjson"], { env, cwd })).code).toBe(3);
+    expect((await run([...args, "--rejected", "aside/r.ndjson"], { env, cwd })).code).toBe(4);
     expect(await readFile(join(cwd, "aside/r.ndjson"), "utf8"))
       .toBe(await readFile(join(cwd, "s.csv.rejected.ndjson"), "utf8"));
   });
@@ -114,7 +114,7 @@ describe("export", () => {
       ["export", "--user", userId, "--user", "nobody", "--out", "s.csv", "--json"],
       { env, cwd },
     );
-    expect(code).toBe(3);
+    expect(code).toBe(4);
     expect(out.endsWith("}\n")).toBe(true);
     expect(JSON.parse(out)).toMatchObject({
       users: 2,
@@ -146,7 +146,7 @@ describe("export", () => {
     const quiet = ["export", "--quiet", "--out", "s.csv", "--user", userId];
     expect(await run(quiet, { env, cwd })).toMatchObject({ code: 0, out: "", err: "" });
     expect(await run([...quiet, "--user", "nobody"], { env, cwd })).toMatchObject({
-      code: 3,
+      code: 4,
       out: "",
       err: "Warning: 1 user unknown to the tenant: nobody\n",
     });
@@ -237,10 +237,10 @@ describe("export --users-file", () => {
     ["empty lines alone", "\n\r\n \n", "users.txt names no users: give one id a line"],
   ])("refuses %s before it makes a request", async (_, content, message) => {
     const finished = await exportOf(content);
-    expect(finished).toMatchObject({ code: 66, out: "", requests: 0 });
+    expect(finished).toMatchObject({ code: 2, out: "", requests: 0 });
     expect(finished.err).toContain(`Error: ${message}`);
     const viaStdin = await exportOf(content, true);
-    expect(viaStdin).toMatchObject({ code: 66, out: "" });
+    expect(viaStdin).toMatchObject({ code: 2, out: "" });
     expect(viaStdin.err.toLowerCase()).toContain(
       message.replace("users.txt", "standard input").toLowerCase(),
     );
@@ -249,7 +249,7 @@ describe("export --users-file", () => {
   it("refuses UTF-16, as Windows writes it", async () => {
     const content = new Uint8Array(Buffer.from("\uFEFFalice\r\nbob\r\n", "utf16le"));
     expect(await exportOf(content)).toMatchObject({
-      code: 66,
+      code: 2,
       requests: 0,
       err: "Error: Cannot read the users from users.txt: it is not UTF-8 text\n",
     });
@@ -269,7 +269,7 @@ describe("export --users-file", () => {
   it("says that a file is not there", async () => {
     const { env } = await tenant();
     expect(await run(["export", "--users-file", "absent.txt", "--out", "s.csv"], { env })).toMatchObject({
-      code: 66,
+      code: 2,
       err: "Error: Cannot read the users from absent.txt: there is no such file\n",
     });
   });

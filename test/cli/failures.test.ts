@@ -24,7 +24,7 @@ const refusing = (status: number, title: string, headers: Record<string, string>
     response.end(JSON.stringify({ title, status, detail: "As the test wants it." }));
   });
 
-describe("exit code 64, the command line or the environment is wrong:", () => {
+describe("exit code 2, the command line or the environment is wrong:", () => {
   it.each([
     [["export", "--out", "s.csv"], "Error: Whose sessions? Give --user ID, --users-file FILE or --all-users"],
     [
@@ -71,7 +71,7 @@ describe("exit code 64, the command line or the environment is wrong:", () => {
     const { env } = await tenant();
     const finished = await failing(args, { env });
     expect(finished.err).toContain(message);
-    expect(finished.code).toBe(64);
+    expect(finished.code).toBe(2);
   });
 
   it.each([
@@ -91,7 +91,7 @@ describe("exit code 64, the command line or the environment is wrong:", () => {
   ])("the environment %j", async (env, message) => {
     const finished = await failing(one, { env });
     expect(finished.err).toContain(message);
-    expect(finished.code).toBe(64);
+    expect(finished.code).toBe(2);
   });
 });
 
@@ -111,20 +111,20 @@ describe("exit code", () => {
     expect(code).toBe(66);
   });
 
-  it("69: the tenant wants to be left alone for longer than there is patience", async () => {
+  it("75: the tenant wants to be left alone for longer than there is patience", async () => {
     const { env } = await refusing(429, "Too Many Requests", { "retry-after": "3600" });
     const { code, err } = await failing(one, { env });
     expect(err).toMatch(/^Error: GET \S+: 429 Too Many Requests: .*lower the rate, or be more patient\.\n$/);
-    expect(code).toBe(69);
+    expect(code).toBe(75);
   });
 
-  it("69: nothing listens", async () => {
+  it("75: nothing listens", async () => {
     const { env } = await refusing(200, "");
     const { code, err } = await failing(["check", "--domain", "http://127.0.0.1:9"], { env });
     expect(err).toMatch(
       /^Error: GET http:\S+: Transport: .+\. The connection failed: check the domain and the/,
     );
-    expect(code).toBe(69);
+    expect(code).toBe(75);
   });
 
   it.each([
@@ -177,18 +177,17 @@ describe("exit code", () => {
     403,
     "The API key is valid but may not",
   ]])(
-    "77: the tenant answers %d",
+    "3: the tenant answers %d",
     async (status, message) => {
       const { env } = await refusing(status, "Refused");
       const { code, err } = await failing(one, { env });
       expect(err).toContain(message);
-      expect(code).toBe(77);
+      expect(code).toBe(3);
     },
   );
 
   it("is known for every failure of the command and for nothing else", () => {
     expect(codeOf(new UsageError({ message: "" }))).toBe(exitCodes.usage);
-    expect(codeOf(new UsageError({ message: "", code: "noInput" }))).toBe(exitCodes.noInput);
     for (
       const unknown of [new Error("a bug"), undefined, null, "text", { _tag: "ApiError", reason: "toString" }]
     ) {
@@ -213,7 +212,7 @@ describe("--api-key-file", () => {
       const { url } = await tenant();
       const { code, err } = await failing([...one, "--domain", url, "--api-key-file", path], {});
       expect(err).toBe(`Error: Cannot read the API key from the file that --api-key-file names: ${why}\n`);
-      expect(code).toBe(64);
+      expect(code).toBe(2);
     },
   );
 });

@@ -48,7 +48,7 @@ it.each(levels)("not in an export at --log-level %s", async (level) => {
   const args = ["export", "--log-level", level, "--all-users", "--rate", "500/s", "--json"];
   const toFolder = ["--out", "data", "--format", "ndjson,csv.gz,parquet"];
   const finished = await run([...args, ...toFolder], { env, cwd });
-  expect(finished.code).toBe(3);
+  expect(finished.code).toBe(4);
   expect(Object.keys(await filesIn(cwd))).toContain("data/manifest.json");
   await expectSilence(finished, cwd);
 });
@@ -68,7 +68,7 @@ it.each([400, 401, 403, 404, 409, 422, 302, 200])(
     }, key);
     for (const level of ["all", "none"]) {
       const finished = await run(["check", "--log-level", level, "--user", "alice"], { env });
-      expect([64, 66, 69, 76, 77]).toContain(finished.code);
+      expect([2, 3, 66, 75, 76]).toContain(finished.code);
       expect(finished.err).toContain("Error: GET ");
       await expectSilence(finished);
     }
@@ -90,7 +90,7 @@ it("not when nothing listens, or the connection breaks", async () => {
   const { env } = await answering((request) => void request.socket.destroy(), key);
   for (const domain of [env.MONOCLOUD_DOMAIN, "http://127.0.0.1:9"]) {
     const finished = await run(["check", "--log-level", "all", "--domain", domain], { env });
-    expect(finished.code).toBe(69);
+    expect(finished.code).toBe(75);
     await expectSilence(finished);
   }
 });
@@ -121,7 +121,7 @@ it("not when the certificate is not to be trusted, and not a request is sent", a
     MONOCLOUD_API_KEY: key,
   };
   const finished = await run(["check", "--log-level", "all"], { env });
-  expect(finished.code).toBe(69);
+  expect(finished.code).toBe(75);
   expect(finished.err).toContain("certificate");
   expect(requests).toBe(0);
   await expectSilence(finished);
@@ -175,7 +175,7 @@ it.each([
   const { sandbox, env } = await tenant();
   for (const args of [["export", "--user", "a", "--out", "s.csv", ...flags], ["check", ...flags], flags]) {
     const finished = await run(args, { env });
-    expect(finished.code).toBe(64);
+    expect(finished.code).toBe(2);
     expect(finished.err).toMatch(/^Error: The API key does not go on the command line/);
     await expectSilence(finished);
   }
@@ -186,7 +186,7 @@ it("not when it is put where a file or the domain should be", async () => {
   const { env } = await tenant();
   for (const flag of ["--api-key-file", "--domain"]) {
     const finished = await run(["check", "--log-level", "all", flag, key], { env });
-    expect(finished.code).toBe(64);
+    expect(finished.code).toBe(2);
     await expectSilence(finished);
   }
 });
