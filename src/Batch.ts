@@ -24,6 +24,11 @@ export interface Batch {
   readonly total?: number | undefined;
   /** Set on the last batch of a user. */
   readonly end?: WalkEnd | undefined;
+  /**
+   * Where the user's walk stands after this batch, as a plain value that JSON can hold: a walk that starts from it
+   * delivers what is left.
+   */
+  readonly state?: (() => unknown) | undefined;
 }
 
 /** A row that is not a session by the schema, whole, with where it was found and what is wrong with it. */
@@ -42,14 +47,16 @@ export interface Rejected {
 
 /** How the walk of one user ended. */
 export interface WalkEnd {
-  /** `missing`: the tenant answered 404 for this user. */
-  readonly status: "complete" | "missing";
+  /** `missing`: the tenant answered 404 for this user. `failed`: the walk broke off. */
+  readonly status: "complete" | "missing" | "failed";
   /**
    * Whether the walk can vouch that every session listed from its beginning to its end was delivered exactly once.
    * If not, `doubts` says why.
    */
   readonly verified: boolean;
   readonly doubts: ReadonlyArray<string>;
+  /** Why the walk broke off. */
+  readonly message?: string | undefined;
 }
 
 /**

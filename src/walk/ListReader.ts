@@ -24,13 +24,15 @@ export interface ListReaderOptions<Row, E, R> {
   readonly decode: (row: unknown) => Row;
   /** The fields for the walk to go by; the row's JSON text if they can't be relied on. */
   readonly fields: (row: Row, served: unknown) => PageWalk.Row;
+  /** Where to go on from; from the beginning if left out. */
+  readonly start?: PageWalk.Walk | undefined;
   /** How many pages may be asked for at once, now. They are held until the first of them has been handed on. */
   readonly share: () => number;
 }
 
 /** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
 export const read = <Row, E, R, E2, R2>(
-  { shape, pageSize, ask, decode, fields, share }: ListReaderOptions<Row, E, R>,
+  { shape, pageSize, ask, decode, fields, start, share }: ListReaderOptions<Row, E, R>,
   onReading: (reading: Reading<Row>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
   const handOn = (
@@ -58,5 +60,5 @@ export const read = <Row, E, R, E2, R2>(
       Effect.flatMap(from),
     );
   };
-  return Effect.suspend(() => from(PageWalk.begin(shape, pageSize)));
+  return Effect.suspend(() => from(start ?? PageWalk.begin(shape, pageSize)));
 };

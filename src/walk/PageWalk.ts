@@ -42,7 +42,13 @@ export interface Frontier {
   readonly ids: ReadonlyArray<string>;
 }
 
-/** Where a walk stands: a plain value, small but for `remembered`. */
+/** The first so many ids of a set that successive states share, each adding to its end. */
+export interface Remembered {
+  readonly ids: Set<string>;
+  readonly count: number;
+}
+
+/** Where a walk stands: small but for `remembered`. Only the latest state may be gone on from; {@link save} keeps any. */
 export interface Walk {
   /** The largest page to ask for: what was wished, or less if the tenant gives less. */
   readonly size: number;
@@ -55,8 +61,8 @@ export interface Walk {
   readonly run: number;
   /** The frontiers of the orders given up: what they cover has been delivered. */
   readonly past: ReadonlyArray<Frontier>;
-  /** The ids met so far, where no frontier can tell what has been delivered. Grows with the list, and is shared by successive states. */
-  readonly remembered: Set<string> | undefined;
+  /** The ids met so far, where no frontier can tell what has been delivered. Grows with the list. */
+  readonly remembered: Remembered | undefined;
   /** The ids of the rows met so far that have no place in the order. */
   readonly strays: ReadonlyArray<string>;
   /** How many rows of the list lie before the end of the last answer, as of that answer. */
@@ -111,7 +117,7 @@ export const begin = (shape: ListShape, size: number): Walk => {
     frontier: undefined,
     run: 0,
     past: [],
-    remembered: shape.orders[0].fixed ? undefined : new Set(),
+    remembered: shape.orders[0].fixed ? undefined : { ids: new Set(), count: 0 },
     strays: [],
     end: 0,
     slack: 0,
@@ -151,11 +157,15 @@ const nextOrder = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
   const again = { ...walk, past, frontier: undefined, run: 0, end: 0, slack: 0, stalls: 0 };
   const next = shape.orders[walk.order + 1];
   return next !== undefined
-    ? { ...again, order: walk.order + 1, remembered: walk.remembered ?? (next.fixed ? undefined : new Set()) }
+    ? {
+      ...again,
+      order: walk.order + 1,
+      remembered: walk.remembered ?? (next.fixed ? undefined : { ids: new Set(), count: 0 }),
+    }
     : {
       ...withDoubt(again, why),
       overlapping: false,
-      remembered: walk.remembered ?? new Set(),
+      remembered: walk.remembered ?? { ids: new Set(), count: 0 },
     };
 };
 
@@ -318,18 +328,19 @@ export const receive = (
     walk = withDoubt(walk, doubt.miscounted);
   }
 
-  const rememberedBefore = before.remembered?.size;
   const take = choose(shape, before, order, rows, { ids, keys });
   const reached = frontierAfter(before, order, { ids, keys });
+  const remembered = before.remembered && { ids: before.remembered.ids, count: before.remembered.ids.size };
   // New rows at an old place may never cease to come.
   const isProgress = (place.end > before.high && take.length > 0) ||
-    reached.frontier?.key !== before.frontier?.key || before.remembered?.size !== rememberedBefore;
+    reached.frontier?.key !== before.frontier?.key || remembered?.count !== before.remembered?.count;
   const stalls = isProgress ? 0 : before.stalls + 1;
   const isStuck = !place.isLast && isOutOfPatience(walk, stalls);
   return {
     walk: {
       ...(isStuck ? withDoubt(walk, doubt.noFurtherPage) : walk),
       ...reached,
+      remembered,
       strays: [
         ...walk.strays,
         ...take.filter((index) => keys[index] === undefined).map((index) => ids[index]!),
@@ -365,13 +376,13 @@ const choose = (
       // Several may be alike: as many as have been delivered are not new.
       const delivered = strays.get(id) ?? 0;
       strays.set(id, delivered - 1);
-      return delivered <= 0 && !remembered?.has(id);
+      return delivered <= 0 && !remembered?.ids.has(id);
     }
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
     if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
     inAnswer.add(id);
-    if (remembered?.has(id) || walk.strays.includes(id)) return false;
-    remembered?.add(id);
+    if (remembered?.ids.has(id) || walk.strays.includes(id)) return false;
+    remembered?.ids.add(id);
     return !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
   };
   return [...ids.keys()].filter((index) => isNew(index, ids[index]!));

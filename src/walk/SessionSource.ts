@@ -14,11 +14,12 @@ import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
 import { elements } from "../JsonText.ts";
 import * as Guard from "../Guard.ts";
 import * as Session from "../Session.ts";
-import type { ApiError } from "../tenant/ApiError.ts";
+import type { ApiError, ApiErrorReason } from "../tenant/ApiError.ts";
 import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
+import * as WalkState from "./WalkState.ts";
 
 /** Which sessions to walk, and how. */
 export interface SessionSourceOptions {
@@ -46,7 +47,22 @@ export interface SessionSourceOptions {
    * @default {8}
    */
   readonly concurrency?: number | undefined;
+  /**
+   * What becomes of the others when the walk of one user fails, though the tenant does not refuse the key: the stream
+   * fails, or it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between,
+   * the stream fails all the same: then it is the tenant.
+   *
+   * @default {"stop"}
+   */
+  readonly onFailure?: "stop" | "continue" | undefined;
 }
+
+/** A user to walk: from the beginning, or from where an earlier walk stood. */
+export type Start = string | {
+  readonly userId: string;
+  /** What {@link Batch.state} gave. */
+  readonly state?: unknown;
+};
 
 const safeOrders: ListShape["orders"] = [
   { sort: "initiated_at:-1", key: "initiated_at", type: "number", descending: true, fixed: true },
@@ -102,8 +118,24 @@ const toBatch = (
   const end: WalkEnd | undefined = walk.done
     ? { status: "complete", verified: walk.doubts.length === 0, doubts: walk.doubts }
     : undefined;
-  return { userId, sessions, source, rejected, total: walk.total, end };
+  return { userId, sessions, source, rejected, total: walk.total, end, state: () => WalkState.save(walk) };
 };
+
+const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
+
+const decodeState = Schema.decodeUnknownSync(WalkState.WalkState);
+
+/** Failures that say nothing of the next user. */
+const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
+/** Failures that every request would meet. */
+const ofTenant: ReadonlySet<ApiErrorReason> = new Set([
+  "InvalidRequest",
+  "Unauthorized",
+  "PaymentRequired",
+  "Forbidden",
+]);
+/** How many walks in a row may fail before it is taken for the tenant's failing. */
+const FAILURES = 3;
 
 /**
  * The sessions of these users, in batches: one for each answer that delivers anything, and at least one for each user,
@@ -134,10 +166,10 @@ const toBatch = (
  * ```
  */
 export const batches = <E = never, R = never>(
-  users: Stream.Stream<string, E, R>,
+  users: Stream.Stream<Start, E, R>,
   options: SessionSourceOptions = {},
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
-  const { clientId, sort, pageSize = 100, concurrency = 8 } = options;
+  const { clientId, sort, pageSize = 100, concurrency = 8, onFailure = "stop" } = options;
   if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
     throw new RangeError(
       `Cannot walk users as 'concurrency' must be a positive integer: it is ${concurrency}`,
@@ -154,12 +186,28 @@ export const batches = <E = never, R = never>(
     const nextUser = yield* oneByOne(users);
     const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity: concurrency });
     let active = concurrency;
+    let failures = 0;
 
-    const walkUser = (userId: string) =>
+    const giveUp = (userId: string, error: ApiError): Effect.Effect<unknown, ApiError> => {
+      if (error.reason === "NotFound") {
+        return out.offer(ended(userId, { status: "missing", verified: true, doubts: [] }));
+      }
+      if (!ofUser.has(error.reason)) failures++;
+      return onFailure === "stop" || ofTenant.has(error.reason) || failures === FAILURES
+        ? Effect.fail(error)
+        : out.offer(ended(userId, { status: "failed", verified: true, doubts: [], message: error.message }));
+    };
+
+    const walkUser = ({ userId, state }: Exclude<Start, string>) =>
       ListReader.read({
         shape,
         pageSize,
-        ask: (request) => askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+        start: state === undefined ? undefined : WalkState.restore(decodeState(state)),
+        ask: (request) =>
+          Effect.tap(
+            askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+            () => Effect.sync(() => void (failures = 0)),
+          ),
         decode: Session.decode,
         fields: (decoded, served) =>
           Either.isRight(decoded) ? decoded.right : isPlaced(served) ? served : JSON.stringify(served),
@@ -167,21 +215,14 @@ export const batches = <E = never, R = never>(
       }, (reading) => {
         const isWorthTelling = reading.take.length > 0 || reading.walk.done;
         return isWorthTelling ? out.offer(toBatch(userId, reading)) : Effect.void;
-      }).pipe(
-        Effect.catchIf((error) => error.reason === "NotFound", () =>
-          out.offer({
-            userId,
-            sessions: [],
-            rejected: [],
-            end: { status: "missing", verified: true, doubts: [] },
-          })),
-      );
+      }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
 
     const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.flatMap(
       nextUser,
       Option.match({
         onNone: () => Effect.sync(() => void active--),
-        onSome: (userId) => Effect.flatMap(walkUser(userId), () => worker),
+        onSome: (user) =>
+          Effect.flatMap(walkUser(typeof user === "string" ? { userId: user } : user), () => worker),
       }),
     );
     yield* Effect.forEach(Array.from({ length: concurrency }), () => worker, {
