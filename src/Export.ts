@@ -6,10 +6,10 @@
 import * as Data from "effect/Data";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import type * as Scope from "effect/Scope";
+import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type { Batch, Rejected } from "./Batch.ts";
-import type { Encoder, Format } from "./format/Encoder.ts";
+import type { Format } from "./format/Encoder.ts";
 import type { Output, OutputError, Receipt, Sink } from "./output/Output.ts";
 
 /** A format and where it goes. */
@@ -37,10 +37,12 @@ export interface ExportOptions<E, R> {
 
 /** How far an export has come. The driver changes it in place, a batch at a time. */
 export interface Progress {
-  /** Users whose walk has ended, the missing ones included. */
+  /** Users whose walk has ended, the missing and failed ones included. */
   users: number;
   /** Users that the tenant does not know. */
   missing: number;
+  /** Users whose walk broke off. */
+  failed: number;
   sessions: number;
   rejected: number;
   /** Users whose walk can't vouch for its result. */
@@ -49,12 +51,15 @@ export interface Progress {
   encodedBytes: number;
   /** How many sessions the tenant says there are, summed over the users whose walks have begun. */
   listed: number;
+  /** How many users there are, once that is known. */
+  usersTotal?: number | undefined;
 }
 
 /** Nothing yet. */
 export const noProgress = (): Progress => ({
   users: 0,
   missing: 0,
+  failed: 0,
   sessions: 0,
   rejected: 0,
   unverified: 0,
@@ -67,6 +72,14 @@ export interface ExportedFile extends Receipt {
   readonly name: string;
   readonly format: Format["name"] | "rejected";
   readonly rows: number;
+  /** The lowest and the highest `initiated_at` in it; absent if there is none. */
+  readonly initiatedAt?: Range | undefined;
+}
+
+/** In seconds since the epoch, both included. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
 }
 
 /** What an export did. */
@@ -80,8 +93,21 @@ export interface Report {
   /** Whether every walk can vouch that it missed nothing and repeated nothing. */
   readonly verified: boolean;
   readonly missing: Some<string>;
-  readonly unverified: Some<{ readonly userId: string; readonly doubts: ReadonlyArray<string> }>;
+  readonly unverified: Some<DoubtfulUser>;
+  readonly failed: Some<FailedUser>;
   readonly files: ReadonlyArray<ExportedFile>;
+}
+
+/** A user whose walk can't vouch for its result, and why. */
+export interface DoubtfulUser {
+  readonly userId: string;
+  readonly doubts: ReadonlyArray<string>;
+}
+
+/** A user whose walk broke off, and why. */
+export interface FailedUser {
+  readonly userId: string;
+  readonly message: string;
 }
 
 /** All are counted, the first few are named: a report stays small. */
@@ -126,19 +152,160 @@ const rejectedLines = (rows: ReadonlyArray<Rejected>): Uint8Array<ArrayBuffer> =
     ).join(""),
   );
 
-interface Writer {
-  readonly target: Target;
-  readonly encoder: Encoder;
-  readonly sink: Sink;
+/** Files that are written together from the same batches: the same rows in every format. */
+export interface Files {
+  /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
+  readonly write: (batch: Batch) => Effect.Effect<number, OutputError | ExportError>;
+  /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
+  readonly size: () => { readonly rows: number; readonly rejected: number; readonly bytes: number };
+  /** Completes the files. */
+  readonly commit: Effect.Effect<ReadonlyArray<ExportedFile>, OutputError>;
 }
-
-const openTarget = (target: Target): Effect.Effect<Writer, OutputError, Scope.Scope> =>
-  Effect.map(target.output.open, (sink) => ({ target, encoder: target.format.make(), sink }));
 
 const write = (sink: Sink, bytes: Uint8Array<ArrayBuffer>) =>
   bytes.length === 0 ? Effect.void : sink.write(bytes);
 
+/** Opens files to write together. They are undone when the scope closes before they are committed. */
+export const openFiles = (
+  { targets, rejects, onInvalid = "quarantine" }: Pick<
+    ExportOptions<never, never>,
+    "targets" | "rejects" | "onInvalid"
+  >,
+): Effect.Effect<Files, OutputError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const writers = yield* Effect.forEach(
+      targets,
+      (target) =>
+        Effect.map(
+          target.output.open,
+          (sink) => ({ target, encoder: target.format.make(), sink, bytes: 0 }),
+        ),
+    );
+    let rejectSink: Sink | undefined;
+    let [rows, rejected] = [0, 0];
+    let [min, max] = [Infinity, -Infinity];
+
+    const putAside = (batch: Batch) =>
+      Effect.gen(function* () {
+        if (onInvalid === "fail") return yield* Effect.fail(invalidRow(batch.rejected[0]!));
+        rejected += batch.rejected.length;
+        if (rejects === undefined) return;
+        rejectSink ??= yield* Scope.extend(rejects.open, scope);
+        yield* rejectSink.write(rejectedLines(batch.rejected));
+      });
+
+    return {
+      write: (batch) =>
+        Effect.gen(function* () {
+          if (batch.rejected.length > 0) yield* putAside(batch);
+          if (batch.sessions.length === 0) return 0;
+          let encoded = 0;
+          for (const writer of writers) {
+            const bytes = writer.encoder.encode(batch);
+            writer.bytes += bytes.length;
+            encoded += bytes.length;
+            yield* write(writer.sink, bytes);
+          }
+          rows += batch.sessions.length;
+          for (const { initiated_at } of batch.sessions) {
+            min = Math.min(min, initiated_at);
+            max = Math.max(max, initiated_at);
+          }
+          return encoded;
+        }),
+      size: () => ({ rows, rejected, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
+      commit: Effect.gen(function* () {
+        for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
+        const files: Array<ExportedFile> = [];
+        if (rejects !== undefined && rejectSink !== undefined) {
+          files.push({
+            name: rejects.name,
+            format: "rejected",
+            rows: rejected,
+            ...yield* rejectSink.commit,
+          });
+        }
+        const initiatedAt = rows === 0 ? {} : { initiatedAt: { min, max } };
+        for (const { target, sink } of writers) {
+          const { name } = target.output;
+          files.push({ name, format: target.format.name, rows, ...yield* sink.commit, ...initiatedAt });
+        }
+        return files;
+      }),
+    };
+  });
+
+/** What to report of a run besides its files. The driver counts batches into it, in place. */
+export interface Tally {
+  readonly progress: Progress;
+  readonly missing: Array<string>;
+  readonly unverified: Array<DoubtfulUser>;
+  readonly failed: Array<FailedUser>;
+  /** Users whose walks have begun and not ended. */
+  readonly walking: Set<string>;
+}
+
+/** A tally of nothing yet. */
+export const noTally = (progress: Progress = noProgress()): Tally => ({
+  progress,
+  missing: [],
+  unverified: [],
+  failed: [],
+  walking: new Set(),
+});
+
 const LIST = 100;
+
+/** Counts a batch that has been written. */
+export const count = (
+  { progress, missing, unverified, failed, walking }: Tally,
+  { userId, sessions, rejected, total, end }: Batch,
+): void => {
+  progress.sessions += sessions.length;
+  progress.rejected += rejected.length;
+  if (total !== undefined && !walking.has(userId)) progress.listed += total;
+  walking.add(userId);
+  if (end === undefined) return;
+  walking.delete(userId);
+  progress.users++;
+  if (end.status === "missing") {
+    progress.missing++;
+    if (missing.length < LIST) missing.push(userId);
+  }
+  if (end.status === "failed") {
+    progress.failed++;
+    if (failed.length < LIST) failed.push({ userId, message: end.message ?? "" });
+  }
+  if (!end.verified) {
+    progress.unverified++;
+    if (unverified.length < LIST) unverified.push({ userId, doubts: end.doubts });
+  }
+};
+
+/** The report of a run that has ended. */
+export const reportOf = (
+  { progress, missing, unverified, failed }: Tally,
+  files: ReadonlyArray<ExportedFile>,
+  seconds: number,
+): Report => ({
+  users: progress.users,
+  sessions: progress.sessions,
+  rejected: progress.rejected,
+  bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+  seconds,
+  verified: progress.unverified === 0 && progress.failed === 0,
+  missing: { count: progress.missing, first: missing },
+  unverified: { count: progress.unverified, first: unverified },
+  failed: { count: progress.failed, first: failed },
+  files,
+});
+
+/** The error where the tenant turned out to know none of the users. */
+export const checkUsers = ({ progress, missing }: Tally): Effect.Effect<void, ExportError> =>
+  progress.missing > 0 && progress.missing === progress.users && progress.sessions === 0
+    ? Effect.fail(noSuchUsers(progress.users, missing[0]))
+    : Effect.void;
 
 /**
  * Runs an export to its end and reports what it did. Outputs become complete together at the end; if the export fails or
@@ -169,79 +336,15 @@ export const run = <E, R>(
   options: ExportOptions<E, R>,
 ): Effect.Effect<Report, E | OutputError | ExportError, Exclude<R, Scope.Scope>> =>
   Effect.scoped(Effect.gen(function* () {
-    const { source, targets, onInvalid = "quarantine", rejects, progress = noProgress() } = options;
     const began = yield* Clock.currentTimeMillis;
-    const writers = yield* Effect.forEach(targets, openTarget);
-    let rejectSink: Sink | undefined;
-    const missing: Array<string> = [];
-    const unverified: Array<Report["unverified"]["first"][number]> = [];
-    const walking = new Set<string>();
-
-    const putAside = (rows: ReadonlyArray<Rejected>) =>
-      Effect.gen(function* () {
-        if (onInvalid === "fail") return yield* Effect.fail(invalidRow(rows[0]!));
-        progress.rejected += rows.length;
-        if (rejects === undefined) return;
-        rejectSink ??= yield* rejects.open;
-        yield* rejectSink.write(rejectedLines(rows));
-      });
-
-    const account = ({ userId, sessions, total, end }: Batch) => {
-      progress.sessions += sessions.length;
-      if (total !== undefined && !walking.has(userId)) {
-        walking.add(userId);
-        progress.listed += total;
-      }
-      if (end === undefined) return;
-      walking.delete(userId);
-      progress.users++;
-      if (end.status === "missing") {
-        progress.missing++;
-        if (missing.length < LIST) missing.push(userId);
-      }
-      if (!end.verified) {
-        progress.unverified++;
-        if (unverified.length < LIST) unverified.push({ userId, doubts: end.doubts });
-      }
-    };
-
-    const takeIn = (batch: Batch) =>
-      Effect.gen(function* () {
-        if (batch.rejected.length > 0) yield* putAside(batch.rejected);
-        if (batch.sessions.length > 0) {
-          for (const { encoder, sink } of writers) {
-            const bytes = encoder.encode(batch);
-            progress.encodedBytes += bytes.length;
-            yield* write(sink, bytes);
-          }
-        }
-        account(batch);
-      });
-
-    yield* Stream.runForEach(source, takeIn);
-
-    if (progress.missing > 0 && progress.missing === progress.users && progress.sessions === 0) {
-      return yield* Effect.fail(noSuchUsers(progress.users, missing[0]));
-    }
-    for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
-    const files: Array<ExportedFile> = [];
-    const commit = (name: string, format: ExportedFile["format"], rows: number, sink: Sink) =>
-      Effect.map(sink.commit, (receipt) => void files.push({ name, format, rows, ...receipt }));
-    if (rejects !== undefined && rejectSink !== undefined) {
-      yield* commit(rejects.name, "rejected", progress.rejected, rejectSink);
-    }
-    for (const { target, sink } of writers) {
-      yield* commit(target.output.name, target.format.name, progress.sessions, sink);
-    }
-    return {
-      users: progress.users,
-      sessions: progress.sessions,
-      rejected: progress.rejected,
-      bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
-      seconds: ((yield* Clock.currentTimeMillis) - began) / 1000,
-      verified: progress.unverified === 0,
-      missing: { count: progress.missing, first: missing },
-      unverified: { count: progress.unverified, first: unverified },
-      files,
-    };
+    const tally = noTally(options.progress);
+    const files = yield* openFiles(options);
+    yield* Stream.runForEach(options.source, (batch) =>
+      Effect.map(files.write(batch), (bytes) => {
+        tally.progress.encodedBytes += bytes;
+        count(tally, batch);
+      }));
+    yield* checkUsers(tally);
+    const complete = yield* files.commit;
+    return reportOf(tally, complete, ((yield* Clock.currentTimeMillis) - began) / 1000);
   }));

@@ -8,7 +8,7 @@ export * as ApiError from "./tenant/ApiError.ts";
 export * as Batch from "./Batch.ts";
 export * as Columns from "./Columns.ts";
 export * as Csv from "./format/Csv.ts";
-export * as Directory from "./dataset/Directory.ts";
+export * as Dataset from "./dataset/Dataset.ts";
 export * as Encoder from "./format/Encoder.ts";
 export * as Export from "./Export.ts";
 export * as File from "./output/File.ts";

@@ -6,26 +6,28 @@
 import { resolve } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
-import * as Directory from "../dataset/Directory.ts";
-import type { Report, Target } from "../Export.ts";
+import type { Target } from "../Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as File from "../output/File.ts";
 import * as Gzip from "../output/Gzip.ts";
-import type { Output, OutputError } from "../output/Output.ts";
+import type { Output } from "../output/Output.ts";
 import { UsageError } from "./Failure.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** A place to export to, made ready. */
-export interface Destination {
-  readonly targets: ReadonlyArray<Target>;
-  readonly rejects: Output;
-  /** Whether results go to standard output, which nothing else may then use. */
-  readonly usesStdout: boolean;
-  readonly complete: (
-    report: Report,
-    facts: Readonly<Record<string, unknown>>,
-  ) => Effect.Effect<void, OutputError>;
-}
+/** Where an export goes. */
+export type Destination =
+  | {
+    readonly kind: "files";
+    readonly targets: ReadonlyArray<Target>;
+    readonly rejects: Output;
+    /** Whether results go to standard output, which nothing else may then use. */
+    readonly usesStdout: boolean;
+  }
+  | {
+    readonly kind: "dataset";
+    readonly root: string;
+    readonly formats: ReadonlyArray<Formats.Choice>;
+  };
 
 const endings = Formats.choices.map((choice) => `.${choice}`).join(" ");
 
@@ -36,12 +38,12 @@ const compressed = ({ format, gzip }: Formats.Choice, output: Output): Target =>
   output: gzip ? Gzip.make(output) : output,
 });
 
-/** Makes ready what `--out` and `--format` ask for. */
+/** What `--out` and `--format` ask for. */
 export const from = (
   outs: ReadonlyArray<string>,
   formatTexts: ReadonlyArray<string>,
   options: Formats.FormatOptions & { readonly rejected?: string | undefined },
-): Effect.Effect<Destination, UsageError | OutputError | Directory.DirectoryError> =>
+): Effect.Effect<Destination, UsageError> =>
   Effect.gen(function* () {
     const names = formatTexts.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) =>
       text
@@ -75,7 +77,6 @@ export const from = (
     }
 
     const rejectsAt = (path: string) => File.make(rejected ?? path);
-    const done = () => Effect.void;
     if (first === "-" || others.includes("-")) {
       const [only, ...more] = formats;
       if (others.length > 0) return yield* fail("--out - can't be combined with other outputs");
@@ -88,10 +89,10 @@ export const from = (
         );
       }
       return {
+        kind: "files",
         targets: [compressed(only, Terminal.stdout())],
         rejects: rejectsAt("monocloud-sessions.rejected.ndjson"),
         usesStdout: true,
-        complete: done,
       };
     }
 
@@ -102,10 +103,10 @@ export const from = (
         return yield* fail("--format goes with --out - or a folder: a file's name says its format");
       }
       return {
+        kind: "files",
         targets: files.map((file) => compressed(file.wanted!, File.make(file.path))),
         rejects: rejectsAt(`${first}.rejected.ndjson`),
         usesStdout: false,
-        complete: done,
       };
     }
     if (outs.length > 1) {
@@ -120,10 +121,10 @@ export const from = (
           "say with --format what to write there, or give the file such an ending",
       );
     }
-    const directory = yield* Directory.open(first, formats);
-    return {
-      ...directory,
-      rejects: rejected === undefined ? directory.rejects : File.make(rejected),
-      usesStdout: false,
-    };
+    if (rejected !== undefined) {
+      return yield* fail(
+        `--rejected goes with files: a folder has a place of its own for them, ${first}/rejected`,
+      );
+    }
+    return { kind: "dataset", root: first, formats };
   });

@@ -75,7 +75,13 @@ export const codeOf = (error: unknown): number | undefined => {
     ApiError: apiCodes,
     OutputError: outputCodes,
     ExportError: exportCodes,
-    DirectoryError: { Occupied: "cannotCreate" },
+    DatasetError: {
+      Occupied: "cannotCreate",
+      Locked: "cannotCreate",
+      Options: "usage",
+      Corrupt: "data",
+      Version: "usage",
+    },
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
   };
   const name = _tag === "UsageError" ? "usage" : table[_tag ?? ""]?.[reason ?? ""];

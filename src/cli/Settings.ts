@@ -81,6 +81,42 @@ export const rate = Options.text("rate").pipe(
   (option) => readAs(option, readRate, "--rate must be requests in a time, such as 20/s or 600/min"),
 );
 
+const seconds = { s: 1, m: 60, min: 60, h: 3600 } as const;
+
+const readDuration = (text: string): number | undefined => {
+  const found = /^(\d+(?:\.\d+)?)(s|min|m|h)$/.exec(text);
+  const value = found === null ? 0 : Number(found[1]) * seconds[found[2] as keyof typeof seconds] * 1000;
+  return value > 0 && value <= 7 * 24 * 3600 * 1000 ? value : undefined;
+};
+
+/** The patience with a tenant that fails or asks to be left alone, in milliseconds. */
+export const maxElapsed = Options.text("max-elapsed").pipe(
+  Options.withPseudoName("TIME"),
+  Options.withDescription(
+    "How long to try a request that fails, or to be held off by the tenant, before giving up: 90s, 5m or 2h; 5m if left out.",
+  ),
+  Options.withDefault("5m"),
+  (option) => readAs(option, readDuration, "--max-elapsed must be a time such as 90s, 5m or 2h"),
+);
+
+const multiples = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 } as const;
+
+const readBytes = (text: string): number | undefined => {
+  const found = /^(\d{1,12})([KMG]?)$/.exec(text);
+  const value = found === null ? 0 : Number(found[1]) * multiples[found[2] as keyof typeof multiples];
+  return value > 0 && value <= 2 ** 45 ? value : undefined;
+};
+
+/** The size of a part. */
+export const partBytes = Options.text("part-bytes").pipe(
+  Options.withPseudoName("SIZE"),
+  Options.withDescription(
+    "In a folder: complete a part once its largest file has so many bytes before compression: 64M or 1G; 512M if left out.",
+  ),
+  (option) => readAs(option, readBytes, "--part-bytes must be a size such as 64M or 1G"),
+  Options.optional,
+);
+
 /** Rows a page. */
 export const pageSize = whole("page-size", leastSize, 1e6).pipe(
   Options.withPseudoName("N"),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import process from "node:process";
 import * as Effect from "effect/Effect";
@@ -17,15 +18,26 @@ export interface Users {
   readonly ids: Stream.Stream<string, UsageError | ApiError, TenantHttp>;
   /** How many there are, as far as that is known by now. */
   readonly total: () => number | undefined;
+  /** What tells one choice of users from another: `all`, or a hash of the ids; what comes by standard input is not told apart. */
+  readonly identity: string;
   /** Why not every user of the tenant may have been named; empty if all were. */
   readonly doubts: () => ReadonlyArray<string>;
 }
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
+const hashOf = (ids: Iterable<string>): Hash => {
+  const hash = createHash("sha256");
+  for (const id of ids) hash.update(`${id}\n`);
+  return hash;
+};
+
+const hashed = (hash: Hash): string => `sha256:${hash.digest("hex").slice(0, 16)}`;
+
 const given = (ids: ReadonlyArray<string>): Users => {
   const distinct = [...new Set(ids)];
-  return { ids: Stream.fromIterable(distinct), total: () => distinct.length, doubts: () => [] };
+  const identity = hashed(hashOf(distinct));
+  return { ids: Stream.fromIterable(distinct), total: () => distinct.length, identity, doubts: () => [] };
 };
 
 /** No id is anywhere near as long: a file with longer lines is not a list of users. */
@@ -75,12 +87,12 @@ const asUsageError = (path: string) => (cause: unknown): UsageError =>
     message: `Cannot read the users from ${path === "-" ? "standard input" : path}: ${reasonFor(cause)}`,
   });
 
-const readAll = (path: string): Effect.Effect<number, UsageError> =>
+const readAll = (path: string): Effect.Effect<ReadonlySet<string>, UsageError> =>
   Effect.tryPromise({
     try: async () => {
       const ids = new Set<string>();
       for await (const id of idsOf(path)) ids.add(id);
-      return ids.size;
+      return ids;
     },
     catch: asUsageError(path),
   });
@@ -91,7 +103,9 @@ const readAll = (path: string): Effect.Effect<number, UsageError> =>
  */
 const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
   Effect.gen(function* () {
-    const total = path === "-" ? undefined : yield* readAll(path);
+    const all = path === "-" ? undefined : yield* readAll(path);
+    const total = all?.size;
+    const identity = all === undefined ? "standard input" : hashed(hashOf(all));
     const none = fail(
       `${path === "-" ? "Standard input" : path} names no users: give one id a line`,
     );
@@ -105,7 +119,7 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
         return seen.size === 0 ? none : Effect.void;
       }))),
     );
-    return { ids, total: () => total ?? (ended ? seen.size : undefined), doubts: () => [] };
+    return { ids, total: () => total ?? (ended ? seen.size : undefined), identity, doubts: () => [] };
   });
 
 const all = (pageSize: number): Users => {
@@ -120,7 +134,7 @@ const all = (pageSize: number): Users => {
     ),
     Stream.mapConcat(({ userIds }) => userIds),
   );
-  return { ids, total: () => total, doubts: () => doubts };
+  return { ids, total: () => total, identity: "all", doubts: () => doubts };
 };
 
 /** The users the command line asks for; exactly one way of naming them is wanted. */

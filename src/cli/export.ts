@@ -3,18 +3,25 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
+import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
+import * as Dataset from "../dataset/Dataset.ts";
+import * as Folder from "../dataset/Folder.ts";
 import * as Export from "../Export.ts";
-import { TenantHttp, type Traffic } from "../tenant/HttpPolicy.ts";
+import type { ApiError } from "../tenant/ApiError.ts";
+import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as Destination from "./Destination.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Settings from "./Settings.ts";
+import * as Summary from "./Summary.ts";
 import * as Terminal from "./Terminal.ts";
 import * as Users from "./Users.ts";
 
@@ -60,6 +67,20 @@ const options = {
     Options.withDefault(8),
   ),
   rate: Settings.rate,
+  maxElapsed: Settings.maxElapsed,
+  resume: Options.boolean("resume").pipe(
+    Options.withDescription(
+      "Go on with the export in the folder where it was broken off, or try the users again that failed. Begins one if there is none.",
+    ),
+  ),
+  partRows: Settings.whole("part-rows", 1, 1e9).pipe(
+    Options.withPseudoName("N"),
+    Options.withDescription(
+      "In a folder: complete a part once it holds so many sessions, 500000 if left out.",
+    ),
+    Options.optional,
+  ),
+  partBytes: Settings.partBytes,
   onInvalid: Options.choice("on-invalid", ["quarantine", "fail"]).pipe(
     Options.withDescription(
       "What to do with a row that is not a session: put it aside, whole (if left out), or fail.",
@@ -86,41 +107,53 @@ const options = {
   ),
 };
 
-const some = <A>({ count, first }: Export.Some<A>, word: (item: A) => string): string =>
-  first.slice(0, 5).map(word).join(", ") + (count > 5 ? `, and ${count - 5} more` : "");
+/** Runs the export into files, which are all of them complete or none. */
+const toFiles = (
+  { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
+  users: Users.Users,
+  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "progress">,
+  walk: SessionSource.SessionSourceOptions,
+) =>
+  Effect.gen(function* () {
+    const { traffic } = yield* TenantHttp;
+    const report = yield* Export.run({
+      source: SessionSource.batches(users.ids, walk),
+      targets,
+      rejects,
+      ...options,
+    });
+    const { requests, retries } = traffic();
+    const userDoubts = users.doubts();
+    const verified = report.verified && userDoubts.length === 0;
+    return { ...report, requests, retries, verified, userDoubts } satisfies Summary.Told;
+  });
 
-const { plural } = ProgressBar;
-
-/** What a person should know once an export has ended. */
-const summary = (report: Export.Report, traffic: Traffic, userDoubts: ReadonlyArray<string>) => {
-  const verified = report.verified && userDoubts.length === 0;
-  const lines = [
-    `${plural(report.sessions, "session")} of ${plural(report.users, "user")} in ${
-      ProgressBar.duration(report.seconds)
-    }, ` +
-    `${plural(traffic.requests, "request")}, ${plural(traffic.retries, "retry")}` +
-    `${verified ? "; verified: nothing missed, nothing repeated" : ""}`,
-    ...report.files.map(({ name, rows, bytes }) =>
-      `  ${name}: ${plural(rows, "row")}, ${ProgressBar.byteCount(bytes)}`
+/** Runs the export into a dataset, or goes on with it. */
+const toDataset = (
+  { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
+  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, TenantHttp>, "root" | "formats">,
+) =>
+  Effect.map(
+    Dataset.run({ root, formats, ...options }),
+    ({ user_doubts, wasFinished, options: _, files, ...report }) => ({
+      ...report,
+      userDoubts: user_doubts,
+      wasFinished,
+      folder: root,
+      files: files.map(({ path, ...file }) => ({ name: join(root, path), ...file })),
+    } satisfies Summary.Told),
+  ).pipe(
+    Effect.onError((cause) =>
+      existsSync(join(root, Folder.names.journal)) && !isOccupied(cause)
+        ? Terminal.say([
+          `What has come so far is kept in ${root}: run the same again with --resume to go on from there`,
+        ])
+        : Effect.void
     ),
-  ];
-  const warnings = [
-    ...(report.missing.count > 0
-      ? [`${plural(report.missing.count, "user")} unknown to the tenant: ${some(report.missing, (id) => id)}`]
-      : []),
-    ...(report.rejected > 0
-      ? [`${plural(report.rejected, "row")} put aside that are not sessions by the schema`]
-      : []),
-    ...(report.unverified.count > 0
-      ? [
-        `${plural(report.unverified.count, "user")} not verified: ` +
-        some(report.unverified, ({ userId, doubts }) => `${userId} (${doubts.join("; ")})`),
-      ]
-      : []),
-    ...(userDoubts.length > 0 ? [`the list of users is not verified: ${userDoubts.join("; ")}`] : []),
-  ];
-  return { verified, lines, warnings };
-};
+  );
+
+const isOccupied = (cause: Cause.Cause<unknown>): boolean =>
+  (Cause.squash(cause) as { readonly _tag?: string })._tag === "DatasetError";
 
 /** The command. */
 export const command = Command.make("export", options, (args) =>
@@ -131,10 +164,17 @@ export const command = Command.make("export", options, (args) =>
       csv: { escapeFormulas: !args.keepFormulas },
       rejected: Option.getOrUndefined(args.rejected),
     });
-    if (args.json && destination.usesStdout) {
+    if (args.json && destination.kind === "files" && destination.usesStdout) {
       return yield* Effect.fail(
         new UsageError({
           message: "--json and --out - both want standard output: write the export to a file",
+        }),
+      );
+    }
+    if (args.resume && destination.kind === "files") {
+      return yield* Effect.fail(
+        new UsageError({
+          message: "--resume goes with a folder: files are all complete, or none of them is there",
         }),
       );
     }
@@ -146,36 +186,36 @@ export const command = Command.make("export", options, (args) =>
     };
     const progress = Export.noProgress();
 
+    const { onInvalid } = args;
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantHttp;
-      const exporting = Export.run({
-        source: SessionSource.batches(users.ids, walk),
-        targets: destination.targets,
-        rejects: destination.rejects,
-        onInvalid: args.onInvalid,
-        progress,
-      });
-      const report = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
+      const exporting = destination.kind === "files"
+        ? toFiles(destination, users, { onInvalid, progress }, walk)
+        : toDataset(destination, {
+          users,
+          tenant: tenant.origin,
+          mode: args.resume ? "resume" : "new",
+          walk,
+          options: { users: users.identity, keepFormulas: args.keepFormulas },
+          onInvalid,
+          partRows: Option.getOrUndefined(args.partRows),
+          partBytes: Option.getOrUndefined(args.partBytes),
+          progress,
+        });
+      const told = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
         ...progress,
         ...traffic(),
-        usersTotal: users.total(),
+        usersTotal: progress.usersTotal ?? users.total(),
         elapsed: now - began,
         now,
       }));
-      const { verified, lines, warnings } = summary(report, traffic(), users.doubts());
-      const { requests, retries } = traffic();
-      const whole = { ...report, requests, retries, verified, userDoubts: users.doubts() };
-      yield* destination.complete(whole, {
-        tenant: tenant.origin,
-        options: { ...walk, onInvalid: args.onInvalid },
-      });
-      if (!args.quiet) yield* Terminal.say(lines);
-      yield* Terminal.say(warnings.map((warning) => `Warning: ${warning}`));
-      if (args.json) yield* Terminal.print([Terminal.printableJson(whole)]);
-      const isComplete = verified && report.rejected === 0 && (report.missing.count === 0 || args.allUsers);
+      if (!args.quiet) yield* Terminal.say(Summary.lines(told));
+      yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
+      if (args.json) yield* Terminal.print([Terminal.printableJson(told)]);
+      const isComplete = told.verified && told.rejected === 0 && (told.missing.count === 0 || args.allUsers);
       process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
     });
-    yield* Effect.provide(work, Settings.httpFor(tenant, { rate: args.rate }));
+    yield* Effect.provide(work, Settings.httpFor(tenant, { rate: args.rate, maxElapsed: args.maxElapsed }));
   })).pipe(Command.withDescription(
     "Export the active sessions of users to NDJSON, CSV and Parquet. For example: " +
       "monocloud-sessions export --all-users --out sessions.csv",

@@ -28,10 +28,11 @@ export const make = (inner: Output): Output => ({
       attempt(() => reader.read()),
       ({ done, value }) => done ? Effect.void : Effect.flatMap(sink.write(value), () => pump),
     );
-    const pumping = yield* Effect.forkScoped(pump);
+    // Both can be broken off, even in a region that can't be.
+    const pumping = yield* Effect.forkScoped(Effect.interruptible(pump));
     // Once the inner output fails nothing is read any more, and a write alone would wait for ever.
     const orFailing = <A>(work: Effect.Effect<A, OutputError>) =>
-      Effect.raceFirst(work, Effect.zipRight(Fiber.join(pumping), Effect.never));
+      Effect.raceFirst(work, Effect.interruptible(Effect.zipRight(Fiber.join(pumping), Effect.never)));
     // Not waited for: it may wait for the pump, and the pump for an output that takes no more.
     yield* Effect.addFinalizer(() => Effect.sync(() => void writer.abort().catch(() => undefined)));
     return {

@@ -29,6 +29,7 @@ const codes: Readonly<Record<string, string>> = {
   EPERM: "permission denied: choose another place, or change who may write there",
   EROFS: "the file system is read-only: choose another place",
   ENOENT: "its folder does not exist: create it first",
+  EEXIST: "a file of that name is in the way: choose another place, or remove it",
   ENOTDIR: "part of its path is a file, not a folder",
   EISDIR: "it is a folder: name a file",
   EPIPE: "its reader has gone",

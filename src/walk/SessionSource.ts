@@ -186,13 +186,15 @@ export const batches = <E = never, R = never>(
     const nextUser = yield* oneByOne(users);
     const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity: concurrency });
     let active = concurrency;
-    let failures = 0;
+    let [answers, failures] = [0, 0];
+    let lastFailure: ApiError | undefined;
 
     const giveUp = (userId: string, error: ApiError): Effect.Effect<unknown, ApiError> => {
       if (error.reason === "NotFound") {
         return out.offer(ended(userId, { status: "missing", verified: true, doubts: [] }));
       }
       if (!ofUser.has(error.reason)) failures++;
+      lastFailure = error;
       return onFailure === "stop" || ofTenant.has(error.reason) || failures === FAILURES
         ? Effect.fail(error)
         : out.offer(ended(userId, { status: "failed", verified: true, doubts: [], message: error.message }));
@@ -206,7 +208,11 @@ export const batches = <E = never, R = never>(
         ask: (request) =>
           Effect.tap(
             askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
-            () => Effect.sync(() => void (failures = 0)),
+            () =>
+              Effect.sync(() => {
+                answers++;
+                failures = 0;
+              }),
           ),
         decode: Session.decode,
         fields: (decoded, served) =>
@@ -229,6 +235,8 @@ export const batches = <E = never, R = never>(
       concurrency: "unbounded",
       discard: true,
     }).pipe(
+      // Where nothing was ever answered, it is the tenant as well.
+      Effect.tap(() => lastFailure !== undefined && answers === 0 ? Effect.fail(lastFailure) : Effect.void),
       Effect.onExit((exit) => out.done(exit)),
       Effect.forkScoped,
     );

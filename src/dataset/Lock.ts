@@ -1,0 +1,149 @@
+/**
+ * Keeps a second process out of a dataset's folder, and lets the next one in after a process that was killed.
+ *
+ * @module
+ */
+import { randomUUID } from "node:crypto";
+import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import * as Effect from "effect/Effect";
+import * as Schedule from "effect/Schedule";
+import * as Schema from "effect/Schema";
+import type * as Scope from "effect/Scope";
+import { OutputError } from "../output/Output.ts";
+import { DatasetError, names } from "./Folder.ts";
+
+const Owner = Schema.Struct({
+  id: Schema.String,
+  host: Schema.String,
+  pid: Schema.Int,
+  /** When the process began, as its system tells it, so that another one with its number is not taken for it. */
+  process: Schema.optional(Schema.String),
+  since: Schema.String,
+});
+type Owner = typeof Owner.Type;
+const decode = Schema.decodeUnknownOption(Schema.parseJson(Owner));
+
+/** How often the owner shows that it is alive, and for how long without it another host takes it for alive. */
+const HEARTBEAT = 15_000;
+const SILENCE = 120_000;
+
+/** Linux says when a process began; elsewhere its number has to do. */
+const beginningOf = (pid: number): Promise<string | undefined> =>
+  readFile(`/proc/${pid}/stat`, "utf8").then(
+    (text) => text.slice(text.lastIndexOf(")") + 2).split(" ")[19],
+    () => undefined,
+  );
+
+const isRunning = async (owner: Owner): Promise<boolean> => {
+  try {
+    process.kill(owner.pid, 0);
+  } catch (error) {
+    // Without the right to ask, it may well be running.
+    if ((error as { readonly code?: unknown }).code === "ESRCH") return false;
+  }
+  const began = await beginningOf(owner.pid);
+  return began === undefined || owner.process === undefined || began === owner.process;
+};
+
+/** How long ago the file was touched, by the clock that set its time. */
+const silenceOf = async (path: string, own: string): Promise<number> => {
+  const [theirs, ours] = [await stat(path), await stat(own)];
+  return ours.mtimeMs - theirs.mtimeMs;
+};
+
+const age = (milliseconds: number): string => {
+  const minutes = Math.floor(milliseconds / 60_000);
+  return minutes < 1
+    ? "less than a minute"
+    : minutes < 120
+    ? `${minutes} min`
+    : `${Math.floor(minutes / 60)} h`;
+};
+
+type Attempt = { readonly held: true } | { readonly held: false; readonly message: string };
+
+const take = async (root: string, own: string, path: string): Promise<Attempt> => {
+  const isMissing = (error: { readonly code?: unknown }) => error.code === "ENOENT";
+  for (let attempts = 0; attempts < 10; attempts++) {
+    try {
+      await link(own, path);
+      return { held: true };
+    } catch (error) {
+      if ((error as { readonly code?: unknown }).code !== "EEXIST") throw error;
+    }
+    try {
+      const text = await readFile(path, "utf8");
+      const owner = decode(text);
+      const silence = await silenceOf(path, own);
+      const isHeld = owner._tag === "Some" && owner.value.host === hostname()
+        ? await isRunning(owner.value)
+        : silence < SILENCE;
+      if (isHeld) {
+        const who = owner._tag === "Some"
+          ? `process ${owner.value.pid} on ${owner.value.host}, since ${owner.value.since}`
+          : "an unknown process";
+        return {
+          held: false,
+          message: `Cannot write to ${root}: ${who} is writing there, and was last heard of ${
+            age(silence)
+          } ago. Wait for it, or choose another folder`,
+        };
+      }
+      // Only one process can move it away. If that was not the one looked at, its owner gets it back.
+      const aside = `${path}.${randomUUID().slice(0, 8)}`;
+      await rename(path, aside);
+      if (await readFile(aside, "utf8") !== text) await link(aside, path).catch(() => undefined);
+      await rm(aside, { force: true });
+    } catch (error) {
+      if (!isMissing(error as { readonly code?: unknown })) throw error;
+    }
+  }
+  return {
+    held: false,
+    message: `Cannot write to ${root}: others are about to write there as well. Try again`,
+  };
+};
+
+/**
+ * Holds the folder until the scope closes. A lock of a process of this host that is no more is taken over, and so is one of
+ * another host that has not been heard of for two minutes.
+ */
+export const hold = (root: string): Effect.Effect<void, DatasetError | OutputError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const path = join(root, names.lock);
+    const owner: Owner = {
+      id: randomUUID(),
+      host: hostname(),
+      pid: process.pid,
+      process: yield* Effect.promise(() => beginningOf(process.pid)),
+      since: new Date().toISOString(),
+    };
+    const failed = (cause: unknown) => new OutputError({ reason: "Open", path, cause });
+    const own = `${path}.${owner.id.slice(0, 8)}`;
+    const attempt = Effect.tryPromise({
+      try: async () => {
+        await writeFile(own, `${JSON.stringify(owner)}\n`, { flag: "wx" });
+        return take(root, own, path).finally(() => rm(own, { force: true }));
+      },
+      catch: failed,
+    });
+    const release = Effect.promise(async () => {
+      const text = await readFile(path, "utf8").catch(() => "");
+      if (text.includes(owner.id)) await rm(path, { force: true }).catch(() => undefined);
+    });
+    yield* Effect.acquireRelease(
+      Effect.flatMap(
+        attempt,
+        (result) =>
+          result.held
+            ? Effect.void
+            : Effect.fail(new DatasetError({ reason: "Locked", path, message: result.message })),
+      ),
+      () => release,
+    );
+    const beat = Effect.promise(() => utimes(path, new Date(), new Date()).catch(() => undefined));
+    yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(HEARTBEAT)));
+  });

@@ -1,0 +1,205 @@
+/**
+ * What a dataset says of itself: `manifest.json`, of its finished runs, and `journal.ndjson`, of the one that is not
+ * finished. Both are for people and other programs to read as well.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
+import * as ParseResult from "effect/ParseResult";
+import * as Schema from "effect/Schema";
+import { columns, sqlTypes } from "../Columns.ts";
+import { version } from "../version.ts";
+import { DatasetError } from "./Folder.ts";
+
+const Count = Schema.Int.pipe(Schema.nonNegative());
+
+/** A complete part. */
+export const Part = Schema.Struct({
+  /** From the folder of the dataset, with `/`. */
+  path: Schema.String,
+  format: Schema.Literal("ndjson", "csv", "parquet", "rejected"),
+  /** Parts of one number hold the same rows. */
+  part: Count,
+  /** The run it was written by. */
+  run: Schema.Int.pipe(Schema.positive()),
+  rows: Count,
+  bytes: Count,
+  sha256: Schema.String,
+  /** The lowest and the highest `initiated_at`, in seconds since the epoch; absent where there are no sessions. */
+  initiated_at: Schema.optional(Schema.Struct({ min: Schema.JsonNumber, max: Schema.JsonNumber })),
+});
+
+/** See {@link Part}. */
+export type Part = typeof Part.Type;
+
+/** A user whose walk broke off, and where it stood. */
+const Failed = Schema.Struct({
+  user_id: Schema.String,
+  message: Schema.String,
+  state: Schema.optional(Schema.Unknown),
+});
+
+const Doubtful = Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Schema.String) });
+
+const some = <A, I>(schema: Schema.Schema<A, I>) =>
+  Schema.Struct({ count: Count, first: Schema.Array(schema) });
+
+/** What it was asked for that must stay the same within a run. */
+const Options = Schema.Record({ key: Schema.String, value: Schema.Unknown });
+
+/** What a run did. */
+export const Run = Schema.Struct({
+  run: Schema.Int.pipe(Schema.positive()),
+  /** `full`: every session. `retry`: of the users that had failed before. */
+  kind: Schema.Literal("full", "retry"),
+  began: Schema.String,
+  ended: Schema.String,
+  /** Time at work; what lay between an interruption and the next start does not count. */
+  seconds: Schema.JsonNumber,
+  options: Options,
+  users: Count,
+  sessions: Count,
+  rejected: Count,
+  bytes: Count,
+  requests: Count,
+  retries: Count,
+  /** Whether every walk, and the list of users if the tenant gave it, can vouch that nothing was missed. */
+  verified: Schema.Boolean,
+  missing: some(Schema.String),
+  unverified: some(Doubtful),
+  user_doubts: Schema.Array(Schema.String),
+});
+
+/** See {@link Run}. */
+export type Run = typeof Run.Type;
+
+/** The version of the manifest and of the journal; it changes with the meaning of what is there, not with additions. */
+export const manifestVersion = 1;
+
+/** What a dataset says of itself. */
+export const Manifest = Schema.Struct({
+  manifest_version: Schema.Literal(manifestVersion),
+  created_by: Schema.String,
+  tenant: Schema.String,
+  columns: Schema.Array(Schema.Unknown),
+  runs: Schema.Array(Run),
+  parts: Schema.Array(Part),
+  /** The users that are still to be tried again. */
+  failed: Schema.Array(Failed),
+});
+
+/** See {@link Manifest}. */
+export type Manifest = typeof Manifest.Type;
+
+/** A dataset without a run. */
+export const empty = (tenant: string): Manifest => ({
+  manifest_version: manifestVersion,
+  created_by: `monocloud-sessions ${version}`,
+  tenant,
+  columns: columns.map(({ name, kind, nullable }) => ({ name, type: sqlTypes[kind], nullable })),
+  runs: [],
+  parts: [],
+  failed: [],
+});
+
+/** How far an unfinished run has come. */
+export const Standing = Schema.Struct({
+  /** How many users of the list have been begun. */
+  position: Count,
+  /** Of these, the ones whose walk has not ended, and where it stands. */
+  open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(Schema.Unknown) })),
+  failed: Schema.Array(Failed),
+  progress: Schema.Struct({
+    users: Count,
+    missing: Count,
+    failed: Count,
+    sessions: Count,
+    rejected: Count,
+    unverified: Count,
+    encodedBytes: Count,
+    listed: Count,
+  }),
+  missing: Schema.Array(Schema.String),
+  unverified: Schema.Array(Doubtful),
+  seconds: Schema.JsonNumber,
+  requests: Count,
+  retries: Count,
+});
+
+/** See {@link Standing}. */
+export type Standing = typeof Standing.Type;
+
+/** The first line of a journal. */
+export const Header = Schema.Struct({
+  journal_version: Schema.Literal(manifestVersion),
+  created_by: Schema.String,
+  run: Schema.Int.pipe(Schema.positive()),
+  kind: Run.fields.kind,
+  began: Schema.String,
+  tenant: Schema.String,
+  options: Options,
+  users: Count,
+  user_doubts: Schema.Array(Schema.String),
+  standing: Standing,
+});
+
+/** See {@link Header}. */
+export type Header = typeof Header.Type;
+
+/** Every further line: the parts that are complete since the line before, and how far the run had come with them. */
+export const Cut = Schema.Struct({
+  cut: Count,
+  at: Schema.String,
+  parts: Schema.Array(Part),
+  standing: Standing,
+});
+
+/** See {@link Cut}. */
+export type Cut = typeof Cut.Type;
+
+const versionOf = (value: unknown): unknown => {
+  const { manifest_version, journal_version } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  return manifest_version ?? journal_version;
+};
+
+/** Reads JSON of one of these shapes; says what is wrong with it, and what to do. */
+export const decode = <A, I>(
+  schema: Schema.Schema<A, I>,
+  path: string,
+  text: string,
+): Effect.Effect<A, DatasetError> =>
+  Effect.suspend(() => {
+    const corrupt = (why: string) =>
+      Effect.fail(
+        new DatasetError({
+          reason: "Corrupt",
+          path,
+          message: `${path} is damaged: ${why}. Restore it from a backup, or export into another folder`,
+        }),
+      );
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      return corrupt("it is not JSON");
+    }
+    const found = versionOf(value);
+    if (typeof found === "number" && found > manifestVersion) {
+      return Effect.fail(
+        new DatasetError({
+          reason: "Version",
+          path,
+          message:
+            `${path} has version ${found} and this program knows ${manifestVersion}: use the newer monocloud-sessions that wrote it`,
+        }),
+      );
+    }
+    return Either.match(Schema.decodeUnknownEither(schema)(value), {
+      onLeft: (error) => {
+        const [first] = ParseResult.ArrayFormatter.formatErrorSync(error);
+        return corrupt(`${first?.path.join(".")}: ${first?.message}`);
+      },
+      onRight: Effect.succeed,
+    });
+  });

@@ -1,0 +1,475 @@
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Fiber from "effect/Fiber";
+import * as Stream from "effect/Stream";
+import { describe, expect, it } from "vitest";
+import { columns } from "../../src/Columns.ts";
+import * as Dataset from "../../src/dataset/Dataset.ts";
+import * as Formats from "../../src/format/Formats.ts";
+import { make, type Sandbox, type SandboxOptions } from "../../src/sandbox/mod.ts";
+import { version } from "../../src/version.ts";
+import { keysOf } from "../cli/command.ts";
+import { csvTable, parquetTable, sql } from "../duckdb.ts";
+import { newFolder } from "../folders.ts";
+import { draws, httpFor } from "../walk/histories.ts";
+
+const choices = (...names: ReadonlyArray<string>): ReadonlyArray<Formats.Choice> =>
+  names.map((name) => Formats.choose(name)!);
+
+const all = choices("ndjson", "csv", "parquet");
+
+type Options = Partial<Dataset.DatasetOptions<never, never>>;
+
+const exportOf = (sandbox: Sandbox, root: string, options: Options = {}) =>
+  Dataset.run({
+    root,
+    formats: all,
+    tenant: "https://sandbox.example",
+    users: { ids: Stream.fromIterable(sandbox.userIds()) },
+    partRows: 100,
+    ...options,
+  }).pipe(Effect.provide(httpFor(sandbox)));
+
+const exportInto = (sandbox: Sandbox, root: string, options?: Options) =>
+  Effect.runPromise(exportOf(sandbox, root, options));
+
+const failureOf = (sandbox: Sandbox, root: string, options?: Options) =>
+  Effect.runPromise(Effect.flip(exportOf(sandbox, root, options)));
+
+const small = (options: SandboxOptions = {}) => make({ users: 12, sessionsPerUser: 35, seed: 5, ...options });
+
+const tree = async (root: string): Promise<Array<string>> => {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1)).sort();
+};
+
+const manifestOf = async (root: string) => JSON.parse(await readFile(join(root, "manifest.json"), "utf8"));
+const journalOf = async (root: string) =>
+  (await readFile(join(root, "journal.ndjson"), "utf8")).trimEnd().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+
+const keysFrom = async (table: string): Promise<Array<string>> =>
+  (await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`)).map(({ key }) => String(key))
+    .sort();
+
+const keysInEach = async (root: string): Promise<ReadonlyArray<Array<string>>> => [
+  await keysFrom(
+    `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
+  ),
+  await keysFrom(csvTable(`${root}/csv/*.csv`)),
+  await keysFrom(parquetTable(`${root}/parquet/*.parquet`)),
+];
+
+/** Begins an export and interrupts it when it has come so far. */
+const breakOff = async (sandbox: Sandbox, root: string, when: () => boolean, options?: Options) => {
+  const fiber = Effect.runFork(exportOf(sandbox, root, options));
+  await Effect.runPromise(
+    Effect.repeat(Effect.sleep(1), { until: () => when() || fiber.unsafePoll() !== null }),
+  );
+  const exit = await Effect.runPromise(Fiber.interrupt(fiber));
+  if (Exit.isSuccess(exit)) throw new Error("the export had ended");
+};
+
+/** A sandbox whose answers take a while, and that has begun an export broken off in the middle. */
+const brokenOff = async (root: string, options?: Options) => {
+  const sandbox = small({ faults: { latencyMs: 3 } });
+  await breakOff(sandbox, root, () => sandbox.counts.total > 8, { walk: { concurrency: 2 }, ...options });
+  return sandbox;
+};
+
+describe("a dataset", () => {
+  it("has parts of every format that are cut at the same rows, and a manifest that says what is really there", async () => {
+    const sandbox = small({ malformed: 0.05 });
+    const root = join(await newFolder(), "made", "as", "needed");
+    const report = await exportInto(sandbox, root);
+    const manifest = await manifestOf(root);
+    expect(manifest).toMatchObject({
+      manifest_version: 1,
+      created_by: `monocloud-sessions ${version}`,
+      tenant: "https://sandbox.example",
+      failed: [],
+      runs: [{ run: 1, kind: "full", users: 12, sessions: report.sessions, verified: true, requests: 12 }],
+    });
+    expect(manifest.columns.map(({ name }: { name: string }) => name)).toEqual(
+      columns.map(({ name }) => name),
+    );
+    const numbers = [...new Set(manifest.parts.map(({ part }: { part: number }) => part))];
+    expect(numbers.length).toBeGreaterThan(3);
+    for (const number of numbers) {
+      const of = manifest.parts.filter(({ part }: { part: number }) => part === number);
+      const sessions = of.filter(({ format }: { format: string }) => format !== "rejected");
+      expect(sessions.map(({ format }: { format: string }) => format)).toEqual(["ndjson", "csv", "parquet"]);
+      expect(new Set(sessions.map(({ rows }: { rows: number }) => rows)).size).toBe(1);
+    }
+    for (const { path, bytes, sha256, rows, format, initiated_at } of manifest.parts) {
+      const file = await readFile(join(root, path));
+      expect([path, bytes]).toEqual([path, file.length]);
+      expect(sha256).toBe(createHash("sha256").update(file).digest("hex"));
+      if (format !== "ndjson") continue;
+      const times = file.toString().trimEnd().split("\n").map((line) => JSON.parse(line).initiated_at);
+      expect(times).toHaveLength(rows);
+      expect(initiated_at).toEqual({ min: Math.min(...times), max: Math.max(...times) });
+    }
+    expect(await tree(root)).toEqual(
+      ["manifest.json", ...manifest.parts.map(({ path }: { path: string }) => path)].sort(),
+    );
+    const [ndjson, csv, parquet] = await keysInEach(root);
+    expect(ndjson).toHaveLength(report.sessions);
+    expect(csv).toEqual(ndjson);
+    expect(parquet).toEqual(ndjson);
+  });
+
+  it("of no session is one as well, with its columns", async () => {
+    const root = await newFolder();
+    await exportInto(make({ users: 3, sessionsPerUser: 0 }), root, { formats: choices("csv.gz", "parquet") });
+    expect(await tree(root)).toEqual([
+      "csv/part-00000.csv.gz",
+      "manifest.json",
+      "parquet/part-00000.parquet",
+    ]);
+    const text = gunzipSync(await readFile(join(root, "csv/part-00000.csv.gz"))).toString();
+    expect(text.split("\r\n")[0]).toBe(columns.map(({ name }) => name).join());
+  });
+
+  it("cuts parts by their bytes as well", async () => {
+    const root = await newFolder();
+    await exportInto(small(), root, { formats: choices("ndjson"), partRows: 1e9, partBytes: 40_000 });
+    const { parts } = await manifestOf(root);
+    expect(parts.length).toBeGreaterThan(3);
+    for (const { bytes } of parts.slice(0, -1)) expect(bytes).toBeGreaterThanOrEqual(40_000);
+  });
+});
+
+describe("an export that was broken off", () => {
+  it("keeps what has come, without a manifest, and goes on from there to the same sessions", async () => {
+    const root = await newFolder();
+    const sandbox = await brokenOff(root, { partRows: 50 });
+    expect((await tree(root)).filter((path) => !path.includes("/"))).toEqual(["journal.ndjson", "users.txt"]);
+    const cuts = (await journalOf(root)).slice(1);
+    expect(cuts.length).toBeGreaterThan(1);
+    const before = sandbox.counts.total;
+    const report = await exportInto(sandbox, root, { mode: "resume" });
+    expect(report).toMatchObject({ users: 12, sessions: 12 * 35, verified: true });
+    expect(report.requests).toBe(sandbox.counts.total);
+    expect(sandbox.counts.total - before).toBeLessThan(12);
+    expect((await tree(root)).filter((path) => !path.includes("/"))).toEqual(["manifest.json"]);
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+  });
+
+  it("any number of times, at any moment, while the list changes, loses and repeats nothing", async () => {
+    for (let seed = 1; seed <= 25; seed++) {
+      const draw = draws(seed);
+      const root = await newFolder();
+      const gone = new Set<string>();
+      const sandbox: Sandbox = make({
+        users: 6,
+        sessionsPerUser: 60,
+        seed,
+        faults: { latencyMs: 1 },
+        ties: draw() < 0.5 ? "stable" : "unstable",
+        tieSeconds: draw() < 0.3 ? 100 * 86_400 : 1,
+        beforeAnswer: ({ userId }) => {
+          if (draw() < 0.5 || userId === undefined) return;
+          const present = [...sandbox.sessions(userId)];
+          const any = present[Math.floor(draw() * present.length)];
+          if (any === undefined || draw() < 0.4) sandbox.add(userId);
+          else {
+            sandbox.remove(userId, any.session_id);
+            gone.add(`${userId} ${any.session_id}`);
+          }
+        },
+      });
+      const there = keysOf(sandbox);
+      const options: Options = {
+        formats: choices("ndjson"),
+        partRows: 1 + Math.floor(draw() * 60),
+        walk: { pageSize: 10 + Math.floor(draw() * 20), concurrency: 1 + Math.floor(draw() * 4) },
+        mode: "resume",
+      };
+      let report: Dataset.Report | undefined;
+      for (let runs = 0; report === undefined; runs++) {
+        const fiber = Effect.runFork(exportOf(sandbox, root, options));
+        const patience = runs > 12 ? Infinity : draw() * 120;
+        const exit = await Effect.runPromise(
+          Effect.timeoutTo(Fiber.await(fiber), {
+            duration: Duration.millis(Math.min(patience, 1e6)),
+            onTimeout: () => undefined,
+            onSuccess: (exit) => exit,
+          }),
+        ) ?? await Effect.runPromise(Fiber.interrupt(fiber));
+        if (Exit.isSuccess(exit)) report = exit.value;
+        else if (!Exit.isInterrupted(exit)) throw new Error(String(exit.cause));
+      }
+      expect(report.verified).toBe(true);
+      const keys = await keysFrom(
+        `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
+      );
+      expect(new Set(keys).size).toBe(keys.length);
+      expect(there.filter((key) => !gone.has(key) && !keys.includes(key))).toEqual([]);
+    }
+  }, 120_000);
+
+  it("takes parts that no journal line names for never written", async () => {
+    const root = await newFolder();
+    const sandbox = await brokenOff(root, { partRows: 50 });
+    const next = (await journalOf(root)).flatMap(({ parts = [] }) => parts).at(-1).part + 1;
+    const name = String(next).padStart(5, "0");
+    await writeFile(join(root, `csv/part-${name}.csv`), "written just before the power went");
+    await writeFile(join(root, `ndjson/part-${name}.ndjson.0a1b2c3d.partial`), "half");
+    await exportInto(sandbox, root, { mode: "resume" });
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+    expect((await tree(root)).filter((path) => path.endsWith(".partial"))).toEqual([]);
+  });
+
+  it("takes a journal line that was being written for never written", async () => {
+    const root = await newFolder();
+    const sandbox = await brokenOff(root, { partRows: 50 });
+    const path = join(root, "journal.ndjson");
+    const text = await readFile(path, "utf8");
+    await writeFile(path, text.slice(0, -200));
+    await exportInto(sandbox, root, { mode: "resume" });
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+  });
+
+  it("is not begun anew by mistake", async () => {
+    const root = await newFolder();
+    const sandbox = await brokenOff(root);
+    const before = await tree(root);
+    expect((await failureOf(sandbox, root)).message).toBe(
+      `Cannot export into ${root}: it holds an export that did not finish. Go on with it (--resume), choose another folder, ` +
+        "or remove this one",
+    );
+    expect(await tree(root)).toEqual(before);
+  });
+
+  it.each<[string, Options, string]>([
+    [
+      "formats",
+      { formats: choices("csv") },
+      `'format' was ["csv","ndjson","parquet"] when it began and is ["csv"] now`,
+    ],
+    [
+      "order",
+      { walk: { sort: "session_id:1" } },
+      `'sort' was not given when it began and is "session_id:1" now`,
+    ],
+    ["client", { walk: { clientId: "app" } }, `'clientId' was not given when it began and is "app" now`],
+    ["tenant", { tenant: "https://other.example" }, `'tenant' was "https://sandbox.example" when it began`],
+    ["invalid", { onInvalid: "fail" }, `'onInvalid' was "quarantine" when it began and is "fail" now`],
+    ["others", { options: { redact: "ip" } }, `'redact' was not given when it began and is "ip" now`],
+  ])("is not gone on with by other options: %s", async (_, options, message) => {
+    const root = await newFolder();
+    const sandbox = await brokenOff(root);
+    const error = await failureOf(sandbox, root, { mode: "resume", ...options });
+    expect(error).toMatchObject({ _tag: "DatasetError", reason: "Options" });
+    expect(error.message).toContain(`Cannot go on with the export in ${root}: ${message}`);
+  });
+
+  it("keeps what has come when the tenant refuses the key", async () => {
+    const root = await newFolder();
+    let isRefusing = false;
+    const sandbox = small({ beforeAnswer: () => void (isRefusing ||= sandbox.counts.total >= 7) });
+    const refusing: Sandbox = {
+      ...sandbox,
+      fetch: (request) =>
+        isRefusing ? Promise.resolve(new Response("", { status: 401 })) : sandbox.fetch(request),
+    };
+    const error = await failureOf(refusing, root, { walk: { concurrency: 1 } });
+    expect(error).toMatchObject({ _tag: "ApiError", reason: "Unauthorized" });
+    expect((await journalOf(root)).at(-1).standing.progress.sessions).toBeGreaterThan(0);
+    await exportInto(sandbox, root, { mode: "resume" });
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+  });
+
+  it("before its first part is complete leaves nothing in the way of the next", async () => {
+    const root = await newFolder();
+    const refusing = { ...small(), fetch: () => Promise.resolve(new Response("", { status: 401 })) };
+    await failureOf(refusing, root);
+    await exportInto(small(), root);
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(small()));
+  });
+});
+
+describe("users that fail", () => {
+  const failingFor = (sandbox: Sandbox, isFailing: (userId: string) => boolean): Sandbox => ({
+    ...sandbox,
+    fetch: (request) => {
+      const [, userId = ""] = /users\/([^/]+)\/sessions/.exec(request.url) ?? [];
+      return isFailing(userId)
+        ? Promise.resolve(new Response("{}", { status: 422 }))
+        : sandbox.fetch(request);
+    },
+  });
+
+  it("do not stop the others, are named in the manifest, and are tried again alone", async () => {
+    const root = await newFolder();
+    const sandbox = small();
+    const [first, , third] = sandbox.userIds();
+    const failing = failingFor(sandbox, (userId) => userId === first || userId === third);
+    const report = await exportInto(failing, root);
+    expect(report).toMatchObject({ users: 12, sessions: 10 * 35, verified: false, failed: { count: 2 } });
+    expect(new Set(report.failed.first.map(({ userId }) => userId))).toEqual(new Set([first, third]));
+    expect((await manifestOf(root)).failed).toHaveLength(2);
+
+    const still = await exportInto(failingFor(sandbox, (userId) => userId === third), root, {
+      mode: "resume",
+    });
+    expect(still).toMatchObject({
+      run: 2,
+      kind: "retry",
+      users: 2,
+      sessions: 35,
+      requests: 2,
+      failed: { count: 1 },
+    });
+    const done = await exportInto(sandbox, root, { mode: "resume" });
+    expect(done).toMatchObject({
+      run: 3,
+      kind: "retry",
+      users: 1,
+      sessions: 35,
+      requests: 1,
+      failed: { count: 0 },
+    });
+    const { failed, runs } = await manifestOf(root);
+    expect([failed, runs.length]).toEqual([[], 3]);
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+  });
+
+  it("go on from the page they failed at", async () => {
+    const root = await newFolder();
+    const sandbox = make({ users: 2, sessionsPerUser: 500 });
+    const [first = ""] = sandbox.userIds();
+    let answers = 0;
+    const failing = failingFor(sandbox, (userId) => userId === first && answers++ > 2);
+    const options: Options = { walk: { concurrency: 2 } };
+    const report = await exportInto(failing, root, options);
+    expect(report.failed.count).toBe(1);
+    expect(report.sessions).toBeGreaterThan(600);
+    const retried = await exportInto(sandbox, root, { ...options, mode: "resume" });
+    expect(retried.sessions).toBe(1000 - report.sessions);
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+  });
+
+  it("one after the other are the tenant's failing", async () => {
+    const root = await newFolder();
+    const sandbox = small();
+    let answers = 0;
+    const failing: Sandbox = {
+      ...sandbox,
+      fetch: (request) =>
+        answers++ < 5 ? sandbox.fetch(request) : Promise.resolve(new Response("", { status: 418 })),
+    };
+    const error = await failureOf(failing, root, { walk: { concurrency: 1 } });
+    expect(error).toMatchObject({ _tag: "ApiError" });
+    expect((await journalOf(root)).at(-1).standing).toMatchObject({ progress: { failed: 2 }, position: 8 });
+    const report = await exportInto(sandbox, root, { mode: "resume" });
+    expect(report).toMatchObject({ run: 1, users: 12, verified: true, failed: { count: 0 } });
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+  });
+});
+
+describe("a folder", () => {
+  it("with a finished export is refused, and stays as it is", async () => {
+    const root = await newFolder();
+    await exportInto(small(), root);
+    const before = await stat(join(root, "manifest.json"));
+    const error = await failureOf(small(), root);
+    expect(error).toMatchObject({ _tag: "DatasetError", reason: "Occupied", path: root });
+    expect(error.message).toBe(
+      `Cannot export into ${root}: it holds a finished export. Choose another folder, or remove this one first`,
+    );
+    expect((await stat(join(root, "manifest.json"))).mtimeMs).toBe(before.mtimeMs);
+  });
+
+  it("with a finished export has nothing to go on with", async () => {
+    const root = await newFolder();
+    const { requests } = await exportInto(small(), root);
+    const sandbox = small();
+    expect(await exportInto(sandbox, root, { mode: "resume" })).toMatchObject({
+      wasFinished: true,
+      requests,
+    });
+    expect(sandbox.counts.total).toBe(0);
+  });
+
+  it.each(["notes.txt", "csv/notes.csv"])("with %s of someone else is refused", async (name) => {
+    const root = await newFolder();
+    await mkdir(join(root, "csv"));
+    await writeFile(join(root, name), "mine");
+    expect((await failureOf(small(), root)).message).toBe(
+      `Cannot export into ${root}: it holds ${name}, which is no part of an export. Choose another folder`,
+    );
+    expect(await readFile(join(root, name), "utf8")).toBe("mine");
+  });
+
+  it("with parts of which nothing speaks is refused", async () => {
+    const root = await newFolder();
+    await mkdir(join(root, "parquet"));
+    await writeFile(join(root, "parquet/part-00000.parquet"), "");
+    for (const mode of ["new", "resume"] as const) {
+      expect((await failureOf(small(), root, { mode })).message).toContain(
+        "it holds parquet/part-00000.parquet, of which neither manifest nor journal speaks",
+      );
+    }
+  });
+
+  it("of a newer version is left alone", async () => {
+    const root = await newFolder();
+    await exportInto(small(), root);
+    const path = join(root, "manifest.json");
+    await writeFile(
+      path,
+      (await readFile(path, "utf8")).replace(`"manifest_version": 1`, `"manifest_version": 2`),
+    );
+    const error = await failureOf(small(), root, { mode: "resume" });
+    expect(error).toMatchObject({ _tag: "DatasetError", reason: "Version" });
+    expect(error.message).toBe(
+      `${path} has version 2 and this program knows 1: use the newer monocloud-sessions that wrote it`,
+    );
+  });
+
+  it.each(["manifest.json", "journal.ndjson"])("with a damaged %s says so", async (name) => {
+    const root = await newFolder();
+    if (name === "journal.ndjson") await brokenOff(root, { partRows: 50 });
+    else await exportInto(small(), root);
+    const path = join(root, name);
+    await writeFile(path, (await readFile(path, "utf8")).replace(/"sha256"/, `"sha257"`));
+    const error = await failureOf(small(), root, { mode: "resume" });
+    expect(error).toMatchObject({ _tag: "DatasetError", reason: "Corrupt" });
+    expect(error.message).toMatch(new RegExp(`^${path} is damaged: \\w[.\\w]*.sha256: is missing`));
+  });
+
+  it("can't be where a file is", async () => {
+    const path = join(await newFolder(), "a-file");
+    await writeFile(path, "mine");
+    const error = await failureOf(small(), path);
+    expect(error).toMatchObject({ _tag: "OutputError", reason: "Open" });
+    expect(error.message).toBe(
+      `Cannot open ${path}: a file of that name is in the way: choose another place, or remove it`,
+    );
+    expect(await readFile(path, "utf8")).toBe("mine");
+  });
+
+  it("is used by one process at a time", async () => {
+    const root = await newFolder();
+    const sandbox = small({ faults: { latencyMs: 20 } });
+    const fiber = Effect.runFork(exportOf(sandbox, root));
+    await Effect.runPromise(Effect.repeat(Effect.sleep(1), { until: () => sandbox.counts.total > 1 }));
+    const error = await failureOf(sandbox, root, { mode: "resume" });
+    expect(error).toMatchObject({ _tag: "DatasetError", reason: "Locked" });
+    expect(error.message).toMatch(
+      /: process \d+ on \S+, since \S+ is writing there, and was last heard of less than a minute ago/,
+    );
+    await Effect.runPromise(Fiber.join(fiber));
+    for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
+    await rm(root, { recursive: true });
+  });
+});
