@@ -9,7 +9,7 @@ import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import { OutputError } from "../output/Output.ts";
-import { DatasetError, names, replace, textOf } from "./Folder.ts";
+import { type DatasetError, names, replace, textOf } from "./Folder.ts";
 import { Cut, decode, Header } from "./Manifest.ts";
 
 /** What a journal says. */
