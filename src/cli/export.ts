@@ -7,7 +7,9 @@ import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
+import { identity } from "effect/Function";
 import * as Option from "effect/Option";
+import * as Stream from "effect/Stream";
 import * as Export from "../Export.ts";
 import { TenantHttp, type Traffic } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
@@ -78,6 +80,7 @@ const options = {
       "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",
     ),
   ),
+  redact: Settings.redact,
   json: Options.boolean("json").pipe(
     Options.withDescription("Print the report on standard output, as one JSON object."),
   ),
@@ -127,6 +130,8 @@ export const command = Command.make("export", options, (args) =>
   Effect.gen(function* () {
     const tenant = yield* Settings.tenantFrom(args);
     const users = yield* Users.from({ ...args, usersFile: Option.getOrUndefined(args.usersFile) });
+    const policy = Option.getOrUndefined(args.redact);
+    const redact = policy === undefined ? identity : yield* Settings.redactionFrom(policy);
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
       rejected: Option.getOrUndefined(args.rejected),
@@ -149,7 +154,7 @@ export const command = Command.make("export", options, (args) =>
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantHttp;
       const exporting = Export.run({
-        source: SessionSource.batches(users.ids, walk),
+        source: Stream.map(SessionSource.batches(users.ids, walk), redact),
         targets: destination.targets,
         rejects: destination.rejects,
         onInvalid: args.onInvalid,
@@ -167,7 +172,7 @@ export const command = Command.make("export", options, (args) =>
       const whole = { ...report, requests, retries, verified, userDoubts: users.doubts() };
       yield* destination.complete(whole, {
         tenant: tenant.origin,
-        options: { ...walk, onInvalid: args.onInvalid },
+        options: { ...walk, onInvalid: args.onInvalid, redact: policy },
       });
       if (!args.quiet) yield* Terminal.say(lines);
       yield* Terminal.say(warnings.map((warning) => `Warning: ${warning}`));
