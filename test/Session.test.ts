@@ -54,3 +54,14 @@ describe("describe()", () => {
       .toMatch(/expires_at: .*1\.5; last_metadata\.city: /);
   });
 });
+
+describe("flaws()", () => {
+  const flaws = (row: unknown): string => Session.flaws(Either.getOrThrow(Either.flip(Session.decode(row))));
+
+  it("names every field that is wrong, once, and nothing of its value", () => {
+    expect(flaws({ ...example(), session_id: "", client_ids: ["a", 1], last_metadata: { city: 7 } }))
+      .toBe("session_id, client_ids.1, last_metadata.city, last_metadata"); // no null either
+    expect(flaws({ ...example(), expires_at: undefined })).toBe("expires_at");
+    expect(flaws("203.0.113.7")).toBe("the row as a whole");
+  });
+});

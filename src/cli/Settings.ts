@@ -13,6 +13,8 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
+import type { Batch } from "../Batch.ts";
+import * as Redact from "../Redact.ts";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import { type Sort, sortKeys } from "../tenant/SessionsApi.ts";
 import * as Tenant from "../tenant/Tenant.ts";
@@ -145,6 +147,22 @@ export const sort = Options.text("sort").pipe(
   Options.optional,
 );
 
+/** What personal data to take out or make unreadable. */
+export const redact = Options.text("redact").pipe(
+  Options.withPseudoName("FIELD=ACTION,..."),
+  Options.withDescription(
+    `What becomes of personal data: ${Redact.usage}. Left out: it is exported as served. With it, session_key and ` +
+      "unknown fields are dropped unless named. hash is keyed with MONOCLOUD_REDACT_SECRET.",
+  ),
+  (option) =>
+    Options.mapEffect(option, (text) =>
+      Effect.mapError(
+        Redact.parse(text),
+        (flaw) => ValidationError.invalidValue(HelpDoc.p(`--redact can't be followed: ${flaw}`)),
+      )),
+  Options.optional,
+);
+
 const unreadable: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   ENAMETOOLONG: "there is no such file",
@@ -193,6 +211,18 @@ export const tenantFrom = (options: {
     const apiKey = Redacted.make(yield* readKey(options.apiKeyFile));
     return yield* Tenant.make({ domain: host, apiKey });
   });
+
+/** What redacts each batch by a policy, with the secret from the environment if it hashes. */
+export const redactionFrom = (
+  policy: Redact.SettledPolicy,
+): Effect.Effect<(batch: Batch) => Batch, UsageError> => {
+  const secret = Redact.needsSecret(policy) ? process.env["MONOCLOUD_REDACT_SECRET"] : undefined;
+  return Effect.try({
+    try: () => Redact.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
+    catch: (error) =>
+      new UsageError({ message: `${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET` }),
+  });
+};
 
 /** The tenant under its policy, over the runtime's `fetch`. */
 export const httpFor = (tenant: Tenant.Tenant, policy: HttpPolicy.HttpPolicyOptions) =>

@@ -10,9 +10,12 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
+import { identity } from "effect/Function";
 import * as Option from "effect/Option";
+import * as Stream from "effect/Stream";
 import * as Dataset from "../dataset/Dataset.ts";
 import * as Folder from "../dataset/Folder.ts";
+import type { Batch } from "../Batch.ts";
 import * as Export from "../Export.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
@@ -99,6 +102,7 @@ const options = {
       "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",
     ),
   ),
+  redact: Settings.redact,
   json: Options.boolean("json").pipe(
     Options.withDescription("Print the report on standard output, as one JSON object."),
   ),
@@ -113,11 +117,12 @@ const toFiles = (
   users: Users.Users,
   options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "progress">,
   walk: SessionSource.SessionSourceOptions,
+  change: (batch: Batch) => Batch,
 ) =>
   Effect.gen(function* () {
     const { traffic } = yield* TenantHttp;
     const report = yield* Export.run({
-      source: SessionSource.batches(users.ids, walk),
+      source: Stream.map(SessionSource.batches(users.ids, walk), change),
       targets,
       rejects,
       ...options,
@@ -160,6 +165,8 @@ export const command = Command.make("export", options, (args) =>
   Effect.gen(function* () {
     const tenant = yield* Settings.tenantFrom(args);
     const users = yield* Users.from({ ...args, usersFile: Option.getOrUndefined(args.usersFile) });
+    const policy = Option.getOrUndefined(args.redact);
+    const redact = policy === undefined ? identity : yield* Settings.redactionFrom(policy);
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
       rejected: Option.getOrUndefined(args.rejected),
@@ -190,13 +197,14 @@ export const command = Command.make("export", options, (args) =>
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantHttp;
       const exporting = destination.kind === "files"
-        ? toFiles(destination, users, { onInvalid, progress }, walk)
+        ? toFiles(destination, users, { onInvalid, progress }, walk, redact)
         : toDataset(destination, {
           users,
           tenant: tenant.origin,
           mode: args.resume ? "resume" : "new",
           walk,
-          options: { users: users.identity, keepFormulas: args.keepFormulas },
+          options: { users: users.identity, keepFormulas: args.keepFormulas, redact: policy },
+          change: redact,
           onInvalid,
           partRows: Option.getOrUndefined(args.partRows),
           partBytes: Option.getOrUndefined(args.partBytes),

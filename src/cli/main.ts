@@ -44,7 +44,8 @@ const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageE
       new UsageError({
         message:
           "The API key does not go on the command line, where other users of the machine can read it. " +
-          "Set MONOCLOUD_API_KEY, or name a file with --api-key-file. If it was a real key, replace it",
+          "Set MONOCLOUD_API_KEY, or name a file with --api-key-file. If it was a real key, replace it. " +
+          "The secret to redact with goes into MONOCLOUD_REDACT_SECRET",
       }),
     )
     : Effect.void;

@@ -43,8 +43,11 @@ describe("export --out", () => {
       "parquet/part-00000.parquet",
     ]);
     const manifest = JSON.parse(files["manifest.json"]!);
-    expect(manifest).toMatchObject({ sessions: 60, verified: true, tenant: env.MONOCLOUD_DOMAIN });
-    for (const { path, sha256 } of manifest.files) {
+    expect(manifest).toMatchObject({
+      tenant: env.MONOCLOUD_DOMAIN,
+      runs: [{ sessions: 60, verified: true }],
+    });
+    for (const { path, sha256 } of manifest.parts) {
       expect(createHash("sha256").update(files[path]!, "latin1").digest("hex")).toBe(sha256);
     }
     const again = await run(args, { env, cwd });
@@ -189,6 +192,115 @@ describe("export", () => {
     const plain = await run(args, { env });
     const elsewhere = { LANG: "de_DE.UTF-8", LC_ALL: "tr_TR.UTF-8", TZ: "Asia/Kathmandu" };
     expect((await run(args, { env: { ...env, ...elsewhere } })).out).toBe(plain.out);
+  });
+});
+
+describe("export --redact", () => {
+  const MONOCLOUD_REDACT_SECRET = "a secret of these tests, not of anything else";
+  const policy = "ip=hash,user_agent=drop,location=truncate";
+  const args = ["export", "--all-users", ...fast, "--redact", policy];
+
+  it("redacts every format alike, and rows put aside, and records the policy", async () => {
+    const { sandbox, env } = await tenant({ unknownFields: true, malformed: 0.2 });
+    const cwd = await newFolder();
+    const finished = await run(
+      [...args, "--out", "out", "--format", "ndjson,csv,parquet"],
+      { env: { ...env, MONOCLOUD_REDACT_SECRET }, cwd },
+    );
+    expect(finished.code).toBe(4);
+    const files = await filesIn(join(cwd, "out"));
+    expect(JSON.parse(files["manifest.json"]!).runs[0].options.redact).toEqual({
+      ip: "hash",
+      user_agent: "drop",
+      location: "truncate",
+      session_key: "drop",
+      unknown: "drop",
+    });
+    const aside = files["rejected/part-00000.ndjson"]!.trimEnd().split("\n").map((line) => JSON.parse(line));
+    for (const { message, row } of aside) {
+      expect(message).toMatch(/^wrong: [a-z_.0-9, ]+; the values are redacted$/);
+      expect(Object.keys(JSON.parse(row)).filter((name) => name !== "session_id")).toEqual([]);
+    }
+    const fields = "session_id, country, region, ip_address";
+    const parquet = parquetTable(join(cwd, "out/parquet/part-00000.parquet"));
+    const rows = await sql(`SELECT ${fields} FROM ${parquet} ORDER BY ALL`);
+    const csv = csvTable(join(cwd, "out/csv/part-00000.csv"));
+    expect(await sql(`SELECT ${fields} FROM ${csv} ORDER BY ALL`)).toEqual(rows);
+    const ndjson = `read_ndjson('${join(cwd, "out/ndjson/part-00000.ndjson")}')`;
+    const nested = "session_id, last_metadata.country, last_metadata.region, last_metadata.ip_address";
+    expect(await sql(`SELECT ${nested} FROM ${ndjson} ORDER BY ALL`)).toEqual(rows);
+    const isHidden = `user_agent IS NULL AND city IS NULL AND latitude IS NULL AND longitude IS NULL
+      AND session_key IS NULL AND _rescued_data IS NULL AND coalesce(ip_address ~ '^[0-9a-f]{64}$', true)`;
+    expect(await sql(`SELECT count(*) AS n FROM ${parquet} WHERE NOT (${isHidden})`)).toEqual([{ n: 0n }]);
+    const all = `${Object.values(files).join("\n")}${finished.out}${finished.err}`;
+    expect(all).not.toContain(MONOCLOUD_REDACT_SECRET);
+    for (const userId of sandbox.userIds()) {
+      for (const { session_key, last_metadata } of sandbox.sessions(userId)) {
+        const { city, ip_address, user_agent } = last_metadata ?? {};
+        for (const value of [session_key, city, ip_address, user_agent]) {
+          if (value) expect(all).not.toContain(Buffer.from(value).toString("latin1"));
+        }
+      }
+    }
+  });
+
+  it("says no more of a row that fails the run", async () => {
+    const { env } = await tenant({ malformed: 1 });
+    const finished = await run(
+      ["export", "--all-users", ...fast, "--redact", "ip=drop", "--on-invalid", "fail", "--out", "s.csv"],
+      { env, cwd: await newFolder() },
+    );
+    expect(finished.code).toBe(65);
+    expect(finished.err).toMatch(/is not a session: wrong: [^;]+; the values are redacted\n$/);
+  });
+
+  it.each([
+    ["no secret", {}, "Error: Cannot hash as the secret must have 32 bytes or more: it has 0. "],
+    ["a short one", { MONOCLOUD_REDACT_SECRET: "Tr0ub4dor&3" }, "it has 11. "],
+  ])("refuses to hash with %s, before it makes a request or a folder", async (_, secret, message) => {
+    const { sandbox, env } = await tenant();
+    const cwd = await newFolder();
+    const toFolder = ["--out", "out", "--format", "csv"];
+    const finished = await run([...args, ...toFolder], { env: { ...env, ...secret }, cwd });
+    expect(finished.code).toBe(2);
+    expect(finished.err).toContain(message);
+    expect(finished.err).toContain("It is taken from MONOCLOUD_REDACT_SECRET");
+    expect(finished.err).not.toContain("Tr0ub4dor");
+    expect([await readdir(cwd), sandbox.counts.total]).toEqual([[], 0]);
+  });
+
+  it("needs no secret where it hashes nothing, and records no policy where there is none", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const plain = ["export", "--all-users", ...fast, "--format", "csv"];
+    const redact = ["--redact", "session_key=drop"];
+    expect((await run([...plain, ...redact, "--out", "redacted"], { env, cwd })).code).toBe(0);
+    expect((await run([...plain, "--out", "whole"], { env, cwd })).code).toBe(0);
+    const manifest = async (name: string) =>
+      JSON.parse(await readFile(join(cwd, name, "manifest.json"), "utf8"));
+    expect((await manifest("redacted")).runs[0].options.redact.session_key).toBe("drop");
+    expect((await manifest("whole")).runs[0].options).not.toHaveProperty("redact");
+  });
+
+  it.each(["ip=trunc", "agent=drop", "", "ip=drop,ip=keep"])(
+    "refuses %j, and says what is allowed",
+    async (text) => {
+      const { sandbox, env } = await tenant();
+      const finished = await run(["export", "--all-users", "--redact", text, "--out", "s.csv"], { env });
+      expect(finished.code).toBe(2);
+      expect(finished.out + finished.err).toContain("ip=keep|truncate|hash|drop");
+      expect(sandbox.counts.total).toBe(0);
+    },
+  );
+
+  it("refuses its secret on the command line, and says where it goes", async () => {
+    const { env } = await tenant();
+    const finished = await run([...args, "--out", "s.csv", "--redact-secret", MONOCLOUD_REDACT_SECRET], {
+      env,
+    });
+    expect(finished.code).toBe(2);
+    expect(finished.err).toContain("goes into MONOCLOUD_REDACT_SECRET");
+    expect(finished.out + finished.err).not.toContain(MONOCLOUD_REDACT_SECRET);
   });
 });
 

@@ -1,0 +1,245 @@
+/**
+ * Personal data taken out of sessions, or made unreadable, before anything is written. It changes batches, not bytes, so
+ * every format says the same.
+ *
+ * **Fields that are not named.** A policy is a statement about what leaves the tenant, so what it does not speak of is
+ * kept only if it is known. `session_key` is dropped unless the policy says otherwise: MonoCloud's page shows 64
+ * hexadecimal digits and does not say what they open, its SDKs do not know the field, and `session_id` is enough to join
+ * on. Fields this version does not know, in a row or in its `last_metadata`, are
+ * dropped too: one may repeat an address under a new name.
+ *
+ * **Rows that are not sessions** can't be redacted by field. Under any policy but one that keeps all, what is left of one
+ * is where it was served, the names of the fields that are wrong, and its `session_id`.
+ *
+ * **What it is not.** `user_id`, `session_id`, clients and times stay: the result is pseudonymous, not anonymous.
+ * A hash hides a value, not how often it occurs.
+ *
+ * @module
+ */
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import * as Either from "effect/Either";
+import * as Predicate from "effect/Predicate";
+import * as Redacted from "effect/Redacted";
+import { type Batch, map, type Rejected } from "./Batch.ts";
+import * as IpAddress from "./IpAddress.ts";
+import * as Session from "./Session.ts";
+
+/** What becomes of each field: a plain value, which can be stored as JSON. */
+export interface Policy {
+  /**
+   * `truncate`: the network's address, of a /24 for IPv4, of a /48 for IPv6. An IPv4 address inside an IPv6 one is
+   * truncated as IPv4. What is no IP address (a port or a zone after it, say) is dropped.
+   *
+   * @default {"keep"}
+   */
+  readonly ip?: "keep" | "truncate" | "hash" | "drop" | undefined;
+  /** Can't be truncated: it is whatever the client sent, and no part of it is known to be harmless. @default {"keep"} */
+  readonly user_agent?: "keep" | "hash" | "drop" | undefined;
+  /**
+   * `truncate`: country and region are kept, city and coordinates are dropped. `hash`: country, region and city each on
+   * its own; coordinates are dropped, for their column holds numbers.
+   *
+   * @default {"keep"}
+   */
+  readonly location?: "keep" | "truncate" | "hash" | "drop" | undefined;
+  /** @default {"drop"} */
+  readonly session_key?: "keep" | "hash" | "drop" | undefined;
+  /** Fields this version does not know. If kept, numbers that a JavaScript number can't hold lose digits. @default {"drop"} */
+  readonly unknown?: "keep" | "drop" | undefined;
+}
+
+/** A policy that leaves nothing to defaults. */
+export type SettledPolicy = { readonly [Field in keyof Policy]-?: NonNullable<Policy[Field]> };
+
+const defaults: SettledPolicy = {
+  ip: "keep",
+  user_agent: "keep",
+  location: "keep",
+  session_key: "drop",
+  unknown: "drop",
+};
+
+const actions: { readonly [Field in keyof Policy]-?: ReadonlyArray<SettledPolicy[Field]> } = {
+  ip: ["keep", "truncate", "hash", "drop"],
+  user_agent: ["keep", "hash", "drop"],
+  location: ["keep", "truncate", "hash", "drop"],
+  session_key: ["keep", "hash", "drop"],
+  unknown: ["keep", "drop"],
+};
+
+/** What {@link parse} understands: `ip=keep|truncate|hash|drop, …`. */
+export const usage: string = Object.entries(actions)
+  .map(([field, allowed]) => `${field}=${allowed.join("|")}`).join(", ");
+
+const flawOf = (field: string, action: unknown): string | undefined => {
+  const allowed: ReadonlyArray<unknown> | undefined = Object.hasOwn(actions, field)
+    ? actions[field as keyof Policy]
+    : undefined;
+  if (allowed === undefined) return `there is no field ${JSON.stringify(field)}`;
+  return allowed.includes(action) ? undefined : `${field} can't be ${JSON.stringify(action)}`;
+};
+
+/**
+ * The policy with its defaults filled in, as an export's manifest should record it.
+ *
+ * @throws {TypeError} on a field or an action that there is not: a misspelt one must not keep what was to be dropped.
+ */
+export const settle = (policy: Policy): SettledPolicy => {
+  const named = Object.entries(policy).filter(([, action]) => action !== undefined);
+  for (const [field, action] of named) {
+    const flaw = flawOf(field, action);
+    if (flaw !== undefined) throw new TypeError(`Cannot redact as ${flaw}: allowed are ${usage}`);
+  }
+  return { ...defaults, ...Object.fromEntries(named) };
+};
+
+/** The policy that a command line writes as `ip=truncate,user_agent=drop`, settled, or what is wrong with the text. */
+export const parse = (text: string): Either.Either<SettledPolicy, string> => {
+  const named = new Map<string, string>();
+  for (const part of text.split(",")) {
+    const [field = "", action, ...more] = part.split("=").map((word) => word.trim());
+    const flaw = action === undefined || more.length > 0
+      ? `${JSON.stringify(part)} is not FIELD=ACTION`
+      : named.has(field)
+      ? `${field} is there twice`
+      : flawOf(field, action);
+    if (flaw !== undefined) return Either.left(`${flaw}; allowed are, with commas between: ${usage}`);
+    named.set(field, action!);
+  }
+  return Either.right(settle(Object.fromEntries(named)));
+};
+
+/** Whether {@link make} needs a secret for it. */
+export const needsSecret = (policy: Policy): boolean => Object.values(policy).includes("hash");
+
+type Change = (text: string) => string | null;
+
+const keep = <A>(value: A): A => value;
+const drop: Change = () => null;
+
+/** The bytes of a hash, as RFC 2104 advises. */
+const LEAST_SECRET = 32;
+/** A hash takes 8 to 11 µs, one that is kept a quarter of one (measured), and addresses and user agents recur. */
+const KEPT = 4096;
+/** Longer texts are hashed anew each time, so that what is kept is a few MB a column at most. */
+const KEPT_LENGTH = 512;
+
+const utf8 = new TextEncoder();
+
+/** Gives the hash of each column. No column's name holds a `:`, so what is hashed for one is never that of another. */
+const hashing = (secret: string | Redacted.Redacted | undefined): (column: string) => Change => {
+  const key = utf8.encode(Redacted.isRedacted(secret) ? Redacted.value(secret) : secret);
+  if (key.length < LEAST_SECRET) {
+    throw new TypeError(
+      `Cannot hash as the secret must have ${LEAST_SECRET} bytes or more: it has ${key.length}. ` +
+        "Make one with `openssl rand -hex 32`, and keep it for as long as new hashes are to equal the old",
+    );
+  }
+  const keyed = hmac.create(sha256, key);
+  return (column) => {
+    const kept = new Map<string, string>();
+    return (text) => {
+      if (text === "") return text;
+      const found = kept.get(text);
+      if (found !== undefined) return found;
+      const hash = bytesToHex(keyed.clone().update(utf8.encode(`${column}:${text}`)).digest());
+      if (text.length > KEPT_LENGTH) return hash;
+      if (kept.size === KEPT) kept.clear();
+      kept.set(text, hash);
+      return hash;
+    };
+  };
+};
+
+/** What to make of each member that there can be: a field that is new to the schema has to be decided on here. */
+type Changes<A> = { readonly [Name in keyof A]-?: (member: NonNullable<A[Name]>) => A[Name] };
+
+/** Makes each value anew, its members changed. */
+const rebuilding = <A extends object>(changes: Changes<A>, keepsUnknown: boolean): (value: A) => A => {
+  const known = new Map<string, (member: never) => unknown>(Object.entries(changes));
+  return (value) => {
+    const members: Record<string, unknown> = {};
+    for (const [name, member] of Object.entries(value)) {
+      const change = known.get(name);
+      if (change !== undefined) members[name] = member == null ? member : change(member as never);
+      else if (keepsUnknown) {
+        // A plain assignment to `__proto__` would set the prototype.
+        const property = { value: member, enumerable: true, writable: true, configurable: true };
+        Object.defineProperty(members, name, property);
+      }
+    }
+    return members as A;
+  };
+};
+
+/** What may be told of a row that is not a session. */
+const withhold = ({ userId, page, size, index, source }: Rejected): Rejected => {
+  const row = Either.getOrUndefined(Either.try((): unknown => JSON.parse(source)));
+  const id = Predicate.isRecord(row) ? row["session_id"] : undefined;
+  const wrong = Either.match(Session.decode(row), { onLeft: Session.flaws, onRight: () => "unknown" });
+  return {
+    userId,
+    page,
+    size,
+    index,
+    message: `wrong: ${wrong}; the values are redacted`,
+    source: JSON.stringify(typeof id === "string" ? { session_id: id } : {}),
+  };
+};
+
+/**
+ * A function that redacts batches by a policy. A dropped value becomes null; null, absence and, for `hash`, the empty
+ * text stay what they are. A batch loses its `source`, so NDJSON is written from the values.
+ *
+ * A hash is `HMAC-SHA-256(secret, "<column>:<value>")` as 64 lower-case hexadecimal digits, of the value as served, the
+ * column being `ip_address`, `user_agent`, `country`, `region`, `city` or `session_key`. So the same value has the same
+ * hash under one secret wherever it is made, and another one in another column. Whoever has the secret finds an IPv4
+ * address by trying them all.
+ *
+ * Memory: the hashes of a few thousand recent values.
+ *
+ * @throws {TypeError} on a field or an action that there is not, and on a missing or short secret if one is needed.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Ndjson, Redact } from "monocloud-sessions";
+ *
+ * const redact = Redact.make({ ip: "truncate", user_agent: "hash" }, "a secret of at least thirty-two bytes");
+ * const last_metadata = { ip_address: "203.0.113.7", user_agent: "curl/8.5.0" };
+ * const times = { initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 };
+ * const batch = Batch.make("alice", [{ session_id: "S1", client_ids: [], ...times, last_metadata }]);
+ * const text = new TextDecoder().decode(Ndjson.make().encode(redact(batch)));
+ * console.assert(text.includes('"ip_address":"203.0.113.0"') && !text.includes("curl"));
+ * ```
+ */
+export const make = (policy: Policy, secret?: string | Redacted.Redacted): (batch: Batch) => Batch => {
+  const settled = settle(policy);
+  if (Object.values(settled).every((action) => action === "keep")) return (batch) => batch;
+  const hash = needsSecret(settled) ? hashing(secret) : () => drop;
+  const change = (column: string, action: SettledPolicy["ip"], truncate: Change = drop): Change =>
+    ({ keep, truncate, hash: hash(column), drop })[action];
+  const { ip, user_agent, location, session_key, unknown } = settled;
+  const coordinate = location === "keep" ? keep : drop;
+  const inMetadata: Changes<Session.Metadata> = {
+    country: change("country", location, keep),
+    region: change("region", location, keep),
+    city: change("city", location),
+    latitude: coordinate,
+    longitude: coordinate,
+    ip_address: change("ip_address", ip, IpAddress.truncate),
+    user_agent: change("user_agent", user_agent),
+  };
+  const redactMetadata = rebuilding(inMetadata, unknown === "keep");
+  const redactSession = rebuilding<Session.Session>({
+    session_id: keep,
+    session_key: change("session_key", session_key),
+    client_ids: keep,
+    initiated_at: keep,
+    expires_at: keep,
+    last_updated: keep,
+    last_metadata: redactMetadata,
+  }, unknown === "keep");
+  return (batch) => ({ ...map(batch, redactSession), rejected: batch.rejected.map(withhold) });
+};
