@@ -108,6 +108,16 @@ export const answering = async (answer: RequestListener, key = "a-key") => {
   return { env: { MONOCLOUD_DOMAIN: `http://127.0.0.1:${port}`, MONOCLOUD_API_KEY: key } };
 };
 
+/** A sandbox on a port, whose answers can be replaced, and the environment that leads to it. */
+export const intercepted = (sandbox: Sandbox, intercept: (url: string) => Response | undefined) =>
+  answering(async ({ url = "", headers }, response) => {
+    const request = new Request(`http://sandbox.example${url}`, {
+      headers: new Headers(headers as HeadersInit),
+    });
+    const answer = intercept(url) ?? await sandbox.fetch(request);
+    response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+  }, sandbox.key);
+
 /** Waits until it is so. */
 export const until = async (isSo: () => boolean | Promise<boolean>, what: string): Promise<void> => {
   const limit = Date.now() + 30_000;
