@@ -55,6 +55,8 @@ export interface WalkEnd {
    */
   readonly verified: boolean;
   readonly doubts: ReadonlyArray<string>;
+  /** What the next run has to know to deliver only what has changed since, if the walk was one that looks for changes. */
+  readonly mark?: unknown;
   /** Why the walk broke off. */
   readonly message?: string | undefined;
 }

@@ -72,6 +72,8 @@ export interface Page {
   readonly text: string;
   /** Absent if the tenant sent none that could be read. */
   readonly facts: PageFacts.PageFacts | undefined;
+  /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
+  readonly servedAt?: number | undefined;
 }
 
 /** A request for one page of a list. `userId` and `page` locate an error. */
@@ -118,6 +120,11 @@ const causes = (error: unknown): string => {
 const after = (error: ApiError, attempts: number): ApiError => new ApiError({ ...error, attempts });
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+const secondsOf = (date: string | undefined): number | undefined => {
+  const milliseconds = Date.parse(date ?? "");
+  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
+};
 
 const positive = (name: string, value: Duration.DurationInput): number => {
   const millis = Duration.toMillis(value);
@@ -201,7 +208,12 @@ export const make = (
         const text = utf8.decode(body);
         const rows: unknown = JSON.parse(text);
         return Array.isArray(rows)
-          ? Effect.succeed({ rows, text, facts: PageFacts.parse(headers["x-pagination"]) })
+          ? Effect.succeed({
+            rows,
+            text,
+            facts: PageFacts.parse(headers["x-pagination"]),
+            servedAt: secondsOf(headers["date"]),
+          })
           : Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
       } catch (error) {
         // The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key.

@@ -22,6 +22,8 @@ export interface ListShape {
   readonly id: string;
   /** The orders to try, best first; at least one. */
   readonly orders: readonly [Order, ...Array<Order>];
+  /** In the first order, the walk is done once it is past this key. */
+  readonly until?: Key | undefined;
 }
 
 /** What a list is sorted by. */

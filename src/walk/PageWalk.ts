@@ -50,8 +50,10 @@ export interface Remembered {
 
 /** Where a walk stands: small but for `remembered`. Only the latest state may be gone on from; {@link save} keeps any. */
 export interface Walk {
-  /** The largest page to ask for: what was wished, or less if the tenant gives less. */
+  /** The largest page to ask for unless a larger one is needed: what was wished, or less if the tenant gives less. */
   readonly size: number;
+  /** Whether the tenant has given a smaller page than asked for. */
+  readonly isClamped: boolean;
   /** Which of the shape's orders is in use. */
   readonly order: number;
   /** False once the orders have run out. */
@@ -112,6 +114,7 @@ export const begin = (shape: ListShape, size: number): Walk => {
   }
   return {
     size,
+    isClamped: false,
     order: 0,
     overlapping: true,
     frontier: undefined,
@@ -184,16 +187,27 @@ const furthest = (from: number, end: number, size: number): { page: number; size
   return best;
 };
 
+/** A larger page that holds the row at `from` and one at `end`, where no smaller one does. */
+const larger = (from: number, end: number, size: number): { page: number; size: number } | undefined => {
+  for (let candidate = size + 1; candidate <= 2 * size; candidate++) {
+    const page = Math.floor(from / candidate) + 1;
+    if (page * candidate > end) return { page, size: candidate };
+  }
+  return undefined;
+};
+
 /** The page to ask for after `end`, the last `run` rows before which share a key, with as much slack as is possible. */
 const overlap = (
   end: number,
   run: number,
-  { size, slack }: Walk,
+  { size, slack, isClamped }: Walk,
 ): { page: number; size: number } | undefined => {
-  for (let more = slack;; more >>= 1) {
+  for (let more = slack; more > 0; more >>= 1) {
     const page = furthest(Math.max(0, end - run - 1 - more), end, size);
-    if (page !== undefined || more === 0) return page;
+    if (page !== undefined) return page;
   }
+  const from = Math.max(0, end - run - 1);
+  return furthest(from, end, size) ?? (isClamped ? undefined : larger(from, end, size));
 };
 
 /**
@@ -301,8 +315,13 @@ export const receive = (
   const order = orderOf(shape, before.order);
   const { ids, keys } = stretchOf(rows, shape.id, order);
   const isWhole = place.start === 0 && place.isLast;
+  const { until } = before.overlapping && before.order === 0 ? shape : {};
+  const isPast = until !== undefined && keys.some((key) => compare(order, key, until) > 0);
 
-  let walk: Walk = { ...before, size: place.size < request.size ? Math.max(1, place.size) : before.size };
+  const isClamped = place.size < request.size;
+  let walk: Walk = isClamped
+    ? { ...before, size: Math.max(1, Math.min(before.size, place.size)), isClamped }
+    : before;
   if (!isWhole && before.overlapping) {
     if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
     if (keys.includes(undefined)) walk = withDoubt(walk, doubt.strays);
@@ -322,7 +341,7 @@ export const receive = (
       walk = withDoubt(walk, doubt.vanishing);
     }
   }
-  if (place.isShort) {
+  if (place.isShort && !isPast) {
     // A row that was deleted between counting and listing is not there a second time.
     if (before.stalls === 0) return { walk: { ...walk, stalls: 1 }, take: [], onCourse: false };
     walk = withDoubt(walk, doubt.miscounted);
@@ -335,7 +354,8 @@ export const receive = (
   const isProgress = (place.end > before.high && take.length > 0) ||
     reached.frontier?.key !== before.frontier?.key || remembered?.count !== before.remembered?.count;
   const stalls = isProgress ? 0 : before.stalls + 1;
-  const isStuck = !place.isLast && isOutOfPatience(walk, stalls);
+  const isEnd = place.isLast || isPast;
+  const isStuck = !isEnd && isOutOfPatience(walk, stalls);
   return {
     walk: {
       ...(isStuck ? withDoubt(walk, doubt.noFurtherPage) : walk),
@@ -350,7 +370,7 @@ export const receive = (
       slack: Math.floor(before.slack / 2),
       stalls,
       total: place.total,
-      done: place.isLast || isStuck,
+      done: isEnd || isStuck,
     },
     take,
     onCourse: true,

@@ -14,9 +14,10 @@ import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
 import { elements } from "../JsonText.ts";
 import * as Guard from "../Guard.ts";
 import * as Session from "../Session.ts";
-import type { ApiError, ApiErrorReason } from "../tenant/ApiError.ts";
+import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
 import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
+import * as Changes from "./Changes.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
 import * as WalkState from "./WalkState.ts";
@@ -62,11 +63,35 @@ export type Start = string | {
   readonly userId: string;
   /** What {@link Batch.state} gave. */
   readonly state?: unknown;
+  /** For {@link changes}: what the walk of an earlier run left in {@link WalkEnd.mark}. */
+  readonly mark?: unknown;
 };
+
+/** Which changes to look for. */
+export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
+  /**
+   * Only what changed at or after this time, in seconds since the epoch by the tenant's clock. Left out: for each user what
+   * has changed since its mark, and every session where there is none.
+   */
+  readonly since?: number | undefined;
+  /**
+   * How far below the mark to look once more, in seconds, for changes that became visible only after the time they bear.
+   * What was delivered of that already is not delivered again.
+   *
+   * @default {300}
+   */
+  readonly lookback?: number | undefined;
+}
 
 const safeOrders: ListShape["orders"] = [
   { sort: "initiated_at:-1", key: "initiated_at", type: "number", descending: true, fixed: true },
   { sort: "session_id:1", key: "session_id", type: "string", descending: false, fixed: true },
+];
+
+/** Down from the newest change. A session's place moves while the list is read, but only to the head of it. */
+const changeOrders: ListShape["orders"] = [
+  { sort: "last_updated:-1", key: "last_updated", type: "number", descending: true, fixed: true },
+  safeOrders[1]!,
 ];
 
 const orderFrom = (sort: SessionsApi.Sort): Order => {
@@ -86,6 +111,20 @@ const isPlaced = Guard.of(
   Schema.Struct({ session_id: Schema.NonEmptyString, initiated_at: Session.EpochSeconds }),
 );
 
+const Watched = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
+const isWatched = Guard.of(Watched);
+
+/** A row as far as {@link Changes} goes by it. */
+const watched = (row: unknown, text: string): Changes.WatchedRow => {
+  const { session_id, last_updated } = isWatched(row) ? row as typeof Watched.Type : {};
+  return { id: session_id ?? text, lastUpdated: last_updated, text };
+};
+
+/** Where a walk stands, and what it knows of changes. */
+const State = Schema.Struct({ walk: WalkState.WalkState, watch: Schema.optional(Changes.WatchState) });
+const decodeState = Schema.decodeUnknownSync(State);
+const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
+
 const emptyPage: Page = { rows: [], text: "[]", facts: undefined };
 
 /** One page of a user. That there is no such page is no news of the user unless it is the first. */
@@ -96,11 +135,15 @@ const askFor = (userId: string, query: SessionsApi.SessionsQuery) =>
     () => Effect.succeed(emptyPage),
   );
 
+type Reading = ListReader.Reading<ReturnType<typeof Session.decode>>;
+
 const toBatch = (
   userId: string,
-  { request, page, rows, take, walk }: ListReader.Reading<ReturnType<typeof Session.decode>>,
+  { request, rows, walk }: Reading,
+  texts: ReadonlyArray<string>,
+  take: ReadonlyArray<number>,
+  watch: Changes.Watch | undefined,
 ): Batch => {
-  const texts = elements(page.text);
   const sessions: Array<Session.Session> = [];
   const source: Array<string> = [];
   const rejected: Array<Rejected> = [];
@@ -115,15 +158,36 @@ const toBatch = (
       rejected.push({ userId, page: request.page, size: request.size, index, message, source: text });
     }
   }
+  const verified = walk.doubts.length === 0;
+  const mark = watch && { mark: Changes.finish(watch, verified) };
   const end: WalkEnd | undefined = walk.done
-    ? { status: "complete", verified: walk.doubts.length === 0, doubts: walk.doubts }
+    ? { status: "complete", verified, doubts: walk.doubts, ...mark }
     : undefined;
-  return { userId, sessions, source, rejected, total: walk.total, end, state: () => WalkState.save(walk) };
+  const state = () => ({ walk: WalkState.save(walk), ...(watch && { watch: Changes.save(watch) }) });
+  return { userId, sessions, source, rejected, total: walk.total, end, state };
 };
 
 const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
 
-const decodeState = Schema.decodeUnknownSync(WalkState.WalkState);
+/** What a tenant's clock and the one of what a mark was made from may differ by, in seconds. */
+const TOLERANCE = 60;
+
+/** The time a walk is to begin from, if it has not come yet by the tenant's clock. */
+const lateBy = ({ before, since }: Changes.Watch, servedAt = Infinity): number | undefined =>
+  [before?.at, since].find((time) => time !== undefined && time > servedAt + TOLERANCE);
+
+const tooLate = (userId: string, time: number): ApiError =>
+  new ApiError({
+    reason: "InvalidRequest",
+    url: "/api/users/{user_id}/sessions",
+    userId,
+    detail:
+      `changes since ${
+        new Date(time * 1000).toISOString()
+      } were asked for, which has not come yet by the tenant's clock: ` +
+      "check that time, or walk all sessions anew",
+    attempts: 1,
+  });
 
 /** Failures that say nothing of the next user. */
 const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
@@ -168,6 +232,53 @@ const FAILURES = 3;
 export const batches = <E = never, R = never>(
   users: Stream.Stream<Start, E, R>,
   options: SessionSourceOptions = {},
+): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, undefined);
+
+/**
+ * The sessions of these users that have changed since an earlier run, new ones included, in batches as from
+ * {@link batches}, newest change first. The last batch of a user has the mark to start the next run from: store it along
+ * with the sessions, in one step. What changes while a user's list is read is left to the next run.
+ *
+ * A user without a change costs one request. Without a mark every session is delivered. An unverified walk leaves the mark
+ * where it was. A mark or a `since` later than the tenant's clock fails the stream.
+ *
+ * @example
+ * ```ts
+ * import { HttpPolicy, SessionSource } from "monocloud-sessions";
+ * import * as Sandbox from "monocloud-sessions/sandbox";
+ * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+ * import * as Effect from "effect/Effect";
+ * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
+ *
+ * const sandbox = Sandbox.make({ users: 1, sessionsPerUser: 30 });
+ * const [userId = ""] = sandbox.userIds();
+ * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ *   Layer.provide(FetchHttpClient.layer),
+ *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ * );
+ * const run = async (mark?: unknown) => {
+ *   const batches = await Effect.runPromise(
+ *     SessionSource.changes(Stream.make({ userId, mark })).pipe(Stream.runCollect, Effect.provide(tenant)),
+ *   );
+ *   const sessions = [...batches].flatMap((batch) => batch.sessions);
+ *   return { sessions, mark: [...batches].at(-1)?.end?.mark };
+ * };
+ * const first = await run();
+ * sandbox.add(userId);
+ * const second = await run(first.mark);
+ * console.assert(first.sessions.length === 30 && second.sessions.length === 1);
+ * ```
+ */
+export const changes = <E = never, R = never>(
+  users: Stream.Stream<Start, E, R>,
+  { since, lookback, ...options }: ChangesOptions = {},
+): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, { since, lookback });
+
+const walkAll = <E, R>(
+  users: Stream.Stream<Start, E, R>,
+  options: SessionSourceOptions,
+  watching: Pick<ChangesOptions, "since" | "lookback"> | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
   const { clientId, sort, pageSize = 100, concurrency = 8, onFailure = "stop" } = options;
   if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
@@ -180,7 +291,11 @@ export const batches = <E = never, R = never>(
       `Cannot walk users as 'pageSize' must be an integer of ${leastSize} or more: it is ${pageSize}`,
     );
   }
-  const shape: ListShape = { id: "session_id", orders: sort === undefined ? safeOrders : [orderFrom(sort)] };
+  const orders = sort === undefined ? safeOrders : [orderFrom(sort)] as const;
+  const shapeFor = (watch: Changes.Watch | undefined): ListShape => ({
+    id: "session_id",
+    ...(watch?.since === undefined ? { orders } : { orders: changeOrders, until: watch.since }),
+  });
 
   return Stream.unwrapScoped(Effect.gen(function* () {
     const nextUser = yield* oneByOne(users);
@@ -200,11 +315,15 @@ export const batches = <E = never, R = never>(
         : out.offer(ended(userId, { status: "failed", verified: true, doubts: [], message: error.message }));
     };
 
-    const walkUser = ({ userId, state }: Exclude<Start, string>) =>
-      ListReader.read({
-        shape,
+    const walkUser = ({ userId, state, mark }: Exclude<Start, string>) => {
+      const begun = state === undefined ? undefined : decodeState(state);
+      let watch = begun !== undefined
+        ? begun.watch && Changes.restore(begun.watch)
+        : watching && Changes.begin({ ...watching, mark: mark === undefined ? undefined : decodeMark(mark) });
+      return ListReader.read({
+        shape: shapeFor(watch),
         pageSize,
-        start: state === undefined ? undefined : WalkState.restore(decodeState(state)),
+        start: begun && WalkState.restore(begun.walk),
         ask: (request) =>
           Effect.tap(
             askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
@@ -219,9 +338,21 @@ export const batches = <E = never, R = never>(
           Either.isRight(decoded) ? decoded.right : isPlaced(served) ? served : JSON.stringify(served),
         share: () => Math.floor(concurrency / active),
       }, (reading) => {
-        const isWorthTelling = reading.take.length > 0 || reading.walk.done;
-        return isWorthTelling ? out.offer(toBatch(userId, reading)) : Effect.void;
+        const { page, walk } = reading;
+        let { take } = reading;
+        const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
+        if (late !== undefined) return Effect.fail(tooLate(userId, late));
+        // Rows are cut out of the page's text only where they are needed.
+        const texts = watch !== undefined || take.length > 0 ? elements(page.text) : [];
+        if (watch !== undefined) {
+          const rows = page.rows.map((row, index) => watched(row, texts[index]!));
+          ({ watch, take } = Changes.receive(watch, rows, take, page.servedAt));
+        }
+        return take.length > 0 || walk.done
+          ? out.offer(toBatch(userId, reading, texts, take, watch))
+          : Effect.void;
       }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
+    };
 
     const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.flatMap(
       nextUser,

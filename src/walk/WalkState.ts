@@ -14,6 +14,7 @@ const Frontier = Schema.Struct({ order: Count, key: Key, ids: Schema.Array(Schem
 /** The plain value. Its fields are those of {@link Walk}. */
 export const WalkState = Schema.Struct({
   size: Schema.Int.pipe(Schema.positive()),
+  isClamped: Schema.Boolean,
   order: Count,
   overlapping: Schema.Boolean,
   frontier: Schema.optional(Frontier),
