@@ -109,6 +109,24 @@ const readBytes = (text: string): number | undefined => {
   return value > 0 && value <= 2 ** 45 ? value : undefined;
 };
 
+const readTime = (text: string): { readonly since: number } | undefined => {
+  const milliseconds = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/.test(text)
+    ? Date.parse(text)
+    : NaN;
+  return Number.isNaN(milliseconds) ? undefined : { since: Math.floor(milliseconds / 1000) };
+};
+
+/** The time from which on changes are wanted. */
+export const since = Options.text("since").pipe(
+  Options.withPseudoName("TIME"),
+  Options.withDescription(
+    "Only sessions that began or were updated at or after this time, such as 2026-01-31 (UTC) or 2026-01-31T18:00:00+01:00.",
+  ),
+  (option) =>
+    readAs(option, readTime, "--since must be a date, or a time with its zone, such as 2026-01-31T18:00:00Z"),
+  Options.optional,
+);
+
 /** The size of a part. */
 export const partBytes = Options.text("part-bytes").pipe(
   Options.withPseudoName("SIZE"),

@@ -19,6 +19,7 @@ import type { Batch } from "../Batch.ts";
 import * as Export from "../Export.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
+import { LOOKBACK } from "../walk/Changes.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as Destination from "./Destination.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
@@ -76,6 +77,19 @@ const options = {
       "Go on with the export in the folder where it was broken off, or try the users again that failed. Begins one if there is none.",
     ),
   ),
+  sinceLast: Options.boolean("since-last").pipe(
+    Options.withDescription(
+      "Add to the folder what has changed since its last run; of a user without a change one page is asked for.",
+    ),
+  ),
+  since: Settings.since,
+  lookback: Settings.whole("lookback", 0, 31 * 86_400).pipe(
+    Options.withPseudoName("SECONDS"),
+    Options.withDescription(
+      "How far before the last run --since-last looks once more for changes that showed late, 300 if left out. Nothing is repeated.",
+    ),
+    Options.withDefault(LOOKBACK),
+  ),
   partRows: Settings.whole("part-rows", 1, 1e9).pipe(
     Options.withPseudoName("N"),
     Options.withDescription(
@@ -116,13 +130,13 @@ const toFiles = (
   { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
   options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "progress">,
-  walk: SessionSource.SessionSourceOptions,
+  batches: Stream.Stream<Batch, ApiError | UsageError, TenantHttp>,
   change: (batch: Batch) => Batch,
 ) =>
   Effect.gen(function* () {
     const { traffic } = yield* TenantHttp;
     const report = yield* Export.run({
-      source: Stream.map(SessionSource.batches(users.ids, walk), change),
+      source: Stream.map(batches, change),
       targets,
       rejects,
       ...options,
@@ -157,6 +171,10 @@ const toDataset = (
     ),
   );
 
+type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
+
+const usageError = (message: string) => Effect.fail(new UsageError({ message }));
+
 const isOccupied = (cause: Cause.Cause<unknown>): boolean =>
   (Cause.squash(cause) as { readonly _tag?: string })._tag === "DatasetError";
 
@@ -172,17 +190,25 @@ export const command = Command.make("export", options, (args) =>
       rejected: Option.getOrUndefined(args.rejected),
     });
     if (args.json && destination.kind === "files" && destination.usesStdout) {
-      return yield* Effect.fail(
-        new UsageError({
-          message: "--json and --out - both want standard output: write the export to a file",
-        }),
+      return yield* usageError("--json and --out - both want standard output: write the export to a file");
+    }
+    const since = Option.getOrUndefined(args.since);
+    if (args.sinceLast && since !== undefined) {
+      return yield* usageError(
+        "--since-last and --since can't be combined: the one goes by what the folder knows",
+      );
+    }
+    if ((args.sinceLast || since !== undefined) && Option.isSome(args.sort)) {
+      return yield* usageError("--since-last and --since read newest change first: leave out --sort");
+    }
+    if (args.sinceLast && destination.kind === "files") {
+      return yield* usageError(
+        "--since-last goes with a folder, which knows what was exported last: or use --since TIME",
       );
     }
     if (args.resume && destination.kind === "files") {
-      return yield* Effect.fail(
-        new UsageError({
-          message: "--resume goes with a folder: files are all complete, or none of them is there",
-        }),
+      return yield* usageError(
+        "--resume goes with a folder: files are all complete, or none of them is there",
       );
     }
     const walk: SessionSource.SessionSourceOptions = {
@@ -196,14 +222,24 @@ export const command = Command.make("export", options, (args) =>
     const { onInvalid } = args;
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantHttp;
-      const exporting = destination.kind === "files"
-        ? toFiles(destination, users, { onInvalid, progress }, walk, redact)
+      const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantHttp> = destination.kind === "files"
+        ? toFiles(
+          destination,
+          users,
+          { onInvalid, progress },
+          since === undefined
+            ? SessionSource.batches(users.ids, walk)
+            : SessionSource.changes(users.ids, { ...walk, ...since }),
+          redact,
+        )
         : toDataset(destination, {
           users,
           tenant: tenant.origin,
           mode: args.resume ? "resume" : "new",
           walk,
-          options: { users: users.identity, keepFormulas: args.keepFormulas, redact: policy },
+          options: { keepFormulas: args.keepFormulas, redact: policy },
+          changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
+          lookback: args.lookback,
           change: redact,
           onInvalid,
           partRows: Option.getOrUndefined(args.partRows),

@@ -11,6 +11,7 @@
  *   csv/part-00000.csv
  *   parquet/part-00000.parquet
  *   rejected/part-00000.ndjson rows that are not sessions, of the parts that met any
+ *   state/part-00000.ndjson    what the next run has to know to tell what has changed
  * ```
  *
  * @module
@@ -42,7 +43,7 @@ export const names = {
 } as const;
 
 /** The folders of parts. */
-export const partFolders = ["ndjson", "csv", "parquet", "rejected"] as const;
+export const partFolders = ["ndjson", "csv", "parquet", "rejected", "state"] as const;
 
 const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
   Effect.tryPromise({ try: work, catch: (cause) => new OutputError({ reason, path, cause }) });

@@ -18,7 +18,7 @@ const Count = Schema.Int.pipe(Schema.nonNegative());
 export const Part = Schema.Struct({
   /** From the folder of the dataset, with `/`. */
   path: Schema.String,
-  format: Schema.Literal("ndjson", "csv", "parquet", "rejected"),
+  format: Schema.Literal("ndjson", "csv", "parquet", "rejected", "state"),
   /** Parts of one number hold the same rows. */
   part: Count,
   /** The run it was written by. */
@@ -51,8 +51,8 @@ const Options = Schema.Record({ key: Schema.String, value: Schema.Unknown });
 /** What a run did. */
 export const Run = Schema.Struct({
   run: Schema.Int.pipe(Schema.positive()),
-  /** `full`: every session. `retry`: of the users that had failed before. */
-  kind: Schema.Literal("full", "retry"),
+  /** `full`: every session. `retry`: of the users that had failed before. `changes`: what had changed since the last run. */
+  kind: Schema.Literal("full", "retry", "changes"),
   began: Schema.String,
   ended: Schema.String,
   /** Time at work; what lay between an interruption and the next start does not count. */
@@ -85,6 +85,8 @@ export const Manifest = Schema.Struct({
   columns: Schema.Array(Schema.Unknown),
   runs: Schema.Array(Run),
   parts: Schema.Array(Part),
+  /** Parts that later ones have taken the place of. Their files are about to be removed, or are removed already. */
+  superseded: Schema.optional(Schema.Array(Part)),
   /** The users that are still to be tried again. */
   failed: Schema.Array(Failed),
 });
@@ -139,7 +141,11 @@ export const Header = Schema.Struct({
   began: Schema.String,
   tenant: Schema.String,
   options: Options,
+  /** Only what changed at or after this time, in seconds since the epoch; absent where each user's mark says. */
+  since: Schema.optional(Schema.JsonNumber),
   users: Count,
+  /** What tells the choice of users from another one. */
+  users_identity: Schema.optional(Schema.String),
   user_doubts: Schema.Array(Schema.String),
   standing: Standing,
 });

@@ -17,7 +17,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import * as Schema from "effect/Schema";
 
-/** A row that was delivered: its id (or its text, if it has none), `last_updated`, and a digest of its text. */
+/** A row that was delivered: its id (or the digest, if it has none), `last_updated`, and a digest of its text. */
 const Seen = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
 
 /** What an earlier run knew of a user's sessions when it ended. A small plain value. */
@@ -97,15 +97,15 @@ export const begin = ({ mark, since, lookback = LOOKBACK }: WatchOptions): Watch
 
 /** A row, as far as it matters here. */
 export interface WatchedRow {
-  /** Its id, or its text if it has none. */
-  readonly id: string;
+  readonly id: string | undefined;
   /** Undefined if it has none. */
   readonly lastUpdated: number | undefined;
   /** As served. */
   readonly text: string;
 }
 
-const digest = (text: string): string => bytesToHex(sha256(utf8ToBytes(text)).subarray(0, 8));
+/** What tells a text from others without saying anything of it. */
+export const digest = (text: string): string => bytesToHex(sha256(utf8ToBytes(text)).subarray(0, 8));
 
 const highest = (rows: ReadonlyArray<WatchedRow>, servedAt: number | undefined): number | undefined => {
   let highest: number | undefined;
@@ -133,11 +133,12 @@ export const receive = (
   const floor = Math.min(at ?? -Infinity, before?.at ?? Infinity) - watch.lookback;
   const known = new Map(before?.seen.map(([id, time, digest]) => [id, `${time} ${digest}`]));
   const news = take.filter((index) => {
-    const { id, lastUpdated, text } = rows[index]!;
+    const { lastUpdated, text, ...row } = rows[index]!;
     if (lastUpdated !== undefined && lastUpdated < since) return false;
     const time = lastUpdated ?? at ?? 0;
     if (time < floor) return true;
     const mine = digest(text);
+    const id = row.id ?? mine;
     const isKnown = lastUpdated === undefined
       ? known.get(id)?.endsWith(` ${mine}`) === true
       : known.get(id) === `${time} ${mine}`;

@@ -22,7 +22,7 @@ export interface ListReaderOptions<Row, E, R> {
   readonly ask: (request: PageWalk.PageRequest) => Effect.Effect<Page, E, R>;
   /** What a row is, decoded once. */
   readonly decode: (row: unknown) => Row;
-  /** The fields for the walk to go by; the row's JSON text if they can't be relied on. */
+  /** The fields for the walk to go by; a text that tells the row apart if they can't be relied on. */
   readonly fields: (row: Row, served: unknown) => PageWalk.Row;
   /** Where to go on from; from the beginning if left out. */
   readonly start?: PageWalk.Walk | undefined;

@@ -29,10 +29,10 @@ export interface ListShape {
 /** What a list is sorted by. */
 export type Key = number | string;
 
-/** A row of an answer. One that is not what the list should hold, so that no field of it counts, is given as its JSON text. */
+/** A row of an answer. One that is not what the list should hold, so that no field of it counts, is given as a text that tells it apart. */
 export type Row = Readonly<Record<string, unknown>> | string;
 
-/** What tells an answer's rows apart, and where they stand. A row without a place has an id, if only its text, but no key. */
+/** What tells an answer's rows apart, and where they stand. A row without a place has an id, if only that text, but no key. */
 export interface Stretch {
   readonly ids: ReadonlyArray<string>;
   readonly keys: ReadonlyArray<Key | undefined>;

@@ -117,7 +117,7 @@ const isWatched = Guard.of(Watched);
 /** A row as far as {@link Changes} goes by it. */
 const watched = (row: unknown, text: string): Changes.WatchedRow => {
   const { session_id, last_updated } = isWatched(row) ? row as typeof Watched.Type : {};
-  return { id: session_id ?? text, lastUpdated: last_updated, text };
+  return { id: session_id, lastUpdated: last_updated, text };
 };
 
 /** Where a walk stands, and what it knows of changes. */
@@ -335,7 +335,11 @@ const walkAll = <E, R>(
           ),
         decode: Session.decode,
         fields: (decoded, served) =>
-          Either.isRight(decoded) ? decoded.right : isPlaced(served) ? served : JSON.stringify(served),
+          Either.isRight(decoded)
+            ? decoded.right
+            : isPlaced(served)
+            ? served
+            : Changes.digest(JSON.stringify(served)),
         share: () => Math.floor(concurrency / active),
       }, (reading) => {
         const { page, walk } = reading;

@@ -41,6 +41,7 @@ describe("export --out", () => {
       "csv/part-00000.csv",
       "manifest.json",
       "parquet/part-00000.parquet",
+      "state/part-00000.ndjson",
     ]);
     const manifest = JSON.parse(files["manifest.json"]!);
     expect(manifest).toMatchObject({

@@ -104,7 +104,7 @@ describe("a dataset", () => {
     expect(numbers.length).toBeGreaterThan(3);
     for (const number of numbers) {
       const of = manifest.parts.filter(({ part }: { part: number }) => part === number);
-      const sessions = of.filter(({ format }: { format: string }) => format !== "rejected");
+      const sessions = of.filter(({ format }: { format: string }) => !["rejected", "state"].includes(format));
       expect(sessions.map(({ format }: { format: string }) => format)).toEqual(["ndjson", "csv", "parquet"]);
       expect(new Set(sessions.map(({ rows }: { rows: number }) => rows)).size).toBe(1);
     }
@@ -133,6 +133,7 @@ describe("a dataset", () => {
       "csv/part-00000.csv.gz",
       "manifest.json",
       "parquet/part-00000.parquet",
+      "state/part-00000.ndjson",
     ]);
     const text = gunzipSync(await readFile(join(root, "csv/part-00000.csv.gz"))).toString();
     expect(text.split("\r\n")[0]).toBe(columns.map(({ name }) => name).join());
@@ -141,7 +142,8 @@ describe("a dataset", () => {
   it("cuts parts by their bytes as well", async () => {
     const root = await newFolder();
     await exportInto(small(), root, { formats: choices("ndjson"), partRows: 1e9, partBytes: 40_000 });
-    const { parts } = await manifestOf(root);
+    const manifest = await manifestOf(root);
+    const parts = manifest.parts.filter(({ format }: { format: string }) => format === "ndjson");
     expect(parts.length).toBeGreaterThan(3);
     for (const { bytes } of parts.slice(0, -1)) expect(bytes).toBeGreaterThanOrEqual(40_000);
   });
@@ -297,6 +299,185 @@ describe("an export that was broken off", () => {
   });
 });
 
+describe("changes since the last run", () => {
+  /** The newest version of each session, as the README reads it. */
+  const newest = async (root: string) =>
+    (await sql(`SELECT user_id || ' ' || session_id || ' ' || last_updated AS key FROM (
+      SELECT *, row_number() OVER (
+        PARTITION BY user_id, session_id ORDER BY last_updated DESC, filename DESC
+      ) AS version FROM read_json('${root}/ndjson/*.ndjson', filename = true, columns = {
+        user_id: 'VARCHAR', session_id: 'VARCHAR', last_updated: 'BIGINT'
+      })) WHERE version = 1`)).map(({ key }) => String(key)).sort();
+
+  const live = (sandbox: Sandbox) =>
+    [...sandbox.userIds()].flatMap((userId) =>
+      [...sandbox.sessions(userId)].map((session) =>
+        `${userId} ${session.session_id} ${session.last_updated}`
+      )
+    ).sort();
+
+  const changing: Options = { changes: "since-last", mode: "resume" };
+
+  it("are added as parts of a further run; a user without one costs a request, and nothing is repeated", async () => {
+    const root = await newFolder();
+    const sandbox = small();
+    const [first = "", second = ""] = sandbox.userIds();
+    expect((await exportInto(sandbox, root, changing)).kind).toBe("full");
+    const [session] = sandbox.sessions(first);
+    sandbox.update(first, session!.session_id);
+    sandbox.add(second);
+    const run = await exportInto(sandbox, root, changing);
+    expect(run).toMatchObject({
+      run: 2,
+      kind: "changes",
+      users: 12,
+      sessions: 2,
+      requests: 12,
+      verified: true,
+    });
+    expect(await newest(root)).toEqual(live(sandbox));
+    const before = await tree(root);
+    const idle = await exportInto(sandbox, root, changing);
+    expect(idle).toMatchObject({ run: 3, sessions: 0, requests: 12, files: [] });
+    expect(await tree(root)).toEqual(before);
+    const keys = await keysFrom(
+      `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
+    );
+    expect(keys).toHaveLength(12 * 35 + 2);
+    expect((await manifestOf(root)).runs.map(({ kind }: { kind: string }) => kind)).toEqual([
+      "full",
+      "changes",
+      "changes",
+    ]);
+  });
+
+  it("are found whatever happens in between, run after run broken off and gone on with", async () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const draw = draws(seed);
+      const root = await newFolder();
+      const sandbox = make({ users: 8, sessionsPerUser: 30, seed, faults: { latencyMs: 1 } });
+      const gone = new Set<string>();
+      for (let runs = 0; runs < 6; runs++) {
+        let isDone = false;
+        for (let tries = 0; !isDone; tries++) {
+          const fiber = Effect.runFork(
+            exportOf(sandbox, root, {
+              ...changing,
+              partRows: 1 + Math.floor(draw() * 40),
+              formats: choices("ndjson"),
+            }),
+          );
+          const exit = await Effect.runPromise(
+            Effect.timeoutTo(Fiber.await(fiber), {
+              duration: Duration.millis(tries > 4 ? 1e6 : draw() * 40),
+              onTimeout: () => undefined,
+              onSuccess: (exit) => exit,
+            }),
+          ) ?? await Effect.runPromise(Fiber.interrupt(fiber));
+          isDone = Exit.isSuccess(exit);
+          if (!isDone && !Exit.isInterrupted(exit)) throw new Error(String(exit));
+        }
+        expect((await newest(root)).filter((key) => !gone.has(key.split(" ", 2).join(" ")))).toEqual(
+          live(sandbox),
+        );
+        for (const userId of sandbox.userIds()) {
+          for (let left = Math.floor(draw() * 5); left > 0; left--) {
+            const present = [...sandbox.sessions(userId)];
+            const any = present[Math.floor(draw() * present.length)]!;
+            const kind = draw();
+            if (kind < 0.4) sandbox.add(userId);
+            else if (kind < 0.8) sandbox.update(userId, any.session_id);
+            else {
+              sandbox.remove(userId, any.session_id);
+              gone.add(`${userId} ${any.session_id}`);
+            }
+          }
+        }
+      }
+      const versions = await keysFrom(
+        `(SELECT user_id, session_id || ' ' || last_updated AS session_id FROM read_json('${root}/ndjson/*.ndjson',
+          columns = {user_id: 'VARCHAR', session_id: 'VARCHAR', last_updated: 'BIGINT'}))`,
+      );
+      expect(new Set(versions).size).toBe(versions.length);
+    }
+  }, 120_000);
+
+  it("can be asked for from a time on, which must not lie ahead of the tenant's clock", async () => {
+    const root = await newFolder();
+    const sandbox = small();
+    const sessions = [...sandbox.userIds()].flatMap((userId) => [...sandbox.sessions(userId)]);
+    const times = sessions.map(({ last_updated }) => last_updated).sort((a, b) => a - b);
+    const since = times[times.length - 40]!;
+    const report = await exportInto(sandbox, root, { changes: { since } });
+    expect(report).toMatchObject({ kind: "changes", sessions: times.filter((time) => time >= since).length });
+    const clocked: Sandbox = {
+      ...sandbox,
+      fetch: async (request) => {
+        const answer = await sandbox.fetch(request);
+        answer.headers.set("date", new Date(since * 1000).toUTCString());
+        return answer;
+      },
+    };
+    const error = await failureOf(clocked, await newFolder(), { changes: { since: since + 3600 } });
+    expect(error.message).toContain("which has not come yet by the tenant's clock");
+    // What the folder knows is not taken for more than the tenant could have said, either.
+    const statePath = join(root, "state/part-00000.ndjson");
+    const state = await readFile(statePath, "utf8");
+    await writeFile(statePath, state.replaceAll(/"at":\d+/g, `"at":${since + 86_400}`));
+    expect((await failureOf(clocked, root, changing)).message).toContain(
+      "has not come yet by the tenant's clock",
+    );
+  });
+
+  it("of a user that failed are found from where it failed", async () => {
+    const root = await newFolder();
+    const sandbox = make({ users: 3, sessionsPerUser: 250 });
+    const [first = ""] = sandbox.userIds();
+    let answers = 0;
+    const failing: Sandbox = {
+      ...sandbox,
+      fetch: (request) =>
+        request.url.includes(`/${first}/`) && answers++ > 0
+          ? Promise.resolve(new Response("{}", { status: 422 }))
+          : sandbox.fetch(request),
+    };
+    expect((await exportInto(failing, root, changing)).failed.count).toBe(1);
+    sandbox.add(first);
+    const { sessions, failed } = await exportInto(sandbox, root, changing);
+    expect([sessions, failed.count]).toEqual(
+      [150 + 1, 0].map((count, index) => index === 0 ? expect.any(Number) : count),
+    );
+    await exportInto(sandbox, root, changing);
+    expect(await newest(root)).toEqual(live(sandbox));
+    expect(
+      await keysFrom(
+        `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
+      ),
+    )
+      .toHaveLength(751);
+  });
+
+  it("leave marks that do not grow with the number of runs", async () => {
+    const root = await newFolder();
+    const sandbox = make({ users: 40, sessionsPerUser: 3 });
+    await exportInto(sandbox, root, changing);
+    const marks = async () => {
+      const { parts } = await manifestOf(root);
+      return parts.filter(({ format }: { format: string }) => format === "state")
+        .reduce((sum: number, { rows }: { rows: number }) => sum + rows, 0);
+    };
+    for (let runs = 0; runs < 30; runs++) {
+      for (const userId of sandbox.userIds()) sandbox.add(userId);
+      await exportInto(sandbox, root, { ...changing, formats: all });
+      expect(await marks()).toBeLessThanOrEqual(2 * 40 + 1000);
+    }
+    const { parts } = await manifestOf(root);
+    expect(parts.filter(({ format }: { format: string }) => format === "state").length).toBeLessThan(10);
+    expect((await readdir(join(root, "state"))).length).toBeLessThan(10);
+    expect(await newest(root)).toEqual(live(sandbox));
+  });
+});
+
 describe("users that fail", () => {
   const failingFor = (sandbox: Sandbox, isFailing: (userId: string) => boolean): Sandbox => ({
     ...sandbox,
@@ -384,7 +565,7 @@ describe("a folder", () => {
     const error = await failureOf(small(), root);
     expect(error).toMatchObject({ _tag: "DatasetError", reason: "Occupied", path: root });
     expect(error.message).toBe(
-      `Cannot export into ${root}: it holds a finished export. Choose another folder, or remove this one first`,
+      `Cannot export into ${root}: it holds a finished export. Add what has changed since (--since-last), choose another folder, or remove this one first`,
     );
     expect((await stat(join(root, "manifest.json"))).mtimeMs).toBe(before.mtimeMs);
   });

@@ -1,0 +1,58 @@
+/**
+ * The marks that runs leave for the next one, a line for each user, in parts of their own. They are completed by the same
+ * line of the journal as the sessions they speak of: neither is ever there without the other.
+ *
+ * @module
+ */
+import { createReadStream } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import * as Effect from "effect/Effect";
+import * as Schema from "effect/Schema";
+import { OutputError } from "../output/Output.ts";
+import { Mark } from "../walk/Changes.ts";
+import { DatasetError } from "./Folder.ts";
+import type { Part } from "./Manifest.ts";
+
+/** The marks by user, each as JSON. About 300 bytes a user. */
+export type Marks = Map<string, string>;
+
+const Line = Schema.Struct({ user_id: Schema.String, mark: Mark });
+const decode = Schema.decodeUnknownSync(Schema.parseJson(Line));
+
+/** The line for a user. */
+export const lineOf = (userId: string, mark: string): string =>
+  `{"user_id":${JSON.stringify(userId)},"mark":${mark}}\n`;
+
+/** Reads the marks in these parts; later ones take the place of earlier ones. */
+export const load = (
+  root: string,
+  parts: ReadonlyArray<Part>,
+): Effect.Effect<Marks, OutputError | DatasetError> =>
+  Effect.gen(function* () {
+    const marks: Marks = new Map();
+    for (const { path, format } of parts) {
+      if (format !== "state") continue;
+      yield* Effect.tryPromise({
+        try: async () => {
+          for await (
+            const line of createInterface({ input: createReadStream(join(root, path)), crlfDelay: Infinity })
+          ) {
+            const { user_id, mark } = decode(line);
+            marks.set(user_id, JSON.stringify(mark));
+          }
+        },
+        catch: (cause) =>
+          typeof (cause as { readonly code?: unknown }).code === "string"
+            ? new OutputError({ reason: "Open", path: join(root, path), cause })
+            : new DatasetError({
+              reason: "Corrupt",
+              path: join(root, path),
+              message: `${
+                join(root, path)
+              } is damaged: a line is no mark. Restore it from a backup, or export into another folder`,
+            }),
+      });
+    }
+    return marks;
+  });

@@ -1,0 +1,263 @@
+/**
+ * The work of a run, from where its journal says it stands to its end or its next interruption.
+ *
+ * @module
+ */
+import { createReadStream } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import * as Cause from "effect/Cause";
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Option from "effect/Option";
+import * as Stream from "effect/Stream";
+import type { Batch } from "../Batch.ts";
+import * as Export from "../Export.ts";
+import { OutputError } from "../output/Output.ts";
+import { TenantHttp } from "../tenant/HttpPolicy.ts";
+import * as SessionSource from "../walk/SessionSource.ts";
+import type { DatasetOptions } from "./Dataset.ts";
+import * as Folder from "./Folder.ts";
+import * as Found from "./Found.ts";
+import * as Journal from "./Journal.ts";
+import type * as Manifest from "./Manifest.ts";
+import * as Marks from "./Marks.ts";
+import * as Parts from "./Parts.ts";
+
+const PART_ROWS = 500_000;
+const PART_BYTES = 512 * 2 ** 20;
+
+/** The listed users from the given one on. */
+const listedFrom = (root: string, position: number): Stream.Stream<string, OutputError> => {
+  const path = join(root, Folder.names.users);
+  async function* lines() {
+    let number = 0;
+    for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+      if (number++ >= position) yield JSON.parse(line) as string;
+    }
+  }
+  return Stream.fromAsyncIterable(lines(), (cause) => new OutputError({ reason: "Open", path, cause }));
+};
+
+/** The tally of a run that stands there. Users that failed are tried again, so they do not count as ended. */
+const tallyOf = (
+  { progress, failed, missing, unverified, open }: Manifest.Standing,
+  shown: Export.Progress,
+): Export.Tally => ({
+  progress: Object.assign(shown, progress, { users: progress.users - failed.length, failed: 0 }),
+  missing: [...missing],
+  unverified: [...unverified],
+  failed: [],
+  walking: new Set(open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id)),
+});
+
+/** Users that have been begun and have not ended, each with where its walk stands or what tells that. */
+type Open = Map<string, unknown>;
+
+const stateOf = (state: unknown): unknown => typeof state === "function" ? state() : state;
+
+const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
+  Option.exists(Cause.failureOption(cause), Option.isNone);
+
+const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
+  Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
+
+/**
+ * Goes on with the run to its end, and puts it into the manifest. If it is broken off, completes what has come by then, and
+ * then fails as the run did. Can't be interrupted but between batches.
+ */
+export const goOn = <E, R>(
+  options: DatasetOptions<E, R>,
+  manifest: Manifest.Manifest,
+  { header, cuts }: Journal.Journal,
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const { root, walk = {}, partRows = PART_ROWS, partBytes = PART_BYTES, lookback } = options;
+      const { change = (batch: Batch) => batch, progress = Export.noProgress() } = options;
+      const began = yield* Clock.currentTimeMillis;
+      const { traffic } = yield* TenantHttp;
+      const asked = traffic();
+      const standing = cuts.at(-1)?.standing ?? header.standing;
+      const append = yield* Journal.append(root);
+      const parts = cuts.flatMap((cut) => cut.parts);
+      const marks = header.kind === "full"
+        ? undefined
+        : yield* Marks.load(root, [...manifest.parts, ...parts]);
+
+      const open: Open = new Map();
+      const failed = new Map<string, Manifest.Manifest["failed"][number]>();
+      let position = standing.position;
+      const startOf = (userId: string, state?: unknown): SessionSource.Start => {
+        open.set(userId, state);
+        const mark = marks?.get(userId);
+        return { userId, state, mark: mark === undefined ? undefined : JSON.parse(mark) };
+      };
+      const left = [...standing.open, ...standing.failed].map(({ user_id, state }) =>
+        startOf(user_id, state)
+      );
+      const users = Stream.concat(
+        Stream.fromIterable(left),
+        Stream.map(listedFrom(root, position), (userId) => {
+          position++;
+          return startOf(userId);
+        }),
+      );
+      const { sort, ...rest } = walk;
+      const source = sort === undefined
+        ? SessionSource.changes(users, { ...rest, since: header.since, lookback, onFailure: "continue" })
+        : SessionSource.batches(users, { ...rest, sort, onFailure: "continue" });
+
+      const tally = tallyOf(standing, progress);
+      const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run };
+      let number = Found.nextPart({ manifest, journal: { header, cuts } });
+      let current = yield* Parts.make(partsOptions, number);
+      let cutNumber = cuts.length;
+      let isChanged = false;
+
+      const takeIn = (batch: Batch) =>
+        Effect.gen(function* () {
+          const { userId, sessions, rejected, end, state } = batch;
+          if (sessions.length > 0 || rejected.length > 0) {
+            progress.encodedBytes += yield* current.write(batch);
+          }
+          const mark = end?.mark === undefined ? undefined : JSON.stringify(end.mark);
+          if (mark !== undefined && mark !== marks?.get(userId)) {
+            yield* current.keepMark(userId, mark);
+            marks?.set(userId, mark);
+          }
+          Export.count(tally, batch);
+          isChanged = true;
+          if (state !== undefined) open.set(userId, state);
+          if (end === undefined) return;
+          if (end.status === "failed") {
+            failed.set(userId, {
+              user_id: userId,
+              message: end.message ?? "",
+              state: stateOf(open.get(userId)),
+            });
+          }
+          open.delete(userId);
+        });
+
+      const standingNow = Effect.map(Clock.currentTimeMillis, (now): Manifest.Standing => {
+        const { requests, retries } = traffic();
+        return {
+          position,
+          open: [...open].map(([user_id, state]) => ({ user_id, state: stateOf(state) })),
+          failed: [...failed.values()],
+          progress,
+          missing: tally.missing,
+          unverified: tally.unverified,
+          seconds: standing.seconds + (now - began) / 1000,
+          requests: standing.requests + requests - asked.requests,
+          retries: standing.retries + retries - asked.retries,
+        };
+      });
+
+      const cut = Effect.gen(function* () {
+        if (!isChanged && current.size().rows === 0) return;
+        const complete = yield* current.commit;
+        const at = new Date(yield* Clock.currentTimeMillis).toISOString();
+        yield* append({ cut: cutNumber++, at, parts: complete, standing: yield* standingNow });
+        yield* current.discard;
+        isChanged = false;
+        parts.push(...complete);
+        if (complete.length > 0) number++;
+        current = yield* Parts.make(partsOptions, number);
+      });
+
+      const isFull = () => {
+        const { rows, bytes } = current.size();
+        return rows >= partRows || bytes >= partBytes;
+      };
+
+      const walkAll = Effect.scoped(Effect.gen(function* () {
+        const pull = yield* Stream.toPull(source);
+        while (true) {
+          const pulled = yield* Effect.exit(restore(pull));
+          if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
+          for (const batch of pulled.value) {
+            yield* takeIn(change(batch));
+            if (isFull()) yield* cut;
+          }
+        }
+      }));
+
+      const finish = Effect.gen(function* () {
+        const broken = yield* walkAll;
+        if (!Cause.isEmpty(broken)) {
+          yield* cut;
+          return yield* Effect.failCause(broken);
+        }
+        yield* Effect.onError(
+          Export.checkUsers(tally),
+          () => Effect.ignore(parts.length === 0 ? Found.forget(root) : Effect.void),
+        );
+        // An export without a session is one as well: with its columns, if nothing else.
+        if ([...manifest.parts, ...parts].every(({ format }) => format === "state")) yield* current.openFiles;
+        isChanged = true;
+        yield* cut;
+        const compact = marks !== undefined && isBloated([...manifest.parts, ...parts], marks)
+          ? yield* compactMarks(marks)
+          : undefined;
+        return { summary: yield* summaryNow, compact };
+      });
+
+      const compactMarks = (marks: Marks.Marks) =>
+        Effect.gen(function* () {
+          yield* Effect.forEach(marks, ([userId, mark]) => current.keepMark(userId, mark), { discard: true });
+          return yield* current.commit;
+        });
+
+      const summaryNow = Effect.gen(function* () {
+        const { seconds, requests, retries } = yield* standingNow;
+        const { run, kind, began, options, user_doubts } = header;
+        const { users, sessions, rejected, unverified, missing } = progress;
+        return {
+          ...{
+            run,
+            kind,
+            began,
+            options,
+            user_doubts,
+            users,
+            sessions,
+            rejected,
+            seconds,
+            requests,
+            retries,
+          },
+          ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
+          bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
+          verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
+          missing: { count: missing, first: tally.missing },
+          unverified: { count: unverified, first: tally.unverified },
+        } satisfies Manifest.Run;
+      });
+
+      const { summary, compact } = yield* Effect.ensuring(finish, Effect.suspend(() => current.discard));
+      const all = [...manifest.parts, ...parts];
+      const superseded = compact === undefined ? [] : all.filter(({ format }) => format === "state");
+      const whole: Manifest.Manifest = {
+        ...manifest,
+        runs: [...manifest.runs, summary],
+        parts: [...all.filter((part) => !superseded.includes(part)), ...compact ?? []],
+        superseded,
+        failed: [...failed.values()],
+      };
+      yield* Folder.replace(join(root, Folder.names.manifest), `${JSON.stringify(whole, null, 2)}\n`);
+      yield* Found.forget(root);
+      yield* Effect.forEach(superseded, ({ path }) => Folder.remove(join(root, path)));
+      return {
+        summary,
+        failed: { count: progress.failed, first: tally.failed },
+        files: parts.filter(({ format }) => format !== "state"),
+      };
+    })
+  );
+
+/** Whether most of the marks kept are no longer those that count. */
+const isBloated = (parts: ReadonlyArray<Manifest.Part>, marks: Marks.Marks): boolean =>
+  parts.reduce((sum, { format, rows }) => sum + (format === "state" ? rows : 0), 0) > 2 * marks.size + 1000;
