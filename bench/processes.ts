@@ -47,11 +47,13 @@ const peakOf = async (pid: number): Promise<number | undefined> => {
 export const runCommand = (
   args: ReadonlyArray<string>,
   environment: Readonly<Record<string, string>>,
+  cwd?: string,
 ): Promise<Run> =>
   new Promise((resolve, reject) => {
     const began = performance.now();
     const child = spawn("node", [cli, ...args], {
       stdio: "inherit",
+      cwd,
       env: { ...process.env, ...environment },
     });
     let peakBytes: number | undefined;

@@ -27,6 +27,8 @@ export * as Redact from "./Redact.ts";
 export * as Session from "./Session.ts";
 export * as SessionsApi from "./tenant/SessionsApi.ts";
 export * as SessionSource from "./walk/SessionSource.ts";
+export * as StateFile from "./dataset/StateFile.ts";
+export * as StateStore from "./walk/StateStore.ts";
 export * as Tenant from "./tenant/Tenant.ts";
 export * as UsersApi from "./tenant/UsersApi.ts";
 export * as UserSource from "./walk/UserSource.ts";

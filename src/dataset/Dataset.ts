@@ -19,7 +19,7 @@ import * as Export from "../Export.ts";
 import type { Choice } from "../format/Formats.ts";
 import type { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
-import type { TenantHttp } from "../tenant/HttpPolicy.ts";
+import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import type * as SessionSource from "../walk/SessionSource.ts";
 import { version } from "../version.ts";
 import * as Folder from "./Folder.ts";
@@ -227,7 +227,10 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
       const ids: Stream.Stream<string, E, R> = isRetry
         ? Stream.empty
         : Stream.filter(users.ids, (id) => !failed.has(id));
+      const { traffic } = yield* TenantHttp;
+      const before = traffic();
       const count = yield* writeUsers(root, ids);
+      const { requests, retries } = traffic();
       const header: Manifest.Header = {
         journal_version: Manifest.manifestVersion,
         created_by: `monocloud-sessions ${version}`,
@@ -240,7 +243,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         ...(users.identity !== undefined && { users_identity: users.identity }),
         users: count + manifest.failed.length,
         user_doubts: isRetry ? [] : users.doubts?.() ?? [],
-        standing: { ...noStanding, open: manifest.failed.map(({ user_id, state }) => ({ user_id, state })) },
+        standing: {
+          ...noStanding,
+          requests: requests - before.requests,
+          retries: retries - before.retries,
+          open: manifest.failed.map(({ user_id, state }) => ({ user_id, state })),
+        },
       };
       yield* Journal.begin(root, header);
       journal = { header, cuts: [] };

@@ -24,6 +24,12 @@ const decode = Schema.decodeUnknownSync(Schema.parseJson(Line));
 export const lineOf = (userId: string, mark: string): string =>
   `{"user_id":${JSON.stringify(userId)},"mark":${mark}}\n`;
 
+/** What a line says; throws where it is none. */
+export const read = (line: string): { readonly userId: string; readonly mark: string } => {
+  const { user_id, mark } = decode(line);
+  return { userId: user_id, mark: JSON.stringify(mark) };
+};
+
 /** Reads the marks in these parts; later ones take the place of earlier ones. */
 export const load = (
   root: string,
@@ -38,8 +44,8 @@ export const load = (
           for await (
             const line of createInterface({ input: createReadStream(join(root, path)), crlfDelay: Infinity })
           ) {
-            const { user_id, mark } = decode(line);
-            marks.set(user_id, JSON.stringify(mark));
+            const { userId, mark } = read(line);
+            marks.set(userId, mark);
           }
         },
         catch: (cause) =>

@@ -22,7 +22,7 @@ export interface ListShape {
   readonly id: string;
   /** The orders to try, best first; at least one. */
   readonly orders: readonly [Order, ...Array<Order>];
-  /** In the first order, the walk is done once it is past this key. */
+  /** In the first order, the walk is done once it is past this key: mostly after a page of ten rows, which it asks for first. */
   readonly until?: Key | undefined;
 }
 

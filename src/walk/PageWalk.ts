@@ -225,8 +225,10 @@ export const plan = (
   for (let end = walk.end, run = walk.run; requests.length < count;) {
     // Ahead of an answer one can only guess how many rows share a key: after a wrong guess, one step at a time.
     if (requests.length > 0 && (walk.total === undefined || end >= walk.total || walk.stalls > 0)) break;
+    // Where the walk may be done after the first few rows, it asks for no more than those at first.
+    const isLook = shape.until !== undefined && walk.order === 0 && walk.high === 0;
     const next = !walk.overlapping || end === 0
-      ? { page: Math.floor(end / walk.size) + 1, size: walk.size }
+      ? { page: Math.floor(end / walk.size) + 1, size: isLook ? leastSize : walk.size }
       : overlap(end, run, walk);
     if (next === undefined) {
       if (requests.length > 0) break;

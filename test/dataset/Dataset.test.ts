@@ -443,10 +443,7 @@ describe("changes since the last run", () => {
     };
     expect((await exportInto(failing, root, changing)).failed.count).toBe(1);
     sandbox.add(first);
-    const { sessions, failed } = await exportInto(sandbox, root, changing);
-    expect([sessions, failed.count]).toEqual(
-      [150 + 1, 0].map((count, index) => index === 0 ? expect.any(Number) : count),
-    );
+    expect((await exportInto(sandbox, root, changing)).failed.count).toBe(0);
     await exportInto(sandbox, root, changing);
     expect(await newest(root)).toEqual(live(sandbox));
     expect(

@@ -1,0 +1,104 @@
+import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Stream from "effect/Stream";
+import { expect, it } from "vitest";
+import * as StateFile from "../../src/dataset/StateFile.ts";
+import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import * as SessionSource from "../../src/walk/SessionSource.ts";
+import { marked, memory, StateStore, type StateStoreError } from "../../src/walk/StateStore.ts";
+import { newFolder } from "../folders.ts";
+import { httpFor } from "../walk/histories.ts";
+
+/** A loader of its own: takes the sessions in, and keeps the mark after them. */
+const load = (sandbox: Sandbox, into: Array<string>) =>
+  SessionSource.changes(marked(Stream.fromIterable(sandbox.userIds()))).pipe(
+    Stream.runForEach(({ userId, sessions, end }) => {
+      into.push(...sessions.map(({ session_id, last_updated }) => `${session_id} ${last_updated}`));
+      return end?.mark === undefined
+        ? Effect.void
+        : Effect.flatMap(StateStore, (store) => store.save(userId, end.mark));
+    }),
+    Effect.provide(httpFor(sandbox)),
+  );
+
+const cases: ReadonlyArray<[string, () => Promise<Layer.Layer<StateStore, StateStoreError>>]> = [
+  [
+    "a file, opened for each run",
+    async () => Layer.fresh(StateFile.layer(join(await newFolder(), "marks.ndjson"))),
+  ],
+  [
+    "memory",
+    () =>
+      Effect.runPromise(
+        Effect.map(Effect.scoped(Layer.build(memory)), (context) => Layer.succeedContext(context)),
+      ),
+  ],
+];
+
+it.each(cases)("a loader of one's own gets every change once, with marks in %s", async (_, layerOf) => {
+  const layer = await layerOf();
+  const sandbox = make({ users: 5, sessionsPerUser: 20 });
+  const loaded: Array<string> = [];
+  const run = () => Effect.runPromise(Effect.provide(load(sandbox, loaded), layer));
+  await run();
+  expect(loaded).toHaveLength(100);
+  for (const userId of sandbox.userIds()) {
+    sandbox.add(userId);
+    const [first] = sandbox.sessions(userId);
+    sandbox.update(userId, first!.session_id);
+  }
+  await run();
+  await run();
+  expect(loaded).toHaveLength(110);
+  expect(new Set(loaded).size).toBe(110);
+  for (const userId of sandbox.userIds()) {
+    for (const { session_id, last_updated } of sandbox.sessions(userId)) {
+      expect(loaded).toContain(`${session_id} ${last_updated}`);
+    }
+  }
+});
+
+const mark = (at: number) => ({ at, seen: [["S", at, "d"]] });
+
+const withFile = <A>(path: string, work: Effect.Effect<A, StateStoreError, StateStore>) =>
+  Effect.runPromise(Effect.provide(work, StateFile.layer(path)));
+
+const load1 = (userId: string) => Effect.flatMap(StateStore, (store) => store.load(userId));
+const save = (userId: string, value: unknown) =>
+  Effect.flatMap(StateStore, (store) => store.save(userId, value));
+
+it("keeps the latest mark of each user, and not the half of one that was being written", async () => {
+  const path = join(await newFolder(), "marks.ndjson");
+  await withFile(path, Effect.all([save("a", mark(1)), save("b", mark(2)), save("a", mark(3))]));
+  await appendFile(path, '{"user_id":"b","mark":{"at":9');
+  expect(await withFile(path, Effect.all([load1("a"), load1("b"), load1("c")]))).toEqual([
+    mark(3),
+    mark(2),
+    undefined,
+  ]);
+  await withFile(path, save("b", mark(4)));
+  expect(await withFile(path, Effect.all([load1("a"), load1("b")]))).toEqual([mark(3), mark(4)]);
+});
+
+it("does not grow with the number of runs", async () => {
+  const path = join(await newFolder(), "marks.ndjson");
+  await writeFile(
+    path,
+    Array.from({ length: 5000 }, (_, at) => `${JSON.stringify({ user_id: "a", mark: mark(at) })}\n`).join(""),
+  );
+  expect(await withFile(path, load1("a"))).toEqual(mark(4999));
+  expect((await readFile(path, "utf8")).split("\n")).toHaveLength(2);
+});
+
+it("says what is wrong with a file that is damaged, and with what is no mark", async () => {
+  const path = join(await newFolder(), "marks.ndjson");
+  await writeFile(path, `{"user_id":"a","mark":{"at":1,"seen":[]}}\nnonsense\n`);
+  await expect(withFile(path, load1("a"))).rejects.toThrow(
+    `${path} is damaged: line 2 is no mark. Restore it from a backup, or remove it to begin anew`,
+  );
+  const other = join(await newFolder(), "marks.ndjson");
+  await expect(withFile(other, save("a", "soon"))).rejects.toThrow("it is no mark of a walk");
+  await expect(withFile(join(other, "deeper", "marks"), load1("a"))).rejects.toThrow("Cannot keep marks in ");
+});
