@@ -30,9 +30,13 @@ const decode = Schema.decodeUnknownOption(Schema.parseJson(Owner));
 const HEARTBEAT = 15_000;
 const SILENCE = 120_000;
 
+/** Deno would want permissions for each look at another process: there, the heartbeat alone has to do. */
+const canAsk = !("Deno" in globalThis);
+const host = canAsk ? hostname() : "";
+
 /** Linux says when a process began; elsewhere its number has to do. */
-const beginningOf = (pid: number): Promise<string | undefined> =>
-  readFile(`/proc/${pid}/stat`, "utf8").then(
+const beginningOf = async (pid: number): Promise<string | undefined> =>
+  !canAsk ? undefined : await readFile(`/proc/${pid}/stat`, "utf8").then(
     (text) => text.slice(text.lastIndexOf(")") + 2).split(" ")[19],
     () => undefined,
   );
@@ -78,18 +82,20 @@ const take = async (root: string, own: string, path: string): Promise<Attempt> =
       const text = await readFile(path, "utf8");
       const owner = decode(text);
       const silence = await silenceOf(path, own);
-      const isHeld = owner._tag === "Some" && owner.value.host === hostname()
+      const isHeld = canAsk && owner._tag === "Some" && owner.value.host === host
         ? await isRunning(owner.value)
         : silence < SILENCE;
       if (isHeld) {
         const who = owner._tag === "Some"
-          ? `process ${owner.value.pid} on ${owner.value.host}, since ${owner.value.since}`
+          ? `process ${owner.value.pid}${
+            owner.value.host && ` on ${owner.value.host}`
+          }, since ${owner.value.since}`
           : "an unknown process";
         return {
           held: false,
           message: `Cannot write to ${root}: ${who} is writing there, and was last heard of ${
             age(silence)
-          } ago. Wait for it, or choose another folder`,
+          } ago. Wait for it (two minutes of silence free the folder), or choose another one`,
         };
       }
       // Only one process can move it away. If that was not the one looked at, its owner gets it back.
@@ -116,7 +122,7 @@ export const hold = (root: string): Effect.Effect<void, DatasetError | OutputErr
     const path = join(root, names.lock);
     const owner: Owner = {
       id: randomUUID(),
-      host: hostname(),
+      host,
       pid: process.pid,
       process: yield* Effect.promise(() => beginningOf(process.pid)),
       since: new Date().toISOString(),

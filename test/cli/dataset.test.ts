@@ -166,7 +166,7 @@ describe.skipIf(process.platform === "win32")("an export into a folder", () => {
     const heldElsewhere = await run(quick, { env, cwd });
     expect(heldElsewhere.err).toContain(
       "Error: Cannot write to data: process 1 on elsewhere, since 2026-01-01T00:00:00.000Z is writing there, " +
-        "and was last heard of less than a minute ago. Wait for it, or choose another folder\n",
+        "and was last heard of less than a minute ago. Wait for it (two minutes of silence free the folder), or choose another one\n",
     );
     // The number of a running process, which is not the one that took the lock.
     await lock({ host: hostname(), pid: process.pid, process: "1" });

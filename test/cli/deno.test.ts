@@ -73,6 +73,45 @@ describe("under Deno", () => {
     expect(await readdir(cwd)).toEqual([]);
   });
 
+  it("an export into a folder is broken off, gone on with and added to, with the same permissions", async () => {
+    const { sandbox, env } = await tenant({ users: 150, sessionsPerUser: 20, faults: { latencyMs: 20 } });
+    const cwd = await newFolder();
+    const data = join(cwd, "data");
+    const permissions = [variables, loopback, `--allow-read=${data}`, `--allow-write=${data}`];
+    const args = [
+      "export",
+      "--all-users",
+      "--rate",
+      "5000/s",
+      "--out",
+      data,
+      "--format",
+      "ndjson",
+      "--part-rows",
+      "200",
+    ];
+    const running = begin(permissions, args, { env });
+    const parts = () => readdir(join(data, "ndjson")).catch(() => []);
+    await until(
+      async () => (await parts()).filter((name) => name.endsWith(".ndjson")).length > 1,
+      "two parts are there",
+    );
+    running.child.kill("SIGTERM");
+    expect((await running.done).code).toBe(75);
+    expect(await begin(permissions, [...args, "--resume", "--quiet"], { env }).done).toMatchObject({
+      code: 0,
+      err: "",
+    });
+    const [userId = ""] = sandbox.userIds();
+    sandbox.add(userId);
+    const added = await begin(permissions, [...args, "--since-last"], { env }).done;
+    expect(added.err).toContain("1 session of 150 users in ");
+    const texts = await Promise.all(
+      (await parts()).map((name) => readFile(join(data, "ndjson", name), "utf8")),
+    );
+    expect(keysIn(texts.join(""))).toEqual(keysOf(sandbox));
+  });
+
   it("the sandbox serves, and its export says so", async () => {
     const running = begin([loopback], ["sandbox", "--users", "4", "--sessions", "3", "--exactly"]);
     await until(() => running.err().includes("export --all-users"), "the sandbox listens");
