@@ -79,7 +79,10 @@ const batchesOf = (
     ? Stream.fromAsyncIterable(users, (error) => error)
     : Stream.fromIterable(users);
   const { signal } = options;
-  const batches = Stream.interruptWhen(SessionSource.batches(ids, options), aborted(signal));
+  // A source that always has a batch ready is never found waiting, so each batch looks at the signal as well.
+  const batches = Stream.interruptWhen(SessionSource.batches(ids, options), aborted(signal)).pipe(
+    Stream.mapEffect((batch) => signal?.aborted ? Effect.fail(signal.reason) : Effect.succeed(batch)),
+  );
   return Stream.suspend(() => signal?.aborted ? Stream.fail(signal.reason) : batches);
 };
 

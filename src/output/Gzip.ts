@@ -19,26 +19,33 @@ export const make = (inner: Output): Output => ({
     const gzip = new CompressionStream("gzip");
     const writer = gzip.writable.getWriter();
     const reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> = gzip.readable.getReader();
-    const attempt = <A>(work: () => Promise<A>) =>
-      Effect.tryPromise({
-        try: work,
-        catch: (cause) => new OutputError({ reason: "Write", path: inner.name, cause }),
-      });
+    const errorFrom = (cause: unknown) =>
+      cause instanceof OutputError ? cause : new OutputError({ reason: "Write", path: inner.name, cause });
+    const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: errorFrom });
+    // At most one write waits at a time.
+    let failure: OutputError | undefined;
+    let onFailure = (_: OutputError): void => {};
     const pump: Effect.Effect<void, OutputError> = Effect.flatMap(
       attempt(() => reader.read()),
       ({ done, value }) => done ? Effect.void : Effect.flatMap(sink.write(value), () => pump),
     );
-    // Both can be broken off, even in a region that can't be.
-    const pumping = yield* Effect.forkScoped(Effect.interruptible(pump));
+    const fail = (error: OutputError) => Effect.sync(() => onFailure(failure = error));
+    const pumping = yield* Effect.forkScoped(Effect.tapError(pump, fail));
     // Once the inner output fails nothing is read any more, and a write alone would wait for ever.
-    const orFailing = <A>(work: Effect.Effect<A, OutputError>) =>
-      Effect.raceFirst(work, Effect.interruptible(Effect.zipRight(Fiber.join(pumping), Effect.never)));
+    const orFailing = (work: () => Promise<void>) =>
+      attempt(() =>
+        new Promise<void>((resolve, reject) => {
+          if (failure !== undefined) return reject(failure);
+          onFailure = reject;
+          work().then(resolve, reject);
+        })
+      );
     // Not waited for: it may wait for the pump, and the pump for an output that takes no more.
     yield* Effect.addFinalizer(() => Effect.sync(() => void writer.abort().catch(() => undefined)));
     return {
-      write: (bytes) => orFailing(attempt(() => writer.ready.then(() => writer.write(bytes)))),
+      write: (bytes) => orFailing(() => writer.ready.then(() => writer.write(bytes))),
       commit: Effect.gen(function* () {
-        yield* orFailing(attempt(() => writer.close()));
+        yield* orFailing(() => writer.close());
         yield* Fiber.join(pumping);
         return yield* sink.commit;
       }),
