@@ -30,4 +30,5 @@ export * as SessionSource from "./walk/SessionSource.ts";
 export * as Tenant from "./tenant/Tenant.ts";
 export * as UsersApi from "./tenant/UsersApi.ts";
 export * as UserSource from "./walk/UserSource.ts";
+export * as Verify from "./dataset/Verify.ts";
 export * as Web from "./output/Web.ts";

@@ -81,6 +81,7 @@ export const codeOf = (error: unknown): number | undefined => {
       Options: "usage",
       Corrupt: "data",
       Version: "usage",
+      Absent: "usage",
     },
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
   };

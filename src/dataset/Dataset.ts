@@ -104,12 +104,13 @@ const occupied = (root: string, message: string) =>
   new DatasetError({ reason: "Occupied", path: root, message: `Cannot export into ${root}: ${message}` });
 
 /** What is in the folder now. */
-interface Found {
+export interface Found {
   readonly manifest: Manifest.Manifest | undefined;
   readonly journal: Journal.Journal | undefined;
 }
 
-const look = (root: string) =>
+/** Reads what the folder says of itself. */
+export const look = (root: string): Effect.Effect<Found, Folder.DatasetError | OutputError> =>
   Effect.gen(function* () {
     const path = join(root, Folder.names.manifest);
     const text = yield* Folder.textOf(path);
@@ -119,7 +120,7 @@ const look = (root: string) =>
   });
 
 /** Whether there is a run to go on with: one that has not finished, and has come to a first cut. */
-const isUnfinished = ({ manifest, journal }: Found): boolean =>
+export const isUnfinished = ({ manifest, journal }: Found): boolean =>
   // A process may die after it has finished the run, before it removes the journal.
   journal !== undefined && journal.cuts.length > 0 &&
   !manifest?.runs.some(({ run }) => run === journal.header.run);

@@ -51,8 +51,8 @@ const Options = Schema.Record({ key: Schema.String, value: Schema.Unknown });
 /** What a run did. */
 export const Run = Schema.Struct({
   run: Schema.Int.pipe(Schema.positive()),
-  /** `full`: every session. `retry`: of the users that had failed before. */
-  kind: Schema.Literal("full", "retry"),
+  /** `full`: every session. `retry`: of the users that had failed before. `replay`: of rows that had been rejected. */
+  kind: Schema.Literal("full", "retry", "replay"),
   began: Schema.String,
   ended: Schema.String,
   /** Time at work; what lay between an interruption and the next start does not count. */
@@ -85,6 +85,8 @@ export const Manifest = Schema.Struct({
   columns: Schema.Array(Schema.Unknown),
   runs: Schema.Array(Run),
   parts: Schema.Array(Part),
+  /** Parts that later ones have taken the place of. Their files are about to be removed, or are removed already. */
+  superseded: Schema.optional(Schema.Array(Part)),
   /** The users that are still to be tried again. */
   failed: Schema.Array(Failed),
 });
