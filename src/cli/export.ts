@@ -97,6 +97,7 @@ const options = {
     ),
     Options.optional,
   ),
+  maxRejected: Settings.maxRejected,
   keepFormulas: Options.boolean("keep-formulas").pipe(
     Options.withDescription(
       "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",
@@ -115,7 +116,7 @@ const options = {
 const toFiles = (
   { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
-  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "progress">,
+  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected" | "progress">,
   walk: SessionSource.SessionSourceOptions,
   change: (batch: Batch) => Batch,
 ) =>
@@ -194,10 +195,11 @@ export const command = Command.make("export", options, (args) =>
     const progress = Export.noProgress();
 
     const { onInvalid } = args;
+    const maxRejected = Option.getOrUndefined(args.maxRejected);
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantHttp;
       const exporting = destination.kind === "files"
-        ? toFiles(destination, users, { onInvalid, progress }, walk, redact)
+        ? toFiles(destination, users, { onInvalid, maxRejected, progress }, walk, redact)
         : toDataset(destination, {
           users,
           tenant: tenant.origin,
@@ -206,6 +208,7 @@ export const command = Command.make("export", options, (args) =>
           options: { users: users.identity, keepFormulas: args.keepFormulas, redact: policy },
           change: redact,
           onInvalid,
+          maxRejected,
           partRows: Option.getOrUndefined(args.partRows),
           partBytes: Option.getOrUndefined(args.partBytes),
           progress,

@@ -64,6 +64,8 @@ export interface DatasetOptions<E, R> {
   /** What else must stay the same within a run, for the caller's own sake: recorded, and compared. */
   readonly options?: Readonly<Record<string, unknown>> | undefined;
   readonly onInvalid?: Export.ExportOptions<E, R>["onInvalid"];
+  /** As for {@link Export.run}, over the whole run. What has come is kept, and a run that may reject more goes on from there. */
+  readonly maxRejected?: Export.MaxRejected | undefined;
   /** Parts are completed once they hold so many sessions. @default {500_000} */
   readonly partRows?: number | undefined;
   /** Or once one of them has so many bytes, before any compression on the way. @default {536_870_912, 512 MiB} */
@@ -358,7 +360,7 @@ const goOn = <E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { root, formats, walk, onInvalid, partRows = PART_ROWS, partBytes = PART_BYTES } = options;
-      const { change = (batch: Batch) => batch, progress = Export.noProgress() } = options;
+      const { change = (batch: Batch) => batch, progress = Export.noProgress(), maxRejected } = options;
       const began = yield* Clock.currentTimeMillis;
       const { traffic } = yield* TenantHttp;
       const asked = traffic();
@@ -503,6 +505,8 @@ const goOn = <E, R>(
           }
           for (const batch of pulled.value) {
             yield* takeIn(change(batch));
+            const judged = yield* Effect.exit(Export.checkRejected(tally, maxRejected, "now"));
+            if (Exit.isFailure(judged)) return judged;
             if (isFull()) {
               yield* cut;
             }
@@ -510,7 +514,10 @@ const goOn = <E, R>(
         }
       }));
 
-      const walked = yield* Effect.onError(walkAll, () => discard);
+      const walked: Exit.Exit<void, ApiError | OutputError | Export.ExportError> = yield* Effect.onError(
+        walkAll,
+        () => discard,
+      );
       if (Exit.isFailure(walked)) {
         yield* cut;
         return yield* Effect.failCause(walked.cause);
@@ -519,6 +526,7 @@ const goOn = <E, R>(
         Export.checkUsers(tally),
         () => Effect.ignore(parts.length === 0 ? forget(root) : Effect.void),
       );
+      yield* Effect.tapError(Export.checkRejected(tally, maxRejected, "end"), () => cut);
       // An export without a session is one as well: with its columns, if nothing else.
       if (parts.length === 0 && manifest.parts.length === 0) current ??= yield* openParts;
       yield* cut;

@@ -15,11 +15,13 @@ export const Line = Schema.Struct({
   page: Count,
   size: Count,
   index: Count,
-  /** Which fields are wrong, such as `expires_at` or `client_ids.0`; empty for the row as a whole. */
+  /** The fields that are wrong: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
   paths: Schema.optional(Schema.Array(Schema.String)),
   message: Schema.String,
   /** The version of the program that found it so. */
   version: Schema.optional(Schema.String),
+  /** Whether it is not the row that follows, but what redaction has left of it. */
+  redacted: Schema.optional(Schema.Literal(true)),
   /** The row's JSON text, byte for byte. */
   row: Schema.String,
 });
