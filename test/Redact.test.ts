@@ -185,7 +185,7 @@ describe("make()", () => {
       expect(key == null || session.session_key != null).toBe(true);
       expect(Object.hasOwn(after!, "session_key")).toBe(Object.hasOwn(session, "session_key"));
       for (const [name, value] of Object.entries(session.last_metadata ?? {})) {
-        if (name in example().last_metadata! && value === null) {
+        if (Object.hasOwn(example().last_metadata!, name) && value === null) {
           expect(metadata).toMatchObject({ [name]: null });
         }
       }

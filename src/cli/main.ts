@@ -20,6 +20,7 @@ import { version } from "../version.ts";
 import * as check from "./check.ts";
 import * as exporting from "./export.ts";
 import { codeOf, exitCodes, UsageError } from "./Failure.ts";
+import * as replaying from "./replay.ts";
 import * as sandbox from "./sandbox.ts";
 import * as Terminal from "./Terminal.ts";
 import * as verifying from "./verify.ts";
@@ -28,7 +29,13 @@ const root = Command.make("monocloud-sessions").pipe(
   Command.withDescription(
     "Every active session of a user, of many users or of a whole MonoCloud tenant, to NDJSON, CSV and Parquet.",
   ),
-  Command.withSubcommands([exporting.command, check.command, verifying.command, sandbox.command]),
+  Command.withSubcommands([
+    exporting.command,
+    check.command,
+    verifying.command,
+    replaying.command,
+    sandbox.command,
+  ]),
 );
 
 const run = Command.run(root, { name: "monocloud-sessions", version });

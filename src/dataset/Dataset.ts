@@ -127,7 +127,8 @@ export const isUnfinished = ({ manifest, journal }: Found): boolean =>
   journal !== undefined && journal.cuts.length > 0 &&
   !manifest?.runs.some(({ run }) => run === journal.header.run);
 
-const refuseOthers = (root: string, { manifest, journal }: Found, mode: "new" | "resume") =>
+/** Refuses a folder that holds what is no part of a dataset, or what a run of this mode can't go on from. */
+export const refuseOthers = (root: string, { manifest, journal }: Found, mode: "new" | "resume") =>
   Effect.gen(function* () {
     const foreign = yield* Folder.foreignIn(root);
     if (foreign.length > 0) {
@@ -136,7 +137,8 @@ const refuseOthers = (root: string, { manifest, journal }: Found, mode: "new" | 
       );
     }
     const { parts } = yield* Folder.partsIn(root);
-    const named = new Set([...manifest?.parts ?? [], ...journal?.cuts.flatMap((cut) => cut.parts) ?? []].map((
+    const known = [...manifest?.parts ?? [], ...manifest?.superseded ?? []];
+    const named = new Set([...known, ...journal?.cuts.flatMap((cut) => cut.parts) ?? []].map((
       { path },
     ) => path));
     const next = nextPart({ manifest, journal });
@@ -168,10 +170,11 @@ const refuseOthers = (root: string, { manifest, journal }: Found, mode: "new" | 
     }
   });
 
-const nextPart = ({ manifest, journal }: Found): number =>
+/** The number of the next part. */
+export const nextPart = ({ manifest, journal }: Found): number =>
   1 + Math.max(
     -1,
-    ...(manifest?.parts ?? []).map(({ part }) => part),
+    ...[...manifest?.parts ?? [], ...manifest?.superseded ?? []].map(({ part }) => part),
     ...(journal?.cuts ?? []).flatMap(({ parts }) => parts).map(({ part }) => part),
   );
 
@@ -321,14 +324,21 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
     return yield* goOn(options, manifest, journal);
   }));
 
-/** Removes what a process that was killed has left: partial files, parts that no journal line names, a journal that is over. */
-const sweep = (root: string, found: Found) =>
+/**
+ * Removes what a process that was killed has left: partial files, parts that no journal line names, parts that others have
+ * taken the place of, a journal that is over.
+ */
+export const sweep = (root: string, found: Found) =>
   Effect.gen(function* () {
     const { parts, partials } = yield* Folder.partsIn(root);
     const next = nextPart(found);
     const beside = (yield* Folder.namesIn(root)).filter(Folder.isPartial);
     const unnamed = parts.filter(({ number }) => number >= next).map(({ path }) => path);
-    yield* Effect.forEach([...unnamed, ...partials, ...beside], (path) => Folder.remove(join(root, path)));
+    const superseded = (found.manifest?.superseded ?? []).map(({ path }) => path);
+    yield* Effect.forEach(
+      [...unnamed, ...superseded, ...partials, ...beside],
+      (path) => Folder.remove(join(root, path)),
+    );
     if (!isUnfinished(found)) yield* forget(root);
   });
 

@@ -353,7 +353,7 @@ const checkRejected = async (root: string, part: Part, note: Note, progress: Pro
 };
 
 /** Kinds of runs over which a session may come once only; in others it may come again, as it is then. */
-const once: ReadonlyArray<string> = ["full", "retry", "replay"];
+const once: ReadonlyArray<string> = ["full", "retry"];
 
 /** Collects what each session is known by, and tells in the end which come twice. */
 const census = (stated: Stated) => {
