@@ -490,8 +490,8 @@ export const open = (
  *
  * Fails with a `DatasetError` if the folder holds no dataset, or its manifest or journal can't be read.
  *
- * Memory: 8 bytes for each session (for each of its versions 16, where runs brought changes), as much again for the formats
- * of one part, and what the readers hold: a chunk, or a row group of Parquet. A row is said to be there twice only once both
+ * Memory: 8 bytes for each session (16 where runs other than `full` and `retry` may bring one again), as much again for
+ * each further format of one part, and what the readers hold: a chunk, or a row group of Parquet. A row is said to be there twice only once both
  * have been compared, not their 64 bits alone.
  *
  * @example
