@@ -14,6 +14,9 @@ import * as ReadNdjson from "./ReadNdjson.ts";
 import * as ReadParquet from "./ReadParquet.ts";
 import type { Flaw, Row, Text } from "./Row.ts";
 
+/** The formats of sessions, the one that alters least first. */
+export const order: ReadonlyArray<string> = ["ndjson", "parquet", "csv"];
+
 /** Bytes read at a time. */
 const CHUNK = 1 << 18;
 

@@ -14,21 +14,19 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import type { Batch } from "../Batch.ts";
-import { columns } from "../Columns.ts";
 import * as Export from "../Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { OutputError } from "../output/Output.ts";
-import * as Session from "../Session.ts";
+import type * as Session from "../Session.ts";
 import { version } from "../version.ts";
+import { type Aside, damaged, lineOf, rows as rowsOf } from "./Aside.ts";
 import * as Dataset from "./Dataset.ts";
 import * as Folder from "./Folder.ts";
 import * as Journal from "./Journal.ts";
+import * as Known from "./Known.ts";
 import * as Lock from "./Lock.ts";
 import * as Manifest from "./Manifest.ts";
-import * as PartReader from "./PartReader.ts";
-import * as Rejects from "./Rejects.ts";
-import { escaped, keyOf, lastUpdated, type Text } from "./Row.ts";
 import * as Verify from "./Verify.ts";
 
 const { DatasetError } = Folder;
@@ -63,120 +61,6 @@ export interface ReplayOptions {
 
 /** Nothing yet. */
 export const noProgress = (): Progress => ({ rows: 0, rowsTotal: 0 });
-
-const damaged = (root: string, path: string, why: string) =>
-  new DatasetError({
-    reason: "Corrupt",
-    path: join(root, path),
-    message: `Cannot replay as ${
-      join(root, path)
-    } ${why}: verify the dataset, and restore the file from a backup`,
-  });
-
-/** A row that was put aside: what is said of it, and the session that it is by now, if it is one. */
-interface Aside {
-  readonly text: string;
-  readonly line: Rejects.Line;
-  readonly decoded: ReturnType<typeof Session.decode>;
-}
-
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-};
-
-/** The rows of rejected parts, some at a time, each with its place. Fails if a part is not as it was written. */
-async function* asides(
-  root: string,
-  parts: ReadonlyArray<Manifest.Part>,
-  progress: Progress,
-): AsyncGenerator<ReadonlyArray<Aside & { readonly place: string }>> {
-  for (const part of parts) {
-    const { bytes, sha256 } = await PartReader.sumOf(join(root, part.path)).catch((error) => {
-      throw damaged(root, part.path, `can't be read (${error.message})`);
-    });
-    if (bytes !== part.bytes || sha256 !== part.sha256) {
-      throw damaged(root, part.path, "has been changed since it was written");
-    }
-    let number = 0;
-    for await (const lines of PartReader.lines(root, part)) {
-      yield lines.map((text) => {
-        const place = `${part.path} ${++number}`;
-        const line = Either.getOrElse(Rejects.decode(text), (why) => {
-          throw damaged(root, part.path, `row ${number} ${why}`);
-        });
-        return { text, line, place, decoded: Session.decode(line.redacted ? undefined : parsed(line.row)) };
-      });
-      progress.rows += lines.length;
-    }
-  }
-}
-
-/** A session that may be added: the latest that was put aside of those with its key. */
-interface Candidate {
-  readonly place: string;
-  readonly lastUpdated: number;
-}
-
-type Key = readonly [userId: string, sessionId: string];
-
-const nameOf = (key: Key): string => JSON.stringify(key);
-
-/** How a file that writes text so may write a key. */
-const spellings = (key: Key, how: Text): ReadonlyArray<Key> => {
-  const plain = key.map((id) => id.toWellFormed()) as unknown as Key;
-  const other = plain.map((id, i) => escaped(columns[i]!, id)) as unknown as Key;
-  return how === "plain" ? [plain] : how === "escaped" ? [other] : [plain, other];
-};
-
-/** Takes out the candidates that the dataset holds already, as late or later. */
-const removeKnown = async (
-  root: string,
-  { parts, runs }: Manifest.Manifest,
-  candidates: Map<string, Candidate>,
-  progress: Progress,
-): Promise<void> => {
-  const asWritten = (how: Text) =>
-    new Map(
-      [...candidates.keys()].flatMap((name) =>
-        spellings(JSON.parse(name), how).map((key) => [nameOf(key), name] as const)
-      ),
-    );
-  const written = new Map<Text, ReadonlyMap<string, string>>();
-  const numbers = new Set<number>();
-  const order: ReadonlyArray<string> = ["ndjson", "parquet", "csv"];
-  const readable = parts.filter(({ format }) => order.includes(format))
-    .sort((one, other) => order.indexOf(one.format) - order.indexOf(other.format));
-  for (const part of readable) {
-    if (numbers.has(part.part)) continue;
-    numbers.add(part.part);
-    const how = part.format === "csv"
-      ? PartReader.textOf(runs.find(({ run }) => run === part.run)?.options)
-      : "plain";
-    if (!written.has(how)) written.set(how, asWritten(how));
-    const names = written.get(how)!;
-    let number = 0;
-    try {
-      for await (const rows of PartReader.rows(root, part, how)) {
-        for (const row of rows) {
-          number++;
-          if ("flaw" in row) throw damaged(root, part.path, `row ${number} ${row.flaw}`);
-          const name = names.get(nameOf(keyOf(row)));
-          if (name !== undefined && lastUpdated(row) >= (candidates.get(name)?.lastUpdated ?? Infinity)) {
-            candidates.delete(name);
-          }
-        }
-        progress.rows += rows.length;
-      }
-    } catch (error) {
-      if (error instanceof DatasetError) throw error;
-      throw damaged(root, part.path, `can't be read (${(error as Error).message})`);
-    }
-  }
-};
 
 const failing = <A>(work: () => Promise<A>): Effect.Effect<A, Folder.DatasetError> =>
   Effect.catchAllDefect(
@@ -224,14 +108,6 @@ const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch> => {
   return batches.map((batch) => ({ ...batch, rejected: [] }));
 };
 
-/** The line of a row that stays put aside: with what is wrong with it by now, unless that can't be told. */
-const lineOf = ({ text, line, decoded }: Aside): string => {
-  if (line.redacted || Either.isRight(decoded)) return text;
-  const [paths, message] = [Session.paths(decoded.left), Session.describe(decoded.left)];
-  const { row, ...where } = JSON.parse(text);
-  return JSON.stringify({ ...where, paths, message, version, row });
-};
-
 interface Work {
   readonly root: string;
   readonly number: number;
@@ -256,7 +132,7 @@ const writeParts = ({ root, number, run, formats, aside, added, progress }: Work
     const users = new Set<string>();
     let sink: Effect.Effect.Success<typeof rejects.open> | undefined;
     let rejected = 0;
-    const rows = asides(root, aside, progress);
+    const rows = rowsOf(root, aside, progress);
     yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
     while (true) {
       const { done, value } = yield* failing(() => rows.next());
@@ -349,15 +225,15 @@ export const run = (
     const aside = manifest.parts.filter(({ format }) => format === "rejected").reverse();
     const rows = aside.reduce((sum, { rows }) => sum + rows, 0);
     progress.rowsTotal = 2 * rows + manifest.runs.reduce((sum, { sessions }) => sum + sessions, 0);
-    const candidates = new Map<string, Candidate>();
+    const candidates = new Map<string, Known.Candidate>();
     const counts = { passed: 0, redacted: 0 };
     yield* failing(async () => {
-      for await (const some of asides(root, aside, progress)) {
+      for await (const some of rowsOf(root, aside, progress)) {
         for (const { line, decoded, place } of some) {
           if (line.redacted) counts.redacted++;
           if (Either.isLeft(decoded)) continue;
           counts.passed++;
-          const name = nameOf([line.user_id, decoded.right.session_id]);
+          const name = Known.nameOf([line.user_id, decoded.right.session_id]);
           const before = candidates.get(name)?.lastUpdated ?? -1;
           if (decoded.right.last_updated > before) {
             candidates.set(name, { place, lastUpdated: decoded.right.last_updated });
@@ -368,7 +244,7 @@ export const run = (
     const { passed, redacted } = counts;
     const nothing = { rows, rejected: rows - passed, redacted };
     if (passed === 0) return { ...nothing, sessions: 0, known: 0, files: [] };
-    yield* failing(() => removeKnown(root, manifest, candidates, progress));
+    yield* failing(() => Known.remove(root, manifest, candidates, progress));
 
     const files = yield* writeAll(found, manifest, last, {
       root,

@@ -110,7 +110,7 @@ describe("a dataset as it was written", () => {
     );
   }, 120_000);
 
-  it("can't be told from a run that has not finished, which verifies so far", async () => {
+  it("verifies as far as it has come, while its run has not finished", async () => {
     const root = await newFolder();
     const sandbox = make({ users: 12, sessionsPerUser: 35, seed: 5 });
     let answers = 0;
@@ -124,7 +124,16 @@ describe("a dataset as it was written", () => {
     expect(await verify(root)).toMatchObject({ unfinished: true, sessions: 8 * 35, problems: [] });
     await rm(join(root, csv));
     expect(await problemsOf(root)).toEqual([`${csv} is missing, with its 70 rows`]);
-    await exportInto(sandbox, root, { partRows: 50, mode: "resume" }).catch(() => undefined);
+  });
+
+  it("says that its run has not finished before there is a part as well", async () => {
+    const root = await newFolder();
+    const refusing = {
+      ...make({ users: 2 }),
+      fetch: () => Promise.resolve(new Response("", { status: 401 })),
+    };
+    await exportInto(refusing, root).catch(() => undefined);
+    expect(await verify(root)).toMatchObject({ unfinished: true, parts: 0, problems: [] });
   });
 
   it("is left alone, and needs no right to write", async () => {
