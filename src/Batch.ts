@@ -39,10 +39,14 @@ export interface Rejected {
   readonly size: number;
   /** Its place on that page, from 0. */
   readonly index: number;
+  /** The fields that are wrong: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
+  readonly paths: ReadonlyArray<string>;
   /** The schema's own words. */
   readonly message: string;
   /** The row's JSON text as served. */
   readonly source: string;
+  /** Set where `source` is not the row but what redaction has left of it. */
+  readonly redacted?: true | undefined;
 }
 
 /** How the walk of one user ended. */

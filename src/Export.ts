@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream";
 import type { Batch, Rejected } from "./Batch.ts";
 import type { Format } from "./format/Encoder.ts";
 import type { Output, OutputError, Receipt, Sink } from "./output/Output.ts";
+import { version } from "./version.ts";
 
 /** A format and where it goes. */
 export interface Target {
@@ -31,9 +32,17 @@ export interface ExportOptions<E, R> {
   readonly onInvalid?: "quarantine" | "fail" | undefined;
   /** Where rejected rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
   readonly rejects?: Output | undefined;
+  /** How many rows may be rejected before the run fails, as one that is plainly wrong. @default {any number} */
+  readonly maxRejected?: MaxRejected | undefined;
   /** Kept up to date as the export goes on. */
   readonly progress?: Progress | undefined;
 }
+
+/**
+ * The most rows that may be rejected: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
+ * at the end.
+ */
+export type MaxRejected = { readonly count: number } | { readonly percent: number };
 
 /** How far an export has come. The driver changes it in place, a batch at a time. */
 export interface Progress {
@@ -119,20 +128,21 @@ export interface Some<A> {
 
 /** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept. */
 export class ExportError extends Data.TaggedError("ExportError")<{
-  /** `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `NoSuchUsers`: the tenant knows none of the users. */
-  readonly reason: "InvalidRow" | "NoSuchUsers";
+  /**
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyRejected`: more did than `maxRejected` allows.
+   * `NoSuchUsers`: the tenant knows none of the users.
+   */
+  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers";
   readonly message: string;
   readonly row?: Rejected | undefined;
 }> {}
 
+const wordsOf = ({ userId, page, size, index, message }: Rejected): string =>
+  `User ${userId}, page ${page} (of size ${size}), row ${index} is not a session: ${message}`;
+
 /** The error for a row that is not a session. */
 export const invalidRow = (row: Rejected): ExportError =>
-  new ExportError({
-    reason: "InvalidRow",
-    row,
-    message:
-      `User ${row.userId}, page ${row.page} (of size ${row.size}), row ${row.index} is not a session: ${row.message}`,
-  });
+  new ExportError({ reason: "InvalidRow", row, message: wordsOf(row) });
 
 /** The error for users of whom the tenant knows none, such as this one. */
 export const noSuchUsers = (count: number, userId: string | undefined): ExportError =>
@@ -148,7 +158,7 @@ const utf8 = new TextEncoder();
 const rejectedLines = (rows: ReadonlyArray<Rejected>): Uint8Array<ArrayBuffer> =>
   utf8.encode(
     rows.map(({ userId, source, ...where }) =>
-      `${JSON.stringify({ user_id: userId, ...where, row: source })}\n`
+      `${JSON.stringify({ user_id: userId, ...where, version, row: source })}\n`
     ).join(""),
   );
 
@@ -244,6 +254,8 @@ export interface Tally {
   readonly failed: Array<FailedUser>;
   /** Users whose walks have begun and not ended. */
   readonly walking: Set<string>;
+  /** The first row that was rejected. */
+  firstRejected?: Rejected | undefined;
 }
 
 /** A tally of nothing yet. */
@@ -258,10 +270,9 @@ export const noTally = (progress: Progress = noProgress()): Tally => ({
 const LIST = 100;
 
 /** Counts a batch that has been written. */
-export const count = (
-  { progress, missing, unverified, failed, walking }: Tally,
-  { userId, sessions, rejected, total, end }: Batch,
-): void => {
+export const count = (tally: Tally, { userId, sessions, rejected, total, end }: Batch): void => {
+  const { progress, missing, unverified, failed, walking } = tally;
+  tally.firstRejected ??= rejected[0];
   progress.sessions += sessions.length;
   progress.rejected += rejected.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
@@ -307,6 +318,33 @@ export const checkUsers = ({ progress, missing }: Tally): Effect.Effect<void, Ex
     ? Effect.fail(noSuchUsers(progress.users, missing[0]))
     : Effect.void;
 
+/** From so many rows on a share of them tells something. */
+const JUDGED = 1000;
+
+/** The error where more rows were rejected than may be. Before the end, a share is judged only of enough rows. */
+export const checkRejected = (
+  { progress: { sessions, rejected }, firstRejected }: Tally,
+  max: MaxRejected | undefined,
+  when: "now" | "end",
+): Effect.Effect<void, ExportError> => {
+  if (max === undefined || rejected === 0) return Effect.void;
+  const rows = sessions + rejected;
+  const isExceeded = "count" in max
+    ? rejected > max.count
+    : (when === "end" || rows >= JUDGED) && rejected * 100 > max.percent * rows;
+  if (!isExceeded) return Effect.void;
+  const allowed = "count" in max ? String(max.count) : `${max.percent} %`;
+  return Effect.fail(
+    new ExportError({
+      reason: "TooManyRejected",
+      row: firstRejected,
+      message: `${rejected} of ${rows} rows are not sessions, and at most ${allowed} may be. ` +
+        (firstRejected === undefined ? "" : `The first: ${wordsOf(firstRejected)}. `) +
+        "If that is as it should be, allow more of them (--max-rejected)",
+    }),
+  );
+};
+
 /**
  * Runs an export to its end and reports what it did. Outputs become complete together at the end; if the export fails or
  * is interrupted, none of them does.
@@ -340,11 +378,13 @@ export const run = <E, R>(
     const tally = noTally(options.progress);
     const files = yield* openFiles(options);
     yield* Stream.runForEach(options.source, (batch) =>
-      Effect.map(files.write(batch), (bytes) => {
+      Effect.flatMap(files.write(batch), (bytes) => {
         tally.progress.encodedBytes += bytes;
         count(tally, batch);
+        return checkRejected(tally, options.maxRejected, "now");
       }));
     yield* checkUsers(tally);
+    yield* checkRejected(tally, options.maxRejected, "end");
     const complete = yield* files.commit;
     return reportOf(tally, complete, ((yield* Clock.currentTimeMillis) - began) / 1000);
   }));

@@ -178,14 +178,17 @@ const rebuilding = <A extends object>(changes: Changes<A>, keepsUnknown: boolean
 const withhold = ({ userId, page, size, index, source }: Rejected): Rejected => {
   const row = Either.getOrUndefined(Either.try((): unknown => JSON.parse(source)));
   const id = Predicate.isRecord(row) ? row["session_id"] : undefined;
-  const wrong = Either.match(Session.decode(row), { onLeft: Session.flaws, onRight: () => "unknown" });
+  const flaw = Either.flip(Session.decode(row));
+  const wrong = Either.match(flaw, { onLeft: () => "unknown", onRight: Session.flaws });
   return {
     userId,
     page,
     size,
     index,
+    paths: Either.match(flaw, { onLeft: () => [], onRight: Session.paths }),
     message: `wrong: ${wrong}; the values are redacted`,
     source: JSON.stringify(typeof id === "string" ? { session_id: id } : {}),
+    redacted: true,
   };
 };
 

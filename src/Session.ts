@@ -85,10 +85,11 @@ export const describe = (error: ParseResult.ParseError): string =>
     .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join(".")}: ${message}`))
     .join("; ");
 
+/** Which fields of a row are wrong, each once: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
+export const paths = (error: ParseResult.ParseError): ReadonlyArray<string> => [
+  ...new Set(ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) => path.map(String).join("."))),
+];
+
 /** Which fields of a row are wrong, without a word of what is in them: `expires_at, client_ids.0`. */
-export const flaws = (error: ParseResult.ParseError): string => {
-  const paths = ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) =>
-    path.map(String).join(".")
-  );
-  return [...new Set(paths)].map((path) => path || "the row as a whole").join(", ");
-};
+export const flaws = (error: ParseResult.ParseError): string =>
+  paths(error).map((path) => path || "the row as a whole").join(", ");

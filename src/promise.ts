@@ -155,6 +155,8 @@ export async function* sessions(options: SessionsOptions & Watch): AsyncGenerato
 export interface EncodingOptions extends Formats.FormatOptions {
   /** As for {@link Export.ExportOptions}. A stream has no place to put rows aside: there, the default is `fail`. */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
+  /** As for {@link Export.ExportOptions}. */
+  readonly maxRejected?: Export.MaxRejected | undefined;
 }
 
 /**
@@ -188,6 +190,7 @@ export const stream = (
     source: batchesOf({ ...options, signal: AbortSignal.any(signals) }),
     targets: [{ format: Formats.make(format, options), output: Web.make("the stream", writable) }],
     onInvalid: options.onInvalid ?? "fail",
+    maxRejected: options.maxRejected,
   });
   const done = run(Effect.provide(work, httpFor(options)));
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
@@ -269,6 +272,7 @@ export const exportSessions = async (options: ExportSessionsOptions): Promise<Re
     targets,
     rejects: File.make(rejected),
     onInvalid: options.onInvalid,
+    maxRejected: options.maxRejected,
   });
   const report = await run(Effect.provide(work, httpFor(options)));
   return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts };

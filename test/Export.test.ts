@@ -6,16 +6,18 @@ import * as Either from "effect/Either";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
-import { expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import * as Batch from "../src/Batch.ts";
 import * as Export from "../src/Export.ts";
 import * as Formats from "../src/format/Formats.ts";
 import * as File from "../src/output/File.ts";
 import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } from "../src/sandbox/mod.ts";
+import * as Session from "../src/Session.ts";
 import * as HttpPolicy from "../src/tenant/HttpPolicy.ts";
 import * as Tenant from "../src/tenant/Tenant.ts";
 import * as SessionSource from "../src/walk/SessionSource.ts";
-import { example } from "./contract/sessions.ts";
+import { version } from "../src/version.ts";
+import { example, examples } from "./contract/sessions.ts";
 import { csvTable, parquetTable, sql } from "./duckdb.ts";
 import { newFolder } from "./folders.ts";
 import { httpFor } from "./walk/histories.ts";
@@ -181,8 +183,12 @@ it("rows that are not sessions are put aside whole, and all others exported", as
   expect(served).toHaveLength(20 * 60);
   expect(delivered.filter(isObject)).toEqual(served.filter(isObject));
   expect(new Set(delivered)).toEqual(new Set(served));
-  for (const { message, page, index, row } of rejected) {
+  for (const { message, paths, page, index, row, ...others } of rejected) {
     expect(message).toMatch(/\w/);
+    const decoded = Session.decode(JSON.parse(row));
+    expect(paths).toEqual(Either.match(decoded, { onLeft: Session.paths, onRight: () => "valid" }));
+    expect(others).toMatchObject({ version });
+    expect(others).not.toHaveProperty("redacted");
     expect(page).toBeGreaterThan(0);
     expect(index).toBeGreaterThanOrEqual(0);
     expect(() => JSON.parse(row)).not.toThrow();
@@ -204,6 +210,56 @@ it("onInvalid 'fail' fails on the first such row, names it, and leaves no file",
   expect(error).toMatchObject({ _tag: "ExportError", reason: "InvalidRow" });
   expect(error.message).toMatch(/User \S+, page 1 \(of size 100\), row \d+ is not a session: /);
   expect(await readdir(folder)).toEqual([]);
+});
+
+describe("maxRejected", () => {
+  const row = (index: number) => ({
+    userId: "alice",
+    page: 1,
+    size: 100,
+    index,
+    paths: ["expires_at"],
+    message: "expires_at: is missing",
+    source: "{}",
+  });
+  /** Batches of a hundred rows, of which so many are rejected. */
+  const run = (rejected: ReadonlyArray<number>, maxRejected: Export.MaxRejected) => {
+    const progress = Export.noProgress();
+    const source = Stream.fromIterable(rejected).pipe(
+      Stream.map((count): Batch.Batch => ({
+        ...Batch.make("alice", examples(100 - count)),
+        rejected: Array.from({ length: count }, (_, index) => row(index)),
+      })),
+    );
+    return Effect.runPromise(Effect.either(Export.run({ source, targets: [], maxRejected, progress }))).then(
+      Either.match({
+        onLeft: ({ reason, message }) => [reason, message, progress.sessions + progress.rejected],
+        onRight: (report) => report.rejected,
+      }),
+    );
+  };
+  const first =
+    "The first: User alice, page 1 (of size 100), row 0 is not a session: expires_at: is missing. " +
+    "If that is as it should be, allow more of them (--max-rejected)";
+
+  it("as a count fails with the first row once there are more, and not before", async () => {
+    expect(await run([2, 3, 0], { count: 5 })).toBe(5);
+    expect(await run([0, 0], { count: 0 })).toBe(0);
+    const message = `6 of 200 rows are not sessions, and at most 5 may be. ${first}`;
+    expect(await run([2, 4, 0, 0], { count: 5 })).toEqual(["TooManyRejected", message, 200]);
+  });
+
+  it("as a share is judged from 1,000 rows on, and at the end", async () => {
+    const few = [50, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    expect(await run(few, { percent: 5 })).toBe(50);
+    const message = (of: number) => `51 of ${of} rows are not sessions, and at most 5 % may be. ${first}`;
+    expect(await run([51, ...few.slice(1), 0, 0], { percent: 5 })).toEqual([
+      "TooManyRejected",
+      message(1000),
+      1000,
+    ]);
+    expect(await run([51, 0], { percent: 5 })).toEqual(["TooManyRejected", message(200), 200]);
+  });
 });
 
 it("a user that the tenant does not know is reported and does not stop the others", async () => {

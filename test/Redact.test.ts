@@ -97,6 +97,7 @@ const carrying = (session: Session.Session, data: Personal, inUnknown: boolean):
       page: 1,
       size: 10,
       index: 0,
+      paths: Session.paths(error),
       message: Session.describe(error),
       source: JSON.stringify(wrong),
     }],
@@ -184,7 +185,7 @@ describe("make()", () => {
       expect(key == null || session.session_key != null).toBe(true);
       expect(Object.hasOwn(after!, "session_key")).toBe(Object.hasOwn(session, "session_key"));
       for (const [name, value] of Object.entries(session.last_metadata ?? {})) {
-        if (name in example().last_metadata! && value === null) {
+        if (Object.hasOwn(example().last_metadata!, name) && value === null) {
           expect(metadata).toMatchObject({ [name]: null });
         }
       }
@@ -239,15 +240,19 @@ describe("make()", () => {
 
   it("says of a row put aside where it was, which fields are wrong, and its id", () => {
     const where = { userId: "alice", page: 3, size: 50, index: 4 };
+    const secret = { paths: ["secret"], message: "secret" };
     const aside = (source: string) =>
-      Redact.make({})({ ...Batch.make("alice", []), rejected: [{ ...where, message: "secret", source }] })
+      Redact.make({})({ ...Batch.make("alice", []), rejected: [{ ...where, ...secret, source }] })
         .rejected[0];
     expect(aside(JSON.stringify(example({ expires_at: 1.5, client_ids: ["a", 1] as never })))).toEqual({
       ...where,
+      paths: ["client_ids.1", "expires_at"],
       message: "wrong: client_ids.1, expires_at; the values are redacted",
       source: '{"session_id":"96484D319ACC21380CCE026E54807B4D"}',
+      redacted: true,
     });
-    const whole = { message: "wrong: the row as a whole; the values are redacted", source: "{}" };
+    const words = { message: "wrong: the row as a whole; the values are redacted", source: "{}" };
+    const whole = { paths: [""], ...words, redacted: true };
     for (const source of ["null", "42", '"203.0.113.7"', "[]", "203.0.113.7", ""]) {
       expect(aside(source)).toEqual({ ...where, ...whole });
     }

@@ -19,7 +19,7 @@ export const exitCodes = {
    * report says which, and why.
    */
   incomplete: 4,
-  /** A row is not a session, and `--on-invalid fail` was given. */
+  /** A row is not a session under `--on-invalid fail`, more are not than `--max-rejected`, or `verify` found something wrong. */
   data: 65,
   /** The tenant knows none of the users. */
   noInput: 66,
@@ -66,7 +66,7 @@ const apiCodes: Readonly<Record<ApiErrorReason, keyof typeof exitCodes>> = {
 
 const outputCodes = { Open: "cannotCreate", Write: "io", Commit: "io", Closed: "readerGone" } as const;
 
-const exportCodes = { InvalidRow: "data", NoSuchUsers: "noInput" } as const;
+const exportCodes = { InvalidRow: "data", TooManyRejected: "data", NoSuchUsers: "noInput" } as const;
 
 /** The exit code for a failure of any kind the command knows; undefined for those it does not. */
 export const codeOf = (error: unknown): number | undefined => {
@@ -81,6 +81,7 @@ export const codeOf = (error: unknown): number | undefined => {
       Options: "usage",
       Corrupt: "data",
       Version: "usage",
+      Absent: "usage",
     },
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
   };

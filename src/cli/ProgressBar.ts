@@ -100,17 +100,18 @@ export const renderLine = (at: Snapshot): string => {
 
 const CLEAR = "\r\u001b[K";
 
-/** Shows progress while the work runs, and leaves the terminal clean when it ends, however it ends. */
-export const during = <A, E, R>(
-  work: Effect.Effect<A, E, R>,
-  read: (began: number, now: number) => Snapshot,
-): Effect.Effect<A, E, R> =>
+/** What is drawn: on a terminal one line of no more columns than `width`; without it a line for a log. */
+export type Drawing = (began: number, now: number, width: number | undefined) => string;
+
+/** Shows how far the work has come while it runs, and leaves the terminal clean when it ends, however it ends. */
+export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing): Effect.Effect<A, E, R> =>
   Effect.flatMap(Clock.currentTimeMillis, (began) => {
     const { stderr } = process;
-    const snapshot = Effect.map(Clock.currentTimeMillis, (now) => read(began, now));
-    const draw = Effect.map(snapshot, (at) => {
+    const draw = Effect.map(Clock.currentTimeMillis, (now) => {
       stderr.write(
-        stderr.isTTY ? `${CLEAR}${render(at, (stderr.columns || 80) - 1)}` : `${renderLine(at)}\n`,
+        stderr.isTTY
+          ? `${CLEAR}${drawing(began, now, (stderr.columns || 80) - 1)}`
+          : `${drawing(began, now, undefined)}\n`,
       );
     });
     const interval = stderr.isTTY ? "100 millis" : "5 seconds";
@@ -121,3 +122,23 @@ export const during = <A, E, R>(
     // Cleared once the ticker has ended, which might draw once more.
     return Effect.ensuring(Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), work)), clear);
   });
+
+/** Shows the progress of an export. */
+export const during = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  read: (began: number, now: number) => Snapshot,
+): Effect.Effect<A, E, R> =>
+  showing(work, (began, now, width) => {
+    const at = read(began, now);
+    return width === undefined ? renderLine(at) : render(at, width);
+  });
+
+/** How much of something is done, for work whose size is known. */
+export const share = (done: number, total: number, what: string, width: number | undefined): string => {
+  const part = total === 0 ? 0 : Math.min(1, done / total);
+  const percent = `${Math.floor(part * 100)}%`;
+  const words = `${count(done)}/${count(total)} ${what}`;
+  if (width === undefined) return `${percent}, ${words}`;
+  const filled = Math.round(part * BAR);
+  return `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${percent.padStart(4)} · ${words}`.slice(0, width);
+};

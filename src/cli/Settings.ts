@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../Batch.ts";
+import type { MaxRejected } from "../Export.ts";
 import * as Redact from "../Redact.ts";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import { type Sort, sortKeys } from "../tenant/SessionsApi.ts";
@@ -134,6 +135,23 @@ export const partBytes = Options.text("part-bytes").pipe(
     "In a folder: complete a part once its largest file has so many bytes before compression: 64M or 1G; 512M if left out.",
   ),
   (option) => readAs(option, readBytes, "--part-bytes must be a size such as 64M or 1G"),
+  Options.optional,
+);
+
+const readBudget = (text: string): MaxRejected | undefined => {
+  const found = /^(\d{1,12}(?:\.\d+)?)(%?)$/.exec(text);
+  const value = Number(found?.[1]);
+  if (found?.[2] === "%") return value <= 100 ? { percent: value } : undefined;
+  return Number.isInteger(value) ? { count: value } : undefined;
+};
+
+/** How many rows may be put aside. */
+export const maxRejected = Options.text("max-rejected").pipe(
+  Options.withPseudoName("N|P%"),
+  Options.withDescription(
+    "Stop once more rows are no sessions than this, or than this share of 1,000 rows or more: 50 or 0.1%. Left out: never.",
+  ),
+  (option) => readAs(option, readBudget, "--max-rejected must be a whole number or a share such as 0.1%"),
   Options.optional,
 );
 

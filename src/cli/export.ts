@@ -111,6 +111,7 @@ const options = {
     ),
     Options.optional,
   ),
+  maxRejected: Settings.maxRejected,
   keepFormulas: Options.boolean("keep-formulas").pipe(
     Options.withDescription(
       "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",
@@ -129,7 +130,7 @@ const options = {
 const toFiles = (
   { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
-  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "progress">,
+  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected" | "progress">,
   batches: Stream.Stream<Batch, ApiError | UsageError, TenantHttp>,
   change: (batch: Batch) => Batch,
 ) =>
@@ -220,13 +221,14 @@ export const command = Command.make("export", options, (args) =>
     const progress = Export.noProgress();
 
     const { onInvalid } = args;
+    const maxRejected = Option.getOrUndefined(args.maxRejected);
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantHttp;
       const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantHttp> = destination.kind === "files"
         ? toFiles(
           destination,
           users,
-          { onInvalid, progress },
+          { onInvalid, maxRejected, progress },
           since === undefined
             ? SessionSource.batches(users.ids, walk)
             : SessionSource.changes(users.ids, { ...walk, ...since }),
@@ -242,6 +244,7 @@ export const command = Command.make("export", options, (args) =>
           lookback: args.lookback,
           change: redact,
           onInvalid,
+          maxRejected,
           partRows: Option.getOrUndefined(args.partRows),
           partBytes: Option.getOrUndefined(args.partBytes),
           progress,

@@ -20,14 +20,22 @@ import { version } from "../version.ts";
 import * as check from "./check.ts";
 import * as exporting from "./export.ts";
 import { codeOf, exitCodes, UsageError } from "./Failure.ts";
+import * as replaying from "./replay.ts";
 import * as sandbox from "./sandbox.ts";
 import * as Terminal from "./Terminal.ts";
+import * as verifying from "./verify.ts";
 
 const root = Command.make("monocloud-sessions").pipe(
   Command.withDescription(
     "Every active session of a user, of many users or of a whole MonoCloud tenant, to NDJSON, CSV and Parquet.",
   ),
-  Command.withSubcommands([exporting.command, check.command, sandbox.command]),
+  Command.withSubcommands([
+    exporting.command,
+    check.command,
+    verifying.command,
+    replaying.command,
+    sandbox.command,
+  ]),
 );
 
 const run = Command.run(root, { name: "monocloud-sessions", version });

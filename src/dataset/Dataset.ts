@@ -68,6 +68,8 @@ export interface DatasetOptions<E, R> {
   /** What else must stay the same within a run, for the caller's own sake: recorded, and compared. */
   readonly options?: Readonly<Record<string, unknown>> | undefined;
   readonly onInvalid?: Export.ExportOptions<E, R>["onInvalid"];
+  /** As for {@link Export.run}, over the whole run. What has come is kept, and a run that may reject more goes on from there. */
+  readonly maxRejected?: Export.MaxRejected | undefined;
   /** Parts are completed once they hold so many sessions. @default {500_000} */
   readonly partRows?: number | undefined;
   /** Or once one of them has so many bytes, before any compression on the way. @default {536_870_912, 512 MiB} */

@@ -28,8 +28,9 @@ export class DatasetError extends Data.TaggedError("DatasetError")<{
   /**
    * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `Options`: it was begun
    * with others. `Corrupt`: a file of it is not as it was written. `Version`: a newer version of this program wrote it.
+   * `Absent`: there is none.
    */
-  readonly reason: "Occupied" | "Locked" | "Options" | "Corrupt" | "Version";
+  readonly reason: "Occupied" | "Locked" | "Options" | "Corrupt" | "Version" | "Absent";
   readonly path: string;
   readonly message: string;
 }> {}

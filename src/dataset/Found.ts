@@ -99,7 +99,7 @@ export const refuseOthers = (
 export const nextPart = ({ manifest, journal }: Found): number =>
   1 + Math.max(
     -1,
-    ...(manifest?.parts ?? []).map(({ part }) => part),
+    ...[...manifest?.parts ?? [], ...manifest?.superseded ?? []].map(({ part }) => part),
     ...(journal?.cuts ?? []).flatMap(({ parts }) => parts).map(({ part }) => part),
   );
 

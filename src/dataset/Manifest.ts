@@ -51,8 +51,11 @@ const Options = Schema.Record({ key: Schema.String, value: Schema.Unknown });
 /** What a run did. */
 export const Run = Schema.Struct({
   run: Schema.Int.pipe(Schema.positive()),
-  /** `full`: every session. `retry`: of the users that had failed before. `changes`: what had changed since the last run. */
-  kind: Schema.Literal("full", "retry", "changes"),
+  /**
+   * `full`: every session. `retry`: of the users that had failed before. `changes`: what had changed since the last run.
+   * `replay`: of rows that had been rejected.
+   */
+  kind: Schema.Literal("full", "retry", "changes", "replay"),
   began: Schema.String,
   ended: Schema.String,
   /** Time at work; what lay between an interruption and the next start does not count. */

@@ -8,6 +8,7 @@ import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import { OutputError } from "../output/Output.ts";
 import { Mark } from "../walk/Changes.ts";
@@ -18,7 +19,11 @@ import type { Part } from "./Manifest.ts";
 export type Marks = Map<string, string>;
 
 const Line = Schema.Struct({ user_id: Schema.String, mark: Mark });
-const decode = Schema.decodeUnknownSync(Schema.parseJson(Line));
+const decodeUnknown = Schema.decodeUnknownEither(Schema.parseJson(Line));
+
+/** Reads a line; says what is wrong with it if it is none. */
+export const decode = (line: string): Either.Either<typeof Line.Type, string> =>
+  Either.mapLeft(decodeUnknown(line), () => "is no mark");
 
 /** The line for a user. */
 export const lineOf = (userId: string, mark: string): string =>
@@ -26,7 +31,7 @@ export const lineOf = (userId: string, mark: string): string =>
 
 /** What a line says; throws where it is none. */
 export const read = (line: string): { readonly userId: string; readonly mark: string } => {
-  const { user_id, mark } = decode(line);
+  const { user_id, mark } = Either.getOrThrow(decode(line));
   return { userId: user_id, mark: JSON.stringify(mark) };
 };
 

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream";
 import type { Batch } from "../Batch.ts";
 import * as Export from "../Export.ts";
 import { OutputError } from "../output/Output.ts";
+import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import type { DatasetOptions } from "./Dataset.ts";
@@ -75,7 +76,7 @@ export const goOn = <E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { root, walk = {}, partRows = PART_ROWS, partBytes = PART_BYTES, lookback } = options;
-      const { change = (batch: Batch) => batch, progress = Export.noProgress() } = options;
+      const { change = (batch: Batch) => batch, progress = Export.noProgress(), maxRejected } = options;
       const began = yield* Clock.currentTimeMillis;
       const { traffic } = yield* TenantHttp;
       const asked = traffic();
@@ -181,16 +182,19 @@ export const goOn = <E, R>(
           for (const batch of pulled.value) {
             yield* takeIn(change(batch));
             if (isFull()) yield* cut;
+            const judged = yield* Effect.exit(Export.checkRejected(tally, maxRejected, "now"));
+            if (Exit.isFailure(judged)) return judged.cause;
           }
         }
       }));
 
       const finish = Effect.gen(function* () {
-        const broken = yield* walkAll;
+        const broken: Cause.Cause<ApiError | OutputError | Export.ExportError> = yield* walkAll;
         if (!Cause.isEmpty(broken)) {
           yield* cut;
           return yield* Effect.failCause(broken);
         }
+        yield* Effect.tapError(Export.checkRejected(tally, maxRejected, "end"), () => cut);
         yield* Effect.onError(
           Export.checkUsers(tally),
           () => Effect.ignore(parts.length === 0 ? Found.forget(root) : Effect.void),
@@ -230,7 +234,7 @@ export const goOn = <E, R>(
             retries,
           },
           ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
-          bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
+          bytes: parts.reduce((sum, { format, bytes }) => format === "state" ? sum : sum + bytes, 0),
           verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
           missing: { count: missing, first: tally.missing },
           unverified: { count: unverified, first: tally.unverified },
@@ -244,7 +248,7 @@ export const goOn = <E, R>(
         ...manifest,
         runs: [...manifest.runs, summary],
         parts: [...all.filter((part) => !superseded.includes(part)), ...compact ?? []],
-        superseded,
+        superseded: [...manifest.superseded ?? [], ...superseded],
         failed: [...failed.values()],
       };
       yield* Folder.replace(join(root, Folder.names.manifest), `${JSON.stringify(whole, null, 2)}\n`);

@@ -52,7 +52,8 @@ const elements = ({ name, kind, nullable }: Column): Array<SchemaElement> => {
   }
 };
 
-const schema: Array<SchemaElement> = [
+/** The schema of every file: the same whatever the sessions are. */
+export const schema: ReadonlyArray<SchemaElement> = [
   { name: "session", num_children: columns.length },
   ...columns.flatMap(elements),
 ];
@@ -105,7 +106,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({
     writer,
-    schema,
+    schema: [...schema],
     createdBy: "monocloud-sessions",
     ...(codec === "snappy"
       ? { codec: "SNAPPY", compressors: { SNAPPY: snappy() } }

@@ -154,8 +154,9 @@ const toBatch = (
       sessions.push(decoded.right);
       source.push(text);
     } else {
-      const message = Session.describe(decoded.left);
-      rejected.push({ userId, page: request.page, size: request.size, index, message, source: text });
+      const { page, size } = request;
+      const [paths, message] = [Session.paths(decoded.left), Session.describe(decoded.left)];
+      rejected.push({ userId, page, size, index, paths, message, source: text });
     }
   }
   const verified = walk.doubts.length === 0;

@@ -64,7 +64,10 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
       "--sort must be KEY:asc or KEY:desc, KEY one of session_id, initiated_at",
     ],
     [[...one, "--bogus"], "Received unknown argument: '--bogus'"],
-    [["exprot"], "Invalid subcommand for monocloud-sessions - use one of 'export', 'check', 'sandbox'"],
+    [
+      ["exprot"],
+      "Invalid subcommand for monocloud-sessions - use one of 'export', 'check', 'verify', 'replay', 'sandbox'",
+    ],
     [["export", "--user", "..", "--out", "s.csv"], "\"..\" can't be a user's id"],
     [["sandbox", "--faults", "503=200%"], "Error: "],
   ])("%j", async (args, message) => {

@@ -31,11 +31,17 @@ const keysInEach = async (root: string): Promise<ReadonlyArray<Array<string>>> =
   await keysFrom(parquetTable(`${root}/parquet/*.parquet`)),
 ];
 
-/** Goes on until the export ends by itself. */
-const finish = async (partRows: number, options: CommandOptions) => {
-  const finished = await run(args(partRows), options);
+/** Goes on until the export ends by itself, and verifies what is there. */
+const finish = async (
+  partRows: number,
+  { env, cwd }: { readonly env: Record<string, string>; readonly cwd: string },
+) => {
+  const finished = await run(args(partRows), { env, cwd });
   expect(finished).toMatchObject({ code: 0, err: "" });
+  expect(await run(["verify", "data", "--quiet"], { cwd })).toMatchObject({ code: 0 });
 };
+
+const say = (what: string) => process.stdout.write(`${what}\n`);
 
 /** Runs the export and kills it after so long. Says whether it was still running. */
 const killAfter = async (milliseconds: number, partRows: number, options: CommandOptions) => {
@@ -61,6 +67,7 @@ it("killed at any moment, an export of 200 users loses and repeats nothing", asy
     await finish(partRows, { env, cwd });
     for (const keys of await keysInEach(join(cwd, "data"))) expect(keys).toEqual(keysOf(sandbox));
   }
+  say(`${kills} kills at random moments`);
 }, 900_000);
 
 it("killed while the list changes, it keeps the promise of the walk across what follows", async () => {
@@ -98,6 +105,7 @@ it("killed while the list changes, it keeps the promise of the walk across what 
     expect(found.size).toBe(ndjson.length);
     expect(there.filter((key) => !gone.has(key) && !found.has(key))).toEqual([]);
   }
+  say(`${kills} kills while the list changed`);
 }, 900_000);
 
 it("killed between any two changes to the disk, an export comes to the same", async () => {
@@ -114,6 +122,7 @@ it("killed between any two changes to the disk, an export comes to the same", as
   expect(expected!.length + rejected).toBe(8 * 40);
   expect(keysOf(sandbox)).toHaveLength(8 * 40);
 
+  let kills = 0;
   const draw = draws(7);
   const step = isLong ? 1 : 9;
   for (let change = 1 + Math.floor(draw() * step); change <= changes; change += step) {
@@ -123,11 +132,17 @@ it("killed between any two changes to the disk, an export comes to the same", as
       const killed = await run(args(100), { env: { ...kill, KILL_AT: String(change) }, cwd });
       expect(killed.signal).toBe("SIGKILL");
       // What goes on is killed as well, early in its own work.
-      await run(args(100), { env: { ...kill, KILL_AT: String(1 + Math.floor(draw() * 30)) }, cwd });
+      const again = await run(args(100), {
+        env: { ...kill, KILL_AT: String(1 + Math.floor(draw() * 30)) },
+        cwd,
+      });
       const { code } = await run(args(100), { env, cwd });
       expect(code).toBe(4);
       for (const keys of await keysInEach(join(cwd, "data"))) expect(keys).toEqual(expected);
       expect(await malformed(cwd)).toBe(rejected);
+      expect((await run(["verify", "data", "--quiet"], { cwd })).code).toBe(0);
+      kills += again.signal === "SIGKILL" ? 2 : 1;
     }
   }
+  say(`${kills} kills between ${changes} changes to the disk`);
 }, 1_800_000);

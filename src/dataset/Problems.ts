@@ -1,0 +1,56 @@
+/**
+ * What is found to be wrong with a dataset, in words.
+ *
+ * @module
+ */
+
+/** Something that is not as it should be. */
+export interface Problem {
+  /** The file, from the folder of the dataset, with `/`. */
+  readonly path: string;
+  /** In words that go on from the path: `has 99 rows, not 100`. */
+  readonly problem: string;
+}
+
+/** Notes that something is wrong with a file. */
+export type Note = (path: string, problem: string) => void;
+
+/** At most so many problems of one file are told one by one. */
+const TOLD = 10;
+
+/** Collects problems, by file: the first few of each. */
+export const collector = () => {
+  const found = new Map<string, Array<string>>();
+  return {
+    note: ((path, problem) => {
+      found.set(path, [...found.get(path) ?? [], problem]);
+    }) as Note,
+    problems: (): Array<Problem> =>
+      [...found].flatMap(([path, problems]) => [
+        ...problems.slice(0, TOLD).map((problem) => ({ path, problem })),
+        ...(problems.length > TOLD ? [{ path, problem: `and ${problems.length - TOLD} more problems` }] : []),
+      ]),
+  };
+};
+
+/** Faults of one kind in the rows of a file, of which one is told and the others are counted. */
+export const faults = (note: (problem: string) => void) => {
+  let first: string | undefined;
+  let more = 0;
+  return {
+    add: (problem: () => string) => {
+      if (first === undefined) first = problem();
+      else more++;
+    },
+    any: () => first !== undefined,
+    tell: () => {
+      if (first !== undefined) note(more === 0 ? first : `${first}; and ${more} more rows like it`);
+    },
+  };
+};
+
+/** An error in a few words. */
+export const wordsOf = (error: unknown): string => {
+  const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
+  return code === "EACCES" ? "permission denied" : String(message ?? error);
+};

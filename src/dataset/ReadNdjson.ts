@@ -1,0 +1,103 @@
+/**
+ * Reads lines, and sessions off the lines of an NDJSON part.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as Predicate from "effect/Predicate";
+import { rescue } from "../Columns.ts";
+import { members, onOneLine } from "../JsonText.ts";
+import * as Session from "../Session.ts";
+import { compared, type Flaw, type Row, type Value } from "./Row.ts";
+
+/** A line is no longer than this, in bytes: what is longer is no line of ours, and would have to be held. */
+const LONGEST = 1 << 26;
+
+/**
+ * The lines of a file, without their breaks, some at a time. Only a line feed ends a line: JSON may hold the other
+ * characters that readers of text take for one.
+ */
+export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ReadonlyArray<string>> {
+  const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  let begun: Array<Uint8Array> = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    const end = chunk.lastIndexOf(0x0a);
+    if (end === -1) {
+      begun.push(chunk);
+      bytes += chunk.length;
+      if (bytes > LONGEST) throw new Error(`a line is longer than ${LONGEST} bytes`);
+      continue;
+    }
+    const lines = utf8.decode(Buffer.concat([...begun, chunk.subarray(0, end)])).split("\n");
+    begun = [chunk.subarray(end + 1)];
+    bytes = chunk.length - end - 1;
+    yield lines;
+  }
+  if (bytes > 0) yield [utf8.decode(Buffer.concat(begun))];
+}
+
+/** The text of an object of these members, in an order that does not tell where they came from. */
+const settled = (entries: ReadonlyArray<readonly [string, string]>): string =>
+  [...entries].map(([name, value]) => `${JSON.stringify(name)}:${value}`).sort().join();
+
+const membersOf = (text: string): ReadonlyArray<readonly [string, string]> | undefined => {
+  try {
+    return Predicate.isRecord(JSON.parse(text)) ? members(onOneLine(text)) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+type UserSession = Session.Session & { readonly user_id: string };
+
+const withoutUser = ({ user_id: _, ...session }: UserSession): Session.Session => session;
+
+/**
+ * Whether a text can be the rescued data of a line. The encoder puts `user_id` first, and moves one that the row had, with
+ * another value, to `_rescued_data`; a row that had the same value is as it was. What the row had can't always be told
+ * from the line, so there may be several texts.
+ */
+const saysWhat = (line: string, session: UserSession) => (text: string | null): boolean => {
+  if (text === null) return rescue(withoutUser(session)) === null;
+  const found = membersOf(text);
+  const all = membersOf(rescue(session, line) ?? "");
+  if (found === undefined || all === undefined) return false;
+  const others = all.filter(([name]) => name !== "user_id");
+  const displaced = others.find(([name]) => name === "_rescued_data")?.[1];
+  const moved = displaced === undefined ? undefined : membersOf(displaced);
+  const said = settled(found);
+  return said === settled(others) || said === settled(all) ||
+    (moved !== undefined &&
+      said === settled([...others.filter(([name]) => name !== "_rescued_data"), ...moved]));
+};
+
+const wellFormed = (value: Value): Value => {
+  if (typeof value === "string") return value.isWellFormed() ? value : value.toWellFormed();
+  return typeof value === "object" && value !== null ? value.map((text) => text.toWellFormed()) : value;
+};
+
+const rowOf = (line: string): Row | Flaw => {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return { flaw: "is not JSON" };
+  }
+  const decoded = Session.decode(value);
+  if (Either.isLeft(decoded)) return { flaw: `is no session: ${Session.describe(decoded.left)}` };
+  const session = decoded.right as UserSession;
+  if (typeof session.user_id !== "string") return { flaw: "has no user_id" };
+  return {
+    values: compared.map((column) => wellFormed(column.get(session, session.user_id, undefined))),
+    rescued: saysWhat(line, session),
+    text: "plain",
+  };
+};
+
+/** The rows of an NDJSON part. Memory: a chunk, and the line it ends in. */
+export async function* rows(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  for await (const lines of linesOf(chunks)) yield lines.map(rowOf);
+}

@@ -1,0 +1,41 @@
+/**
+ * The lines of a rejected part: a row that is not a session, where it was served, and what is wrong with it.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as ParseResult from "effect/ParseResult";
+import * as Schema from "effect/Schema";
+
+const Count = Schema.Int.pipe(Schema.nonNegative());
+
+/** A line of a rejected part. */
+export const Line = Schema.Struct({
+  user_id: Schema.String,
+  page: Count,
+  size: Count,
+  index: Count,
+  /** The fields that are wrong: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
+  paths: Schema.optional(Schema.Array(Schema.String)),
+  message: Schema.String,
+  /** The version of the program that found it so. */
+  version: Schema.optional(Schema.String),
+  /** Whether it is not the row that follows, but what redaction has left of it. */
+  redacted: Schema.optional(Schema.Literal(true)),
+  /** The row's JSON text, byte for byte. */
+  row: Schema.String,
+});
+
+/** See {@link Line}. */
+export type Line = typeof Line.Type;
+
+const decodeUnknown = Schema.decodeUnknownEither(Schema.parseJson(Line));
+
+/** Reads a line; says what is wrong with it if it is none. */
+export const decode = (line: string): Either.Either<Line, string> =>
+  Either.mapLeft(decodeUnknown(line), (error) => {
+    const [first] = ParseResult.ArrayFormatter.formatErrorSync(error);
+    return `is no rejected row: ${[...(first?.path ?? []), ""].join(".").slice(0, -1)}${
+      first?.path.length ? ": " : ""
+    }${first?.message}`;
+  });

@@ -1,0 +1,94 @@
+/**
+ * Which rows are there twice.
+ *
+ * @module
+ */
+import * as Keys from "./Keys.ts";
+import type { Part } from "./Manifest.ts";
+import * as PartReader from "./PartReader.ts";
+import { faults, type Note } from "./Problems.ts";
+import { isCertain, keyOf, lastUpdated, type Row } from "./Row.ts";
+import type { Stated } from "./Stated.ts";
+
+/** Reads parts once more, to tell where the rows are whose keys seem to come twice. */
+export const find = async (
+  { root, runs }: Stated,
+  parts: ReadonlyArray<Part>,
+  key: (row: Row) => ReadonlyArray<string>,
+  mayBe: (key: ReadonlyArray<string>) => boolean,
+  note: Note,
+): Promise<void> => {
+  const seen = new Map<string, { readonly path: string; readonly number: number }>();
+  for (const { path, format, run } of parts) {
+    let number = 0;
+    const again = faults((problem) => note(path, problem));
+    try {
+      for await (
+        const rows of PartReader.rows(root, { path, format }, PartReader.textOf(runs.get(run)?.options))
+      ) {
+        for (const row of rows) {
+          number++;
+          if ("flaw" in row || !isCertain(row) || !mayBe(key(row))) continue;
+          const name = JSON.stringify(key(row));
+          const before = seen.get(name);
+          if (before === undefined) {
+            seen.set(name, { path, number });
+            continue;
+          }
+          const at = number;
+          const [userId, sessionId] = keyOf(row);
+          again.add(() =>
+            `row ${at} is there twice: session ${JSON.stringify(sessionId)} of user ${
+              JSON.stringify(userId)
+            } is ` +
+            `row ${before.number}${before.path === path ? "" : ` of ${before.path}`} already`
+          );
+        }
+      }
+    } catch {
+      // That it can't be read is known.
+    }
+    again.tell();
+  }
+};
+
+/** Kinds of runs over which a session may come once only; in others it may come again, as it is then. */
+const once: ReadonlyArray<string> = ["full", "retry"];
+
+/** Collects what each session is known by, and tells in the end which come twice. */
+export const census = (stated: Stated) => {
+  const groups = new Map<string, Keys.Keys>();
+  const groupOf = (part: Part): string => {
+    const kind = stated.runs.get(part.run)?.kind ?? "full";
+    return once.includes(kind) ? "once" : `run ${part.run}`;
+  };
+  const hasVersions = stated.parts.some((part) => groupOf(part) !== "once");
+  const versions = Keys.make(1024);
+  // A session may change again in the second in which a run has read it.
+  const version = (row: Row) => [...keyOf(row), String(lastUpdated(row)), JSON.stringify(row.values)];
+  const readable: Array<Part> = [];
+  return {
+    see: (row: Row, part: Part): void => {
+      const name = groupOf(part);
+      let group = groups.get(name);
+      if (group === undefined) {
+        const rows = stated.parts.filter((other) => groupOf(other) === name && other.format === part.format)
+          .reduce((sum, { rows }) => sum + rows, 0);
+        groups.set(name, group = Keys.make(Math.min(rows, 1 << 26)));
+      }
+      group.add(keyOf(row));
+      if (hasVersions) versions.add(version(row));
+    },
+    read: (part: Part): void => void readable.push(part),
+    tell: async (note: Note): Promise<void> => {
+      for (const [name, keys] of groups) {
+        const repeated = keys.repeated();
+        if (repeated === undefined) continue;
+        const parts = readable.filter((part) => groupOf(part) === name);
+        await find(stated, parts, keyOf, repeated, note);
+      }
+      const repeated = hasVersions ? versions.repeated() : undefined;
+      if (repeated !== undefined) await find(stated, readable, version, repeated, note);
+    },
+  };
+};

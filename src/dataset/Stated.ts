@@ -1,0 +1,61 @@
+/**
+ * What a dataset says that it is: what the manifest says of its finished runs, and the journal of the one that is not.
+ *
+ * @module
+ */
+import type * as Found from "./Found.ts";
+import * as Folder from "./Folder.ts";
+import type { Part } from "./Manifest.ts";
+
+/** What belongs to a run. */
+export interface Of {
+  readonly run: number;
+  readonly kind: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly sessions: number;
+  readonly rejected: number;
+  /** Unknown for a run that has not finished. */
+  readonly bytes: number | undefined;
+  /** The file that says so. */
+  readonly said: string;
+}
+
+/** What a dataset says that it is. */
+export interface Stated {
+  readonly root: string;
+  readonly parts: ReadonlyArray<Part>;
+  /** Parts that others have taken the place of, whether their files are still there or not. */
+  readonly superseded: ReadonlyArray<Part>;
+  readonly runs: ReadonlyMap<number, Of>;
+  /** Whether there is a run that has not finished. */
+  readonly unfinished: boolean;
+}
+
+/** What is in the folder, as a whole that can be verified. */
+export const by = (
+  root: string,
+  { manifest, journal }: Found.Found,
+): Stated => {
+  const unfinished = journal !== undefined && !manifest?.runs.some(({ run }) => run === journal.header.run);
+  const runs = new Map<number, Of>();
+  for (const run of manifest?.runs ?? []) runs.set(run.run, { ...run, said: Folder.names.manifest });
+  const cuts = unfinished ? journal.cuts : [];
+  const last = cuts.at(-1);
+  if (journal !== undefined && last !== undefined) {
+    const { sessions, rejected } = last.standing.progress;
+    runs.set(journal.header.run, {
+      ...journal.header,
+      sessions,
+      rejected,
+      bytes: undefined,
+      said: Folder.names.journal,
+    });
+  }
+  return {
+    root,
+    runs,
+    parts: [...manifest?.parts ?? [], ...cuts.flatMap(({ parts }) => parts)],
+    superseded: manifest?.superseded ?? [],
+    unfinished,
+  };
+};
