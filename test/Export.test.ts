@@ -18,7 +18,7 @@ import * as Tenant from "../src/tenant/Tenant.ts";
 import * as SessionSource from "../src/walk/SessionSource.ts";
 import { version } from "../src/version.ts";
 import { example, examples } from "./contract/sessions.ts";
-import { csvTable, parquetTable, sql } from "./duckdb.ts";
+import { csvTable, keysFrom, parquetTable, sql } from "./duckdb.ts";
 import { newFolder } from "./folders.ts";
 import { httpFor } from "./walk/histories.ts";
 
@@ -41,10 +41,6 @@ const targetsIn = (folder: string) =>
     format: Formats.make(name),
     output: File.make(join(folder, `sessions.${name}`)),
   }));
-
-const keysFrom = async (table: string) =>
-  (await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`)).map(({ key }) => String(key))
-    .sort();
 
 it(
   "an export of 300 users from a tenant that fails half the time holds exactly its sessions, in every format",

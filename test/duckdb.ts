@@ -28,3 +28,17 @@ export const csvTable = (path: string): string =>
 
 /** A Parquet file as a table. */
 export const parquetTable = (path: string): string => `read_parquet('${path}')`;
+
+/** `user session` of every row of a table, sorted. */
+export const keysFrom = async (table: string): Promise<Array<string>> =>
+  (await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`)).map(({ key }) => String(key))
+    .sort();
+
+/** The same of a dataset, by NDJSON, CSV and Parquet. */
+export const keysInEach = async (root: string): Promise<ReadonlyArray<Array<string>>> => [
+  await keysFrom(
+    `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
+  ),
+  await keysFrom(csvTable(`${root}/csv/*.csv`)),
+  await keysFrom(parquetTable(`${root}/parquet/*.parquet`)),
+];

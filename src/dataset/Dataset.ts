@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type { Batch } from "../Batch.ts";
-import * as Export from "../Export.ts";
+import type * as Export from "../Export.ts";
 import type { Choice } from "../format/Formats.ts";
 import type { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
@@ -87,18 +87,6 @@ export interface Report extends Manifest.Run {
   /** True if there was nothing to go on with. */
   readonly wasFinished: boolean;
 }
-
-const noStanding: Manifest.Standing = {
-  position: 0,
-  open: [],
-  failed: [],
-  progress: Export.noProgress(),
-  missing: [],
-  unverified: [],
-  seconds: 0,
-  requests: 0,
-  retries: 0,
-};
 
 const sameOptions = (
   root: string,
@@ -246,7 +234,7 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         users: count + manifest.failed.length,
         user_doubts: isRetry ? [] : users.doubts?.() ?? [],
         standing: {
-          ...noStanding,
+          ...Manifest.noStanding(),
           requests: requests - before.requests,
           retries: retries - before.retries,
           open: manifest.failed.map(({ user_id, state }) => ({ user_id, state })),

@@ -9,6 +9,7 @@ import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import { columns, sqlTypes } from "../Columns.ts";
+import { noProgress } from "../Export.ts";
 import { version } from "../version.ts";
 import { DatasetError } from "./Folder.ts";
 
@@ -134,6 +135,19 @@ export const Standing = Schema.Struct({
 
 /** See {@link Standing}. */
 export type Standing = typeof Standing.Type;
+
+/** A run that has not begun. */
+export const noStanding = (): Standing => ({
+  position: 0,
+  open: [],
+  failed: [],
+  progress: noProgress(),
+  missing: [],
+  unverified: [],
+  seconds: 0,
+  requests: 0,
+  retries: 0,
+});
 
 /** The first line of a journal. */
 export const Header = Schema.Struct({

@@ -278,17 +278,7 @@ const writeAll = (
       tenant: manifest.tenant,
       users: 0,
       user_doubts: [],
-      standing: {
-        position: 0,
-        open: [],
-        failed: [],
-        progress: Export.noProgress(),
-        missing: [],
-        unverified: [],
-        seconds: 0,
-        requests: 0,
-        retries: 0,
-      },
+      standing: Manifest.noStanding(),
     });
     const written = yield* Effect.scoped(writeParts(work)).pipe(
       Effect.catchTag("ExportError", Effect.die),

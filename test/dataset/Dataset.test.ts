@@ -14,7 +14,7 @@ import * as Formats from "../../src/format/Formats.ts";
 import { make, type Sandbox, type SandboxOptions } from "../../src/sandbox/mod.ts";
 import { version } from "../../src/version.ts";
 import { keysOf } from "../cli/command.ts";
-import { csvTable, parquetTable, sql } from "../duckdb.ts";
+import { keysFrom, keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { draws, httpFor } from "../walk/histories.ts";
 
@@ -54,18 +54,6 @@ const journalOf = async (root: string) =>
   (await readFile(join(root, "journal.ndjson"), "utf8")).trimEnd().split("\n").map((line) =>
     JSON.parse(line)
   );
-
-const keysFrom = async (table: string): Promise<Array<string>> =>
-  (await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`)).map(({ key }) => String(key))
-    .sort();
-
-const keysInEach = async (root: string): Promise<ReadonlyArray<Array<string>>> => [
-  await keysFrom(
-    `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
-  ),
-  await keysFrom(csvTable(`${root}/csv/*.csv`)),
-  await keysFrom(parquetTable(`${root}/parquet/*.parquet`)),
-];
 
 /** Begins an export and interrupts it when it has come so far. */
 const breakOff = async (sandbox: Sandbox, root: string, when: () => boolean, options?: Options) => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { expect, it } from "vitest";
 import { begin, type CommandOptions, keysOf, run, tenant } from "../cli/command.ts";
-import { csvTable, parquetTable, sql } from "../duckdb.ts";
+import { keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { draws } from "../walk/histories.ts";
 
@@ -17,18 +17,6 @@ const args = (partRows: number) => [
   "export",
   ...["--all-users", "--out", "data", "--format", "ndjson,csv,parquet", "--resume"],
   ...["--rate", "5000/s", "--part-rows", String(partRows), "--quiet"],
-];
-
-const keysFrom = async (table: string): Promise<Array<string>> =>
-  (await sql(`SELECT user_id || ' ' || session_id AS key FROM ${table}`)).map(({ key }) => String(key))
-    .sort();
-
-const keysInEach = async (root: string): Promise<ReadonlyArray<Array<string>>> => [
-  await keysFrom(
-    `read_json('${root}/ndjson/*.ndjson', columns = {user_id: 'VARCHAR', session_id: 'VARCHAR'})`,
-  ),
-  await keysFrom(csvTable(`${root}/csv/*.csv`)),
-  await keysFrom(parquetTable(`${root}/parquet/*.parquet`)),
 ];
 
 /** Goes on until the export ends by itself, and verifies what is there. */
