@@ -22,7 +22,7 @@ import * as Tenant from "../tenant/Tenant.ts";
 import { leastSize } from "../walk/PageWalk.ts";
 import { UsageError } from "./Failure.ts";
 
-const perSecond = { s: 1, min: 60, m: 60, h: 3600 } as const;
+const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
 
 /** An option whose text is read by a function that says what is wrong with it, if anything. */
 const readAs = <A>(
@@ -49,7 +49,9 @@ export const whole = (name: string, least: number, most: number): Options.Option
 
 const readRate = (text: string): number | undefined => {
   const found = /^(\d+(?:\.\d+)?)(?:\/(s|min|m|h))?$/.exec(text);
-  const rate = found === null ? 0 : Number(found[1]) / perSecond[(found[2] ?? "s") as keyof typeof perSecond];
+  const rate = found === null
+    ? 0
+    : Number(found[1]) / unitSeconds[(found[2] ?? "s") as keyof typeof unitSeconds];
   return rate > 0 && rate <= 1e6 ? rate : undefined;
 };
 
@@ -84,11 +86,11 @@ export const rate = Options.text("rate").pipe(
   (option) => readAs(option, readRate, "--rate must be requests in a time, such as 20/s or 600/min"),
 );
 
-const seconds = { s: 1, m: 60, min: 60, h: 3600 } as const;
-
 const readDuration = (text: string): number | undefined => {
   const found = /^(\d+(?:\.\d+)?)(s|min|m|h)$/.exec(text);
-  const value = found === null ? 0 : Number(found[1]) * seconds[found[2] as keyof typeof seconds] * 1000;
+  const value = found === null
+    ? 0
+    : Number(found[1]) * unitSeconds[found[2] as keyof typeof unitSeconds] * 1000;
   return value > 0 && value <= 7 * 24 * 3600 * 1000 ? value : undefined;
 };
 

@@ -15,7 +15,7 @@
  * those not delivered yet. The ids at that one key are all the walk remembers.
  *
  * This rests on each row's key staying what it is. Where the tenant does not keep to the order asked for, or more rows
- * share a key than a page holds, the walk starts over in the next of its orders and passes over what has been delivered;
+ * share a key than two pages hold, the walk starts over in the next of its orders and passes over what has been delivered;
  * when the orders run out it reads pages 1, 2, 3… , remembers every id, and says so in its doubts.
  *
  * @module
@@ -102,10 +102,13 @@ const DOCUMENTED_SIZE = 10;
 /** How many answers in a row may bring nothing before the walk goes on without proof, apart from reading it all again. */
 const PATIENCE = 100;
 
-/** The smallest page a walk can ask for: smaller ones can't be made to overlap. */
+/** The smallest page size a walk may be given: with smaller ones, too few sizes are left to overlap by. */
 export const leastSize = DOCUMENTED_SIZE;
 
-/** The beginning of a walk in pages of at most `size` rows, which must be {@link leastSize} or more. */
+/**
+ * The beginning of a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where
+ * no smaller ones overlap.
+ */
 export const begin = (shape: ListShape, size: number): Walk => {
   if (!Number.isSafeInteger(size) || size < leastSize) {
     throw new RangeError(

@@ -35,8 +35,8 @@ export interface SessionSourceOptions {
    */
   readonly sort?: SessionsApi.Sort | undefined;
   /**
-   * Sessions a page, at most; the tenant may give fewer. From 10; pages below 50 overlap
-   * badly, at the price of more requests.
+   * Sessions a page; the tenant may give fewer. From 10; pages below 50 overlap badly, at the price of more requests. Up to
+   * twice as many are asked for where no smaller pages overlap: where many sessions share a second.
    *
    * @default {100}
    */
