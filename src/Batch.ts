@@ -20,6 +20,11 @@ export interface Batch {
   readonly source?: ReadonlyArray<string> | undefined;
   /** Rows that failed the schema. */
   readonly rejected: ReadonlyArray<Rejected>;
+  /**
+   * The ids of all rows that the walk came upon in this answer, whether they are delivered or not; undefined for a row
+   * without one. Only of a walk that was asked to read whole lists for changes.
+   */
+  readonly seen?: ReadonlyArray<string | undefined> | undefined;
   /** How many sessions the tenant says the user has, as of this answer. */
   readonly total?: number | undefined;
   /** Set on the last batch of a user. */

@@ -62,6 +62,8 @@ export interface Progress {
   listed: number;
   /** How many users there are, once that is known. */
   usersTotal?: number | undefined;
+  /** How far a run has come that tells which sessions were removed, once all users are walked. */
+  compared?: { readonly rows: number; readonly rowsTotal: number } | undefined;
 }
 
 /** Nothing yet. */

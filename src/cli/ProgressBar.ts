@@ -12,7 +12,7 @@ import type { Progress } from "../Export.ts";
 import type { Traffic } from "../tenant/HttpPolicy.ts";
 
 /** What the bar shows. */
-export interface Snapshot extends Pick<Progress, "users" | "sessions" | "listed">, Traffic {
+export interface Snapshot extends Pick<Progress, "users" | "sessions" | "listed" | "compared">, Traffic {
   /** How many users there are to export, as far as that is known. */
   readonly usersTotal: number | undefined;
   /** Milliseconds since the export began. */
@@ -64,6 +64,9 @@ const parts = (at: Snapshot): ReadonlyArray<string> => {
   return [
     `${count(at.users)}${at.usersTotal === undefined ? "" : `/${count(at.usersTotal)}`} users`,
     `${count(at.sessions)} sessions`,
+    ...(at.compared === undefined
+      ? []
+      : [`${count(at.compared.rows)}/${count(at.compared.rowsTotal)} rows compared`]),
     ...(done !== undefined && done > 0 && done < 1 ? [`${duration(seconds / done - seconds)} left`] : []),
     `${count(seconds > 0 ? at.sessions / seconds : 0)}/s`,
     `${count(at.requests)} requests`,

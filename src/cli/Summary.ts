@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type * as Manifest from "../dataset/Manifest.ts";
 import type { Report, Some } from "../Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
 
@@ -20,6 +21,8 @@ export interface Told extends
   >;
   /** The folder of the dataset that the files are parts of. */
   readonly folder?: string | undefined;
+  /** What is no longer there, where that was asked for. */
+  readonly removed?: Manifest.Run["removed"];
   /** There was nothing left to do. */
   readonly wasFinished?: boolean | undefined;
 }
@@ -40,12 +43,23 @@ const fileLines = ({ files, folder }: Told): ReadonlyArray<string> => {
   });
 };
 
+const removedLines = ({ removed, users }: Told): ReadonlyArray<string> => {
+  if (removed === undefined) return [];
+  const silent = users - removed.users;
+  return [
+    `${plural(removed.gone, "session")} no longer listed since the last prune report` +
+    `${removed.again === 0 ? "" : `, ${plural(removed.again, "session")} listed again`}` +
+    `${silent > 0 ? `; nothing can be said of ${plural(silent, "user")}` : ""}`,
+  ];
+};
+
 /** What was done, and where it lies. */
 export const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
   `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
   `${told.verified ? "; verified: nothing missed, nothing repeated" : ""}`,
+  ...removedLines(told),
   ...fileLines(told),
 ];
 

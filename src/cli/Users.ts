@@ -20,6 +20,8 @@ export interface Users {
   readonly total: () => number | undefined;
   /** What tells one choice of users from another: `all`, or a hash of the ids; what comes by standard input is not told apart. */
   readonly identity: string;
+  /** Whether they are all that the tenant has. */
+  readonly all?: true;
   /** Why not every user of the tenant may have been named; empty if all were. */
   readonly doubts: () => ReadonlyArray<string>;
 }
@@ -134,7 +136,7 @@ const all = (pageSize: number): Users => {
     ),
     Stream.mapConcat(({ userIds }) => userIds),
   );
-  return { ids, total: () => total, identity: "all", doubts: () => doubts };
+  return { ids, total: () => total, identity: "all", all: true, doubts: () => doubts };
 };
 
 /** The users the command line asks for; exactly one way of naming them is wanted. */

@@ -82,6 +82,11 @@ const options = {
       "Add to the folder what has changed since its last run; of a user without a change one page is asked for.",
     ),
   ),
+  pruneReport: Options.boolean("prune-report").pipe(
+    Options.withDescription(
+      "With --since-last: read every list to its end, and write down in removed/ which sessions the tenant lists no more.",
+    ),
+  ),
   since: Settings.since,
   lookback: Settings.whole("lookback", 0, 31 * 86_400).pipe(
     Options.withPseudoName("SECONDS"),
@@ -207,6 +212,11 @@ export const command = Command.make("export", options, (args) =>
         "--since-last goes with a folder, which knows what was exported last: or use --since TIME",
       );
     }
+    if (args.pruneReport && !args.sinceLast) {
+      return yield* usageError(
+        "--prune-report goes with --since-last: it compares the folder with what the tenant lists now",
+      );
+    }
     if (args.resume && destination.kind === "files") {
       return yield* usageError(
         "--resume goes with a folder: files are all complete, or none of them is there",
@@ -241,6 +251,7 @@ export const command = Command.make("export", options, (args) =>
           walk,
           options: { keepFormulas: args.keepFormulas, redact: policy },
           changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
+          pruneReport: args.pruneReport,
           lookback: args.lookback,
           change: redact,
           onInvalid,

@@ -3,24 +3,12 @@
  *
  * @module
  */
-import { join } from "node:path";
 import * as Either from "effect/Either";
 import * as Session from "../Session.ts";
 import { version } from "../version.ts";
-import { DatasetError } from "./Folder.ts";
 import type { Part } from "./Manifest.ts";
-import * as PartReader from "./PartReader.ts";
 import * as Rejects from "./Rejects.ts";
-
-/** The error for a file that a replay can't rely on. */
-export const damaged = (root: string, path: string, why: string) =>
-  new DatasetError({
-    reason: "Corrupt",
-    path: join(root, path),
-    message: `Cannot replay as ${
-      join(root, path)
-    } ${why}: verify the dataset, and restore the file from a backup`,
-  });
+import * as Sound from "./Sound.ts";
 
 /** A row that was put aside: what is said of it, and the session that it is by now, if it is one. */
 export interface Aside {
@@ -39,29 +27,19 @@ const parsed = (text: string): unknown => {
   }
 };
 
-/** The rows of rejected parts, some at a time, Fails if a part is not as it was written. */
+/** The rows of rejected parts, some at a time. Fails if a part is not as it was written. */
 export async function* rows(
-  root: string,
+  reader: Sound.Reader,
   parts: ReadonlyArray<Part>,
-  progress: { rows: number },
 ): AsyncGenerator<ReadonlyArray<Aside>> {
   for (const part of parts) {
-    const { bytes, sha256 } = await PartReader.sumOf(join(root, part.path)).catch((error) => {
-      throw damaged(root, part.path, `can't be read (${error.message})`);
-    });
-    if (bytes !== part.bytes || sha256 !== part.sha256) {
-      throw damaged(root, part.path, "has been changed since it was written");
-    }
-    let number = 0;
-    for await (const lines of PartReader.lines(root, part)) {
-      yield lines.map((text) => {
-        const place = `${part.path} ${++number}`;
-        const line = Either.getOrElse(Rejects.decode(text), (why) => {
-          throw damaged(root, part.path, `row ${number} ${why}`);
-        });
-        return { text, line, place, decoded: Session.decode(line.redacted ? undefined : parsed(line.row)) };
-      });
-      progress.rows += lines.length;
+    for await (const lines of Sound.lines(reader, part, Rejects.decode)) {
+      yield lines.map(({ text, line, number }) => ({
+        text,
+        line,
+        place: `${part.path} ${number}`,
+        decoded: Session.decode(line.redacted ? undefined : parsed(line.row)),
+      }));
     }
   }
 }

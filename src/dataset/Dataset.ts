@@ -27,6 +27,7 @@ import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
 import * as Lock from "./Lock.ts";
 import * as Manifest from "./Manifest.ts";
+import * as Marks from "./Marks.ts";
 import * as Runner from "./Runner.ts";
 
 const { DatasetError } = Folder;
@@ -39,6 +40,8 @@ export interface UserList<E, R> {
   readonly identity?: string | undefined;
   /** After the ids: why not every user may have been named. */
   readonly doubts?: (() => ReadonlyArray<string>) | undefined;
+  /** Whether they are all that the tenant has. A prune report then asks for those as well that it had before. */
+  readonly all?: boolean | undefined;
 }
 
 /** What to export into a dataset. */
@@ -61,6 +64,14 @@ export interface DatasetOptions<E, R> {
    * seconds since the epoch. A folder without a run gets a first one. Not with a `sort`.
    */
   readonly changes?: "since-last" | { readonly since: number } | undefined;
+  /**
+   * With `"since-last"`: reads every user's list to its end, and writes down which sessions of the dataset the tenant lists
+   * no more, as parts of their own in `removed/`. Nothing is said of users whose walk is not verified, or not of this run
+   * alone; nor by a first run.
+   *
+   * @default {false}
+   */
+  readonly pruneReport?: boolean | undefined;
   /** As for {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
   /** How to walk. `clientId` and `sort` must stay the same from run to run. */
@@ -108,6 +119,20 @@ const sameOptions = (
     );
   }
   return Effect.void;
+};
+
+/** Those of which earlier runs had sessions, once the listed ones are known. */
+const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Stream.Stream<string, E, R>) => {
+  const listed = new Set<string>();
+  const earlier = Effect.map(Marks.load(root, manifest.parts), (marks) =>
+    Stream.fromIterable(marks).pipe(
+      Stream.filter(([userId, mark]) => !listed.has(userId) && Marks.hasSession(mark)),
+      Stream.map(([userId]) => userId),
+    ));
+  return Stream.concat(
+    Stream.tap(ids, (id) => Effect.sync(() => void listed.add(id))),
+    Stream.unwrap(earlier),
+  );
 };
 
 /** Writes the list of users; gives how many there are. */
@@ -173,7 +198,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   Exclude<R, Scope.Scope> | TenantHttp
 > =>
   Effect.scoped(Effect.gen(function* () {
-    const { root, tenant, mode = "new", walk = {}, formats, users, changes } = options;
+    const { root, tenant, mode = "new", walk = {}, formats, users, changes, pruneReport = false } = options;
+    if (pruneReport && changes !== "since-last") {
+      throw new RangeError(
+        `Cannot tell what was removed unless 'changes' is "since-last": it is ${JSON.stringify(changes)}`,
+      );
+    }
     yield* Folder.makeFolder(root);
     yield* Lock.hold(root);
     const found = yield* Found.look(root);
@@ -193,17 +223,20 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
     let journal = Found.isUnfinished(found) ? found.journal : undefined;
     if (journal !== undefined) {
       const { header } = journal;
+      const asksPrune = pruneReport && header.kind !== "full";
       yield* sameOptions(root, {
         tenant: header.tenant,
         ...header.options,
         users: header.users_identity,
-        // A run that was begun knows by itself whether there is a time to go by.
+        // A run that was begun knows by itself whether there is a time to go by, and what it is to tell.
         ...(typeof changes === "object" && { since: header.since }),
+        ...(asksPrune && { pruneReport: header.prune_report }),
       }, {
         tenant,
         ...fixed,
         users: users.identity,
         ...(typeof changes === "object" && { since: changes.since }),
+        ...(asksPrune && { pruneReport }),
       });
     } else {
       const last = manifest.runs.at(-1);
@@ -214,9 +247,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
       const isRetry = last !== undefined && changes === undefined;
       // Those that failed go on from where they did.
       const failed = new Set(manifest.failed.map(({ user_id }) => user_id));
-      const ids: Stream.Stream<string, E, R> = isRetry
+      const kind = isRetry ? "retry" : last === undefined && typeof changes !== "object" ? "full" : "changes";
+      const isWhole = pruneReport && kind === "changes";
+      const asked = isWhole && users.all === true ? withEarlier(root, manifest, users.ids) : users.ids;
+      const ids: Stream.Stream<string, E | OutputError | Folder.DatasetError, R> = isRetry
         ? Stream.empty
-        : Stream.filter(users.ids, (id) => !failed.has(id));
+        : Stream.filter(asked, (id) => !failed.has(id));
       const { traffic } = yield* TenantHttp;
       const before = traffic();
       const count = yield* writeUsers(root, ids);
@@ -225,11 +261,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         journal_version: Manifest.manifestVersion,
         created_by: `monocloud-sessions ${version}`,
         run: (last?.run ?? 0) + 1,
-        kind: isRetry ? "retry" : last === undefined && typeof changes !== "object" ? "full" : "changes",
+        kind,
         began: new Date(yield* Clock.currentTimeMillis).toISOString(),
         tenant,
         options: fixed,
         ...(typeof changes === "object" && { since: changes.since }),
+        ...(isWhole && { prune_report: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
         users: count + manifest.failed.length,
         user_doubts: isRetry ? [] : users.doubts?.() ?? [],
@@ -251,6 +288,6 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
 const finished = (manifest: Manifest.Manifest, last: Manifest.Run): Report => ({
   ...last,
   failed: { count: 0, first: [] },
-  files: manifest.parts.filter(({ run, format }) => run === last.run && format !== "state"),
+  files: manifest.parts.filter((part) => part.run === last.run && Manifest.isResult(part)),
   wasFinished: true,
 });

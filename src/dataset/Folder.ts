@@ -11,7 +11,9 @@
  *   csv/part-00000.csv
  *   parquet/part-00000.parquet
  *   rejected/part-00000.ndjson rows that are not sessions, of the parts that met any
+ *   removed/part-00000.ndjson  which sessions of earlier parts the tenant lists no more
  *   state/part-00000.ndjson    what the next run has to know to tell what has changed
+ *   seen/part-00000.ndjson     the ids that the unfinished run came upon, to tell what was removed
  * ```
  *
  * @module
@@ -44,7 +46,7 @@ export const names = {
 } as const;
 
 /** The folders of parts. */
-export const partFolders = ["ndjson", "csv", "parquet", "rejected", "state"] as const;
+export const partFolders = ["ndjson", "csv", "parquet", "rejected", "removed", "state", "seen"] as const;
 
 const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
   Effect.tryPromise({ try: work, catch: (cause) => new OutputError({ reason, path, cause }) });

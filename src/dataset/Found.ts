@@ -97,11 +97,11 @@ export const refuseOthers = (
 
 /** The number of the next parts. */
 export const nextPart = ({ manifest, journal }: Found): number =>
-  1 + Math.max(
-    -1,
-    ...[...manifest?.parts ?? [], ...manifest?.superseded ?? []].map(({ part }) => part),
-    ...(journal?.cuts ?? []).flatMap(({ parts }) => parts).map(({ part }) => part),
-  );
+  1 + [
+    ...manifest?.parts ?? [],
+    ...manifest?.superseded ?? [],
+    ...journal?.cuts.flatMap(({ parts }) => parts) ?? [],
+  ].reduce((highest, { part }) => Math.max(highest, part), -1);
 
 /** Removes what a process that was killed has left: partial files, parts that no journal line names, a journal that is over. */
 export const sweep = (root: string, found: Found) =>

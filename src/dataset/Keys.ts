@@ -8,7 +8,7 @@
  * 64 bits of two texts, as two numbers of 32: different keys rarely share them, equal ones always do. (The mixing of
  * MurmurHash3, over UTF-16, with two seeds.)
  */
-const digest = (texts: ReadonlyArray<string>, into: Uint32Array, at: number): void => {
+export const digest = (texts: ReadonlyArray<string>, into: Uint32Array, at: number): void => {
   let [one, other] = [0x9e3779b9, 0x85ebca6b];
   for (const text of texts) {
     for (let i = 0; i < text.length; i++) {

@@ -19,7 +19,7 @@ const Count = Schema.Int.pipe(Schema.nonNegative());
 export const Part = Schema.Struct({
   /** From the folder of the dataset, with `/`. */
   path: Schema.String,
-  format: Schema.Literal("ndjson", "csv", "parquet", "rejected", "state"),
+  format: Schema.Literal("ndjson", "csv", "parquet", "rejected", "removed", "state", "seen"),
   /** Parts of one number hold the same rows. */
   part: Count,
   /** The run it was written by. */
@@ -33,6 +33,9 @@ export const Part = Schema.Struct({
 
 /** See {@link Part}. */
 export type Part = typeof Part.Type;
+
+/** Whether it was written to be read by others, and not for the next run. */
+export const isResult = ({ format }: Part): boolean => format !== "state" && format !== "seen";
 
 /** A user whose walk broke off, and where it stood. */
 const Failed = Schema.Struct({
@@ -73,6 +76,11 @@ export const Run = Schema.Struct({
   missing: some(Schema.String),
   unverified: some(Doubtful),
   user_doubts: Schema.Array(Schema.String),
+  /**
+   * What a run that reads whole lists found removed: of so many users it can be said, so many sessions are gone since the
+   * last such run, and so many are listed again.
+   */
+  removed: Schema.optional(Schema.Struct({ users: Count, gone: Count, again: Count })),
 });
 
 /** See {@link Run}. */
@@ -160,6 +168,8 @@ export const Header = Schema.Struct({
   options: Options,
   /** Only what changed at or after this time, in seconds since the epoch; absent where each user's mark says. */
   since: Schema.optional(Schema.JsonNumber),
+  /** Whether whole lists are read, to tell what was removed. */
+  prune_report: Schema.optional(Schema.Literal(true)),
   users: Count,
   /** What tells the choice of users from another one. */
   users_identity: Schema.optional(Schema.String),

@@ -35,6 +35,12 @@ export const read = (line: string): { readonly userId: string; readonly mark: st
   return { userId: user_id, mark: JSON.stringify(mark) };
 };
 
+/** Whether the run that left the mark, or one before, had come upon a session. */
+export const hasSession = (mark: string): boolean => {
+  const { at, seen }: Mark = JSON.parse(mark);
+  return at !== undefined || seen.length > 0;
+};
+
 /** Reads the marks in these parts; later ones take the place of earlier ones. */
 export const load = (
   root: string,

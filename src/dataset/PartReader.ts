@@ -52,6 +52,23 @@ export const textOf = (options: Run["options"] | undefined): Text => {
   return keepFormulas === true ? "plain" : keepFormulas === false ? "escaped" : "either";
 };
 
+/** How a part writes text, by the options of its run. */
+export const writtenAs = (
+  { format, run }: Part,
+  runs: Iterable<Pick<Run, "run" | "options">>,
+): Text => format === "csv" ? textOf([...runs].find((one) => one.run === run)?.options) : "plain";
+
+/** Of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
+export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
+  const chosen = new Map<number, Part>();
+  for (const format of order) {
+    for (const part of parts) {
+      if (part.format === format && !chosen.has(part.part)) chosen.set(part.part, part);
+    }
+  }
+  return [...chosen.values()];
+};
+
 /** The lines of a part that has lines, some at a time. */
 export const lines = (root: string, { path }: Pick<Part, "path">) =>
   ReadNdjson.linesOf(chunksOf(join(root, path)));

@@ -1,5 +1,5 @@
 /**
- * The parts of one number, in the making: the same rows in every format, the rows put aside, and the marks for the next run.
+ * The parts of one number, in the making: the same rows in every format, the rows put aside, and what else is kept line by line.
  *
  * @module
  */
@@ -13,7 +13,6 @@ import * as Gzip from "../output/Gzip.ts";
 import type { OutputError, Sink } from "../output/Output.ts";
 import * as Folder from "./Folder.ts";
 import type { Part } from "./Manifest.ts";
-import * as Marks from "./Marks.ts";
 
 /** Which parts to make, and where. */
 export interface PartsOptions {
@@ -23,11 +22,15 @@ export interface PartsOptions {
   readonly run: number;
 }
 
+/** Parts that hold lines of another kind than sessions. */
+export type Kept = Extract<Part["format"], "removed" | "state" | "seen">;
+
 /** Parts in the making. Each file is opened when the first row for it comes. */
 export interface Parts {
   /** Gives the bytes encoded. */
   readonly write: (batch: Batch) => Effect.Effect<number, OutputError | Export.ExportError>;
-  readonly keepMark: (userId: string, mark: string) => Effect.Effect<void, OutputError>;
+  /** Adds lines, each with its line break, or makes sure that there is such a file. */
+  readonly keep: (kind: Kept, lines: ReadonlyArray<string>) => Effect.Effect<void, OutputError>;
   /** Makes sure that there is a file of each format, if only with its columns. */
   readonly openFiles: Effect.Effect<unknown, OutputError>;
   /** Rows of any kind, and the bytes of the largest file before compression. */
@@ -47,9 +50,7 @@ export const make = (
 ): Effect.Effect<Parts> =>
   Effect.map(Scope.make(), (scope) => {
     let files: Export.Files | undefined;
-    let marks: Sink | undefined;
-    let markRows = 0;
-    const marksPath = Folder.partPath("state", number, "ndjson");
+    const kept = new Map<Kept, { readonly name: string; readonly sink: Sink; rows: number }>();
 
     const openFiles = Effect.gen(function* () {
       const targets = formats.map(({ format, gzip }): Export.Target => {
@@ -76,22 +77,28 @@ export const make = (
 
     return {
       write: (batch) => Effect.flatMap(openFiles, (files) => files.write(batch)),
-      keepMark: (userId, mark) =>
+      keep: (kind, lines) =>
         Effect.gen(function* () {
-          marks ??= yield* Scope.extend(Folder.part(root, marksPath).open, scope);
-          markRows++;
-          yield* marks.write(utf8.encode(Marks.lineOf(userId, mark)));
+          let file = kept.get(kind);
+          if (file === undefined) {
+            const output = Folder.part(root, Folder.partPath(kind, number, "ndjson"));
+            file = { name: output.name, sink: yield* Scope.extend(output.open, scope), rows: 0 };
+            kept.set(kind, file);
+          }
+          file.rows += lines.length;
+          yield* file.sink.write(utf8.encode(lines.join("")));
         }),
       openFiles,
       size: () => {
         const { rows = 0, rejected = 0, bytes = 0 } = files?.size() ?? {};
-        return { rows: rows + rejected + markRows, bytes };
+        const others = [...kept.values()].reduce((sum, file) => sum + file.rows, 0);
+        return { rows: rows + rejected + others, bytes };
       },
       commit: Effect.gen(function* () {
         const complete = files === undefined ? [] : yield* files.commit;
         const parts = complete.map(partOf);
-        if (marks !== undefined) {
-          parts.push(partOf({ name: marksPath, format: "state", rows: markRows, ...yield* marks.commit }));
+        for (const [format, { name, sink, rows }] of kept) {
+          parts.push(partOf({ name, format, rows, ...yield* sink.commit }));
         }
         return parts;
       }),

@@ -52,16 +52,26 @@ export const find = async (
   }
 };
 
-/** Kinds of runs over which a session may come once only; in others it may come again, as it is then. */
-const once: ReadonlyArray<string> = ["full", "retry"];
+/**
+ * Runs over which together a session may come once only; in others it may come again, as it is then. A run that tries users
+ * again goes on with their walks of the run before.
+ */
+const groups = (runs: Stated["runs"]): ReadonlyMap<number, string> => {
+  const found = new Map<number, string>();
+  let walked = "once";
+  for (const { run, kind } of [...runs.values()].sort((one, other) => one.run - other.run)) {
+    const own = kind === "full" ? "once" : `run ${run}`;
+    found.set(run, kind === "retry" ? walked : own);
+    if (kind === "changes") walked = own;
+  }
+  return found;
+};
 
 /** Collects what each session is known by, and tells in the end which come twice. */
 export const census = (stated: Stated) => {
-  const groups = new Map<string, Keys.Keys>();
-  const groupOf = (part: Part): string => {
-    const kind = stated.runs.get(part.run)?.kind ?? "full";
-    return once.includes(kind) ? "once" : `run ${part.run}`;
-  };
+  const sets = new Map<string, Keys.Keys>();
+  const groupOfRun = groups(stated.runs);
+  const groupOf = (part: Part): string => groupOfRun.get(part.run) ?? "once";
   const hasVersions = stated.parts.some((part) => groupOf(part) !== "once");
   const versions = Keys.make(1024);
   // A session may change again in the second in which a run has read it.
@@ -70,18 +80,18 @@ export const census = (stated: Stated) => {
   return {
     see: (row: Row, part: Part): void => {
       const name = groupOf(part);
-      let group = groups.get(name);
+      let group = sets.get(name);
       if (group === undefined) {
         const rows = stated.parts.filter((other) => groupOf(other) === name && other.format === part.format)
           .reduce((sum, { rows }) => sum + rows, 0);
-        groups.set(name, group = Keys.make(Math.min(rows, 1 << 26)));
+        sets.set(name, group = Keys.make(Math.min(rows, 1 << 26)));
       }
       group.add(keyOf(row));
       if (hasVersions) versions.add(version(row));
     },
     read: (part: Part): void => void readable.push(part),
     tell: async (note: Note): Promise<void> => {
-      for (const [name, keys] of groups) {
+      for (const [name, keys] of sets) {
         const repeated = keys.repeated();
         if (repeated === undefined) continue;
         const parts = readable.filter((part) => groupOf(part) === name);

@@ -20,13 +20,14 @@ import * as Gzip from "../output/Gzip.ts";
 import type { OutputError } from "../output/Output.ts";
 import type * as Session from "../Session.ts";
 import { version } from "../version.ts";
-import { type Aside, damaged, lineOf, rows as rowsOf } from "./Aside.ts";
+import { type Aside, lineOf, rows as rowsOf } from "./Aside.ts";
 import * as Found from "./Found.ts";
 import * as Folder from "./Folder.ts";
 import * as Journal from "./Journal.ts";
 import * as Known from "./Known.ts";
 import * as Lock from "./Lock.ts";
 import * as Manifest from "./Manifest.ts";
+import * as Sound from "./Sound.ts";
 import * as Verify from "./Verify.ts";
 
 const { DatasetError } = Folder;
@@ -62,11 +63,7 @@ export interface ReplayOptions {
 /** Nothing yet. */
 export const noProgress = (): Progress => ({ rows: 0, rowsTotal: 0 });
 
-const failing = <A>(work: () => Promise<A>): Effect.Effect<A, Folder.DatasetError> =>
-  Effect.catchAllDefect(
-    Effect.promise(work),
-    (error) => error instanceof DatasetError ? Effect.fail(error) : Effect.die(error),
-  );
+const readerOf = (root: string, progress: Progress): Sound.Reader => ({ root, purpose: "replay", progress });
 
 /** The formats of a run, as it was asked for them. */
 const formatsOf = (
@@ -78,7 +75,11 @@ const formatsOf = (
   const choices = (Array.isArray(format) ? format : []).map((name) => Formats.choose(String(name), { csv }));
   return choices.length === 0 || choices.includes(undefined)
     ? Effect.fail(
-      damaged(root, Folder.names.manifest, `names formats that are unknown, ${JSON.stringify(format)}`),
+      Sound.damaged(
+        { root, purpose: "replay" },
+        Folder.names.manifest,
+        `names formats that are unknown, ${JSON.stringify(format)}`,
+      ),
     )
     : Effect.succeed(choices as ReadonlyArray<Formats.Choice>);
 };
@@ -132,10 +133,10 @@ const writeParts = ({ root, number, run, formats, aside, added, progress }: Work
     const users = new Set<string>();
     let sink: Effect.Effect.Success<typeof rejects.open> | undefined;
     let rejected = 0;
-    const rows = rowsOf(root, aside, progress);
+    const rows = rowsOf(readerOf(root, progress), aside);
     yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
     while (true) {
-      const { done, value } = yield* failing(() => rows.next());
+      const { done, value } = yield* Sound.attempt(() => rows.next());
       if (done) break;
       for (const batch of batchesOf(value.filter(({ place }) => added.has(place)))) {
         users.add(batch.userId);
@@ -227,8 +228,8 @@ export const run = (
     progress.rowsTotal = 2 * rows + manifest.runs.reduce((sum, { sessions }) => sum + sessions, 0);
     const candidates = new Map<string, Known.Candidate>();
     const counts = { passed: 0, redacted: 0 };
-    yield* failing(async () => {
-      for await (const some of rowsOf(root, aside, progress)) {
+    yield* Sound.attempt(async () => {
+      for await (const some of rowsOf(readerOf(root, progress), aside)) {
         for (const { line, decoded, place } of some) {
           if (line.redacted) counts.redacted++;
           if (Either.isLeft(decoded)) continue;
@@ -244,7 +245,7 @@ export const run = (
     const { passed, redacted } = counts;
     const nothing = { rows, rejected: rows - passed, redacted };
     if (passed === 0) return { ...nothing, sessions: 0, known: 0, files: [] };
-    yield* failing(() => Known.remove(root, manifest, candidates, progress));
+    yield* Sound.attempt(() => Known.remove(readerOf(root, progress), manifest, candidates));
 
     const files = yield* writeAll(found, manifest, last, {
       root,

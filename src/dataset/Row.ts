@@ -71,6 +71,13 @@ const inert = /^[A-Za-z0-9_-]+$/;
 export const escaped = ({ key }: Pick<Column, "key">, text: string): string =>
   formula.test(text) && !(key && inert.test(text)) ? `'${text}` : text;
 
+/** How a file that writes text so may write a key. */
+export const spelled = (key: readonly [userId: string, sessionId: string], how: Text) => {
+  const plain = [key[0].toWellFormed(), key[1].toWellFormed()] as const;
+  const other = [escaped(compared[user]!, plain[0]), escaped(compared[session]!, plain[1])] as const;
+  return how === "plain" ? [plain] : how === "escaped" ? [other] : [plain, other];
+};
+
 const sameText = (column: Column, plain: string, written: string, how: Text): boolean =>
   (how !== "escaped" && plain === written) || (how !== "plain" && escaped(column, plain) === written);
 

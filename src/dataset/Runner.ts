@@ -22,9 +22,11 @@ import type { DatasetOptions } from "./Dataset.ts";
 import * as Folder from "./Folder.ts";
 import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
-import type * as Manifest from "./Manifest.ts";
+import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Parts from "./Parts.ts";
+import * as Removed from "./Removed.ts";
+import * as Sound from "./Sound.ts";
 
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
@@ -87,6 +89,12 @@ export const goOn = <E, R>(
         ? undefined
         : yield* Marks.load(root, [...manifest.parts, ...parts]);
 
+      // What an earlier run came upon of them is not known here.
+      const isWhole = header.prune_report === true;
+      const halfRead = new Set(
+        header.standing.open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id),
+      );
+
       const open: Open = new Map();
       const failed = new Map<string, Manifest.Manifest["failed"][number]>();
       let position = standing.position;
@@ -107,7 +115,13 @@ export const goOn = <E, R>(
       );
       const { sort, ...rest } = walk;
       const source = sort === undefined
-        ? SessionSource.changes(users, { ...rest, since: header.since, lookback, onFailure: "continue" })
+        ? SessionSource.changes(users, {
+          ...rest,
+          since: header.since,
+          lookback,
+          whole: isWhole,
+          onFailure: "continue",
+        })
         : SessionSource.batches(users, { ...rest, sort, onFailure: "continue" });
 
       const tally = tallyOf(standing, progress);
@@ -125,9 +139,11 @@ export const goOn = <E, R>(
           }
           const mark = end?.mark === undefined ? undefined : JSON.stringify(end.mark);
           if (mark !== undefined && mark !== marks?.get(userId)) {
-            yield* current.keepMark(userId, mark);
+            yield* current.keep("state", [Marks.lineOf(userId, mark)]);
             marks?.set(userId, mark);
           }
+          const seen = isWhole && !halfRead.has(userId) ? Removed.seenLines(batch) : [];
+          if (seen.length > 0) yield* current.keep("seen", seen);
           Export.count(tally, batch);
           isChanged = true;
           if (state !== undefined) open.set(userId, state);
@@ -200,20 +216,42 @@ export const goOn = <E, R>(
           () => Effect.ignore(parts.length === 0 ? Found.forget(root) : Effect.void),
         );
         // An export without a session is one as well: with its columns, if nothing else.
-        if ([...manifest.parts, ...parts].every(({ format }) => format === "state")) yield* current.openFiles;
+        if (![...manifest.parts, ...parts].some(Manifest.isResult)) yield* current.openFiles;
         isChanged = true;
         yield* cut;
-        const compact = marks !== undefined && isBloated([...manifest.parts, ...parts], marks)
-          ? yield* compactMarks(marks)
-          : undefined;
-        return { summary: yield* summaryNow, compact };
+        // The journal speaks of all sessions now; what follows is made anew if it is broken off.
+        const removed = isWhole ? yield* tellRemoved : undefined;
+        const isCompact = marks !== undefined && isBloated([...manifest.parts, ...parts], marks);
+        if (isCompact) {
+          for (const mark of marks) yield* current.keep("state", [Marks.lineOf(...mark)]);
+        }
+        parts.push(...yield* current.commit);
+        return { summary: { ...yield* summaryNow, ...(removed && { removed }) }, isCompact };
       });
 
-      const compactMarks = (marks: Marks.Marks) =>
-        Effect.gen(function* () {
-          yield* Effect.forEach(marks, ([userId, mark]) => current.keepMark(userId, mark), { discard: true });
-          return yield* current.commit;
+      const tellRemoved = Effect.gen(function* () {
+        const [vouched, counts] = [{ users: 0 }, { gone: 0, again: 0 }];
+        const all = [...manifest.parts, ...parts];
+        progress.compared = { rows: 0, rowsTotal: Removed.rowsOf(all) };
+        const found = Removed.compare({
+          reader: { root, purpose: "tell what was removed", progress: progress.compared },
+          parts: all,
+          runs: [...manifest.runs, header],
+          stamp: { part: number, run: header.run, as_of: header.began },
+          vouched,
         });
+        yield* Effect.addFinalizer(() => Effect.promise(() => found.return(undefined)));
+        // Whoever reads the folder is to find a file there, if with nothing in it.
+        if (!all.some(({ format }) => format === "removed")) yield* current.keep("removed", []);
+        while (true) {
+          const { done, value } = yield* restore(Sound.attempt(() => found.next()));
+          if (done) return { ...vouched, ...counts };
+          for (const { gone } of value) counts[gone ? "gone" : "again"]++;
+          if (value.length > 0) {
+            yield* current.keep("removed", value.map((line) => `${JSON.stringify(line)}\n`));
+          }
+        }
+      }).pipe(Effect.scoped);
 
       const summaryNow = Effect.gen(function* () {
         const { seconds, requests, retries } = yield* standingNow;
@@ -234,21 +272,24 @@ export const goOn = <E, R>(
             retries,
           },
           ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
-          bytes: parts.reduce((sum, { format, bytes }) => format === "state" ? sum : sum + bytes, 0),
+          bytes: parts.filter(Manifest.isResult).reduce((sum, { bytes }) => sum + bytes, 0),
           verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
           missing: { count: missing, first: tally.missing },
           unverified: { count: unverified, first: tally.unverified },
         } satisfies Manifest.Run;
       });
 
-      const { summary, compact } = yield* Effect.ensuring(finish, Effect.suspend(() => current.discard));
+      const { summary, isCompact } = yield* Effect.ensuring(finish, Effect.suspend(() => current.discard));
       const all = [...manifest.parts, ...parts];
-      const superseded = compact === undefined ? [] : all.filter(({ format }) => format === "state");
+      const superseded = all.filter(({ format, part }) =>
+        format === "seen" || (isCompact && format === "state" && part < number)
+      );
       const whole: Manifest.Manifest = {
         ...manifest,
         runs: [...manifest.runs, summary],
-        parts: [...all.filter((part) => !superseded.includes(part)), ...compact ?? []],
-        superseded: [...manifest.superseded ?? [], ...superseded],
+        parts: all.filter((part) => !superseded.includes(part)),
+        // Of those that were superseded before this run only results matter: they are in the totals of their runs.
+        superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
         failed: [...failed.values()],
       };
       yield* Folder.replace(join(root, Folder.names.manifest), `${JSON.stringify(whole, null, 2)}\n`);
@@ -257,7 +298,7 @@ export const goOn = <E, R>(
       return {
         summary,
         failed: { count: progress.failed, first: tally.failed },
-        files: parts.filter(({ format }) => format !== "state"),
+        files: parts.filter(Manifest.isResult),
       };
     })
   );

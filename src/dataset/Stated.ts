@@ -14,6 +14,8 @@ export interface Of {
   readonly options: Readonly<Record<string, unknown>>;
   readonly sessions: number;
   readonly rejected: number;
+  /** Lines that say which sessions were removed; unknown for a run that has not finished. */
+  readonly removed: number | undefined;
   /** Unknown for a run that has not finished. */
   readonly bytes: number | undefined;
   /** The file that says so. */
@@ -38,7 +40,10 @@ export const by = (
 ): Stated => {
   const unfinished = journal !== undefined && !manifest?.runs.some(({ run }) => run === journal.header.run);
   const runs = new Map<number, Of>();
-  for (const run of manifest?.runs ?? []) runs.set(run.run, { ...run, said: Folder.names.manifest });
+  for (const run of manifest?.runs ?? []) {
+    const { gone, again } = run.removed ?? { gone: 0, again: 0 };
+    runs.set(run.run, { ...run, removed: gone + again, said: Folder.names.manifest });
+  }
   const cuts = unfinished ? journal.cuts : [];
   const last = cuts.at(-1);
   if (journal !== undefined && last !== undefined) {
@@ -47,6 +52,7 @@ export const by = (
       ...journal.header,
       sessions,
       rejected,
+      removed: undefined,
       bytes: undefined,
       said: Folder.names.journal,
     });

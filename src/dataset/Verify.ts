@@ -20,10 +20,11 @@ import type { OutputError } from "../output/Output.ts";
 import * as Compare from "./Compare.ts";
 import * as Found from "./Found.ts";
 import * as Folder from "./Folder.ts";
-import type { Part } from "./Manifest.ts";
+import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as PartReader from "./PartReader.ts";
 import * as Rejects from "./Rejects.ts";
+import * as Removed from "./Removed.ts";
 import { collector, type Note, type Problem } from "./Problems.ts";
 import * as Repeated from "./Repeated.ts";
 import * as Stated from "./Stated.ts";
@@ -36,7 +37,7 @@ export interface Report {
   readonly parts: number;
   /** Sessions, each counted once, however many formats hold it. */
   readonly sessions: number;
-  /** Rows of all files: sessions of each format, and rejected rows. */
+  /** Rows of all files: sessions of each format, rejected rows and tombstones. */
   readonly rows: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
@@ -65,8 +66,8 @@ export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, r
 
 /** Whether each run has what it says. */
 const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): void => {
-  for (const { run, sessions, rejected, bytes, options, said } of runs.values()) {
-    const own = [...parts, ...superseded].filter((part) => part.run === run && part.format !== "state");
+  for (const { run, sessions, rejected, removed, bytes, options, said } of runs.values()) {
+    const own = [...parts, ...superseded].filter((part) => part.run === run && Manifest.isResult(part));
     const sum = (field: "rows" | "bytes", format?: string) =>
       own.filter((part) => format === undefined || part.format === format)
         .reduce((total, part) => total + part[field], 0);
@@ -82,6 +83,12 @@ const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): vo
     const aside = sum("rows", "rejected");
     if (aside !== rejected) {
       note(said, `says run ${run} has ${rejected} rejected rows, and ${aside} in its rejected parts`);
+    }
+    if (removed !== undefined && sum("rows", "removed") !== removed) {
+      note(
+        said,
+        `says run ${run} has ${removed} tombstones, and ${sum("rows", "removed")} in its removed parts`,
+      );
     }
     if (bytes !== undefined && sum("bytes") !== bytes) {
       note(said, `says run ${run} has ${bytes} bytes, and ${sum("bytes")} in its parts`);
@@ -193,9 +200,17 @@ export const run = (
     return { ...result, unfinished: stated.unfinished, problems: problems() };
   });
 
+/** What a line of a part is that holds no sessions. */
+const decoders: Partial<Record<Manifest.Part["format"], Parameters<typeof Compare.checkLines>[2]>> = {
+  rejected: Rejects.decode,
+  removed: Removed.decode,
+  state: Marks.decode,
+  seen: Removed.decodeSeen,
+};
+
 /** The parts of each number, the lowest first. */
-const byNumber = (parts: ReadonlyArray<Part>): ReadonlyArray<ReadonlyArray<Part>> => {
-  const numbers = new Map<number, Array<Part>>();
+const byNumber = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<ReadonlyArray<Manifest.Part>> => {
+  const numbers = new Map<number, Array<Manifest.Part>>();
   for (const part of [...parts].sort((one, other) => one.part - other.part)) {
     numbers.set(part.part, [...numbers.get(part.part) ?? [], part]);
   }
@@ -214,11 +229,11 @@ const readAll = async (stated: Stated.Stated, note: Note, progress: Progress, si
       if (state === undefined) continue;
       total.parts++;
       total.bytes += part.bytes;
-      if (PartReader.order.includes(part.format)) files.push(state);
-      else if (part.format === "rejected") {
-        total.rows += await Compare.checkLines(stated.root, part, Rejects.decode, { note, progress });
-      } else if (part.format === "state") {
-        await Compare.checkLines(stated.root, part, Marks.decode, { note, progress });
+      const decode = decoders[part.format];
+      if (decode === undefined) files.push(state);
+      else {
+        const rows = await Compare.checkLines(stated.root, part, decode, { note, progress });
+        if (Manifest.isResult(part)) total.rows += rows;
       }
     }
     const tracked = { note, see: sessions.see, signal, progress };

@@ -81,6 +81,13 @@ export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
    * @default {300}
    */
   readonly lookback?: number | undefined;
+  /**
+   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.seen} what it came upon: what
+   * is not there is gone.
+   *
+   * @default {false}
+   */
+  readonly whole?: boolean | undefined;
 }
 
 const safeOrders: ListShape["orders"] = [
@@ -114,14 +121,23 @@ const isPlaced = Guard.of(
 const Watched = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
 const isWatched = Guard.of(Watched);
 
+const isNamed = Guard.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
+
+const idOf = (row: unknown): string | undefined =>
+  isNamed(row) ? (row as { readonly session_id: string }).session_id : undefined;
+
 /** A row as far as {@link Changes} goes by it. */
 const watched = (row: unknown, text: string): Changes.WatchedRow => {
   const { session_id, last_updated } = isWatched(row) ? row as typeof Watched.Type : {};
   return { id: session_id, lastUpdated: last_updated, text };
 };
 
-/** Where a walk stands, and what it knows of changes. */
-const State = Schema.Struct({ walk: WalkState.WalkState, watch: Schema.optional(Changes.WatchState) });
+/** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
+const State = Schema.Struct({
+  walk: WalkState.WalkState,
+  watch: Schema.optional(Changes.WatchState),
+  whole: Schema.optional(Schema.Literal(true)),
+});
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
 
@@ -143,6 +159,7 @@ const toBatch = (
   texts: ReadonlyArray<string>,
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
+  seen: Batch["seen"],
 ): Batch => {
   const sessions: Array<Session.Session> = [];
   const source: Array<string> = [];
@@ -164,8 +181,12 @@ const toBatch = (
   const end: WalkEnd | undefined = walk.done
     ? { status: "complete", verified, doubts: walk.doubts, ...mark }
     : undefined;
-  const state = () => ({ walk: WalkState.save(walk), ...(watch && { watch: Changes.save(watch) }) });
-  return { userId, sessions, source, rejected, total: walk.total, end, state };
+  const state = () => ({
+    walk: WalkState.save(walk),
+    ...(watch && { watch: Changes.save(watch) }),
+    ...(seen && { whole: true }),
+  });
+  return { userId, sessions, source, rejected, seen, total: walk.total, end, state };
 };
 
 const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
@@ -273,13 +294,13 @@ export const batches = <E = never, R = never>(
  */
 export const changes = <E = never, R = never>(
   users: Stream.Stream<Start, E, R>,
-  { since, lookback, ...options }: ChangesOptions = {},
-): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, { since, lookback });
+  { since, lookback, whole, ...options }: ChangesOptions = {},
+): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, { since, lookback, whole });
 
 const walkAll = <E, R>(
   users: Stream.Stream<Start, E, R>,
   options: SessionSourceOptions,
-  watching: Pick<ChangesOptions, "since" | "lookback"> | undefined,
+  watching: Pick<ChangesOptions, "since" | "lookback" | "whole"> | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
   const { clientId, sort, pageSize = 100, concurrency = 8, onFailure = "stop" } = options;
   if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
@@ -293,9 +314,9 @@ const walkAll = <E, R>(
     );
   }
   const orders = sort === undefined ? safeOrders : [orderFrom(sort)] as const;
-  const shapeFor = (watch: Changes.Watch | undefined): ListShape => ({
+  const shapeFor = (until: number | undefined): ListShape => ({
     id: "session_id",
-    ...(watch?.since === undefined ? { orders } : { orders: changeOrders, until: watch.since }),
+    ...(until === undefined ? { orders } : { orders: changeOrders, until }),
   });
 
   return Stream.unwrapScoped(Effect.gen(function* () {
@@ -321,8 +342,9 @@ const walkAll = <E, R>(
       let watch = begun !== undefined
         ? begun.watch && Changes.restore(begun.watch)
         : watching && Changes.begin({ ...watching, mark: mark === undefined ? undefined : decodeMark(mark) });
+      const isWhole = begun === undefined ? watching?.whole === true : begun.whole === true;
       return ListReader.read({
-        shape: shapeFor(watch),
+        shape: shapeFor(isWhole ? undefined : watch?.since),
         pageSize,
         start: begun && WalkState.restore(begun.walk),
         ask: (request) =>
@@ -347,14 +369,15 @@ const walkAll = <E, R>(
         let { take } = reading;
         const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
         if (late !== undefined) return Effect.fail(tooLate(userId, late));
+        const seen = isWhole ? take.map((index) => idOf(page.rows[index])) : undefined;
         // Rows are cut out of the page's text only where they are needed.
         const texts = watch !== undefined || take.length > 0 ? elements(page.text) : [];
         if (watch !== undefined) {
           const rows = page.rows.map((row, index) => watched(row, texts[index]!));
           ({ watch, take } = Changes.receive(watch, rows, take, page.servedAt));
         }
-        return take.length > 0 || walk.done
-          ? out.offer(toBatch(userId, reading, texts, take, watch))
+        return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
+          ? out.offer(toBatch(userId, reading, texts, take, watch, seen))
           : Effect.void;
       }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
     };

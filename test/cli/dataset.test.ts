@@ -203,7 +203,34 @@ describe.skipIf(process.platform === "win32")("an export into a folder", () => {
   });
 });
 
+it("tells which sessions are listed no more, and how many users nothing can be said of", async () => {
+  const sandbox = make({ users: 5, sessionsPerUser: 12 });
+  const [first = "", second = ""] = sandbox.userIds();
+  let isFailing = false;
+  const { env } = await intercepted(
+    sandbox,
+    (url) => isFailing && url.includes(`/${first}/`) ? new Response("{}", { status: 422 }) : undefined,
+  );
+  const cwd = await newFolder();
+  const prune = [...quick, "--since-last", "--prune-report"];
+  expect(await run(prune, { env, cwd })).toMatchObject({ code: 0 });
+  const [gone] = sandbox.sessions(second);
+  sandbox.remove(second, gone!.session_id);
+  isFailing = true;
+  const { code, err } = await run(prune, { env, cwd });
+  expect(err).toContain(
+    "\n1 session no longer listed since the last prune report; nothing can be said of 1 user\n",
+  );
+  expect(err).toMatch(/^ {2}data\/removed: 1 row, \d+ bytes in 1 part$/m);
+  expect(code).toBe(4);
+  isFailing = false;
+  const { out } = await run([...prune, "--json", "--quiet"], { env, cwd });
+  expect(JSON.parse(out).removed).toEqual({ users: 5, gone: 0, again: 0 });
+  expect(await run(["verify", "data", "--quiet"], { cwd })).toMatchObject({ code: 0 });
+});
+
 it.each([
+  [["--out", "data", "--format", "csv", "--prune-report"], "--prune-report goes with --since-last"],
   [["--out", "s.csv", "--resume"], "--resume goes with a folder"],
   [["--out", "data", "--format", "csv", "--rejected", "r.ndjson"], "--rejected goes with files"],
   [

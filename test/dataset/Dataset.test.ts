@@ -6,40 +6,18 @@ import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
-import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import { columns } from "../../src/Columns.ts";
-import * as Dataset from "../../src/dataset/Dataset.ts";
-import * as Formats from "../../src/format/Formats.ts";
+import type * as Dataset from "../../src/dataset/Dataset.ts";
 import { make, type Sandbox, type SandboxOptions } from "../../src/sandbox/mod.ts";
 import { version } from "../../src/version.ts";
 import { keysOf } from "../cli/command.ts";
 import { keysFrom, keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
-import { draws, httpFor } from "../walk/histories.ts";
-
-const choices = (...names: ReadonlyArray<string>): ReadonlyArray<Formats.Choice> =>
-  names.map((name) => Formats.choose(name)!);
+import { draws } from "../walk/histories.ts";
+import { choices, exportInto, exportOf, failureOf, manifestOf, type Options } from "./written.ts";
 
 const all = choices("ndjson", "csv", "parquet");
-
-type Options = Partial<Dataset.DatasetOptions<never, never>>;
-
-const exportOf = (sandbox: Sandbox, root: string, options: Options = {}) =>
-  Dataset.run({
-    root,
-    formats: all,
-    tenant: "https://sandbox.example",
-    users: { ids: Stream.fromIterable(sandbox.userIds()) },
-    partRows: 100,
-    ...options,
-  }).pipe(Effect.provide(httpFor(sandbox)));
-
-const exportInto = (sandbox: Sandbox, root: string, options?: Options) =>
-  Effect.runPromise(exportOf(sandbox, root, options));
-
-const failureOf = (sandbox: Sandbox, root: string, options?: Options) =>
-  Effect.runPromise(Effect.flip(exportOf(sandbox, root, options)));
 
 const small = (options: SandboxOptions = {}) => make({ users: 12, sessionsPerUser: 35, seed: 5, ...options });
 
@@ -49,7 +27,6 @@ const tree = async (root: string): Promise<Array<string>> => {
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1)).sort();
 };
 
-const manifestOf = async (root: string) => JSON.parse(await readFile(join(root, "manifest.json"), "utf8"));
 const journalOf = async (root: string) =>
   (await readFile(join(root, "journal.ndjson"), "utf8")).trimEnd().split("\n").map((line) =>
     JSON.parse(line)

@@ -2,29 +2,34 @@
  * Exports by a real process that is killed, at any moment and between any two changes it makes to the disk, and gone on with
  * until they are done. `npm run test:kill` kills several hundred times, `npm test` some dozens.
  */
+import { cp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { expect, it } from "vitest";
 import { begin, type CommandOptions, keysOf, run, tenant } from "../cli/command.ts";
-import { keysInEach, sql } from "../duckdb.ts";
+import { keysInEach } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
+import type { Sandbox } from "../../src/sandbox/mod.ts";
 import { draws } from "../walk/histories.ts";
+import { present } from "./written.ts";
 
 const isLong = process.env["KILL_TEST"] === "long";
 const hook = new URL("killAt.mjs", import.meta.url);
 
-const args = (partRows: number) => [
+const args = (partRows: number, ...more: ReadonlyArray<string>) => [
   "export",
   ...["--all-users", "--out", "data", "--format", "ndjson,csv,parquet", "--resume"],
-  ...["--rate", "5000/s", "--part-rows", String(partRows), "--quiet"],
+  ...["--rate", "5000/s", "--part-rows", String(partRows), "--quiet", ...more],
 ];
+
+const changing = ["--since-last", "--prune-report"];
 
 /** Goes on until the export ends by itself, and verifies what is there. */
 const finish = async (
-  partRows: number,
+  command: ReadonlyArray<string>,
   { env, cwd }: { readonly env: Record<string, string>; readonly cwd: string },
 ) => {
-  const finished = await run(args(partRows), { env, cwd });
+  const finished = await run(command, { env, cwd });
   expect(finished).toMatchObject({ code: 0, err: "" });
   expect(await run(["verify", "data", "--quiet"], { cwd })).toMatchObject({ code: 0 });
 };
@@ -32,8 +37,8 @@ const finish = async (
 const say = (what: string) => process.stdout.write(`${what}\n`);
 
 /** Runs the export and kills it after so long. Says whether it was still running. */
-const killAfter = async (milliseconds: number, partRows: number, options: CommandOptions) => {
-  const running = begin(args(partRows), options);
+const killAfter = async (milliseconds: number, command: ReadonlyArray<string>, options: CommandOptions) => {
+  const running = begin(command, options);
   const timer = setTimeout(() => running.child.kill("SIGKILL"), milliseconds);
   const { signal, code, err } = await running.done;
   clearTimeout(timer);
@@ -49,10 +54,10 @@ it("killed at any moment, an export of 200 users loses and repeats nothing", asy
     const cwd = await newFolder();
     const partRows = 50 + Math.floor(draw() * 300);
     for (let tries = 0; tries < 12; tries++) {
-      if (!await killAfter(150 + draw() * 900, partRows, { env, cwd })) break;
+      if (!await killAfter(150 + draw() * 900, args(partRows), { env, cwd })) break;
       kills++;
     }
-    await finish(partRows, { env, cwd });
+    await finish(args(partRows), { env, cwd });
     for (const keys of await keysInEach(join(cwd, "data"))) expect(keys).toEqual(keysOf(sandbox));
   }
   say(`${kills} kills at random moments`);
@@ -82,10 +87,10 @@ it("killed while the list changes, it keeps the promise of the walk across what 
     const there = keysOf(sandbox);
     const cwd = await newFolder();
     for (let tries = 0; tries < 12; tries++) {
-      if (!await killAfter(300 + draw() * 900, 100, { env, cwd })) break;
+      if (!await killAfter(300 + draw() * 900, args(100), { env, cwd })) break;
       kills++;
     }
-    await finish(100, { env, cwd });
+    await finish(args(100), { env, cwd });
     const [ndjson = [], csv, parquet] = await keysInEach(join(cwd, "data"));
     expect(csv).toEqual(ndjson);
     expect(parquet).toEqual(ndjson);
@@ -96,41 +101,101 @@ it("killed while the list changes, it keeps the promise of the walk across what 
   say(`${kills} kills while the list changed`);
 }, 900_000);
 
-it("killed between any two changes to the disk, an export comes to the same", async () => {
+/** Some sessions of every user begin, some are used, some end. */
+const change = (sandbox: Sandbox, draw: () => number) => {
+  for (const userId of sandbox.userIds()) {
+    for (let left = Math.floor(draw() * 4); left > 0; left--) {
+      const sessions = [...sandbox.sessions(userId)];
+      const any = sessions[Math.floor(draw() * sessions.length)];
+      const kind = draw();
+      if (any === undefined || kind < 0.3) sandbox.add(userId);
+      else if (kind < 0.6) sandbox.update(userId, any.session_id);
+      else sandbox.remove(userId, any.session_id);
+    }
+  }
+};
+
+it("killed at any moment, runs that add what has changed lose and repeat nothing either", async () => {
+  let kills = 0;
+  for (let seed = 1; kills < (isLong ? 60 : 8); seed++) {
+    const draw = draws(seed);
+    const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: { mean: 15 }, seed });
+    const cwd = await newFolder();
+    await finish(args(1000), { env, cwd });
+    for (let runs = 0; runs < 3; runs++) {
+      change(sandbox, draw);
+      const command = args(20 + Math.floor(draw() * 100), ...changing);
+      for (let tries = 0; tries < 6; tries++) {
+        if (!await killAfter(150 + draw() * 900, command, { env, cwd })) break;
+        kills++;
+      }
+      await finish(command, { env, cwd });
+      expect(await present(join(cwd, "data"))).toEqual(keysOf(sandbox));
+    }
+  }
+  say(`${kills} kills of runs that add what has changed`);
+}, 900_000);
+
+/** What is in a dataset: its sessions by format, what was put aside, and what is said to be gone. */
+const contents = async (root: string) => {
+  const linesOf = async (folder: string) => {
+    const names = await readdir(join(root, folder)).catch(() => []);
+    const texts = await Promise.all(names.map((name) => readFile(join(root, folder, name), "utf8")));
+    return texts.join("").split("\n").filter((line) => line).map((line) => {
+      const { user_id, session_id, row } = JSON.parse(line);
+      return `${user_id} ${session_id ?? row}`;
+    }).sort();
+  };
+  return [...await keysInEach(root), await linesOf("rejected"), await linesOf("removed")];
+};
+
+it.each([
+  { what: "an export", before: false },
+  { what: "a run that adds what has changed, and tells what was removed", before: true },
+])("killed between any two changes to the disk, $what comes to the same", async ({ what, before }) => {
   const { sandbox, env } = await tenant({ users: 8, sessionsPerUser: 40, malformed: 0.02 });
-  const malformed = async (cwd: string) =>
-    Number((await sql(`SELECT count(*) AS n FROM read_json('${cwd}/data/rejected/*.ndjson')`))[0]!["n"]);
+  const draw = draws(7);
+  const begun = await newFolder();
+  if (before) {
+    expect((await run(args(1000), { env, cwd: begun })).code).toBe(4);
+    change(sandbox, draw);
+  }
+  const command = before ? args(10, ...changing) : args(100);
+  const code = before ? 0 : 4;
+  const anew = async () => {
+    const cwd = await newFolder();
+    await cp(begun, cwd, { recursive: true });
+    return cwd;
+  };
   const hooked = { ...env, NODE_OPTIONS: `--import=${hook}` };
-  const cwd = await newFolder();
-  const whole = await run(args(100), { env: hooked, cwd });
+  const cwd = await anew();
+  const whole = await run(command, { env: hooked, cwd });
+  expect(whole.code).toBe(code);
   const changes = Number(/^(\d+) changes/m.exec(whole.err)?.[1]);
   expect(changes).toBeGreaterThan(50);
-  const [expected] = await keysInEach(join(cwd, "data"));
-  const rejected = await malformed(cwd);
-  expect(expected!.length + rejected).toBe(8 * 40);
-  expect(keysOf(sandbox)).toHaveLength(8 * 40);
+  const expected = await contents(join(cwd, "data"));
+  if (before) expect(expected.at(-1)).not.toEqual([]);
+  else expect(expected[0]!.length + expected[3]!.length).toBe(8 * 40);
 
   let kills = 0;
-  const draw = draws(7);
   const step = isLong ? 1 : 9;
   for (let change = 1 + Math.floor(draw() * step); change <= changes; change += step) {
     for (const how of isLong ? ["before", "half", "after"] : [["before", "half", "after"][change % 3]!]) {
-      const cwd = await newFolder();
+      const cwd = await anew();
       const kill = { ...hooked, KILL_HOW: how };
-      const killed = await run(args(100), { env: { ...kill, KILL_AT: String(change) }, cwd });
+      const killed = await run(command, { env: { ...kill, KILL_AT: String(change) }, cwd });
       expect(killed.signal).toBe("SIGKILL");
       // What goes on is killed as well, early in its own work.
-      const again = await run(args(100), {
+      const again = await run(command, {
         env: { ...kill, KILL_AT: String(1 + Math.floor(draw() * 30)) },
         cwd,
       });
-      const { code } = await run(args(100), { env, cwd });
-      expect(code).toBe(4);
-      for (const keys of await keysInEach(join(cwd, "data"))) expect(keys).toEqual(expected);
-      expect(await malformed(cwd)).toBe(rejected);
+      expect((await run(command, { env, cwd })).code).toBe(code);
+      // A run that was complete when it was killed is not gone on with: another one follows, and adds nothing.
+      expect(await contents(join(cwd, "data"))).toEqual(expected);
       expect((await run(["verify", "data", "--quiet"], { cwd })).code).toBe(0);
       kills += again.signal === "SIGKILL" ? 2 : 1;
     }
   }
-  say(`${kills} kills between ${changes} changes to the disk`);
+  say(`${kills} kills between ${changes} changes to the disk by ${what}`);
 }, 1_800_000);

@@ -13,28 +13,41 @@ import type { Encodable } from "../../src/format/Encoder.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as Gzip from "../../src/output/Gzip.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
+import { sql } from "../duckdb.ts";
 import { httpFor } from "../walk/histories.ts";
 
 /** Formats by their names. */
 export const choices = (...names: ReadonlyArray<string>): ReadonlyArray<Formats.Choice> =>
   names.map((name) => Formats.choose(name)!);
 
+/** How a test exports. */
+export type Options = Partial<Dataset.DatasetOptions<never, never>>;
+
 /** Exports a sandbox into a folder, a hundred rows a part. */
-export const exportInto = (
-  sandbox: Sandbox,
-  root: string,
-  options: Partial<Dataset.DatasetOptions<never, never>> = {},
-): Promise<Dataset.Report> =>
-  Effect.runPromise(
-    Dataset.run({
-      root,
-      formats: choices("ndjson", "csv", "parquet"),
-      tenant: "https://sandbox.example",
-      users: { ids: Stream.fromIterable(sandbox.userIds()) },
-      partRows: 100,
-      ...options,
-    }).pipe(Effect.provide(httpFor(sandbox))),
-  );
+export const exportOf = (sandbox: Sandbox, root: string, options: Options = {}) =>
+  Dataset.run({
+    root,
+    formats: choices("ndjson", "csv", "parquet"),
+    tenant: "https://sandbox.example",
+    users: { ids: Stream.fromIterable(sandbox.userIds()) },
+    partRows: 100,
+    ...options,
+  }).pipe(Effect.provide(httpFor(sandbox)));
+
+/** The same, run. */
+export const exportInto = (sandbox: Sandbox, root: string, options?: Options): Promise<Dataset.Report> =>
+  Effect.runPromise(exportOf(sandbox, root, options));
+
+/** The same, which fails. */
+export const failureOf = (sandbox: Sandbox, root: string, options?: Options) =>
+  Effect.runPromise(Effect.flip(exportOf(sandbox, root, options)));
+
+/** What is there still, by the README's own statement: `user session`, sorted. */
+export const present = async (root: string): Promise<Array<string>> => {
+  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+  const statement = /```sql\n(WITH [^`]*)```/.exec(readme)![1]!.replaceAll("export/", `${root}/`);
+  return (await sql(statement)).map(({ user_id, session_id }) => `${user_id} ${session_id}`).sort();
+};
 
 /** The manifest, as a value that a test may change. */
 // deno-lint-ignore no-explicit-any

@@ -1,0 +1,156 @@
+/**
+ * Which sessions of a dataset the tenant lists no more: tombstones.
+ *
+ * **When it is said.** A run that reports them reads every user's list to its end, and notes which ids it came upon, in
+ * parts that the journal names along with those of the sessions. Of a user whose walk can vouch that it missed nothing,
+ * from its first page to its last within this one run, what the dataset holds and the walk did not come upon is gone. Of any
+ * other user nothing is said: one whose walk broke off or is not verified, that goes on from an earlier run, or whose list
+ * had a row without an id. A user whom the tenant no longer knows has no sessions.
+ *
+ * **When it is taken back.** Nothing keeps a tenant from listing a session again. One that was said to be gone and is come
+ * upon gets a line that says so. Parts are numbered in the order of what they tell: what the last part says of a session,
+ * as a row of it or as a line here, is what is known.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as Schema from "effect/Schema";
+import type { Batch } from "../Batch.ts";
+import * as KeySet from "./KeySet.ts";
+import type { Part, Run } from "./Manifest.ts";
+import * as PartReader from "./PartReader.ts";
+import { keyOf, spelled } from "./Row.ts";
+import * as Sound from "./Sound.ts";
+
+/** A line of a removed part. */
+export const Line = Schema.Struct({
+  user_id: Schema.String,
+  session_id: Schema.String,
+  /** Whether the tenant lists it no more; or again, after it had been said to be gone. */
+  gone: Schema.Boolean,
+  /** The number of this part. Rows of the session in later parts are not meant. */
+  part: Schema.Int.pipe(Schema.nonNegative()),
+  run: Schema.Int.pipe(Schema.positive()),
+  /** When the run began that found it so: ISO 8601, UTC. */
+  as_of: Schema.String,
+});
+
+/** See {@link Line}. */
+export type Line = typeof Line.Type;
+
+/** A line of a seen part: what one answer brought. */
+export const Seen = Schema.Struct({
+  user_id: Schema.String,
+  /** Null for a row without one. */
+  ids: Schema.Array(Schema.NullOr(Schema.String)),
+  /** The user's walk has ended, and can vouch that these and the ones before are all there are. */
+  whole: Schema.optional(Schema.Literal(true)),
+});
+
+/** See {@link Seen}. */
+export type Seen = typeof Seen.Type;
+
+const reading = <A, I>(schema: Schema.Schema<A, I>, what: string) => {
+  const decode = Schema.decodeUnknownEither(Schema.parseJson(schema));
+  return (text: string): Either.Either<A, string> => Either.mapLeft(decode(text), () => `is no ${what}`);
+};
+
+/** Reads a line of a removed part; says what is wrong with it if it is none. */
+export const decode = reading(Line, "tombstone");
+
+/** Reads a line of a seen part; says what is wrong with it if it is none. */
+export const decodeSeen = reading(Seen, "list of ids that were seen");
+
+/** What a batch has come upon, as lines to keep. */
+export const seenLines = ({ userId, seen = [], end }: Batch): ReadonlyArray<string> => {
+  const isWhole = end !== undefined && end.status !== "failed" && end.verified;
+  if (seen.length === 0 && !isWhole) return [];
+  const line: Seen = {
+    user_id: userId,
+    ids: seen.map((id) => id ?? null),
+    ...(isWhole && { whole: true }),
+  };
+  return [`${JSON.stringify(line)}\n`];
+};
+
+/** How many rows {@link compare} reads of these parts. */
+export const rowsOf = (parts: ReadonlyArray<Part>): number =>
+  [...PartReader.oneOfEach(parts), ...parts.filter(({ format }) => format === "seen" || format === "removed")]
+    .reduce((sum, { rows }) => sum + rows, 0);
+
+/** What to compare. */
+export interface CompareOptions {
+  readonly reader: Sound.Reader;
+  /** All parts of the dataset, those of this run included. */
+  readonly parts: ReadonlyArray<Part>;
+  /** All runs, this one included. */
+  readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
+  /** What lines are to say of where they stand. */
+  readonly stamp: Pick<Line, "part" | "run" | "as_of">;
+  /** Counts the users that something could be said of, in place. */
+  readonly vouched: { users: number };
+}
+
+/**
+ * Compares what a run came upon with what the dataset holds: the lines to add, some at a time, often none.
+ *
+ * Memory: 12 to 24 bytes for each session of the dataset and as much for each that was come upon, and the users' ids.
+ */
+export async function* compare(
+  { reader, parts, runs, stamp, vouched }: CompareOptions,
+): AsyncGenerator<ReadonlyArray<Line>> {
+  const held = PartReader.oneOfEach(parts);
+  const manners = new Set(held.map((part) => PartReader.writtenAs(part, runs)));
+  const spellings = (key: readonly [string, string]) => [...manners].flatMap((how) => spelled(key, how));
+
+  const listed = KeySet.make();
+  const [whole, nameless] = [new Set<string>(), new Set<string>()];
+  for (const part of parts) {
+    if (part.format !== "seen") continue;
+    for await (const lines of Sound.lines(reader, part, decodeSeen)) {
+      for (const { line: { user_id, ids, whole: isWhole } } of lines) {
+        if (isWhole) whole.add(user_id);
+        for (const id of ids) {
+          if (id === null) nameless.add(user_id);
+          else for (const key of spellings([user_id, id])) listed.add(key);
+        }
+      }
+    }
+  }
+  for (const userId of nameless) whole.delete(userId);
+  vouched.users = whole.size;
+  const users = new Set([...whole].flatMap((userId) => spellings([userId, ""]).map(([id]) => id)));
+
+  // From the latest part to the earliest: what is said of a session first is the latest that is said of it.
+  const [met, told] = [KeySet.make(), KeySet.make()];
+  const lineFor = ([user_id, session_id]: readonly [string, string], gone: boolean): Line => ({
+    user_id,
+    session_id,
+    gone,
+    ...stamp,
+  });
+  const ofRow = (key: readonly [string, string]): ReadonlyArray<Line> =>
+    users.has(key[0]) && met.add(key) && !listed.has(key) ? [lineFor(key, true)] : [];
+  const ofLine = ({ user_id, session_id, gone }: Line): ReadonlyArray<Line> => {
+    const key = [user_id, session_id] as const;
+    if (!users.has(user_id) || !told.add(key)) return [];
+    // A row that is later than this line has had its say, unless it is listed again.
+    const isLatest = met.add(key);
+    if (gone) return listed.has(key) ? [lineFor(key, false)] : [];
+    return isLatest && !listed.has(key) ? [lineFor(key, true)] : [];
+  };
+  const said = parts.filter(({ format }) => format === "removed");
+  // Those of a run are written when all of its sessions are.
+  for (const part of [...held, ...said].sort((one, other) => other.part - one.part)) {
+    if (part.format === "removed") {
+      for await (const lines of Sound.lines(reader, part, decode)) {
+        yield lines.flatMap(({ line }) => ofLine(line));
+      }
+    } else {
+      const how = PartReader.writtenAs(part, runs);
+      for await (const rows of Sound.sessions(reader, part, how)) {
+        yield rows.flatMap((row) => ofRow(keyOf(row)));
+      }
+    }
+  }
+}
