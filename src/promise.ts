@@ -15,7 +15,7 @@ import type { Batch, Rejected, WalkEnd } from "./Batch.ts";
 import * as Export from "./Export.ts";
 import * as Formats from "./format/Formats.ts";
 import * as Gzip from "./output/Gzip.ts";
-import * as Web from "./output/Web.ts";
+import * as Readable from "./output/Readable.ts";
 import type { Session } from "./Session.ts";
 import * as HttpPolicy from "./tenant/HttpPolicy.ts";
 import * as SessionSource from "./walk/SessionSource.ts";
@@ -181,31 +181,17 @@ export interface EncodingOptions extends Formats.FormatOptions {
 export const stream = (
   format: Formats.FormatName,
   options: SessionsOptions & EncodingOptions,
-): ReadableStream<Uint8Array<ArrayBuffer>> => {
-  const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
-  const reader = readable.getReader();
-  const cancelled = new AbortController();
-  const signals = [cancelled.signal, ...(options.signal ? [options.signal] : [])];
-  const work = Export.run({
-    source: batchesOf({ ...options, signal: AbortSignal.any(signals) }),
-    targets: [{ format: Formats.make(format, options), output: Web.make("the stream", writable) }],
-    onInvalid: options.onInvalid ?? "fail",
-    maxRejected: options.maxRejected,
+): ReadableStream<Uint8Array<ArrayBuffer>> =>
+  Readable.make("the stream", (output, cancelled) => {
+    const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
+    const work = Export.run({
+      source: batchesOf({ ...options, signal }),
+      targets: [{ format: Formats.make(format, options), output }],
+      onInvalid: options.onInvalid ?? "fail",
+      maxRejected: options.maxRejected,
+    });
+    return run(Effect.provide(work, httpFor(options)));
   });
-  const done = run(Effect.provide(work, httpFor(options)));
-  return new ReadableStream<Uint8Array<ArrayBuffer>>({
-    // An export may fail before it has opened its output: only its promise tells every failure.
-    start: (controller) => void done.catch((error) => controller.error(error)),
-    pull: async (controller) => {
-      // The error that the other side aborts with is a consequence; the export knows the cause.
-      const next = await reader.read().catch(() => undefined);
-      if (next?.done === false) return controller.enqueue(next.value);
-      await done;
-      controller.close();
-    },
-    cancel: (reason) => cancelled.abort(reason),
-  }, { highWaterMark: 0 });
-};
 
 /** Where an export goes. */
 export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions {

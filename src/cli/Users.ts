@@ -3,44 +3,19 @@
  *
  * @module
  */
-import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
+import * as UserList from "../dataset/UserList.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
-import * as UserSource from "../walk/UserSource.ts";
 import { UsageError } from "./Failure.ts";
 
 /** The users to export. */
-export interface Users {
-  readonly ids: Stream.Stream<string, UsageError | ApiError, TenantHttp>;
-  /** How many there are, as far as that is known by now. */
-  readonly total: () => number | undefined;
-  /** What tells one choice of users from another: `all`, or a hash of the ids; what comes by standard input is not told apart. */
-  readonly identity: string;
-  /** Whether they are all that the tenant has. */
-  readonly all?: true;
-  /** Why not every user of the tenant may have been named; empty if all were. */
-  readonly doubts: () => ReadonlyArray<string>;
-}
+export type Users = UserList.UserList<UsageError | ApiError, TenantHttp>;
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
-
-const hashOf = (ids: Iterable<string>): Hash => {
-  const hash = createHash("sha256");
-  for (const id of ids) hash.update(`${id}\n`);
-  return hash;
-};
-
-const hashed = (hash: Hash): string => `sha256:${hash.digest("hex").slice(0, 16)}`;
-
-const given = (ids: ReadonlyArray<string>): Users => {
-  const distinct = [...new Set(ids)];
-  const identity = hashed(hashOf(distinct));
-  return { ids: Stream.fromIterable(distinct), total: () => distinct.length, identity, doubts: () => [] };
-};
 
 /** No id is anywhere near as long: a file with longer lines is not a list of users. */
 const LONGEST = 1000;
@@ -107,7 +82,7 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
   Effect.gen(function* () {
     const all = path === "-" ? undefined : yield* readAll(path);
     const total = all?.size;
-    const identity = all === undefined ? "standard input" : hashed(hashOf(all));
+    const identity = all === undefined ? "standard input" : UserList.identityOf(all);
     const none = fail(
       `${path === "-" ? "Standard input" : path} names no users: give one id a line`,
     );
@@ -124,21 +99,6 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
     return { ids, total: () => total ?? (ended ? seen.size : undefined), identity, doubts: () => [] };
   });
 
-const all = (pageSize: number): Users => {
-  let total: number | undefined;
-  let doubts: ReadonlyArray<string> = [];
-  const ids = UserSource.all({ pageSize }).pipe(
-    Stream.tap((batch) =>
-      Effect.sync(() => {
-        total = batch.total;
-        doubts = batch.doubts ?? doubts;
-      })
-    ),
-    Stream.mapConcat(({ userIds }) => userIds),
-  );
-  return { ids, total: () => total, identity: "all", all: true, doubts: () => doubts };
-};
-
 /** The users the command line asks for; exactly one way of naming them is wanted. */
 export const from = (options: {
   readonly user: ReadonlyArray<string>;
@@ -151,5 +111,5 @@ export const from = (options: {
   if (ways === 0) return fail("Whose sessions? Give --user ID, --users-file FILE or --all-users");
   if (ways > 1) return fail("--user, --users-file and --all-users can't be combined: give one of them");
   if (usersFile !== undefined) return fromFile(usersFile);
-  return Effect.succeed(allUsers ? all(options.pageSize) : given(user));
+  return Effect.succeed(allUsers ? UserList.all(options.pageSize) : UserList.of(user));
 };

@@ -148,7 +148,7 @@ const toFiles = (
       ...options,
     });
     const { requests, retries } = traffic();
-    const userDoubts = users.doubts();
+    const userDoubts = users.doubts?.() ?? [];
     const verified = report.verified && userDoubts.length === 0;
     return { ...report, requests, retries, verified, userDoubts } satisfies Summary.Told;
   });
@@ -263,7 +263,7 @@ export const command = Command.make("export", options, (args) =>
       const told = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
         ...progress,
         ...traffic(),
-        usersTotal: progress.usersTotal ?? users.total(),
+        usersTotal: progress.usersTotal ?? users.total?.(),
         elapsed: now - began,
         now,
       }));

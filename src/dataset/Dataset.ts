@@ -29,20 +29,9 @@ import * as Lock from "./Lock.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Runner from "./Runner.ts";
+import type { UserList } from "./UserList.ts";
 
 const { DatasetError } = Folder;
-
-/** The users of a run, as they are listed. */
-export interface UserList<E, R> {
-  /** Each once. Read once, to its end, before the first session is asked for; not read when a run is gone on with. */
-  readonly ids: Stream.Stream<string, E, R>;
-  /** What tells this choice of users from another one: a run is gone on with for the same users alone. */
-  readonly identity?: string | undefined;
-  /** After the ids: why not every user may have been named. */
-  readonly doubts?: (() => ReadonlyArray<string>) | undefined;
-  /** Whether they are all that the tenant has. A prune report then asks for those as well that it had before. */
-  readonly all?: boolean | undefined;
-}
 
 /** What to export into a dataset. */
 export interface DatasetOptions<E, R> {
