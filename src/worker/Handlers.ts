@@ -1,0 +1,279 @@
+/**
+ * What each route does.
+ *
+ * @module
+ */
+import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Redacted from "effect/Redacted";
+import * as Stream from "effect/Stream";
+import type { FormatName } from "../format/Formats.ts";
+import type { ApiError, ApiErrorReason } from "../tenant/ApiError.ts";
+import { TenantHttp } from "../tenant/HttpPolicy.ts";
+import * as Access from "./Access.ts";
+import * as Api from "./Api.ts";
+import type { Settings } from "./Config.ts";
+import * as Download from "./Download.ts";
+import type * as Job from "./Job.ts";
+import { type JobError, Jobs } from "./Jobs.ts";
+import * as Metrics from "./Metrics.ts";
+
+/** Whether the worker is about to stop. */
+export interface Life {
+  isStopping: boolean;
+}
+
+/** How long to wait before trying again, in seconds, where nothing says so. */
+const AGAIN = 30;
+
+/** What can be seen of a failure as an answer, with how long to wait before trying again. */
+const kept = (answer: Api.Problem, status: number, again?: number) =>
+  HttpServerResponse.unsafeJson(answer, {
+    status,
+    headers: { "cache-control": "no-store", ...(again !== undefined && { "retry-after": String(again) }) },
+  });
+
+const busy = (message: string) => kept({ error: "Busy", message }, 429, AGAIN);
+const unavailable = (message: string, again = AGAIN) => kept({ error: "Unavailable", message }, 503, again);
+
+const invalid: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
+const passing: ReadonlySet<ApiErrorReason> = new Set(["RateLimited", "Transport", "Timeout", "ServerError"]);
+
+const ofTenant = (error: ApiError) => {
+  const { message } = error;
+  if (invalid.has(error.reason)) return kept({ error: "Invalid", message }, 400);
+  if (passing.has(error.reason)) {
+    return unavailable(message, error.retryAfter === undefined ? AGAIN : Math.ceil(error.retryAfter / 1000));
+  }
+  return kept({ error: "TenantFailure", message }, 502);
+};
+
+const ofJob = ({ reason, message }: JobError) => {
+  if (reason === "Full") return busy(message);
+  if (reason === "Unavailable") return unavailable(message);
+  if (reason === "Absent") return kept({ error: "Absent", message }, 404);
+  return reason === "State"
+    ? kept({ error: "Conflict", message }, 409)
+    : kept({ error: "Invalid", message }, 400);
+};
+
+/** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
+const answering = <A, E extends JobError | { readonly _tag: string; readonly message: string }, R>(
+  work: Effect.Effect<A, E, R>,
+) =>
+  Effect.catchAll(
+    work,
+    (error) =>
+      error._tag === "JobError"
+        ? Effect.succeed(ofJob(error as JobError))
+        : Effect.as(Effect.logError(error.message), unavailable(error.message)),
+  );
+
+const types: Readonly<Record<FormatName, string>> = {
+  ndjson: "application/x-ndjson",
+  csv: "text/csv; charset=utf-8; header=present",
+  parquet: "application/vnd.apache.parquet",
+};
+
+/** What no one between is to change, keep or guess at. */
+const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
+
+/** Whether gzip is welcome: `gzip`, `*`, but not `gzip;q=0`. */
+export const acceptsGzip = (header: string | undefined): boolean => {
+  const choices = (header ?? "").split(",").map((choice) => choice.trim().toLowerCase().split(/\s*;\s*q=/));
+  const weight = (name: string) => choices.find(([coding]) => coding === name)?.[1];
+  const has = (name: string) => choices.some(([coding]) => coding === name);
+  return has("gzip") ? Number(weight("gzip") ?? 1) > 0 : has("*") && Number(weight("*") ?? 1) > 0;
+};
+
+const sessions = (settings: Settings, life: Life) =>
+  HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
+    const download = (format: FormatName) =>
+    (
+      { path: { user_id }, urlParams: { client_id, page_size, allow }, request }: {
+        readonly path: { readonly user_id: string };
+        readonly urlParams: {
+          readonly client_id?: string | undefined;
+          readonly page_size?: number | undefined;
+          readonly allow?: string | undefined;
+        };
+        readonly request: HttpServerRequest.HttpServerRequest;
+      },
+    ) =>
+      Effect.gen(function* () {
+        const metrics = yield* Metrics.Metrics;
+        if (life.isStopping) return unavailable("The worker is stopping");
+        if (metrics.downloads() >= settings.downloads) {
+          return busy(`${metrics.downloads()} downloads are under way, and no more may be`);
+        }
+        const gzip = format !== "parquet" && acceptsGzip(request.headers["accept-encoding"]);
+        const begun = yield* Download.begin({
+          userId: user_id,
+          format,
+          gzip,
+          clientId: client_id,
+          pageSize: page_size,
+          allow: new Set(allow?.split(",")),
+          idle: settings.idle,
+        });
+        if (begun.status === "missing") {
+          return kept({ error: "Absent", message: `The tenant knows no user ${user_id}` }, 404);
+        }
+        return HttpServerResponse.raw(begun.bytes, {
+          headers: {
+            ...untouched,
+            "content-type": types[format],
+            "content-disposition": `attachment; filename="sessions.${format}"`,
+            vary: "accept-encoding",
+            ...(gzip && { "content-encoding": "gzip" }),
+          },
+        });
+      }).pipe(
+        Effect.catchTags({
+          ApiError: (error) => Effect.succeed(ofTenant(error)),
+          ExportError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
+          UnverifiedError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
+          OutputError: ({ message }) => Effect.succeed(unavailable(message)),
+        }),
+      );
+    return handlers.handle("ndjson", download("ndjson")).handle("csv", download("csv"))
+      .handle("parquet", download("parquet"));
+  });
+
+const encode = new TextEncoder();
+
+/** Something to send to keep a connection alive that has nothing to say. */
+const PAUSE = "15 seconds";
+
+const eventsOf = (summaries: Stream.Stream<Job.Summary, JobError>) =>
+  Stream.merge(
+    Stream.map(summaries, (summary) => `event: export\ndata: ${JSON.stringify(summary)}\n\n`),
+    Stream.drop(Stream.map(Stream.tick(PAUSE), () => ":\n\n"), 1),
+    { haltStrategy: "left" },
+  ).pipe(Stream.map((text) => encode.encode(text)));
+
+const exports = (life: Life) =>
+  HttpApiBuilder.group(Api.Api, "exports", (handlers) =>
+    Effect.map(Jobs, (jobs) => {
+      const file = (id: string, path: string) =>
+        answering(Effect.map(jobs.file(id, path), (file) =>
+          HttpServerResponse.raw(Readable.toWeb(createReadStream(file.path)), {
+            headers: {
+              ...untouched,
+              "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
+              "content-length": String(file.bytes),
+              "content-disposition": `attachment; filename="${file.name}"`,
+            },
+          })));
+      const open = <A, R>(work: Effect.Effect<A, never, R>) =>
+        Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
+          life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
+        );
+      return handlers
+        .handle("start", ({ payload }) =>
+          open(answering(jobs.start(payload))))
+        .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+        .handle("get", ({ path }) => answering(jobs.get(path.id)))
+        .handle("events", ({ path }) =>
+          answering(Effect.as(
+            // There may be none of this id: that is known before anything is sent.
+            Stream.runHead(jobs.events(path.id)),
+            HttpServerResponse.stream(eventsOf(jobs.events(path.id)), {
+              headers: { ...untouched, "content-type": "text/event-stream" },
+            }),
+          )))
+        .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
+        .handle("resume", ({ path }) => open(answering(jobs.resume(path.id))))
+        .handle("manifest", ({ path }) => file(path.id, "manifest.json"))
+        .handle("part", ({ path }) => file(path.id, `${path.format}/${path.name}`));
+    }));
+
+const operations = (settings: Settings, life: Life) =>
+  HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
+    Effect.gen(function* () {
+      const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantHttp, Metrics.Metrics]);
+      const ok = { status: "ok" as const };
+      const cookie = (value: string, rest: string, { headers }: HttpServerRequest.HttpServerRequest) =>
+        HttpServerResponse.unsafeJson(ok, {
+          headers: {
+            "set-cookie": `${Access.COOKIE}=${value}; HttpOnly; SameSite=Strict; Path=/${rest}${
+              headers["x-forwarded-proto"] === "https" ? "; Secure" : ""
+            }`,
+            "cache-control": "no-store",
+          },
+        });
+      return handlers
+        .handle("health", () => Effect.succeed(ok))
+        .handle("ready", () => {
+          const trouble = life.isStopping ? "The worker is stopping" : jobs.trouble();
+          return Effect.succeed(trouble === undefined ? ok : unavailable(trouble));
+        })
+        .handle("metrics", () => {
+          const { retries, waiting, rate, heldUntil } = tenant.traffic();
+          return Effect.succeed(metrics.render([
+            {
+              name: "monocloud_tenant_retries_total",
+              type: "counter",
+              help: "Requests to the tenant that were sent again.",
+              values: [["", retries]],
+            },
+            {
+              name: "monocloud_tenant_waiting",
+              type: "gauge",
+              help: "Requests that wait for their turn.",
+              values: [["", waiting]],
+            },
+            {
+              name: "monocloud_tenant_rate",
+              type: "gauge",
+              help: "Requests a second that may be sent now.",
+              values: [["", rate]],
+            },
+            {
+              name: "monocloud_tenant_held_seconds",
+              type: "gauge",
+              help: "How much longer the tenant asked to be left alone.",
+              values: [["", Math.max(0, (heldUntil - Date.now()) / 1000)]],
+            },
+            {
+              name: "monocloud_exports",
+              type: "gauge",
+              help: "Exports, by how they stand.",
+              values: Object.entries(jobs.counts()).map(([status, count]) => [
+                Metrics.label("status", status),
+                count,
+              ]),
+            },
+          ]));
+        })
+        .handle("signIn", ({ request }) => {
+          const bearer = /^Bearer (\S+)$/i.exec(request.headers["authorization"] ?? "")?.[1];
+          return Effect.succeed(
+            settings.token === undefined || bearer === undefined ? ok : cookie(bearer, "", request),
+          );
+        })
+        .handle("signOut", ({ request }) => Effect.succeed(cookie("", "; Max-Age=0", request)));
+    }));
+
+const authorization = ({ token }: Settings) =>
+  Layer.sync(Api.Authorization, () => {
+    const isToken = token === undefined ? () => true : Access.isToken(token);
+    const check = (given: Redacted.Redacted) =>
+      isToken(Redacted.value(given)) ? Effect.void : Effect.fail({
+        error: "Unauthorized" as const,
+        message: "Send the worker's token: Authorization: Bearer TOKEN",
+      });
+    return { bearer: check, cookie: check };
+  });
+
+/** All routes, carried out. */
+export const layer = (settings: Settings, life: Life) =>
+  HttpApiBuilder.api(Api.Api).pipe(
+    Layer.provide([sessions(settings, life), exports(life), operations(settings, life)]),
+    Layer.provide(authorization(settings)),
+  );

@@ -1,0 +1,119 @@
+/**
+ * An export that the worker is asked for: a plain description, which says nothing of where or when it runs. Each user of it
+ * is exported on their own, so it can be split by user.
+ *
+ * @module
+ */
+import * as Schema from "effect/Schema";
+import * as Manifest from "../dataset/Manifest.ts";
+import { choices } from "../format/Formats.ts";
+import { leastSize } from "../walk/PageWalk.ts";
+
+/** A user's id: nothing that could lead to another path, whatever is made of it. */
+export const UserId = Schema.String.pipe(
+  Schema.pattern(/^(?!\.{1,2}$)[^\s/\\\p{Cc}\p{Cs}]{1,200}$/u, {
+    message: () => "a user's id has from 1 to 200 characters, without spaces, slashes and control characters",
+  }),
+  Schema.annotations({ identifier: "UserId" }),
+);
+
+/** The id of an export, which the worker gives: a time and something random. */
+export const Id = Schema.String.pipe(
+  Schema.pattern(/^\d{8}T\d{6}Z-[0-9a-f]{12}$/, { message: () => "is not the id of an export" }),
+  Schema.annotations({ identifier: "ExportId" }),
+);
+
+/** How many rows a page may be asked to hold. */
+export const PageSize = Schema.Int.pipe(Schema.between(leastSize, 1000));
+
+/** As for {@link Redact.Policy}. */
+const Policy = Schema.Struct({
+  ip: Schema.optional(Schema.Literal("keep", "truncate", "hash", "drop")),
+  user_agent: Schema.optional(Schema.Literal("keep", "hash", "drop")),
+  location: Schema.optional(Schema.Literal("keep", "truncate", "hash", "drop")),
+  session_key: Schema.optional(Schema.Literal("keep", "hash", "drop")),
+  unknown: Schema.optional(Schema.Literal("keep", "drop")),
+});
+
+/** What to export. */
+export const Description = Schema.Struct({
+  /** `"all"`, or ids. */
+  users: Schema.Union(Schema.Literal("all"), Schema.NonEmptyArray(UserId)),
+  formats: Schema.NonEmptyArray(Schema.Literal(...choices)),
+  client_id: Schema.optional(Schema.NonEmptyString),
+  page_size: Schema.optional(PageSize),
+  /** Sessions a part. */
+  part_rows: Schema.optional(Schema.Int.pipe(Schema.between(1, 1e9))),
+  on_invalid: Schema.optional(Schema.Literal("quarantine", "fail")),
+  redact: Schema.optional(Policy),
+}).annotations({ identifier: "ExportDescription" });
+
+/** See {@link Description}. */
+export type Description = typeof Description.Type;
+
+/**
+ * `queued`: waits for its turn. `running`. `done`: complete. `failed`: broken off, `error` says why; `cancelled`: broken off
+ * by a caller. The last two can be gone on with.
+ */
+export const Status = Schema.Literal("queued", "running", "done", "failed", "cancelled");
+
+/** See {@link Status}. */
+export type Status = typeof Status.Type;
+
+const Count = Schema.Int.pipe(Schema.nonNegative());
+
+/** How far an export has come. */
+export const Progress = Schema.Struct({
+  /** Users whose walk has ended; how many there are, once that is known. */
+  users: Count,
+  users_total: Schema.optional(Count),
+  missing: Count,
+  failed: Count,
+  unverified: Count,
+  sessions: Count,
+  rejected: Count,
+  /** Before any compression. */
+  bytes: Count,
+});
+
+/** See {@link Progress}. */
+export type Progress = typeof Progress.Type;
+
+/** What is kept of an export. */
+export const Job = Schema.Struct({
+  id: Id,
+  status: Status,
+  created: Schema.String,
+  description: Description,
+  error: Schema.optional(Schema.Struct({ reason: Schema.String, message: Schema.String })),
+}).annotations({ identifier: "Export" });
+
+/** See {@link Job}. */
+export type Job = typeof Job.Type;
+
+/** An export as it is told of. */
+export const View = Schema.Struct({
+  ...Job.fields,
+  progress: Progress,
+  /** What the run did, once it has ended. */
+  report: Schema.optional(Manifest.Run),
+  /** The parts that are complete. */
+  parts: Schema.Array(Manifest.Part),
+}).annotations({ identifier: "ExportReport" });
+
+/** See {@link View}. */
+export type View = typeof View.Type;
+
+/** The same without what makes it long. */
+export const Summary = Schema.Struct({
+  id: Id,
+  status: Status,
+  created: Schema.String,
+  formats: Description.fields.formats,
+  users: Schema.Union(Schema.Literal("all"), Count),
+  progress: Schema.optional(Progress),
+  error: Job.fields.error,
+}).annotations({ identifier: "ExportSummary" });
+
+/** See {@link Summary}. */
+export type Summary = typeof Summary.Type;
