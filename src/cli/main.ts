@@ -22,6 +22,7 @@ import * as exporting from "./export.ts";
 import { codeOf, exitCodes, UsageError } from "./Failure.ts";
 import * as replaying from "./replay.ts";
 import * as sandbox from "./sandbox.ts";
+import * as serving from "./serve.ts";
 import * as Terminal from "./Terminal.ts";
 import * as verifying from "./verify.ts";
 
@@ -34,6 +35,7 @@ const root = Command.make("monocloud-sessions").pipe(
     check.command,
     verifying.command,
     replaying.command,
+    serving.command,
     sandbox.command,
   ]),
 );
@@ -99,7 +101,7 @@ NodeRuntime.runMain(main, {
   disablePrettyLogger: true,
   teardown: (exit, onExit) => {
     if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
-    if (Cause.isInterruptedOnly(exit.cause)) return onExit(exitCodes.again);
+    if (Cause.isInterruptedOnly(exit.cause)) return onExit(Number(process.exitCode ?? exitCodes.again));
     const error = Cause.squash(exit.cause);
     onExit(
       ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal,

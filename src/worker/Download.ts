@@ -118,8 +118,10 @@ export const begin = (options: DownloadOptions): Effect.Effect<
         { signal },
       );
     });
-    const { end } = yield* Deferred.await(first);
+    const cancel = Effect.promise(() => bytes.cancel());
+    // Whoever asked may have gone before there is anything to read.
+    const { end } = yield* Effect.onInterrupt(Deferred.await(first), () => cancel);
     if (end?.status !== "missing") return { status: "begun" as const, bytes };
-    yield* Effect.promise(() => bytes.cancel());
+    yield* cancel;
     return { status: "missing" as const };
   });

@@ -8,77 +8,40 @@ import { Readable } from "node:stream";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Redacted from "effect/Redacted";
 import * as Stream from "effect/Stream";
-import type { FormatName } from "../format/Formats.ts";
-import type { ApiError, ApiErrorReason } from "../tenant/ApiError.ts";
+import type { DatasetError } from "../dataset/Folder.ts";
+import * as Formats from "../format/Formats.ts";
+import type { OutputError } from "../output/Output.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as Access from "./Access.ts";
+import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
 import * as Api from "./Api.ts";
 import type { Settings } from "./Config.ts";
 import * as Download from "./Download.ts";
 import type * as Job from "./Job.ts";
-import { type JobError, Jobs } from "./Jobs.ts";
+import { JobError, Jobs } from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
 
 /** Whether the worker is about to stop. */
 export interface Life {
   isStopping: boolean;
+  /** Done when it is. */
+  readonly stopped: Deferred.Deferred<void>;
 }
 
-/** How long to wait before trying again, in seconds, where nothing says so. */
-const AGAIN = 30;
-
-/** What can be seen of a failure as an answer, with how long to wait before trying again. */
-const kept = (answer: Api.Problem, status: number, again?: number) =>
-  HttpServerResponse.unsafeJson(answer, {
-    status,
-    headers: { "cache-control": "no-store", ...(again !== undefined && { "retry-after": String(again) }) },
-  });
-
-const busy = (message: string) => kept({ error: "Busy", message }, 429, AGAIN);
-const unavailable = (message: string, again = AGAIN) => kept({ error: "Unavailable", message }, 503, again);
-
-const invalid: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
-const passing: ReadonlySet<ApiErrorReason> = new Set(["RateLimited", "Transport", "Timeout", "ServerError"]);
-
-const ofTenant = (error: ApiError) => {
-  const { message } = error;
-  if (invalid.has(error.reason)) return kept({ error: "Invalid", message }, 400);
-  if (passing.has(error.reason)) {
-    return unavailable(message, error.retryAfter === undefined ? AGAIN : Math.ceil(error.retryAfter / 1000));
-  }
-  return kept({ error: "TenantFailure", message }, 502);
-};
-
-const ofJob = ({ reason, message }: JobError) => {
-  if (reason === "Full") return busy(message);
-  if (reason === "Unavailable") return unavailable(message);
-  if (reason === "Absent") return kept({ error: "Absent", message }, 404);
-  return reason === "State"
-    ? kept({ error: "Conflict", message }, 409)
-    : kept({ error: "Invalid", message }, 400);
-};
-
 /** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
-const answering = <A, E extends JobError | { readonly _tag: string; readonly message: string }, R>(
-  work: Effect.Effect<A, E, R>,
-) =>
+const answering = <A, R>(work: Effect.Effect<A, JobError | OutputError | DatasetError, R>) =>
   Effect.catchAll(
     work,
     (error) =>
-      error._tag === "JobError"
-        ? Effect.succeed(ofJob(error as JobError))
+      error instanceof JobError
+        ? Effect.succeed(ofJob(error))
         : Effect.as(Effect.logError(error.message), unavailable(error.message)),
   );
-
-const types: Readonly<Record<FormatName, string>> = {
-  ndjson: "application/x-ndjson",
-  csv: "text/csv; charset=utf-8; header=present",
-  parquet: "application/vnd.apache.parquet",
-};
 
 /** What no one between is to change, keep or guess at. */
 const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
@@ -93,7 +56,7 @@ export const acceptsGzip = (header: string | undefined): boolean => {
 
 const sessions = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
-    const download = (format: FormatName) =>
+    const download = (format: Formats.FormatName) =>
     (
       { path: { user_id }, urlParams: { client_id, page_size, allow }, request }: {
         readonly path: { readonly user_id: string };
@@ -127,7 +90,7 @@ const sessions = (settings: Settings, life: Life) =>
         return HttpServerResponse.raw(begun.bytes, {
           headers: {
             ...untouched,
-            "content-type": types[format],
+            "content-type": Formats.make(format).contentType,
             "content-disposition": `attachment; filename="sessions.${format}"`,
             vary: "accept-encoding",
             ...(gzip && { "content-encoding": "gzip" }),
@@ -150,47 +113,47 @@ const encode = new TextEncoder();
 /** Something to send to keep a connection alive that has nothing to say. */
 const PAUSE = "15 seconds";
 
-const eventsOf = (summaries: Stream.Stream<Job.Summary, JobError>) =>
+const eventsOf = (summaries: Stream.Stream<Job.Summary>, { stopped }: Life) =>
   Stream.merge(
     Stream.map(summaries, (summary) => `event: export\ndata: ${JSON.stringify(summary)}\n\n`),
     Stream.drop(Stream.map(Stream.tick(PAUSE), () => ":\n\n"), 1),
     { haltStrategy: "left" },
-  ).pipe(Stream.map((text) => encode.encode(text)));
+  ).pipe(Stream.map((text) => encode.encode(text)), Stream.interruptWhen(Deferred.await(stopped)));
 
 const exports = (life: Life) =>
   HttpApiBuilder.group(Api.Api, "exports", (handlers) =>
     Effect.map(Jobs, (jobs) => {
-      const file = (id: string, path: string) =>
-        answering(Effect.map(jobs.file(id, path), (file) =>
-          HttpServerResponse.raw(Readable.toWeb(createReadStream(file.path)), {
-            headers: {
-              ...untouched,
-              "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
-              "content-length": String(file.bytes),
-              "content-disposition": `attachment; filename="${file.name}"`,
-            },
-          })));
+      const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
+        answering(Effect.map(jobs.file(id, path), (file) => {
+          const headers = {
+            ...untouched,
+            "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
+            "content-length": String(file.bytes),
+            "content-disposition": `attachment; filename="${file.name}"`,
+          };
+          return method === "HEAD"
+            ? HttpServerResponse.empty({ status: 200, headers })
+            : HttpServerResponse.raw(Readable.toWeb(createReadStream(file.path)), { headers });
+        }));
       const open = <A, R>(work: Effect.Effect<A, never, R>) =>
         Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
           life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
         );
       return handlers
-        .handle("start", ({ payload }) =>
-          open(answering(jobs.start(payload))))
+        .handle("start", ({ payload }) => open(answering(jobs.start(payload))))
         .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
         .handle("get", ({ path }) => answering(jobs.get(path.id)))
         .handle("events", ({ path }) =>
-          answering(Effect.as(
-            // There may be none of this id: that is known before anything is sent.
-            Stream.runHead(jobs.events(path.id)),
-            HttpServerResponse.stream(eventsOf(jobs.events(path.id)), {
+          answering(Effect.map(jobs.events(path.id), (summaries) =>
+            HttpServerResponse.stream(eventsOf(summaries, life), {
               headers: { ...untouched, "content-type": "text/event-stream" },
-            }),
-          )))
-        .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
-        .handle("resume", ({ path }) => open(answering(jobs.resume(path.id))))
-        .handle("manifest", ({ path }) => file(path.id, "manifest.json"))
-        .handle("part", ({ path }) => file(path.id, `${path.format}/${path.name}`));
+            }))))
+        .handle("cancel", ({ path }) =>
+          answering(jobs.cancel(path.id)))
+        .handle("resume", ({ path }) =>
+          open(answering(jobs.resume(path.id))))
+        .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
+        .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
     }));
 
 const operations = (settings: Settings, life: Life) =>

@@ -6,6 +6,7 @@
  */
 import * as Schema from "effect/Schema";
 import * as Manifest from "../dataset/Manifest.ts";
+import type * as Export from "../Export.ts";
 import { choices } from "../format/Formats.ts";
 import { leastSize } from "../walk/PageWalk.ts";
 
@@ -79,22 +80,20 @@ export const Progress = Schema.Struct({
 /** See {@link Progress}. */
 export type Progress = typeof Progress.Type;
 
-/** What is kept of an export. */
-export const Job = Schema.Struct({
+/** Why an export broke off. */
+export const Failure = Schema.Struct({ reason: Schema.String, message: Schema.String });
+
+/** See {@link Failure}. */
+export type Failure = typeof Failure.Type;
+
+/** An export as it is told of. */
+export const View = Schema.Struct({
   id: Id,
   status: Status,
   created: Schema.String,
   description: Description,
-  error: Schema.optional(Schema.Struct({ reason: Schema.String, message: Schema.String })),
-}).annotations({ identifier: "Export" });
-
-/** See {@link Job}. */
-export type Job = typeof Job.Type;
-
-/** An export as it is told of. */
-export const View = Schema.Struct({
-  ...Job.fields,
-  progress: Progress,
+  error: Schema.optional(Failure),
+  progress: Schema.optional(Progress),
   /** What the run did, once it has ended. */
   report: Schema.optional(Manifest.Run),
   /** The parts that are complete. */
@@ -112,8 +111,31 @@ export const Summary = Schema.Struct({
   formats: Description.fields.formats,
   users: Schema.Union(Schema.Literal("all"), Count),
   progress: Schema.optional(Progress),
-  error: Job.fields.error,
+  error: Schema.optional(Failure),
 }).annotations({ identifier: "ExportSummary" });
 
 /** See {@link Summary}. */
 export type Summary = typeof Summary.Type;
+
+/** What is told of an export that has just been asked for. */
+export const summaryOf = (id: string, created: string, { users, formats }: Description): Summary => ({
+  id,
+  status: "queued",
+  created,
+  formats,
+  users: users === "all" ? "all" : new Set(users).size,
+});
+
+/** The same as the driver keeps it. */
+export const progressOf = (
+  { users, usersTotal, missing, failed, unverified, sessions, rejected, encodedBytes }: Export.Progress,
+): Progress => ({
+  users,
+  ...(usersTotal !== undefined && { users_total: usersTotal }),
+  missing,
+  failed,
+  unverified,
+  sessions,
+  rejected,
+  bytes: encodedBytes,
+});

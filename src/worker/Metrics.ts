@@ -153,8 +153,16 @@ export const counted: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpC
     }),
   );
 
+/** Counts an export as it goes on. */
+export interface Meter {
+  /** Counts a batch that is about to be written. */
+  readonly batch: (batch: Batch) => Batch;
+  /** Counts what was written last. */
+  readonly end: () => void;
+}
+
 /** Counts the batches of an export, and its bytes by its progress. */
-export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress) => {
+export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress): Meter => {
   let bytes: number | undefined;
   const look = () => {
     // A run that is gone on with begins with what it had: that is no news.
@@ -162,7 +170,7 @@ export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress
     bytes = progress.encodedBytes;
   };
   return {
-    batch: (batch: Batch): Batch => {
+    batch: (batch) => {
       look();
       metrics.sessions(batch.sessions.length);
       return batch;

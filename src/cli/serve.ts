@@ -1,0 +1,87 @@
+/**
+ * `monocloud-sessions serve`.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Command from "@effect/cli/Command";
+import * as Options from "@effect/cli/Options";
+import * as Effect from "effect/Effect";
+import * as Access from "../worker/Access.ts";
+import * as Config from "../worker/Config.ts";
+import { exitCodes, UsageError } from "./Failure.ts";
+import * as Settings from "./Settings.ts";
+import * as Terminal from "./Terminal.ts";
+
+const options = {
+  host: Options.text("host").pipe(
+    Options.withPseudoName("ADDRESS"),
+    Options.withDescription(
+      "Where to listen, 127.0.0.1 if left out. Elsewhere than on loopback WORKER_TOKEN is needed.",
+    ),
+    Options.withDefault("127.0.0.1"),
+  ),
+  port: Settings.whole("port", 0, 65_535).pipe(
+    Options.withPseudoName("N"),
+    Options.withDescription("The port to listen on, 8080 if left out; 0 for any free one."),
+    Options.withDefault(8080),
+  ),
+};
+
+/** Limits on what a connection may send before it is a request, in bytes and milliseconds. */
+const node = {
+  maxHeaderSize: 16_384,
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 60_000,
+};
+
+/** The command. It runs until it is told to stop; where it listens is told on standard error. */
+export const command = Command.make(
+  "serve",
+  options,
+  ({ host, port }) =>
+    Effect.scoped(Effect.gen(function* () {
+      const settings = yield* Effect.mapError(Config.load, ({ message }) => new UsageError({ message }));
+      if (settings.token === undefined && !Access.isLoopback(host)) {
+        return yield* Effect.fail(new UsageError({ message: Access.needsToken(host) }));
+      }
+      // Loaded here: no other command has a use for them.
+      const [{ serve }, Worker] = yield* Effect.promise(() =>
+        Promise.all([import("srvx"), import("../worker/Worker.ts")])
+      );
+      const worker = yield* Worker.make(settings);
+      const server = yield* Effect.acquireRelease(
+        Effect.tryPromise({
+          try: () =>
+            serve({
+              fetch: (request) => worker.fetch(request, request.ip),
+              hostname: host,
+              port,
+              node,
+              silent: true,
+              gracefulShutdown: false,
+            }).ready(),
+          catch: (error) =>
+            new UsageError({
+              message: `Cannot listen on ${host}, port ${port}: ${(error as Error).message}`,
+            }),
+        }),
+        (server) =>
+          Effect.promise(async () => {
+            await worker.stop();
+            // Those that are still there have had their time.
+            await server.close(true);
+            process.exitCode = exitCodes.done;
+          }),
+      );
+      yield* Terminal.say([`Listening on ${server.url}`]);
+      yield* Effect.never;
+    })),
+).pipe(
+  Command.withDescription(
+    `Exports over HTTP, with a page and an API of their own. Set by the environment: ${
+      Config.names.join(", ")
+    }.`,
+  ),
+);

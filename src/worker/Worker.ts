@@ -1,0 +1,119 @@
+/**
+ * The HTTP worker: exports over HTTP, as a handler that any server of web standards can carry.
+ *
+ * @module
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
+import * as HttpApp from "@effect/platform/HttpApp";
+import * as HttpServer from "@effect/platform/HttpServer";
+import * as Context from "effect/Context";
+import * as Deferred from "effect/Deferred";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Layer from "effect/Layer";
+import * as Logger from "effect/Logger";
+import * as Scope from "effect/Scope";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
+import { version } from "../version.ts";
+import * as Access from "./Access.ts";
+import type { Settings } from "./Config.ts";
+import * as Handlers from "./Handlers.ts";
+import * as Jobs from "./Jobs.ts";
+import * as Metrics from "./Metrics.ts";
+import * as Page from "./Page.ts";
+
+/** A worker that is at work. */
+export interface Worker {
+  /** Answers a request. `from` is the address it came from: without a token, no other than this machine's is served. */
+  readonly fetch: (request: Request, from: string | undefined) => Promise<Response>;
+  /**
+   * Takes on nothing more, lets downloads end for as long as the settings say, and cuts exports, which the next worker goes
+   * on with. What is left of downloads has to be broken off by closing the server.
+   */
+  readonly stop: () => Promise<void>;
+}
+
+/** Traces to where the settings say. What they are made of is loaded only then. */
+const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
+  telemetry === undefined ? Layer.empty : Layer.unwrapEffect(Effect.promise(async () => {
+    const OtlpTracer = await import("@effect/opentelemetry/OtlpTracer");
+    const OtlpSerialization = await import("@effect/opentelemetry/OtlpSerialization");
+    return OtlpTracer.layer({
+      url: `${telemetry.replace(/\/$/, "")}/v1/traces`,
+      resource: { serviceName: "monocloud-sessions", serviceVersion: version },
+    }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
+  }));
+
+/** Lines on standard error. */
+const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger));
+
+const everything = (settings: Settings, life: Handlers.Life) => {
+  const routes = Layer.mergeAll(
+    Page.layer,
+    HttpApiSwagger.layer({ path: "/docs" }),
+    HttpApiBuilder.middlewareOpenApi(),
+  ).pipe(
+    Layer.provideMerge(Handlers.layer(settings, life)),
+    Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
+    Layer.provideMerge(HttpServer.layerContext),
+  );
+  const tenant = HttpPolicy.layer(settings.tenant, { rate: settings.rate }).pipe(
+    Layer.provide(Metrics.counted),
+    Layer.provide(FetchHttpClient.layer),
+  );
+  return routes.pipe(
+    Layer.provide(Jobs.layer(settings)),
+    Layer.provide(tenant),
+    Layer.provideMerge(Metrics.layer),
+    Layer.provideMerge(Layer.merge(tracing(settings), logging)),
+  );
+};
+
+/** How often it is looked whether downloads have ended, in milliseconds. */
+const LOOK = 50;
+
+const answer = ({ status, message }: Access.Refusal | { readonly status: 404; readonly message: string }) =>
+  Response.json({ error: status === 404 ? "Absent" : "Refused", message }, {
+    status,
+    headers: { "cache-control": "no-store", ...(status === 405 && { allow: "GET" }) },
+  });
+
+/**
+ * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
+ *
+ * Memory: for each download a page and what its encoder holds, for each export what {@link Dataset.run} holds, and about
+ * 1 kB for each export in the folder.
+ */
+export const make = (settings: Settings): Effect.Effect<Worker> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make();
+    const life: Handlers.Life = { isStopping: false, stopped: yield* Deferred.make<void>() };
+    const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life)), scope);
+    const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
+    const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
+    const { downloads } = Context.get(runtime.context, Metrics.Metrics);
+    return {
+      fetch: async (request, from) => {
+        const refusal = Access.refusalOf(request, from, settings.token !== undefined);
+        if (refusal !== undefined) return answer(refusal);
+        const handled = await handle(request);
+        const response = handled.status === 404 && handled.body === null
+          ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
+          : handled;
+        const { headers } = response;
+        if (response.status === 401) headers.set("www-authenticate", "Bearer");
+        headers.set("x-content-type-options", "nosniff");
+        return response;
+      },
+      stop: async () => {
+        if (life.isStopping) return;
+        life.isStopping = true;
+        Effect.runSync(Deferred.succeed(life.stopped, undefined));
+        const limit = Date.now() + settings.grace * 1000;
+        while (downloads() > 0 && Date.now() < limit) await new Promise((resume) => setTimeout(resume, LOOK));
+        await Effect.runPromise(Scope.close(scope, Exit.void));
+      },
+    };
+  });
