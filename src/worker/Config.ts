@@ -85,12 +85,15 @@ const all = Config.all({
     Config.withDefault(20),
   ),
   redactSecret: given(Config.redacted(Config.nonEmptyString("MONOCLOUD_REDACT_SECRET" satisfies Name))),
-  token: given(Config.redacted("WORKER_TOKEN" satisfies Name)).pipe(
-    Config.validate({
-      message: `must have ${TOKEN} characters or more, none of them a space: openssl rand -hex 32 makes one`,
-      validation: (token) =>
-        token === undefined || new RegExp(`^[!-~]{${TOKEN},}$`).test(Redacted.value(token)),
-    }),
+  token: given(
+    Config.string("WORKER_TOKEN" satisfies Name).pipe(
+      Config.validate({
+        message:
+          `must have ${TOKEN} characters or more, none of them a space: openssl rand -hex 32 makes one`,
+        validation: (token) => new RegExp(`^[!-~]{${TOKEN},}$`).test(token),
+      }),
+      Config.map(Redacted.make),
+    ),
   ),
   folder: given(Config.nonEmptyString("WORKER_FOLDER" satisfies Name)),
   running: whole("WORKER_EXPORTS", 1, 100, 2),

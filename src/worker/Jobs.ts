@@ -246,19 +246,20 @@ const make = (folder: string, settings: Settings) =>
       yield* pump;
     });
 
-    yield* takeUp.pipe(
-      Effect.tapError(({ message }) => {
-        trouble = message;
-        return Effect.logWarning(message);
-      }),
-      Effect.retry({ while: isLocked, schedule: Schedule.spaced(RETRY) }),
-      Effect.ignore,
-      Effect.forkIn(scope),
-    );
+    const takingUp = Effect.tapError(takeUp, ({ message }) => {
+      trouble = message;
+      return Effect.logWarning(message);
+    });
+    // Another worker may be about to leave the folder. Whatever else is wrong with it, downloads do not need it.
+    const again = Effect.retry(takingUp, { while: isLocked, schedule: Schedule.spaced(RETRY) });
+    yield* Effect.catchAll(takingUp, (error) =>
+      isLocked(error) ? Effect.forkIn(Effect.ignore(again), scope) : Effect.void);
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => {
         isStopping = true;
-        return Fiber.interruptAll([...entries.values()].flatMap(({ fiber }) => fiber ? [fiber] : []));
+        return Fiber.interruptAll([...entries.values()].flatMap(({ fiber }) =>
+          fiber ? [fiber] : []
+        ));
       })
     );
 

@@ -15,8 +15,8 @@ const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   dataset: ["base", "tenant", "walk", "format", "output", "Export", "dataset"],
   sandbox: ["sandbox"],
   entry: ["base", "tenant", "walk", "format", "output", "Export", "dataset"],
-  cli: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "sandbox", "cli"],
-  worker: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "sandbox", "worker"],
+  cli: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "sandbox", "worker", "cli"],
+  worker: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "worker"],
 };
 
 const layerOf = (path: string): string => {

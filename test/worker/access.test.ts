@@ -1,0 +1,251 @@
+/** Who gets what of the worker, on both runtimes. */
+import { readdir } from "node:fs/promises";
+import { request } from "node:http";
+import { describe, expect, it } from "vitest";
+import { begin, run, tenant } from "../cli/command.ts";
+import { newFolder } from "../folders.ts";
+import { type Runtime, runtimes, serve, type Serving, stop, token } from "./serving.ts";
+
+/** Sends a path as it is: `fetch` would tidy it up. */
+const raw = (
+  { url }: Serving,
+  path: string,
+  { method = "GET", headers = {} }: { readonly method?: string; readonly headers?: Record<string, string> } =
+    {},
+) =>
+  new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
+    const { hostname, port } = new URL(url);
+    const sent = request({ hostname, port, path, method, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk) => (text += chunk));
+      response.on("end", () => resolve({ status: response.statusCode!, text }));
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+
+const authorized = { authorization: `Bearer ${token}` };
+
+/** Every route, with what it answers to who may use it. */
+const routes = (userId: string): ReadonlyArray<readonly [method: string, path: string, status: number]> => [
+  ["GET", `/v1/users/${userId}/sessions.ndjson`, 200],
+  ["GET", `/v1/users/${userId}/sessions.csv`, 200],
+  ["GET", `/v1/users/${userId}/sessions.parquet`, 200],
+  ["GET", "/v1/exports", 200],
+  ["GET", "/v1/exports/20261124T000000Z-000000000000", 404],
+  ["GET", "/v1/exports/20261124T000000Z-000000000000/events", 404],
+  ["DELETE", "/v1/exports/20261124T000000Z-000000000000", 404],
+  ["POST", "/v1/exports/20261124T000000Z-000000000000/resume", 404],
+  ["GET", "/v1/exports/20261124T000000Z-000000000000/manifest.json", 404],
+  ["GET", "/v1/exports/20261124T000000Z-000000000000/csv/part-00000.csv", 404],
+  ["POST", "/v1/session", 200],
+  ["GET", "/metrics", 200],
+];
+
+const open = ["/", "/page.js", "/page.css", "/docs", "/openapi.json", "/health", "/ready"];
+
+describe.each(runtimes)("on %s", (runtime: Runtime) => {
+  it("every route that tells or does something wants the token, and the others do not", async () => {
+    const { sandbox, env } = await tenant();
+    const [userId = ""] = sandbox.userIds();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    for (const [method, path, status] of routes(userId)) {
+      for (
+        const headers of [{}, { authorization: "Bearer wrong-but-just-as-long" }, {
+          authorization: "Basic x",
+        }]
+      ) {
+        const refused = await fetch(`${worker.url}${path}`, {
+          method,
+          headers: headers as Record<string, string>,
+        });
+        expect([method, path, refused.status]).toEqual([method, path, 401]);
+        expect(refused.headers.get("www-authenticate")).toBe("Bearer");
+        expect(await refused.text()).not.toContain(token);
+      }
+      const answer = await worker.ask(path, { method });
+      expect([method, path, answer.status]).toEqual([method, path, status]);
+      await answer.arrayBuffer();
+    }
+    const started = await worker.ask("/v1/exports", {
+      method: "POST",
+      body: JSON.stringify({ users: [userId], formats: ["csv"] }),
+    });
+    expect(started.status).toBe(202);
+    expect((await fetch(`${worker.url}/v1/exports`, { method: "POST", body: "{}" })).status).toBe(401);
+    for (const path of open) {
+      const answer = await fetch(`${worker.url}${path}`);
+      expect([path, answer.status]).toEqual([path, 200]);
+      await answer.arrayBuffer();
+    }
+    const document = await (await fetch(`${worker.url}/openapi.json`)).json();
+    expect(Object.keys(document.paths)).toEqual(
+      expect.arrayContaining(["/v1/exports/{id}/resume", "/metrics"]),
+    );
+    expect((await worker.ask("/nowhere")).status).toBe(404);
+    expect(worker.running.err()).not.toContain(token);
+  });
+
+  it("no id reaches another path of the tenant, or of the disk", async () => {
+    const { env, sandbox } = await tenant();
+    const folder = await newFolder();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder });
+    const ids = [
+      ...[
+        "../x",
+        "a/b",
+        "..",
+        ".",
+        "%2e%2e",
+        "%2e",
+        "..%2fx",
+        "a%2Fb",
+        "a%5cb",
+        "a%00b",
+        "a%0d%0ab",
+        "%20",
+        "%zz",
+      ],
+      ...["%ff", "%ed%a0%80", "", "a".repeat(201), "....//x", "%252e%252e%252fx".repeat(20)],
+    ];
+    const before = sandbox.counts.total;
+    for (const id of ids) {
+      const { status, text } = await raw(worker, `/v1/users/${id}/sessions.ndjson`, { headers: authorized });
+      expect([id, [400, 404].includes(status), text.length < 2000]).toEqual([id, true, true]);
+      for (const path of [`${id}`, `${id}/manifest.json`, `${id}/csv/part-00000.csv`]) {
+        expect((await raw(worker, `/v1/exports/${path}`, { headers: authorized })).status).toBeOneOf([
+          400,
+          404,
+          200,
+        ]);
+      }
+    }
+    expect(sandbox.counts.total).toBe(before);
+
+    const id = (await (await worker.ask("/v1/exports", {
+      method: "POST",
+      body: JSON.stringify({ users: "all", formats: ["csv"] }),
+    })).json()).id;
+    for (
+      const path of [
+        ...[
+          "../job.json",
+          "..%2fjob.json",
+          "csv/..%2f..%2fjob.json",
+          "%2e%2e/job.json",
+          "data/lock.json",
+          "csv/x",
+        ],
+        ...["..%5cjob.json", "state/part-00000.ndjson", "journal.ndjson", "csv/part-00000.csv%00"],
+      ]
+    ) {
+      const { status } = await raw(worker, `/v1/exports/${id}/${path}`, { headers: authorized });
+      expect([path, status]).toEqual([path, status === 400 ? 400 : 404]);
+    }
+    // One that is well formed, but for what is special in a URL, reaches the tenant as this id alone.
+    for (const odd of ["auth0|x", "a%3Fb", "a%23b", "ü", "a&b=c", "a;b", "%252e%252e"]) {
+      const { status } = await raw(worker, `/v1/users/${encodeURI(decodeURI(odd))}/sessions.csv`, {
+        headers: authorized,
+      });
+      expect([odd, status]).toEqual([odd, 404]);
+    }
+    expect((await readdir(folder)).filter((name) => !name.includes("lock"))).toEqual([id]);
+  });
+
+  it("what is too long is refused, and the worker goes on", async () => {
+    const { env } = await tenant();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    const long = "a".repeat(1_000_000);
+    const sent = await raw(worker, `/v1/users/${long}/sessions.csv`, { headers: authorized })
+      .then(({ status }) => status, (error) => error.code);
+    expect(sent).toBeOneOf([400, 414, 431, "ECONNRESET", "EPIPE"]);
+    const heavy = await raw(worker, "/v1/exports", { headers: { ...authorized, "x-filler": long } })
+      .then(({ status }) => status, (error) => error.code);
+    expect(heavy).toBeOneOf([400, 431, "ECONNRESET", "EPIPE"]);
+    const users = Array.from({ length: 20 }, () => "u".repeat(1_000_000));
+    const large = await worker.ask("/v1/exports", {
+      method: "POST",
+      body: JSON.stringify({ users, formats: ["csv"] }),
+    })
+      .then(({ status }) => status, () => "broken off");
+    expect(large).toBeOneOf([413, "broken off"]);
+    const endless = await worker.ask("/v1/exports", {
+      method: "POST",
+      body: new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(65_536)) }),
+      duplex: "half",
+    } as RequestInit).then(({ status }) => status, () => "broken off");
+    expect(endless).toBeOneOf([411, "broken off"]);
+    for (
+      const description of [{}, { users: "all" }, { users: [], formats: ["csv"] }, {
+        users: "all",
+        formats: ["xls"],
+      }]
+    ) {
+      const answer = await worker.ask("/v1/exports", { method: "POST", body: JSON.stringify(description) });
+      expect(answer.status).toBe(400);
+    }
+    expect((await worker.ask("/v1/exports", { method: "POST", body: "{" })).status).toBe(400);
+    expect((await worker.ask("/health")).status).toBe(200);
+  });
+
+  it("without a token only this machine is served, by its own name, and no page of another site", async () => {
+    const { sandbox, env } = await tenant();
+    const [userId = ""] = sandbox.userIds();
+    const worker = await serve(runtime, { ...env, WORKER_TOKEN: "" });
+    const path = `/v1/users/${userId}/sessions.csv`;
+    expect((await raw(worker, path)).status).toBe(200);
+    expect((await raw(worker, path, { headers: { host: "evil.example" } })).status).toBe(403);
+    expect((await raw(worker, path, { headers: { "sec-fetch-site": "cross-site" } })).status).toBe(403);
+    expect((await raw(worker, path, { headers: { origin: "https://evil.example" } })).status).toBe(403);
+    expect((await raw(worker, path, { headers: { "sec-fetch-site": "same-origin" } })).status).toBe(200);
+    expect((await raw(worker, "/v1/exports")).status).toBe(503);
+  });
+
+  it("the page's cookie opens what the token opens, until it is taken back", async () => {
+    const { env } = await tenant();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    const signedIn = await worker.ask("/v1/session", { method: "POST" });
+    const cookie = signedIn.headers.get("set-cookie") ?? "";
+    expect(cookie).toMatch(/HttpOnly; SameSite=Strict; Path=\//);
+    const headers = { cookie: cookie.split(";")[0]! };
+    expect((await fetch(`${worker.url}/v1/exports`, { headers })).status).toBe(200);
+    expect((await fetch(`${worker.url}/v1/exports`, { headers: { cookie: "worker_token=x" } })).status).toBe(
+      401,
+    );
+    expect(
+      (await raw(worker, "/v1/exports", { headers: { ...headers, origin: "https://evil.example" } })).status,
+    ).toBe(403);
+    const signedOut = await fetch(`${worker.url}/v1/session`, { method: "DELETE" });
+    expect(signedOut.headers.get("set-cookie")).toContain("Max-Age=0");
+  });
+
+  it("says of everything that is wrong with its environment what to do, and does not begin", async () => {
+    const begun = serve(runtime, {
+      MONOCLOUD_DOMAIN: "http://127.0.0.1:1",
+      WORKER_TOKEN: "short",
+      WORKER_QUEUE: "many",
+      MONOCLOUD_RATE: "0",
+    });
+    await expect(begun).rejects.toThrow(
+      /MONOCLOUD_API_KEY is not set.*MONOCLOUD_RATE must be.*WORKER_TOKEN must have 16.*WORKER_QUEUE/,
+    );
+  });
+});
+
+it("listens without a token on loopback alone", async () => {
+  const { env } = await tenant();
+  const { code, err } = await run(["serve", "--host", "0.0.0.0", "--port", "0"], { env });
+  expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("set WORKER_TOKEN") });
+});
+
+it("says that its port is taken", async () => {
+  const { env } = await tenant();
+  const worker = await serve("Node", env);
+  const second = begin(["serve", "--port", new URL(worker.url).port], { env });
+  const { code, err } = await second.done;
+  expect({ code, err }).toEqual({
+    code: 2,
+    err: expect.stringContaining("Cannot listen on 127.0.0.1, port"),
+  });
+  expect(await stop(worker)).toMatchObject({ code: 0 });
+});
