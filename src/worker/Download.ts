@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as Cause from "effect/Cause";
 import * as Data from "effect/Data";
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
@@ -41,12 +42,17 @@ export interface DownloadOptions {
 const AHEAD = 2;
 
 /** An output that gives up when its reader has stopped reading. */
-const impatient = (output: Output, seconds: number, onBytes: (count: number) => void): Output => ({
+const impatient = (
+  output: Output,
+  seconds: number,
+  onWrite: (bytes: number) => Effect.Effect<unknown>,
+): Output => ({
   ...output,
   open: Effect.map(output.open, (sink) => ({
     ...sink,
     write: (bytes) =>
-      Effect.tap(
+      Effect.zipRight(
+        onWrite(bytes.length),
         Effect.timeoutFail(sink.write(bytes), {
           duration: `${seconds} seconds`,
           onTimeout: () =>
@@ -56,7 +62,6 @@ const impatient = (output: Output, seconds: number, onBytes: (count: number) => 
               cause: new Error(`its reader has read nothing for ${seconds} s`),
             }),
         }),
-        () => Effect.sync(() => onBytes(bytes.length)),
       ),
   })),
 });
@@ -64,64 +69,54 @@ const impatient = (output: Output, seconds: number, onBytes: (count: number) => 
 const doubtsOf = ({ end }: Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
   end?.verified === false && !allow.has("unverified") ? end.doubts : [];
 
+type Failure = ApiError | OutputError | Export.ExportError | UnverifiedError;
+
 /**
- * Begins a download, and gives its bytes once the tenant has answered a first time; fails if there is nothing to give. What
- * goes wrong later errors the stream: it never just ends. Cancelling the stream ends all requests.
+ * Begins a download, and gives its bytes once there is one to send, or once it has ended without: what goes wrong before is a
+ * failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends all requests.
  */
-export const begin = (options: DownloadOptions): Effect.Effect<
-  { readonly status: "missing" } | { readonly status: "begun"; readonly bytes: Readable.Bytes },
-  ApiError | OutputError | Export.ExportError | UnverifiedError,
-  TenantHttp | Metrics.Metrics
-> =>
+export const begin = (
+  options: DownloadOptions,
+): Effect.Effect<Readable.Bytes, Failure, TenantHttp | Metrics.Metrics> =>
   Effect.gen(function* () {
     const { userId, format, gzip, clientId, pageSize, allow, idle } = options;
     const metrics = yield* Metrics.Metrics;
     const runtime = yield* Effect.runtime<TenantHttp>();
-    const first = yield* Deferred.make<
-      Batch,
-      ApiError | OutputError | Export.ExportError | UnverifiedError
-    >();
+    const begun = yield* Deferred.make<void, Failure>();
     const source = SessionSource.batches(Stream.make(userId), { clientId, pageSize, concurrency: AHEAD })
       .pipe(
         Stream.mapEffect((batch) => {
           const doubts = doubtsOf(batch, allow);
-          return doubts.length === 0 ? Effect.as(Deferred.succeed(first, batch), batch) : Effect.fail(
+          metrics.sessions(batch.sessions.length);
+          return doubts.length === 0 ? Effect.succeed(batch) : Effect.fail(
             new UnverifiedError({
               message: `It can't be vouched that nothing is missing: ${doubts.join("; ")}`,
             }),
           );
         }),
-        Stream.tap(({ sessions }) => Effect.sync(() => metrics.sessions(sessions.length))),
       );
     const bytes = Readable.make("the response", (output, signal) => {
-      const target = impatient(output, idle, (count) => metrics.bytes("download", count));
+      const target = impatient(output, idle, (count) => {
+        metrics.bytes("download", count);
+        return Deferred.succeed(begun, undefined);
+      });
       metrics.download("begun");
-      return Runtime.runPromise(runtime)(
-        Export.run({
-          source,
-          targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(target) : target }],
-          onInvalid: allow.has("rejected") ? "quarantine" : "fail",
-        }).pipe(
-          Effect.onExit((exit) =>
-            Effect.zipRight(
-              Effect.sync(() =>
-                metrics.download(
-                  Exit.isSuccess(exit) ? "complete" : Exit.isInterrupted(exit) ? "left" : "aborted",
-                )
-              ),
-              Deferred.done(first, Exit.as(exit, undefined as never)),
-            )
-          ),
-          Effect.tapErrorCause((cause) => Effect.logWarning("A download was aborted", cause)),
-          Effect.withSpan("download", { attributes: { format } }),
-        ),
-        { signal },
+      const work = Export.run({
+        source,
+        targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(target) : target }],
+        onInvalid: allow.has("rejected") ? "quarantine" : "fail",
+      }).pipe(
+        Effect.onExit((exit) => {
+          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause);
+          metrics.download(Exit.isSuccess(exit) ? "complete" : isLeft ? "left" : "aborted");
+          return Deferred.done(begun, Exit.asVoid(exit));
+        }),
+        Effect.tapError(({ message }) => Effect.logWarning(`A download was aborted: ${message}`)),
+        Effect.withSpan("download", { attributes: { format } }),
       );
+      return Runtime.runPromise(runtime)(work, { signal });
     });
-    const cancel = Effect.promise(() => bytes.cancel());
     // Whoever asked may have gone before there is anything to read.
-    const { end } = yield* Effect.onInterrupt(Deferred.await(first), () => cancel);
-    if (end?.status !== "missing") return { status: "begun" as const, bytes };
-    yield* cancel;
-    return { status: "missing" as const };
+    yield* Effect.onInterrupt(Deferred.await(begun), () => Effect.promise(() => bytes.cancel()));
+    return bytes;
   });

@@ -75,7 +75,7 @@ const sessions = (settings: Settings, life: Life) =>
           return busy(`${metrics.downloads()} downloads are under way, and no more may be`);
         }
         const gzip = format !== "parquet" && acceptsGzip(request.headers["accept-encoding"]);
-        const begun = yield* Download.begin({
+        const bytes = yield* Download.begin({
           userId: user_id,
           format,
           gzip,
@@ -84,10 +84,7 @@ const sessions = (settings: Settings, life: Life) =>
           allow: new Set(allow?.split(",")),
           idle: settings.idle,
         });
-        if (begun.status === "missing") {
-          return kept({ error: "Absent", message: `The tenant knows no user ${user_id}` }, 404);
-        }
-        return HttpServerResponse.raw(begun.bytes, {
+        return HttpServerResponse.raw(bytes, {
           headers: {
             ...untouched,
             "content-type": Formats.make(format).contentType,
@@ -99,7 +96,12 @@ const sessions = (settings: Settings, life: Life) =>
       }).pipe(
         Effect.catchTags({
           ApiError: (error) => Effect.succeed(ofTenant(error)),
-          ExportError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
+          ExportError: ({ reason, message }) =>
+            Effect.succeed(
+              reason === "NoSuchUsers"
+                ? kept({ error: "Absent", message }, 404)
+                : kept({ error: "TenantFailure", message }, 502),
+            ),
           UnverifiedError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
           OutputError: ({ message }) => Effect.succeed(unavailable(message)),
         }),

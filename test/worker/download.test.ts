@@ -1,0 +1,256 @@
+/** Sessions of a user as they are walked, on both runtimes. */
+import { get } from "node:http";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { answering, intercepted, keysIn, start, tenant, until } from "../cli/command.ts";
+import { csvTable, keysFrom, parquetTable } from "../duckdb.ts";
+import { newFolder } from "../folders.ts";
+import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import { leaving, runtimes, serve, type Serving, stop, token } from "./serving.ts";
+
+const keysOfUser = (sandbox: Sandbox, userId: string): ReadonlyArray<string> =>
+  [...sandbox.sessions(userId)].map(({ session_id }) => `${userId} ${session_id}`).sort();
+
+const curl = (worker: Serving, path: string, ...more: ReadonlyArray<string>) =>
+  start("curl", ["-sS", "-H", `Authorization: Bearer ${token}`, ...more, `${worker.url}${path}`]).done;
+
+const outcomes = async ({ ask }: Serving): Promise<Record<string, number>> => {
+  const text = await (await ask("/metrics")).text();
+  return Object.fromEntries(
+    [...text.matchAll(/^monocloud_downloads(?:_total\{outcome="(\w+)"\})? (\d+)$/gm)].map(
+      ([, outcome = "open", count]) => [outcome, Number(count)],
+    ),
+  );
+};
+
+/** A tenant whose user's list breaks off once so many pages have been read. */
+const failing = async (page: number) => {
+  const sandbox = make({ users: 1, sessionsPerUser: 10_000 });
+  const [userId = ""] = sandbox.userIds();
+  const { env } = await intercepted(
+    sandbox,
+    (url) =>
+      Number(new URL(url, "http://x").searchParams.get("page")) >= page
+        ? Response.json({ title: "Forbidden" }, { status: 403 })
+        : undefined,
+  );
+  return { sandbox, userId, env: { ...env, MONOCLOUD_RATE: "10000" } };
+};
+
+describe.each(runtimes)("on %s", (runtime) => {
+  it("gives every session once in each format, compressed if that is welcome", async () => {
+    const { sandbox, env } = await tenant({ users: 2, sessionsPerUser: 1234 });
+    const [userId = ""] = sandbox.userIds();
+    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
+    const folder = await newFolder();
+    const keys = keysOfUser(sandbox, userId);
+    for (const format of ["ndjson", "csv", "parquet"] as const) {
+      const answer = await worker.ask(`/v1/users/${userId}/sessions.${format}`);
+      expect(answer.headers.get("content-disposition")).toBe(`attachment; filename="sessions.${format}"`);
+      await writeFile(join(folder, format), new Uint8Array(await answer.arrayBuffer()));
+    }
+    expect(await keysFrom(csvTable(join(folder, "csv")))).toEqual(keys);
+    expect(await keysFrom(parquetTable(join(folder, "parquet")))).toEqual(keys);
+    const path = `/v1/users/${userId}/sessions.ndjson`;
+    const sizes: Array<number> = [];
+    for (const coding of ["gzip", "br, gzip;q=0.5, *;q=0", "gzip;q=0", "identity", "br"]) {
+      const [bytes, encoding] = await new Promise<[Buffer, string | undefined]>((resolve, reject) => {
+        const headers = { authorization: `Bearer ${token}`, "accept-encoding": coding };
+        get(`${worker.url}${path}`, { headers }, async (response) => {
+          resolve([Buffer.concat(await response.toArray()), response.headers["content-encoding"]]);
+        }).on("error", reject);
+      });
+      const isWelcome = coding === "gzip" || coding.includes("gzip;q=0.5");
+      expect([coding, encoding]).toEqual([coding, isWelcome ? "gzip" : undefined]);
+      const text = (isWelcome ? gunzipSync(bytes) : bytes).toString();
+      expect(keysIn(text)).toEqual(keys);
+      sizes.push(bytes.length);
+    }
+    expect(sizes[0]! * 3).toBeLessThan(sizes[2]!);
+  });
+
+  it("filters by client, takes a page size, and knows who is no user", async () => {
+    const { sandbox, env } = await tenant({ users: 2, sessionsPerUser: 300 });
+    const [userId = ""] = sandbox.userIds();
+    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
+    const client = [...sandbox.sessions(userId)][0]!.client_ids[0]!;
+    const lines = async (query: string) =>
+      (await (await worker.ask(`/v1/users/${userId}/sessions.ndjson${query}`)).text()).split("\n").length - 1;
+    const expected = [...sandbox.sessions(userId)].filter(({ client_ids }) =>
+      client_ids.includes(client)
+    ).length;
+    expect(await lines(`?client_id=${client}`)).toBe(expected);
+    const before = sandbox.counts.total;
+    expect(await lines("?page_size=1000")).toBe(300);
+    expect(sandbox.counts.total - before).toBe(1);
+    for (
+      const query of ["?page_size=5", "?page_size=1e9", "?page_size=x", "?client_id=", "?allow=everything"]
+    ) {
+      expect((await worker.ask(`/v1/users/${userId}/sessions.csv${query}`)).status).toBe(400);
+    }
+    const missing = await worker.ask("/v1/users/nobody/sessions.csv");
+    expect([missing.status, await missing.json()]).toEqual([404, {
+      error: "Absent",
+      message: expect.stringContaining('The tenant knows no user "nobody"'),
+    }]);
+    expect((await worker.ask(`/v1/users/${userId}/sessions.csv`, { method: "HEAD" })).status).toBe(405);
+  });
+
+  it("sends the first bytes while the second page has yet to come", async () => {
+    const sandbox = make({ users: 1, sessionsPerUser: 500 });
+    const [userId = ""] = sandbox.userIds();
+    let release = () => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const { env } = await slow(sandbox, (page) => page > 1 ? held : undefined);
+    const worker = await serve(runtime, env);
+    // Compressed bytes leave in blocks, which one page does not fill.
+    const headers = { "accept-encoding": "identity" };
+    const reader = (await worker.ask(`/v1/users/${userId}/sessions.ndjson`, { headers })).body!.getReader();
+    const { value } = await reader.read();
+    expect(new TextDecoder().decode(value)).toMatch(/^\{"user_id":/);
+    release();
+    let rest = value!.length;
+    for (let next = await reader.read(); !next.done; next = await reader.read()) rest += next.value.length;
+    expect(rest).toBeGreaterThan(value!.length);
+  });
+
+  it("a walk that fails in the middle aborts the transfer, and never just ends it", async () => {
+    const { userId, env } = await failing(50);
+    const worker = await serve(runtime, env);
+    for (const format of ["ndjson", "csv", "parquet"]) {
+      for (const compressed of [[], ["--compressed"]]) {
+        const { code, out } = await curl(worker, `/v1/users/${userId}/sessions.${format}`, ...compressed);
+        expect([format, code]).toEqual([format, expect.toBeOneOf([18, 56, 92])]);
+        if (format !== "parquet" && compressed.length === 0) {
+          expect(out.split("\n").length).toBeGreaterThan(4000);
+        }
+      }
+      const answer = await worker.ask(`/v1/users/${userId}/sessions.${format}`);
+      expect(answer.status).toBe(200);
+      await expect(answer.arrayBuffer()).rejects.toThrow();
+    }
+    expect(await outcomes(worker)).toEqual({ open: 0, complete: 0, aborted: 9, left: 0 });
+    expect(worker.running.err()).toContain("403");
+  }, 120_000);
+
+  it("what fails before there is anything to send is an answer of its own", async () => {
+    const { userId, env } = await failing(1);
+    const worker = await serve(runtime, env);
+    const refused = await worker.ask(`/v1/users/${userId}/sessions.csv`);
+    expect([refused.status, (await refused.json()).error]).toEqual([502, "TenantFailure"]);
+    const down = await tenant({
+      users: 1,
+      faults: { "429": 1, maxInARow: Infinity, retryAfterSeconds: 3600 },
+    });
+    const held = await serve(runtime, down.env);
+    const [id] = down.sandbox.userIds();
+    const later = await held.ask(`/v1/users/${id}/sessions.csv`);
+    expect([later.status, Number(later.headers.get("retry-after")) > 3500]).toEqual([503, true]);
+  });
+
+  it("rows that are no sessions abort it, unless the caller allows them", async () => {
+    const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 400, malformed: 0.05 });
+    const [userId = ""] = sandbox.userIds();
+    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
+    const answer = await worker.ask(`/v1/users/${userId}/sessions.ndjson`);
+    if (answer.status === 200) await expect(answer.text()).rejects.toThrow();
+    else expect(answer.status).toBe(502);
+    const allowed = await worker.ask(`/v1/users/${userId}/sessions.ndjson?allow=rejected,unverified`);
+    const lines = (await allowed.text()).split("\n").length - 1;
+    expect(lines).toBeGreaterThan(300);
+    expect(lines).toBeLessThan(400);
+  });
+
+  it("a client that leaves, or reads no more, ends the requests to the tenant", async () => {
+    const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 100_000 });
+    const [userId = ""] = sandbox.userIds();
+    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "10000", WORKER_IDLE_SECONDS: "2" });
+    let begun = 0;
+    const quiet = async () => {
+      await until(async () => (await outcomes(worker))["open"] === 0, "the download is over");
+      const before = sandbox.counts.total;
+      await new Promise((resume) => setTimeout(resume, 300));
+      expect(sandbox.counts.total).toBe(before);
+      expect(before - begun).toBeLessThan(900);
+      begun = before;
+    };
+    const client = leaving();
+    const first = (await worker.ask(`/v1/users/${userId}/sessions.ndjson`, { signal: client.signal })).body!
+      .getReader();
+    await first.read();
+    client.abort();
+    await first.closed.catch(() => {});
+    await quiet();
+    const { left = 0 } = await outcomes(worker);
+    expect(left).toBe(1);
+    // One that stops reading is left alone for as long as it may be, and then aborted.
+    const idle = await worker.ask(`/v1/users/${userId}/sessions.ndjson`);
+    await quiet();
+    await expect(idle.text()).rejects.toThrow();
+    expect((await outcomes(worker))["aborted"]).toBe(1);
+  });
+
+  it("one that leaves before there is an answer ends them too", async () => {
+    const sandbox = make({ users: 1 });
+    const [userId = ""] = sandbox.userIds();
+    let asked = 0;
+    const { env } = await slow(sandbox, () => {
+      asked++;
+      return new Promise(() => {});
+    });
+    const worker = await serve(runtime, env);
+    const client = leaving();
+    const answer = worker.ask(`/v1/users/${userId}/sessions.csv`, { signal: client.signal });
+    await until(() => asked > 0, "the tenant is asked");
+    client.abort();
+    await expect(answer).rejects.toThrow();
+    await until(async () => (await outcomes(worker))["open"] === 0, "the download is over");
+  });
+
+  it("so many at once and no more, and those under way end before the worker does", async () => {
+    const sandbox = make({ users: 3, sessionsPerUser: 250 });
+    const [one = "", two = "", three = ""] = sandbox.userIds();
+    let release = () => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const { env } = await slow(sandbox, (page) => page > 1 ? held : undefined);
+    const worker = await serve(runtime, { ...env, WORKER_DOWNLOADS: "2" });
+    const under = await Promise.all([one, two].map((id) => worker.ask(`/v1/users/${id}/sessions.ndjson`)));
+    const more = await worker.ask(`/v1/users/${three}/sessions.ndjson`);
+    expect([more.status, more.headers.get("retry-after")]).toEqual([429, "30"]);
+    worker.running.child.kill("SIGTERM");
+    // Deno stops listening at once.
+    const statusOf = (path: string) => worker.ask(path).then(({ status }) => status, () => 503);
+    await until(async () => await statusOf("/ready") === 503, "the worker takes on no more");
+    expect(await statusOf(`/v1/users/${three}/sessions.ndjson`)).toBe(503);
+    release();
+    const texts = await Promise.all(under.map((answer) => answer.text()));
+    expect(texts.map(keysIn)).toEqual([one, two].map((id) => keysOfUser(sandbox, id)));
+    expect(await worker.running.done).toMatchObject({ code: 0 });
+  });
+
+  it("what is left of downloads after that is aborted", async () => {
+    const sandbox = make({ users: 1, sessionsPerUser: 250 });
+    const [userId = ""] = sandbox.userIds();
+    const { env } = await slow(sandbox, (page) => page > 1 ? new Promise(() => {}) : undefined);
+    const worker = await serve(runtime, { ...env, WORKER_GRACE_SECONDS: "1" });
+    const answer = await worker.ask(`/v1/users/${userId}/sessions.csv`);
+    const text = answer.text();
+    text.catch(() => {});
+    expect(await stop(worker)).toMatchObject({ code: 0 });
+    await expect(text).rejects.toThrow();
+  });
+});
+
+/** A sandbox on a port, some of whose pages wait. */
+const slow = (sandbox: Sandbox, wait: (page: number) => Promise<void> | undefined) => {
+  return answering(async ({ url = "", headers }, response) => {
+    const page = Number(new URL(url, "http://x").searchParams.get("page"));
+    await wait(page);
+    const answer = await sandbox.fetch(
+      new Request(`http://sandbox.example${url}`, { headers: new Headers(headers as HeadersInit) }),
+    );
+    response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+  }, sandbox.key);
+};
