@@ -20,7 +20,7 @@ export const UserId = Schema.String.pipe(
 
 /** The id of an export, which the worker gives: a time and something random. */
 export const Id = Schema.String.pipe(
-  Schema.pattern(/^\d{8}T\d{6}Z-[0-9a-f]{12}$/, { message: () => "is not the id of an export" }),
+  Schema.pattern(/^\d{8}T\d{9}Z-[0-9a-f]{12}$/, { message: () => "is not the id of an export" }),
   Schema.annotations({ identifier: "ExportId" }),
 );
 

@@ -4,7 +4,7 @@
  * ```
  * <folder>/
  *   lock.json                 which worker's it is
- *   20261124T061500Z-0f…/     an export
+ *   20261124T061500000Z-0f…/  an export
  *     job.json                what was asked for; written once
  *     status.json             what has become of it
  *     data/                   the dataset

@@ -121,12 +121,15 @@ const make = (folder: string, settings: Settings) =>
     const tenantHttp = yield* Effect.context<TenantHttp>();
     const metrics = yield* Metrics.Metrics;
     const scope = yield* Effect.scope;
+    // Of the exports: they are told apart from those that are cancelled by what is known before it closes.
+    const workScope = yield* Scope.make();
     const store = JobStore.make(folder);
     const entries = new Map<string, Entry>();
     const queue: Array<string> = [];
     const oneByOne = yield* Effect.makeSemaphore(1);
     let trouble: string | undefined = `${folder} is not this worker's yet`;
     let isStopping = false;
+    let latest = 0;
 
     const stand = (
       entry: Entry,
@@ -199,7 +202,7 @@ const make = (folder: string, settings: Settings) =>
       const id = isStopping || running() >= settings.running ? undefined : queue.shift();
       if (id === undefined) return Effect.void;
       const entry = entries.get(id)!;
-      return Effect.flatMap(Effect.forkIn(work(entry), scope), (fiber) => {
+      return Effect.flatMap(Effect.forkIn(work(entry), workScope), (fiber) => {
         entry.fiber = fiber;
         return pump;
       }).pipe(
@@ -254,19 +257,20 @@ const make = (folder: string, settings: Settings) =>
     const again = Effect.retry(takingUp, { while: isLocked, schedule: Schedule.spaced(RETRY) });
     yield* Effect.catchAll(takingUp, (error) =>
       isLocked(error) ? Effect.forkIn(Effect.ignore(again), scope) : Effect.void);
-    yield* Effect.addFinalizer(() =>
-      Effect.suspend(() => {
-        isStopping = true;
-        return Fiber.interruptAll([...entries.values()].flatMap(({ fiber }) =>
-          fiber ? [fiber] : []
-        ));
-      })
-    );
+    yield* Effect.addFinalizer(() => {
+      isStopping = true;
+      return Scope.close(workScope, Exit.void);
+    });
 
     /** What the dataset of an export says of itself. */
     const lookAt = (id: string) =>
       Effect.map(Found.look(store.dataOf(id)), ({ manifest, journal }) => {
-        const named = [...manifest?.parts ?? [], ...journal?.cuts.flatMap((cut) => cut.parts) ?? []];
+        const named = [
+          ...manifest?.parts ?? [],
+          ...journal?.cuts.flatMap((cut) =>
+            cut.parts
+          ) ?? [],
+        ];
         // A run that has ended may have left its journal: then its parts are named twice.
         const parts = new Map(named.map((part) => [part.path, part]));
         return { manifest, parts: [...parts.values()].filter(({ format }) => format !== "state") };
@@ -284,8 +288,10 @@ const make = (folder: string, settings: Settings) =>
                 message: `${(error as Error).message}. The worker takes it from MONOCLOUD_REDACT_SECRET`,
               }),
           });
-          const created = new Date(yield* Clock.currentTimeMillis).toISOString();
-          const id = `${created.replace(/[-:]|\.\d+/g, "")}-${randomBytes(6).toString("hex")}`;
+          // No two are of the same time, so that they sort as they came.
+          latest = Math.max(latest + 1, yield* Clock.currentTimeMillis);
+          const created = new Date(latest).toISOString();
+          const id = `${created.replace(/[-:.]/g, "")}-${randomBytes(6).toString("hex")}`;
           const entry: Entry = { summary: Job.summaryOf(id, created, description) };
           return yield* enqueue(entry, store.add({ id, created, description }));
         }),
