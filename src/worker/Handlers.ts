@@ -6,7 +6,7 @@
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";

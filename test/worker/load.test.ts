@@ -1,0 +1,90 @@
+/** Many downloads and exports at once, under one rate: the tenant is never asked more, nobody waits for ever, nothing is lost. */
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { make } from "../../src/sandbox/mod.ts";
+import { answering, keysIn, keysOf } from "../cli/command.ts";
+import { keysFrom, parquetTable } from "../duckdb.ts";
+import { newFolder } from "../folders.ts";
+import { ended, runtimes, serve, startExport } from "./serving.ts";
+
+const RATE = 100;
+const DOWNLOADS = 200;
+const EXPORTS = 20;
+const SESSIONS = 330;
+
+describe.each(runtimes)("on %s", (runtime) => {
+  it("200 downloads and 20 exports share 100 requests a second", async () => {
+    const sandbox = make({ users: DOWNLOADS, sessionsPerUser: SESSIONS });
+    const users = [...sandbox.userIds()];
+    const asked: Array<{ readonly at: number; readonly userId: string }> = [];
+    const { env } = await answering(async ({ url = "", headers }, response) => {
+      const userId = decodeURIComponent(/users\/([^/]+)\/sessions/.exec(url)?.[1] ?? "");
+      asked.push({ at: performance.now(), userId });
+      const request = new Request(`http://sandbox.example${url}`, {
+        headers: new Headers(headers as HeadersInit),
+      });
+      const answer = await sandbox.fetch(request);
+      response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+    }, sandbox.key);
+    const folder = await newFolder();
+    const worker = await serve(runtime, {
+      ...env,
+      WORKER_FOLDER: folder,
+      WORKER_EXPORTS: String(EXPORTS),
+      MONOCLOUD_RATE: String(RATE),
+    });
+    const ids = await Promise.all(
+      Array.from(
+        { length: EXPORTS },
+        (_, index) =>
+          startExport(worker, { users: users.slice(index * 10, index * 10 + 10), formats: ["parquet"] }),
+      ),
+    );
+    const texts = await Promise.all(users.map(async (userId) => {
+      const answer = await worker.ask(`/v1/users/${userId}/sessions.ndjson`);
+      expect(answer.status).toBe(200);
+      return answer.text();
+    }));
+    expect(keysIn(texts.join(""))).toEqual(keysOf(sandbox));
+    for (const id of ids) {
+      expect((await ended(worker, id, "done")).report).toMatchObject({ users: 10, verified: true });
+    }
+    const parts = ids.map((id) => join(folder, id, "data", "parquet", "*.parquet"));
+    const keys = await Promise.all(parts.map((path) => keysFrom(parquetTable(path))));
+    expect(keys.flat().sort()).toEqual(keysOf(sandbox));
+
+    // Never more than the burst and what the rate gives until then, whichever moment one begins to count at.
+    const burst = RATE / 10;
+    let most = -Infinity;
+    let lowest = Infinity;
+    asked.forEach(({ at }, index) => {
+      lowest = Math.min(lowest, index - at * RATE / 1000);
+      most = Math.max(most, index + 1 - at * RATE / 1000 - lowest);
+    });
+    // A process that pauses lets requests arrive together that left one by one: some more than the burst is its doing.
+    expect(most).toBeLessThanOrEqual(burst + 50);
+    const seconds = (asked.at(-1)!.at - asked[0]!.at) / 1000;
+    expect(asked.length).toBeLessThanOrEqual(burst + 20 + RATE * seconds);
+
+    // Between two requests for one user, everyone else has a few turns and no more.
+    const last = new Map<string, number>();
+    let longest = 0;
+    asked.forEach(({ userId }, index) => {
+      if (userId !== "") longest = Math.max(longest, index - (last.get(userId) ?? 0));
+      last.set(userId, index);
+    });
+    expect(asked.length).toBeGreaterThan(1500);
+    expect(longest).toBeLessThan(2 * (DOWNLOADS * 2 + EXPORTS * 8));
+
+    const metrics = await (await worker.ask("/metrics")).text();
+    const value = (name: string) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)?.[1]);
+    expect(value('monocloud_tenant_requests_total\\{status="200"\\}')).toBe(asked.length);
+    expect(sandbox.counts.byStatus).toEqual({ 200: asked.length });
+    expect(value("monocloud_tenant_retries_total")).toBe(0);
+    expect(value("monocloud_sessions_total")).toBe(2 * DOWNLOADS * SESSIONS);
+    expect(value('monocloud_downloads_total\\{outcome="complete"\\}')).toBe(DOWNLOADS);
+    expect(value('monocloud_exports\\{status="done"\\}')).toBe(EXPORTS);
+    expect(value("monocloud_tenant_request_seconds_count")).toBe(asked.length);
+    expect(value('monocloud_bytes_total\\{kind="export"\\}')).toBeGreaterThan(0);
+  }, 120_000);
+});
