@@ -56,6 +56,10 @@ export const names = [
   "WORKER_IDLE_SECONDS",
   "WORKER_GRACE_SECONDS",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
+  // Read by what makes the traces.
+  "OTEL_RESOURCE_ATTRIBUTES",
+  "OTEL_SERVICE_NAME",
+  "OTEL_SERVICE_VERSION",
 ] as const;
 
 type Name = typeof names[number];

@@ -8,9 +8,11 @@ import { Readable } from "node:stream";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import * as HttpTraceContext from "@effect/platform/HttpTraceContext";
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as Stream from "effect/Stream";
 import type { DatasetError } from "../dataset/Folder.ts";
@@ -54,6 +56,14 @@ export const acceptsGzip = (header: string | undefined): boolean => {
   return has("gzip") ? Number(weight("gzip") ?? 1) > 0 : has("*") && Number(weight("*") ?? 1) > 0;
 };
 
+/** Goes on with the trace of whoever asks, if there is one. */
+const withCaller =
+  ({ headers }: HttpServerRequest.HttpServerRequest) => <A, E, R>(work: Effect.Effect<A, E, R>) =>
+    Option.match(HttpTraceContext.fromHeaders(headers), {
+      onNone: () => work,
+      onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
+    });
+
 const sessions = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
     const download = (format: Formats.FormatName) =>
@@ -94,6 +104,7 @@ const sessions = (settings: Settings, life: Life) =>
           },
         });
       }).pipe(
+        withCaller(request),
         Effect.catchTags({
           ApiError: (error) => Effect.succeed(ofTenant(error)),
           ExportError: ({ reason, message }) =>
@@ -142,8 +153,10 @@ const exports = (life: Life) =>
           life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
         );
       return handlers
-        .handle("start", ({ payload }) => open(answering(jobs.start(payload))))
-        .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+        .handle("start", ({ payload, request }) =>
+          open(answering(jobs.start(payload))).pipe(withCaller(request)))
+        .handle("list", ({ urlParams }) =>
+          answering(jobs.list(urlParams)))
         .handle("get", ({ path }) => answering(jobs.get(path.id)))
         .handle("events", ({ path }) =>
           answering(Effect.map(jobs.events(path.id), (summaries) =>
@@ -154,7 +167,8 @@ const exports = (life: Life) =>
           answering(jobs.cancel(path.id)))
         .handle("resume", ({ path }) =>
           open(answering(jobs.resume(path.id))))
-        .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
+        .handle("manifest", ({ path, request }) =>
+          file(request, path.id, "manifest.json"))
         .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
     }));
 

@@ -4,6 +4,7 @@
  * @module
  */
 import * as HttpClient from "@effect/platform/HttpClient";
+import type { HttpClientResponse } from "@effect/platform/HttpClientResponse";
 import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
@@ -126,30 +127,25 @@ const make = (): typeof Metrics.Service => {
 /** Counts that begin at nothing. */
 export const layer: Layer.Layer<Metrics> = Layer.sync(Metrics, make);
 
-/** A client whose requests are counted. */
+const statusOf = (exit: Exit.Exit<HttpClientResponse, unknown>): string =>
+  Exit.isSuccess(exit) ? String(exit.value.status) : Exit.isInterrupted(exit) ? "interrupted" : "error";
+
+/** A client whose requests are counted, and traced by their status alone: their URLs name people. */
 export const counted: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient | Metrics> = Layer
   .effect(
     HttpClient.HttpClient,
     Effect.gen(function* () {
       const metrics = yield* Metrics;
-      return HttpClient.transform(
-        yield* HttpClient.HttpClient,
-        (answer) =>
-          Effect.flatMap(
-            Clock.currentTimeMillis,
-            (began) =>
-              Effect.onExit(answer, (exit) =>
-                Effect.map(Clock.currentTimeMillis, (now) =>
-                  metrics.answered(
-                    Exit.isSuccess(exit)
-                      ? String(exit.value.status)
-                      : Exit.isInterrupted(exit)
-                      ? "interrupted"
-                      : "error",
-                    (now - began) / 1000,
-                  ))),
-          ),
-      );
+      return HttpClient.transform(yield* HttpClient.HttpClient, (answer) =>
+        Effect.gen(function* () {
+          const began = yield* Clock.currentTimeMillis;
+          return yield* Effect.onExit(answer, (exit) =>
+            Effect.gen(function* () {
+              const status = statusOf(exit);
+              metrics.answered(status, ((yield* Clock.currentTimeMillis) - began) / 1000);
+              yield* Effect.annotateCurrentSpan("status", status);
+            }));
+        }).pipe(Effect.withSpan("tenant request", { kind: "client" })));
     }),
   );
 

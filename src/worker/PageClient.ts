@@ -160,11 +160,12 @@ export const client = (): void => {
     if (names.length === 0) find("ul", details).textContent = "None is complete yet.";
   };
 
-  /** Follows those that are under way, as many at a time as connections allow. */
+  /** Follows those that are under way, or about to be, as many at a time as connections allow. */
   const watch = () => {
-    for (const [id, { status }] of shown) {
+    const standing = (wanted: Job.Status) => [...shown].filter(([, { status }]) => status === wanted);
+    for (const [id] of [...standing("running"), ...standing("queued")]) {
       if (watched.size >= WATCHED) return;
-      if (watched.has(id) || status !== "running") continue;
+      if (watched.has(id)) continue;
       const source = new EventSource(`/v1/exports/${id}/events`);
       const end = () => {
         source.close();

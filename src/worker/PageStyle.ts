@@ -68,6 +68,7 @@ progress { width: 100%; accent-color: var(--main); }
 .failed .status, .error { color: var(--bad); }
 .error { overflow-wrap: anywhere; }
 .progress { font-variant-numeric: tabular-nums; }
+details { margin-top: 0.5rem; }
 details li { padding: 0.25rem 0; overflow-wrap: anywhere; }
 #notice:empty { display: none; }
 #notice { padding: 0.5rem 1rem; border-left: 4px solid var(--bad); background: var(--card); }

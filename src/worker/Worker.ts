@@ -7,6 +7,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import * as HttpApp from "@effect/platform/HttpApp";
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
 import * as HttpServer from "@effect/platform/HttpServer";
 import * as Context from "effect/Context";
 import * as Deferred from "effect/Deferred";
@@ -49,6 +50,11 @@ const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
 /** Lines on standard error. */
 const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger));
 
+/** A span of the server's own would carry the paths of requests, and with them the ids of users. */
+const noServerSpans = Layer.scopedDiscard(
+  Effect.locallyScoped(HttpMiddleware.currentTracerDisabledWhen, () => true),
+);
+
 const everything = (settings: Settings, life: Handlers.Life) => {
   const routes = Layer.mergeAll(
     Page.layer,
@@ -67,7 +73,7 @@ const everything = (settings: Settings, life: Handlers.Life) => {
     Layer.provide(Jobs.layer(settings)),
     Layer.provide(tenant),
     Layer.provideMerge(Metrics.layer),
-    Layer.provideMerge(Layer.merge(tracing(settings), logging)),
+    Layer.provideMerge(Layer.mergeAll(tracing(settings), logging, noServerSpans)),
   );
 };
 

@@ -23,7 +23,11 @@ const deno = join(project, "node_modules", ".bin", "deno");
 
 /** What Deno is given, and nothing more. */
 export const permissions = (env: Readonly<Record<string, string>>): ReadonlyArray<string> => [
-  `--allow-net=${new URL(env["MONOCLOUD_DOMAIN"]!).host}`,
+  `--allow-net=${
+    ["MONOCLOUD_DOMAIN", "OTEL_EXPORTER_OTLP_ENDPOINT"].flatMap((name) =>
+      env[name] === undefined ? [] : [new URL(env[name]).host]
+    ).join(",")
+  }`,
   `--allow-env=${names.join(",")}`,
   ...(env["WORKER_FOLDER"] === undefined ? [] : [
     `--allow-read=${env["WORKER_FOLDER"]}`,

@@ -1,0 +1,173 @@
+/** The worker's page, in a real browser. */
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { make, type SandboxOptions, serve as serveSandbox } from "../../src/sandbox/mod.ts";
+import { keysIn, keysOf, until } from "../cli/command.ts";
+import { newFolder } from "../folders.ts";
+import { runtimes, serve, token } from "./serving.ts";
+
+/** Debian's, or where the environment says. */
+const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+
+/** Where to put pictures of the page, for people to look at. */
+const pictures = process.env["PICTURES"];
+
+const open = async (): Promise<Browser> => {
+  if (!existsSync(executablePath)) {
+    throw new Error(`There is no ${executablePath}: install Chromium, or say with CHROMIUM where it is`);
+  }
+  const browser = await chromium.launch({
+    executablePath,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"].concat(
+      ["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    ),
+  });
+  onTestFinished(() => browser.close());
+  return browser;
+};
+
+const tenant = async (options: SandboxOptions) => {
+  const sandbox = make(options);
+  const server = await serveSandbox(sandbox);
+  onTestFinished(() => server.close());
+  return { sandbox, env: { MONOCLOUD_DOMAIN: server.url, MONOCLOUD_API_KEY: sandbox.key } };
+};
+
+/** What a browser complains of: scripts that fail, what the policy forbids, requests that are not answered well. */
+const complaints = (page: Page): ReadonlyArray<string> => {
+  const said: Array<string> = [];
+  page.on("pageerror", (error) => said.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && said.push(message.text()));
+  return said;
+};
+
+const picture = async (page: Page, name: string) => {
+  if (pictures === undefined) return;
+  await mkdir(pictures, { recursive: true });
+  await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+};
+
+describe.each(runtimes)("on %s", (runtime) => {
+  it(
+    "signs in, starts an export, watches, cancels and resumes it, and downloads what it wrote, by keyboard alone",
+    async () => {
+      const { sandbox, env } = await tenant({ users: 60, sessionsPerUser: 20 });
+      const folder = await newFolder();
+      const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder, MONOCLOUD_RATE: "25" });
+      const page = await (await open()).newPage({ viewport: { width: 390, height: 844 } });
+      await page.goto(worker.url);
+      await page.getByLabel("Token of this worker").waitFor();
+      await picture(page, "sign-in");
+      await page.getByLabel("Token of this worker").focus();
+      await page.keyboard.type("not-the-token-of-it");
+      await page.keyboard.press("Enter");
+      await page.getByRole("status").getByText("Send the worker's token").waitFor();
+      await page.getByLabel("Token of this worker").fill(token);
+      await page.keyboard.press("Enter");
+      await page.getByText("There are none yet.").waitFor();
+      const said = complaints(page);
+
+      // The button to start is where one is after signing in; the formats are before it.
+      await until(
+        () => page.evaluate(() => document.activeElement?.textContent === "Start"),
+        "Start has the focus",
+      );
+      await page.getByLabel("ndjson", { exact: true }).focus();
+      await page.keyboard.press("Space");
+      await page.getByRole("button", { name: "Start" }).focus();
+      await page.keyboard.press("Enter");
+      const item = page.locator("#exports > li");
+      await item.getByText("Running").waitFor();
+      const done = () => item.locator("progress").evaluate((bar: HTMLProgressElement) => bar.value);
+      await until(async () => await done() > 3, "the bar moves");
+      await picture(page, `running-${runtime}`);
+      await item.getByRole("button", { name: "Cancel" }).focus();
+      await page.keyboard.press("Enter");
+      await item.getByText("Cancelled").waitFor();
+      await until(
+        () => page.evaluate(() => document.activeElement?.textContent === "Resume"),
+        "Resume has the focus",
+      );
+      expect(sandbox.counts.total).toBeLessThan(60);
+      await picture(page, `cancelled-${runtime}`);
+      await page.keyboard.press("Enter");
+      await item.getByText("Done").waitFor({ timeout: 30_000 });
+      expect(await item.locator(".progress").textContent()).toContain("1,200 sessions, 60 of 60 users");
+
+      await item.locator("summary").focus();
+      await page.keyboard.press("Enter");
+      const link = item.getByRole("link", { name: "ndjson/part-00000.ndjson" });
+      await link.waitFor();
+      await picture(page, `done-${runtime}`);
+      const texts: Array<string> = [];
+      for (const name of await item.getByRole("link", { name: /^ndjson/ }).allTextContents()) {
+        const coming = page.waitForEvent("download");
+        await item.getByRole("link", { name }).focus();
+        await page.keyboard.press("Enter");
+        texts.push(await readFile(await (await coming).path(), "utf8"));
+      }
+      expect(keysIn(texts.join(""))).toEqual(keysOf(sandbox));
+      expect(await item.getByRole("link", { name: "manifest.json" }).count()).toBe(1);
+      expect(said).toEqual([]);
+
+      await page.reload();
+      await item.getByText("Done").waitFor();
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.getByLabel("Token of this worker").waitFor();
+      expect(await page.locator("#exports > li").count()).toBe(0);
+    },
+    120_000,
+  );
+});
+
+it("fits a phone and a screen, by daylight and in the dark, and names its controls", async () => {
+  const { env, sandbox } = await tenant({ users: 3 });
+  const worker = await serve("Node", { ...env, WORKER_FOLDER: await newFolder() });
+  const browser = await open();
+  for (
+    const [id, formats] of [[[...sandbox.userIds()], ["parquet"]], [["nobody"], [
+      "csv.gz",
+      "ndjson",
+    ]]] as const
+  ) {
+    await worker.ask("/v1/exports", { method: "POST", body: JSON.stringify({ users: id, formats }) });
+  }
+  const seen = new Set<string>();
+  for (const colorScheme of ["light", "dark"] as const) {
+    for (const width of [320, 1280]) {
+      const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+      await page.context().addCookies([{ name: "worker_token", value: token, url: worker.url }]);
+      const said = complaints(page);
+      await page.goto(worker.url);
+      await page.getByText("Failed").waitFor();
+      await page.getByText("The tenant knows no user").waitFor();
+      const { scroll, client, back } = await page.evaluate(() => ({
+        scroll: document.documentElement.scrollWidth,
+        client: document.documentElement.clientWidth,
+        back: getComputedStyle(document.body).backgroundColor,
+      }));
+      expect([width, scroll <= client]).toEqual([width, true]);
+      seen.add(`${colorScheme} ${back}`);
+      const unnamed = await page.locator("button, input, textarea, a").evaluateAll((controls) =>
+        controls.filter((control) =>
+          control.checkVisibility() && (control.textContent ?? "") === "" &&
+          control.getAttribute("aria-label") === null &&
+          ((control as HTMLInputElement).labels?.length ?? 0) === 0
+        ).length
+      );
+      expect(unnamed).toBe(0);
+      await page.getByLabel("Only these").check();
+      await page.getByLabel("User ids, one a line").fill(" \n");
+      await page.getByRole("button", { name: "Start" }).click();
+      await page.getByText("Name a user, one a line.").waitFor();
+      await picture(page, `${colorScheme}-${width}`);
+      expect(said).toEqual([]);
+      await page.close();
+    }
+  }
+  expect(seen.size).toBe(2);
+});

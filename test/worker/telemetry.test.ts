@@ -1,0 +1,58 @@
+/** Traces, as a collector of OTLP over HTTP gets them. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { tenant } from "../cli/command.ts";
+import { newFolder } from "../folders.ts";
+import { ended, runtimes, serve, startExport, stop, token } from "./serving.ts";
+
+interface Span {
+  readonly name: string;
+  readonly traceId: string;
+  readonly attributes: ReadonlyArray<{ readonly key: string }>;
+}
+
+const collector = async () => {
+  const bodies: Array<string> = [];
+  const server = createServer(async (request, response) => {
+    bodies.push(`${request.url} ${Buffer.concat(await request.toArray())}`);
+    response.writeHead(200, { "content-type": "application/json" }).end("{}");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { bodies, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+};
+
+describe.each(runtimes)("on %s", (runtime) => {
+  it("downloads, exports and requests are traced, without keys, tokens and ids of users", async () => {
+    const { sandbox, env } = await tenant({ users: 3, faults: { "500": 0.2 } });
+    const { bodies, url } = await collector();
+    const worker = await serve(runtime, {
+      ...env,
+      WORKER_FOLDER: await newFolder(),
+      OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/`,
+    });
+    const [userId = ""] = sandbox.userIds();
+    await (await worker.ask(`/v1/users/${userId}/sessions.csv`)).text();
+    await ended(worker, await startExport(worker, { users: "all", formats: ["csv"] }), "done");
+    expect(await stop(worker)).toMatchObject({ code: 0 });
+    const sent = bodies.join("\n");
+    expect(bodies.every((body) => body.startsWith("/v1/traces {"))).toBe(true);
+    const spans: ReadonlyArray<Span> = bodies.flatMap((body) =>
+      JSON.parse(body.slice(body.indexOf("{"))).resourceSpans.flatMap(
+        ({ scopeSpans }: { readonly scopeSpans: ReadonlyArray<{ readonly spans: ReadonlyArray<Span> }> }) =>
+          scopeSpans.flatMap(({ spans }) => spans),
+      )
+    );
+    const named = (name: string) => spans.filter((span) => span.name === name);
+    expect([named("download").length, named("export").length]).toEqual([1, 1]);
+    expect(named("tenant request").length).toBe(sandbox.counts.total);
+    const traces = new Set(named("tenant request").map(({ traceId }) => traceId));
+    expect(traces.has(named("download")[0]!.traceId)).toBe(true);
+    expect(traces.has(named("export")[0]!.traceId)).toBe(true);
+    for (const secret of [sandbox.key, token, ...sandbox.userIds()]) expect(sent).not.toContain(secret);
+  });
+});
