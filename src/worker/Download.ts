@@ -1,8 +1,9 @@
 /**
- * The sessions of one user as a response body, as they are walked.
+ * Response bodies: the sessions of one user as they are walked, and files as they lie.
  *
  * @module
  */
+import { createReadStream } from "node:fs";
 import * as Cause from "effect/Cause";
 import * as Data from "effect/Data";
 import * as Deferred from "effect/Deferred";
@@ -26,16 +27,19 @@ export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
   readonly message: string;
 }> {}
 
+/** A transfer that waits for its reader no longer than so many seconds. */
+interface Patience {
+  readonly idle: number;
+}
+
 /** What to download. */
-export interface DownloadOptions {
+export interface DownloadOptions extends Patience {
   readonly userId: string;
   readonly format: Formats.FormatName;
   readonly gzip: boolean;
   readonly clientId?: string | undefined;
   readonly pageSize?: number | undefined;
   readonly allow: ReadonlySet<string>;
-  /** How long to wait for the reader, in seconds. */
-  readonly idle: number;
 }
 
 /** Pages of one user that are asked for at once: what is being read, and what comes next. */
@@ -44,7 +48,7 @@ const AHEAD = 2;
 /** An output that gives up when its reader has stopped reading. */
 const impatient = (
   output: Output,
-  seconds: number,
+  { idle }: Patience,
   onWrite: (bytes: number) => Effect.Effect<unknown>,
 ): Output => ({
   ...output,
@@ -54,35 +58,63 @@ const impatient = (
       Effect.zipRight(
         onWrite(bytes.length),
         Effect.timeoutFail(sink.write(bytes), {
-          duration: `${seconds} seconds`,
+          duration: `${idle} seconds`,
           onTimeout: () =>
             new OutputError({
               reason: "Closed",
               path: output.name,
-              cause: new Error(`its reader has read nothing for ${seconds} s`),
+              cause: new Error(`its reader has read nothing for ${idle} s`),
             }),
         }),
       ),
   })),
 });
 
+/**
+ * Begins what `work` writes, and gives its bytes once there is one to send, or once it has ended without: what goes wrong
+ * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work.
+ */
+const transfer = <E extends { readonly message: string }, R>(
+  patience: Patience,
+  work: (output: Output) => Effect.Effect<unknown, E, R>,
+): Effect.Effect<Readable.Bytes, E, R | Metrics.Metrics> =>
+  Effect.gen(function* () {
+    const metrics = yield* Metrics.Metrics;
+    const runtime = yield* Effect.runtime<R>();
+    const begun = yield* Deferred.make<void, E>();
+    const bytes = Readable.make("the response", (output, signal) => {
+      const target = impatient(output, patience, (count) => {
+        metrics.bytes("download", count);
+        return Deferred.succeed(begun, undefined);
+      });
+      metrics.download("begun");
+      const working = work(target).pipe(
+        Effect.onExit((exit) => {
+          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause);
+          metrics.download(Exit.isSuccess(exit) ? "complete" : isLeft ? "left" : "aborted");
+          return Deferred.done(begun, Exit.asVoid(exit));
+        }),
+        Effect.tapError(({ message }) => Effect.logWarning(`A download was aborted: ${message}`)),
+      );
+      return Runtime.runPromise(runtime)(working, { signal });
+    });
+    // Whoever asked may have gone before there is anything to read.
+    yield* Effect.onInterrupt(Deferred.await(begun), () => Effect.promise(() => bytes.cancel()));
+    return bytes;
+  });
+
 const doubtsOf = ({ end }: Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
   end?.verified === false && !allow.has("unverified") ? end.doubts : [];
 
-type Failure = ApiError | OutputError | Export.ExportError | UnverifiedError;
-
-/**
- * Begins a download, and gives its bytes once there is one to send, or once it has ended without: what goes wrong before is a
- * failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends all requests.
- */
-export const begin = (
-  options: DownloadOptions,
-): Effect.Effect<Readable.Bytes, Failure, TenantHttp | Metrics.Metrics> =>
-  Effect.gen(function* () {
-    const { userId, format, gzip, clientId, pageSize, allow, idle } = options;
-    const metrics = yield* Metrics.Metrics;
-    const runtime = yield* Effect.runtime<TenantHttp>();
-    const begun = yield* Deferred.make<void, Failure>();
+/** The sessions of a user. */
+export const sessions = (
+  { userId, format, gzip, clientId, pageSize, allow, idle }: DownloadOptions,
+): Effect.Effect<
+  Readable.Bytes,
+  ApiError | OutputError | Export.ExportError | UnverifiedError,
+  TenantHttp | Metrics.Metrics
+> =>
+  Effect.flatMap(Metrics.Metrics, (metrics) => {
     const source = SessionSource.batches(Stream.make(userId), { clientId, pageSize, concurrency: AHEAD })
       .pipe(
         Stream.mapEffect((batch) => {
@@ -95,28 +127,26 @@ export const begin = (
           );
         }),
       );
-    const bytes = Readable.make("the response", (output, signal) => {
-      const target = impatient(output, idle, (count) => {
-        metrics.bytes("download", count);
-        return Deferred.succeed(begun, undefined);
-      });
-      metrics.download("begun");
-      const work = Export.run({
+    return transfer({ idle }, (output) =>
+      Export.run({
         source,
-        targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(target) : target }],
+        targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(output) : output }],
         onInvalid: allow.has("rejected") ? "quarantine" : "fail",
-      }).pipe(
-        Effect.onExit((exit) => {
-          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause);
-          metrics.download(Exit.isSuccess(exit) ? "complete" : isLeft ? "left" : "aborted");
-          return Deferred.done(begun, Exit.asVoid(exit));
-        }),
-        Effect.tapError(({ message }) => Effect.logWarning(`A download was aborted: ${message}`)),
-        Effect.withSpan("download", { attributes: { format } }),
-      );
-      return Runtime.runPromise(runtime)(work, { signal });
-    });
-    // Whoever asked may have gone before there is anything to read.
-    yield* Effect.onInterrupt(Deferred.await(begun), () => Effect.promise(() => bytes.cancel()));
-    return bytes;
+      }).pipe(Effect.withSpan("download", { attributes: { format } })));
   });
+
+/** A file as it lies. */
+export const file = (
+  path: string,
+  patience: Patience,
+): Effect.Effect<Readable.Bytes, OutputError, Metrics.Metrics> =>
+  transfer(patience, (output) =>
+    Effect.scoped(Effect.gen(function* () {
+      const sink = yield* output.open;
+      const chunks: Stream.Stream<Uint8Array<ArrayBuffer>, OutputError> = Stream.fromAsyncIterable(
+        createReadStream(path),
+        (cause) => new OutputError({ reason: "Open", path, cause }),
+      );
+      yield* Stream.runForEach(chunks, sink.write);
+      yield* sink.commit;
+    })));

@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { createReadStream } from "node:fs";
-import { Readable } from "node:stream";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
@@ -64,6 +62,18 @@ const withCaller =
       onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
     });
 
+/** Another download, if as many as may be are not under way already. */
+const ifThereIsRoom = ({ downloads }: Settings, life: Life) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(
+    Metrics.Metrics,
+    (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
+      if (life.isStopping) return Effect.succeed(unavailable("The worker is stopping"));
+      return metrics.downloads() < downloads
+        ? download
+        : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
+    },
+  );
+
 const sessions = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
     const download = (format: Formats.FormatName) =>
@@ -79,13 +89,8 @@ const sessions = (settings: Settings, life: Life) =>
       },
     ) =>
       Effect.gen(function* () {
-        const metrics = yield* Metrics.Metrics;
-        if (life.isStopping) return unavailable("The worker is stopping");
-        if (metrics.downloads() >= settings.downloads) {
-          return busy(`${metrics.downloads()} downloads are under way, and no more may be`);
-        }
         const gzip = format !== "parquet" && acceptsGzip(request.headers["accept-encoding"]);
-        const bytes = yield* Download.begin({
+        const bytes = yield* Download.sessions({
           userId: user_id,
           format,
           gzip,
@@ -105,6 +110,7 @@ const sessions = (settings: Settings, life: Life) =>
         });
       }).pipe(
         withCaller(request),
+        ifThereIsRoom(settings, life),
         Effect.catchTags({
           ApiError: (error) => Effect.succeed(ofTenant(error)),
           ExportError: ({ reason, message }) =>
@@ -133,20 +139,24 @@ const eventsOf = (summaries: Stream.Stream<Job.Summary>, { stopped }: Life) =>
     { haltStrategy: "left" },
   ).pipe(Stream.map((text) => encode.encode(text)), Stream.interruptWhen(Deferred.await(stopped)));
 
-const exports = (life: Life) =>
+const exports = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "exports", (handlers) =>
     Effect.map(Jobs, (jobs) => {
       const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
-        answering(Effect.map(jobs.file(id, path), (file) => {
+        answering(Effect.gen(function* () {
+          const file = yield* jobs.file(id, path);
           const headers = {
             ...untouched,
             "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
             "content-length": String(file.bytes),
             "content-disposition": `attachment; filename="${file.name}"`,
           };
-          return method === "HEAD"
-            ? HttpServerResponse.empty({ status: 200, headers })
-            : HttpServerResponse.raw(Readable.toWeb(createReadStream(file.path)), { headers });
+          if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+          const sent = Effect.map(
+            Download.file(file.path, settings),
+            (bytes) => HttpServerResponse.raw(bytes, { headers }),
+          );
+          return yield* sent.pipe(ifThereIsRoom(settings, life));
         }));
       const open = <A, R>(work: Effect.Effect<A, never, R>) =>
         Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
@@ -253,6 +263,6 @@ const authorization = ({ token }: Settings) =>
 /** All routes, carried out. */
 export const layer = (settings: Settings, life: Life) =>
   HttpApiBuilder.api(Api.Api).pipe(
-    Layer.provide([sessions(settings, life), exports(life), operations(settings, life)]),
+    Layer.provide([sessions(settings, life), exports(settings, life), operations(settings, life)]),
     Layer.provide(authorization(settings)),
   );

@@ -194,6 +194,23 @@ describe.each(runtimes)("on %s", (runtime) => {
     expect((await ended(next, id, "done")).report).toMatchObject({ users: 5, sessions: 50 });
   });
 
+  it("a part whose reader stops is broken off", async () => {
+    const { env } = await tenant({ users: 5, sessionsPerUser: 6000, maxSize: 1000 });
+    const worker = await serve(runtime, {
+      ...env,
+      WORKER_FOLDER: await newFolder(),
+      WORKER_IDLE_SECONDS: "1",
+      MONOCLOUD_RATE: "1000",
+    });
+    const id = await startExport(worker, { users: "all", formats: ["ndjson"], page_size: 1000 });
+    const { parts } = await ended(worker, id, "done");
+    const answer = await worker.ask(`/v1/exports/${id}/${parts[0]!.path}`);
+    expect(Number(answer.headers.get("content-length"))).toBeGreaterThan(12e6);
+    const metrics = async () => (await worker.ask("/metrics")).text();
+    await until(async () => (await metrics()).includes('{outcome="aborted"} 1'), "it is broken off");
+    await expect(answer.arrayBuffer()).rejects.toThrow();
+  });
+
   it("redacts as it is told, and says what it lacks for it", async () => {
     const { env } = await tenant({ users: 2 });
     const description = { users: "all", formats: ["ndjson"], redact: { ip: "hash", user_agent: "drop" } };
