@@ -1,6 +1,6 @@
 /**
  * A million sessions of one user streamed by the worker to a client that reads slowly, in each format, on Node and on Deno:
- * how much memory the worker holds once a tenth has left, and at the end; and how soon the tenant is left alone once a client
+ * how much memory the worker holds once a tenth has left, at the end, and at most; and how soon the tenant is left alone once a client
  * is killed. `npm run bench:worker`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -45,6 +45,19 @@ const memoryOf = async (pid: number): Promise<number> => {
   return others.reduce((sum, bytes) => sum + bytes, own);
 };
 
+/** What is held while the sessions from one share of all to another leave, in MB. */
+const median = (
+  samples: ReadonlyArray<{ readonly share: number; readonly memory: number }>,
+  from: number,
+  to: number,
+): number => {
+  const held = samples.filter(({ share }) => share >= from && share <= to).map(({ memory }) => memory).sort((
+    a,
+    b,
+  ) => a - b);
+  return Math.round((held[held.length >> 1] ?? NaN) / 1e6);
+};
+
 const ended = (child: ChildProcess) => new Promise<number | null>((resolve) => child.once("exit", resolve));
 
 const client = (url: string, ...more: ReadonlyArray<string>) =>
@@ -79,15 +92,13 @@ for (const runtime of ["Node", "Deno"] as const) {
     const began = performance.now();
     const reading = client(path, "--limit-rate", PACE[format]);
     const over = ended(reading);
-    let [first, last] = [0, 0];
+    const samples: Array<{ readonly share: number; readonly memory: number }> = [];
     let code: number | null | undefined;
     void over.then((value) => (code = value));
     while (code === undefined) {
       await new Promise((resume) => setTimeout(resume, 100));
       const memory = await memoryOf(child.pid!);
-      const { sessions } = await counts(url);
-      if (sessions <= SESSIONS / 10) first = Math.max(first, memory);
-      last = Math.max(last, memory);
+      samples.push({ share: (await counts(url)).sessions / SESSIONS, memory });
     }
     const seconds = (performance.now() - began) / 1000;
     if (code !== 0) throw new Error(`curl ended with code ${code}`);
@@ -110,8 +121,9 @@ for (const runtime of ["Node", "Deno"] as const) {
     const row = {
       runtime,
       format,
-      "MB peak, first tenth": Math.round(first / 1e6),
-      "MB peak, all": Math.round(last / 1e6),
+      "MB, second tenth": median(samples, 0.1, 0.2),
+      "MB, last tenth": median(samples, 0.9, 1),
+      "MB, peak": Math.round(Math.max(...samples.map(({ memory }) => memory)) / 1e6),
       seconds: Math.round(seconds),
       "ms from kill to quiet": Math.round(quiet),
     };
