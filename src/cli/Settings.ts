@@ -232,8 +232,12 @@ const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError>
         try: () => readFile(path, "utf8"),
         // Neither the name nor the system's words, which quote it: it may be the key, put in the wrong place.
         catch: (cause) => {
-          const { code } = cause as { readonly code?: unknown };
-          const why = typeof code === "string" ? unreadable[code] ?? code : "it can't be read";
+          const { code, name } = cause as { readonly code?: unknown; readonly name?: unknown };
+          const why = typeof code === "string"
+            ? unreadable[code] ?? code
+            : name === "NotCapable"
+            ? "Deno needs --allow-read for that"
+            : "it can't be read";
           return new UsageError({
             message: `Cannot read the API key from the file that --api-key-file names: ${why}`,
           });
