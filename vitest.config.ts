@@ -1,8 +1,19 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+
+// What these look at is the same whatever runs them: packages and compilers, and processes of Deno, some beside those of
+// Node.
+const ofNode = [
+  "test/project.test.ts",
+  "test/cli/compile.test.ts",
+  "test/cli/deno.test.ts",
+  "test/cli/permissions.test.ts",
+  "test/dataset/Lock.test.ts",
+];
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...("Deno" in globalThis ? ofNode : [])],
     testTimeout: 60_000,
     // Two cores are enough for two files at a time; more would only make each other's processes late.
     maxWorkers: 2,

@@ -2,6 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import * as mod from "../src/mod.ts";
 import * as promise from "../src/promise.ts";
@@ -35,6 +36,26 @@ describe("the package", () => {
     expect((await json("deno.json")).version).toBe(version);
   });
 
+  it("wants the same versions of what its users bring along, from npm and from JSR", async () => {
+    const { peerDependencies } = await json("package.json");
+    const { imports } = await json("deno.json");
+    for (const [name, version] of Object.entries(peerDependencies)) {
+      expect(imports[`${name}/`]).toBe(`npm:/${name}@${version}/`);
+    }
+  });
+
+  it("can be published to JSR, with the library and nothing else", async () => {
+    const words = ["publish", "--dry-run", "--allow-slow-types", "--allow-dirty"];
+    const { code, err } = await run(bin("deno"), words);
+    expect({ code, said: code === 0 ? "" : err }).toEqual({ code: 0, said: "" });
+    expect(err).toContain("Dry run complete");
+    const root = pathToFileURL(project).href;
+    const paths = [...err.matchAll(/^ {3}(file:\S+) \(/gm)].map(([, url = ""]) => url.replace(root, ""));
+    expect(paths).toEqual(expect.arrayContaining(["README.md", "deno.json", "src/mod.ts", "src/promise.ts"]));
+    const others = paths.filter((path) => !/^src\/|^(deno\.json|[A-Z]+(\.md)?)$/.test(path));
+    expect(others).toEqual([]);
+  });
+
   it("names the same modules to Node and to Deno", async () => {
     const forNode = Object.keys((await json("package.json")).exports).filter((name) =>
       !name.endsWith(".json")
@@ -63,7 +84,9 @@ describe("the package", () => {
 
   it("lets each of its modules be imported alone", async () => {
     const entries = await readdir(join(project, "dist"), { recursive: true });
-    const modules = entries.filter((name) => name.endsWith(".js") && !isOfCommand(name));
+    // The one that serves does so when it is imported.
+    const isLibrary = (name: string) => !isOfCommand(name) && name !== join("worker", "serve.js");
+    const modules = entries.filter((name) => name.endsWith(".js") && isLibrary(name));
     expect(modules.length).toBeGreaterThan(30);
     const failing = await Promise.all(modules.map(async (name) => {
       const { code, err } = await node(`await import(${JSON.stringify(`./dist/${name}`)})`);

@@ -208,23 +208,36 @@ const unreadable: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
 };
 
+/** A variable of the environment. */
+const variable = (name: string): Effect.Effect<string | undefined, UsageError> =>
+  Effect.try({
+    try: () => process.env[name],
+    catch: () =>
+      new UsageError({
+        message: `Cannot read ${name} from the environment: Deno needs --allow-env=${name} for that`,
+      }),
+  });
+
 const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError> =>
   Option.match(file, {
-    onNone: () => {
-      const key = process.env["MONOCLOUD_API_KEY"];
-      return key ? Effect.succeed(key) : Effect.fail(
-        new UsageError({
-          message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file",
-        }),
-      );
-    },
+    onNone: () =>
+      Effect.flatMap(variable("MONOCLOUD_API_KEY"), (key) =>
+        key ? Effect.succeed(key) : Effect.fail(
+          new UsageError({
+            message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file",
+          }),
+        )),
     onSome: (path) =>
       Effect.tryPromise({
         try: () => readFile(path, "utf8"),
         // Neither the name nor the system's words, which quote it: it may be the key, put in the wrong place.
         catch: (cause) => {
-          const { code } = cause as { readonly code?: unknown };
-          const why = typeof code === "string" ? unreadable[code] ?? code : "it can't be read";
+          const { code, name } = cause as { readonly code?: unknown; readonly name?: unknown };
+          const why = typeof code === "string"
+            ? unreadable[code] ?? code
+            : name === "NotCapable"
+            ? "Deno needs --allow-read for that"
+            : "it can't be read";
           return new UsageError({
             message: `Cannot read the API key from the file that --api-key-file names: ${why}`,
           });
@@ -238,7 +251,7 @@ export const tenantFrom = (options: {
   readonly apiKeyFile: Option.Option<string>;
 }): Effect.Effect<Tenant.Tenant, UsageError | Tenant.TenantError> =>
   Effect.gen(function* () {
-    const host = Option.getOrUndefined(options.domain) ?? process.env["MONOCLOUD_DOMAIN"];
+    const host = Option.getOrUndefined(options.domain) ?? (yield* variable("MONOCLOUD_DOMAIN"));
     if (!host) {
       return yield* Effect.fail(
         new UsageError({
@@ -253,14 +266,15 @@ export const tenantFrom = (options: {
 /** What redacts each batch by a policy, with the secret from the environment if it hashes. */
 export const redactionFrom = (
   policy: Redact.SettledPolicy,
-): Effect.Effect<(batch: Batch) => Batch, UsageError> => {
-  const secret = Redact.needsSecret(policy) ? process.env["MONOCLOUD_REDACT_SECRET"] : undefined;
-  return Effect.try({
-    try: () => Redact.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
-    catch: (error) =>
-      new UsageError({ message: `${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET` }),
+): Effect.Effect<(batch: Batch) => Batch, UsageError> =>
+  Effect.gen(function* () {
+    const secret = Redact.needsSecret(policy) ? yield* variable("MONOCLOUD_REDACT_SECRET") : undefined;
+    return yield* Effect.try({
+      try: () => Redact.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
+      catch: (error) =>
+        new UsageError({ message: `${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET` }),
+    });
   });
-};
 
 /** The tenant under its policy, over the runtime's `fetch`. */
 export const httpFor = (tenant: Tenant.Tenant, policy: HttpPolicy.HttpPolicyOptions) =>

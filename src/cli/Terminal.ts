@@ -27,16 +27,25 @@ export const printableJson = (value: unknown): string => printable(JSON.stringif
 export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.sync(() => lines.forEach((line) => process.stderr.write(`${printable(line)}\n`)));
 
+const { Deno: deno } = globalThis as {
+  readonly Deno?: { readonly stdout: { readonly write: (bytes: Uint8Array) => Promise<number> } };
+};
+
+const writeOut = (bytes: Uint8Array): Promise<void> =>
+  new Promise((done, failed) => {
+    process.stdout.write(bytes, (error) => error ? failed(error) : done());
+  });
+
+/** Under Deno, `process.stdout` lets nothing else happen until the bytes are read, and no signal arrive. */
+const writeOutOfDeno = async (bytes: Uint8Array): Promise<void> => {
+  for (let at = 0; at < bytes.length;) at += await deno!.stdout.write(bytes.subarray(at));
+};
+
 /** Standard output. Its end is left to the process. */
 export const stdout = (): Output =>
   Web.make(
     "standard output",
-    new WritableStream({
-      write: (bytes) =>
-        new Promise<void>((done, failed) => {
-          process.stdout.write(bytes, (error) => error ? failed(error) : done());
-        }),
-    }),
+    new WritableStream({ write: deno === undefined ? writeOut : writeOutOfDeno }),
   );
 
 /** Lines on standard output, for people or programs; returns when they have left. */

@@ -153,6 +153,15 @@ const toFiles = (
     return { ...report, requests, retries, verified, userDoubts } satisfies Summary.Told;
   });
 
+const isBegun = (root: string): boolean => {
+  try {
+    return existsSync(join(root, Folder.names.journal));
+  } catch {
+    // Under Deno, it may not be looked at.
+    return false;
+  }
+};
+
 /** Runs the export into a dataset, or goes on with it. */
 const toDataset = (
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
@@ -169,7 +178,7 @@ const toDataset = (
     } satisfies Summary.Told),
   ).pipe(
     Effect.onError((cause) =>
-      existsSync(join(root, Folder.names.journal)) && !isOccupied(cause)
+      isBegun(root) && !isOccupied(cause)
         ? Terminal.say([
           `What has come so far is kept in ${root}: run the same again with --resume to go on from there`,
         ])

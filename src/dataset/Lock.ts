@@ -21,6 +21,8 @@ const Owner = Schema.Struct({
   pid: Schema.Int,
   /** When the process began, as its system tells it, so that another one with its number is not taken for it. */
   process: Schema.optional(Schema.String),
+  /** Whether the system holds a lock on the file for as long as the process has it open. */
+  locked: Schema.optional(Schema.Boolean),
   since: Schema.String,
 });
 type Owner = typeof Owner.Type;
@@ -30,9 +32,39 @@ const decode = Schema.decodeUnknownOption(Schema.parseJson(Owner));
 const HEARTBEAT = 15_000;
 const SILENCE = 120_000;
 
-/** Deno would want permissions for each look at another process: there, the heartbeat alone has to do. */
-const canAsk = !("Deno" in globalThis);
+interface LockedFile {
+  readonly tryLock: (exclusive: boolean) => Promise<boolean>;
+  readonly close: () => void;
+}
+
+const { Deno: deno } = globalThis as {
+  readonly Deno?: {
+    readonly build: { readonly os: string };
+    readonly open: (path: string, options: { readonly write: true }) => Promise<LockedFile>;
+  };
+};
+
+/**
+ * Deno would want permissions for each look at another process, and for the name of the host. It has what Node has not, and
+ * for which writing to the file is permission enough: a lock that the system takes back when its process ends, however it ends.
+ * Not on Windows, where such a lock keeps others from reading who has it.
+ */
+const canAsk = deno === undefined;
+const canLock = deno !== undefined && deno.build.os !== "windows";
 const host = canAsk ? hostname() : "";
+
+/** The file, locked; "held" if another process has locked it, "unknown" if its file system has no locks. */
+const lockFile = async (path: string): Promise<LockedFile | "held" | "unknown"> => {
+  const file = await deno!.open(path, { write: true });
+  const isLocked = await file.tryLock(true).catch(() => undefined);
+  if (isLocked === true) return file;
+  file.close();
+  return isLocked === false ? "held" : "unknown";
+};
+
+const unlock = (file: LockedFile | "held" | "unknown" | undefined): void => {
+  if (typeof file === "object") file.close();
+};
 
 /** Linux says when a process began; elsewhere its number has to do. */
 const beginningOf = async (pid: number): Promise<string | undefined> =>
@@ -78,11 +110,16 @@ const take = async (root: string, own: string, path: string): Promise<Attempt> =
     } catch (error) {
       if ((error as { readonly code?: unknown }).code !== "EEXIST") throw error;
     }
+    let lock: Awaited<ReturnType<typeof lockFile>> = "unknown";
     try {
       const text = await readFile(path, "utf8");
       const owner = decode(text);
       const silence = await silenceOf(path, own);
-      const isHeld = canAsk && owner._tag === "Some" && owner.value.host === host
+      // Whoever gets the lock of a process that is no more is alone in taking the file away, if it still is that file.
+      if (canLock && owner._tag === "Some" && owner.value.locked) lock = await lockFile(path);
+      const isHeld = lock !== "unknown"
+        ? lock === "held"
+        : canAsk && owner._tag === "Some" && owner.value.host === host
         ? await isRunning(owner.value)
         : silence < SILENCE;
       if (isHeld) {
@@ -98,6 +135,7 @@ const take = async (root: string, own: string, path: string): Promise<Attempt> =
           } ago. Wait for it (two minutes of silence free the folder), or choose another one`,
         };
       }
+      if (await readFile(path, "utf8") !== text) continue;
       // Only one process can move it away. If that was not the one looked at, its owner gets it back.
       const aside = `${path}.${randomUUID().slice(0, 8)}`;
       await rename(path, aside);
@@ -105,6 +143,8 @@ const take = async (root: string, own: string, path: string): Promise<Attempt> =
       await rm(aside, { force: true });
     } catch (error) {
       if (!isMissing(error as { readonly code?: unknown })) throw error;
+    } finally {
+      unlock(lock);
     }
   }
   return {
@@ -114,8 +154,8 @@ const take = async (root: string, own: string, path: string): Promise<Attempt> =
 };
 
 /**
- * Holds the folder until the scope closes. A lock of a process of this host that is no more is taken over, and so is one of
- * another host that has not been heard of for two minutes.
+ * Holds the folder until the scope closes. A lock of a process that is no more is taken over: at once where the system tells,
+ * of Node by Node on the same host and of Deno by Deno, and otherwise once it has not been heard of for two minutes.
  */
 export const hold = (root: string): Effect.Effect<void, DatasetError | OutputError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -129,16 +169,35 @@ export const hold = (root: string): Effect.Effect<void, DatasetError | OutputErr
     };
     const failed = (cause: unknown) => new OutputError({ reason: "Open", path, cause });
     const own = `${path}.${owner.id.slice(0, 8)}`;
+    let lock: LockedFile | undefined;
+    const write = (flag: "wx" | "w", locked?: true) =>
+      writeFile(own, `${JSON.stringify({ ...owner, locked } satisfies typeof Owner.Encoded)}\n`, { flag });
+    const place = async (): Promise<void> => {
+      if (!canLock) return write("wx");
+      await write("wx", true);
+      const locked = await lockFile(own);
+      if (typeof locked === "object") lock = locked;
+      else await write("w");
+    };
     const attempt = Effect.tryPromise({
       try: async () => {
-        await writeFile(own, `${JSON.stringify(owner)}\n`, { flag: "wx" });
-        return take(root, own, path).finally(() => rm(own, { force: true }));
+        let isHeld = false;
+        try {
+          await place();
+          const result = await take(root, own, path);
+          isHeld = result.held;
+          return result;
+        } finally {
+          if (!isHeld) lock?.close();
+          await rm(own, { force: true });
+        }
       },
       catch: failed,
     });
     const release = Effect.promise(async () => {
       const text = await readFile(path, "utf8").catch(() => "");
       if (text.includes(owner.id)) await rm(path, { force: true }).catch(() => undefined);
+      lock?.close();
     });
     yield* Effect.acquireRelease(
       Effect.flatMap(

@@ -1,4 +1,3 @@
-import process from "node:process";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -11,7 +10,7 @@ import {
   type Snapshot,
 } from "../../src/cli/ProgressBar.ts";
 import { newFolder } from "../folders.ts";
-import { begin, built, start, tenant, until } from "./command.ts";
+import { begin, quotedCommand, start, tenant, until } from "./command.ts";
 
 const snapshot: Snapshot = {
   users: 250,
@@ -125,12 +124,12 @@ describe("an export", () => {
     const lines = running.err().trimEnd().split("\n");
     for (const line of lines) expect(line).toMatch(/^\d+%, \d+\/60 users, \d+ sessions, \d+s left, /);
     expect(running.err()).not.toContain("\r");
-    running.child.kill("SIGKILL");
+    running.kill("SIGKILL");
   });
 
   const onTerminal = (args: string, env: Record<string, string>, cwd: string, columns?: number) => {
     const size = columns === undefined ? "" : `stty cols ${columns}; `;
-    const command = `${size}'${process.execPath}' '${built}' ${args}`;
+    const command = `${size}${quotedCommand} ${args}`;
     return start("script", ["-qec", command, "/dev/null"], {
       env: { TERM: "xterm", ...env },
       cwd,

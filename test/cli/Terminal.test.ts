@@ -1,10 +1,9 @@
-import process from "node:process";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { printable, printableJson } from "../../src/cli/Terminal.ts";
 import { anyText } from "../contract/sessions.ts";
 import { newFolder } from "../folders.ts";
-import { answering, run, start, tenant } from "./command.ts";
+import { answering, quotedCommand, run, start, tenant } from "./command.ts";
 
 // deno-lint-ignore no-control-regex
 const obeyed = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
@@ -118,8 +117,8 @@ describe("help and usage errors", () => {
 
   it("are in colour on a terminal, unless NO_COLOR is set", async (context) => {
     const script = async (env: Record<string, string>) => {
-      const command = `"${process.execPath}" dist/cli.js --help`;
-      return (await start("script", ["-qec", command, "/dev/null"], { env, input: "" }).done).out;
+      return (await start("script", ["-qec", `${quotedCommand} --help`, "/dev/null"], { env, input: "" })
+        .done).out;
     };
     const out = await script({ TERM: "xterm" }).catch(() => undefined);
     if (out === undefined) return context.skip("needs script of util-linux");

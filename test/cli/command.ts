@@ -10,15 +10,25 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { make, type Sandbox, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
+import { onDeno } from "../runtime.ts";
 
 export const project = fileURLToPath(new URL("../../", import.meta.url));
 
-/** What `npm run build` makes. */
-export const built = join(project, "dist", "cli.js");
+const built = join(project, "dist", "cli.js");
+
+const main = join(project, "src", "cli", "main.ts");
+
+const commandWith = (...preload: ReadonlyArray<string>): ReadonlyArray<string> =>
+  onDeno ? [process.execPath, "run", "--allow-all", ...preload, main] : [process.execPath, ...preload, built];
+
+/** The command, under the runtime that runs the tests: Node has what `npm run build` makes, Deno the source. */
+export const command = commandWith();
 
 /** What was started, and what came of it. */
 export interface Running {
   readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
+  /** Sends it a signal, if it has not ended. */
+  readonly kill: (signal: NodeJS.Signals) => void;
   /** All that was printed so far. */
   readonly out: () => Buffer;
   readonly err: () => string;
@@ -36,6 +46,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly input?: string | Uint8Array;
+  /** A module that the runtime loads before the command. */
+  readonly preload?: URL;
 }
 
 const inherited = ["PATH", "HOME", "TMPDIR", "SystemRoot", "DENO_DIR"] as const;
@@ -67,18 +79,54 @@ export const start = (
         resolve({ code, signal, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() }),
     );
   });
+  // Not by `child.kill`, after which Deno takes the child to have ended by that signal, whatever it did.
+  const kill = (signal: NodeJS.Signals) => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    process.kill(child.pid, signal);
+  };
   onTestFinished(async () => {
-    child.kill("SIGKILL");
+    kill("SIGKILL");
     await done.catch(() => {});
   });
-  return { child, out: () => Buffer.concat(out), err: () => Buffer.concat(err).toString(), done };
+  return { child, kill, out: () => Buffer.concat(out), err: () => Buffer.concat(err).toString(), done };
+};
+
+const mustBeBuilt = () => {
+  if (!onDeno && !existsSync(built)) throw new Error(`There is no ${built}: run npm run build first`);
 };
 
 /** Starts the command. */
 export const begin = (args: ReadonlyArray<string>, options?: CommandOptions): Running => {
-  if (!existsSync(built)) throw new Error(`There is no ${built}: run npm run build first`);
-  return start(process.execPath, [built, ...args], options);
+  mustBeBuilt();
+  const preload = options?.preload === undefined
+    ? []
+    : [onDeno ? "--preload" : "--import", options.preload.href];
+  const [program = "", ...before] = commandWith(...preload);
+  return start(program, [...before, ...args], options);
 };
+
+/** Starts a shell's script, in which `"$@"` is the command. */
+export const shell = (script: string, options?: CommandOptions): Running => {
+  mustBeBuilt();
+  return start("bash", ["-c", script, "bash", ...command], options);
+};
+
+/** The command as a shell's script has it. */
+export const quotedCommand: string = command.map((word) => `'${word}'`).join(" ");
+
+/** The other runtime, whichever runs the tests. */
+export const deno = join(project, "node_modules", ".bin", process.platform === "win32" ? "deno.cmd" : "deno");
+
+/** Starts the command from source under Deno, with these permissions and no other. */
+export const beginDeno = (
+  permissions: ReadonlyArray<string>,
+  args: ReadonlyArray<string>,
+  options: CommandOptions = {},
+): Running =>
+  start(deno, ["run", "--no-prompt", ...permissions, main, ...args], {
+    ...options,
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...options.env },
+  });
 
 /** Runs the command to its end. */
 export const run = (args: ReadonlyArray<string>, options?: CommandOptions): Promise<Finished> =>

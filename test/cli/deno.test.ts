@@ -1,31 +1,18 @@
 /** The same command line under Deno, with no more permissions than it needs. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 import { describe, expect, it } from "vitest";
 import { parquetTable, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
-import { type CommandOptions, keysIn, keysOf, project, run, start, tenant, until } from "./command.ts";
+import { beginDeno, deno, keysIn, keysOf, run, start, tenant, until } from "./command.ts";
 
-const deno = join(project, "node_modules", ".bin", process.platform === "win32" ? "deno.cmd" : "deno");
-const main = join(project, "src", "cli", "main.ts");
 const variables = "--allow-env=MONOCLOUD_DOMAIN,MONOCLOUD_API_KEY";
 const loopback = "--allow-net=127.0.0.1";
-
-const begin = (
-  permissions: ReadonlyArray<string>,
-  args: ReadonlyArray<string>,
-  options: CommandOptions = {},
-) =>
-  start(deno, ["run", "--no-prompt", ...permissions, main, ...args], {
-    ...options,
-    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...options.env },
-  });
 
 describe("under Deno", () => {
   it("--help and --version need no permission, and say what they say under Node", async () => {
     for (const args of [["--help"], ["export", "--help"], ["--version"]]) {
-      const finished = await begin([], args).done;
+      const finished = await beginDeno([], args).done;
       expect(finished).toMatchObject({ code: 0, err: "" });
       expect(finished.out).toBe((await run(args)).out);
     }
@@ -39,7 +26,7 @@ describe("under Deno", () => {
     // One request at a time, so that the users come in the same order.
     const args = ["export", "--all-users", "--rate", "1000/s", "--concurrency", "1", "--json"];
     const permissions = [variables, loopback, `--allow-read=${cwd}`, `--allow-write=${cwd}`];
-    const byDeno = await begin(permissions, [...args, ...files("deno")], { env, cwd }).done;
+    const byDeno = await beginDeno(permissions, [...args, ...files("deno")], { env, cwd }).done;
     const byNode = await run([...args, ...files("node")], { env, cwd });
     expect([byDeno.code, byNode.code]).toEqual([0, 0]);
     const digests = ({ out }: { readonly out: string }) =>
@@ -56,7 +43,7 @@ describe("under Deno", () => {
   it("an export to standard output needs no file", async () => {
     const { sandbox, env } = await tenant();
     const args = ["export", "--all-users", "--rate", "1000/s", "--out", "-", "--format", "ndjson"];
-    const { code, out } = await begin([variables, loopback], args, { env }).done;
+    const { code, out } = await beginDeno([variables, loopback], args, { env }).done;
     expect(code).toBe(0);
     expect(keysIn(out)).toEqual(keysOf(sandbox));
   });
@@ -66,9 +53,9 @@ describe("under Deno", () => {
     const cwd = await newFolder();
     const permissions = [variables, loopback, `--allow-read=${cwd}`, `--allow-write=${cwd}`];
     const args = ["export", "--all-users", "--rate", "10000/s", "--out", join(cwd, "s.csv")];
-    const running = begin(permissions, args, { env, cwd });
+    const running = beginDeno(permissions, args, { env, cwd });
     await until(() => sandbox.counts.total > 50, "the export is under way");
-    running.child.kill("SIGTERM");
+    running.kill("SIGTERM");
     expect((await running.done).code).toBe(75);
     expect(await readdir(cwd)).toEqual([]);
   });
@@ -90,21 +77,21 @@ describe("under Deno", () => {
       "--part-rows",
       "200",
     ];
-    const running = begin(permissions, args, { env });
+    const running = beginDeno(permissions, args, { env });
     const parts = () => readdir(join(data, "ndjson")).catch(() => []);
     await until(
       async () => (await parts()).filter((name) => name.endsWith(".ndjson")).length > 1,
       "two parts are there",
     );
-    running.child.kill("SIGTERM");
+    running.kill("SIGTERM");
     expect((await running.done).code).toBe(75);
-    expect(await begin(permissions, [...args, "--resume", "--quiet"], { env }).done).toMatchObject({
+    expect(await beginDeno(permissions, [...args, "--resume", "--quiet"], { env }).done).toMatchObject({
       code: 0,
       err: "",
     });
     const [userId = ""] = sandbox.userIds();
     sandbox.add(userId);
-    const added = await begin(permissions, [...args, "--since-last"], { env }).done;
+    const added = await beginDeno(permissions, [...args, "--since-last"], { env }).done;
     expect(added.err).toContain("1 session of 150 users in ");
     const texts = await Promise.all(
       (await parts()).map((name) => readFile(join(data, "ndjson", name), "utf8")),
@@ -113,7 +100,7 @@ describe("under Deno", () => {
   });
 
   it("the sandbox serves, and its export says so", async () => {
-    const running = begin([loopback], ["sandbox", "--users", "4", "--sessions", "3", "--exactly"]);
+    const running = beginDeno([loopback], ["sandbox", "--users", "4", "--sessions", "3", "--exactly"]);
     await until(() => running.err().includes("export --all-users"), "the sandbox listens");
     const env = Object.fromEntries(
       [...running.out().toString().matchAll(/^export (\w+)=(\S+)$/gm)].map((
@@ -122,7 +109,7 @@ describe("under Deno", () => {
     );
     const { out } = await run(["export", "--all-users", "--out", "-", "--format", "ndjson"], { env });
     expect(keysIn(out)).toHaveLength(12);
-    running.child.kill("SIGINT");
+    running.kill("SIGINT");
     expect((await running.done).code).toBe(75);
   });
 
@@ -144,7 +131,7 @@ describe("under Deno", () => {
     };
     const { out } = await run(["export", "--all-users", "--out", "-", "--format", "ndjson"], { env });
     expect(keysIn(out)).toHaveLength(12);
-    running.child.kill("SIGTERM");
+    running.kill("SIGTERM");
     await running.done;
   });
 });

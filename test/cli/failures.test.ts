@@ -4,7 +4,7 @@ import process from "node:process";
 import { describe, expect, it } from "vitest";
 import { codeOf, exitCodes, UsageError } from "../../src/cli/Failure.ts";
 import { newFolder } from "../folders.ts";
-import { answering, built, type CommandOptions, run, start, tenant } from "./command.ts";
+import { answering, type CommandOptions, run, shell, tenant } from "./command.ts";
 
 /** Runs the command in a folder of its own and expects it to leave nothing there and nothing on standard output. */
 const failing = async (args: ReadonlyArray<string>, options: CommandOptions) => {
@@ -66,7 +66,7 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
     [[...one, "--bogus"], "Received unknown argument: '--bogus'"],
     [
       ["exprot"],
-      "Invalid subcommand for monocloud-sessions - use one of 'export', 'check', 'verify', 'replay', 'sandbox'",
+      "Invalid subcommand for monocloud-sessions - use one of 'export', 'check', 'verify', 'replay', 'serve', 'sandbox'",
     ],
     [["export", "--user", "..", "--out", "s.csv"], "\"..\" can't be a user's id"],
     [["sandbox", "--faults", "503=200%"], "Error: "],
@@ -149,9 +149,10 @@ describe("exit code", () => {
     if (process.platform === "win32") return context.skip("needs a POSIX shell");
     const { env } = await tenant({ users: 20, sessionsPerUser: 100 });
     const cwd = await newFolder();
+    // Node outlives the signal that goes with it by itself.
     const limited =
-      'ulimit -f 400; exec "$0" "$1" export --all-users --rate 1000/s --out s.ndjson --out s.parquet';
-    const { code, err } = await start("sh", ["-c", limited, process.execPath, built], { env, cwd }).done;
+      'trap "" XFSZ; ulimit -f 400; exec "$@" export --all-users --rate 1000/s --out s.ndjson --out s.parquet';
+    const { code, err } = await shell(limited, { env, cwd }).done;
     expect(err).toBe(
       "Error: Cannot write s.ndjson: the file is larger than the system allows: " +
         "raise the limit or choose another place\n",
@@ -163,8 +164,8 @@ describe("exit code", () => {
   it("74: standard output goes to a disk that is full", async (context) => {
     if (process.platform !== "linux") return context.skip("needs /dev/full");
     const { env } = await tenant();
-    const full = '"$0" "$1" export --all-users --out - --format csv > /dev/full';
-    const { code, err } = await start("sh", ["-c", full, process.execPath, built], { env }).done;
+    const full = '"$@" export --all-users --out - --format csv > /dev/full';
+    const { code, err } = await shell(full, { env }).done;
     expect(err).toContain("Error: Cannot write standard output: the disk is full");
     expect(code).toBe(74);
   });

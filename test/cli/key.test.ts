@@ -130,8 +130,8 @@ it("not when the certificate is not to be trusted, and not a request is sent", a
 it("not when the command crashes", async () => {
   const { env } = await tenant({ key });
   const breaking = "Number.prototype.toLocaleString = () => { throw new Error('this crash') }";
-  const broken = { ...env, NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(breaking)}` };
-  const finished = await run(["check", "--log-level", "all"], { env: broken });
+  const preload = new URL(`data:text/javascript,${encodeURIComponent(breaking)}`);
+  const finished = await run(["check", "--log-level", "all"], { env, preload });
   expect(finished.code).toBe(70);
   expect(finished.err).toMatch(/^Unexpected: Error: this crash\n {4}at /);
   await expectSilence(finished);
@@ -157,7 +157,7 @@ it("not in the list of processes", async (context) => {
     expect(commandLine).toContain("--all-users");
     expectNoKey(commandLine);
     expectNoKey(execFileSync("ps", ["-ww", "-o", "args=", "-p", `${pid}`]).toString());
-    running.child.kill("SIGKILL");
+    running.kill("SIGKILL");
     await running.done;
   }
 });

@@ -14,6 +14,7 @@ import { version } from "../../src/version.ts";
 import { keysOf } from "../cli/command.ts";
 import { keysFrom, keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
+import { onDeno } from "../runtime.ts";
 import { draws } from "../walk/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, type Options } from "./written.ts";
 
@@ -609,7 +610,9 @@ describe("a folder", () => {
     const error = await failureOf(sandbox, root, { mode: "resume" });
     expect(error).toMatchObject({ _tag: "DatasetError", reason: "Locked" });
     expect(error.message).toMatch(
-      /: process \d+ on \S+, since \S+ is writing there, and was last heard of less than a minute ago/,
+      onDeno
+        ? /: process \d+, since \S+ is writing there, and was last heard of less than a minute ago/
+        : /: process \d+ on \S+, since \S+ is writing there, and was last heard of less than a minute ago/,
     );
     await Effect.runPromise(Fiber.join(fiber));
     for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));

@@ -334,7 +334,7 @@ describe("a replay that is killed", () => {
     for (let round = 0; round < 24; round++) {
       const root = join(await newFolder(), "data");
       await cp(original, root, { recursive: true });
-      const { child, done } = begin(["replay", root, "--quiet"]);
+      const { kill, done } = begin(["replay", root, "--quiet"]);
       // At these a file is about to be written, renamed or removed.
       const stage = stages[round % stages.length]!;
       let ended = false;
@@ -345,7 +345,7 @@ describe("a replay that is killed", () => {
         `there is ${stage}`,
       );
       await new Promise((resume) => setTimeout(resume, round < 5 ? 0 : (round * 37) % 60));
-      child.kill("SIGKILL");
+      kill("SIGKILL");
       await done;
       const left = await Effect.runPromise(Verify.run(root));
       expect(left.problems).toEqual([]);

@@ -14,7 +14,7 @@ import { draws } from "../walk/histories.ts";
 import { present } from "./written.ts";
 
 const isLong = process.env["KILL_TEST"] === "long";
-const hook = new URL("killAt.mjs", import.meta.url);
+const preload = new URL("killAt.mjs", import.meta.url);
 
 const args = (partRows: number, ...more: ReadonlyArray<string>) => [
   "export",
@@ -39,7 +39,7 @@ const say = (what: string) => process.stdout.write(`${what}\n`);
 /** Runs the export and kills it after so long. Says whether it was still running. */
 const killAfter = async (milliseconds: number, command: ReadonlyArray<string>, options: CommandOptions) => {
   const running = begin(command, options);
-  const timer = setTimeout(() => running.child.kill("SIGKILL"), milliseconds);
+  const timer = setTimeout(() => running.kill("SIGKILL"), milliseconds);
   const { signal, code, err } = await running.done;
   clearTimeout(timer);
   if (signal !== "SIGKILL") expect({ code, err }).toEqual({ code: 0, err: "" });
@@ -167,9 +167,9 @@ it.each([
     await cp(begun, cwd, { recursive: true });
     return cwd;
   };
-  const hooked = { ...env, NODE_OPTIONS: `--import=${hook}` };
+  const hooked = (variables: Record<string, string> = {}) => ({ env: { ...env, ...variables }, preload });
   const cwd = await anew();
-  const whole = await run(command, { env: hooked, cwd });
+  const whole = await run(command, { ...hooked(), cwd });
   expect(whole.code).toBe(code);
   const changes = Number(/^(\d+) changes/m.exec(whole.err)?.[1]);
   expect(changes).toBeGreaterThan(50);
@@ -182,14 +182,11 @@ it.each([
   for (let change = 1 + Math.floor(draw() * step); change <= changes; change += step) {
     for (const how of isLong ? ["before", "half", "after"] : [["before", "half", "after"][change % 3]!]) {
       const cwd = await anew();
-      const kill = { ...hooked, KILL_HOW: how };
-      const killed = await run(command, { env: { ...kill, KILL_AT: String(change) }, cwd });
+      const killAt = (change: number) => hooked({ KILL_HOW: how, KILL_AT: String(change) });
+      const killed = await run(command, { ...killAt(change), cwd });
       expect(killed.signal).toBe("SIGKILL");
       // What goes on is killed as well, early in its own work.
-      const again = await run(command, {
-        env: { ...kill, KILL_AT: String(1 + Math.floor(draw() * 30)) },
-        cwd,
-      });
+      const again = await run(command, { ...killAt(1 + Math.floor(draw() * 30)), cwd });
       expect((await run(command, { env, cwd })).code).toBe(code);
       // A run that was complete when it was killed is not gone on with: another one follows, and adds nothing.
       expect(await contents(join(cwd, "data"))).toEqual(expected);

@@ -1,5 +1,5 @@
 /**
- * Loaded into the command by `node --import`: kills the process at the n-th change it makes to the file system, before it, after
+ * Loaded into the command by `node --import` or `deno run --preload`: kills the process at the n-th change it makes to the file system, before it, after
  * it, or with half of the bytes written. Without `KILL_AT` it counts the changes, and says how many there were.
  */
 import fs from "node:fs";

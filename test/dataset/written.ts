@@ -13,6 +13,8 @@ import type { Encodable } from "../../src/format/Encoder.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as Gzip from "../../src/output/Gzip.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
+import type { ApiError } from "../../src/tenant/ApiError.ts";
+import type { TenantHttp } from "../../src/tenant/HttpPolicy.ts";
 import { sql } from "../duckdb.ts";
 import { httpFor } from "../walk/histories.ts";
 
@@ -21,7 +23,7 @@ export const choices = (...names: ReadonlyArray<string>): ReadonlyArray<Formats.
   names.map((name) => Formats.choose(name)!);
 
 /** How a test exports. */
-export type Options = Partial<Dataset.DatasetOptions<never, never>>;
+export type Options = Partial<Dataset.DatasetOptions<ApiError, TenantHttp>>;
 
 /** Exports a sandbox into a folder, a hundred rows a part. */
 export const exportOf = (sandbox: Sandbox, root: string, options: Options = {}) =>

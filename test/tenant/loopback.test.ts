@@ -12,6 +12,7 @@ import { describe, expect, it } from "vitest";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as SessionsApi from "../../src/tenant/SessionsApi.ts";
+import { onDeno } from "../runtime.ts";
 import { errorOf, pageOf, tenantAt } from "./asking.ts";
 
 const fast = { rate: 1e5, baseDelay: 1, maxDelay: 5 } as const;
@@ -55,7 +56,9 @@ describe("list() over faulty connections", () => {
       }
       expect(traffic.retries).toBeGreaterThan(0);
       expect(traffic.requests).toBe(15 + traffic.retries);
-      expect(sandbox.counts.total).toBe(traffic.requests);
+      // Deno by itself sends a request again, and tells nobody, if the connection it had kept for it is reset.
+      if (onDeno) expect(sandbox.counts.total).toBeGreaterThanOrEqual(traffic.requests);
+      else expect(sandbox.counts.total).toBe(traffic.requests);
     } finally {
       await server.close();
     }
@@ -92,7 +95,9 @@ describe("list() over faulty connections", () => {
         }),
       ),
     );
-    expect(errorOf(exit).message).toContain(`connect ECONNREFUSED 127.0.0.1:${port}`);
+    expect(errorOf(exit).message).toContain(
+      onDeno ? "Connection refused (os error " : `connect ECONNREFUSED 127.0.0.1:${port}`,
+    );
   });
 });
 
