@@ -8,6 +8,7 @@ const ofNode = [
   "test/cli/deno.test.ts",
   "test/cli/permissions.test.ts",
   "test/dataset/Lock.test.ts",
+  "test/worker/**",
 ];
 
 export default defineConfig({
