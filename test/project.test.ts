@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import * as mod from "../src/mod.ts";
 import * as promise from "../src/promise.ts";
 import * as sandbox from "../src/sandbox/mod.ts";
+import * as thread from "../src/thread/mod.ts";
 import { version } from "../src/version.ts";
 import { project, start } from "./cli/command.ts";
 import { newFolder } from "./folders.ts";
@@ -67,6 +68,7 @@ describe("the package", () => {
     ["monocloud-sessions", mod],
     ["monocloud-sessions/promise", promise],
     ["monocloud-sessions/sandbox", sandbox],
+    ["monocloud-sessions/thread", thread],
   ])("exports as %s what the source does", async (name, source) => {
     const { out, err } = await node(
       `console.log(JSON.stringify(Object.keys(await import(${JSON.stringify(name)})).sort()))`,
@@ -84,8 +86,9 @@ describe("the package", () => {
 
   it("lets each of its modules be imported alone", async () => {
     const entries = await readdir(join(project, "dist"), { recursive: true });
-    // The one that serves does so when it is imported.
-    const isLibrary = (name: string) => !isOfCommand(name) && name !== join("worker", "serve.js");
+    // The one that serves does so when it is imported, and what threads load wants to be in one.
+    const isProgram = /^(worker.serve|thread.(node|web)Entry)\.js$/;
+    const isLibrary = (name: string) => !isOfCommand(name) && !isProgram.test(name);
     const modules = entries.filter((name) => name.endsWith(".js") && isLibrary(name));
     expect(modules.length).toBeGreaterThan(30);
     const failing = await Promise.all(modules.map(async (name) => {

@@ -17,6 +17,7 @@ const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   entry: ["base", "tenant", "walk", "format", "output", "Export", "dataset"],
   cli: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "sandbox", "worker", "cli"],
   worker: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "worker"],
+  thread: ["base", "tenant", "walk", "format", "output", "Export", "thread"],
 };
 
 const layerOf = (path: string): string => {
@@ -27,7 +28,8 @@ const layerOf = (path: string): string => {
 };
 
 const mayUseNode = (path: string): boolean =>
-  path === "output/File.ts" || path === "sandbox/Server.ts" || /^(dataset|cli|worker)\//.test(path);
+  path === "output/File.ts" || path === "sandbox/Server.ts" ||
+  /^(dataset|cli|worker)\/|^thread\/[nN]ode/.test(path);
 
 /** Node's own modules, the commonest of them also by the names they had before `node:`. */
 const ofNode =
@@ -35,7 +37,7 @@ const ofNode =
 
 const problemWith = (path: string, specifier: string): string | undefined => {
   if (ofNode.test(specifier) && !mayUseNode(path)) {
-    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, dataset/, worker/ and cli/ import ${specifier}`;
+    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, dataset/, worker/, cli/ and thread/Node*.ts import ${specifier}`;
   }
   if (specifier === "effect" || /^@effect\/[^/]+$/.test(specifier)) {
     return `Import a subpath such as effect/Effect: the barrel ${specifier} costs 200 ms and more at start-up`;

@@ -1,0 +1,161 @@
+/**
+ * What a thread is asked, and what it answers. Each message is defined by a schema, on both sides.
+ *
+ * @module
+ */
+import * as Transferable from "@effect/platform/Transferable";
+import * as Schema from "effect/Schema";
+import type * as Export from "../Export.ts";
+import { Failure, maybe } from "./Failures.ts";
+
+const number = maybe(Schema.Number);
+
+const isShared = (value: unknown): value is SharedArrayBuffer =>
+  typeof SharedArrayBuffer !== "undefined" && value instanceof SharedArrayBuffer;
+
+/** The tenant and how to ask it. Times are in milliseconds. The key is a text for as long as the message is under way. */
+const Tenant = Schema.Struct({
+  domain: Schema.String,
+  apiKey: Schema.Redacted(Schema.String),
+  rate: number,
+  burst: number,
+  shared: maybe(Schema.declare(isShared, { identifier: "SharedArrayBuffer" })),
+  timeout: number,
+  maxAttempts: number,
+  maxElapsed: number,
+  baseDelay: number,
+  maxDelay: number,
+});
+
+const Walk = Schema.Struct({
+  clientId: maybe(Schema.String),
+  sort: maybe(Schema.TemplateLiteral(
+    Schema.Literal("session_id", "initiated_at", "expires_at", "last_updated"),
+    ":",
+    Schema.Literal(1, -1),
+  )),
+  pageSize: number,
+  concurrency: number,
+  onFailure: maybe(Schema.Literal("stop", "continue")),
+});
+
+const Redaction = Schema.Struct({
+  policy: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
+  secret: maybe(Schema.Redacted(Schema.String)),
+});
+
+/** Where bytes go: into a file that the thread writes, or back to the caller, who knows the place by this name. */
+const Place = Schema.Union(
+  Schema.Struct({ file: Schema.String }),
+  Schema.Struct({ caller: Schema.String }),
+);
+
+const Target = Schema.Struct({
+  format: Schema.Literal("ndjson", "csv", "parquet"),
+  gzip: Schema.Boolean,
+  to: Place,
+});
+
+const Progress = Schema.Struct({
+  users: Schema.Number,
+  missing: Schema.Number,
+  failed: Schema.Number,
+  sessions: Schema.Number,
+  rejected: Schema.Number,
+  unverified: Schema.Number,
+  encodedBytes: Schema.Number,
+  listed: Schema.Number,
+  usersTotal: number,
+});
+
+const some = <A, I>(one: Schema.Schema<A, I>) =>
+  Schema.Struct({ count: Schema.Number, first: Schema.Array(one) });
+
+const Report = Schema.Struct({
+  users: Schema.Number,
+  sessions: Schema.Number,
+  rejected: Schema.Number,
+  bytes: Schema.Number,
+  seconds: Schema.Number,
+  verified: Schema.Boolean,
+  missing: some(Schema.String),
+  unverified: some(Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Schema.String) })),
+  failed: some(Schema.Struct({ userId: Schema.String, message: Schema.String })),
+  files: Schema.Array(Schema.Struct({
+    name: Schema.String,
+    format: Schema.Literal("ndjson", "csv", "parquet", "rejected"),
+    rows: Schema.Number,
+    bytes: Schema.Number,
+    sha256: maybe(Schema.String),
+    initiatedAt: maybe(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
+  })),
+  userDoubts: Schema.Array(Schema.String),
+});
+
+/** What an export did. */
+export interface Report extends Export.Report {
+  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
+  readonly userDoubts: ReadonlyArray<string>;
+}
+
+/** Bytes of one output, in order; their buffers are transferred, not copied. They count until they are acknowledged. */
+const Bytes = Schema.TaggedStruct("Bytes", {
+  /** The place of the target, or the number of targets for the rejected rows. */
+  output: Schema.Number,
+  chunks: Schema.Array(Transferable.Uint8Array),
+});
+
+/** What a thread says of an export, in this order: progress and bytes, then the report. */
+export const Event = Schema.Union(
+  Bytes,
+  Schema.TaggedStruct("Progress", { progress: Progress }),
+  Schema.TaggedStruct("Done", { report: Report }),
+);
+export type Event = typeof Event.Type;
+
+/** Runs an export. Interrupting it ends the walk, and undoes what was written. */
+export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExport", {
+  failure: Failure,
+  success: Event,
+  payload: {
+    exportId: Schema.Number,
+    tenant: Tenant,
+    users: Schema.Union(Schema.Array(Schema.String), Schema.Literal("all")),
+    walk: Walk,
+    redact: maybe(Redaction),
+    targets: Schema.Array(Target),
+    rejects: maybe(Place),
+    onInvalid: maybe(Schema.Literal("quarantine", "fail")),
+    maxRejected: maybe(Schema.Union(
+      Schema.Struct({ count: Schema.Number }),
+      Schema.Struct({ percent: Schema.Number }),
+    )),
+    csv: maybe(Schema.Struct({ escapeFormulas: Schema.optionalWith(Schema.Boolean, { exact: true }) })),
+    parquet: maybe(Schema.Struct({
+      rowGroupRows: Schema.optionalWith(Schema.Number, { exact: true }),
+      codec: Schema.optionalWith(Schema.Literal("snappy", "uncompressed"), { exact: true }),
+    })),
+    /** The most bytes under way to the caller. */
+    windowBytes: Schema.Number,
+    /** How often to tell the progress, in milliseconds. */
+    progressEvery: Schema.Number,
+  },
+}) {}
+
+/** So many bytes have been taken over by their output: as many more may come. */
+export class Acknowledge extends Schema.TaggedRequest<Acknowledge>()("Acknowledge", {
+  failure: Schema.Never,
+  success: Schema.Void,
+  payload: { exportId: Schema.Number, bytes: Schema.Number },
+}) {}
+
+/** Answered once nothing is left of an export: no request under way, no unfinished file. */
+export class AwaitEnd extends Schema.TaggedRequest<AwaitEnd>()("AwaitEnd", {
+  failure: Schema.Never,
+  success: Schema.Void,
+  payload: { exportId: Schema.Number },
+}) {}
+
+/** All that a thread can be asked. */
+export const Request = Schema.Union(StartExport, Acknowledge, AwaitEnd);
+export type Request = typeof Request.Type;

@@ -1,0 +1,71 @@
+/**
+ * The bytes of an export on their way to the caller: gathered, transferred, and held back once too many are under way.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import type { Output } from "../output/Output.ts";
+
+/** Small writes are gathered up to this many bytes, so that a message is worth its while. */
+const GATHER = 1 << 18;
+
+/** What leaves the thread for one export. */
+export interface Outbox {
+  /** An output that the caller knows by this number. Its bytes are transferred: nothing may keep them. */
+  readonly output: (index: number, name: string) => Output;
+  /** Sends what has been gathered. */
+  readonly flush: Effect.Effect<void>;
+  /** The caller has taken over so many bytes. */
+  readonly acknowledge: (bytes: number) => Effect.Effect<void>;
+}
+
+/** A buffer of its own: one that is shared with other bytes can't be transferred. */
+const owned = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
+  bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
+
+/**
+ * An outbox that sends through `post`. At most `windowBytes` are under way and not acknowledged, or one message if that is
+ * larger: a write waits until there is room, and with it the walk.
+ *
+ * Memory: `windowBytes`, and 256 KiB for each output.
+ */
+export const make = (
+  windowBytes: number,
+  post: (output: number, chunks: ReadonlyArray<Uint8Array>) => Effect.Effect<unknown>,
+): Outbox => {
+  const room = Effect.unsafeMakeSemaphore(windowBytes);
+  const flushes: Array<Effect.Effect<void>> = [];
+
+  const output = (index: number, name: string): Output => ({
+    name,
+    open: Effect.sync(() => {
+      let [gathered, gatheredBytes]: [Array<Uint8Array>, number] = [[], 0];
+      let total = 0;
+      // One at a time, for messages must not overtake each other while they wait for room.
+      const turn = Effect.unsafeMakeSemaphore(1);
+      const flush = turn.withPermits(1)(Effect.suspend(() => {
+        if (gatheredBytes === 0) return Effect.void;
+        const [chunks, bytes] = [gathered, gatheredBytes];
+        [gathered, gatheredBytes] = [[], 0];
+        return Effect.zipRight(room.take(Math.min(bytes, windowBytes)), post(index, chunks));
+      }));
+      flushes.push(Effect.asVoid(flush));
+      return {
+        write: (bytes) =>
+          Effect.suspend(() => {
+            gathered.push(owned(bytes));
+            gatheredBytes += bytes.length;
+            total += bytes.length;
+            return gatheredBytes >= GATHER ? flush : Effect.void;
+          }),
+        commit: Effect.suspend(() => Effect.as(flush, { bytes: total })),
+      };
+    }),
+  });
+
+  return {
+    output,
+    flush: Effect.suspend(() => Effect.all(flushes, { concurrency: "unbounded", discard: true })),
+    acknowledge: (bytes) => Effect.asVoid(room.release(Math.min(bytes, windowBytes))),
+  };
+};

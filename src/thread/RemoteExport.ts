@@ -1,0 +1,205 @@
+/**
+ * One export that runs in another thread, seen from this one.
+ *
+ * @module
+ */
+import type * as Worker from "@effect/platform/Worker";
+import { isWorkerError, type WorkerError } from "@effect/platform/WorkerError";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as ParseResult from "effect/ParseResult";
+import * as Redacted from "effect/Redacted";
+import * as Scope from "effect/Scope";
+import * as Stream from "effect/Stream";
+import type * as Export from "../Export.ts";
+import type { FormatName, FormatOptions } from "../format/Formats.ts";
+import type { Output, OutputError, Sink } from "../output/Output.ts";
+import type * as Redact from "../Redact.ts";
+import { quoteWithout } from "../tenant/ApiError.ts";
+import type { TenantOptions } from "../tenant/HttpPolicy.ts";
+import type { SessionSourceOptions } from "../walk/SessionSource.ts";
+import type { Failure } from "./Failures.ts";
+import { Acknowledge, AwaitEnd, type Event, type Report, type Request, StartExport } from "./Messages.ts";
+import { ThreadError } from "./ThreadError.ts";
+import { patiently } from "./WorkerPort.ts";
+
+/** A format and where it goes. */
+export interface Target {
+  readonly format: FormatName;
+  /** Compressed as well, in the thread. @default {false} */
+  readonly gzip?: boolean | undefined;
+  /** The path of a file, which the thread writes, or an output of this thread, which gets the bytes. */
+  readonly to: string | Output;
+}
+
+/** What becomes of personal data, in the thread. As for `Redact.make`. */
+export interface Redaction {
+  readonly policy: Redact.Policy;
+  readonly secret?: string | Redacted.Redacted | undefined;
+}
+
+/** What to export, and where to: all of it plain values, but for outputs and callbacks, which stay in this thread. */
+export interface ExportOptions
+  extends FormatOptions, Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected"> {
+  readonly tenant: TenantOptions;
+  /** User ids, each once, or `"all"` for every user of the tenant. */
+  readonly users: ReadonlyArray<string> | "all";
+  readonly walk?: SessionSourceOptions | undefined;
+  readonly redact?: Redaction | undefined;
+  readonly targets: ReadonlyArray<Target>;
+  /** Where rejected rows go, as NDJSON. Left out, they are only counted. */
+  readonly rejects?: Target["to"] | undefined;
+  /** Told how far the export has come, when it has come further. */
+  readonly onProgress?: ((progress: Export.Progress) => void) | undefined;
+  /** How often at most. @default {"250 millis"} */
+  readonly progressEvery?: Duration.DurationInput | undefined;
+  /**
+   * How many bytes may be on the way to outputs of this thread: once they are, the walk waits. A larger message, such as a
+   * Parquet row group, goes alone.
+   *
+   * @default {1_048_576, 1 MiB}
+   */
+  readonly windowBytes?: number | undefined;
+}
+
+const secretOf = (secret: string | Redacted.Redacted) =>
+  Redacted.isRedacted(secret) ? secret : Redacted.make(secret);
+
+const millis = (duration: Duration.DurationInput | undefined) =>
+  duration === undefined ? undefined : Duration.toMillis(duration);
+
+const placeOf = (to: Target["to"]) => typeof to === "string" ? { file: to } : { caller: to.name };
+
+const messageFor = (exportId: number, options: ExportOptions): StartExport => {
+  const { tenant, users, walk = {}, redact, targets, rejects, windowBytes = 1 << 20 } = options;
+  if (!Number.isSafeInteger(windowBytes) || windowBytes < 1) {
+    throw new RangeError(
+      `Cannot export in a thread as 'windowBytes' must be a positive integer: it is ${windowBytes}`,
+    );
+  }
+  return new StartExport({
+    exportId,
+    tenant: {
+      ...tenant,
+      apiKey: secretOf(tenant.apiKey),
+      timeout: millis(tenant.timeout),
+      maxElapsed: millis(tenant.maxElapsed),
+      baseDelay: millis(tenant.baseDelay),
+      maxDelay: millis(tenant.maxDelay),
+    },
+    users,
+    walk,
+    redact: redact && {
+      policy: { ...redact.policy },
+      secret: redact.secret === undefined ? undefined : secretOf(redact.secret),
+    },
+    targets: targets.map(({ format, gzip = false, to }) => ({ format, gzip, to: placeOf(to) })),
+    rejects: rejects === undefined ? undefined : placeOf(rejects),
+    onInvalid: options.onInvalid,
+    maxRejected: options.maxRejected,
+    csv: options.csv,
+    parquet: options.parquet,
+    windowBytes,
+    progressEvery: Duration.toMillis(options.progressEvery ?? 250),
+  });
+};
+
+/** The outputs of this thread, by number. Those of the targets are opened before anything is asked of the tenant. */
+const openOutputs = ({ targets, rejects }: ExportOptions) =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const places = [...targets.map(({ to }) => to), ...(rejects === undefined ? [] : [rejects])];
+    const sinks = new Map<number, Sink>();
+    const sinkOf = (index: number): Effect.Effect<Sink, OutputError> =>
+      Effect.suspend(() => {
+        const sink = sinks.get(index);
+        return sink !== undefined ? Effect.succeed(sink) : Effect.tap(
+          Scope.extend((places[index] as Output).open, scope),
+          (sink) => Effect.sync(() => sinks.set(index, sink)),
+        );
+      });
+    yield* Effect.forEach(targets, ({ to }, index) => typeof to === "string" ? Effect.void : sinkOf(index));
+    return {
+      write: ({ output, chunks }: Extract<Event, { readonly _tag: "Bytes" }>) =>
+        Effect.flatMap(sinkOf(output), ({ write }) =>
+          Effect.forEach(chunks, (chunk) =>
+            write(chunk as Uint8Array<ArrayBuffer>), { discard: true })),
+      /** Completes them, and puts what they hold into the report. */
+      commit: (report: Report) =>
+        Effect.gen(function* () {
+          const hasRejected = report.files[0]?.format === "rejected";
+          const files: Array<Export.ExportedFile> = [];
+          for (const [position, file] of report.files.entries()) {
+            // The rejected rows come first in a report, and last by number.
+            const index = !hasRejected ? position : position === 0 ? targets.length : position - 1;
+            const sink = sinks.get(index);
+            files.push(sink === undefined ? file : { ...file, ...yield* sink.commit });
+          }
+          return {
+            ...report,
+            files,
+            bytes: files.reduce((sum, { bytes }) =>
+              sum + bytes, 0),
+          };
+        }),
+    };
+  });
+
+/** What the thread failed of, without the key, which whatever it ran into may quote. */
+const threadError = <E>(
+  error: E | WorkerError | ParseResult.ParseError | ThreadError,
+  { tenant }: ExportOptions,
+) => {
+  const quote = quoteWithout(Redacted.value(secretOf(tenant.apiKey)));
+  if (error instanceof ThreadError) {
+    return new ThreadError({ reason: error.reason, detail: quote(error.detail) });
+  }
+  if (isWorkerError(error)) return new ThreadError({ reason: "Crashed", detail: quote(String(error.cause)) });
+  // Not in its words: they quote what was sent.
+  return ParseResult.isParseError(error)
+    ? new ThreadError({ reason: "Protocol", detail: "a message does not fit its schema" })
+    : error as E;
+};
+
+/** A thread that is listening. */
+export interface Listening {
+  readonly worker: Worker.SerializedWorker<Request>;
+  /** Fails once it has ended. */
+  readonly crashed: Effect.Effect<never, ThreadError>;
+}
+
+/** Runs an export in the thread. The number tells it from others there. */
+export const run = (
+  { worker, crashed }: Listening,
+  exportId: number,
+  options: ExportOptions,
+): Effect.Effect<Report, Failure | ThreadError> =>
+  Effect.scoped(Effect.gen(function* () {
+    const start = messageFor(exportId, options);
+    const outputs = yield* openOutputs(options);
+    yield* Effect.addFinalizer((exit) =>
+      Exit.isSuccess(exit)
+        ? Effect.void
+        : patiently(Effect.raceFirst(worker.executeEffect(new AwaitEnd({ exportId })), crashed))
+    );
+    let report: Report | undefined;
+    const follow = Stream.runForEach(worker.execute(start), (event) => {
+      switch (event._tag) {
+        case "Bytes": {
+          const bytes = event.chunks.reduce((sum, { length }) => sum + length, 0);
+          return Effect.zipRight(
+            outputs.write(event),
+            worker.executeEffect(new Acknowledge({ exportId, bytes })),
+          );
+        }
+        case "Progress":
+          return Effect.sync(() => options.onProgress?.(event.progress));
+        case "Done":
+          return Effect.sync(() => void (report = event.report));
+      }
+    });
+    yield* Effect.raceFirst(follow, crashed);
+    // Without one, the thread was closed: its scope has ended.
+    return yield* report === undefined ? Effect.interrupt : outputs.commit(report);
+  })).pipe(Effect.mapError((error) => threadError(error, options)));

@@ -1,0 +1,174 @@
+/**
+ * What runs in a thread: exports, as they are asked for. The same in every runtime.
+ *
+ * @module
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as WorkerRunner from "@effect/platform/WorkerRunner";
+import * as Cause from "effect/Cause";
+import * as Deferred from "effect/Deferred";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import { identity } from "effect/Function";
+import * as Layer from "effect/Layer";
+import * as Mailbox from "effect/Mailbox";
+import * as Stream from "effect/Stream";
+import * as Export from "../Export.ts";
+import * as Formats from "../format/Formats.ts";
+import * as Gzip from "../output/Gzip.ts";
+import type { Output } from "../output/Output.ts";
+import * as Redact from "../Redact.ts";
+import type { ApiError } from "../tenant/ApiError.ts";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
+import * as SessionSource from "../walk/SessionSource.ts";
+import * as UserSource from "../walk/UserSource.ts";
+import type { Failure } from "./Failures.ts";
+import { type Event, type Report, Request, type StartExport } from "./Messages.ts";
+import * as Outbox from "./Outbox.ts";
+import { platformRunner, sayClosed, type ThreadPort } from "./WorkerPort.ts";
+
+interface Running {
+  readonly outbox: Outbox.Outbox;
+  readonly over: Deferred.Deferred<void>;
+}
+
+type Place = StartExport["targets"][number]["to"];
+
+/** The one that was named, as an output. Loaded only here, for there are runtimes without files. */
+const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Output> =>
+  "caller" in place
+    ? Effect.succeed(outbox.output(index, place.caller))
+    : Effect.map(Effect.promise(() => import("../output/File.ts")), (File) => File.make(place.file));
+
+const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
+  let doubts: ReadonlyArray<string> = [];
+  if (users !== "all") {
+    progress.usersTotal = users.length;
+    return { ids: Stream.fromIterable(users), doubts: () => doubts };
+  }
+  const ids: Stream.Stream<string, ApiError, HttpPolicy.TenantHttp> = Stream.mapConcat(
+    UserSource.all({ pageSize: walk.pageSize }),
+    (batch) => {
+      progress.usersTotal = batch.total;
+      doubts = batch.doubts ?? doubts;
+      return batch.userIds;
+    },
+  );
+  return { ids, doubts: () => doubts };
+};
+
+/** Runs an export to its end. */
+const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Progress) =>
+  Effect.gen(function* () {
+    const { targets, rejects, redact } = request;
+    const users = usersOf(request, progress);
+    const change = redact === undefined ? identity : Redact.make(redact.policy, redact.secret);
+    const report = yield* Export.run({
+      source: Stream.map(SessionSource.batches(users.ids, request.walk), change),
+      targets: yield* Effect.forEach(
+        targets,
+        ({ format, gzip, to }, index) =>
+          Effect.map(outputAt(to, index, outbox), (output): Export.Target => ({
+            format: Formats.make(format, request),
+            output: gzip ? Gzip.make(output) : output,
+          })),
+      ),
+      rejects: rejects && (yield* outputAt(rejects, targets.length, outbox)),
+      onInvalid: request.onInvalid,
+      maxRejected: request.maxRejected,
+      progress,
+    });
+    const userDoubts = users.doubts();
+    return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts } satisfies Report;
+  }).pipe(Effect.provide(HttpPolicy.connect(request.tenant)));
+
+/** The export as its events. Ending the stream ends the export, and waits until it is undone. */
+const events = (request: StartExport, running: Map<number, Running>) =>
+  Stream.unwrapScoped(Effect.gen(function* () {
+    const out = yield* Mailbox.make<Event, Failure>();
+    const outbox = Outbox.make(
+      request.windowBytes,
+      (output, chunks) => out.offer({ _tag: "Bytes", output, chunks }),
+    );
+    const over = yield* Deferred.make<void>();
+    running.set(request.exportId, { outbox, over });
+    yield* Effect.addFinalizer(() => {
+      running.delete(request.exportId);
+      return Deferred.succeed(over, undefined);
+    });
+
+    const progress = Export.noProgress();
+    let told = "";
+    const tell = Effect.suspend(() => {
+      const now = JSON.stringify(progress);
+      // A reader that stands still is not sent what it knows.
+      if (now === told) return Effect.void;
+      told = now;
+      return Effect.asVoid(out.offer({ _tag: "Progress", progress: { ...progress } }));
+    });
+    const tick = Effect.zipRight(Effect.sleep(request.progressEvery), Effect.zipRight(tell, outbox.flush));
+    yield* Effect.forkScoped(Effect.forever(tick));
+    yield* work(request, outbox, progress).pipe(
+      Effect.flatMap((report) => Effect.zipRight(tell, out.offer({ _tag: "Done", report }))),
+      Effect.onExit((exit) => out.done(Exit.asVoid(exit))),
+      Effect.forkScoped,
+    );
+    return Mailbox.toStream(out);
+  }));
+
+/**
+ * Where a thread's module is a file or a blob, `@effect/platform` makes of its place a base for URLs that is none, and every
+ * request fails with "Invalid URL". All of ours are whole.
+ */
+const forgetPlace = (): void => {
+  const { location } = globalThis as { readonly location?: Location };
+  if (location === undefined || URL.canParse(location.origin + location.pathname)) return;
+  Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
+};
+
+/** How a thread does what it is asked. */
+export interface RunnerOptions {
+  /** Makes the requests. @default {globalThis.fetch} */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+}
+
+/**
+ * Serves exports on a thread's end of its port, until it is closed. The threads of this package call it by themselves; a
+ * module of your own, for threads that need a `fetch` of their own, calls it with `self`, or in Node with `parentPort`,
+ * and is started by `spawn` of `Thread.make`.
+ *
+ * @example
+ * ```ts
+ * import { Runner } from "monocloud-sessions/thread";
+ *
+ * const { port1, port2 } = new MessageChannel();
+ * const served = Runner.serve(port1, { fetch: () => Promise.reject(new TypeError("no network here")) });
+ * port2.postMessage([1]); // what a caller says when it closes its thread
+ * await served;
+ * port2.close();
+ * ```
+ */
+export const serve = async (port: ThreadPort, { fetch }: RunnerOptions = {}): Promise<void> => {
+  forgetPlace();
+  const running = new Map<number, Running>();
+  const runner = WorkerRunner.layerSerialized(Request, {
+    StartExport: (request) => events(request, running),
+    Acknowledge: ({ exportId, bytes }) =>
+      Effect.suspend(() => running.get(exportId)?.outbox.acknowledge(bytes) ?? Effect.void),
+    AwaitEnd: ({ exportId }) =>
+      Effect.suspend(() => {
+        const over = running.get(exportId)?.over;
+        return over === undefined ? Effect.void : Deferred.await(over);
+      }),
+  });
+  const http = Layer.provide(
+    FetchHttpClient.layer,
+    fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch),
+  );
+  const exit = await Effect.runPromiseExit(
+    WorkerRunner.launch(runner).pipe(Effect.provide(Layer.merge(http, platformRunner(port)))),
+  );
+  sayClosed(port);
+  // The platform interrupts what it has launched when it is closed.
+  if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) throw Cause.squash(exit.cause);
+};

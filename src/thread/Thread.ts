@@ -1,0 +1,133 @@
+/**
+ * Exports in a thread of their own: the thread that asked stays free, and gets progress, bytes and a report.
+ *
+ * @module
+ */
+import * as Worker from "@effect/platform/Worker";
+import * as Deferred from "effect/Deferred";
+import * as Effect from "effect/Effect";
+import * as ExecutionStrategy from "effect/ExecutionStrategy";
+import * as Exit from "effect/Exit";
+import * as Layer from "effect/Layer";
+import * as Logger from "effect/Logger";
+import * as LogLevel from "effect/LogLevel";
+import * as Scope from "effect/Scope";
+import type { Failure } from "./Failures.ts";
+import type { Report, Request } from "./Messages.ts";
+import * as RemoteExport from "./RemoteExport.ts";
+import * as Spawn from "./Spawn.ts";
+import { ThreadError } from "./ThreadError.ts";
+import { type AnyWorker, platform } from "./WorkerPort.ts";
+
+export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
+export type { Report } from "./Messages.ts";
+
+/** How threads are started. */
+export interface ThreadOptions {
+  /**
+   * Starts one: for a bundler that puts modules elsewhere, limits of your own (`resourceLimits` in Node), or a module of
+   * your own that calls `Runner.serve`.
+   *
+   * @default {`Worker` with this package's module, or `node:worker_threads` in Node}
+   */
+  readonly spawn?: (() => AnyWorker) | undefined;
+}
+
+/** A thread that runs exports. */
+export interface Thread {
+  /**
+   * Runs an export to its end and reports what it did. What fails there fails here, as the same class with the same reason
+   * and message. Several may run at once; they share the thread's one core.
+   *
+   * Interrupting it ends the requests and waits until what was written is undone. After a crash every export of the thread
+   * has failed, and the next one gets a new thread.
+   *
+   * Fails with an `ApiError`, an `OutputError`, an `ExportError` and a `TenantError` as an export in this thread does, and
+   * with a {@link ThreadError}.
+   */
+  readonly run: (options: RemoteExport.ExportOptions) => Effect.Effect<Report, Failure | ThreadError>;
+}
+
+interface Incarnation {
+  readonly worker: Worker.SerializedWorker<Request>;
+  readonly crash: Deferred.Deferred<never, ThreadError>;
+}
+
+const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<Incarnation, ThreadError> =>
+  Effect.gen(function* () {
+    const crash = yield* Deferred.make<never, ThreadError>();
+    const own = yield* Scope.fork(scope, ExecutionStrategy.sequential);
+    const onEnd = (detail: string, isReady: boolean) =>
+      Deferred.unsafeDone(
+        crash,
+        Exit.fail(new ThreadError({ reason: isReady ? "Crashed" : "Spawn", detail })),
+      );
+    // The platform would start it again, once a second for ever.
+    yield* Effect.forkIn(
+      Effect.catchAll(Deferred.await(crash), () => Scope.close(own, Exit.void)),
+      scope,
+    );
+    const worker = yield* Worker.makeSerialized<Request>({}).pipe(
+      Effect.provide(Layer.provideMerge(Worker.layerManager, platform(spawn, onEnd))),
+      Scope.extend(own),
+      // What it would log is in the error.
+      Logger.withMinimumLogLevel(LogLevel.None),
+      Effect.mapError(({ cause }) => new ThreadError({ reason: "Spawn", detail: String(cause) })),
+      Effect.raceFirst(Deferred.await(crash)),
+      Effect.onExit((exit) => Exit.isFailure(exit) ? Scope.close(own, exit) : Effect.void),
+    );
+    return { worker, crash };
+  });
+
+/**
+ * A thread, started at once and ended with the scope. Fails with a {@link ThreadError} if it does not start.
+ *
+ * It keeps nothing of one export for the next. On Deno it needs `--allow-read` of this package and of its dependencies, from
+ * where threads load their modules, besides `--allow-net` of the tenant; a thread gets the permissions of its caller.
+ *
+ * Memory: about 15 MB for the thread, its exports as in {@link Export.run}, and for each up to `windowBytes` on the way here.
+ *
+ * @example
+ * ```ts
+ * import { Thread } from "monocloud-sessions/thread";
+ * import { Web } from "monocloud-sessions";
+ * import { make, serve } from "monocloud-sessions/sandbox";
+ * import * as Effect from "effect/Effect";
+ *
+ * const sandbox = make({ users: 2, sessionsPerUser: 30 });
+ * const server = await serve(sandbox);
+ * const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+ * const csv = new Response(readable).text();
+ * const report = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+ *   const thread = yield* Thread.make();
+ *   return yield* thread.run({
+ *     tenant: { domain: server.url, apiKey: sandbox.key },
+ *     users: "all",
+ *     targets: [{ format: "csv", to: Web.make("csv", writable) }],
+ *     onProgress: ({ sessions }) => console.log(sessions),
+ *   });
+ * })));
+ * console.assert(report.sessions === 60 && (await csv).split("\n").length === 62);
+ * await server.close();
+ * ```
+ */
+export const make = (options: ThreadOptions = {}): Effect.Effect<Thread, ThreadError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const spawn = options.spawn ?? (yield* Spawn.byDefault);
+    const turn = yield* Effect.makeSemaphore(1);
+    let current = yield* incarnate(spawn, scope);
+    let exports = 0;
+    const live = turn.withPermits(1)(Effect.gen(function* () {
+      if (yield* Deferred.isDone(current.crash)) current = yield* incarnate(spawn, scope);
+      return current;
+    }));
+    return {
+      run: (options) =>
+        Effect.flatMap(
+          live,
+          ({ worker, crash }) =>
+            RemoteExport.run({ worker, crashed: Deferred.await(crash) }, exports++, options),
+        ),
+    };
+  });

@@ -1,0 +1,10 @@
+/**
+ * Exports off the thread that asks for them: as promises and streams, in Effect, and over several threads.
+ *
+ * @module
+ */
+export * as ExportPool from "./ExportPool.ts";
+export { exportSessions, type ExportSessionsOptions, type OffThreadOptions, stream } from "./offThread.ts";
+export * as Runner from "./Runner.ts";
+export * as Thread from "./Thread.ts";
+export { ThreadError } from "./ThreadError.ts";

@@ -1,0 +1,133 @@
+/**
+ * The same as `monocloud-sessions/promise`, off the thread that calls: change the import, and the event loop stays free.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Formats from "../format/Formats.ts";
+import * as Readable from "../output/Readable.ts";
+import type { TenantOptions } from "../tenant/HttpPolicy.ts";
+import type { SessionSourceOptions } from "../walk/SessionSource.ts";
+import type { Report } from "./Messages.ts";
+import * as Thread from "./Thread.ts";
+
+/** Whose sessions, of which tenant, how to ask for them and how to write them. */
+export interface OffThreadOptions
+  extends
+    TenantOptions,
+    SessionSourceOptions,
+    Thread.ThreadOptions,
+    Pick<Thread.ExportOptions, "csv" | "parquet" | "onInvalid" | "maxRejected" | "redact" | "onProgress"> {
+  /** User ids, each once, or `"all"` for every user of the tenant. Read to the end before the thread begins. */
+  readonly users: Iterable<string> | AsyncIterable<string> | "all";
+  /** Ends the work: what it was for rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const usersOf = async ({ users }: OffThreadOptions): Promise<ReadonlyArray<string> | "all"> => {
+  if (typeof users === "string") {
+    if (users === "all") return "all";
+    throw new TypeError(`Cannot read sessions as 'users' must be user ids or "all": it is one text`);
+  }
+  const ids: Array<string> = [];
+  for await (const id of users) ids.push(id);
+  return ids;
+};
+
+type What = Pick<Thread.ExportOptions, "targets" | "rejects" | "onInvalid">;
+
+/** Runs in a thread of its own; rejects with the error itself. */
+const run = async (options: OffThreadOptions, what: What, signal = options.signal): Promise<Report> => {
+  signal?.throwIfAborted();
+  const users = await usersOf(options);
+  const work = Effect.scoped(
+    Effect.flatMap(
+      Thread.make(options),
+      (thread) => thread.run({ ...options, tenant: options, users, walk: options, ...what }),
+    ),
+  );
+  const exit = await Effect.runPromiseExit(work, signal && { signal });
+  if (Exit.isSuccess(exit)) return exit.value;
+  if (signal?.aborted && Cause.isInterrupted(exit.cause)) throw signal.reason;
+  throw Cause.squash(exit.cause);
+};
+
+/**
+ * An export as a stream of bytes in one of the formats, made in a thread of its own as fast as it is read. It errors, and
+ * never just ends, when the export fails; cancelling it ends all requests and the thread.
+ *
+ * @example
+ * ```ts
+ * import { stream } from "monocloud-sessions/thread";
+ * import { make, serve } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 2 });
+ * const server = await serve(sandbox);
+ * const csv = stream("csv", { domain: server.url, apiKey: sandbox.key, users: "all" });
+ * console.assert((await new Response(csv).text()).startsWith("user_id,session_id"));
+ * await server.close();
+ * ```
+ */
+export const stream = (
+  format: Formats.FormatName,
+  options: OffThreadOptions,
+): ReadableStream<Uint8Array<ArrayBuffer>> =>
+  Readable.make("the stream", (output, cancelled) => {
+    const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
+    const { onInvalid = "fail" } = options;
+    return run(options, { targets: [{ format, to: output }], onInvalid }, signal);
+  });
+
+/** Where an export goes. */
+export interface ExportSessionsOptions extends OffThreadOptions {
+  /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
+  readonly out: string | ReadonlyArray<string>;
+  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
+  readonly rejected?: string | undefined;
+}
+
+/**
+ * Exports to files, written by a thread of its own, which appear under their names once they are complete, and reports what
+ * was done.
+ *
+ * @example
+ * ```ts
+ * import { exportSessions } from "monocloud-sessions/thread";
+ * import { make, serve } from "monocloud-sessions/sandbox";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = make({ users: 2 });
+ * const server = await serve(sandbox);
+ * const folder = await mkdtemp(join(tmpdir(), "example-"));
+ * const report = await exportSessions({
+ *   domain: server.url,
+ *   apiKey: sandbox.key,
+ *   users: "all",
+ *   out: [join(folder, "sessions.parquet"), join(folder, "sessions.ndjson.gz")],
+ * });
+ * console.assert(report.users === 2 && report.verified && report.files.length === 2);
+ * await server.close();
+ * await rm(folder, { recursive: true });
+ * ```
+ */
+export const exportSessions = async (options: ExportSessionsOptions): Promise<Report> => {
+  const paths = typeof options.out === "string" ? [options.out] : options.out;
+  const [first] = paths;
+  if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
+  const targets = paths.map((path): Thread.Target => {
+    const found = Formats.ofPath(path);
+    if (found === undefined) {
+      const endings = Formats.choices.map((choice) => `.${choice}`).join(" ");
+      throw new TypeError(`Cannot export to ${path} as its name must end in one of ${endings}`);
+    }
+    return { format: found.format.name, gzip: found.gzip, to: path };
+  });
+  const rejects = options.rejected ?? `${first}.rejected.ndjson`;
+  const repeated = [...paths, rejects].find((path, index, all) => all.indexOf(path) < index);
+  if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
+  return await run(options, { targets, rejects });
+};
