@@ -1,13 +1,14 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
-// What these look at is the same whatever runs them: packages and compilers, and processes of Deno, some beside those of
-// Node.
+// What these look at is the same whatever runs them: packages and compilers, processes of Deno, some beside those of Node,
+// and Node's threads.
 const ofNode = [
   "test/project.test.ts",
   "test/cli/compile.test.ts",
   "test/cli/deno.test.ts",
   "test/cli/permissions.test.ts",
   "test/dataset/Lock.test.ts",
+  "test/thread/{ExportPool,Thread,deno,package}.test.ts",
   "test/worker/**",
 ];
 
