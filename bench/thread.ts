@@ -10,11 +10,10 @@ import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
-import { Formats, HttpPolicy, SessionSource } from "monocloud-sessions";
+import { Formats, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
 import * as inThread from "monocloud-sessions/promise";
 import { ExportPool } from "monocloud-sessions/thread";
 import * as offThread from "monocloud-sessions/thread";
@@ -131,7 +130,7 @@ const pools = async (sessions: number, where: "no network" | "loopback") => {
 
 /** Walked here, and encoded here or on another thread. */
 const encoding = async (sessions: number) => {
-  const http = HttpPolicy.connect(tenant).pipe(Layer.provide(FetchHttpClient.layer));
+  const http = HttpPolicy.connect(tenant).pipe(Layer.provide(Transport.fetch()));
   const batches = SessionSource.batches(Stream.fromIterable(users(sessions)));
   const rows = [];
   for (const format of Formats.names) {

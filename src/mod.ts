@@ -31,6 +31,7 @@ export * as SessionSource from "./walk/SessionSource.ts";
 export * as StateFile from "./dataset/StateFile.ts";
 export * as StateStore from "./walk/StateStore.ts";
 export * as Tenant from "./tenant/Tenant.ts";
+export * as Transport from "./tenant/Transport.ts";
 export * as UsersApi from "./tenant/UsersApi.ts";
 export * as UserSource from "./walk/UserSource.ts";
 export * as Verify from "./dataset/Verify.ts";

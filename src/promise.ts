@@ -4,7 +4,6 @@
  *
  * @module
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -18,6 +17,7 @@ import * as Gzip from "./output/Gzip.ts";
 import * as Readable from "./output/Readable.ts";
 import type { Session } from "./Session.ts";
 import * as HttpPolicy from "./tenant/HttpPolicy.ts";
+import * as Transport from "./tenant/Transport.ts";
 import * as SessionSource from "./walk/SessionSource.ts";
 import * as UserSource from "./walk/UserSource.ts";
 
@@ -48,10 +48,7 @@ export interface Watch {
 }
 
 const httpFor = ({ fetch, ...options }: SessionsOptions) =>
-  HttpPolicy.connect(options).pipe(
-    Layer.provide(FetchHttpClient.layer),
-    Layer.provide(fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch)),
-  );
+  Layer.provide(HttpPolicy.connect(options), Transport.fetch(fetch));
 
 /** Fails once the signal says so, with its reason. */
 const aborted = (signal: AbortSignal | undefined): Effect.Effect<never, unknown> =>

@@ -1,6 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Exit from "effect/Exit";
@@ -15,6 +14,7 @@ import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } fro
 import * as Session from "../src/Session.ts";
 import * as HttpPolicy from "../src/tenant/HttpPolicy.ts";
 import * as Tenant from "../src/tenant/Tenant.ts";
+import * as Transport from "../src/tenant/Transport.ts";
 import * as SessionSource from "../src/walk/SessionSource.ts";
 import { version } from "../src/version.ts";
 import { example, examples } from "./contract/sessions.ts";
@@ -28,7 +28,7 @@ const listening = async (options: SandboxOptions, policy: HttpPolicy.HttpPolicyO
   const server = await serve(sandbox);
   onTestFinished(() => server.close());
   const tenant = Either.getOrThrow(Tenant.make({ domain: server.url, apiKey: sandbox.key }));
-  return { sandbox, http: Layer.provide(HttpPolicy.layer(tenant, policy), FetchHttpClient.layer) };
+  return { sandbox, http: Layer.provide(HttpPolicy.layer(tenant, policy), Transport.fetch()) };
 };
 
 const keysOf = (sandbox: Sandbox): Array<string> =>

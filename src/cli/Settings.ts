@@ -8,7 +8,6 @@ import process from "node:process";
 import * as HelpDoc from "@effect/cli/HelpDoc";
 import * as Options from "@effect/cli/Options";
 import * as ValidationError from "@effect/cli/ValidationError";
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
@@ -19,6 +18,7 @@ import * as Redact from "../Redact.ts";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import { type Sort, sortKeys } from "../tenant/SessionsApi.ts";
 import * as Tenant from "../tenant/Tenant.ts";
+import type * as Transport from "../tenant/Transport.ts";
 import { leastSize } from "../walk/PageWalk.ts";
 import { UsageError } from "./Failure.ts";
 
@@ -276,6 +276,15 @@ export const redactionFrom = (
     });
   });
 
-/** The tenant under its policy, over the runtime's `fetch`. */
+/** What brings requests to the tenant: undici on Node, which is loaded only when it is used, and `fetch` elsewhere. */
+const transport: Layer.Layer<Transport.Transport> = Layer.unwrapEffect(
+  Effect.promise(async () =>
+    "Deno" in globalThis || "Bun" in globalThis
+      ? (await import("../tenant/Transport.ts")).fetch()
+      : (await import("../tenant/Undici.ts")).layer
+  ),
+);
+
+/** The tenant under its policy. */
 export const httpFor = (tenant: Tenant.Tenant, policy: HttpPolicy.HttpPolicyOptions) =>
-  Layer.provide(HttpPolicy.layer(tenant, policy), FetchHttpClient.layer);
+  Layer.provide(HttpPolicy.layer(tenant, policy), transport);

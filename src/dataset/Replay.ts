@@ -169,9 +169,8 @@ const noSome = { count: 0, first: [] };
  *
  * @example
  * ```ts
- * import { Dataset, Formats, HttpPolicy, Replay } from "monocloud-sessions";
+ * import { Dataset, Formats, HttpPolicy, Replay, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
@@ -181,8 +180,7 @@ const noSome = { count: 0, first: [] };
  *
  * const sandbox = Sandbox.make({ users: 3, malformed: 0.1 });
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
- *   Layer.provide(FetchHttpClient.layer),
- *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const root = await mkdtemp(join(tmpdir(), "example-"));
  * const { rejected } = await Effect.runPromise(

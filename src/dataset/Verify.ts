@@ -146,9 +146,8 @@ export const open = (
  *
  * @example
  * ```ts
- * import { Dataset, Formats, HttpPolicy, Verify } from "monocloud-sessions";
+ * import { Dataset, Formats, HttpPolicy, Transport, Verify } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
@@ -158,8 +157,7 @@ export const open = (
  *
  * const sandbox = Sandbox.make({ users: 3 });
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
- *   Layer.provide(FetchHttpClient.layer),
- *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const root = await mkdtemp(join(tmpdir(), "example-"));
  * const { sessions } = await Effect.runPromise(

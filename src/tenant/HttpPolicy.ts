@@ -4,16 +4,11 @@
  *
  * @module
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
-import * as HttpClient from "@effect/platform/HttpClient";
-import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
-import type * as HttpClientResponse from "@effect/platform/HttpClientResponse";
 import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
-import * as Option from "effect/Option";
 import * as Random from "effect/Random";
 import * as Redacted from "effect/Redacted";
 import {
@@ -28,6 +23,7 @@ import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
 import * as RetryAfter from "./RetryAfter.ts";
 import * as Tenant from "./Tenant.ts";
+import { type Headers, Transport } from "./Transport.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
 export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
@@ -132,18 +128,21 @@ const positive = (name: string, value: Duration.DurationInput): number => {
   throw new RangeError(`Cannot make requests as '${name}' must be longer than 0: it is ${millis} ms`);
 };
 
-/** What the caller has `fetch` do, but for redirects: those are never followed. */
-const ownInit = Effect.map(
-  Effect.serviceOption(FetchHttpClient.RequestInit),
-  (init): RequestInit => ({ ...Option.getOrUndefined(init), redirect: "manual" }),
-);
+const urlOf = (origin: string, { path, query }: ListRequest): string => {
+  const parameters = new URLSearchParams();
+  for (const name in query) {
+    const value = query[name];
+    if (value !== undefined) parameters.append(name, value);
+  }
+  return `${origin}${path}?${parameters}`;
+};
 
 /** A client of one tenant under one policy. Options out of range throw a RangeError. */
 export const make = (
   tenant: Tenant.Tenant,
   options: HttpPolicyOptions = {},
-): Effect.Effect<typeof TenantHttp.Service, never, HttpClient.HttpClient> =>
-  Effect.map(Effect.all([HttpClient.HttpClient, ownInit]), ([anyClient, init]) => {
+): Effect.Effect<typeof TenantHttp.Service, never, Transport> =>
+  Effect.map(Transport, (transport) => {
     const { maxAttempts = 8 } = options;
     if (!Number.isInteger(maxAttempts) || maxAttempts < 1) {
       throw new RangeError(
@@ -156,8 +155,7 @@ export const make = (
     const maxDelay = positive("maxDelay", options.maxDelay ?? "30 seconds");
     const gate = RateLimit.make(options);
     const key = Redacted.value(tenant.apiKey);
-    // A span of the client's own would carry headers of the answer and the words of errors: either may quote the key.
-    const client = HttpClient.withTracerDisabledWhen(anyClient, () => true);
+    const sent = { "x-api-key": key, accept: "application/json, application/problem+json" };
     const quote = quoteWithout(key);
     let requests = 0;
     let retries = 0;
@@ -181,7 +179,8 @@ export const make = (
     /** What status and headers alone say, to the pace and of the answer: undefined if it is a page. */
     const judge = (
       request: ListRequest,
-      { status, headers }: HttpClientResponse.HttpClientResponse,
+      status: number,
+      headers: Headers,
       leftAt: number,
       now: number,
     ): ApiError | undefined => {
@@ -200,8 +199,8 @@ export const make = (
 
     const read = (
       request: ListRequest,
-      { headers }: HttpClientResponse.HttpClientResponse,
-      body: ArrayBuffer,
+      headers: Headers,
+      body: Uint8Array,
     ): Effect.Effect<Page, ApiError> => {
       const type = headers["content-type"] ?? "application/json";
       try {
@@ -230,32 +229,26 @@ export const make = (
 
     const attempt = (
       request: ListRequest,
-      sent: HttpClientRequest.HttpClientRequest,
       leftAt: number,
       limit: number,
     ): Effect.Effect<Page, ApiError> =>
-      Effect.suspend(() => {
+      Effect.clockWith((clock) => {
         // A refusal stays one though its body is cut off or never ends.
         let refusal: ApiError | undefined;
-        return client.execute(sent).pipe(
-          Effect.flatMap((response) =>
-            Effect.flatMap(Clock.currentTimeMillis, (now) => {
-              refusal = judge(request, response, leftAt, now);
-              return Effect.map(response.arrayBuffer, (body) => ({ response, body }));
-            })
-          ),
-          Effect.provideService(FetchHttpClient.RequestInit, init),
-          // The client's error holds the request, and with it the key: only the words beneath it are taken over.
-          Effect.mapError((error) =>
-            refusal ?? fail(request, "Transport", { detail: causes(error.cause ?? error) })
-          ),
+        let headers: Headers = {};
+        const body = transport.get(urlOf(tenant.origin, request), sent, (status, found) => {
+          headers = found;
+          refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
+        });
+        return body.pipe(
+          Effect.mapError((cause) => refusal ?? fail(request, "Transport", { detail: causes(cause) })),
           Effect.timeoutFail({
             duration: limit,
             onTimeout: () =>
               refusal ?? fail(request, "Timeout", { detail: `no complete answer within ${limit / 1000} s` }),
           }),
-          Effect.flatMap(({ response, body }) => {
-            if (refusal === undefined) return read(request, response, body);
+          Effect.flatMap((body) => {
+            if (refusal === undefined) return read(request, headers, body);
             const problem = parseProblem(new TextDecoder().decode(body), quote);
             return Effect.fail(new ApiError({ ...refusal, problem }));
           }),
@@ -277,17 +270,13 @@ export const make = (
       });
 
     const list = (request: ListRequest): Effect.Effect<Page, ApiError> => {
-      const sent = HttpClientRequest.get(`${tenant.origin}${request.path}`, {
-        urlParams: request.query,
-        headers: { "x-api-key": key, accept: "application/json, application/problem+json" },
-      });
       const send = (before?: Retried): Effect.Effect<Page, ApiError> =>
         Effect.flatMap(turn(request, before), (leftAt) => {
           requests++;
           if (before !== undefined) retries++;
           const deadline = before?.deadline ?? leftAt + maxElapsed;
           const limit = Math.min(timeout, deadline - leftAt);
-          return Effect.catchAll(attempt(request, sent, leftAt, limit), (cause) => {
+          return Effect.catchAll(attempt(request, leftAt, limit), (cause) => {
             const error = after(cause, (before?.error.attempts ?? 0) + 1);
             if (!isTransient(error) || error.attempts >= maxAttempts) return Effect.fail(error);
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
@@ -310,7 +299,7 @@ export const make = (
 export const layer = (
   tenant: Tenant.Tenant,
   options?: HttpPolicyOptions,
-): Layer.Layer<TenantHttp, never, HttpClient.HttpClient> => Layer.effect(TenantHttp, make(tenant, options));
+): Layer.Layer<TenantHttp, never, Transport> => Layer.effect(TenantHttp, make(tenant, options));
 
 /** Which tenant, how to get in, and how requests to it are made. */
 export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {}
@@ -321,17 +310,15 @@ export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionsApi } from "monocloud-sessions";
+ * import { HttpPolicy, SessionsApi, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  *
  * const sandbox = Sandbox.make({ users: 1 });
  * const [userId = ""] = sandbox.userIds();
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 50 }).pipe(
- *   Layer.provide(FetchHttpClient.layer),
- *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
  * console.assert(page.rows.length <= 5);
@@ -339,5 +326,5 @@ export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {
  */
 export const connect = (
   { domain, apiKey, ...policy }: TenantOptions,
-): Layer.Layer<TenantHttp, Tenant.TenantError, HttpClient.HttpClient> =>
+): Layer.Layer<TenantHttp, Tenant.TenantError, Transport> =>
   Layer.unwrapEffect(Effect.map(Tenant.make({ domain, apiKey }), (tenant) => layer(tenant, policy)));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Headers } from "@effect/platform/Headers";
+import type { Headers } from "./Transport.ts";
 
 /** How long the tenant asks to be left alone, in milliseconds. */
 export const parse = (headers: Headers, now: number): number | undefined => {

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as WorkerRunner from "@effect/platform/WorkerRunner";
 import * as Cause from "effect/Cause";
 import * as Deferred from "effect/Deferred";
@@ -20,6 +19,7 @@ import type { Output } from "../output/Output.ts";
 import * as Redact from "../Redact.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
+import * as Transport from "../tenant/Transport.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as UserSource from "../walk/UserSource.ts";
 import type { Failure } from "./Failures.ts";
@@ -161,12 +161,10 @@ export const serve = async (port: ThreadPort, { fetch }: RunnerOptions = {}): Pr
         return over === undefined ? Effect.void : Deferred.await(over);
       }),
   });
-  const http = Layer.provide(
-    FetchHttpClient.layer,
-    fetch === undefined ? Layer.empty : Layer.succeed(FetchHttpClient.Fetch, fetch),
-  );
   const exit = await Effect.runPromiseExit(
-    WorkerRunner.launch(runner).pipe(Effect.provide(Layer.merge(http, platformRunner(port)))),
+    WorkerRunner.launch(runner).pipe(
+      Effect.provide(Layer.merge(Transport.fetch(fetch), platformRunner(port))),
+    ),
   );
   sayClosed(port);
   // The platform interrupts what it has launched when it is closed.

@@ -232,17 +232,15 @@ const FAILURES = 3;
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionSource } from "monocloud-sessions";
+ * import { HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
  *
  * const sandbox = Sandbox.make({ users: 3 });
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
- *   Layer.provide(FetchHttpClient.layer),
- *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
  *   Stream.runFold(0, (sum, batch) => sum + batch.sessions.length),
@@ -266,9 +264,8 @@ export const batches = <E = never, R = never>(
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionSource } from "monocloud-sessions";
+ * import { HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
@@ -276,8 +273,7 @@ export const batches = <E = never, R = never>(
  * const sandbox = Sandbox.make({ users: 1, sessionsPerUser: 30 });
  * const [userId = ""] = sandbox.userIds();
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
- *   Layer.provide(FetchHttpClient.layer),
- *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const run = async (mark?: unknown) => {
  *   const batches = await Effect.runPromise(

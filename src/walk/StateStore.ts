@@ -42,17 +42,15 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionSource, StateStore } from "monocloud-sessions";
+ * import { HttpPolicy, SessionSource, StateStore, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
- * import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
  *
  * const sandbox = Sandbox.make({ users: 2, sessionsPerUser: 5 });
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
- *   Layer.provide(FetchHttpClient.layer),
- *   Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init)))),
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const counted = Effect.gen(function* () {
  *   const store = yield* StateStore.StateStore;

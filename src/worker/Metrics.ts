@@ -3,8 +3,6 @@
  *
  * @module
  */
-import * as HttpClient from "@effect/platform/HttpClient";
-import type { HttpClientResponse } from "@effect/platform/HttpClientResponse";
 import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
@@ -12,6 +10,7 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import type { Batch } from "../Batch.ts";
 import type * as Export from "../Export.ts";
+import { Transport } from "../tenant/Transport.ts";
 
 /** Upper bounds of the histogram's buckets, in seconds. */
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -127,27 +126,39 @@ const make = (): typeof Metrics.Service => {
 /** Counts that begin at nothing. */
 export const layer: Layer.Layer<Metrics> = Layer.sync(Metrics, make);
 
-const statusOf = (exit: Exit.Exit<HttpClientResponse, unknown>): string =>
-  Exit.isSuccess(exit) ? String(exit.value.status) : Exit.isInterrupted(exit) ? "interrupted" : "error";
+const statusOf = (exit: Exit.Exit<unknown, unknown>, answered: number | undefined): string =>
+  answered !== undefined ? String(answered) : Exit.isInterrupted(exit) ? "interrupted" : "error";
 
-/** A client whose requests are counted, and traced by their status alone: their URLs name people. */
-export const counted: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient | Metrics> = Layer
-  .effect(
-    HttpClient.HttpClient,
-    Effect.gen(function* () {
-      const metrics = yield* Metrics;
-      return HttpClient.transform(yield* HttpClient.HttpClient, (answer) =>
+/**
+ * Requests counted by their status, and traced by it alone: their URLs, and the words of what went wrong, name people. One
+ * that got a status and no whole body counts as answered.
+ */
+export const counted: Layer.Layer<Transport, never, Transport | Metrics> = Layer.effect(
+  Transport,
+  Effect.gen(function* () {
+    const metrics = yield* Metrics;
+    const transport = yield* Transport;
+    return {
+      get: (url, headers, onHead) =>
         Effect.gen(function* () {
           const began = yield* Clock.currentTimeMillis;
-          return yield* Effect.onExit(answer, (exit) =>
-            Effect.gen(function* () {
-              const status = statusOf(exit);
-              metrics.answered(status, ((yield* Clock.currentTimeMillis) - began) / 1000);
-              yield* Effect.annotateCurrentSpan("status", status);
-            }));
-        }).pipe(Effect.withSpan("tenant request", { kind: "client" })));
-    }),
-  );
+          let answered: number | undefined;
+          const body = transport.get(url, headers, (status, found) => {
+            answered = status;
+            onHead(status, found);
+          });
+          const note = (exit: Exit.Exit<unknown, unknown>) =>
+            Effect.flatMap(Clock.currentTimeMillis, (now) => {
+              const status = statusOf(exit, answered);
+              metrics.answered(status, (now - began) / 1000);
+              return Effect.annotateCurrentSpan("status", status);
+            });
+          // A span that fails is sent with the words of its error: this one ends well, and gives the exit back.
+          return yield* Effect.exit(Effect.onExit(body, note));
+        }).pipe(Effect.withSpan("tenant request", { kind: "client" }), Effect.flatten),
+    };
+  }),
+);
 
 /** Counts an export as it goes on. */
 export interface Meter {

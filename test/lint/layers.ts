@@ -28,7 +28,7 @@ const layerOf = (path: string): string => {
 };
 
 const mayUseNode = (path: string): boolean =>
-  path === "output/File.ts" || path === "sandbox/Server.ts" ||
+  path === "output/File.ts" || path === "sandbox/Server.ts" || path === "tenant/Undici.ts" ||
   /^(dataset|cli|worker)\/|^thread\/[nN]ode/.test(path);
 
 /** Node's own modules, the commonest of them also by the names they had before `node:`. */
@@ -37,7 +37,7 @@ const ofNode =
 
 const problemWith = (path: string, specifier: string): string | undefined => {
   if (ofNode.test(specifier) && !mayUseNode(path)) {
-    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, dataset/, worker/, cli/ and thread/Node*.ts import ${specifier}`;
+    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, tenant/Undici.ts, dataset/, worker/, cli/ and thread/Node*.ts import ${specifier}`;
   }
   if (specifier === "effect" || /^@effect\/[^/]+$/.test(specifier)) {
     return `Import a subpath such as effect/Effect: the barrel ${specifier} costs 200 ms and more at start-up`;

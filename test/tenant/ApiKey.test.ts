@@ -1,7 +1,6 @@
 /**
  * The key is seen by the tenant and by nobody else.
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -17,8 +16,10 @@ import { describe, expect, it } from "vitest";
 import type { ApiError } from "../../src/tenant/ApiError.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as SessionsApi from "../../src/tenant/SessionsApi.ts";
+import * as Transport from "../../src/tenant/Transport.ts";
 import { ask, errorOf, KEY, pageOf, run, tenantAt } from "./asking.ts";
 import { failures } from "./failures.ts";
+import { transports } from "./transports.ts";
 
 /** All that can be seen of a failure. */
 const everything = (exit: Exit.Exit<unknown, unknown>): string => {
@@ -134,15 +135,15 @@ describe("an error never shows the key", () => {
               (http) => http.list(pageOf("mia")),
             ),
           ).pipe(
-            Effect.provide(FetchHttpClient.layer),
-            Effect.provideService(FetchHttpClient.Fetch, async (_, init) =>
+            Effect.provide(Transport.fetch(async (_, init) =>
               await failing({
                 at: 0,
                 url: new URL("https://acme.example"),
                 headers: new Headers(init?.headers),
                 redirect: init?.redirect,
                 signal: new AbortController().signal,
-              }, 1)),
+              }, 1)
+            )),
           );
           const exit = await run(Effect.flatMap(Effect.fork(program), (fiber) =>
             Effect.zipRight(TestClock.adjust("1 minute"), Effect.flatten(fiber.await))));
@@ -159,7 +160,7 @@ describe("an error never shows the key", () => {
         (exit) => Effect.succeed({ exit: exit as Exit.Exit<never, ApiError> }),
       ).pipe(
         Effect.provide(HttpPolicy.layer(tenantAt("https://acme.example"))),
-        Effect.provide(FetchHttpClient.layer),
+        Effect.provide(Transport.fetch()),
       ),
     );
     expectNothingOf(KEY, everything(exit));
@@ -223,7 +224,7 @@ const withServer = async <A>(
   }
 };
 
-describe("a redirect to another origin", () => {
+describe.each(transports)("a redirect to another origin, over %s,", (_, transport) => {
   it.each([301, 302, 303, 307, 308])("by %i is not followed: nothing gets there", async (status) => {
     let strayed = 0;
     const keys: Array<unknown> = [];
@@ -238,7 +239,7 @@ describe("a redirect to another origin", () => {
         const exit = await Effect.runPromiseExit(
           Effect.flatMap(HttpPolicy.TenantHttp, (http) => http.list(pageOf("mia"))).pipe(
             Effect.provide(HttpPolicy.layer(tenantAt(origin))),
-            Effect.provide(FetchHttpClient.layer),
+            Effect.provide(transport),
           ),
         );
         expect(errorOf(exit)).toMatchObject({ reason: "Redirect", status, attempts: 1 });

@@ -1,20 +1,19 @@
 /**
  * A tenant made of a function, under effect's test clock: what was sent to it, and when.
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Clock from "effect/Clock";
 import type * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
-import * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import * as TestClock from "effect/TestClock";
 import * as TestContext from "effect/TestContext";
 import type { ApiError } from "../../src/tenant/ApiError.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as Tenant from "../../src/tenant/Tenant.ts";
+import * as Transport from "../../src/tenant/Transport.ts";
 
 /** A key with everything that URLs and JSON write differently. */
 export const KEY = `4Kq+zW/8p"Lm&Yt=Hc%Vr\\Xs<Jd'Ng~Bf:QuEo`;
@@ -67,8 +66,10 @@ export const reach = (answer: Answer, options: HttpPolicy.HttpPolicyOptions = {}
       sent.push(one);
       return await answer(one, sent.length);
     };
-    const client = Layer.provide(FetchHttpClient.layer, Layer.succeed(FetchHttpClient.Fetch, fetch));
-    const http = yield* Effect.provide(HttpPolicy.make(tenantAt(ORIGIN), options), client);
+    const http = yield* Effect.provide(
+      HttpPolicy.make(tenantAt(ORIGIN), options),
+      Transport.fetch(fetch),
+    );
     return { http, sent };
   });
 

@@ -1,9 +1,9 @@
 /**
  * The policy over real connections, on loopback, and in real time.
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
+import type * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import { once } from "node:events";
 import * as http from "node:http";
@@ -12,12 +12,15 @@ import { describe, expect, it } from "vitest";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as SessionsApi from "../../src/tenant/SessionsApi.ts";
+import type { Transport } from "../../src/tenant/Transport.ts";
 import { onDeno } from "../runtime.ts";
 import { errorOf, pageOf, tenantAt } from "./asking.ts";
+import { transports } from "./transports.ts";
 
 const fast = { rate: 1e5, baseDelay: 1, maxDelay: 5 } as const;
 
 const over = <A, E>(
+  transport: Layer.Layer<Transport>,
   origin: string,
   key: string | undefined,
   options: HttpPolicy.HttpPolicyOptions,
@@ -25,11 +28,11 @@ const over = <A, E>(
 ): Effect.Effect<A, E> =>
   program.pipe(
     Effect.provide(HttpPolicy.layer(tenantAt(origin, key), options)),
-    Effect.provide(FetchHttpClient.layer),
+    Effect.provide(transport),
     Effect.withRandom(Random.make("loopback")),
   );
 
-describe("list() over faulty connections", () => {
+describe.each(transports)("list() over faulty connections, by %s,", (name, transport) => {
   it.each<[string, NonNullable<SandboxOptions["faults"]>]>([
     ["resets", { reset: 0.5 }],
     ["cut bodies", { cut: 0.5 }],
@@ -49,7 +52,9 @@ describe("list() over faulty connections", () => {
           ));
         return { read, traffic: traffic() };
       });
-      const { read, traffic } = await Effect.runPromise(over(server.url, sandbox.key, fast, program));
+      const { read, traffic } = await Effect.runPromise(
+        over(transport, server.url, sandbox.key, fast, program),
+      );
       for (const { userId, pages } of read) {
         expect(pages.flatMap(({ rows }) => rows)).toEqual([...sandbox.sessions(userId)].slice(0, 50));
         expect(pages[0]?.facts?.total).toBe(sandbox.sessionCount(userId));
@@ -69,10 +74,12 @@ describe("list() over faulty connections", () => {
     const server = await serve(sandbox);
     try {
       const exit = await Effect.runPromiseExit(
-        over(server.url, sandbox.key, fast, SessionsApi.page("mia", { page: 1, size: 1 })),
+        over(transport, server.url, sandbox.key, fast, SessionsApi.page("mia", { page: 1, size: 1 })),
       );
       expect(errorOf(exit)).toMatchObject({ reason: "Transport", attempts: 8 });
-      expect(errorOf(exit).message).toContain("fetch failed: ");
+      expect(errorOf(exit).message).toMatch(
+        name === "undici" ? /Transport: (read ECONNRESET|other side closed)/ : /fetch failed: /,
+      );
       expect(sandbox.counts.total).toBe(8);
     } finally {
       await server.close();
@@ -86,6 +93,7 @@ describe("list() over faulty connections", () => {
     await new Promise((resolve) => server.close(resolve));
     const exit = await Effect.runPromiseExit(
       over(
+        transport,
         `http://127.0.0.1:${port}`,
         undefined,
         { ...fast, maxAttempts: 2 },
@@ -96,7 +104,9 @@ describe("list() over faulty connections", () => {
       ),
     );
     expect(errorOf(exit).message).toContain(
-      onDeno ? "Connection refused (os error " : `connect ECONNREFUSED 127.0.0.1:${port}`,
+      onDeno && name !== "undici"
+        ? "Connection refused (os error "
+        : `connect ECONNREFUSED 127.0.0.1:${port}`,
     );
   });
 });
@@ -122,14 +132,19 @@ const unfinished = async (withHeaders: boolean) => {
   };
 };
 
-describe.each([["before the headers", false], ["in mid-body", true]])(
-  "the connection of a request %s",
-  (_, headers) => {
+const moments = [["before the headers", false], ["in mid-body", true]] as const;
+
+describe.each(
+  transports.flatMap(([name, transport]) => moments.map((one) => [name, ...one, transport] as const)),
+)(
+  "the connection of a request by %s, %s,",
+  (_, __, headers, transport) => {
     it("is closed when the request times out", async () => {
       const server = await unfinished(headers);
       try {
         const exit = await Effect.runPromiseExit(
           over(
+            transport,
             server.origin,
             undefined,
             { timeout: 300, maxAttempts: 1 },
@@ -149,6 +164,7 @@ describe.each([["before the headers", false], ["in mid-body", true]])(
       try {
         const fiber = Effect.runFork(
           over(
+            transport,
             server.origin,
             undefined,
             {},

@@ -1,6 +1,5 @@
 /** Real threads of Node over a real tenant on loopback. */
 import { Worker, type WorkerOptions } from "node:worker_threads";
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
@@ -13,6 +12,7 @@ import type { Output } from "../../src/output/Output.ts";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import { type Thread, ThreadError } from "../../src/thread/mod.ts";
+import * as Transport from "../../src/tenant/Transport.ts";
 import * as SessionSource from "../../src/walk/SessionSource.ts";
 
 export { ThreadError };
@@ -81,7 +81,7 @@ export const memory = (name: string) => {
 
 /** The same export in this thread. */
 export const inThread = (options: Thread.ExportOptions) => {
-  const http = HttpPolicy.connect(options.tenant).pipe(Layer.provide(FetchHttpClient.layer));
+  const http = HttpPolicy.connect(options.tenant).pipe(Layer.provide(Transport.fetch()));
   const work = Effect.suspend(() =>
     Export.run({
       source: SessionSource.batches(Stream.fromIterable(options.users), options.walk),

@@ -1,7 +1,6 @@
 /**
  * Random histories of a tenant that is read while it changes, played through the real requests, walk and sandbox.
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Layer from "effect/Layer";
@@ -11,6 +10,7 @@ import { make, type Sandbox, type SandboxOptions } from "../../src/sandbox/mod.t
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as SessionsApi from "../../src/tenant/SessionsApi.ts";
 import * as Tenant from "../../src/tenant/Tenant.ts";
+import * as Transport from "../../src/tenant/Transport.ts";
 import * as SessionSource from "../../src/walk/SessionSource.ts";
 
 /** A generator of numbers from 0 to 1 that a seed determines. */
@@ -30,10 +30,7 @@ export const httpFor = (sandbox: Sandbox) =>
     Either.getOrThrow(Tenant.make({ domain: "https://sandbox.example", apiKey: sandbox.key })),
     { rate: 1e6 },
   ).pipe(
-    Layer.provide(FetchHttpClient.layer),
-    Layer.provide(
-      Layer.succeed(FetchHttpClient.Fetch, (input, init) => sandbox.fetch(new Request(input, init))),
-    ),
+    Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
   );
 
 /** What happens to the list of one user while it is read. */
