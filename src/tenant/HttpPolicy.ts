@@ -8,9 +8,11 @@ import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import * as Redacted from "effect/Redacted";
+import type * as Scope from "effect/Scope";
 import {
   ApiError,
   type ApiErrorReason,
@@ -19,6 +21,7 @@ import {
   quoteWithout,
   reasonOf,
 } from "./ApiError.ts";
+import * as Deadlines from "./Deadlines.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
 import * as RetryAfter from "./RetryAfter.ts";
@@ -141,8 +144,8 @@ const urlOf = (origin: string, { path, query }: ListRequest): string => {
 export const make = (
   tenant: Tenant.Tenant,
   options: HttpPolicyOptions = {},
-): Effect.Effect<typeof TenantHttp.Service, never, Transport> =>
-  Effect.map(Transport, (transport) => {
+): Effect.Effect<typeof TenantHttp.Service, never, Transport | Scope.Scope> =>
+  Effect.map(Effect.all([Transport, Deadlines.make]), ([transport, deadlines]) => {
     const { maxAttempts = 8 } = options;
     if (!Number.isInteger(maxAttempts) || maxAttempts < 1) {
       throw new RangeError(
@@ -236,23 +239,35 @@ export const make = (
         // A refusal stays one though its body is cut off or never ends.
         let refusal: ApiError | undefined;
         let headers: Headers = {};
-        const body = transport.get(urlOf(tenant.origin, request), sent, (status, found) => {
+        const controller = new AbortController();
+        const url = urlOf(tenant.origin, request);
+        const body = transport.get(url, sent, (status, found) => {
           headers = found;
           refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
+        }, controller.signal);
+        let isLate = false;
+        const callOff = deadlines.watch(clock, leftAt + limit, () => {
+          isLate = true;
+          controller.abort(new Error("timed out"));
         });
-        return body.pipe(
-          Effect.mapError((cause) => refusal ?? fail(request, "Transport", { detail: causes(cause) })),
-          Effect.timeoutFail({
-            duration: limit,
-            onTimeout: () =>
-              refusal ?? fail(request, "Timeout", { detail: `no complete answer within ${limit / 1000} s` }),
-          }),
-          Effect.flatMap((body) => {
-            if (refusal === undefined) return read(request, headers, body);
-            const problem = parseProblem(new TextDecoder().decode(body), quote);
-            return Effect.fail(new ApiError({ ...refusal, problem }));
-          }),
-        );
+        const failureOf = (cause: unknown) =>
+          refusal ?? (isLate
+            ? fail(request, "Timeout", { detail: `no complete answer within ${limit / 1000} s` })
+            : fail(request, "Transport", { detail: causes(cause) }));
+        return Effect.onExit(body, (exit) =>
+          Effect.sync(() => {
+            callOff();
+            if (Exit.isFailure(exit)) controller.abort(new Error("interrupted"));
+          })).pipe(
+            Effect.matchEffect({
+              onFailure: (cause) => Effect.fail(failureOf(cause)),
+              onSuccess: (body) => {
+                if (refusal === undefined) return read(request, headers, body);
+                const problem = parseProblem(new TextDecoder().decode(body), quote);
+                return Effect.fail(new ApiError({ ...refusal, problem }));
+              },
+            }),
+          );
       });
 
     /** Waits for a turn, a retry no longer than until its deadline: then it fails as the attempt before did. */
@@ -299,7 +314,7 @@ export const make = (
 export const layer = (
   tenant: Tenant.Tenant,
   options?: HttpPolicyOptions,
-): Layer.Layer<TenantHttp, never, Transport> => Layer.effect(TenantHttp, make(tenant, options));
+): Layer.Layer<TenantHttp, never, Transport> => Layer.scoped(TenantHttp, make(tenant, options));
 
 /** Which tenant, how to get in, and how requests to it are made. */
 export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {}
@@ -313,6 +328,7 @@ export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {
  * import { HttpPolicy, SessionsApi, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
  * import * as Layer from "effect/Layer";
  *
  * const sandbox = Sandbox.make({ users: 1 });

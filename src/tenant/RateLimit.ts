@@ -156,16 +156,24 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
   const line = new Set<{ call: () => void }>();
   const first = () => line.values().next().value;
 
+  /** Takes a turn if there is one now: 0 if there was, else how long to wait before trying again. */
+  const tryTurn = (now: number): number => {
+    for (;;) {
+      const last = lastTurn.get();
+      const free = last + 1000 / rate.get();
+      const pause = Math.max(heldUntil.get() - now, free - now);
+      if (pause > 0) return Math.ceil(pause);
+      // Where another thread took the turn meanwhile, the next one is tried for.
+      if (lastTurn.replace(last, Math.max(free, now - slack))) return 0;
+    }
+  };
+
   const turn = (patience: number): Effect.Effect<number, { readonly heldFor: number }> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const heldFor = heldUntil.get() - now;
       if (heldFor > patience) return Effect.fail({ heldFor });
-      const last = lastTurn.get();
-      const free = last + 1000 / rate.get();
-      const pause = Math.max(heldFor, free - now);
-      if (pause > 0) return Effect.flatMap(Effect.sleep(Math.ceil(pause)), () => turn(patience));
-      // Where another thread took the turn meanwhile, the next one is waited for.
-      return lastTurn.replace(last, Math.max(free, now - slack)) ? Effect.succeed(now) : turn(patience);
+      const pause = tryTurn(now);
+      return pause === 0 ? Effect.succeed(now) : Effect.flatMap(Effect.sleep(pause), () => turn(patience));
     });
 
   const wait = (patience: number) =>
@@ -195,7 +203,9 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
         Clock.currentTimeMillis,
         (now) => {
           const heldFor = heldUntil.get() - now;
-          return heldFor > patience ? Effect.fail({ heldFor }) : wait(patience);
+          if (heldFor > patience) return Effect.fail({ heldFor });
+          // Where nobody waits there is no line to stand in.
+          return line.size === 0 && tryTurn(now) === 0 ? Effect.succeed(now) : wait(patience);
         },
       ),
     hold: (until) => change(heldUntil, (held) => Math.max(held, until)),

@@ -22,12 +22,14 @@ export type OnHead = (status: number, headers: Headers) => void;
 export class Transport extends Context.Tag("monocloud-sessions/Transport")<Transport, {
   /**
    * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. Fails with whatever
-   * kept it from coming. Interrupting it ends the request and its connection, or leaves that one as good as new.
+   * kept it from coming. The signal ends the request, and its connection unless that is as good as new: the effect then
+   * fails. Interrupting the effect is not enough: whoever does it aborts the signal as well.
    */
   readonly get: (
     url: string,
     headers: Readonly<Record<string, string>>,
     onHead: OnHead,
+    signal: AbortSignal,
   ) => Effect.Effect<Uint8Array, unknown>;
 }>() {}
 
@@ -36,14 +38,19 @@ export const ofFetch = (
   fetch: typeof globalThis.fetch,
   init: RequestInit = {},
 ): typeof Transport.Service => ({
-  get: (url, headers, onHead) =>
-    Effect.async<Uint8Array, unknown>((resume, signal) => {
+  get: (url, headers, onHead, signal) =>
+    Effect.async<Uint8Array, unknown>((resume) => {
       const bodyOf = async () => {
         const response = await fetch(url, { ...init, headers, redirect: "manual", signal });
         onHead(response.status, Object.fromEntries(response.headers));
         return new Uint8Array(await response.arrayBuffer());
       };
-      bodyOf().then((body) => resume(Effect.succeed(body)), (cause) => resume(Effect.fail(cause)));
+      // Not every fetch heeds the signal.
+      const onAbort = () => resume(Effect.fail(signal.reason));
+      signal.addEventListener("abort", onAbort);
+      bodyOf()
+        .then((body) => resume(Effect.succeed(body)), (cause) => resume(Effect.fail(cause)))
+        .finally(() => signal.removeEventListener("abort", onAbort));
     }),
 });
 
@@ -82,8 +89,14 @@ export const httpClient: Layer.Layer<Transport, never, HttpClient.HttpClient> = 
     const client = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true);
     const own = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit));
     const init: RequestInit = { ...own, redirect: "manual" };
+    const aborted = (signal: AbortSignal) =>
+      Effect.async<never, unknown>((resume) => {
+        const abort = () => resume(Effect.fail(signal.reason));
+        if (signal.aborted) abort();
+        else signal.addEventListener("abort", abort, { once: true });
+      });
     return {
-      get: (url, headers, onHead) =>
+      get: (url, headers, onHead, signal) =>
         client.execute(HttpClientRequest.get(url, { headers })).pipe(
           Effect.flatMap((response) => {
             onHead(response.status, response.headers);
@@ -95,6 +108,7 @@ export const httpClient: Layer.Layer<Transport, never, HttpClient.HttpClient> = 
             onSuccess: (body) => new Uint8Array(body),
             onFailure: (error) => error.cause ?? new Error(error.message),
           }),
+          Effect.raceFirst(aborted(signal)),
         ),
     };
   }),

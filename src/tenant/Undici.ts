@@ -23,18 +23,22 @@ const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | 
   return found;
 };
 
-const interrupted = () => new Error("The request was interrupted");
-
 /** A dispatcher of undici's, a proxy's for example. */
 export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service => ({
-  get: (url, headers, onHead) =>
+  get: (url, headers, onHead, signal) =>
     Effect.async<Uint8Array, unknown>((resume) => {
       const at = url.indexOf("/", url.indexOf("://") + 3);
       let controller: Dispatcher.DispatchController | undefined;
-      let isOver = false;
       let chunks: Array<Buffer> = [];
       let isCompressed = false;
-      const fail = (cause: unknown) => resume(Effect.fail(cause));
+      // Before it has a connection there is nothing to abort.
+      const onAbort = () =>
+        controller === undefined ? end(Effect.fail(signal.reason)) : controller.abort(signal.reason);
+      const end = (exit: Effect.Effect<Uint8Array, unknown>) => {
+        signal.removeEventListener("abort", onAbort);
+        resume(exit);
+      };
+      signal.addEventListener("abort", onAbort);
       dispatcher.dispatch({
         origin: url.slice(0, at),
         path: url.slice(at),
@@ -47,7 +51,7 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
         onRequestStart: (its) => {
           controller = its;
           chunks = [];
-          if (isOver) its.abort(interrupted());
+          if (signal.aborted) its.abort(signal.reason);
         },
         onResponseStart: (_, status, headers) => {
           // What only announces the answer is none.
@@ -58,14 +62,10 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
         onResponseData: (_, chunk) => void chunks.push(chunk),
         onResponseEnd: () => {
           const body = joined(chunks);
-          if (!isCompressed) return resume(Effect.succeed(body));
-          gunzip(body, (error, plain) => error === null ? resume(Effect.succeed(plain)) : fail(error));
+          if (!isCompressed) return end(Effect.succeed(body));
+          gunzip(body, (error, plain) => end(error === null ? Effect.succeed(plain) : Effect.fail(error)));
         },
-        onResponseError: (_, error) => fail(error),
-      });
-      return Effect.sync(() => {
-        isOver = true;
-        controller?.abort(interrupted());
+        onResponseError: (_, error) => end(Effect.fail(error)),
       });
     }),
 });

@@ -55,7 +55,12 @@ export const read = <Row, E, R, E2, R2>(
   const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
-    return Effect.forEach(planned.requests, ask, { concurrency: "unbounded" }).pipe(
+    const [request] = planned.requests;
+    // Most lists are one page: a fiber for that alone costs a fifth of the whole request.
+    const asked = planned.requests.length === 1
+      ? Effect.map(ask(request!), (page) => [page])
+      : Effect.forEach(planned.requests, ask, { concurrency: "unbounded" });
+    return asked.pipe(
       Effect.flatMap((pages) => handOn(planned.walk, planned.requests, pages)),
       Effect.flatMap(from),
     );

@@ -10,6 +10,7 @@ import * as Fiber from "effect/Fiber";
 import * as Random from "effect/Random";
 import * as TestClock from "effect/TestClock";
 import * as TestContext from "effect/TestContext";
+import type * as Scope from "effect/Scope";
 import type { ApiError } from "../../src/tenant/ApiError.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as Tenant from "../../src/tenant/Tenant.ts";
@@ -74,9 +75,13 @@ export const reach = (answer: Answer, options: HttpPolicy.HttpPolicyOptions = {}
   });
 
 /** Runs a program on the test clock, with a seeded random. */
-export const run = <A, E>(program: Effect.Effect<A, E>, seed = "seed"): Promise<A> =>
+export const run = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, seed = "seed"): Promise<A> =>
   Effect.runPromise(
-    program.pipe(Effect.withRandom(Random.make(seed)), Effect.provide(TestContext.TestContext)),
+    program.pipe(
+      Effect.scoped,
+      Effect.withRandom(Random.make(seed)),
+      Effect.provide(TestContext.TestContext),
+    ),
   );
 
 /** What came of a request, and when. */

@@ -1,0 +1,67 @@
+/**
+ * Ends what has taken too long. One timer watches over all that is under way, so that what ends in time, which is nearly
+ * everything, costs next to nothing.
+ *
+ * @module
+ */
+import type * as Clock from "effect/Clock";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as Fiber from "effect/Fiber";
+import type * as Scope from "effect/Scope";
+
+/** What is watched over. */
+export interface Deadlines {
+  /** Calls `end` at that time, in milliseconds since the epoch, unless it was called off before by the function given back. */
+  readonly watch: (clock: Clock.Clock, at: number, end: () => void) => () => void;
+}
+
+interface Watched {
+  readonly at: number;
+  readonly end: () => void;
+}
+
+/** A watch that is over with the scope. */
+export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
+  const underWay = new Set<Watched>();
+  let sleeper: Fiber.RuntimeFiber<void> | undefined;
+  let wakesAt = Infinity;
+
+  const sleep = (clock: Clock.Clock): void => {
+    const before = sleeper;
+    wakesAt = Math.min(...[...underWay].map(({ at }) => at));
+    const nap = Duration.millis(Math.max(0, wakesAt - clock.unsafeCurrentTimeMillis()));
+    sleeper = underWay.size === 0
+      ? undefined
+      : Effect.runFork(Effect.map(clock.sleep(nap), () => wake(clock)));
+    before?.unsafeInterruptAsFork(before.id());
+  };
+
+  const wake = (clock: Clock.Clock): void => {
+    const now = clock.unsafeCurrentTimeMillis();
+    for (const watched of underWay) {
+      if (watched.at > now) continue;
+      underWay.delete(watched);
+      watched.end();
+    }
+    sleeper = undefined;
+    sleep(clock);
+  };
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      underWay.clear();
+      return sleeper === undefined ? Effect.void : Fiber.interrupt(sleeper);
+    })
+  );
+
+  return {
+    watch: (clock, at, end) => {
+      const watched = { at, end };
+      underWay.add(watched);
+      // A nap goes on though what it was for has ended: the next is likely to be as long.
+      if (sleeper === undefined || at < wakesAt) sleep(clock);
+      return () => void underWay.delete(watched);
+    },
+  };
+});
