@@ -379,12 +379,13 @@ export const run = <E, R>(
     const began = yield* Clock.currentTimeMillis;
     const tally = noTally(options.progress);
     const files = yield* openFiles(options);
-    yield* Stream.runForEach(options.source, (batch) =>
+    const take = (batch: Batch) =>
       Effect.flatMap(files.write(batch), (bytes) => {
         tally.progress.encodedBytes += bytes;
         count(tally, batch);
         return checkRejected(tally, options.maxRejected, "now");
-      }));
+      });
+    yield* Stream.runForEachChunk(options.source, Effect.forEach(take, { discard: true }));
     yield* checkUsers(tally);
     yield* checkRejected(tally, options.maxRejected, "end");
     const complete = yield* files.commit;

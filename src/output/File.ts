@@ -43,7 +43,12 @@ export const make = (path: string): Output => ({
   open: Effect.map(
     Effect.acquireRelease(openPartial(path), discard),
     (file): Sink => ({
-      write: (bytes) => attempt("Write", path, () => write(file, bytes)),
+      write: (bytes) =>
+        Effect.suspend(() => {
+          file.gathered.push(bytes);
+          file.gatheredBytes += bytes.length;
+          return file.gatheredBytes < GATHER ? Effect.void : attempt("Write", path, () => flush(file));
+        }),
       commit: attempt("Commit", path, () => commit(file, path)),
     }),
   ),
@@ -92,12 +97,6 @@ const flush = async (file: Partial): Promise<void> => {
   file.hash.update(bytes);
   await file.handle.writeFile(bytes);
   file.bytes += bytes.length;
-};
-
-const write = async (file: Partial, bytes: Uint8Array): Promise<void> => {
-  file.gathered.push(bytes);
-  file.gatheredBytes += bytes.length;
-  if (file.gatheredBytes >= GATHER) await flush(file);
 };
 
 const commit = async (file: Partial, path: string) => {
