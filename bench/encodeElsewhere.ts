@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { Formats } from "monocloud-sessions";
+import { Formats, JsonRows } from "monocloud-sessions";
 import type { Batch } from "monocloud-sessions";
 
 interface Crossing {
@@ -25,10 +25,11 @@ export const elsewhere = (format: Formats.FormatName) => {
     resume();
   });
   return {
-    write: async ({ userId, source = [] }: Batch.Batch): Promise<void> => {
+    write: async ({ userId, source = JsonRows.of([]) }: Batch.Batch): Promise<void> => {
       while (underWay >= WINDOW) await new Promise<void>((resolve) => (resume = resolve));
       underWay++;
-      worker.postMessage({ userId, texts: source } satisfies Crossing);
+      const texts = source.from.map((_, row) => JsonRows.text(source, row));
+      worker.postMessage({ userId, texts } satisfies Crossing);
     },
     end: async (): Promise<void> => {
       while (underWay > 0) await new Promise<void>((resolve) => (resume = resolve));
@@ -47,7 +48,7 @@ if (!isMainThread && parentPort !== null && typeof workerData === "string") {
       return port.close();
     }
     const { userId, texts } = message;
-    encoder.encode({ userId, source: texts, sessions: JSON.parse(`[${texts.join(",")}]`) });
+    encoder.encode({ userId, source: JsonRows.of(texts), sessions: JSON.parse(`[${texts.join(",")}]`) });
     port.postMessage("");
   });
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as JsonRows from "./JsonRows.ts";
 import type { Session } from "./Session.ts";
 
 /**
@@ -14,10 +15,10 @@ export interface Batch {
   readonly userId: string;
   readonly sessions: ReadonlyArray<Session>;
   /**
-   * The JSON text of each session as served, at the same index. Absent when sessions were made or changed by code:
-   * encoders then write what the values say.
+   * Each session as served, at the same index. Absent when sessions were made or changed by code: encoders then write what
+   * the values say.
    */
-  readonly source?: ReadonlyArray<string> | undefined;
+  readonly source?: JsonRows.JsonRows | undefined;
   /** Rows that failed the schema. */
   readonly rejected: ReadonlyArray<Rejected>;
   /**
@@ -97,7 +98,7 @@ export const filter = (batch: Batch, keep: (session: Session, userId: string) =>
   return {
     ...batch,
     sessions: kept.map((index) => batch.sessions[index]!),
-    source: batch.source && kept.map((index) => batch.source![index]!),
+    source: batch.source && JsonRows.pick(batch.source, kept),
   };
 };
 

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Batch } from "./Batch.ts";
+import * as JsonRows from "./JsonRows.ts";
 import { members } from "./JsonText.ts";
 import type { Metadata, Session } from "./Session.ts";
 
@@ -30,6 +31,9 @@ interface Values {
   readonly json: string | null;
 }
 
+/** Reads a value off a session, which is the one at `index` in `source` if it is as it was served. */
+type Get<A> = (session: Session, userId: string, source: JsonRows.JsonRows | undefined, index: number) => A;
+
 /** One column: its name, its kind, and how to read it off a session. */
 export type Column = {
   readonly [K in Kind]: {
@@ -38,7 +42,7 @@ export type Column = {
     readonly nullable: boolean;
     /** An identifier that other tables join on: never altered on the way out. */
     readonly key: boolean;
-    readonly get: (session: Session, userId: string, source: string | undefined) => Values[K];
+    readonly get: Get<Values[K]>;
   };
 }[Kind];
 
@@ -172,7 +176,8 @@ export const columns: ReadonlyArray<Column> = [
     kind: "json",
     nullable: true,
     key: false,
-    get: (session, _, source) => rescue(session, source),
+    get: (session, _, source, index) =>
+      fits(session) ? null : rescue(session, source && JsonRows.text(source, index)),
   },
 ];
 
@@ -213,25 +218,25 @@ export const vectors = (batch: Pick<Batch, "userId" | "sessions" | "source">): A
           name,
           nullable,
           kind: column.kind,
-          values: sessions.map((s, i) => column.get(s, userId, source?.[i])),
+          values: sessions.map((s, i) => column.get(s, userId, source, i)),
         };
       case "text_list":
         return {
           name,
           nullable,
           kind: column.kind,
-          values: sessions.map((s) => column.get(s, userId, undefined)),
+          values: sessions.map((s, i) => column.get(s, userId, source, i)),
         };
       case "timestamp": {
         const values = new BigInt64Array(sessions.length);
-        sessions.forEach((s, i) => values[i] = BigInt(column.get(s, userId, undefined)) * 1000n);
+        sessions.forEach((s, i) => values[i] = BigInt(column.get(s, userId, source, i)) * 1000n);
         return { name, nullable, kind: column.kind, values };
       }
       case "number": {
         const values = new Float64Array(sessions.length).fill(NaN);
         const valid = new Uint8Array(sessions.length);
         sessions.forEach((s, i) => {
-          const value = column.get(s, userId, undefined);
+          const value = column.get(s, userId, source, i);
           if (value !== null) {
             values[i] = value;
             valid[i] = 1;

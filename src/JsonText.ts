@@ -41,18 +41,6 @@ const skipValue = (text: string, start: number): number => {
   throw unfinished();
 };
 
-/** The text of each element of a JSON array, without the white space around it. */
-export const elements = (text: string): Array<string> => {
-  const found: Array<string> = [];
-  for (let at = text.indexOf("[") + 1;;) {
-    const end = skipValue(text, at);
-    const element = text.slice(at, end).trim();
-    if (element !== "") found.push(element);
-    if (text.charCodeAt(end) === CLOSE) return found;
-    at = end + 1;
-  }
-};
-
 /**
  * The members of a JSON object: each name, decoded, with the text of its value. A name that is there twice
  * counts once, with its last value, as `JSON.parse` has it.

@@ -16,6 +16,7 @@ export * as Formats from "./format/Formats.ts";
 export * as Gzip from "./output/Gzip.ts";
 export * as Guard from "./Guard.ts";
 export * as HttpPolicy from "./tenant/HttpPolicy.ts";
+export * as JsonRows from "./JsonRows.ts";
 export * as JsonText from "./JsonText.ts";
 export * as Ndjson from "./format/Ndjson.ts";
 export * as Output from "./output/Output.ts";

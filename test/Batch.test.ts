@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
+import * as JsonRows from "../src/JsonRows.ts";
 import * as Batch from "../src/Batch.ts";
 import { examples } from "./contract/sessions.ts";
 
 const sessions = examples(4);
 const served: Batch.Batch = {
   ...Batch.make("alice", sessions),
-  source: sessions.map((session) => JSON.stringify(session)),
+  source: JsonRows.of(sessions.map((session) => JSON.stringify(session))),
   end: { status: "complete", verified: true, doubts: [] },
 };
 
@@ -19,7 +20,9 @@ describe("filter()", () => {
   it("keeps sessions and their text together, and the rest of the batch", () => {
     const kept = Batch.filter(served, ({ session_id }, userId) => userId === "alice" && session_id !== "S1");
     expect(kept.sessions.map(({ session_id }) => session_id)).toEqual(["S0", "S2", "S3"]);
-    expect(kept.source?.map((text) => JSON.parse(text))).toEqual(kept.sessions);
+    expect(kept.sessions.map((_, index) => JSON.parse(JsonRows.text(kept.source!, index)))).toEqual(
+      kept.sessions,
+    );
     expect(kept.end).toBe(served.end);
   });
 

@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { columns, rescue, vectors } from "../src/Columns.ts";
+import * as JsonRows from "../src/JsonRows.ts";
 import { members } from "../src/JsonText.ts";
 import type { Session } from "../src/Session.ts";
 import { batch, example, served } from "./contract/sessions.ts";
@@ -27,7 +28,14 @@ const leftOver = (session: Session): Values => {
 };
 
 const valuesOf = (session: Session, userId = "alice", source?: string): Values =>
-  Object.fromEntries(columns.map((column) => [column.name, column.get(session, userId, source)]));
+  Object.fromEntries(
+    columns.map((
+      column,
+    ) => [
+      column.name,
+      column.get(session, userId, source === undefined ? undefined : JsonRows.of([source]), 0),
+    ]),
+  );
 
 describe("columns", () => {
   it("read a session as MonoCloud's page shows it", () => {
@@ -53,7 +61,7 @@ describe("columns", () => {
   it("give null for any nullable value that is null or absent, and never elsewhere", () => {
     fc.assert(fc.property(served, ({ session, source }) => {
       for (const { name, nullable, get } of columns) {
-        const value = get(session, "alice", source);
+        const value = get(session, "alice", JsonRows.of([source]), 0);
         expect(value, name).not.toBeUndefined();
         if (!nullable) expect(value, name).not.toBeNull();
       }
@@ -117,7 +125,7 @@ describe("vectors()", () => {
     fc.assert(fc.property(batch, ({ userId, sessions, source }) => {
       for (const [i, vector] of vectors({ userId, sessions, source }).entries()) {
         const column = columns[i]!;
-        const expected = sessions.map((session, row) => column.get(session, userId, source?.[row]));
+        const expected = sessions.map((session, row) => column.get(session, userId, source, row));
         expect(vector).toMatchObject({ name: column.name, kind: column.kind, nullable: column.nullable });
         if (vector.kind === "timestamp") {
           expect(Array.from(vector.values)).toEqual(

@@ -1,39 +1,12 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { elements, members, onOneLine } from "../src/JsonText.ts";
-import { jsonArray, jsonText } from "./contract/sessions.ts";
+import { members, onOneLine } from "../src/JsonText.ts";
+import { jsonText } from "./contract/sessions.ts";
 
 const isObject = (text: string) => text.startsWith("{");
 
 /** White space that JSON allows around a text. */
 const space = fc.stringMatching(/^[ \t\r\n]{0,4}$/);
-
-describe("elements()", () => {
-  it("gives the text of every element of any array, and nothing around it", () => {
-    fc.assert(fc.property(jsonArray, space, space, ({ text, values }, before, after) => {
-      expect(elements(before + text + after)).toEqual(values);
-    }));
-  });
-
-  it("agrees with JSON.parse on any array", () => {
-    fc.assert(fc.property(jsonText, space, (value, pad) => {
-      const text = `[${pad}${value}${pad},${value}${pad}]`;
-      expect(elements(text).map((element) => JSON.parse(element))).toEqual(JSON.parse(text));
-    }));
-  });
-
-  it.each([["[]", []], [" [ \n ] ", []], ["[[],{}]", ["[]", "{}"]], ['["a,]\\\\","\\""]', [
-    '"a,]\\\\"',
-    '"\\""',
-  ]]])(
-    "splits %s",
-    (text, expected) => expect(elements(text)).toEqual(expected),
-  );
-
-  it.each(["", "[", '["a', '["a\\"]', "[1,", "[[1]", "null"])("throws on %j, and never hangs", (text) => {
-    expect(() => elements(text)).toThrow(SyntaxError);
-  });
-});
 
 describe("members()", () => {
   it("agrees with JSON.parse on any object, names that repeat included", () => {

@@ -89,7 +89,7 @@ const rowOf = (line: string): Row | Flaw => {
   const session = decoded.right as UserSession;
   if (typeof session.user_id !== "string") return { flaw: "has no user_id" };
   return {
-    values: compared.map((column) => wellFormed(column.get(session, session.user_id, undefined))),
+    values: compared.map((column) => wellFormed(column.get(session, session.user_id, undefined, 0))),
     rescued: saysWhat(line, session),
     text: "plain",
   };

@@ -18,6 +18,7 @@ import * as Export from "../Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { OutputError } from "../output/Output.ts";
+import * as JsonRows from "../JsonRows.ts";
 import type * as Session from "../Session.ts";
 import { version } from "../version.ts";
 import { type Aside, lineOf, rows as rowsOf } from "./Aside.ts";
@@ -97,16 +98,16 @@ const partOf = (file: Export.ExportedFile, part: number, run: number): Manifest.
 
 /** Sessions as batches, one for each user that follows on another. */
 const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch> => {
-  const batches: Array<{ userId: string; sessions: Array<Session.Session>; source: Array<string> }> = [];
+  const batches: Array<{ userId: string; sessions: Array<Session.Session>; texts: Array<string> }> = [];
   for (const { line, decoded } of rows) {
     if (Either.isLeft(decoded)) continue;
     if (batches.at(-1)?.userId !== line.user_id) {
-      batches.push({ userId: line.user_id, sessions: [], source: [] });
+      batches.push({ userId: line.user_id, sessions: [], texts: [] });
     }
     batches.at(-1)!.sessions.push(decoded.right);
-    batches.at(-1)!.source.push(line.row);
+    batches.at(-1)!.texts.push(line.row);
   }
-  return batches.map((batch) => ({ ...batch, rejected: [] }));
+  return batches.map(({ texts, ...batch }) => ({ ...batch, source: JsonRows.of(texts), rejected: [] }));
 };
 
 interface Work {

@@ -56,14 +56,19 @@ const jsonList = (texts: ReadonlyArray<string>): string => {
   return json.includes("\\ud") ? JSON.stringify(texts.map((text) => text.toWellFormed())) : json;
 };
 
-type Cell = (session: Session, userId: string, source: string | undefined) => string | number | null;
+type Cell = (
+  session: Session,
+  userId: string,
+  source: Encoder.Encodable["source"],
+  index: number,
+) => string | number | null;
 
 const cell = (column: Column): Cell => {
   switch (column.kind) {
     case "timestamp":
-      return (session, userId, source) => isoTime(column.get(session, userId, source));
+      return (session, userId, source, index) => isoTime(column.get(session, userId, source, index));
     case "text_list":
-      return (session, userId, source) => jsonList(column.get(session, userId, source));
+      return (session, userId, source, index) => jsonList(column.get(session, userId, source, index));
     default:
       return column.get;
   }
@@ -72,9 +77,12 @@ const cell = (column: Column): Cell => {
 const cells = columns.map(cell);
 const names = columns.map(({ name }) => name);
 
-const row = (session: Session, userId: string, source: string | undefined): Array<string | number | null> => {
+const row = (
+  { sessions, userId, source }: Encoder.Encodable,
+  index: number,
+): Array<string | number | null> => {
   const values = new Array<string | number | null>(cells.length);
-  for (let i = 0; i < cells.length; i++) values[i] = cells[i]!(session, userId, source);
+  for (let i = 0; i < cells.length; i++) values[i] = cells[i]!(sessions[index]!, userId, source, index);
   return values;
 };
 
@@ -115,8 +123,7 @@ const makeSettled = (options: Options): Encoder.Encoder => {
     return utf8.encode(text);
   };
   return Encoder.make("csv", {
-    encode: ({ userId, sessions, source }) =>
-      write(sessions.map((session, i) => row(session, userId, source?.[i]))),
+    encode: (batch) => write(batch.sessions.map((_, index) => row(batch, index))),
     finish: () => write([]),
   });
 };

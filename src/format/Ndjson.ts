@@ -4,10 +4,12 @@
  *
  * @module
  */
-import { members, onOneLine } from "../JsonText.ts";
+import * as JsonRows from "../JsonRows.ts";
+import { members } from "../JsonText.ts";
 import type { Session } from "../Session.ts";
 import * as Encoder from "./Encoder.ts";
 
+const LF = 0x0a;
 const utf8 = new TextEncoder();
 
 /**
@@ -26,10 +28,43 @@ const displace = (head: string, text: string): string => {
   return `${head}${kept.join(",")},"_rescued_data":{${rescued.join(",")}}}`;
 };
 
-const line = (head: string, session: Session, userId: string, source: string | undefined): string => {
-  const text = source === undefined ? JSON.stringify(session) : onOneLine(source);
+/** The line for one session, from its text. */
+const line = (head: string, session: Session, userId: string, text: string): string => {
   if (!Object.hasOwn(session, "user_id")) return head + text.slice(1);
   return (session as { readonly user_id?: unknown }).user_id === userId ? text : displace(head, text);
+};
+
+const lines = (head: string, { userId, sessions, source }: Encoder.Encodable): Uint8Array<ArrayBuffer> => {
+  let text = "";
+  for (let i = 0; i < sessions.length; i++) {
+    const session = sessions[i]!;
+    const its = source === undefined ? JSON.stringify(session) : JsonRows.line(source, i);
+    text += `${line(head, session, userId, its)}\n`;
+  }
+  return utf8.encode(text);
+};
+
+/** The same lines, where nothing of a row changes but what is put before it: not a byte of it is looked at. */
+const copied = (head: Uint8Array, { bytes, from, to }: JsonRows.JsonRows): Uint8Array<ArrayBuffer> => {
+  let length = 0;
+  for (let i = 0; i < from.length; i++) length += head.length + to[i]! - from[i]!;
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (let i = 0; i < from.length; i++) {
+    all.set(head, at);
+    at += head.length;
+    // Less the brace that the head has instead.
+    const row = bytes.subarray(from[i]! + 1, to[i]);
+    all.set(row, at);
+    at += row.length;
+    all[at++] = LF;
+  }
+  return all;
+};
+
+const namesNoUser = (sessions: ReadonlyArray<Session>): boolean => {
+  for (let i = 0; i < sessions.length; i++) if (Object.hasOwn(sessions[i]!, "user_id")) return false;
+  return true;
 };
 
 /**
@@ -51,11 +86,12 @@ const line = (head: string, session: Session, userId: string, source: string | u
  */
 export const make = (): Encoder.Encoder =>
   Encoder.make("ndjson", {
-    encode: ({ userId, sessions, source }) => {
+    encode: (batch) => {
+      const { userId, sessions, source } = batch;
       const head = `{"user_id":${JSON.stringify(userId)},`;
-      let text = "";
-      for (let i = 0; i < sessions.length; i++) text += `${line(head, sessions[i]!, userId, source?.[i])}\n`;
-      return utf8.encode(text);
+      return source?.areLines && namesNoUser(sessions)
+        ? copied(utf8.encode(head), source)
+        : lines(head, batch);
     },
     finish: () => new Uint8Array(0),
   });

@@ -67,9 +67,9 @@ const fill = (
   to: number,
 ) => {
   if (column.kind === "timestamp") {
-    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, undefined) * 1000);
+    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, source, i) * 1000);
   } else {
-    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, source?.[i]));
+    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, source, i));
   }
 };
 

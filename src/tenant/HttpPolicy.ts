@@ -67,8 +67,8 @@ export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
 /** One answer of a list endpoint. */
 export interface Page {
   readonly rows: ReadonlyArray<unknown>;
-  /** The body as served: a JSON array, whose elements are the rows. */
-  readonly text: string;
+  /** The body as served: a JSON array in UTF-8, whose elements are the rows. */
+  readonly bytes: Uint8Array;
   /** Absent if the tenant sent none that could be read. */
   readonly facts: PageFacts.PageFacts | undefined;
   /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
@@ -207,12 +207,11 @@ export const make = (
     ): Effect.Effect<Page, ApiError> => {
       const type = headers["content-type"] ?? "application/json";
       try {
-        const text = utf8.decode(body);
-        const rows: unknown = JSON.parse(text);
+        const rows: unknown = JSON.parse(utf8.decode(body));
         return Array.isArray(rows)
           ? Effect.succeed({
             rows,
-            text,
+            bytes: body,
             facts: PageFacts.parse(headers["x-pagination"]),
             servedAt: secondsOf(headers["date"]),
           })

@@ -11,7 +11,7 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
-import { elements } from "../JsonText.ts";
+import * as JsonRows from "../JsonRows.ts";
 import * as Guard from "../Guard.ts";
 import * as Session from "../Session.ts";
 import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
@@ -141,7 +141,7 @@ const State = Schema.Struct({
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
 
-const emptyPage: Page = { rows: [], text: "[]", facts: undefined };
+const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
 
 /** One page of a user. That there is no such page is no news of the user unless it is the first. */
 const askFor = (userId: string, query: SessionsApi.SessionsQuery) =>
@@ -156,24 +156,23 @@ type Reading = ListReader.Reading<ReturnType<typeof Session.decode>>;
 const toBatch = (
   userId: string,
   { request, rows, walk }: Reading,
-  texts: ReadonlyArray<string>,
+  served: JsonRows.JsonRows,
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
   seen: Batch["seen"],
 ): Batch => {
   const sessions: Array<Session.Session> = [];
-  const source: Array<string> = [];
+  const accepted: Array<number> = [];
   const rejected: Array<Rejected> = [];
   for (const index of take) {
     const decoded = rows[index]!;
-    const text = texts[index]!;
     if (Either.isRight(decoded)) {
       sessions.push(decoded.right);
-      source.push(text);
+      accepted.push(index);
     } else {
       const { page, size } = request;
       const [paths, message] = [Session.paths(decoded.left), Session.describe(decoded.left)];
-      rejected.push({ userId, page, size, index, paths, message, source: text });
+      rejected.push({ userId, page, size, index, paths, message, source: JsonRows.text(served, index) });
     }
   }
   const verified = walk.doubts.length === 0;
@@ -186,6 +185,7 @@ const toBatch = (
     ...(watch && { watch: Changes.save(watch) }),
     ...(seen && { whole: true }),
   });
+  const source = JsonRows.pick(served, accepted);
   return { userId, sessions, source, rejected, seen, total: walk.total, end, state };
 };
 
@@ -366,14 +366,13 @@ const walkAll = <E, R>(
         const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
         if (late !== undefined) return Effect.fail(tooLate(userId, late));
         const seen = isWhole ? take.map((index) => idOf(page.rows[index])) : undefined;
-        // Rows are cut out of the page's text only where they are needed.
-        const texts = watch !== undefined || take.length > 0 ? elements(page.text) : [];
+        const served = JsonRows.cut(take.length > 0 || watch !== undefined ? page.bytes : emptyPage.bytes);
         if (watch !== undefined) {
-          const rows = page.rows.map((row, index) => watched(row, texts[index]!));
+          const rows = page.rows.map((row, index) => watched(row, JsonRows.text(served, index)));
           ({ watch, take } = Changes.receive(watch, rows, take, page.servedAt));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
-          ? out.offer(toBatch(userId, reading, texts, take, watch, seen))
+          ? out.offer(toBatch(userId, reading, served, take, watch, seen))
           : Effect.void;
       }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
     };

@@ -5,6 +5,7 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import * as JsonRows from "../../src/JsonRows.ts";
 import type { Encodable, Encoder, Format } from "../../src/format/Encoder.ts";
 import { batch, examples } from "./sessions.ts";
 
@@ -30,10 +31,14 @@ export const encodeAll = (encoder: Encoder, batches: Iterable<Encodable>): Uint8
   return file;
 };
 
-const split = ({ userId, sessions, source }: Encodable, at: number): ReadonlyArray<Encodable> => [
-  { userId, sessions: sessions.slice(0, at), source: source?.slice(0, at) },
-  { userId, sessions: sessions.slice(at), source: source?.slice(at) },
-];
+const split = ({ userId, sessions, source }: Encodable, at: number): ReadonlyArray<Encodable> => {
+  const indices = sessions.map((_, index) => index);
+  return [indices.slice(0, at), indices.slice(at)].map((some) => ({
+    userId,
+    sessions: some.map((index) => sessions[index]!),
+    source: source && JsonRows.pick(source, some),
+  }));
+};
 
 /** Registers the suite. Batches of one property run share a file, so `read` is called a few times in all. */
 export const encoderContract = ({ format, read, rows }: EncoderContract): void => {

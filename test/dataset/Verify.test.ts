@@ -10,6 +10,7 @@ import * as Keys from "../../src/dataset/Keys.ts";
 import type * as Manifest from "../../src/dataset/Manifest.ts";
 import * as Verify from "../../src/dataset/Verify.ts";
 import type { Encodable } from "../../src/format/Encoder.ts";
+import * as JsonRows from "../../src/JsonRows.ts";
 import type { Session } from "../../src/Session.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { anyText, batch, example, examples } from "../contract/sessions.ts";
@@ -89,7 +90,7 @@ describe("a dataset as it was written", () => {
         return {
           userId,
           sessions: kept.map((i) => sessions[i]!),
-          source: source && kept.map((i) => source[i]!),
+          source: source && JsonRows.pick(source, kept),
         };
       });
     });

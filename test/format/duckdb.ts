@@ -45,7 +45,7 @@ export const parquetRows = (file: Uint8Array): Promise<Array<Row>> => rows(file,
 export const expectedRows = ({ userId, sessions, source }: Encodable): Array<Row> =>
   sessions.map((session, i) =>
     Object.fromEntries(columns.map((column) => {
-      const value = column.get(session, userId, source?.[i]);
+      const value = column.get(session, userId, source, i);
       if (column.kind === "timestamp") return [column.name, new Date(Number(value) * 1000)];
       if (typeof value === "string") return [column.name, value.toWellFormed()];
       if (Array.isArray(value)) return [column.name, value.map((text: string) => text.toWellFormed())];

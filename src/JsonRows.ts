@@ -1,0 +1,97 @@
+/**
+ * The rows of a page as they were served: where in its bytes each begins and ends. So a row can be passed on byte for byte,
+ * and is made a text only where one is needed.
+ *
+ * @module
+ */
+import { onOneLine } from "./JsonText.ts";
+
+/** Some rows, each the UTF-8 text of a JSON value without the white space around it. */
+export interface JsonRows {
+  readonly bytes: Uint8Array;
+  /** Where each row begins, and where it has ended. */
+  readonly from: ReadonlyArray<number>;
+  readonly to: ReadonlyArray<number>;
+  /** Whether no row holds a line break. */
+  readonly areLines: boolean;
+}
+
+const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
+const SPACE = 0x20, LF = 0x0a, CR = 0x0d;
+
+/**
+ * The elements of a JSON array. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts that mean
+ * nothing, or throws a `SyntaxError`.
+ */
+export const cut = (bytes: Uint8Array): JsonRows => {
+  const from: Array<number> = [];
+  const to: Array<number> = [];
+  let areLines = true;
+  let depth = 0;
+  let at = bytes.indexOf(OPEN) + 1;
+  let start = at;
+  const take = (end: number) => {
+    while (start < end && bytes[start]! <= SPACE) start++;
+    while (end > start && bytes[end - 1]! <= SPACE) end--;
+    if (start === end) return;
+    from.push(start);
+    to.push(end);
+  };
+  for (; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      for (at++; at < bytes.length && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++;
+    } else if (byte === BEGIN || byte === OPEN) depth++;
+    else if (byte === END || byte === CLOSE) {
+      if (depth === 0) break;
+      depth--;
+    } else if (byte === COMMA) {
+      if (depth > 0) continue;
+      take(at);
+      start = at + 1;
+    } else if ((byte === LF || byte === CR) && depth > 0) areLines = false;
+  }
+  if (at >= bytes.length) throw new SyntaxError("JSON text ends before its array does");
+  take(at);
+  return { bytes, from, to, areLines };
+};
+
+const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder() };
+
+/** Rows from texts, each a JSON value. */
+export const of = (texts: ReadonlyArray<string>): JsonRows => {
+  const to: Array<number> = [];
+  let length = 0;
+  const rows = texts.map((text) => utf8.encoder.encode(text));
+  for (const row of rows) to.push(length += row.length);
+  const bytes = new Uint8Array(length);
+  const from = to.map((end, index) => end - rows[index]!.length);
+  rows.forEach((row, index) => bytes.set(row, from[index]));
+  return { bytes, from, to, areLines: !texts.some((text) => /[\r\n]/.test(text)) };
+};
+
+/**
+ * The text of a row.
+ *
+ * @example
+ * ```ts
+ * import { JsonRows } from "monocloud-sessions";
+ *
+ * const rows = JsonRows.cut(new TextEncoder().encode('[{"id": 12345678901234567890}, {"id": 2}]'));
+ * console.assert(JsonRows.text(rows, 0) === '{"id": 12345678901234567890}');
+ * console.assert(JsonRows.pick(rows, [1]).from.length === 1);
+ * ```
+ */
+export const text = ({ bytes, from, to }: JsonRows, index: number): string =>
+  utf8.decoder.decode(bytes.subarray(from[index], to[index]));
+
+/** The text of a row on one line: outside strings a line break is only white space, inside them JSON has none. */
+export const line = (rows: JsonRows, index: number): string =>
+  rows.areLines ? text(rows, index) : onOneLine(text(rows, index));
+
+/** The rows at these indices. */
+export const pick = (rows: JsonRows, indices: ReadonlyArray<number>): JsonRows => ({
+  ...rows,
+  from: indices.map((index) => rows.from[index]!),
+  to: indices.map((index) => rows.to[index]!),
+});
