@@ -14,17 +14,30 @@ type Guard = (value: unknown) => boolean;
 const ofObject = (ast: AST.TypeLiteral): Guard => {
   if (ast.indexSignatures.length > 0) return unsupported(ast);
   const fields = ast.propertySignatures.map(({ name, isOptional, type }) => ({
-    name,
+    name: name as string,
     isOptional,
+    isInherited: name in Object.prototype,
     accepts: guard(type),
   }));
   return (value) => {
     if (!Predicate.isRecord(value)) return false;
+    // Of a plain object a field that has a value is its own: there is no need to ask.
+    const isPlain = Object.getPrototypeOf(value) === Object.prototype;
     for (let i = 0; i < fields.length; i++) {
-      const { name, isOptional, accepts } = fields[i]!;
-      if (Object.hasOwn(value, name) ? !accepts(value[name as string]) : !isOptional) return false;
+      const { name, isOptional, isInherited, accepts } = fields[i]!;
+      const field = value[name];
+      const isThere = isPlain && !isInherited && field !== undefined || Object.hasOwn(value, name);
+      if (isThere ? !accepts(field) : !isOptional) return false;
     }
     return true;
+  };
+};
+
+const ofUnion = (ast: AST.Union): Guard => {
+  const members = ast.types.map(guard);
+  return (value) => {
+    for (let i = 0; i < members.length; i++) if (members[i]!(value)) return true;
+    return false;
   };
 };
 
@@ -32,7 +45,11 @@ const ofArray = (ast: AST.TupleType): Guard => {
   const [rest, ...more] = ast.rest;
   if (ast.elements.length > 0 || rest === undefined || more.length > 0) return unsupported(ast);
   const accepts = guard(rest.type);
-  return (value) => Array.isArray(value) && value.every(accepts);
+  return (value) => {
+    if (!Array.isArray(value)) return false;
+    for (let i = 0; i < value.length; i++) if (!accepts(value[i])) return false;
+    return true;
+  };
 };
 
 const ofRefinement = (ast: AST.Refinement): Guard => {
@@ -53,14 +70,14 @@ const guard = (ast: AST.AST): Guard => {
       return Predicate.isString;
     case "NumberKeyword":
       return Predicate.isNumber;
+    case "BooleanKeyword":
+      return Predicate.isBoolean;
     case "UndefinedKeyword":
       return Predicate.isUndefined;
     case "Literal":
       return (value) => value === ast.literal;
-    case "Union": {
-      const members = ast.types.map(guard);
-      return (value) => members.some((accepts) => accepts(value));
-    }
+    case "Union":
+      return ofUnion(ast);
     case "TypeLiteral":
       return ofObject(ast);
     case "TupleType":
@@ -73,7 +90,7 @@ const guard = (ast: AST.AST): Guard => {
 };
 
 /**
- * The guard of a schema that transforms nothing: made of structs, arrays, unions, literals, strings, numbers and
+ * The guard of a schema that transforms nothing: made of structs, arrays, unions, literals, strings, numbers, booleans and
  * refinements of them. Throws a TypeError for any other.
  *
  * @example

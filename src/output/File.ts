@@ -10,14 +10,14 @@ import * as Effect from "effect/Effect";
 import { type Output, OutputError, type Sink } from "./Output.ts";
 
 /** Small writes are gathered up to this many bytes. */
-const GATHER = 1 << 18;
+const GATHER = 1 << 20;
 
 /**
  * A file on disk. Bytes go to `NAME.<random>.partial` beside it; {@link Sink.commit} flushes them to the disk and renames
  * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
  * is killed it stays, and never has the name.
  *
- * Memory: 256 KiB.
+ * Memory: 1 MiB.
  *
  * @example
  * ```ts

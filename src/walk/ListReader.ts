@@ -4,6 +4,8 @@
  * @module
  */
 import * as Effect from "effect/Effect";
+import * as Fiber from "effect/Fiber";
+import type * as Scope from "effect/Scope";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
 
@@ -12,6 +14,12 @@ export interface Reading<Row> extends PageWalk.Step {
   readonly request: PageWalk.PageRequest;
   readonly page: Page;
   readonly rows: ReadonlyArray<Row>;
+}
+
+/** A page that has been asked for. */
+interface Asked<E, R> {
+  readonly request: PageWalk.PageRequest;
+  readonly answer: Effect.Effect<Page, E, R>;
 }
 
 /** How a list is read. */
@@ -26,7 +34,7 @@ export interface ListReaderOptions<Row, E, R> {
   readonly fields: (row: Row, served: unknown) => PageWalk.Row;
   /** Where to go on from; from the beginning if left out. */
   readonly start?: PageWalk.Walk | undefined;
-  /** How many pages may be asked for at once, now. They are held until the first of them has been handed on. */
+  /** How many pages may be asked for at once, now. Each is held until those before it have been handed on. */
   readonly share: () => number;
 }
 
@@ -35,35 +43,46 @@ export const read = <Row, E, R, E2, R2>(
   { shape, pageSize, ask, decode, fields, start, share }: ListReaderOptions<Row, E, R>,
   onReading: (reading: Reading<Row>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
+  /** Takes answers in the order of their requests, each as soon as it is there. */
   const handOn = (
     walk: PageWalk.Walk,
-    requests: ReadonlyArray<PageWalk.PageRequest>,
-    pages: ReadonlyArray<Page>,
-  ): Effect.Effect<PageWalk.Walk, E2, R2> => {
-    const [request, page] = [requests[0], pages[0]];
-    if (request === undefined || page === undefined || walk.done) return Effect.succeed(walk);
-    const rows = page.rows.map(decode);
-    const step = PageWalk.receive(shape, walk, request, {
-      rows: rows.map((row, index) => fields(row, page.rows[index])),
-      facts: page.facts,
+    asked: ReadonlyArray<Asked<E, R>>,
+  ): Effect.Effect<PageWalk.Walk, E | E2, R | R2> => {
+    const [first, ...others] = asked;
+    if (first === undefined || walk.done) return Effect.succeed(walk);
+    return Effect.flatMap(first.answer, (page) => {
+      const { request } = first;
+      const rows = page.rows.map(decode);
+      const step = PageWalk.receive(shape, walk, request, {
+        rows: rows.map((row, index) => fields(row, page.rows[index])),
+        facts: page.facts,
+      });
+      return Effect.flatMap(
+        onReading({ ...step, request, page, rows }),
+        () => step.onCourse ? handOn(step.walk, others) : Effect.succeed(step.walk),
+      );
     });
-    return Effect.flatMap(
-      onReading({ ...step, request, page, rows }),
-      () => step.onCourse ? handOn(step.walk, requests.slice(1), pages.slice(1)) : Effect.succeed(step.walk),
-    );
   };
+  /** Most lists are one page, and a fiber for that alone would cost as much as its request. */
+  const askAll = (requests: ReadonlyArray<PageWalk.PageRequest>): Effect.Effect<
+    ReadonlyArray<Asked<E, R>>,
+    never,
+    R | Scope.Scope
+  > =>
+    requests.length === 1
+      ? Effect.succeed([{ request: requests[0]!, answer: ask(requests[0]!) }])
+      : Effect.forEach(requests, (request) =>
+        Effect.map(
+          Effect.forkScoped(ask(request)),
+          (fiber) => ({ request, answer: Fiber.join(fiber) }),
+        ));
   const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
-    const [request] = planned.requests;
-    // Most lists are one page: a fiber for that alone costs a fifth of the whole request.
-    const asked = planned.requests.length === 1
-      ? Effect.map(ask(request!), (page) => [page])
-      : Effect.forEach(planned.requests, ask, { concurrency: "unbounded" });
-    return asked.pipe(
-      Effect.flatMap((pages) => handOn(planned.walk, planned.requests, pages)),
-      Effect.flatMap(from),
-    );
+    // What is still under way when the walk has taken another course is ended with the scope.
+    return Effect.scoped(
+      Effect.flatMap(askAll(planned.requests), (asked) => handOn(planned.walk, asked)),
+    ).pipe(Effect.flatMap(from));
   };
   return Effect.suspend(() => from(start ?? PageWalk.begin(shape, pageSize)));
 };
