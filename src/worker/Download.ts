@@ -42,37 +42,57 @@ export interface DownloadOptions extends Patience {
   readonly allow: ReadonlySet<string>;
 }
 
+/** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
+const PIECE = 1 << 16;
+
+const pieces = function* (bytes: Uint8Array<ArrayBuffer>) {
+  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+};
+
 /** Pages of one user that are asked for at once: what is being read, and what comes next. */
 const AHEAD = 2;
 
-/** An output that gives up when its reader has stopped reading. */
+/**
+ * An output that gives up when its reader has stopped reading, and is complete only once its reader has `taken` all of it.
+ * `begin` is run when there is something to read, or will be nothing.
+ */
 const impatient = (
   output: Output,
   { idle }: Patience,
-  onWrite: (bytes: number) => Effect.Effect<unknown>,
-): Output => ({
-  ...output,
-  open: Effect.map(output.open, (sink) => ({
-    ...sink,
-    write: (bytes) =>
-      Effect.zipRight(
-        onWrite(bytes.length),
-        Effect.timeoutFail(sink.write(bytes), {
-          duration: `${idle} seconds`,
-          onTimeout: () =>
-            new OutputError({
-              reason: "Closed",
-              path: output.name,
-              cause: new Error(`its reader has read nothing for ${idle} s`),
-            }),
+  taken: Promise<void>,
+  begin: (bytes: number) => Effect.Effect<unknown>,
+): Output => {
+  const waiting = <A>(work: Effect.Effect<A, OutputError>) =>
+    Effect.timeoutFail(work, {
+      duration: `${idle} seconds`,
+      onTimeout: () =>
+        new OutputError({
+          reason: "Closed",
+          path: output.name,
+          cause: new Error(`its reader has read nothing for ${idle} s`),
         }),
+    });
+  return {
+    ...output,
+    open: Effect.map(output.open, (sink) => ({
+      write: (bytes) =>
+        Effect.forEach(
+          pieces(bytes),
+          (piece) => Effect.zipRight(begin(piece.length), waiting(sink.write(piece))),
+          { discard: true },
+        ),
+      commit: Effect.zipRight(
+        begin(0),
+        Effect.zipLeft(sink.commit, waiting(Effect.promise(() => taken))),
       ),
-  })),
-});
+    })),
+  };
+};
 
 /**
  * Begins what `work` writes, and gives its bytes once there is one to send, or once it has ended without: what goes wrong
- * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work.
+ * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work,
+ * which otherwise lasts until its reader has taken everything.
  */
 const transfer = <E extends { readonly message: string }, R>(
   patience: Patience,
@@ -82,8 +102,8 @@ const transfer = <E extends { readonly message: string }, R>(
     const metrics = yield* Metrics.Metrics;
     const runtime = yield* Effect.runtime<R>();
     const begun = yield* Deferred.make<void, E>();
-    const bytes = Readable.make("the response", (output, signal) => {
-      const target = impatient(output, patience, (count) => {
+    const bytes = Readable.make("the response", (output, signal, taken) => {
+      const target = impatient(output, patience, taken, (count) => {
         metrics.bytes("download", count);
         return Deferred.succeed(begun, undefined);
       });
