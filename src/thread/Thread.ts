@@ -37,7 +37,8 @@ export interface ThreadOptions {
 export interface Thread {
   /**
    * Runs an export to its end and reports what it did. What fails there fails here, as the same class with the same reason
-   * and message. Several may run at once; they share the thread's one core.
+   * and message. Several may run at once; they share the thread's one core, but each has a rate limit of its own, unless
+   * `tenant.shared` gives all of them one.
    *
    * Interrupting it ends the requests and waits until what was written is undone. After a crash every export of the thread
    * has failed, and the next one gets a new thread.
