@@ -21,6 +21,7 @@ import type { ApiError } from "../tenant/ApiError.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Trace from "./Trace.ts";
 
 /** The download can't vouch that nothing is missing, so it does not end as if it could. */
 export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
@@ -152,7 +153,7 @@ export const sessions = (
         source,
         targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(output) : output }],
         onInvalid: allow.has("rejected") ? "quarantine" : "fail",
-      }).pipe(Effect.withSpan("download", { attributes: { format } })));
+      }).pipe(Trace.span("download", { format })));
   });
 
 /** A file as it lies. */

@@ -34,6 +34,7 @@ import * as Job from "./Job.ts";
 import * as JobRun from "./JobRun.ts";
 import * as JobStore from "./JobStore.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Trace from "./Trace.ts";
 
 /** Something can't be done with exports. */
 export class JobError extends Data.TaggedError("JobError")<{
@@ -102,12 +103,8 @@ const summaryOf = ({ summary, progress }: Entry): Job.Summary => ({
 });
 
 const failureOf = (error: unknown): Job.Failure => {
-  const { _tag = "Error", reason, message = String(error) } = (error ?? {}) as {
-    readonly _tag?: string;
-    readonly reason?: string;
-    readonly message?: string;
-  };
-  return { reason: reason === undefined ? _tag : `${_tag}.${reason}`, message };
+  const { message = String(error) } = (error ?? {}) as { readonly message?: string };
+  return { reason: Trace.reasonOf(error), message };
 };
 
 const isLocked = (error: unknown): boolean =>
@@ -177,7 +174,12 @@ const make = (folder: string, settings: Settings) =>
           // The dataset of a worker that was killed frees itself after a while.
           while: isLocked,
           schedule: Schedule.spaced(RETRY),
-        }).pipe(Effect.ensuring(Effect.sync(meter.end)), Effect.interruptible, Effect.exit);
+        }).pipe(
+          Effect.ensuring(Effect.sync(meter.end)),
+          Trace.span("export", { id }),
+          Effect.interruptible,
+          Effect.exit,
+        );
         if (Exit.isSuccess(exit)) return yield* stand(entry, "done");
         if (Cause.isInterruptedOnly(exit.cause)) {
           // Whoever begins next goes on with what was under way when the worker was stopped.
@@ -187,7 +189,6 @@ const make = (folder: string, settings: Settings) =>
         yield* Effect.logWarning(`Export ${id} failed: ${error.message}`);
         yield* stand(entry, "failed", error);
       }).pipe(
-        Effect.withSpan("export", { attributes: { id: entry.summary.id } }),
         Effect.provide(tenantHttp),
         // That the disk is full must not end the worker: this export is taken up again by the next one.
         Effect.catchAllCause((cause) => {

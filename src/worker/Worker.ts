@@ -48,8 +48,11 @@ const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
     }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
   }));
 
-/** Lines on standard error. */
-const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger));
+/** Lines on standard error, and not in spans as well: they may name users. */
+const logging = Layer.merge(
+  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+  Logger.remove(Logger.tracerLogger),
+);
 
 /** A span of the server's own would carry the paths of requests, and with them the ids of users. */
 const noServerSpans = Layer.scopedDiscard(
