@@ -159,7 +159,7 @@ const exports = (settings: Settings, life: Life) =>
           };
           if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
           const sent = Effect.map(
-            Download.file(file.path, settings),
+            Download.file(file, settings),
             (bytes) => HttpServerResponse.raw(bytes, { headers }),
           );
           return yield* sent.pipe(ifThereIsRoom(settings, life));

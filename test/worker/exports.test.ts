@@ -62,8 +62,10 @@ describe.each(runtimes)("on %s", (runtime) => {
       }
     }
     expect(keysIn(texts.join(""))).toEqual(keysOf(sandbox));
-    expect(await (await worker.ask("/metrics")).text()).toContain(
-      `monocloud_downloads_total{outcome="complete"} ${done.parts.length}\n`,
+    const complete = `monocloud_downloads_total{outcome="complete"} ${done.parts.length}\n`;
+    await until(
+      async () => (await (await worker.ask("/metrics")).text()).includes(complete),
+      "all are counted as complete",
     );
     const manifest = await (await worker.ask(`/v1/exports/${id}/manifest.json`)).json();
     expect(manifest.parts.length).toBeGreaterThan(done.parts.length);
@@ -140,6 +142,18 @@ describe.each(runtimes)("on %s", (runtime) => {
     },
     240_000,
   );
+
+  it("whoever watches one does not keep the worker from stopping", async () => {
+    const { env } = await tenant({ users: 100 });
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder(), MONOCLOUD_RATE: "10" });
+    const id = await startExport(worker, { users: "all", formats: ["csv"] });
+    const watching = (await worker.ask(`/v1/exports/${id}/events`)).body!.getReader();
+    await watching.read();
+    const began = Date.now();
+    expect(await stop(worker)).toMatchObject({ code: 0 });
+    expect(Date.now() - began).toBeLessThan(5_000);
+    await watching.cancel().catch(() => {});
+  });
 
   it("so many run, so many wait, and one more is asked to come back", async () => {
     const { env } = await tenant({ users: 30, sessionsPerUser: 5, faults: { latencyMs: 50 } });
