@@ -25,9 +25,11 @@ import * as Jobs from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
 import * as Page from "./Page.ts";
 
+export type { Arrival } from "./Access.ts";
+
 /** A worker that is at work. */
 export interface Worker {
-  /** Answers a request. */
+  /** Answers a request, given what the server knows of it: without `version`, HTTP/1.0 gets bodies that may look whole. */
   readonly fetch: (request: Request, arrival: Access.Arrival) => Promise<Response>;
   /**
    * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
