@@ -7,6 +7,7 @@ import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
+import type { ServerRequest } from "srvx";
 import * as Access from "../worker/Access.ts";
 import * as Config from "../worker/Config.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
@@ -36,6 +37,17 @@ const node = {
   keepAliveTimeout: 60_000,
 };
 
+const arrivalOf = ({ ip, runtime }: ServerRequest): Access.Arrival => {
+  const { req, res } = runtime?.node ?? {};
+  return {
+    from: ip,
+    version: req?.httpVersion,
+    sent: res === undefined
+      ? runtime?.deno?.info.completed
+      : new Promise((resolve) => res.once("close", resolve)),
+  };
+};
+
 /** The command. It runs until it is told to stop; where it listens is told on standard error. */
 export const command = Command.make(
   "serve",
@@ -55,7 +67,7 @@ export const command = Command.make(
         Effect.tryPromise({
           try: () =>
             serve({
-              fetch: (request) => worker.fetch(request, request.ip),
+              fetch: (request) => worker.fetch(request, arrivalOf(request)),
               hostname: host,
               port,
               node,

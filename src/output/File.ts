@@ -12,6 +12,20 @@ import { type Output, OutputError, type Sink } from "./Output.ts";
 /** Small writes are gathered up to this many bytes. */
 const GATHER = 1 << 20;
 
+/** How a file is written. */
+export interface FileOptions {
+  /** The path that its bytes have until it is complete. @default {a new {@link partialOf} each time it is opened} */
+  readonly partial?: string | undefined;
+}
+
+/** A new path for the bytes of a file that is not complete: `NAME.<random>.partial` beside it. */
+export const partialOf = (path: string): string =>
+  join(dirname(path), `${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
+
+/** Removes what a thread that ended in the middle has left of a file. */
+export const removePartial = (partial: string): Effect.Effect<void> =>
+  Effect.promise(() => rm(partial, { force: true }).catch(() => undefined));
+
 /**
  * A file on disk. Bytes go to `NAME.<random>.partial` beside it; {@link Sink.commit} flushes them to the disk and renames
  * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
@@ -38,10 +52,10 @@ const GATHER = 1 << 20;
  * await rm(folder, { recursive: true });
  * ```
  */
-export const make = (path: string): Output => ({
+export const make = (path: string, { partial }: FileOptions = {}): Output => ({
   name: path,
   open: Effect.map(
-    Effect.acquireRelease(openPartial(path), discard),
+    Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial ?? partialOf(path))), discard),
     (file): Sink => ({
       write: (bytes) =>
         Effect.suspend(() => {
@@ -71,11 +85,10 @@ const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Pro
     catch: (cause) => new OutputError({ reason, path, cause }),
   }));
 
-const openPartial = (path: string) =>
+const openPartial = (path: string, partial: string) =>
   attempt("Open", path, async (): Promise<Partial> => {
     const isFolder = await stat(path).then((found) => found.isDirectory(), () => false);
     if (isFolder) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
-    const partial = join(dirname(path), `${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
     const handle = await open(partial, "wx");
     return {
       handle,

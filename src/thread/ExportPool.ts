@@ -60,12 +60,13 @@ const positive = (name: string, value: number): number => {
   throw new RangeError(`Cannot make a pool as '${name}' must be a positive integer: it is ${value}`);
 };
 
-const shareRate = (tenant: TenantOptions, threads: number): TenantOptions => {
-  if (threads === 1 || tenant.shared !== undefined) return tenant;
+/** One pace for all exports. Each of them has one of its own otherwise, those of one thread as well. */
+const shareRate = (tenant: TenantOptions): TenantOptions => {
+  if (tenant.shared !== undefined) return tenant;
   if (typeof SharedArrayBuffer === "undefined") {
     throw new RangeError(
-      "Cannot share a rate limit among threads as this page has no SharedArrayBuffer: " +
-        "serve it cross-origin isolated (COOP and COEP headers), or ask for one thread",
+      "Cannot share a rate limit among exports as this page has no SharedArrayBuffer: " +
+        "serve it cross-origin isolated (COOP and COEP headers), or make one export of all users with Thread.make",
     );
   }
   return { ...tenant, shared: RateLimit.share(tenant) };
@@ -135,7 +136,8 @@ const refuseRepeated = (exports: ReadonlyArray<PoolExport>): void => {
  * numbers are in memory that they share, so that no more than `burst + rate * t` requests of all threads leave within any t
  * seconds, and a 429 or `Retry-After` that one of them meets slows or holds them all.
  *
- * Fails with a {@link ThreadError} if a thread does not start. Options out of range are a RangeError.
+ * Fails with a {@link ThreadError} if a thread does not start. Options out of range are a RangeError, and so is a page without
+ * `SharedArrayBuffer`, which only pages that are cross-origin isolated have.
  *
  * Memory: for each thread about 15 MB and its exports.
  *
@@ -169,7 +171,7 @@ export const make = (
   Effect.gen(function* () {
     const count = positive("threads", options.threads ?? 2);
     const perThread = positive("exportsPerThread", options.exportsPerThread ?? 4);
-    const tenant = shareRate(options.tenant, count);
+    const tenant = shareRate(options.tenant);
     const threads = yield* Effect.all(
       Array.from({ length: count }, () => Thread.make(options)),
       { concurrency: "unbounded" },

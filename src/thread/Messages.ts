@@ -44,11 +44,17 @@ const Redaction = Schema.Struct({
   secret: maybe(Schema.Redacted(Schema.String)),
 });
 
-/** Where bytes go: into a file that the thread writes, or back to the caller, who knows the place by this name. */
+/**
+ * Where bytes go: into a file that the thread writes, by way of a partial one that the caller removes if the thread can't, or
+ * back to the caller, who knows the place by this name.
+ */
 const Place = Schema.Union(
-  Schema.Struct({ file: Schema.String }),
+  Schema.Struct({ file: Schema.String, partial: Schema.String }),
   Schema.Struct({ caller: Schema.String }),
 );
+
+/** See {@link Place}. */
+export type Place = typeof Place.Type;
 
 const Target = Schema.Struct({
   format: Schema.Literal("ndjson", "csv", "parquet"),

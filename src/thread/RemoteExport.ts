@@ -20,7 +20,15 @@ import { quoteWithout } from "../tenant/ApiError.ts";
 import type { TenantOptions } from "../tenant/HttpPolicy.ts";
 import type { SessionSourceOptions } from "../walk/SessionSource.ts";
 import type { Failure } from "./Failures.ts";
-import { Acknowledge, AwaitEnd, type Event, type Report, type Request, StartExport } from "./Messages.ts";
+import {
+  Acknowledge,
+  AwaitEnd,
+  type Event,
+  type Place,
+  type Report,
+  type Request,
+  StartExport,
+} from "./Messages.ts";
 import { ThreadError } from "./ThreadError.ts";
 import { patiently } from "./WorkerPort.ts";
 
@@ -69,10 +77,30 @@ const secretOf = (secret: string | Redacted.Redacted) =>
 const millis = (duration: Duration.DurationInput | undefined) =>
   duration === undefined ? undefined : Duration.toMillis(duration);
 
-const placeOf = (to: Target["to"]) => typeof to === "string" ? { file: to } : { caller: to.name };
+/** Loaded only where there is a file, for there are runtimes without. */
+const loadFile = Effect.promise(() => import("../output/File.ts"));
 
-const messageFor = (exportId: number, options: ExportOptions): StartExport => {
-  const { tenant, users, walk = {}, redact, targets, rejects, windowBytes = 1 << 20 } = options;
+const placeOf = (to: Target["to"]): Effect.Effect<Place> =>
+  typeof to === "string"
+    ? Effect.map(loadFile, ({ partialOf }) => ({ file: to, partial: partialOf(to) }))
+    : Effect.succeed({ caller: to.name });
+
+/** What a thread may have left of files: nothing, if it has had the time to undo them. */
+const removePartials = (places: ReadonlyArray<Place>): Effect.Effect<void> =>
+  Effect.forEach(
+    places,
+    (place) =>
+      "file" in place ? Effect.flatMap(loadFile, (File) => File.removePartial(place.partial)) : Effect.void,
+    { discard: true },
+  );
+
+const outputsOf = ({ targets, rejects }: ExportOptions): ReadonlyArray<Target["to"]> => [
+  ...targets.map(({ to }) => to),
+  ...(rejects === undefined ? [] : [rejects]),
+];
+
+const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyArray<Place>): StartExport => {
+  const { tenant, users, walk = {}, redact, targets, windowBytes = 1 << 20 } = options;
   if (!Number.isSafeInteger(windowBytes) || windowBytes < 1) {
     throw new RangeError(
       `Cannot export in a thread as 'windowBytes' must be a positive integer: it is ${windowBytes}`,
@@ -94,8 +122,8 @@ const messageFor = (exportId: number, options: ExportOptions): StartExport => {
       policy: { ...redact.policy },
       secret: redact.secret === undefined ? undefined : secretOf(redact.secret),
     },
-    targets: targets.map(({ format, gzip = false, to }) => ({ format, gzip, to: placeOf(to) })),
-    rejects: rejects === undefined ? undefined : placeOf(rejects),
+    targets: targets.map(({ format, gzip = false }, index) => ({ format, gzip, to: places[index]! })),
+    rejects: places[targets.length],
     onInvalid: options.onInvalid,
     maxRejected: options.maxRejected,
     csv: options.csv,
@@ -106,10 +134,11 @@ const messageFor = (exportId: number, options: ExportOptions): StartExport => {
 };
 
 /** The outputs of this thread, by number. Those of the targets are opened before anything is asked of the tenant. */
-const openOutputs = ({ targets, rejects }: ExportOptions) =>
+const openOutputs = (options: ExportOptions) =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;
-    const places = [...targets.map(({ to }) => to), ...(rejects === undefined ? [] : [rejects])];
+    const { targets } = options;
+    const places = outputsOf(options);
     const sinks = new Map<number, Sink>();
     const sinkOf = (index: number): Effect.Effect<Sink, OutputError> =>
       Effect.suspend(() => {
@@ -167,21 +196,27 @@ export interface Listening {
   readonly worker: Worker.SerializedWorker<Request>;
   /** Fails once it has ended. */
   readonly crashed: Effect.Effect<never, ThreadError>;
+  /** If it has ended, waits until nothing of it is at work any more. */
+  readonly gone: Effect.Effect<void>;
 }
 
 /** Runs an export in the thread. The number tells it from others there. */
 export const run = (
-  { worker, crashed }: Listening,
+  { worker, crashed, gone }: Listening,
   exportId: number,
   options: ExportOptions,
 ): Effect.Effect<Report, Failure | ThreadError> =>
   Effect.scoped(Effect.gen(function* () {
-    const start = messageFor(exportId, options);
+    const places = yield* Effect.forEach(outputsOf(options), placeOf);
+    const start = messageFor(exportId, options, places);
     const outputs = yield* openOutputs(options);
     yield* Effect.addFinalizer((exit) =>
       Exit.isSuccess(exit)
         ? Effect.void
-        : patiently(Effect.raceFirst(worker.executeEffect(new AwaitEnd({ exportId })), crashed))
+        : patiently(Effect.raceFirst(worker.executeEffect(new AwaitEnd({ exportId })), crashed)).pipe(
+          Effect.zipRight(patiently(gone)),
+          Effect.zipRight(removePartials(places)),
+        )
     );
     let report: Report | undefined;
     const follow = Stream.runForEach(worker.execute(start), (event) => {

@@ -23,7 +23,7 @@ import * as Transport from "../tenant/Transport.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as UserSource from "../walk/UserSource.ts";
 import type { Failure } from "./Failures.ts";
-import { type Event, type Report, Request, type StartExport } from "./Messages.ts";
+import { type Event, type Place, type Report, Request, type StartExport } from "./Messages.ts";
 import * as Outbox from "./Outbox.ts";
 import { platformRunner, sayClosed, type ThreadPort } from "./WorkerPort.ts";
 
@@ -32,13 +32,11 @@ interface Running {
   readonly over: Deferred.Deferred<void>;
 }
 
-type Place = StartExport["targets"][number]["to"];
-
 /** The one that was named, as an output. Loaded only here, for there are runtimes without files. */
 const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Output> =>
   "caller" in place
     ? Effect.succeed(outbox.output(index, place.caller))
-    : Effect.map(Effect.promise(() => import("../output/File.ts")), (File) => File.make(place.file));
+    : Effect.map(Effect.promise(() => import("../output/File.ts")), (File) => File.make(place.file, place));
 
 const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
   let doubts: ReadonlyArray<string> = [];

@@ -37,10 +37,11 @@ export interface ThreadOptions {
 export interface Thread {
   /**
    * Runs an export to its end and reports what it did. What fails there fails here, as the same class with the same reason
-   * and message. Several may run at once; they share the thread's one core.
+   * and message. Several may run at once; they share the thread's one core, but each has a rate limit of its own, unless
+   * `tenant.shared` gives all of them one.
    *
    * Interrupting it ends the requests and waits until what was written is undone. After a crash every export of the thread
-   * has failed, and the next one gets a new thread.
+   * has failed, what it had not completed is removed, and the next one gets a new thread.
    *
    * Fails with an `ApiError`, an `OutputError`, an `ExportError` and a `TenantError` as an export in this thread does, and
    * with a {@link ThreadError}.
@@ -51,11 +52,14 @@ export interface Thread {
 interface Incarnation {
   readonly worker: Worker.SerializedWorker<Request>;
   readonly crash: Deferred.Deferred<never, ThreadError>;
+  /** Done when nothing of it is left after that. */
+  readonly over: Deferred.Deferred<void>;
 }
 
 const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<Incarnation, ThreadError> =>
   Effect.gen(function* () {
     const crash = yield* Deferred.make<never, ThreadError>();
+    const over = yield* Deferred.make<void>();
     const own = yield* Scope.fork(scope, ExecutionStrategy.sequential);
     const onEnd = (detail: string, isReady: boolean) =>
       Deferred.unsafeDone(
@@ -64,7 +68,10 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
       );
     // The platform would start it again, once a second for ever.
     yield* Effect.forkIn(
-      Effect.catchAll(Deferred.await(crash), () => Scope.close(own, Exit.void)),
+      Effect.catchAll(
+        Deferred.await(crash),
+        () => Effect.zipRight(Scope.close(own, Exit.void), Deferred.succeed(over, undefined)),
+      ),
       scope,
     );
     const worker = yield* Worker.makeSerialized<Request>({}).pipe(
@@ -76,7 +83,7 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
       Effect.raceFirst(Deferred.await(crash)),
       Effect.onExit((exit) => Exit.isFailure(exit) ? Scope.close(own, exit) : Effect.void),
     );
-    return { worker, crash };
+    return { worker, crash, over };
   });
 
 /**
@@ -126,8 +133,16 @@ export const make = (options: ThreadOptions = {}): Effect.Effect<Thread, ThreadE
       run: (options) =>
         Effect.flatMap(
           live,
-          ({ worker, crash }) =>
-            RemoteExport.run({ worker, crashed: Deferred.await(crash) }, exports++, options),
+          ({ worker, crash, over }) =>
+            RemoteExport.run(
+              {
+                worker,
+                crashed: Deferred.await(crash),
+                gone: Effect.whenEffect(Deferred.await(over), Deferred.isDone(crash)),
+              },
+              exports++,
+              options,
+            ),
         ),
     };
   });

@@ -8,7 +8,7 @@ import * as Data from "effect/Data";
 const advice = {
   Spawn: "Check that its module is there and may be read (Deno: --allow-read of this package), " +
     "or give a 'spawn' that starts one where a bundler has put it",
-  Crashed: "Nothing of the export was kept, and the next one gets a new thread: run it again. " +
+  Crashed: "Its unfinished files are removed, and the next export gets a new thread: run it again. " +
     "If it ran out of memory, give it more in 'spawn', or ask for smaller Parquet row groups",
   Protocol: "Its module is of another version than its caller's: bring them to one",
 } as const;

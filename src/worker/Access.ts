@@ -2,8 +2,8 @@
  * Who may use the worker.
  *
  * With a token, whoever sends it: as a bearer token, or in a cookie that the worker's own page was given for it. Without one,
- * callers on the same machine, as long as they mean this machine: a name that only resolves to it is not served. Pages of
- * other sites are served neither way.
+ * callers on the same machine, as long as they mean this machine: a name that only resolves to it is not served, and neither
+ * is what a proxy passes on. Pages of other sites are served neither way.
  *
  * @module
  */
@@ -37,8 +37,18 @@ const ownNames = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 
 /** A request that is not let through, whatever it asks for. */
 export interface Refusal {
-  readonly status: 403 | 405 | 411 | 413;
+  readonly status: 403 | 411 | 413 | 505;
   readonly message: string;
+}
+
+/** What a server knows of a request beside what it says itself. */
+export interface Arrival {
+  /** The address it came from: without a token, no other than this machine's is served. */
+  readonly from: string | undefined;
+  /** The version of HTTP, such as `1.1`. Left out, it is taken for one in which a body that is broken off shows that it is. */
+  readonly version?: string | undefined;
+  /** Done when its answer has been handed to the system, or can't be any more: what a worker that stops waits for. */
+  readonly sent?: Promise<unknown> | undefined;
 }
 
 /** Whether a page of another site sent it. Who is no browser sends none of these headers. */
@@ -49,16 +59,34 @@ const isCrossSite = ({ headers }: Request): boolean => {
   return origin !== null && (!URL.canParse(origin) || new URL(origin).host !== headers.get("host"));
 };
 
-/** Why a request is not let through; undefined if it is. `from` is the address it came from, as far as that is known. */
+/** Whether a proxy says that it passes the request on. Not every one does. */
+const isPassedOn = ({ headers }: Request): boolean =>
+  [...headers.keys()].some((name) => /^(forwarded|via|x-real-ip|x-forwarded-.*)$/.test(name));
+
+/**
+ * Whether there may be a body whose length is not told. In HTTP/1 one of two headers tells that there is one; HTTP/2, which
+ * has no Host, needs neither.
+ */
+const mayBeEndless = ({ method, headers }: Request): boolean =>
+  headers.has("transfer-encoding") ||
+  (!headers.has("host") && !headers.has("content-length") && method !== "GET" && method !== "HEAD");
+
+/** Why a request is not let through; undefined if it is. */
 export const refusalOf = (
   request: Request,
-  from: string | undefined,
+  { from, version }: Arrival,
   hasToken: boolean,
 ): Refusal | undefined => {
-  const { method, headers } = request;
+  const { headers } = request;
   const { host, pathname } = new URL(request.url);
   if (!hasToken && (from === undefined || !isLoopback(from))) {
     return { status: 403, message: "Without WORKER_TOKEN only callers on the same machine are served" };
+  }
+  if (!hasToken && isPassedOn(request)) {
+    return {
+      status: 403,
+      message: "A proxy makes everyone a caller on this machine: set WORKER_TOKEN, and have callers send it",
+    };
   }
   if (!hasToken && !ownNames.test(headers.get("host") ?? host)) {
     return {
@@ -66,19 +94,22 @@ export const refusalOf = (
       message: "Without WORKER_TOKEN only localhost is served, and not by another name that leads to it",
     };
   }
-  const isOpen = pathname === "/" || pathname === "/health" || pathname === "/ready";
+  const isProbe = pathname === "/health" || pathname === "/ready";
+  if (!isProbe && version !== undefined && Number(version) < 1.1) {
+    return {
+      status: 505,
+      message: "Use HTTP/1.1: before it, a body that is broken off looks like a whole one. " +
+        "A proxy may have to be told so (nginx: proxy_http_version 1.1)",
+    };
+  }
+  const isOpen = pathname === "/" || isProbe;
   if (!isOpen && isCrossSite(request)) {
     return { status: 403, message: "A page of another site can't use this worker" };
   }
-  if (method === "HEAD" && pathname.startsWith("/v1/users/")) {
-    return { status: 405, message: "What sessions there are is known only by walking them: use GET" };
-  }
-  const length = headers.get("content-length");
-  // Nothing else reads a body.
-  if (length === null && method === "POST" && pathname === "/v1/exports") {
+  if (mayBeEndless(request)) {
     return { status: 411, message: "Say with Content-Length how long the body is" };
   }
-  if (Number(length ?? 0) > BODY_BYTES) {
+  if (Number(headers.get("content-length") ?? 0) > BODY_BYTES) {
     return { status: 413, message: `A body may have ${BODY_BYTES} bytes: name fewer users in one export` };
   }
 };

@@ -72,7 +72,10 @@ const sessionsOf = <Name extends string>(name: Name, contentType: string) =>
       }),
     }))
     .addSuccess(
-      Bytes(contentType, "The sessions, as they are walked. A transfer that ends cleanly is whole."),
+      Bytes(
+        contentType,
+        "The sessions, as they are walked. A transfer that ends cleanly, in HTTP/1.1 or later, is whole.",
+      ),
     )
     .addError(Absent).addError(Invalid).addError(Busy).addError(TenantFailure).addError(Unavailable)
     .annotateContext(OpenApi.annotations({ description: `Every active session of a user, as ${name}.` }));

@@ -21,6 +21,7 @@ import type { ApiError } from "../tenant/ApiError.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Trace from "./Trace.ts";
 
 /** The download can't vouch that nothing is missing, so it does not end as if it could. */
 export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
@@ -42,56 +43,88 @@ export interface DownloadOptions extends Patience {
   readonly allow: ReadonlySet<string>;
 }
 
+/** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
+const PIECE = 1 << 16;
+
+const pieces = function* (bytes: Uint8Array<ArrayBuffer>) {
+  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+};
+
 /** Pages of one user that are asked for at once: what is being read, and what comes next. */
 const AHEAD = 2;
 
-/** An output that gives up when its reader has stopped reading. */
+/** What is told of a transfer as it goes on. */
+interface Watch {
+  /** There is something to take, or it is certain that there is nothing. */
+  readonly begin: Effect.Effect<unknown>;
+  /** So many bytes have been taken. */
+  readonly took: (bytes: number) => void;
+}
+
+/** An output that gives up when its reader has stopped reading, and is complete only once its reader has `taken` all of it. */
 const impatient = (
   output: Output,
   { idle }: Patience,
-  onWrite: (bytes: number) => Effect.Effect<unknown>,
-): Output => ({
-  ...output,
-  open: Effect.map(output.open, (sink) => ({
-    ...sink,
-    write: (bytes) =>
-      Effect.zipRight(
-        onWrite(bytes.length),
-        Effect.timeoutFail(sink.write(bytes), {
-          duration: `${idle} seconds`,
-          onTimeout: () =>
-            new OutputError({
-              reason: "Closed",
-              path: output.name,
-              cause: new Error(`its reader has read nothing for ${idle} s`),
-            }),
+  taken: Promise<void>,
+  { begin, took }: Watch,
+): Output => {
+  const waiting = <A>(work: Effect.Effect<A, OutputError>) =>
+    Effect.timeoutFail(work, {
+      duration: `${idle} seconds`,
+      onTimeout: () =>
+        new OutputError({
+          reason: "Closed",
+          path: output.name,
+          cause: new Error(`its reader has read nothing for ${idle} s`),
         }),
+    });
+  return {
+    ...output,
+    open: Effect.map(output.open, (sink) => ({
+      write: (bytes) =>
+        Effect.forEach(
+          pieces(bytes),
+          (piece) => Effect.zipRight(begin, Effect.map(waiting(sink.write(piece)), () => took(piece.length))),
+          { discard: true },
+        ),
+      commit: Effect.zipRight(
+        begin,
+        Effect.zipLeft(sink.commit, waiting(Effect.promise(() => taken))),
       ),
-  })),
-});
+    })),
+  };
+};
 
 /**
  * Begins what `work` writes, and gives its bytes once there is one to send, or once it has ended without: what goes wrong
- * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work.
+ * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work,
+ * which otherwise lasts until its reader has taken everything. `length` is how many bytes it will be, if the answer tells.
  */
 const transfer = <E extends { readonly message: string }, R>(
   patience: Patience,
   work: (output: Output) => Effect.Effect<unknown, E, R>,
+  length?: number,
 ): Effect.Effect<Readable.Bytes, E, R | Metrics.Metrics> =>
   Effect.gen(function* () {
     const metrics = yield* Metrics.Metrics;
     const runtime = yield* Effect.runtime<R>();
     const begun = yield* Deferred.make<void, E>();
-    const bytes = Readable.make("the response", (output, signal) => {
-      const target = impatient(output, patience, (count) => {
-        metrics.bytes("download", count);
-        return Deferred.succeed(begun, undefined);
+    const bytes = Readable.make("the response", (output, signal, taken) => {
+      let count = 0;
+      const target = impatient(output, patience, taken, {
+        begin: Deferred.succeed(begun, undefined),
+        took: (bytes) => {
+          count += bytes;
+          metrics.bytes("download", bytes);
+        },
       });
       metrics.download("begun");
       const working = work(target).pipe(
         Effect.onExit((exit) => {
           const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause);
-          metrics.download(Exit.isSuccess(exit) ? "complete" : isLeft ? "left" : "aborted");
+          // Where the length was told, a server may leave with the last byte, and not come back for the end.
+          const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);
+          metrics.download(isWhole ? "complete" : isLeft ? "left" : "aborted");
           return Deferred.done(begun, Exit.asVoid(exit));
         }),
         Effect.tapError(({ message }) => Effect.logWarning(`A download was aborted: ${message}`)),
@@ -132,12 +165,12 @@ export const sessions = (
         source,
         targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(output) : output }],
         onInvalid: allow.has("rejected") ? "quarantine" : "fail",
-      }).pipe(Effect.withSpan("download", { attributes: { format } })));
+      }).pipe(Trace.span("download", { format })));
   });
 
-/** A file as it lies. */
+/** A file as it lies, for an answer that tells how many bytes it has. */
 export const file = (
-  path: string,
+  { path, bytes }: { readonly path: string; readonly bytes: number },
   patience: Patience,
 ): Effect.Effect<Readable.Bytes, OutputError, Metrics.Metrics> =>
   transfer(patience, (output) =>
@@ -149,4 +182,4 @@ export const file = (
       );
       yield* Stream.runForEach(chunks, sink.write);
       yield* sink.commit;
-    })));
+    })), bytes);

@@ -74,6 +74,12 @@ const ifThereIsRoom = ({ downloads }: Settings, life: Life) => <A, E, R>(downloa
     },
   );
 
+/** The router takes HEAD for GET. */
+const onlyGet = HttpServerResponse.unsafeJson(
+  { error: "Refused", message: "What sessions there are is known only by walking them: use GET" },
+  { status: 405, headers: { "cache-control": "no-store", allow: "GET" } },
+);
+
 const sessions = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
     const download = (format: Formats.FormatName) =>
@@ -88,7 +94,7 @@ const sessions = (settings: Settings, life: Life) =>
         readonly request: HttpServerRequest.HttpServerRequest;
       },
     ) =>
-      Effect.gen(function* () {
+      request.method === "HEAD" ? Effect.succeed(onlyGet) : Effect.gen(function* () {
         const gzip = format !== "parquet" && acceptsGzip(request.headers["accept-encoding"]);
         const bytes = yield* Download.sessions({
           userId: user_id,
@@ -153,7 +159,7 @@ const exports = (settings: Settings, life: Life) =>
           };
           if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
           const sent = Effect.map(
-            Download.file(file.path, settings),
+            Download.file(file, settings),
             (bytes) => HttpServerResponse.raw(bytes, { headers }),
           );
           return yield* sent.pipe(ifThereIsRoom(settings, life));
@@ -190,7 +196,10 @@ const operations = (settings: Settings, life: Life) =>
       const cookie = (value: string, rest: string, { headers }: HttpServerRequest.HttpServerRequest) =>
         HttpServerResponse.unsafeJson(ok, {
           headers: {
-            "set-cookie": `${Access.COOKIE}=${value}; HttpOnly; SameSite=Strict; Path=/${rest}${
+            // A token may hold what ends a value; whoever reads the cookie decodes it.
+            "set-cookie": `${Access.COOKIE}=${
+              encodeURIComponent(value)
+            }; HttpOnly; SameSite=Strict; Path=/${rest}${
               headers["x-forwarded-proto"] === "https" ? "; Secure" : ""
             }`,
             "cache-control": "no-store",

@@ -36,11 +36,21 @@ const Policy = Schema.Struct({
   unknown: Schema.optional(Schema.Literal("keep", "drop")),
 });
 
+/** Each format once: with gzip and without, its parts would have one place and two names. */
+const Formats = Schema.NonEmptyArray(Schema.Literal(...choices)).pipe(
+  Schema.filter(
+    (formats) => new Set(formats.map((format) => format.replace(/\.gz$/, ""))).size === formats.length,
+    {
+      message: () => "each format can be named once, with .gz or without",
+    },
+  ),
+);
+
 /** What to export. */
 export const Description = Schema.Struct({
   /** `"all"`, or ids. */
   users: Schema.Union(Schema.Literal("all"), Schema.NonEmptyArray(UserId)),
-  formats: Schema.NonEmptyArray(Schema.Literal(...choices)),
+  formats: Formats,
   client_id: Schema.optional(Schema.NonEmptyString),
   page_size: Schema.optional(PageSize),
   /** Sessions a part. */

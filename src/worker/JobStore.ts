@@ -6,12 +6,13 @@
  *   lock.json                 which worker's it is
  *   20261124T061500000Z-0f…/  an export
  *     job.json                what was asked for; written once
- *     status.json             what has become of it
+ *     status.json             what has become of it; not there before it has begun
  *     data/                   the dataset
  * ```
  *
  * @module
  */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
@@ -44,7 +45,7 @@ const isId = Schema.is(Job.Id);
 export interface JobStore {
   /** The folder of an export's dataset. */
   readonly dataOf: (id: string) => string;
-  /** Puts a new export on the disk. */
+  /** Puts a new export, which has yet to begin, on the disk: all of it or nothing. */
   readonly add: (asked: Asked) => Effect.Effect<void, OutputError>;
   /** Writes down what has become of one. */
   readonly stand: (id: string, standing: Standing) => Effect.Effect<void, OutputError>;
@@ -63,8 +64,15 @@ export const make = (folder: string): JobStore => {
     Folder.replace(fileOf(id, name), `${JSON.stringify(value, null, 2)}\n`);
   return {
     dataOf: (id) => join(folder, id, "data"),
-    add: (asked) =>
-      Effect.zipRight(Folder.makeFolder(join(folder, asked.id)), write(asked.id, "job.json", asked)),
+    add: (asked) => {
+      const own = join(folder, asked.id);
+      return Folder.makeFolder(own).pipe(
+        Effect.zipRight(write(asked.id, "job.json", asked)),
+        Effect.onError(() =>
+          Effect.promise(() => rm(own, { recursive: true, force: true }).catch(() => undefined))
+        ),
+      );
+    },
     stand: (id, standing) => write(id, "status.json", standing),
     asked: (id) => Effect.map(Folder.textOf(fileOf(id, "job.json")), decodeAsked),
     standing: (id) =>

@@ -14,6 +14,7 @@ import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
+import * as ExecutionStrategy from "effect/ExecutionStrategy";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Layer from "effect/Layer";
@@ -33,6 +34,7 @@ import * as Job from "./Job.ts";
 import * as JobRun from "./JobRun.ts";
 import * as JobStore from "./JobStore.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Trace from "./Trace.ts";
 
 /** Something can't be done with exports. */
 export class JobError extends Data.TaggedError("JobError")<{
@@ -101,12 +103,8 @@ const summaryOf = ({ summary, progress }: Entry): Job.Summary => ({
 });
 
 const failureOf = (error: unknown): Job.Failure => {
-  const { _tag = "Error", reason, message = String(error) } = (error ?? {}) as {
-    readonly _tag?: string;
-    readonly reason?: string;
-    readonly message?: string;
-  };
-  return { reason: reason === undefined ? _tag : `${_tag}.${reason}`, message };
+  const { message = String(error) } = (error ?? {}) as { readonly message?: string };
+  return { reason: Trace.reasonOf(error), message };
 };
 
 const isLocked = (error: unknown): boolean =>
@@ -123,6 +121,8 @@ const make = (folder: string, settings: Settings) =>
     const scope = yield* Effect.scope;
     // Of the exports: they are told apart from those that are cancelled by what is known before it closes.
     const workScope = yield* Scope.make();
+    // Closed after that, for what is closed last is added first: until exports are cut, the folder is this worker's.
+    const lockScope = yield* Scope.fork(scope, ExecutionStrategy.sequential);
     const store = JobStore.make(folder);
     const entries = new Map<string, Entry>();
     const queue: Array<string> = [];
@@ -137,9 +137,11 @@ const make = (folder: string, settings: Settings) =>
       error?: Job.Failure,
     ): Effect.Effect<void, OutputError> => {
       const { error: _, ...rest } = summaryOf(entry);
-      entry.summary = { ...rest, status, ...(error && { error }) };
-      const { progress } = entry.summary;
-      return store.stand(rest.id, { status, ...(progress && { progress }), ...(error && { error }) });
+      const summary = { ...rest, status, ...(error && { error }) };
+      const { id, progress } = summary;
+      const written = store.stand(id, { status, ...(progress && { progress }), ...(error && { error }) });
+      // What can't be written down is not so.
+      return Effect.map(written, () => void (entry.summary = summary));
     };
 
     const ready = Effect.suspend(() => trouble === undefined ? Effect.void : fail("Unavailable", trouble));
@@ -172,7 +174,12 @@ const make = (folder: string, settings: Settings) =>
           // The dataset of a worker that was killed frees itself after a while.
           while: isLocked,
           schedule: Schedule.spaced(RETRY),
-        }).pipe(Effect.ensuring(Effect.sync(meter.end)), Effect.interruptible, Effect.exit);
+        }).pipe(
+          Effect.ensuring(Effect.sync(meter.end)),
+          Trace.span("export", { id }),
+          Effect.interruptible,
+          Effect.exit,
+        );
         if (Exit.isSuccess(exit)) return yield* stand(entry, "done");
         if (Cause.isInterruptedOnly(exit.cause)) {
           // Whoever begins next goes on with what was under way when the worker was stopped.
@@ -182,7 +189,6 @@ const make = (folder: string, settings: Settings) =>
         yield* Effect.logWarning(`Export ${id} failed: ${error.message}`);
         yield* stand(entry, "failed", error);
       }).pipe(
-        Effect.withSpan("export", { attributes: { id: entry.summary.id } }),
         Effect.provide(tenantHttp),
         // That the disk is full must not end the worker: this export is taken up again by the next one.
         Effect.catchAllCause((cause) => {
@@ -190,8 +196,9 @@ const make = (folder: string, settings: Settings) =>
           entry.summary = { ...summaryOf(entry), status: "failed", error };
           return Effect.logError(`Export ${entry.summary.id} failed: ${error.message}`);
         }),
-        Effect.ensuring(Effect.suspend(() => {
-          entry.progress = entry.fiber = undefined;
+        Effect.ensuring(Effect.withFiberRuntime<void>((own) => {
+          // One that is resumed as soon as it has ended may be at it again.
+          if (entry.fiber === own) entry.progress = entry.fiber = undefined;
           return pump;
         })),
       );
@@ -211,26 +218,29 @@ const make = (folder: string, settings: Settings) =>
       );
     });
 
-    /** Lets one in if there is room for it. */
-    const enqueue = (entry: Entry, prepare: Effect.Effect<void, OutputError>) =>
-      Effect.gen(function* () {
-        if (queue.length >= settings.queue && running() >= settings.running) {
-          return yield* fail(
-            "Full",
-            `${queue.length} exports wait already, and no more may: try again later`,
-          );
-        }
+    /** What looks at how exports stand, and changes it: nothing of the kind comes between. */
+    const alone = <A, E>(change: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      change.pipe(oneByOne.withPermits(1), Effect.uninterruptible);
+
+    const room = Effect.suspend(() =>
+      queue.length >= settings.queue && running() >= settings.running
+        ? fail("Full", `${queue.length} exports wait already, and no more may: try again later`)
+        : Effect.void
+    );
+
+    /** Lets one in that can be prepared. */
+    const enqueue = (entry: Entry, prepare: Effect.Effect<void, JobError | OutputError>) =>
+      alone(Effect.gen(function* () {
         yield* prepare;
-        yield* stand(entry, "queued");
         entries.set(entry.summary.id, entry);
         queue.push(entry.summary.id);
         yield* pump;
         return summaryOf(entry);
-      }).pipe(oneByOne.withPermits(1), Effect.uninterruptible);
+      }));
 
     const takeUp = Effect.gen(function* () {
       yield* Folder.makeFolder(folder);
-      yield* Scope.extend(Lock.hold(folder), scope);
+      yield* Scope.extend(Lock.hold(folder), lockScope);
       for (const id of yield* store.ids) {
         const asked = yield* store.asked(id);
         if (Option.isNone(asked)) {
@@ -293,7 +303,7 @@ const make = (folder: string, settings: Settings) =>
           const created = new Date(latest).toISOString();
           const id = `${created.replace(/[-:.]/g, "")}-${randomBytes(6).toString("hex")}`;
           const entry: Entry = { summary: Job.summaryOf(id, created, description) };
-          return yield* enqueue(entry, store.add({ id, created, description }));
+          return yield* enqueue(entry, Effect.zipRight(room, store.add({ id, created, description })));
         }),
       list: ({ limit, before }) =>
         Effect.map(ready, () =>
@@ -321,28 +331,35 @@ const make = (folder: string, settings: Settings) =>
       cancel: (id) =>
         Effect.gen(function* () {
           const entry = yield* entryOf(id);
-          const { status } = entry.summary;
-          if (!isOpen(status)) {
-            return yield* fail("State", `Export ${id} is ${status}: there is nothing to cancel`);
-          }
-          const place = queue.indexOf(id);
-          if (place >= 0) {
+          const running = yield* alone(Effect.gen(function* () {
+            const { status } = entry.summary;
+            if (!isOpen(status)) {
+              return yield* fail("State", `Export ${id} is ${status}: there is nothing to cancel`);
+            }
+            const place = queue.indexOf(id);
+            if (place < 0) return entry.fiber;
             queue.splice(place, 1);
-            yield* stand(entry, "cancelled");
-          } else if (entry.fiber !== undefined) yield* Fiber.interrupt(entry.fiber);
+            yield* Effect.onError(stand(entry, "cancelled"), () => {
+              queue.splice(place, 0, id);
+              return pump;
+            });
+          }));
+          if (running !== undefined) yield* Fiber.interrupt(running);
           return summaryOf(entry);
         }),
       resume: (id) =>
         Effect.gen(function* () {
           const entry = yield* entryOf(id);
-          const { status, progress } = entry.summary;
-          const isUnfinished = status === "failed" || status === "cancelled" ||
-            (status === "done" && (progress?.failed ?? 0) > 0);
-          if (!isUnfinished) {
+          const again = Effect.suspend((): Effect.Effect<void, JobError | OutputError> => {
+            const { status, progress } = entry.summary;
+            const isUnfinished = status === "failed" || status === "cancelled" ||
+              (status === "done" && (progress?.failed ?? 0) > 0);
             const what = "only one that failed or was cancelled, or of which users failed, can be resumed";
-            return yield* fail("State", `Export ${id} is ${status}: ${what}`);
-          }
-          return yield* enqueue(entry, Effect.void);
+            return isUnfinished
+              ? Effect.zipRight(room, stand(entry, "queued"))
+              : fail("State", `Export ${id} is ${status}: ${what}`);
+          });
+          return yield* enqueue(entry, again);
         }),
       file: (id, path) =>
         Effect.gen(function* () {

@@ -10,11 +10,11 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
-import { choices } from "../format/Formats.ts";
+import { names } from "../format/Formats.ts";
 import { client } from "./PageClient.ts";
 import { style } from "./PageStyle.ts";
 
-const formats = choices.map((format) =>
+const formats = names.map((format) =>
   `<label><input type="checkbox" name="format" value="${format}"${
     format === "parquet" ? " checked" : ""
   }> ${format}</label>`
@@ -55,6 +55,7 @@ const page = `<!doctype html>
       <fieldset>
         <legend>Formats</legend>
         ${formats}
+        <label><input type="checkbox" name="gzip"> gzip, but for parquet</label>
       </fieldset>
       <button>Start</button>
     </form>

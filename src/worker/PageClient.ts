@@ -222,7 +222,9 @@ export const client = (): void => {
     event.preventDefault();
     const data = new FormData(start);
     const ids = users.value.split(/\s+/).filter((id) => id !== "");
-    const formats = data.getAll("format");
+    const formats = data.getAll("format").map((name) =>
+      data.has("gzip") && name !== "parquet" ? `${name}.gz` : name
+    );
     const isAll = data.get("whose") === "all";
     if (formats.length === 0) return void (notice.textContent = "Choose a format.");
     if (!isAll && ids.length === 0) return void (notice.textContent = "Name a user, one a line.");

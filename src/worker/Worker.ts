@@ -26,13 +26,16 @@ import * as Jobs from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
 import * as Page from "./Page.ts";
 
+export type { Arrival } from "./Access.ts";
+
 /** A worker that is at work. */
 export interface Worker {
-  /** Answers a request. `from` is the address it came from: without a token, no other than this machine's is served. */
-  readonly fetch: (request: Request, from: string | undefined) => Promise<Response>;
+  /** Answers a request, given what the server knows of it: without `version`, HTTP/1.0 gets bodies that may look whole. */
+  readonly fetch: (request: Request, arrival: Access.Arrival) => Promise<Response>;
   /**
-   * Takes on nothing more, lets downloads end for as long as the settings say, and cuts exports, which the next worker goes
-   * on with. What is left of downloads has to be broken off by closing the server.
+   * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
+   * {@link Access.Arrival.sent} tells of them, and cuts exports, which the next worker goes on with. What is left of downloads
+   * has to be broken off by closing the server.
    */
   readonly stop: () => Promise<void>;
 }
@@ -48,8 +51,11 @@ const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
     }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
   }));
 
-/** Lines on standard error. */
-const logging = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger));
+/** Lines on standard error, and not in spans as well: they may name users. */
+const logging = Layer.merge(
+  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+  Logger.remove(Logger.tracerLogger),
+);
 
 /** A span of the server's own would carry the paths of requests, and with them the ids of users. */
 const noServerSpans = Layer.scopedDiscard(
@@ -84,7 +90,7 @@ const LOOK = 50;
 const answer = ({ status, message }: Access.Refusal | { readonly status: 404; readonly message: string }) =>
   Response.json({ error: status === 404 ? "Absent" : "Refused", message }, {
     status,
-    headers: { "cache-control": "no-store", ...(status === 405 && { allow: "GET" }) },
+    headers: { "cache-control": "no-store" },
   });
 
 /**
@@ -101,9 +107,15 @@ export const make = (settings: Settings): Effect.Effect<Worker> =>
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
     const { downloads } = Context.get(runtime.context, Metrics.Metrics);
+    let unsent = 0;
     return {
-      fetch: async (request, from) => {
-        const refusal = Access.refusalOf(request, from, settings.token !== undefined);
+      fetch: async (request, arrival) => {
+        if (arrival.sent !== undefined) {
+          unsent++;
+          const end = () => void unsent--;
+          arrival.sent.then(end, end);
+        }
+        const refusal = Access.refusalOf(request, arrival, settings.token !== undefined);
         if (refusal !== undefined) return answer(refusal);
         const handled = await handle(request);
         const response = handled.status === 404 && handled.body === null
@@ -119,7 +131,9 @@ export const make = (settings: Settings): Effect.Effect<Worker> =>
         life.isStopping = true;
         Effect.runSync(Deferred.succeed(life.stopped, undefined));
         const limit = Date.now() + settings.grace * 1000;
-        while (downloads() > 0 && Date.now() < limit) await new Promise((resume) => setTimeout(resume, LOOK));
+        while (downloads() + unsent > 0 && Date.now() < limit) {
+          await new Promise((resume) => setTimeout(resume, LOOK));
+        }
         await Effect.runPromise(Scope.close(scope, Exit.void));
       },
     };

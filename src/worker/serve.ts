@@ -28,14 +28,15 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => void worker.stop().then(() => process.exit(0)));
 }
 
-/** Where a request came from, as `Deno.serve` tells it. */
+/** What `Deno.serve` tells of a request: not the version of HTTP. */
 interface Info {
   readonly remoteAddr?: { readonly hostname?: string } | undefined;
+  readonly completed?: Promise<unknown> | undefined;
 }
 
 export default {
   fetch: (request: Request, info?: Info): Promise<Response> =>
-    worker.fetch(request, info?.remoteAddr?.hostname),
+    worker.fetch(request, { from: info?.remoteAddr?.hostname, sent: info?.completed }),
   onListen: ({ hostname, port }: { readonly hostname: string; readonly port: number }): void => {
     if (settings.token === undefined && !Access.isLoopback(hostname)) leave(Access.needsToken(hostname));
     process.stderr.write(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Progress } from "../../src/Export.ts";
 import { ExportPool } from "../../src/thread/mod.ts";
 import { keysIn, keysOf } from "../cli/command.ts";
@@ -167,17 +167,29 @@ describe("run()", () => {
 });
 
 describe("the rate limit, as the tenant sees it", () => {
-  it("holds for all threads together", async () => {
+  it.each([1, 3])("holds for all exports together, over %d threads", async (threads) => {
     const { users, tenant, asked } = await clocked({ users: 150, sessionsPerUser: 120 });
     const exports = users.map((user) => ({
       users: [user],
       targets: [{ format: "csv" as const, to: memory(user).output }],
     }));
-    await run(runIn({ tenant: { ...tenant, rate: 100, burst: 10 }, ...spawner(), threads: 3 }, exports));
+    await run(runIn({ tenant: { ...tenant, rate: 100, burst: 10 }, ...spawner(), threads }, exports));
     expect(asked.length).toBeGreaterThanOrEqual(300);
     const seconds = (asked.at(-1)! - asked[0]!) / 1000;
-    // What is on its way may arrive late by as much. With a limit each, it would take a third of the time.
+    // What is on its way may arrive late by as much. With a limit for each thread, or each export, it would take a third of
+    // the time, or less.
     expect(asked.length).toBeLessThanOrEqual(10 + 100 * (seconds + 0.5));
+  });
+
+  it("can't be kept without memory to share, and is not given up for that", async () => {
+    const { tenant } = await tenantOf();
+    vi.stubGlobal("SharedArrayBuffer", undefined);
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const exit = await Effect.runPromiseExit(Effect.scoped(runIn({ tenant, ...spawner(), threads: 1 }, [])));
+    expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toMatchObject({
+      name: "RangeError",
+      message: expect.stringContaining("cross-origin isolated"),
+    });
   });
 
   it("lets a Retry-After that one thread meets hold the others", async () => {

@@ -379,16 +379,30 @@ describe("a reader that stands still", () => {
 
 describe("a thread that ends by itself", () => {
   const crash = async (thread: ReturnType<typeof spawner>, end: () => void) => {
-    const { users, tenant, sandbox } = await tenantOf({ users: 10_000, faults: { latencyMs: 5 } });
+    const { users, tenant, sandbox } = await tenantOf({
+      users: 10_000,
+      malformed: 0.05,
+      faults: { latencyMs: 5 },
+    });
     const place = memory("csv");
-    const options = { tenant, users, targets: [{ format: "csv", to: place.output }] } as const;
+    const folder = await newFolder();
+    const rejects = join(folder, "rejected.ndjson");
+    const targets = [{ format: "csv", to: place.output }, {
+      format: "ndjson",
+      to: join(folder, "s.ndjson"),
+    }] as const;
+    const options = { tenant, users, targets, rejects };
     return await run(Effect.gen(function* () {
       const { run } = yield* Thread.make(thread);
       const fiber = yield* Effect.fork(Effect.flip(run(options)));
       yield* Effect.promise(() => until(() => sandbox.counts.total > 20, "the export is under way"));
+      yield* Effect.promise(() =>
+        until(async () => (await readdir(folder)).length === 2, "its files are open")
+      );
       end();
       const error = yield* Fiber.join(fiber);
       expect(place.state()).toBe("undone");
+      expect(yield* Effect.promise(() => readdir(folder))).toEqual([]);
       // The next export gets a new thread.
       const next = memory("next");
       const few = {
@@ -408,7 +422,7 @@ describe("a thread that ends by itself", () => {
     expect(error).toBeInstanceOf(ThreadError);
     expect(error).toMatchObject({ _tag: "ThreadError", reason: "Crashed" });
     expect(error.message).toMatch(
-      /^The thread ended before the export did: it exited with code 1\. Nothing of the export was kept/,
+      /^The thread ended before the export did: it exited with code 1\. Its unfinished files are removed/,
     );
   });
 

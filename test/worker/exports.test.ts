@@ -1,5 +1,6 @@
 /** Exports that the worker runs into its folder, on both runtimes. */
-import { writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Summary, View } from "../../src/worker/Job.ts";
@@ -61,6 +62,11 @@ describe.each(runtimes)("on %s", (runtime) => {
       }
     }
     expect(keysIn(texts.join(""))).toEqual(keysOf(sandbox));
+    const complete = `monocloud_downloads_total{outcome="complete"} ${done.parts.length}\n`;
+    await until(
+      async () => (await (await worker.ask("/metrics")).text()).includes(complete),
+      "all are counted as complete",
+    );
     const manifest = await (await worker.ask(`/v1/exports/${id}/manifest.json`)).json();
     expect(manifest.parts.length).toBeGreaterThan(done.parts.length);
     const head = await worker.ask(`/v1/exports/${id}/${done.parts[0]!.path}`, { method: "HEAD" });
@@ -137,6 +143,18 @@ describe.each(runtimes)("on %s", (runtime) => {
     240_000,
   );
 
+  it("whoever watches one does not keep the worker from stopping", async () => {
+    const { env } = await tenant({ users: 100 });
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder(), MONOCLOUD_RATE: "10" });
+    const id = await startExport(worker, { users: "all", formats: ["csv"] });
+    const watching = (await worker.ask(`/v1/exports/${id}/events`)).body!.getReader();
+    await watching.read();
+    const began = Date.now();
+    expect(await stop(worker)).toMatchObject({ code: 0 });
+    expect(Date.now() - began).toBeLessThan(5_000);
+    await watching.cancel().catch(() => {});
+  });
+
   it("so many run, so many wait, and one more is asked to come back", async () => {
     const { env } = await tenant({ users: 30, sessionsPerUser: 5, faults: { latencyMs: 50 } });
     const worker = await serve(runtime, {
@@ -189,9 +207,62 @@ describe.each(runtimes)("on %s", (runtime) => {
     await stop(worker);
     const next = await serve(runtime, { ...env, WORKER_FOLDER: folder });
     expect((await view(next, id)).status).toBe("failed");
+    // What can't be written down has not happened.
+    const status = join(folder, id, "status.json");
+    const before = await readFile(status, "utf8");
+    await rm(status);
+    await mkdir(status);
+    expect((await post(next, `/v1/exports/${id}/resume`)).status).toBe(503);
+    expect((await view(next, id)).status).toBe("failed");
+    await rmdir(status);
+    await writeFile(status, before);
     isRefused = false;
     expect((await post(next, `/v1/exports/${id}/resume`)).status).toBe(202);
     expect((await ended(next, id, "done")).report).toMatchObject({ users: 5, sessions: 50 });
+  });
+
+  it("one that can't be written down is refused, and nothing of it stays", async () => {
+    const { env } = await tenant();
+    const folder = await newFolder();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder }, { fileKiB: 80 });
+    const users = Array.from({ length: 10_000 }, (_, index) => `user-${index}`);
+    const refused = await post(worker, "/v1/exports", { users, formats: ["csv"] });
+    expect([refused.status, (await refused.json()).message]).toEqual([
+      503,
+      expect.stringContaining("job.json"),
+    ]);
+    expect(await (await worker.ask("/v1/exports")).json()).toEqual([]);
+    expect((await readdir(folder)).filter((name) => !name.includes("lock"))).toEqual([]);
+    expect((await post(worker, "/v1/exports", { users: "all", formats: ["csv"] })).status).toBe(202);
+  });
+
+  it("one that is resumed by several at once runs once, and stays cancelled if it is", async () => {
+    const { sandbox, env } = await tenant({ users: 60, sessionsPerUser: 20 });
+    const folder = await newFolder();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder, MONOCLOUD_RATE: "20" });
+    const id = await startExport(worker, { users: "all", formats: ["ndjson"] });
+    const cancel = async () =>
+      (await (await worker.ask(`/v1/exports/${id}`, { method: "DELETE" })).json()).status;
+    for (let round = 0; round < 3; round++) {
+      await until(async () => (await view(worker, id)).status === "running", "it runs");
+      expect(await cancel()).toBe("cancelled");
+      // One that is being started is written to the disk first: all that come meanwhile wait for it.
+      const starting = post(worker, "/v1/exports", {
+        users: Array.from({ length: 50_000 }, (_, index) => `user-${index}`),
+        formats: ["csv"],
+      });
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, () => post(worker, `/v1/exports/${id}/resume`)),
+      );
+      expect(answers.map(({ status }) => status).sort()).toEqual([202, ...Array(7).fill(409)]);
+      const other = (await (await starting).json()).id;
+      await worker.ask(`/v1/exports/${other}`, { method: "DELETE" });
+    }
+    await until(async () => (await view(worker, id)).status === "running", "it runs");
+    expect(await cancel()).toBe("cancelled");
+    const asked = sandbox.counts.total;
+    await new Promise((resume) => setTimeout(resume, 500));
+    expect([sandbox.counts.total, (await view(worker, id)).status]).toEqual([asked, "cancelled"]);
   });
 
   it("a part whose reader stops is broken off", async () => {
@@ -209,6 +280,19 @@ describe.each(runtimes)("on %s", (runtime) => {
     const metrics = async () => (await worker.ask("/metrics")).text();
     await until(async () => (await metrics()).includes('{outcome="aborted"} 1'), "it is broken off");
     await expect(answer.arrayBuffer()).rejects.toThrow();
+  });
+
+  it("takes each format once, compressed or not", async () => {
+    const { env } = await tenant();
+    const folder = await newFolder();
+    const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder });
+    for (const formats of [["ndjson", "ndjson"], ["csv", "csv.gz"], ["parquet", "csv.gz", "csv.gz"]]) {
+      const refused = await post(worker, "/v1/exports", { users: "all", formats });
+      expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("named once")]);
+    }
+    const id = await startExport(worker, { users: "all", formats: ["ndjson.gz", "csv", "parquet"] });
+    await ended(worker, id, "done");
+    expect(await run(["verify", join(folder, id, "data"), "--quiet"])).toMatchObject({ code: 0 });
   });
 
   it("redacts as it is told, and says what it lacks for it", async () => {
@@ -255,4 +339,25 @@ it("a folder that another worker, or an export, is at work in is waited for", as
   expect({ code, err }).toEqual({ code: 73, err: expect.stringContaining(folder) });
   await stop(first);
   await until(async () => (await second.ask("/ready")).status === 200, "the folder is the second worker's");
+});
+
+it("a worker that had to wait for its folder keeps it until its exports are cut", async () => {
+  const { env } = await tenant({ users: 200, sessionsPerUser: 20 });
+  const folder = await newFolder();
+  const first = await serve("Node", { ...env, WORKER_FOLDER: folder });
+  const second = await serve("Node", { ...env, WORKER_FOLDER: folder, MONOCLOUD_RATE: "40" });
+  await stop(first);
+  await until(async () => (await second.ask("/ready")).status === 200, "the folder is the second worker's");
+  const id = await startExport(second, { users: "all", formats: ["ndjson", "csv", "parquet"] });
+  await until(async () => ((await view(second, id)).progress?.users ?? 0) > 20, "it is under way");
+  second.running.kill("SIGTERM");
+  let isOver = false;
+  void second.running.done.then(() => (isOver = true));
+  let alone = 0;
+  while (!isOver) {
+    const isCut = !existsSync(join(folder, id, "data", "lock.json"));
+    if (!existsSync(join(folder, "lock.json")) && !isCut) alone++;
+    await new Promise((resume) => setTimeout(resume));
+  }
+  expect(alone).toBe(0);
 });

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { gunzipSync } from "node:zlib";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { make, type SandboxOptions, serve as serveSandbox } from "../../src/sandbox/mod.ts";
@@ -78,6 +79,8 @@ describe.each(runtimes)("on %s", (runtime) => {
       );
       await page.getByLabel("ndjson", { exact: true }).focus();
       await page.keyboard.press("Space");
+      await page.getByLabel("gzip").focus();
+      await page.keyboard.press("Space");
       await page.getByRole("button", { name: "Start" }).focus();
       await page.keyboard.press("Enter");
       const item = page.locator("#exports > li");
@@ -100,7 +103,7 @@ describe.each(runtimes)("on %s", (runtime) => {
 
       await item.locator("summary").focus();
       await page.keyboard.press("Enter");
-      const link = item.getByRole("link", { name: "ndjson/part-00000.ndjson" });
+      const link = item.getByRole("link", { name: "ndjson/part-00000.ndjson.gz" });
       await link.waitFor();
       await picture(page, `done-${runtime}`);
       const texts: Array<string> = [];
@@ -108,7 +111,7 @@ describe.each(runtimes)("on %s", (runtime) => {
         const coming = page.waitForEvent("download");
         await item.getByRole("link", { name }).focus();
         await page.keyboard.press("Enter");
-        texts.push(await readFile(await (await coming).path(), "utf8"));
+        texts.push(gunzipSync(await readFile(await (await coming).path())).toString());
       }
       expect(keysIn(texts.join(""))).toEqual(keysOf(sandbox));
       expect(await item.getByRole("link", { name: "manifest.json" }).count()).toBe(1);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { names } from "../../src/worker/Config.ts";
 import type { View } from "../../src/worker/Job.ts";
-import { begin, project, type Running, start, until } from "../cli/command.ts";
+import { command, project, type Running, start, until } from "../cli/command.ts";
 
 export type Runtime = "Node" | "Deno";
 
@@ -35,19 +35,25 @@ export const permissions = (env: Readonly<Record<string, string>>): ReadonlyArra
   ]),
 ];
 
-/** Starts a worker, and waits until it listens. With a token, but where the environment gives an empty one. */
-export const serve = async (runtime: Runtime, given: Readonly<Record<string, string>>): Promise<Serving> => {
+/**
+ * Starts a worker, and waits until it listens. With a token, but where the environment gives an empty one. It can be kept from
+ * writing files of more than so many KiB, as a full disk does.
+ */
+export const serve = async (
+  runtime: Runtime,
+  given: Readonly<Record<string, string>>,
+  { fileKiB = "unlimited" }: { readonly fileKiB?: number | "unlimited" } = {},
+): Promise<Serving> => {
   const { WORKER_TOKEN = token, ...rest } = given;
   const env = { ...rest, ...(WORKER_TOKEN !== "" && { WORKER_TOKEN }) };
   const where = ["--host", "127.0.0.1", "--port", "0"];
-  const running = runtime === "Node" ? begin(["serve", ...where], { env }) : start(
-    deno,
-    [
-      ...["serve", "--no-prompt", "--unstable-no-legacy-abort", ...where, ...permissions(env)],
-      join(project, "src", "worker", "serve.ts"),
-    ],
-    { env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" } },
-  );
+  const args = runtime === "Node" ? [...command, "serve", ...where] : [
+    ...[deno, "serve", "--no-prompt", "--unstable-no-legacy-abort", ...where, ...permissions(env)],
+    join(project, "src", "worker", "serve.ts"),
+  ];
+  const running = start("bash", ["-c", `trap "" XFSZ; ulimit -f ${fileKiB}; exec "$@"`, "bash", ...args], {
+    env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+  });
   const address = () => /Listening on (http:\S+?)\/?\n/.exec(running.err())?.[1];
   await Promise.race([
     until(() => address() !== undefined, "the worker listens"),

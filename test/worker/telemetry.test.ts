@@ -6,11 +6,25 @@ import { tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { ended, runtimes, serve, startExport, stop, token } from "./serving.ts";
 
+interface Attribute {
+  readonly key: string;
+  readonly value: { readonly stringValue?: string };
+}
+
 interface Span {
   readonly name: string;
   readonly traceId: string;
-  readonly attributes: ReadonlyArray<{ readonly key: string }>;
+  readonly attributes: ReadonlyArray<Attribute>;
+  readonly events: ReadonlyArray<unknown>;
 }
+
+const spansIn = (bodies: ReadonlyArray<string>): ReadonlyArray<Span> =>
+  bodies.flatMap((body) =>
+    JSON.parse(body.slice(body.indexOf("{"))).resourceSpans.flatMap(
+      ({ scopeSpans }: { readonly scopeSpans: ReadonlyArray<{ readonly spans: ReadonlyArray<Span> }> }) =>
+        scopeSpans.flatMap(({ spans }) => spans),
+    )
+  );
 
 const collector = async () => {
   const bodies: Array<string> = [];
@@ -41,12 +55,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     expect(await stop(worker)).toMatchObject({ code: 0 });
     const sent = bodies.join("\n");
     expect(bodies.every((body) => body.startsWith("/v1/traces {"))).toBe(true);
-    const spans: ReadonlyArray<Span> = bodies.flatMap((body) =>
-      JSON.parse(body.slice(body.indexOf("{"))).resourceSpans.flatMap(
-        ({ scopeSpans }: { readonly scopeSpans: ReadonlyArray<{ readonly spans: ReadonlyArray<Span> }> }) =>
-          scopeSpans.flatMap(({ spans }) => spans),
-      )
-    );
+    const spans = spansIn(bodies);
     const named = (name: string) => spans.filter((span) => span.name === name);
     expect([named("download").length, named("export").length]).toEqual([1, 1]);
     expect(named("tenant request").length).toBe(sandbox.counts.total);
@@ -54,5 +63,38 @@ describe.each(runtimes)("on %s", (runtime) => {
     expect(traces.has(named("download")[0]!.traceId)).toBe(true);
     expect(traces.has(named("export")[0]!.traceId)).toBe(true);
     for (const secret of [sandbox.key, token, ...sandbox.userIds()]) expect(sent).not.toContain(secret);
+  });
+
+  it("what fails is traced by its reason, and not by its words, which name users", async () => {
+    const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 50, malformed: 1 });
+    const { bodies, url } = await collector();
+    const worker = await serve(runtime, {
+      ...env,
+      WORKER_FOLDER: await newFolder(),
+      OTEL_EXPORTER_OTLP_ENDPOINT: url,
+    });
+    const [userId = ""] = sandbox.userIds();
+    const users = ["who-is-not-there", userId] as const;
+    const statuses: Array<number> = [];
+    for (const id of users) {
+      statuses.push((await worker.ask(`/v1/users/${id}/sessions.csv`)).status);
+      const description = { users: [id], formats: ["csv"], on_invalid: "fail" };
+      const { error } = await ended(worker, await startExport(worker, description), "failed");
+      expect(error!.message).toContain(id);
+      expect(worker.running.err()).toContain(id);
+    }
+    expect(statuses).toEqual([404, 502]);
+    expect(await stop(worker)).toMatchObject({ code: 0 });
+    const told = spansIn(bodies).filter(({ name }) => name === "download" || name === "export")
+      .map(({ name, attributes, events }) => ({
+        name,
+        events,
+        reason: attributes.find(({ key }) => key === "reason")?.value.stringValue,
+      }));
+    expect(told).toEqual(["ExportError.NoSuchUsers", "ExportError.InvalidRow"].flatMap((reason) => [
+      { name: "download", events: [], reason },
+      { name: "export", events: [], reason },
+    ]));
+    for (const id of users) expect(bodies.join("\n")).not.toContain(id);
   });
 });
