@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect";
 import { type Output, OutputError, type Sink } from "./Output.ts";
 
 /** Small writes are gathered up to this many bytes. */
-const GATHER = 1 << 20;
+const GATHER = 1 << 18;
 
 /** How a file is written. */
 export interface FileOptions {
@@ -31,7 +31,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
  * is killed it stays, and never has the name.
  *
- * Memory: 1 MiB.
+ * Memory: 256 KiB.
  *
  * @example
  * ```ts
