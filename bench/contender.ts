@@ -1,5 +1,6 @@
 /** One contender, one job, in a process of its own: told on standard input, what it took told on standard output. */
 import { readFileSync } from "node:fs";
+import type { HttpPolicy } from "monocloud-sessions";
 
 /** Something to get out of the tenant. */
 export interface Job {
@@ -8,6 +9,10 @@ export interface Job {
   readonly users: ReadonlyArray<string>;
   readonly pageSize: number;
   readonly concurrency: number;
+  /** Requests a second: of ours alone. @default {more than can be made} */
+  readonly rate?: HttpPolicy.HttpPolicyOptions["rate"];
+  /** @default {"node"} */
+  readonly runtime?: "node" | "deno" | undefined;
   /** Where to: by format. Those that write one format take the first. */
   readonly out: Readonly<Record<string, string>>;
 }

@@ -104,8 +104,12 @@ export const runProgram = async (
 
 /** Runs a contender that is a module of this suite. */
 export const runJob = async (job: Job): Promise<Taken> => {
-  const { out, err, code, ...taken } = await runProgram("node", [built("contender")], {
+  const [program, ...args] = job.runtime === "deno"
+    ? [fileURLToPath(new URL("../../node_modules/.bin/deno", import.meta.url)), "run", "--allow-all"]
+    : ["node"];
+  const { out, err, code, ...taken } = await runProgram(program!, [...args, built("contender")], {
     input: JSON.stringify(job),
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
   });
   if (code !== 0) throw new Error(`${job.contender} ended with ${code}: ${err}`);
   return { ...taken, ...JSON.parse(out) };

@@ -1,40 +1,74 @@
+/**
+ * The benchmark suite: `npm run bench`, or `npm run bench cpu rate` for some of it, writes `bench/report.md`; `npm run
+ * bench:quick` only prints, in under a minute.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inTurn, median, ratio, runJob, startTenant } from "./measure.ts";
-const folder = await mkdtemp(join(tmpdir(), "bench-"));
-const tenant = await startTenant();
-await tenant.behave({});
-const rounds = Number(process.argv[4] ?? 3);
-const users = process.argv[2] === "small"
-  ? Array.from({ length: 5000 }, (_, n) => `good-10-${n}`)
-  : ["good-200000-0"];
-const total = process.argv[2] === "small" ? 5000 : 200_000;
-const job = { url: tenant.url, users, pageSize: Number(process.argv[3] ?? 1000), concurrency: 16 };
-const file = (f: string) => ({ [f]: join(folder, `ours.${f}`) });
-const all = { ...file("ndjson"), ...file("csv"), ...file("parquet") };
-const contenders = {
-  limit: () => runJob({ ...job, contender: "limit", out: {} }),
-  sdkLoop: () => runJob({ ...job, contender: "sdkLoop", out: { ndjson: join(folder, "sdk.ndjson") } }),
-  ndjson: () => runJob({ ...job, contender: "ours", out: file("ndjson") }),
-  ...(process.argv[2] === "small" ? {} : {
-    got: () => runJob({ ...job, contender: "gotPaginate", out: { csv: join(folder, "got.csv") } }),
-    csv: () => runJob({ ...job, contender: "ours", out: file("csv") }),
-    parquet: () => runJob({ ...job, contender: "ours", out: file("parquet") }),
-    all: () => runJob({ ...job, contender: "ours", out: all }),
-  }),
+import { fileURLToPath } from "node:url";
+import { type RunningTenant, startTenant } from "./measure.ts";
+import { type Section, write } from "./report.ts";
+
+/** What a case is given. */
+export interface Bench {
+  readonly tenant: RunningTenant;
+  /** For files. Removed in the end. */
+  readonly folder: string;
+  readonly isQuick: boolean;
+}
+
+type Case = (bench: Bench) => Promise<Section>;
+
+const cases: Readonly<Record<string, () => Promise<{ readonly run: Case }>>> = {
+  cpu: () => import("./cases/cpu.ts"),
+  small: () => import("./cases/small.ts"),
+  latency: () => import("./cases/latency.ts"),
+  rate: () => import("./cases/rate.ts"),
+  stages: () => import("./cases/stages.ts"),
+  scale: () => import("./cases/scale.ts"),
+  parquet: () => import("./cases/parquet.ts"),
+  startup: () => import("./cases/startup.ts"),
 };
-const taken = await inTurn(contenders, rounds);
-console.log(await tenant.account());
-console.table(Object.fromEntries(
-  Object.keys(contenders).map((name) => [name, {
-    "us": (median(taken.get(name)!.map((t) => t.workCpuSeconds)) / total * 1e6).toFixed(2),
-    wallus: (median(taken.get(name)!.map((t) => t.workSeconds)) / total * 1e6).toFixed(2),
-    whole: (median(taken.get(name)!.map((t) => t.cpuSeconds)) / total * 1e6).toFixed(2),
-    ratio: ratio(taken, name, "limit", "workCpuSeconds").median.toFixed(2),
-    wholeRatio: ratio(taken, name, "limit", "cpuSeconds").median.toFixed(2),
-    MB: Math.round(median(taken.get(name)!.map((t) => t.peakMB))),
-  }]),
-));
-tenant.stop();
-await rm(folder, { recursive: true });
+
+const quickly = ["cpu", "small", "startup"];
+
+const isQuick = process.argv.includes("--quick");
+const named = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
+const unknown = named.find((name) => !(name in cases));
+if (unknown !== undefined) {
+  throw new Error(`There is no case ${unknown}: there are ${Object.keys(cases).join(", ")}`);
+}
+const names = named.length > 0 ? named : isQuick ? quickly : Object.keys(cases);
+
+const require = createRequire(import.meta.url);
+const versionOf = (name: string): string => require(`${name}/package.json`).version;
+
+const tenant = await startTenant();
+const folder = await mkdtemp(join(tmpdir(), "monocloud-sessions-bench-"));
+const sections: Array<Section> = [];
+try {
+  for (const name of names) {
+    process.stderr.write(`${new Date().toLocaleTimeString("en-GB")} ${name} …\n`);
+    const section = await (await cases[name]!()).run({ tenant, folder, isQuick });
+    sections.push(section);
+    console.log(`\n${section.title}\n${section.words}`);
+    for (const { title, rows } of section.tables) {
+      console.log(title);
+      console.table(rows);
+    }
+  }
+} finally {
+  tenant.stop();
+  await rm(folder, { recursive: true, force: true });
+}
+if (names.length === Object.keys(cases).length && !isQuick) {
+  await write(fileURLToPath(new URL("../../bench", import.meta.url)), sections, {
+    Node: process.version.slice(1),
+    Deno: versionOf("deno"),
+    effect: versionOf("effect"),
+    undici: versionOf("undici"),
+    got: versionOf("got"),
+    DuckDB: versionOf("@duckdb/node-api"),
+  });
+}

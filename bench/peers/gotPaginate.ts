@@ -8,7 +8,8 @@ import type { Job } from "../contender.ts";
 
 const time = (seconds: number) => new Date(seconds * 1000).toISOString().replace(".000", "");
 
-const number = (text: string | null | undefined) => text == null ? null : Number(text);
+const number = (text: string | null | undefined) =>
+  text && Number.isFinite(Number(text)) ? Number(text) : null;
 
 export const run = async ({ url, users, pageSize, out }: Job): Promise<void> => {
   const sessions = async function* () {

@@ -327,7 +327,6 @@ export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {
  * import { HttpPolicy, SessionsApi, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
-import * as Exit from "effect/Exit";
  * import * as Layer from "effect/Layer";
  *
  * const sandbox = Sandbox.make({ users: 1 });

@@ -94,7 +94,7 @@ describe("list()", () => {
     const { exit } = await run(ask(() => ok(text, { "x-pagination": facts })));
     expect(exit).toEqual(Exit.succeed({
       rows: JSON.parse(text),
-      text,
+      bytes: new TextEncoder().encode(text),
       facts: { pageSize: 10, page: 1, total: 1, hasNext: false },
     }));
   });

@@ -1,0 +1,83 @@
+/** What each stage takes, alone, in one process: pages as they come, over and over. */
+import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
+import * as Either from "effect/Either";
+import { type Batch, Formats, JsonRows, Session } from "monocloud-sessions";
+import { median } from "../measure.ts";
+import type { Section } from "../report.ts";
+import type { Bench } from "../suite.ts";
+
+const PAGES = 50, SIZE = 1000;
+
+export const run = async ({ tenant, isQuick }: Bench): Promise<Section> => {
+  await tenant.behave({});
+  const pages: Array<Uint8Array> = [];
+  for (let page = 1; page <= PAGES; page++) {
+    const answer = await fetch(`${tenant.url}/api/users/good-50000-0/sessions?page=${page}&size=${SIZE}`);
+    pages.push(new Uint8Array(await answer.arrayBuffer()));
+  }
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
+  const texts = pages.map((page) => utf8.decode(page));
+  const rows: ReadonlyArray<ReadonlyArray<unknown>> = texts.map((text) => JSON.parse(text));
+  const sessions = rows.map((page) => page.map((row) => Either.getOrThrow(Session.decode(row))));
+  const served = pages.map((page) => JsonRows.cut(page));
+  const batches = sessions.map((sessions, index): Batch.Batch => ({
+    userId: "good-50000-0",
+    sessions,
+    source: served[index]!,
+    rejected: [],
+  }));
+  const ndjson = batches.map((batch) => Formats.make("ndjson").make().encode(batch));
+  const encode = (format: Formats.FormatName) => () => {
+    const encoder = Formats.make(format).make();
+    for (const batch of batches) encoder.encode(batch);
+    encoder.finish();
+  };
+  const each = <A>(all: ReadonlyArray<A>, work: (one: A) => unknown) => () => {
+    for (const one of all) work(one);
+  };
+  const stages: Readonly<Record<string, () => void>> = {
+    "UTF-8 to text": each(pages, (page) => utf8.decode(page)),
+    "JSON.parse": each(texts, (text) => JSON.parse(text)),
+    "decode (the guard, and the Schema for what it stops)": each(rows, (page) => page.map(Session.decode)),
+    "cut rows out of the bytes": each(pages, JsonRows.cut),
+    "NDJSON from bytes": encode("ndjson"),
+    "NDJSON by JSON.stringify": each(
+      sessions,
+      (page) => page.map((session) => `${JSON.stringify(session)}\n`).join(""),
+    ),
+    CSV: encode("csv"),
+    Parquet: encode("parquet"),
+    "SHA-256 of NDJSON": each(ndjson, (bytes) => createHash("sha256").update(bytes).digest()),
+    "gzip of NDJSON": each(ndjson, (bytes) => gzipSync(bytes)),
+  };
+  const rounds = new Map<string, Array<number>>(Object.keys(stages).map((name) => [name, []]));
+  for (let round = 0; round < (isQuick ? 3 : 9); round++) {
+    for (const [name, work] of Object.entries(stages)) {
+      const began = performance.now();
+      work();
+      rounds.get(name)!.push((performance.now() - began) * 1000 / (PAGES * SIZE));
+    }
+  }
+  const parse = rounds.get("JSON.parse")!;
+  return {
+    title: "Stages",
+    words:
+      `Each alone, ${(PAGES * SIZE).toLocaleString("en")} sessions, ${
+        SIZE.toLocaleString("en")
+      } a page, in turn in one ` +
+      "process. The first round warms up.",
+    tables: [{
+      title: "One core",
+      rows: [...rounds].map(([name, all]) => {
+        const warm = all.slice(1);
+        return {
+          stage: name,
+          "µs a session": median(warm),
+          "sessions a second": 1e6 / median(warm),
+          "times JSON.parse": median(warm.map((value, index) => value / parse[index + 1]!)),
+        };
+      }),
+    }],
+  };
+};

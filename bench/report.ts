@@ -1,0 +1,125 @@
+/** What the suite found, as Markdown with plots. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { cpus, release, totalmem } from "node:os";
+import { join } from "node:path";
+
+/** A table: numbers are written with the digits that mean something. */
+export interface Table {
+  readonly title: string;
+  readonly rows: ReadonlyArray<Readonly<Record<string, string | number>>>;
+}
+
+/** Horizontal bars, one for each of what is compared, with how far rounds differ. */
+export interface Plot {
+  /** Of the file, without ending. */
+  readonly name: string;
+  readonly title: string;
+  readonly bars: ReadonlyArray<{
+    readonly label: string;
+    readonly value: number;
+    readonly least?: number;
+    readonly most?: number;
+    readonly isOurs: boolean;
+  }>;
+}
+
+/** What one case found. */
+export interface Section {
+  readonly title: string;
+  /** What was done, and what to make of it. */
+  readonly words: string;
+  readonly tables: ReadonlyArray<Table>;
+  readonly plots?: ReadonlyArray<Plot>;
+}
+
+const digits = (value: string | number): string => {
+  if (typeof value === "string") return value;
+  const size = Math.abs(value);
+  return size >= 100 || Number.isInteger(value)
+    ? Math.round(value).toLocaleString("en")
+    : value.toFixed(size >= 10 ? 1 : 2);
+};
+
+const tableOf = ({ title, rows }: Table): string => {
+  const names = Object.keys(rows[0] ?? {});
+  const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`;
+  return [
+    `**${title}**\n`,
+    line(names),
+    line(names.map((name) => typeof rows[0]![name] === "number" ? "---:" : "---")),
+    ...rows.map((row) => line(names.map((name) => digits(row[name] ?? "")))),
+  ].join("\n");
+};
+
+const escaped = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+const svgOf = ({ title, bars }: Plot): string => {
+  const [left, width, height] = [190, 420, 26];
+  const scale = width / Math.max(...bars.map(({ value, most = value }) => Math.max(value, most)));
+  const x = (value: number) => (left + value * scale).toFixed(1);
+  const drawn = bars.map(({ label, value, least, most, isOurs }, index) => {
+    const y = 44 + index * height;
+    const whisker = least === undefined || most === undefined ? "" : (
+      `<path class="w" d="M${x(least)} ${y + 9}H${x(most)}M${x(least)} ${y + 5}v8M${x(most)} ${y + 5}v8"/>`
+    );
+    return `<text x="${left - 8}" y="${y + 13}" text-anchor="end"${isOurs ? ' class="o"' : ""}>${
+      escaped(label)
+    }</text>` +
+      `<rect class="${isOurs ? "us" : "them"}" x="${left}" y="${y}" width="${
+        (value * scale).toFixed(1)
+      }" height="18" rx="2"/>` +
+      `${whisker}<text x="${(left + Math.max(value, most ?? 0) * scale + 6).toFixed(1)}" y="${y + 13}">${
+        digits(value)
+      }</text>`;
+  });
+  const [w, h] = [left + width + 70, 56 + bars.length * height];
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img" aria-label="${
+    escaped(title)
+  }">
+<style>text{font:13px system-ui,sans-serif;fill:#3d444d}.t{font-weight:600}.o{font-weight:600;fill:#1a7f37}.us{fill:#2da44e}.them{fill:#afb8c1}.w{stroke:#57606a;fill:none}.bg{fill:#fff}@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.o{fill:#58c27d}.them{fill:#484f58}.w{stroke:#8b949e}.bg{fill:#15181e}}</style>
+<rect class="bg" width="${w}" height="${h}" rx="8"/>
+<text class="t" x="16" y="26">${escaped(title)}</text>
+${drawn.join("\n")}
+</svg>
+`;
+};
+
+/** Writes the report and its plots. */
+export const write = async (
+  folder: string,
+  sections: ReadonlyArray<Section>,
+  versions: Readonly<Record<string, string>>,
+): Promise<void> => {
+  await mkdir(join(folder, "plots"), { recursive: true });
+  const [cpu] = cpus();
+  const parts = sections.map(({ title, words, tables, plots = [] }) =>
+    [
+      `## ${title}`,
+      words,
+      ...plots.map(({ name, title }) => `![${title}](plots/${name}.svg)`),
+      ...tables.map(tableOf),
+    ].join("\n\n")
+  );
+  const machine = `${cpus().length} cores of ${cpu?.model.trim()}, ${
+    Math.round(totalmem() / 2 ** 30)
+  } GiB, Linux ${release()}`;
+  const what = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  await writeFile(
+    join(folder, "report.md"),
+    `# What it costs
+
+Made by \`npm run bench\` on ${
+      new Date().toISOString().slice(0, 10)
+    }: ${machine}; ${what}. Every comparison ran its
+contenders in turn, each a process of its own, and gives the median of the rounds' ratios with the least and the most. The
+tenant is a process of its own as well, whose answers are cut out of rows made before.
+
+${parts.join("\n\n")}
+`,
+  );
+  for (const section of sections) {
+    for (const plot of section.plots ?? []) {
+      await writeFile(join(folder, "plots", `${plot.name}.svg`), svgOf(plot));
+    }
+  }
+};
