@@ -9,16 +9,13 @@ import * as HelpDoc from "@effect/cli/HelpDoc";
 import * as Options from "@effect/cli/Options";
 import * as ValidationError from "@effect/cli/ValidationError";
 import * as Effect from "effect/Effect";
-import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../Batch.ts";
 import type { MaxRejected } from "../Export.ts";
 import * as Redact from "../Redact.ts";
-import * as HttpPolicy from "../tenant/HttpPolicy.ts";
-import { type Sort, sortKeys } from "../tenant/SessionsApi.ts";
+import { type Sort, sortKeys } from "../tenant/Sort.ts";
 import * as Tenant from "../tenant/Tenant.ts";
-import type * as Transport from "../tenant/Transport.ts";
 import { leastSize } from "../walk/PageWalk.ts";
 import { UsageError } from "./Failure.ts";
 
@@ -275,16 +272,3 @@ export const redactionFrom = (
         new UsageError({ message: `${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET` }),
     });
   });
-
-/** What brings requests to the tenant: undici on Node, which is loaded only when it is used, and `fetch` elsewhere. */
-const transport: Layer.Layer<Transport.Transport> = Layer.unwrapEffect(
-  Effect.promise(async () =>
-    "Deno" in globalThis || "Bun" in globalThis
-      ? (await import("../tenant/Transport.ts")).fetch()
-      : (await import("../tenant/Undici.ts")).layer
-  ),
-);
-
-/** The tenant under its policy. */
-export const httpFor = (tenant: Tenant.Tenant, policy: HttpPolicy.HttpPolicyOptions) =>
-  Layer.provide(HttpPolicy.layer(tenant, policy), transport);

@@ -8,8 +8,6 @@ import * as Options from "@effect/cli/Options";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
-import * as SessionsApi from "../tenant/SessionsApi.ts";
-import * as UsersApi from "../tenant/UsersApi.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Settings from "./Settings.ts";
 import * as Terminal from "./Terminal.ts";
@@ -31,6 +29,10 @@ const options = {
 /** The command. It makes one request, without retries. */
 export const command = Command.make("check", options, (args) =>
   Effect.gen(function* () {
+    // Loaded once it runs: help has no need of it.
+    const { httpFor } = yield* Effect.promise(() => import("./http.ts"));
+    const SessionsApi = yield* Effect.promise(() => import("../tenant/SessionsApi.ts"));
+    const UsersApi = yield* Effect.promise(() => import("../tenant/UsersApi.ts"));
     const tenant = yield* Settings.tenantFrom(args);
     const { pageSize: size, rate } = args;
     const user = Option.getOrUndefined(args.user);
@@ -40,7 +42,7 @@ export const command = Command.make("check", options, (args) =>
       : SessionsApi.page(user, { page: 1, size, clientId, sort: "initiated_at:-1" });
 
     const began = yield* Clock.currentTimeMillis;
-    const { rows, facts } = yield* Effect.provide(ask, Settings.httpFor(tenant, { rate, maxAttempts: 1 }));
+    const { rows, facts } = yield* Effect.provide(ask, httpFor(tenant, { rate, maxAttempts: 1 }));
     const milliseconds = (yield* Clock.currentTimeMillis) - began;
 
     const what = user === undefined ? "users" : "sessions";

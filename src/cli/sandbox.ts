@@ -8,7 +8,6 @@ import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
-import * as Sandbox from "../sandbox/mod.ts";
 import { UsageError } from "./Failure.ts";
 import * as Settings from "./Settings.ts";
 import * as Terminal from "./Terminal.ts";
@@ -69,6 +68,8 @@ const options = {
 /** The command. It runs until it is interrupted; standard output gets what to put into the environment. */
 export const command = Command.make("sandbox", options, (args) =>
   Effect.scoped(Effect.gen(function* () {
+    // Loaded once it runs: help has no need of it.
+    const Sandbox = yield* Effect.promise(() => import("../sandbox/mod.ts"));
     const sandbox = yield* Effect.try({
       try: () => {
         const mean = args.exactly ? args.sessions : { mean: args.sessions };

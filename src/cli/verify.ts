@@ -8,7 +8,7 @@ import * as Args from "@effect/cli/Args";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
-import * as Verify from "../dataset/Verify.ts";
+import type * as Verify from "../dataset/Verify.ts";
 import { exitCodes } from "./Failure.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
@@ -43,8 +43,10 @@ export const command = Command.make(
   { folder, ...options },
   ({ folder, json, quiet }) =>
     Effect.gen(function* () {
-      const progress = Verify.noProgress();
-      const work = Verify.run(folder, { progress });
+      // Loaded once it runs: help has no need of it.
+      const { noProgress, run } = yield* Effect.promise(() => import("../dataset/Verify.ts"));
+      const progress = noProgress();
+      const work = run(folder, { progress });
       const report = yield* quiet ? work : ProgressBar.showing(
         work,
         (_, __, width) => ProgressBar.share(progress.rows, progress.rowsTotal, "rows", width),

@@ -6,15 +6,9 @@
 import * as Effect from "effect/Effect";
 import { ApiError } from "./ApiError.ts";
 import { type Page, TenantHttp } from "./HttpPolicy.ts";
+import type { Sort } from "./Sort.ts";
 
-/** What sessions can be sorted by. */
-export const sortKeys = ["session_id", "initiated_at", "expires_at", "last_updated"] as const;
-
-/** What sessions can be sorted by. */
-export type SortKey = typeof sortKeys[number];
-
-/** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */
-export type Sort = `${SortKey}:${1 | -1}`;
+export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
 
 /** The endpoint's query. */
 export interface SessionsQuery {
