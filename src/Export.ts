@@ -207,25 +207,31 @@ export const openFiles = (
         yield* rejectSink.write(rejectedLines(batch.rejected));
       });
 
+    const encode = (batch: Batch): Effect.Effect<number, OutputError> => {
+      if (batch.sessions.length === 0) return Effect.succeed(0);
+      let encoded = 0;
+      let written: Effect.Effect<void, OutputError> = Effect.void;
+      for (const writer of writers) {
+        const bytes = writer.encoder.encode(batch);
+        writer.bytes += bytes.length;
+        encoded += bytes.length;
+        if (bytes.length === 0) continue;
+        const one = writer.sink.write(bytes);
+        written = written === Effect.void ? one : Effect.zipRight(written, one);
+      }
+      rows += batch.sessions.length;
+      for (const { initiated_at } of batch.sessions) {
+        if (initiated_at < min) min = initiated_at;
+        if (initiated_at > max) max = initiated_at;
+      }
+      return Effect.as(written, encoded);
+    };
+
     return {
       write: (batch) =>
-        Effect.gen(function* () {
-          if (batch.rejected.length > 0) yield* putAside(batch);
-          if (batch.sessions.length === 0) return 0;
-          let encoded = 0;
-          for (const writer of writers) {
-            const bytes = writer.encoder.encode(batch);
-            writer.bytes += bytes.length;
-            encoded += bytes.length;
-            yield* write(writer.sink, bytes);
-          }
-          rows += batch.sessions.length;
-          for (const { initiated_at } of batch.sessions) {
-            min = Math.min(min, initiated_at);
-            max = Math.max(max, initiated_at);
-          }
-          return encoded;
-        }),
+        Effect.suspend(() =>
+          batch.rejected.length > 0 ? Effect.zipRight(putAside(batch), encode(batch)) : encode(batch)
+        ),
       size: () => ({ rows, rejected, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
       commit: Effect.gen(function* () {
         for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());

@@ -5,7 +5,6 @@
  */
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
-import type * as Scope from "effect/Scope";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
 
@@ -63,26 +62,24 @@ export const read = <Row, E, R, E2, R2>(
       );
     });
   };
-  /** Most lists are one page, and a fiber for that alone would cost as much as its request. */
-  const askAll = (requests: ReadonlyArray<PageWalk.PageRequest>): Effect.Effect<
-    ReadonlyArray<Asked<E, R>>,
-    never,
-    R | Scope.Scope
-  > =>
-    requests.length === 1
-      ? Effect.succeed([{ request: requests[0]!, answer: ask(requests[0]!) }])
-      : Effect.forEach(requests, (request) =>
-        Effect.map(
-          Effect.forkScoped(ask(request)),
-          (fiber) => ({ request, answer: Fiber.join(fiber) }),
-        ));
+  const askTogether = (requests: ReadonlyArray<PageWalk.PageRequest>) =>
+    Effect.forEach(
+      requests,
+      (request) =>
+        Effect.map(Effect.forkScoped(ask(request)), (fiber) => ({ request, answer: Fiber.join(fiber) })),
+    );
   const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
-    // What is still under way when the walk has taken another course is ended with the scope.
-    return Effect.scoped(
-      Effect.flatMap(askAll(planned.requests), (asked) => handOn(planned.walk, asked)),
-    ).pipe(Effect.flatMap(from));
+    const [first, ...others] = planned.requests;
+    // Most lists are one page, and a fiber for that alone would cost as much as its request.
+    const after = first !== undefined && others.length === 0
+      ? handOn(planned.walk, [{ request: first, answer: ask(first) }])
+      // What is still under way when the walk has taken another course is ended with the scope.
+      : Effect.scoped(
+        Effect.flatMap(askTogether(planned.requests), (asked) => handOn(planned.walk, asked)),
+      );
+    return Effect.flatMap(after, from);
   };
   return Effect.suspend(() => from(start ?? PageWalk.begin(shape, pageSize)));
 };

@@ -405,13 +405,11 @@ const oneByOne = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
     const turn = yield* Effect.makeSemaphore(1);
     let buffered: Array<A> = [];
     let ended = false;
-    const take: Effect.Effect<Option.Option<A>, E, R> = Effect.suspend(() => {
-      if (buffered.length > 0) return Effect.succeed(Option.some(buffered.pop()!));
-      if (ended) return Effect.succeed(Option.none());
-      return Effect.matchEffect(pull, {
+    const more: Effect.Effect<Option.Option<A>, E, R> = Effect.suspend(() =>
+      buffered.length > 0 || ended ? take : Effect.matchEffect(pull, {
         onSuccess: (chunk) => {
           buffered = [...chunk].reverse();
-          return take;
+          return more;
         },
         onFailure: Option.match({
           onNone: () => {
@@ -420,7 +418,11 @@ const oneByOne = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
           },
           onSome: (error: E) => Effect.fail(error),
         }),
-      });
+      })
+    );
+    const take: Effect.Effect<Option.Option<A>, E, R> = Effect.suspend(() => {
+      if (buffered.length > 0) return Effect.succeed(Option.some(buffered.pop()!));
+      return ended ? Effect.succeed(Option.none()) : turn.withPermits(1)(more);
     });
-    return turn.withPermits(1)(take);
+    return take;
   });
