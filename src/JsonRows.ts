@@ -90,8 +90,30 @@ export const line = (rows: JsonRows, index: number): string =>
   rows.areLines ? text(rows, index) : onOneLine(text(rows, index));
 
 /** The rows at these indices. */
-export const pick = (rows: JsonRows, indices: ReadonlyArray<number>): JsonRows => ({
-  ...rows,
-  from: indices.map((index) => rows.from[index]!),
-  to: indices.map((index) => rows.to[index]!),
-});
+export const pick = ({ bytes, from, to, areLines }: JsonRows, indices: ReadonlyArray<number>): JsonRows =>
+  indices.length === from.length ? { bytes, from, to, areLines } : {
+    bytes,
+    from: indices.map((index) => from[index]!),
+    to: indices.map((index) => to[index]!),
+    areLines,
+  };
+
+/** Rows that are looked for only once somebody wants to know: few formats do. */
+export const later = (make: () => JsonRows): JsonRows => {
+  let made: JsonRows | undefined;
+  const rows = () => (made ??= make());
+  return {
+    get bytes() {
+      return rows().bytes;
+    },
+    get from() {
+      return rows().from;
+    },
+    get to() {
+      return rows().to;
+    },
+    get areLines() {
+      return rows().areLines;
+    },
+  };
+};

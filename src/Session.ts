@@ -67,7 +67,9 @@ export type Session = typeof Session.Type;
 export type Metadata = typeof Metadata.Type;
 
 const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
-const isSession = Guard.of(Session);
+
+/** Whether a value is a session, many times as fast as the schema says it. */
+export const is: (row: unknown) => row is Session = Guard.of(Session);
 
 /**
  * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.
@@ -77,7 +79,7 @@ const isSession = Guard.of(Session);
 export const decode = (row: unknown): Either.Either<Session, ParseResult.ParseError> =>
   // Nearly every row is a session, so the schema is asked only about those the guard stops. Its answer is not
   // taken for the session: its copy would lose a member named `__proto__`, which becomes the copy's prototype.
-  isSession(row) ? Either.right(row) : Either.map(decodeUnknown(row), () => row as Session);
+  is(row) ? Either.right(row) : Either.map(decodeUnknown(row), () => row as Session);
 
 /** What is wrong with a row, field by field: `expires_at: Expected an integer, actual 1.5`. */
 export const describe = (error: ParseResult.ParseError): string =>

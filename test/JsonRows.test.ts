@@ -62,3 +62,16 @@ describe("of() and pick()", () => {
     }));
   });
 });
+
+it("later() looks for rows once, and not before they are asked for", () => {
+  let times = 0;
+  const rows = JsonRows.later(() => {
+    times++;
+    return JsonRows.of(["1", "2"]);
+  });
+  const picked = JsonRows.later(() => JsonRows.pick(rows, [1]));
+  expect(times).toBe(0);
+  expect(textsOf(picked)).toEqual(["2"]);
+  expect(textsOf(rows)).toEqual(["1", "2"]);
+  expect(times).toBe(1);
+});

@@ -82,6 +82,11 @@ export interface ListRequest {
   readonly query: Readonly<Record<string, string | undefined>>;
   readonly userId?: string | undefined;
   readonly page: number;
+  /**
+   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held, which are a
+   * third of what they are parsed to and cost the garbage collector nothing.
+   */
+  readonly turn?: Effect.Effect<void> | undefined;
 }
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
@@ -261,7 +266,10 @@ export const make = (
             Effect.matchEffect({
               onFailure: (cause) => Effect.fail(failureOf(cause)),
               onSuccess: (body) => {
-                if (refusal === undefined) return read(request, headers, body);
+                if (refusal === undefined) {
+                  const page = Effect.suspend(() => read(request, headers, body));
+                  return request.turn === undefined ? page : Effect.zipRight(request.turn, page);
+                }
                 const problem = parseProblem(new TextDecoder().decode(body), quote);
                 return Effect.fail(new ApiError({ ...refusal, problem }));
               },

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect";
 import { ApiError } from "./ApiError.ts";
-import { type Page, TenantHttp } from "./HttpPolicy.ts";
+import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
 import type { Sort } from "./Sort.ts";
 
 export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
@@ -19,6 +19,8 @@ export interface SessionsQuery {
   /** Only sessions of this client. */
   readonly clientId?: string | undefined;
   readonly sort?: Sort | undefined;
+  /** See {@link ListRequest}. Not part of the query. */
+  readonly turn?: ListRequest["turn"];
 }
 
 const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): string | undefined => {
@@ -46,5 +48,6 @@ export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, 
       query: { page: `${query.page}`, size: `${query.size}`, client_id: query.clientId, sort: query.sort },
       userId,
       page: query.page,
+      turn: query.turn,
     }));
 };

@@ -26,7 +26,8 @@ export interface ListReaderOptions<Row, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
-  readonly ask: (request: PageWalk.PageRequest) => Effect.Effect<Page, E, R>;
+  /** Asks for a page, which is parsed no sooner than its turn has come. */
+  readonly ask: (request: PageWalk.PageRequest, turn?: Effect.Effect<void>) => Effect.Effect<Page, E, R>;
   /** What a row is, decoded once. */
   readonly decode: (row: unknown) => Row;
   /** The fields for the walk to go by; a text that tells the row apart if they can't be relied on. */
@@ -62,12 +63,15 @@ export const read = <Row, E, R, E2, R2>(
       );
     });
   };
+  /** Asks for pages at once. Each is parsed when those before it have been handed on. */
   const askTogether = (requests: ReadonlyArray<PageWalk.PageRequest>) =>
-    Effect.forEach(
-      requests,
-      (request) =>
-        Effect.map(Effect.forkScoped(ask(request)), (fiber) => ({ request, answer: Fiber.join(fiber) })),
-    );
+    Effect.forEach(requests, (request) => {
+      const turn = Effect.unsafeMakeLatch();
+      return Effect.map(
+        Effect.forkScoped(ask(request, turn.await)),
+        (fiber) => ({ request, answer: Effect.zipRight(turn.open, Fiber.join(fiber)) }),
+      );
+    });
   const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));

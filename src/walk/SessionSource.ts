@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Mailbox from "effect/Mailbox";
 import * as Option from "effect/Option";
+import type * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
@@ -151,7 +152,22 @@ const askFor = (userId: string, query: SessionsApi.SessionsQuery) =>
     () => Effect.succeed(emptyPage),
   );
 
-type Reading = ListReader.Reading<ReturnType<typeof Session.decode>>;
+/** A row that is no session, by the words of the schema. */
+class NoSession {
+  readonly error: ParseResult.ParseError;
+  constructor(error: ParseResult.ParseError) {
+    this.error = error;
+  }
+}
+
+/** Most rows are sessions: nothing is made of those. */
+const decode = (row: unknown): Session.Session | NoSession =>
+  Session.is(row) ? row : Either.match(Session.decode(row), {
+    onLeft: (error) => new NoSession(error),
+    onRight: (session) => session,
+  });
+
+type Reading = ListReader.Reading<Session.Session | NoSession>;
 
 const toBatch = (
   userId: string,
@@ -166,12 +182,12 @@ const toBatch = (
   const rejected: Array<Rejected> = [];
   for (const index of take) {
     const decoded = rows[index]!;
-    if (Either.isRight(decoded)) {
-      sessions.push(decoded.right);
+    if (!(decoded instanceof NoSession)) {
+      sessions.push(decoded);
       accepted.push(index);
     } else {
       const { page, size } = request;
-      const [paths, message] = [Session.paths(decoded.left), Session.describe(decoded.left)];
+      const [paths, message] = [Session.paths(decoded.error), Session.describe(decoded.error)];
       rejected.push({ userId, page, size, index, paths, message, source: JsonRows.text(served, index) });
     }
   }
@@ -185,7 +201,7 @@ const toBatch = (
     ...(watch && { watch: Changes.save(watch) }),
     ...(seen && { whole: true }),
   });
-  const source = JsonRows.pick(served, accepted);
+  const source = JsonRows.later(() => JsonRows.pick(served, accepted));
   return { userId, sessions, source, rejected, seen, total: walk.total, end, state };
 };
 
@@ -343,19 +359,19 @@ const walkAll = <E, R>(
         shape: shapeFor(isWhole ? undefined : watch?.since),
         pageSize,
         start: begun && WalkState.restore(begun.walk),
-        ask: (request) =>
+        ask: (request, turn) =>
           Effect.tap(
-            askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId }),
+            askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn }),
             () =>
               Effect.sync(() => {
                 answers++;
                 failures = 0;
               }),
           ),
-        decode: Session.decode,
+        decode,
         fields: (decoded, served) =>
-          Either.isRight(decoded)
-            ? decoded.right
+          !(decoded instanceof NoSession)
+            ? decoded
             : isPlaced(served)
             ? served
             : Changes.digest(JSON.stringify(served)),
@@ -366,7 +382,7 @@ const walkAll = <E, R>(
         const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
         if (late !== undefined) return Effect.fail(tooLate(userId, late));
         const seen = isWhole ? take.map((index) => idOf(page.rows[index])) : undefined;
-        const served = JsonRows.cut(take.length > 0 || watch !== undefined ? page.bytes : emptyPage.bytes);
+        const served = JsonRows.later(() => JsonRows.cut(page.bytes));
         if (watch !== undefined) {
           const rows = page.rows.map((row, index) => watched(row, JsonRows.text(served, index)));
           ({ watch, take } = Changes.receive(watch, rows, take, page.servedAt));
