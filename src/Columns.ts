@@ -7,6 +7,7 @@
 import type { Batch } from "./Batch.ts";
 import * as JsonRows from "./JsonRows.ts";
 import { members } from "./JsonText.ts";
+import * as Memo from "./Memo.ts";
 import type { Metadata, Session } from "./Session.ts";
 
 /** What a column holds, and the SQL type that says so. */
@@ -46,9 +47,16 @@ export type Column = {
   };
 }[Kind];
 
-/** A coordinate as a number, or null where the text is no decimal number. "-0.0" is 0: not every format has a -0. */
-const decimal = (text: string | null | undefined): number | null =>
-  text != null && /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) + 0 : null;
+/**
+ * A coordinate as a number, or null where the text is no decimal number. "-0.0" is 0: not every format has a -0. People sign
+ * in from few places, so those are remembered.
+ */
+const toNumber = Memo.of(
+  4096,
+  (text: string): number | null => /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) + 0 : null,
+);
+
+const decimal = (text: string | null | undefined): number | null => text == null ? null : toNumber(text);
 
 const known: Readonly<Record<string, true>> = {
   __proto__: null as never,
@@ -116,32 +124,15 @@ export const rescue = (session: Session, source?: string): string | null => {
   return toObject(rescued);
 };
 
-const metadataText = (name: "country" | "region" | "city" | "ip_address" | "user_agent") =>
-  ({
-    name,
-    kind: "text",
-    nullable: true,
-    key: false,
-    get: (session) => session.last_metadata?.[name] ?? null,
-  }) satisfies Column;
+// Functions that name a field of their own, not one that is told the name: twice as fast.
+const metadataText = (name: string, get: (session: Session) => string | null) =>
+  ({ name, kind: "text", nullable: true, key: false, get }) satisfies Column;
 
-const coordinate = (name: "latitude" | "longitude") =>
-  ({
-    name,
-    kind: "number",
-    nullable: true,
-    key: false,
-    get: (session) => decimal(session.last_metadata?.[name]),
-  }) satisfies Column;
+const coordinate = (name: string, get: (session: Session) => number | null) =>
+  ({ name, kind: "number", nullable: true, key: false, get }) satisfies Column;
 
-const time = (name: "initiated_at" | "expires_at" | "last_updated") =>
-  ({
-    name,
-    kind: "timestamp",
-    nullable: false,
-    key: false,
-    get: (session) => session[name],
-  }) satisfies Column;
+const time = (name: string, get: (session: Session) => number) =>
+  ({ name, kind: "timestamp", nullable: false, key: false, get }) satisfies Column;
 
 /** The columns, in the order every tabular format writes them. */
 export const columns: ReadonlyArray<Column> = [
@@ -161,16 +152,16 @@ export const columns: ReadonlyArray<Column> = [
     key: false,
     get: (session) => session.client_ids,
   },
-  time("initiated_at"),
-  time("expires_at"),
-  time("last_updated"),
-  metadataText("country"),
-  metadataText("region"),
-  metadataText("city"),
-  coordinate("latitude"),
-  coordinate("longitude"),
-  metadataText("ip_address"),
-  metadataText("user_agent"),
+  time("initiated_at", (session) => session.initiated_at),
+  time("expires_at", (session) => session.expires_at),
+  time("last_updated", (session) => session.last_updated),
+  metadataText("country", (session) => session.last_metadata?.country ?? null),
+  metadataText("region", (session) => session.last_metadata?.region ?? null),
+  metadataText("city", (session) => session.last_metadata?.city ?? null),
+  coordinate("latitude", (session) => decimal(session.last_metadata?.latitude)),
+  coordinate("longitude", (session) => decimal(session.last_metadata?.longitude)),
+  metadataText("ip_address", (session) => session.last_metadata?.ip_address ?? null),
+  metadataText("user_agent", (session) => session.last_metadata?.user_agent ?? null),
   {
     name: "_rescued_data",
     kind: "json",

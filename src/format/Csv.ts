@@ -5,7 +5,8 @@
  */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
 import { type Options, stringify } from "csv-stringify/browser/esm/sync";
-import { type Column, columns } from "../Columns.ts";
+import { columns } from "../Columns.ts";
+import * as Memo from "../Memo.ts";
 import type { Session } from "../Session.ts";
 import * as Encoder from "./Encoder.ts";
 
@@ -24,27 +25,20 @@ export interface CsvOptions {
 }
 
 const DAY = 86_400;
-const twoDigits = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, "0"));
-const dates = new Map<number, string>();
+const sixty = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, "0"));
+const hours = Array.from({ length: 24 }, (_, hour) => sixty.map((minute) => `T${sixty[hour]}:${minute}:`));
+const minutes = hours.flat();
+const seconds = sixty.map((second) => `${second}Z`);
 
-/** `2021-12-31`, for a day since the epoch. Days recur, so about eleven years of them are kept. */
-const date = (day: number): string => {
-  let text = dates.get(day);
-  if (text === undefined) {
-    if (dates.size === 4096) dates.clear();
-    text = new Date(day * DAY * 1000).toISOString().slice(0, 10);
-    dates.set(day, text);
-  }
-  return text;
-};
+/** `2021-12-31`, for a day since the epoch. Days recur: about eleven years of them are remembered. */
+const date = Memo.of(4096, (day: number) => new Date(day * DAY * 1000).toISOString().slice(0, 10));
 
-/** `2021-12-31T18:30:00Z`. Four times as fast as `Date` on its own, which is asked for three times a row. */
-const isoTime = (seconds: number): string => {
-  const day = Math.floor(seconds / DAY);
-  const second = seconds - day * DAY;
-  const hour = Math.floor(second / 3600);
-  const minute = Math.floor(second / 60) % 60;
-  return `${date(day)}T${twoDigits[hour]}:${twoDigits[minute]}:${twoDigits[second % 60]}Z`;
+/** `2021-12-31T18:30:00Z`. Many times as fast as `Date` on its own, which is asked for three times a row. */
+const isoTime = (time: number): string => {
+  const day = Math.floor(time / DAY);
+  const second = time - day * DAY;
+  const minute = Math.floor(second / 60);
+  return date(day) + minutes[minute]! + seconds[second - minute * 60]!;
 };
 
 /**
@@ -56,48 +50,6 @@ const jsonList = (texts: ReadonlyArray<string>): string => {
   return json.includes("\\ud") ? JSON.stringify(texts.map((text) => text.toWellFormed())) : json;
 };
 
-type Cell = (
-  session: Session,
-  userId: string,
-  source: Encoder.Encodable["source"],
-  index: number,
-) => string | number | null;
-
-const cell = (column: Column): Cell => {
-  switch (column.kind) {
-    case "timestamp":
-      return (session, userId, source, index) => isoTime(column.get(session, userId, source, index));
-    case "text_list":
-      return (session, userId, source, index) => jsonList(column.get(session, userId, source, index));
-    default:
-      return column.get;
-  }
-};
-
-const cells = columns.map(cell);
-const names = columns.map(({ name }) => name);
-
-const row = (
-  { sessions, userId, source }: Encoder.Encodable,
-  index: number,
-): Array<string | number | null> => {
-  const values = new Array<string | number | null>(cells.length);
-  for (let i = 0; i < cells.length; i++) values[i] = cells[i]!(sessions[index]!, userId, source, index);
-  return values;
-};
-
-const isKey = columns.map(({ key }) => key);
-const inert = /^[A-Za-z0-9_-]+$/;
-
-/** Options given for one value make csv-stringify settle all of them again, so they are given to few. */
-const castText = (escapeFormulas: boolean) => (text: string, { index }: { readonly index: number }) => {
-  // "" is quoted and null is not, or they would read the same. `quoted_empty` for all would quote null too.
-  if (text === "") return { value: text, quoted_empty: true };
-  return escapeFormulas && isKey[index] && text.startsWith("-") && inert.test(text)
-    ? { value: text, escape_formulas: false }
-    : text;
-};
-
 const settle = ({ escapeFormulas = true }: CsvOptions): Options => {
   if (typeof escapeFormulas !== "boolean") {
     throw new TypeError(
@@ -107,29 +59,75 @@ const settle = ({ escapeFormulas = true }: CsvOptions): Options => {
   return {
     record_delimiter: "\r\n",
     quote_record_delimiter: true, // a lone CR or LF too, which CRLF as delimiter would otherwise leave bare
+    quoted_empty: true, // or it would read the same as null, which csv-stringify is not asked about
     escape_formulas: escapeFormulas,
-    columns: names,
-    cast: { string: castText(escapeFormulas) },
+    eof: false,
   };
 };
 
+/** Ids that go as they are, though `-` in front makes a formula of other texts. */
+const isPlainKey = (text: string) => /^[\w-]+$/.test(text);
+/** Texts that csv-stringify leaves as they are, whatever its options: nearly all there are. */
+const isPlain = (text: string) => /^\w[^",\r\n]*$/.test(text);
+
+type Cell = (session: Session, userId: string, source: Encoder.Encodable["source"], index: number) => string;
+
+/** How each column is written. What is not plain is written by csv-stringify, once for as long as it is remembered. */
+const cells = (options: Options): ReadonlyArray<Cell> => {
+  const quote = Memo.of(1024, (text: string) => stringify([[text]], options));
+  const oneId = Memo.of(1024, (id: string) => quote(jsonList([id])));
+  return columns.map((column): Cell => {
+    switch (column.kind) {
+      case "timestamp":
+        return (session, userId, source, index) => isoTime(column.get(session, userId, source, index));
+      case "text_list":
+        return (session, userId, source, index) => {
+          const texts = column.get(session, userId, source, index);
+          return texts.length === 1 ? oneId(texts[0]!) : quote(jsonList(texts));
+        };
+      case "number":
+        return (session, userId, source, index) => {
+          const number = column.get(session, userId, source, index);
+          return number === null ? "" : String(number);
+        };
+      default: {
+        const isAsItIs = column.key ? isPlainKey : isPlain;
+        return (session, userId, source, index) => {
+          const text = column.get(session, userId, source, index);
+          return text === null ? "" : isAsItIs(text) ? text : quote(text);
+        };
+      }
+    }
+  });
+};
+
 const utf8 = new TextEncoder();
+const header = `${columns.map(({ name }) => name).join(",")}\r\n`;
 
 const makeSettled = (options: Options): Encoder.Encoder => {
-  let header = true;
-  const write = (rows: Array<Array<string | number | null>>) => {
-    const text = stringify(rows, { ...options, header });
-    header = false;
-    return utf8.encode(text);
+  const write = cells(options);
+  const row = write.map(() => "");
+  let text = header;
+  const take = () => {
+    const bytes = utf8.encode(text);
+    text = "";
+    return bytes;
   };
   return Encoder.make("csv", {
-    encode: (batch) => write(batch.sessions.map((_, index) => row(batch, index))),
-    finish: () => write([]),
+    encode: ({ sessions, userId, source }) => {
+      for (let i = 0; i < sessions.length; i++) {
+        const session = sessions[i]!;
+        for (let j = 0; j < write.length; j++) row[j] = write[j]!(session, userId, source, i);
+        text += `${row.join(",")}\r\n`;
+      }
+      return take();
+    },
+    finish: take,
   });
 };
 
 /**
- * An encoder to CSV. Holds nothing between batches.
+ * An encoder to CSV. Between batches it holds nothing but how a few thousand short texts are written.
  *
  * The header row is there in an empty export too. Times are ISO 8601 in UTC with whole seconds, `client_ids`
  * is a JSON array, null is an empty field and the empty text is `""`. A lone surrogate, which UTF-8 can't

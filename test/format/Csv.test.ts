@@ -1,10 +1,12 @@
+import { stringify } from "csv-stringify/browser/esm/sync";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { columns } from "../../src/Columns.ts";
 import * as Csv from "../../src/format/Csv.ts";
 import type { Session } from "../../src/Session.ts";
 import { encodeAll, encoderContract } from "../contract/encoder.ts";
-import { batch, example } from "../contract/sessions.ts";
+import type { Encodable } from "../../src/format/Encoder.ts";
+import { anyText, batch, example, examples } from "../contract/sessions.ts";
 import { csvRows, expectedRows } from "./duckdb.ts";
 
 encoderContract({ format: Csv.format({ escapeFormulas: false }), read: csvRows, rows: expectedRows });
@@ -16,6 +18,34 @@ const agent = (user_agent: string | null) => example({ last_metadata: { user_age
 
 /** A text as csv-stringify and every spreadsheet see it: what begins with one of these may be run. */
 const isFormula = (text: string) => /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(text);
+
+/** The same cells, all of them written by csv-stringify, row by row. */
+const stringified = (batches: ReadonlyArray<Encodable>, escapeFormulas: boolean): string => {
+  const values = batches.flatMap(({ sessions, userId, source }) =>
+    sessions.map((session, i) =>
+      columns.map((column) => {
+        if (column.kind === "timestamp") {
+          return new Date(column.get(session, userId, source, i) * 1000).toISOString().replace(".000Z", "Z");
+        }
+        if (column.kind !== "text_list") return column.get(session, userId, source, i);
+        return JSON.stringify(column.get(session, userId, source, i).map((text) => text.toWellFormed()));
+      })
+    )
+  );
+  return stringify(values, {
+    header: true,
+    columns: columns.map(({ name }) => name),
+    record_delimiter: "\r\n",
+    quote_record_delimiter: true,
+    escape_formulas: escapeFormulas,
+    cast: {
+      string: (text, { index }) => {
+        if (text === "") return { value: text, quoted_empty: true };
+        return columns[index]!.key && /^[\w-]+$/.test(text) ? { value: text, escape_formulas: false } : text;
+      },
+    },
+  });
+};
 
 describe("Csv.make()", () => {
   it("writes a header row of the columns, also for an empty export", () => {
@@ -90,6 +120,38 @@ describe("Csv.make()", () => {
       }),
       { numRuns: 8 },
     );
+  });
+
+  it.each([true, false])("writes any batch as csv-stringify does (escapeFormulas: %j)", (escapeFormulas) => {
+    const often = fc.array(batch, { maxLength: 12 }).map((batches) => [...batches, ...batches]);
+    fc.assert(fc.property(often, (batches) => {
+      const file = encodeAll(Csv.make({ escapeFormulas }), batches);
+      expect(utf8.decode(file)).toBe(
+        utf8.decode(new TextEncoder().encode(stringified(batches, escapeFormulas))),
+      );
+    }));
+  });
+
+  it.each([true, false])("writes any text as csv-stringify does (escapeFormulas: %j)", (escapeFormulas) => {
+    // Longer texts than are remembered as well, and texts that are plain but for one character.
+    const text = fc.tuple(anyText, fc.constantFrom("", "a", "-", "x".repeat(300)), anyText)
+      .map((parts) => parts.join(""));
+    fc.assert(fc.property(text, fc.boolean(), (text, isKey) => {
+      const session = isKey ? example({ session_key: text }) : agent(text);
+      const batches = [{ userId: isKey ? text : "alice", sessions: [session, session] }];
+      expect(utf8.decode(encodeAll(Csv.make({ escapeFormulas }), batches)))
+        .toBe(utf8.decode(new TextEncoder().encode(stringified(batches, escapeFormulas))));
+    }));
+  });
+
+  it("writes the same when more texts have come than it remembers", () => {
+    const sessions = examples(3000).map((session, i) => ({
+      ...session,
+      client_ids: [`client ${i}`],
+      last_metadata: { city: `city, ${i % 1500}`, latitude: `${i}.5`, user_agent: `"${i % 7}"` },
+    }));
+    const batches = [{ userId: "alice", sessions }, { userId: "bob, too", sessions }];
+    expect(utf8.decode(encodeAll(Csv.make(), batches))).toBe(stringified(batches, true));
   });
 
   it("writes any time as ISO 8601 in UTC", () => {
