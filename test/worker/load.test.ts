@@ -79,13 +79,20 @@ describe.each(runtimes)("on %s", (runtime) => {
     const metrics = await (await worker.ask("/metrics")).text();
     const value = (name: string) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)?.[1]);
     const statuses = [...metrics.matchAll(/^monocloud_tenant_requests_total\{status="(\w+)"\} (\d+)$/gm)];
-    expect(statuses.map(([, status, count]) => [status, Number(count)])).toEqual([["200", asked.length]]);
+    const { 200: answered = 0, interrupted = 0, ...others } = Object.fromEntries(
+      statuses.map(([, status, count]) => [status, Number(count)]),
+    );
+    // A page that was asked for ahead in vain is broken off, on its way there or back.
+    expect(others).toEqual({});
+    expect(answered).toBeLessThanOrEqual(asked.length);
+    expect(answered + interrupted).toBeGreaterThanOrEqual(asked.length);
+    expect(interrupted).toBeLessThan(10);
     expect(sandbox.counts.byStatus).toEqual({ 200: asked.length });
     expect(value("monocloud_tenant_retries_total")).toBe(0);
     expect(value("monocloud_sessions_total")).toBe(2 * DOWNLOADS * SESSIONS);
     expect(value('monocloud_downloads_total\\{outcome="complete"\\}')).toBe(DOWNLOADS);
     expect(value('monocloud_exports\\{status="done"\\}')).toBe(EXPORTS);
-    expect(value("monocloud_tenant_request_seconds_count")).toBe(asked.length);
+    expect(value("monocloud_tenant_request_seconds_count")).toBe(answered + interrupted);
     expect(value('monocloud_bytes_total\\{kind="export"\\}')).toBeGreaterThan(0);
   }, 120_000);
 });
