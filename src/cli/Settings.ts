@@ -44,7 +44,8 @@ export const whole = (name: string, least: number, most: number): Options.Option
     `--${name} must be a whole number from ${least} to ${most}`,
   );
 
-const readRate = (text: string): number | undefined => {
+const readRate = (text: string): number | "auto" | undefined => {
+  if (text === "auto") return text;
   const found = /^(\d+(?:\.\d+)?)(?:\/(s|min|m|h))?$/.exec(text);
   const rate = found === null
     ? 0
@@ -73,14 +74,15 @@ export const apiKeyFile = Options.text("api-key-file").pipe(
   Options.optional,
 );
 
-/** The ceiling of the rate. */
+/** The ceiling of the rate, or that the rate is to be sought. */
 export const rate = Options.text("rate").pipe(
-  Options.withPseudoName("N/s"),
+  Options.withPseudoName("N/s|auto"),
   Options.withDescription(
-    "The most requests to make in a second (20/s), a minute (600/min) or an hour, 20/s if left out. Slows down by itself on 429.",
+    "The most requests to make in a second (20/s), a minute (600/min) or an hour, 20/s if left out. Slows down by itself on 429. " +
+      "auto: begins at 20/s, finds out what the tenant allows and stays just below it.",
   ),
   Options.withDefault("20/s"),
-  (option) => readAs(option, readRate, "--rate must be requests in a time, such as 20/s or 600/min"),
+  (option) => readAs(option, readRate, "--rate must be requests in a time, such as 20/s or 600/min, or auto"),
 );
 
 const readDuration = (text: string): number | undefined => {

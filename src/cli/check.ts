@@ -53,7 +53,8 @@ export const command = Command.make("check", options, (args) =>
     const requests = total === undefined
       ? undefined
       : Math.ceil(total / given) + (user === undefined ? total : 0);
-    const seconds = requests && requests / rate;
+    // How long a rate takes that is yet to be found, nobody knows.
+    const seconds = requests === undefined || rate === "auto" ? undefined : requests / rate;
     if (args.json) {
       const result = {
         tenant: tenant.origin,
@@ -66,18 +67,19 @@ export const command = Command.make("check", options, (args) =>
       };
       return yield* Terminal.print([Terminal.printableJson(result)]);
     }
-    const pace = ProgressBar.perSecond(rate);
     yield* Terminal.print([
       `${tenant.origin} answers and accepts the key (${milliseconds} ms).`,
       total === undefined
         ? `There are ${rows.length} ${what} or more: the tenant does not say how many.`
         : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.`,
       ...(given < size && facts !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
-      ...(requests === undefined || seconds === undefined ? [] : [
+      ...(requests === undefined ? [] : [
         `An export takes ${user === undefined ? "at least" : "about"} ` +
-        `${ProgressBar.plural(requests, "request")}: ${
-          ProgressBar.duration(Math.max(seconds, 1))
-        } at ${pace}.`,
+        `${ProgressBar.plural(requests, "request")}${
+          rate === "auto" || seconds === undefined
+            ? ""
+            : `: ${ProgressBar.duration(Math.max(seconds, 1))} at ${ProgressBar.perSecond(rate)}`
+        }.`,
       ]),
     ].map(Terminal.printable));
   })).pipe(

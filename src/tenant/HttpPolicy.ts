@@ -192,8 +192,7 @@ export const make = (
       leftAt: number,
       now: number,
     ): ApiError | undefined => {
-      if (status === 429) gate.throttled(leftAt, now);
-      else if (status < 500) gate.accepted();
+      if (status < 500 && status !== 429) gate.accepted();
       if (status === 200) return undefined;
       const wait = RetryAfter.parse(headers, now);
       const refusal = fail(request, reasonOf(status), {
@@ -202,6 +201,7 @@ export const make = (
         ...(headers["location"] && { detail: `it points to ${headers["location"]}` }),
       });
       if (wait !== undefined && isTransient(refusal)) gate.hold(now + wait);
+      if (status === 429) gate.throttled(leftAt, now);
       return refusal;
     };
 

@@ -1,24 +1,28 @@
 /**
- * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much.
+ * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or
+ * seeks what the tenant allows.
  *
  * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
+import * as AutoRate from "./AutoRate.ts";
+import { BYTES, change, make as cell } from "./Cells.ts";
 
 /** How fast to ask. */
 export interface RateLimitOptions {
   /**
-   * The most requests a second, retries included. The rate in force never exceeds it.
+   * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
+   * limit is not known, the rate begins at 20, grows until the tenant answers 429, and stays just below what it allows.
    *
    * @default {20}
    */
-  readonly rate?: number | undefined;
+  readonly rate?: number | "auto" | undefined;
   /**
    * How many requests may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
-   * `burst + rate * t` leave within `t` seconds.
+   * `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
    *
-   * @default {Math.max(1, rate / 10)}
+   * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
    */
   readonly burst?: number | undefined;
   /**
@@ -49,9 +53,12 @@ export interface RateLimit {
   readonly take: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
   /** Lets nothing through before this time, in milliseconds since the epoch. */
   readonly hold: (until: number) => void;
-  /** The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way. */
+  /**
+   * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or
+   * draws its conclusions where the rate is sought. To be called after `hold` where the answer asks for one.
+   */
   readonly throttled: (leftAt: number, now: number) => void;
-  /** The tenant answered: the rate grows back by 5 % of the ceiling each second. */
+  /** The tenant answered: the rate grows back by 5 % of the ceiling each second, or on in search of the limit. */
   readonly accepted: () => void;
   readonly pace: () => Pace;
 }
@@ -61,64 +68,41 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
-/** The numbers of a pace, each in eight bytes. */
-const [RATE, HELD_UNTIL, SLOWED_AT, LAST_TURN] = [0, 1, 2, 3] as const;
+/** The numbers of a pace, each in eight bytes. Those from `AUTO` on are of a rate that is sought. */
+const [RATE, HELD_UNTIL, SLOWED_AT, LAST_TURN, PAUSED_UNTIL, AUTO] = [0, 1, 2, 3, 4, 5] as const;
 
-/** A number that several threads change without a lock: one that is ended in the middle leaves nothing locked behind. */
-interface Cell {
-  readonly get: () => number;
-  /** Replaces the number if it still is what was read; says whether it was. */
-  readonly replace: (read: number, by: number) => boolean;
-}
-
-const float = new Float64Array(1);
-const bitsOfFloat = new BigInt64Array(float.buffer);
-
-const bitsOf = (value: number): bigint => {
-  float[0] = value;
-  return bitsOfFloat[0]!;
-};
-
-const cell = (state: BigInt64Array, index: number): Cell => ({
-  get: () => {
-    bitsOfFloat[0] = Atomics.load(state, index);
-    return float[0]!;
-  },
-  replace: (read, by) => {
-    const bits = bitsOf(read);
-    return Atomics.compareExchange(state, index, bits, bitsOf(by)) === bits;
-  },
-});
-
-const change = ({ get, replace }: Cell, to: (value: number) => number): void => {
-  for (;;) {
-    const read = get();
-    if (replace(read, to(read))) return;
-  }
-};
-
-const fresh = <B extends ArrayBufferLike>(buffer: B, ceiling: number): B => {
+const fresh = <B extends ArrayBufferLike>(buffer: B, { rate }: Settled): B => {
   const state = new Float64Array(buffer);
-  state[RATE] = ceiling;
+  state[RATE] = rate;
   state[HELD_UNTIL] = 0;
   state[SLOWED_AT] = -Infinity;
   state[LAST_TURN] = -Infinity;
   return buffer;
 };
 
-const BYTES = 32;
+const SIZE = (AUTO + AutoRate.CELLS) * BYTES;
 
-const settle = ({ rate = 20, burst = Math.max(1, rate / 10) }: RateLimitOptions) => {
-  if (!(rate > 0 && rate <= 1e6)) {
+interface Settled {
+  readonly isAuto: boolean;
+  /** The ceiling, or what to begin with. */
+  readonly rate: number;
+  readonly burst: number | undefined;
+}
+
+const settle = ({ rate = 20, burst }: RateLimitOptions): Settled => {
+  if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
     );
   }
-  if (!(burst >= 1)) {
+  if (burst !== undefined && !(burst >= 1)) {
     throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
   }
-  return { ceiling: rate, burst };
+  return rate === "auto" ? { isAuto: true, rate: AutoRate.START, burst } : { isAuto: false, rate, burst };
 };
+
+/** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
+const AUTO_SLACK = 10;
 
 /**
  * A pace for several threads, to give to each of them as `shared`. No message is sent for it: a turn costs one change of a
@@ -137,18 +121,26 @@ const settle = ({ rate = 20, burst = Math.max(1, rate / 10) }: RateLimitOptions)
  * ```
  */
 export const share = (options: Omit<RateLimitOptions, "shared"> = {}): SharedArrayBuffer =>
-  fresh(new SharedArrayBuffer(BYTES), settle(options).ceiling);
+  fresh(new SharedArrayBuffer(SIZE), settle(options));
 
 /** A gate with a rate of its own, or with one that it shares with other threads. */
 export const make = (options: RateLimitOptions = {}): RateLimit => {
-  const { ceiling, burst } = settle(options);
-  const state = new BigInt64Array(options.shared ?? fresh(new ArrayBuffer(BYTES), ceiling));
+  const settled = settle(options);
+  const { isAuto, rate: ceiling } = settled;
+  const state = new BigInt64Array(options.shared ?? fresh(new ArrayBuffer(SIZE), settled));
 
-  // What a pause saves up, in milliseconds.
-  const slack = (burst - 1) * 1000 / ceiling;
   const rate = cell(state, RATE);
   const heldUntil = cell(state, HELD_UNTIL);
   const slowedAt = cell(state, SLOWED_AT);
+  const pausedUntil = cell(state, PAUSED_UNTIL);
+  const auto = isAuto
+    ? AutoRate.make({ rate, heldUntil, slowedAt, pausedUntil, own: (index) => cell(state, AUTO + index) })
+    : undefined;
+  // What a pause saves up, in milliseconds.
+  const { burst = Math.max(1, ceiling / 10) } = settled;
+  const slackAtCeiling = (burst - 1) * 1000 / ceiling;
+  const slack = (): number =>
+    !isAuto ? slackAtCeiling : settled.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / rate.get();
   // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
   const lastTurn = cell(state, LAST_TURN);
   // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
@@ -161,10 +153,13 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
     for (;;) {
       const last = lastTurn.get();
       const free = last + 1000 / rate.get();
-      const pause = Math.max(heldUntil.get() - now, free - now);
+      const closed = Math.max(heldUntil.get(), pausedUntil.get());
+      const pause = Math.max(closed - now, free - now);
       if (pause > 0) return Math.ceil(pause);
+      // A rate that is sought is measured by how evenly it is kept to: there is no burst after a 429.
+      const saved = isAuto ? Math.max(now - slack(), closed) : now - slackAtCeiling;
       // Where another thread took the turn meanwhile, the next one is tried for.
-      if (lastTurn.replace(last, Math.max(free, now - slack))) return 0;
+      if (lastTurn.replace(last, Math.max(free, saved))) return 0;
     }
   };
 
@@ -173,7 +168,11 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
       const heldFor = heldUntil.get() - now;
       if (heldFor > patience) return Effect.fail({ heldFor });
       const pause = tryTurn(now);
-      return pause === 0 ? Effect.succeed(now) : Effect.flatMap(Effect.sleep(pause), () => turn(patience));
+      if (pause === 0) {
+        auto?.waited(now);
+        return Effect.succeed(now);
+      }
+      return Effect.flatMap(Effect.sleep(pause), () => turn(patience));
     });
 
   const wait = (patience: number) =>
@@ -209,13 +208,14 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
         },
       ),
     hold: (until) => change(heldUntil, (held) => Math.max(held, until)),
-    throttled: (leftAt, now) => {
+    throttled: auto?.throttled ?? ((leftAt, now) => {
       const read = slowedAt.get();
       // Of several threads whose requests were refused together, the first to say so halves the rate for all.
       if (leftAt <= read || !slowedAt.replace(read, now)) return;
       change(rate, (rate) => Math.max(ceiling * FLOOR, rate / 2));
-    },
-    accepted: () => change(rate, (rate) => Math.min(ceiling, rate + ceiling * RECOVERY / rate)),
+    }),
+    accepted: auto?.accepted ??
+      (() => change(rate, (rate) => Math.min(ceiling, rate + ceiling * RECOVERY / rate))),
     pace: () => ({ rate: rate.get(), waiting: line.size, heldUntil: heldUntil.get() }),
   };
 };

@@ -17,7 +17,7 @@ const isShared = (value: unknown): value is SharedArrayBuffer =>
 const Tenant = Schema.Struct({
   domain: Schema.String,
   apiKey: Schema.Redacted(Schema.String),
-  rate: number,
+  rate: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   burst: number,
   shared: maybe(Schema.declare(isShared, { identifier: "SharedArrayBuffer" })),
   timeout: number,

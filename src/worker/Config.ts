@@ -20,8 +20,8 @@ export class ConfigurationError extends Data.TaggedError("ConfigurationError")<{
 /** A worker's settings. */
 export interface Settings {
   readonly tenant: Tenant.Tenant;
-  /** Requests a second to the tenant, of all downloads and exports together. */
-  readonly rate: number;
+  /** Requests a second to the tenant, of all downloads and exports together, or `"auto"` to find out what it allows. */
+  readonly rate: number | "auto";
   /** What callers have to send; undefined where only callers on the same machine are served. */
   readonly token: Redacted.Redacted | undefined;
   /** Where exports are kept; undefined where there are none, but downloads alone. */
@@ -81,10 +81,11 @@ const TOKEN = 16;
 const all = Config.all({
   domain: Config.nonEmptyString("MONOCLOUD_DOMAIN" satisfies Name),
   apiKey: Config.redacted(Config.nonEmptyString("MONOCLOUD_API_KEY" satisfies Name)),
-  rate: Config.number("MONOCLOUD_RATE" satisfies Name).pipe(
+  rate: Config.string("MONOCLOUD_RATE" satisfies Name).pipe(
+    Config.map((text) => text === "auto" ? text : Number(text)),
     Config.validate({
-      message: "must be a number of requests a second, above 0 and at most 1000000",
-      validation: (rate) => rate > 0 && rate <= 1e6,
+      message: "must be a number of requests a second, above 0 and at most 1000000, or auto",
+      validation: (rate) => rate === "auto" || rate > 0 && rate <= 1e6,
     }),
     Config.withDefault(20),
   ),

@@ -49,6 +49,16 @@ it("a 429 that requests of all threads meet halves the rate once, and the next o
   expect(here.pace().rate).toBe(16);
 });
 
+it("a rate that is sought is lowered once for a 429 that requests of all threads meet", async () => {
+  const limit = { rate: "auto" } as const;
+  const options = { ...limit, shared: RateLimit.share(limit) };
+  const threads = await Promise.all([1, 2, 3].map(() => start({ options, turns: 0 })));
+  const here = RateLimit.make(options);
+  here.accepted();
+  await Promise.all(threads.map((ask) => ask({ throttledAt: [100, 300, 900] })));
+  expect(here.pace().rate).toBe(12);
+});
+
 it("a hold in one thread is seen by the others, and no thread shortens it", () => {
   const shared = RateLimit.share();
   const [one, other] = [RateLimit.make({ shared }), RateLimit.make({ shared })];
