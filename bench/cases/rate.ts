@@ -11,8 +11,8 @@ const SETTLED = 10;
 
 export const run = async ({ tenant, folder }: Bench): Promise<Section> => {
   const rows = [];
-  for (const rate of [LIMIT]) {
-    for (const retryAfter of [0]) {
+  for (const rate of ["auto", LIMIT] as const) {
+    for (const retryAfter of rate === "auto" ? [0, 1] : [0]) {
       for (const latencyMs of [0, 50]) {
         await tenant.behave({ perSecond: LIMIT, retryAfter, latencyMs });
         await runJob({
@@ -28,7 +28,7 @@ export const run = async ({ tenant, folder }: Bench): Promise<Section> => {
         const last = accepted.at(-1)! / 1000;
         const settled = accepted.filter((at) => at >= SETTLED * 1000).length;
         rows.push({
-          rate: `\`${LIMIT}/s\`: known to us`,
+          rate: rate === "auto" ? "`auto`: unknown to us" : `\`${LIMIT}/s\`: known to us`,
           "Retry-After": retryAfter === 0 ? "none" : `${retryAfter} s`,
           "latency ms": latencyMs,
           seconds: last,
