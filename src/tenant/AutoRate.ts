@@ -3,7 +3,7 @@
  *
  * The rate doubles every 1.5 seconds until a first request is refused. From well below it climbs again, slowly, and so
  * meets the limit at a rate that says what it is. There it settles, 1.5 % below, and tries for more from time to time:
- * first by a few requests a minute, then by more and more for as long as none is refused.
+ * first by a fraction of a percent, then by more and more for as long as none is refused.
  *
  * A tenant that allows bursts refuses long after its limit was passed, so the rate that was refused is no measure. It
  * shows when the settled rate is refused as well, and then what was accepted since the refusal before is the measure: a
@@ -51,8 +51,10 @@ const COUNT_LOWERS = 0.75;
 /** Fewer requests are no measure. */
 const ENOUGH = 10;
 
-/** How long a settled rate is kept before more is tried for, in ms: longer the longer a refusal costs, so that holds take
- * no more than a sixtieth of the time. */
+/**
+ * How long a settled rate is kept before more is tried for, in ms: the longer the more a refusal costs, so that holds take
+ * no more than a sixtieth of the time.
+ */
 const KEEP = 15_000;
 const KEEP_PER_HOLD = 60;
 const KEEP_LONGEST = 300_000;

@@ -7,7 +7,6 @@ import * as Config from "effect/Config";
 import * as ConfigError from "effect/ConfigError";
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
-import * as Either from "effect/Either";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as Redact from "../Redact.ts";
@@ -83,16 +82,11 @@ const all = Config.all({
   domain: Config.nonEmptyString("MONOCLOUD_DOMAIN" satisfies Name),
   apiKey: Config.redacted(Config.nonEmptyString("MONOCLOUD_API_KEY" satisfies Name)),
   rate: Config.string("MONOCLOUD_RATE" satisfies Name).pipe(
-    // In one step: what fails in a second one is not said to be of this variable.
-    Config.mapOrFail((text): Either.Either<number | "auto", ConfigError.ConfigError> => {
-      const rate = text === "auto" ? text : Number(text);
-      return rate === "auto" || (rate > 0 && rate <= 1e6) ? Either.right(rate) : Either.left(
-        ConfigError.InvalidData(
-          [],
-          "must be a number of requests a second, above 0 and at most 1000000, or auto",
-        ),
-      );
+    Config.validate({
+      message: "must be a number of requests a second, above 0 and at most 1000000, or auto",
+      validation: (text) => text === "auto" || Number(text) > 0 && Number(text) <= 1e6,
     }),
+    Config.map((text) => text === "auto" ? text : Number(text)),
     Config.withDefault(20),
   ),
   redactSecret: given(Config.redacted(Config.nonEmptyString("MONOCLOUD_REDACT_SECRET" satisfies Name))),
