@@ -290,13 +290,16 @@ describe("rate: auto, 32 requests under way", () => {
 });
 
 describe("rate: 50", () => {
-  it.each(latencies)("is never refused, and uses 98 of a hundred of what a limit of 50 allows (%d ms)", async (latency) => {
-    for (const limit of [bucket(50, 50), bucket(50, 5), windows(50, 300)]) {
-      const { seen } = await play({ limit, latency, rate: 50 });
-      expect(accepted(seen, 0, 60) / 50).toBeGreaterThan(0.98);
-      expect(refused(seen)).toBe(0);
-    }
-  });
+  it.each(latencies)(
+    "is never refused, and uses 98 of a hundred of what a limit of 50 allows (%d ms)",
+    async (latency) => {
+      for (const limit of [bucket(50, 50), bucket(50, 5), windows(50, 300)]) {
+        const { seen } = await play({ limit, latency, rate: 50 });
+        expect(accepted(seen, 0, 60) / 50).toBeGreaterThan(0.98);
+        expect(refused(seen)).toBe(0);
+      }
+    },
+  );
 });
 
 describe("throttled()", () => {
