@@ -1,8 +1,10 @@
+import * as fc from "fast-check";
+import { parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
 import { columns, sqlTypes } from "../../src/Columns.ts";
 import * as Parquet from "../../src/format/Parquet.ts";
 import { encodeAll, encoderContract } from "../contract/encoder.ts";
-import { example, examples } from "../contract/sessions.ts";
+import { batch, example, examples } from "../contract/sessions.ts";
 import { expectedRows, parquetRows, query } from "./duckdb.ts";
 
 for (const options of [{}, { rowGroupRows: 7 }, { codec: "uncompressed" }] as const) {
@@ -10,6 +12,12 @@ for (const options of [{}, { rowGroupRows: 7 }, { codec: "uncompressed" }] as co
     encoderContract({ format: Parquet.format(options), read: parquetRows, rows: expectedRows });
   });
 }
+
+// A BOM is text like any other.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+const parsers = {
+  stringFromBytes: (bytes: Uint8Array | undefined): string | undefined => bytes && utf8.decode(bytes),
+};
 
 const agents = (user_agents: ReadonlyArray<string | null>) =>
   user_agents.map((user_agent) => example({ last_metadata: { user_agent } }));
@@ -69,6 +77,36 @@ describe("Parquet.make()", () => {
        FROM parquet_metadata($file) ORDER BY id`,
     );
     expect(groups.map(({ rows }) => rows)).toEqual([10, 10, 10, 10, 5]);
+  });
+
+  it("tries no dictionary where values are unique, and compresses nothing that is packed", async () => {
+    const chunks = await query(
+      encodeAll(Parquet.make(), [{ userId: "a", sessions: examples(2000) }]),
+      "SELECT path_in_schema AS name, encodings, compression FROM parquet_metadata($file)",
+    );
+    const of = (encodings: string) => chunks.filter((chunk) => chunk.encodings === encodings);
+    expect(of("DELTA_LENGTH_BYTE_ARRAY").map(({ name }) => name)).toEqual(["session_id", "session_key"]);
+    expect(of("DELTA_BINARY_PACKED").map(({ name }) => name))
+      .toEqual(["initiated_at", "expires_at", "last_updated"]);
+    for (const { encodings, compression } of chunks) {
+      expect(compression).toBe(String(encodings).startsWith("DELTA") ? "UNCOMPRESSED" : "SNAPPY");
+    }
+  });
+
+  it("gives hyparquet the ids of any batches, also where no session has a key", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(batch, { maxLength: 20 }), fc.boolean(), async (batches, withKeys) => {
+        const kept = withKeys ? batches : batches.map(({ userId, sessions }) => ({
+          userId,
+          sessions: sessions.map((session) => ({ ...session, session_key: null })),
+        }));
+        const file = encodeAll(Parquet.make({ rowGroupRows: 9 }), kept);
+        const names = ["session_id", "session_key"];
+        const expected = kept.flatMap(expectedRows).map((row) => names.map((name) => row[name]));
+        const rows = await parquetReadObjects({ file: file.buffer, columns: names, parsers });
+        expect(rows.map((row) => names.map((name) => row[name]))).toEqual(expected);
+      }),
+    );
   });
 
   it("keeps a text of megabytes", async () => {
