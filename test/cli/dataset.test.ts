@@ -13,7 +13,7 @@ import { begin, filesIn, intercepted, keysIn, keysOf, run, shell, tenant, until 
 const args = ["export", "--all-users", "--out", "data", "--format", "ndjson", "--part-rows", "200"];
 const quick = [...args, "--rate", "5000/s"];
 
-const slow: SandboxOptions = { users: 150, sessionsPerUser: 20, faults: { latencyMs: 30 } };
+const slow: SandboxOptions = { users: 150, sessionsPerUser: 20, faults: { latencyMs: 60 } };
 
 const keysUnder = async (cwd: string): Promise<Array<string>> => {
   const folder = join(cwd, "data", "ndjson");
@@ -142,7 +142,8 @@ describe.skipIf(process.platform === "win32")("an export into a folder", () => {
   });
 
   it("is not disturbed by a second process, which is told who is there", async () => {
-    const { sandbox, env } = await tenant(slow);
+    // So slow that the second one comes while the first one works, however long it takes to start.
+    const { sandbox, env } = await tenant({ ...slow, faults: { latencyMs: 500 } });
     const cwd = await newFolder();
     const running = begin(quick, { env, cwd });
     await until(hasParts(cwd, 1), "a part is there");
