@@ -101,9 +101,9 @@ const toBytes = (texts: ReadonlyArray<string | null>): Array<Uint8Array | null> 
 
 /**
  * A column as the writer takes it. Left to itself it tries a dictionary, which pays where values come again: in
- * times and in the ids of sessions they don't. Times lie close together, so deltas take a tenth off the file. Ids
- * are random, so their bytes stand end to end behind their lengths. Compressing either would take longer than all
- * else, and find next to nothing.
+ * times and in the ids of sessions they don't. Times lie close together: against plain values deltas take 6 % off
+ * the file. Ids are random, so their bytes stand end to end behind their lengths. Compression would take as long
+ * again as all else for ids and find 5 % in them, and nothing in deltas.
  */
 const written = ({ name, kind }: Column, values: Array<unknown>): ColumnSource => {
   if (kind === "timestamp") {
