@@ -124,7 +124,7 @@ export const rescue = (session: Session, source?: string): string | null => {
   return toObject(rescued);
 };
 
-// Functions that name a field of their own, not one that is told the name: twice as fast.
+// Each names its field in a function of its own: engines read a field faster where it is always the same.
 const metadataText = (name: string, get: (session: Session) => string | null) =>
   ({ name, kind: "text", nullable: true, key: false, get }) satisfies Column;
 

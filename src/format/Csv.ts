@@ -72,7 +72,10 @@ const isPlain = (text: string) => /^\w[^",\r\n]*$/.test(text);
 
 type Cell = (session: Session, userId: string, source: Encoder.Encodable["source"], index: number) => string;
 
-/** How each column is written. What is not plain is written by csv-stringify, once for as long as it is remembered. */
+/**
+ * How each column is written. What is not plain is written by csv-stringify, which writes a cell alone as it does
+ * within a row: once for each text, as long as that is remembered.
+ */
 const cells = (options: Options): ReadonlyArray<Cell> => {
   const quote = Memo.of(1024, (text: string) => stringify([[text]], options));
   const oneId = Memo.of(1024, (id: string) => quote(jsonList([id])));

@@ -14,13 +14,17 @@ export interface ParquetOptions {
   /**
    * Rows in a row group: the unit that readers skip or read side by side, and what the encoder holds. Values
    * are held as they are until the group is full, then encoded in one call. From 10,000 to 100,000 rows a
-   * file shrinks by 6 % in all (measured), while memory and that one call grow with the rows: 10,000 cost
-   * about 65 MB and a sixth of a second.
+   * file shrinks by 3 % at most (measured), while memory and that one call grow with the rows: 10,000 cost
+   * up to 65 MB and a twentieth of a second.
    *
    * @default {10_000}
    */
   readonly rowGroupRows?: number;
-  /** @default {"snappy"} */
+  /**
+   * How pages are compressed, but for those of times and of session ids and keys: these are packed as they are.
+   *
+   * @default {"snappy"}
+   */
   readonly codec?: "snappy" | "uncompressed";
 }
 
@@ -97,9 +101,9 @@ const toBytes = (texts: ReadonlyArray<string | null>): Array<Uint8Array | null> 
 
 /**
  * A column as the writer takes it. Left to itself it tries a dictionary, which pays where values come again: in
- * times and in the ids of sessions they don't. Times lie close together, so deltas take a tenth off the file. Ids
- * are random, so their bytes stand end to end behind their lengths. Compressing either would take longer than all
- * else, and find next to nothing.
+ * times and in the ids of sessions they don't. Times lie close together: against plain values deltas take 6 % off
+ * the file. Ids are random, so their bytes stand end to end behind their lengths. Compression would take as long
+ * again as all else for ids and find 5 % in them, and nothing in deltas.
  */
 const written = ({ name, kind }: Column, values: Array<unknown>): ColumnSource => {
   if (kind === "timestamp") {
