@@ -88,17 +88,6 @@ let compress: ReturnType<typeof snappyCompressor> | undefined;
 /** One for all encoders: it is synchronous, and owns WebAssembly memory. */
 const snappy = () => (compress ??= snappyCompressor());
 
-const utf8 = new TextEncoder();
-
-/** The bytes of each text: in one call where all are ASCII, as then it is known from the texts what is whose. */
-const toBytes = (texts: ReadonlyArray<string | null>): Array<Uint8Array | null> => {
-  const joined = texts.join("");
-  const bytes = utf8.encode(joined);
-  if (bytes.length > joined.length) return texts.map((text) => text === null ? null : utf8.encode(text));
-  let at = 0;
-  return texts.map((text) => text === null ? null : bytes.subarray(at, at += text.length));
-};
-
 /**
  * A column as the writer takes it. Left to itself it tries a dictionary, which pays where values come again: in
  * times and in the ids of sessions they don't. Times lie close together: against plain values deltas take 6 % off
@@ -110,8 +99,7 @@ const written = ({ name, kind }: Column, values: Array<unknown>): ColumnSource =
     return { name, data: values, encoding: "DELTA_BINARY_PACKED", codec: "UNCOMPRESSED" };
   }
   if (name === "session_id" || name === "session_key") {
-    const data = toBytes(values as Array<string | null>);
-    return { name, data, encoding: "DELTA_LENGTH_BYTE_ARRAY", codec: "UNCOMPRESSED" };
+    return { name, data: values, encoding: "DELTA_LENGTH_BYTE_ARRAY", codec: "UNCOMPRESSED" };
   }
   return { name, data: values };
 };
