@@ -89,14 +89,13 @@ export const text = ({ bytes, from, to }: JsonRows, index: number): string =>
 export const line = (rows: JsonRows, index: number): string =>
   rows.areLines ? text(rows, index) : onOneLine(text(rows, index));
 
-/** The rows at these indices. */
-export const pick = ({ bytes, from, to, areLines }: JsonRows, indices: ReadonlyArray<number>): JsonRows =>
-  indices.length === from.length ? { bytes, from, to, areLines } : {
-    bytes,
-    from: indices.map((index) => from[index]!),
-    to: indices.map((index) => to[index]!),
-    areLines,
-  };
+/** The rows at these indices, in their order. */
+export const pick = ({ bytes, from, to, areLines }: JsonRows, indices: ReadonlyArray<number>): JsonRows => ({
+  bytes,
+  from: indices.map((index) => from[index]!),
+  to: indices.map((index) => to[index]!),
+  areLines,
+});
 
 /** Rows that are looked for only once somebody wants to know: few formats do. */
 export const later = (make: () => JsonRows): JsonRows => {

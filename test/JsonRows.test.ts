@@ -57,6 +57,8 @@ describe("of() and pick()", () => {
       const rows = JsonRows.of(texts);
       const kept = texts.map((_, index) => index).filter(() => coins.next().value);
       expect(textsOf(rows)).toEqual(texts.map((text) => text.toWellFormed()));
+      const backwards = texts.map((_, index) => texts.length - 1 - index);
+      expect(textsOf(JsonRows.pick(rows, backwards))).toEqual(textsOf(rows).reverse());
       expect(textsOf(JsonRows.pick(rows, kept))).toEqual(kept.map((index) => texts[index]!.toWellFormed()));
       expect(rows.areLines).toBe(!texts.some((text) => /[\r\n]/.test(text)));
     }));

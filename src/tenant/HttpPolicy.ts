@@ -83,8 +83,8 @@ export interface ListRequest {
   readonly userId?: string | undefined;
   readonly page: number;
   /**
-   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held, which are a
-   * third of what they are parsed to and cost the garbage collector nothing.
+   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not
+   * what they are parsed to.
    */
   readonly turn?: Effect.Effect<void> | undefined;
 }
