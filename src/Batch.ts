@@ -4,7 +4,7 @@
  * @module
  */
 import * as JsonRows from "./JsonRows.ts";
-import type { Session } from "./Session.ts";
+import * as Session from "./Session.ts";
 
 /**
  * The sessions of one user that one answer brought, already decoded, each exactly once in a walk.
@@ -13,7 +13,8 @@ import type { Session } from "./Session.ts";
 export interface Batch {
   /** The user the sessions belong to. The endpoint's rows do not carry it. */
   readonly userId: string;
-  readonly sessions: ReadonlyArray<Session>;
+  /** Made of the page's bytes when they are first looked at, unless that was necessary before. */
+  readonly sessions: ReadonlyArray<Session.Session>;
   /**
    * Each session as served, at the same index. Absent when sessions were made or changed by code: encoders then write what
    * the values say.
@@ -85,14 +86,28 @@ export interface WalkEnd {
  * console.assert(new TextDecoder().decode(bytes).startsWith("user_id,session_id,"));
  * ```
  */
-export const make = (userId: string, sessions: ReadonlyArray<Session>): Batch => ({
+export const make = (userId: string, sessions: ReadonlyArray<Session.Session>): Batch => ({
   userId,
   sessions,
   rejected: [],
 });
 
+/** How many sessions a batch has, without making any of them that need not be made. */
+export const size = (batch: Pick<Batch, "sessions" | "source">): number =>
+  batch.source?.fields === undefined ? batch.sessions.length : batch.source.from.length;
+
+const initiated = Session.place("numbers", "initiated_at");
+
+/** When the session at that index was initiated, likewise. */
+export const initiatedAt = (batch: Pick<Batch, "sessions" | "source">, index: number): number => {
+  const fields = batch.source?.fields;
+  return fields === undefined
+    ? batch.sessions[index]!.initiated_at
+    : fields.numbers[index * fields.numberCount + initiated]!;
+};
+
 /** Keeps the sessions that pass the test; the rest of the batch stays as it is. */
-export const filter = (batch: Batch, keep: (session: Session, userId: string) => boolean): Batch => {
+export const filter = (batch: Batch, keep: (session: Session.Session, userId: string) => boolean): Batch => {
   const kept: Array<number> = [];
   batch.sessions.forEach((session, index) => keep(session, batch.userId) && kept.push(index));
   return {
@@ -103,7 +118,10 @@ export const filter = (batch: Batch, keep: (session: Session, userId: string) =>
 };
 
 /** Replaces each session; NDJSON then writes the new value instead of the text as served. */
-export const map = (batch: Batch, change: (session: Session, userId: string) => Session): Batch => ({
+export const map = (
+  batch: Batch,
+  change: (session: Session.Session, userId: string) => Session.Session,
+): Batch => ({
   ...batch,
   sessions: batch.sessions.map((session) => change(session, batch.userId)),
   source: undefined,

@@ -5,10 +5,11 @@
  * @module
  */
 import type { Batch } from "./Batch.ts";
+import * as Fields from "./Fields.ts";
 import * as JsonRows from "./JsonRows.ts";
 import { members } from "./JsonText.ts";
 import * as Memo from "./Memo.ts";
-import type { Metadata, Session } from "./Session.ts";
+import { type Metadata, place, type Session } from "./Session.ts";
 
 /** What a column holds, and the SQL type that says so. */
 export const sqlTypes = {
@@ -44,6 +45,8 @@ export type Column = {
     /** An identifier that other tables join on: never altered on the way out. */
     readonly key: boolean;
     readonly get: Get<Values[K]>;
+    /** Where it lies in {@link Fields}: among the numbers if it is a timestamp, among the texts otherwise; if it does. */
+    readonly place?: number;
   };
 }[Kind];
 
@@ -56,7 +59,9 @@ const toNumber = Memo.of(
   (text: string): number | null => /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) + 0 : null,
 );
 
-const decimal = (text: string | null | undefined): number | null => text == null ? null : toNumber(text);
+/** The same, where there may be no text. */
+export const decimal = (text: string | null | undefined): number | null =>
+  text == null ? null : toNumber(text);
 
 const known: Readonly<Record<string, true>> = {
   __proto__: null as never,
@@ -124,26 +129,85 @@ export const rescue = (session: Session, source?: string): string | null => {
   return toObject(rescued);
 };
 
+/** The same of a row as served. */
+export const rescueAt = (source: JsonRows.JsonRows, row: number): string | null => {
+  const text = JsonRows.text(source, row);
+  return rescue(JSON.parse(text) as Session, text);
+};
+
+/** The same of a text in a page's bytes. */
+export const decimalAt = (bytes: Uint8Array, from: number, end: number): number | null => {
+  const number = Fields.decimal(bytes, from, end);
+  return Number.isNaN(number) ? decimal(Fields.text(bytes, from, end)) : number;
+};
+
+const coordinates = ["latitude", "longitude"].map((name) => place("texts", `last_metadata.${name}`));
+
+/**
+ * Whether the other columns hold all of a session whose fields are known, so that nothing is to be rescued: all but
+ * coordinates are what they should be.
+ */
+export const holds = (
+  { bytes }: JsonRows.JsonRows,
+  { texts, textCount }: Fields.Fields,
+  row: number,
+): boolean => {
+  for (let i = 0; i < coordinates.length; i++) {
+    const at = 2 * (row * textCount + coordinates[i]!);
+    if (texts[at]! >= 0 && decimalAt(bytes, texts[at]!, texts[at + 1]!) === null) return false;
+  }
+  return true;
+};
+
 // Each names its field in a function of its own: engines read a field faster where it is always the same.
 const metadataText = (name: string, get: (session: Session) => string | null) =>
-  ({ name, kind: "text", nullable: true, key: false, get }) satisfies Column;
+  ({
+    name,
+    kind: "text",
+    nullable: true,
+    key: false,
+    get,
+    place: place("texts", `last_metadata.${name}`),
+  }) satisfies Column;
 
 const coordinate = (name: string, get: (session: Session) => number | null) =>
-  ({ name, kind: "number", nullable: true, key: false, get }) satisfies Column;
+  ({
+    name,
+    kind: "number",
+    nullable: true,
+    key: false,
+    get,
+    place: place("texts", `last_metadata.${name}`),
+  }) satisfies Column;
 
 const time = (name: string, get: (session: Session) => number) =>
-  ({ name, kind: "timestamp", nullable: false, key: false, get }) satisfies Column;
+  ({
+    name,
+    kind: "timestamp",
+    nullable: false,
+    key: false,
+    get,
+    place: place("numbers", name),
+  }) satisfies Column;
 
 /** The columns, in the order every tabular format writes them. */
 export const columns: ReadonlyArray<Column> = [
   { name: "user_id", kind: "text", nullable: false, key: true, get: (_, userId) => userId },
-  { name: "session_id", kind: "text", nullable: false, key: true, get: (session) => session.session_id },
+  {
+    name: "session_id",
+    kind: "text",
+    nullable: false,
+    key: true,
+    get: (session) => session.session_id,
+    place: place("texts", "session_id"),
+  },
   {
     name: "session_key",
     kind: "text",
     nullable: true,
     key: true,
     get: (session) => session.session_key ?? null,
+    place: place("texts", "session_key"),
   },
   {
     name: "client_ids",
@@ -151,6 +215,7 @@ export const columns: ReadonlyArray<Column> = [
     nullable: false,
     key: false,
     get: (session) => session.client_ids,
+    place: place("texts", "client_ids"),
   },
   time("initiated_at", (session) => session.initiated_at),
   time("expires_at", (session) => session.expires_at),

@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
-import type { Batch, Rejected } from "./Batch.ts";
+import * as Batch from "./Batch.ts";
 import type { Format } from "./format/Encoder.ts";
 import type { Output, OutputError, Receipt, Sink } from "./output/Output.ts";
 import { version } from "./version.ts";
@@ -21,7 +21,7 @@ export interface Target {
 
 /** What to export, and where to. */
 export interface ExportOptions<E, R> {
-  readonly source: Stream.Stream<Batch, E, R>;
+  readonly source: Stream.Stream<Batch.Batch, E, R>;
   /** All are written from the same batches; the slowest sets the pace. */
   readonly targets: ReadonlyArray<Target>;
   /**
@@ -136,14 +136,14 @@ export class ExportError extends Data.TaggedError("ExportError")<{
    */
   readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers";
   readonly message: string;
-  readonly row?: Rejected | undefined;
+  readonly row?: Batch.Rejected | undefined;
 }> {}
 
-const wordsOf = ({ userId, page, size, index, message }: Rejected): string =>
+const wordsOf = ({ userId, page, size, index, message }: Batch.Rejected): string =>
   `User ${userId}, page ${page} (of size ${size}), row ${index} is not a session: ${message}`;
 
 /** The error for a row that is not a session. */
-export const invalidRow = (row: Rejected): ExportError =>
+export const invalidRow = (row: Batch.Rejected): ExportError =>
   new ExportError({ reason: "InvalidRow", row, message: wordsOf(row) });
 
 /** The error for users of whom the tenant knows none, such as this one. */
@@ -157,7 +157,7 @@ export const noSuchUsers = (count: number, userId: string | undefined): ExportEr
 
 const utf8 = new TextEncoder();
 
-const rejectedLines = (rows: ReadonlyArray<Rejected>): Uint8Array<ArrayBuffer> =>
+const rejectedLines = (rows: ReadonlyArray<Batch.Rejected>): Uint8Array<ArrayBuffer> =>
   utf8.encode(
     rows.map(({ userId, source, ...where }) =>
       `${JSON.stringify({ user_id: userId, ...where, version, row: source })}\n`
@@ -167,7 +167,7 @@ const rejectedLines = (rows: ReadonlyArray<Rejected>): Uint8Array<ArrayBuffer> =
 /** Files that are written together from the same batches: the same rows in every format. */
 export interface Files {
   /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
-  readonly write: (batch: Batch) => Effect.Effect<number, OutputError | ExportError>;
+  readonly write: (batch: Batch.Batch) => Effect.Effect<number, OutputError | ExportError>;
   /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
   readonly size: () => { readonly rows: number; readonly rejected: number; readonly bytes: number };
   /** Completes the files. */
@@ -198,7 +198,7 @@ export const openFiles = (
     let [rows, rejected] = [0, 0];
     let [min, max] = [Infinity, -Infinity];
 
-    const putAside = (batch: Batch) =>
+    const putAside = (batch: Batch.Batch) =>
       Effect.gen(function* () {
         if (onInvalid === "fail") return yield* Effect.fail(invalidRow(batch.rejected[0]!));
         rejected += batch.rejected.length;
@@ -207,8 +207,9 @@ export const openFiles = (
         yield* rejectSink.write(rejectedLines(batch.rejected));
       });
 
-    const encode = (batch: Batch): Effect.Effect<number, OutputError> => {
-      if (batch.sessions.length === 0) return Effect.succeed(0);
+    const encode = (batch: Batch.Batch): Effect.Effect<number, OutputError> => {
+      const size = Batch.size(batch);
+      if (size === 0) return Effect.succeed(0);
       let encoded = 0;
       let written: Effect.Effect<void, OutputError> = Effect.void;
       for (const writer of writers) {
@@ -219,10 +220,11 @@ export const openFiles = (
         const one = writer.sink.write(bytes);
         written = written === Effect.void ? one : Effect.zipRight(written, one);
       }
-      rows += batch.sessions.length;
-      for (const { initiated_at } of batch.sessions) {
-        if (initiated_at < min) min = initiated_at;
-        if (initiated_at > max) max = initiated_at;
+      rows += size;
+      for (let i = 0; i < size; i++) {
+        const time = Batch.initiatedAt(batch, i);
+        if (time < min) min = time;
+        if (time > max) max = time;
       }
       return Effect.as(written, encoded);
     };
@@ -263,7 +265,7 @@ export interface Tally {
   /** Users whose walks have begun and not ended. */
   readonly walking: Set<string>;
   /** The first row that was rejected. */
-  firstRejected?: Rejected | undefined;
+  firstRejected?: Batch.Rejected | undefined;
 }
 
 /** A tally of nothing yet. */
@@ -278,10 +280,11 @@ export const noTally = (progress: Progress = noProgress()): Tally => ({
 const LIST = 100;
 
 /** Counts a batch that has been written. */
-export const count = (tally: Tally, { userId, sessions, rejected, total, end }: Batch): void => {
+export const count = (tally: Tally, batch: Batch.Batch): void => {
+  const { userId, rejected, total, end } = batch;
   const { progress, missing, unverified, failed, walking } = tally;
   tally.firstRejected ??= rejected[0];
-  progress.sessions += sessions.length;
+  progress.sessions += Batch.size(batch);
   progress.rejected += rejected.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
   walking.add(userId);
@@ -385,7 +388,7 @@ export const run = <E, R>(
     const began = yield* Clock.currentTimeMillis;
     const tally = noTally(options.progress);
     const files = yield* openFiles(options);
-    const take = (batch: Batch) =>
+    const take = (batch: Batch.Batch) =>
       Effect.flatMap(files.write(batch), (bytes) => {
         tally.progress.encodedBytes += bytes;
         count(tally, batch);

@@ -17,7 +17,7 @@ const ofObject = (ast: AST.TypeLiteral): Guard => {
     name: name as string,
     isOptional,
     isInherited: name in Object.prototype,
-    accepts: guard(type),
+    accepts: ofAst(type),
   }));
   return (value) => {
     if (!Predicate.isRecord(value)) return false;
@@ -34,7 +34,7 @@ const ofObject = (ast: AST.TypeLiteral): Guard => {
 };
 
 const ofUnion = (ast: AST.Union): Guard => {
-  const members = ast.types.map(guard);
+  const members = ast.types.map(ofAst);
   return (value) => {
     for (let i = 0; i < members.length; i++) if (members[i]!(value)) return true;
     return false;
@@ -44,7 +44,7 @@ const ofUnion = (ast: AST.Union): Guard => {
 const ofArray = (ast: AST.TupleType): Guard => {
   const [rest, ...more] = ast.rest;
   if (ast.elements.length > 0 || rest === undefined || more.length > 0) return unsupported(ast);
-  const accepts = guard(rest.type);
+  const accepts = ofAst(rest.type);
   return (value) => {
     if (!Array.isArray(value)) return false;
     for (let i = 0; i < value.length; i++) if (!accepts(value[i])) return false;
@@ -53,7 +53,7 @@ const ofArray = (ast: AST.TupleType): Guard => {
 };
 
 const ofRefinement = (ast: AST.Refinement): Guard => {
-  const isBase = guard(ast.from);
+  const isBase = ofAst(ast.from);
   const options: AST.ParseOptions = {};
   return (value) => isBase(value) && Option.isNone(ast.filter(value, options, ast));
 };
@@ -64,7 +64,8 @@ const unsupported = (ast: AST.AST): never => {
   );
 };
 
-const guard = (ast: AST.AST): Guard => {
+/** The same of what a schema is made of. */
+export const ofAst = (ast: AST.AST): Guard => {
   switch (ast._tag) {
     case "StringKeyword":
       return Predicate.isString;
@@ -103,4 +104,4 @@ const guard = (ast: AST.AST): Guard => {
  * ```
  */
 export const of = <A>(schema: Schema.Schema<A>): (value: unknown) => value is A =>
-  guard(schema.ast) as (value: unknown) => value is A;
+  ofAst(schema.ast) as (value: unknown) => value is A;

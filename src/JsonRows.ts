@@ -4,6 +4,7 @@
  *
  * @module
  */
+import * as Fields from "./Fields.ts";
 import { onOneLine } from "./JsonText.ts";
 
 /** Some rows, each the UTF-8 text of a JSON value without the white space around it. */
@@ -14,6 +15,8 @@ export interface JsonRows {
   readonly to: ReadonlyArray<number>;
   /** Whether no row holds a line break. */
   readonly areLines: boolean;
+  /** Where the fields of each row lie, if they were looked for. */
+  readonly fields?: Fields.Fields | undefined;
 }
 
 const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
@@ -89,15 +92,36 @@ export const text = ({ bytes, from, to }: JsonRows, index: number): string =>
 export const line = (rows: JsonRows, index: number): string =>
   rows.areLines ? text(rows, index) : onOneLine(text(rows, index));
 
-/** The rows at these indices, in their order. */
-export const pick = ({ bytes, from, to, areLines }: JsonRows, indices: ReadonlyArray<number>): JsonRows => ({
-  bytes,
-  from: indices.map((index) => from[index]!),
-  to: indices.map((index) => to[index]!),
-  areLines,
-});
+const isStretch = (indices: ReadonlyArray<number>): boolean => {
+  for (let i = 1; i < indices.length; i++) if (indices[i] !== indices[0]! + i) return false;
+  return true;
+};
 
-/** Rows that are looked for only once somebody wants to know: few formats do. */
+/** The rows at these indices, in their order. */
+export const pick = (rows: JsonRows, indices: ReadonlyArray<number>): JsonRows => {
+  const { bytes, from, to, areLines, fields } = rows;
+  if (isStretch(indices)) {
+    const [first = 0] = indices;
+    const end = first + indices.length;
+    if (indices.length === from.length) return rows;
+    return {
+      bytes,
+      from: from.slice(first, end),
+      to: to.slice(first, end),
+      areLines,
+      fields: fields && Fields.slice(fields, first, end),
+    };
+  }
+  return {
+    bytes,
+    from: indices.map((index) => from[index]!),
+    to: indices.map((index) => to[index]!),
+    areLines,
+    fields: fields && Fields.pick(fields, indices),
+  };
+};
+
+/** Rows that are looked for only once somebody wants to know: few formats do. Their fields are not. */
 export const later = (make: () => JsonRows): JsonRows => {
   let made: JsonRows | undefined;
   const rows = () => (made ??= make());

@@ -10,6 +10,7 @@ import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import * as Guard from "./Guard.ts";
+import * as Scan from "./Scan.ts";
 
 /**
  * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999.
@@ -70,6 +71,9 @@ const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
 
 /** Whether a value is a session, many times as fast as the schema says it. */
 export const is: (row: unknown) => row is Session = Guard.of(Session);
+
+/** The sessions of a page from its bytes, and the place of each field in what is found; see {@link Scan.Scan}. */
+export const { scan, place } = Scan.of(Session);
 
 /**
  * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.

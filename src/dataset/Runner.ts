@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
-import type { Batch } from "../Batch.ts";
+import * as Batch from "../Batch.ts";
 import * as Export from "../Export.ts";
 import { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
@@ -78,7 +78,7 @@ export const goOn = <E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { root, walk = {}, partRows = PART_ROWS, partBytes = PART_BYTES, lookback } = options;
-      const { change = (batch: Batch) => batch, progress = Export.noProgress(), maxRejected } = options;
+      const { change = (batch: Batch.Batch) => batch, progress = Export.noProgress(), maxRejected } = options;
       const began = yield* Clock.currentTimeMillis;
       const { traffic } = yield* TenantHttp;
       const asked = traffic();
@@ -131,10 +131,10 @@ export const goOn = <E, R>(
       let cutNumber = cuts.length;
       let isChanged = false;
 
-      const takeIn = (batch: Batch) =>
+      const takeIn = (batch: Batch.Batch) =>
         Effect.gen(function* () {
-          const { userId, sessions, rejected, end, state } = batch;
-          if (sessions.length > 0 || rejected.length > 0) {
+          const { userId, rejected, end, state } = batch;
+          if (Batch.size(batch) > 0 || rejected.length > 0) {
             progress.encodedBytes += yield* current.write(batch);
           }
           const mark = end?.mark === undefined ? undefined : JSON.stringify(end.mark);

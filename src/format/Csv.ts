@@ -8,6 +8,7 @@ import { type Options, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../Columns.ts";
 import * as Memo from "../Memo.ts";
 import type { Session } from "../Session.ts";
+import * as CsvBytes from "./CsvBytes.ts";
 import * as Encoder from "./Encoder.ts";
 
 /** How CSV is written. */
@@ -30,15 +31,17 @@ const hours = Array.from({ length: 24 }, (_, hour) => sixty.map((minute) => `T${
 const minutes = hours.flat();
 const seconds = sixty.map((second) => `${second}Z`);
 
-/** `2021-12-31`, for a day since the epoch. Days recur: about eleven years of them are remembered. */
-const date = Memo.of(4096, (day: number) => new Date(day * DAY * 1000).toISOString().slice(0, 10));
+/** `2021-12-31`, for a day since the epoch. */
+const date = (day: number) => new Date(day * DAY * 1000).toISOString().slice(0, 10);
+/** Days recur: about eleven years of them are remembered. */
+const knownDate = Memo.of(4096, date);
 
 /** `2021-12-31T18:30:00Z`. Many times as fast as `Date` on its own, which is asked for three times a row. */
 const isoTime = (time: number): string => {
   const day = Math.floor(time / DAY);
   const second = time - day * DAY;
   const minute = Math.floor(second / 60);
-  return date(day) + minutes[minute]! + seconds[second - minute * 60]!;
+  return knownDate(day) + minutes[minute]! + seconds[second - minute * 60]!;
 };
 
 /**
@@ -76,8 +79,7 @@ type Cell = (session: Session, userId: string, source: Encoder.Encodable["source
  * How each column is written. What is not plain is written by csv-stringify, which writes a cell alone as it does
  * within a row: once for each text, as long as that is remembered.
  */
-const cells = (options: Options): ReadonlyArray<Cell> => {
-  const quote = Memo.of(1024, (text: string) => stringify([[text]], options));
+const cells = (quote: (text: string) => string): ReadonlyArray<Cell> => {
   const oneId = Memo.of(1024, (id: string) => quote(jsonList([id])));
   return columns.map((column): Cell => {
     switch (column.kind) {
@@ -107,8 +109,19 @@ const cells = (options: Options): ReadonlyArray<Cell> => {
 const utf8 = new TextEncoder();
 const header = `${columns.map(({ name }) => name).join(",")}\r\n`;
 
+const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> => {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+};
+
 const makeSettled = (options: Options): Encoder.Encoder => {
-  const write = cells(options);
+  const quote = Memo.of(1024, (text: string) => stringify([[text]], options));
+  const write = cells(quote);
+  const list = (texts: ReadonlyArray<string>) => quote(jsonList(texts));
+  const key = (text: string) => isPlainKey(text) ? text : quote(text);
+  const fromBytes = CsvBytes.make({ quote, key, list, date });
   const row = write.map(() => "");
   let text = header;
   const take = () => {
@@ -117,7 +130,13 @@ const makeSettled = (options: Options): Encoder.Encoder => {
     return bytes;
   };
   return Encoder.make("csv", {
-    encode: ({ sessions, userId, source }) => {
+    encode: (batch) => {
+      const { userId, source } = batch;
+      if (source?.fields !== undefined) {
+        const rows = fromBytes(userId, source, source.fields);
+        return text === "" ? rows : joined(take(), rows);
+      }
+      const { sessions } = batch;
       for (let i = 0; i < sessions.length; i++) {
         const session = sessions[i]!;
         for (let j = 0; j < write.length; j++) row[j] = write[j]!(session, userId, source, i);

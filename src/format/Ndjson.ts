@@ -87,9 +87,9 @@ const namesNoUser = (sessions: ReadonlyArray<Session>): boolean => {
 export const make = (): Encoder.Encoder =>
   Encoder.make("ndjson", {
     encode: (batch) => {
-      const { userId, sessions, source } = batch;
+      const { userId, source } = batch;
       const head = `{"user_id":${JSON.stringify(userId)},`;
-      return source?.areLines && namesNoUser(sessions)
+      return source?.areLines && (source.fields !== undefined || namesNoUser(batch.sessions))
         ? copied(utf8.encode(head), source)
         : lines(head, batch);
     },

@@ -6,7 +6,10 @@
  */
 import { ByteWriter, type ColumnSource, ParquetWriter, type SchemaElement } from "hyparquet-writer";
 import { snappyCompressor } from "hysnappy";
-import { type Column, columns } from "../Columns.ts";
+import * as Batch from "../Batch.ts";
+import * as Columns from "../Columns.ts";
+import * as Fields from "../Fields.ts";
+import type { JsonRows } from "../JsonRows.ts";
 import * as Encoder from "./Encoder.ts";
 
 /** How Parquet is written. */
@@ -28,10 +31,12 @@ export interface ParquetOptions {
   readonly codec?: "snappy" | "uncompressed";
 }
 
+const utf8 = new TextEncoder();
+
 const text = { type: "BYTE_ARRAY", converted_type: "UTF8", logical_type: { type: "STRING" } } as const;
 
 /** The schema of one column: the same whatever the sessions are. */
-const elements = ({ name, kind, nullable }: Column): Array<SchemaElement> => {
+const elements = ({ name, kind, nullable }: Columns.Column): Array<SchemaElement> => {
   const repetition_type = nullable ? "OPTIONAL" : "REQUIRED";
   switch (kind) {
     case "text":
@@ -58,23 +63,71 @@ const elements = ({ name, kind, nullable }: Column): Array<SchemaElement> => {
 
 /** The schema of every file: the same whatever the sessions are. */
 export const schema: ReadonlyArray<SchemaElement> = [
-  { name: "session", num_children: columns.length },
-  ...columns.flatMap(elements),
+  { name: "session", num_children: Columns.columns.length },
+  ...Columns.columns.flatMap(elements),
 ];
 
+/** Reads the values of a column, and remembers those that come again. */
+type Fill = (values: Array<unknown>, batch: Encoder.Encodable, from: number, to: number) => void;
+
+/** Ids are handed to the writer in UTF-8, as they come. */
+const isId = ({ name }: Columns.Column) => name === "session_id" || name === "session_key";
+
 /** Appends the values of one column for the sessions from `from` up to `to`. */
-const fill = (
-  values: Array<unknown>,
-  column: Column,
-  { userId, sessions, source }: Encoder.Encodable,
-  from: number,
-  to: number,
-) => {
-  if (column.kind === "timestamp") {
-    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, source, i) * 1000);
-  } else {
-    for (let i = from; i < to; i++) values.push(column.get(sessions[i]!, userId, source, i));
-  }
+const fillOf = (column: Columns.Column): Fill => {
+  const { kind, name, place } = column;
+  const text = Fields.memo(10, (text) => text);
+  const list = Fields.memo(10, (json): ReadonlyArray<string> => JSON.parse(json), Fields.json);
+  const read = isId(column)
+    ? (bytes: Uint8Array, from: number, end: number) =>
+      end < 0 ? utf8.encode(Fields.text(bytes, from, end)) : bytes.subarray(from, end)
+    : kind === "number"
+    ? Columns.decimalAt
+    : kind === "text_list"
+    ? list
+    : text;
+
+  const fromFields = (
+    values: Array<unknown>,
+    { bytes }: JsonRows,
+    { numbers, numberCount, texts, textCount }: Fields.Fields,
+    place: number,
+    from: number,
+    to: number,
+  ) => {
+    if (kind === "timestamp") {
+      for (let row = from; row < to; row++) values.push(numbers[row * numberCount + place]! * 1000);
+      return;
+    }
+    for (let row = from; row < to; row++) {
+      const at = 2 * (row * textCount + place);
+      const [begin, end] = [texts[at]!, texts[at + 1]!];
+      values.push(begin < 0 ? null : read(bytes, begin, end));
+    }
+  };
+
+  return (values, batch, from, to) => {
+    const { userId, source } = batch;
+    const { fields } = source ?? {};
+    if (fields !== undefined && place !== undefined) {
+      return fromFields(values, source!, fields, place, from, to);
+    }
+    for (let row = from; row < to; row++) {
+      if (name === "user_id") values.push(userId);
+      else if (fields !== undefined) {
+        values.push(Columns.holds(source!, fields, row) ? null : Columns.rescueAt(source!, row));
+      } else {
+        const value = column.get(batch.sessions[row]!, userId, source, row);
+        values.push(
+          kind === "timestamp"
+            ? value as number * 1000
+            : isId(column) && value !== null
+            ? utf8.encode(value as string)
+            : value,
+        );
+      }
+    }
+  };
 };
 
 /** The writer's bytes so far, copied out as its buffer is used again. Its `offset` counts the whole file. */
@@ -94,12 +147,19 @@ const snappy = () => (compress ??= snappyCompressor());
  * the file. Ids are random, so their bytes stand end to end behind their lengths. Compression would take as long
  * again as all else for ids and find 5 % in them, and nothing in deltas.
  */
-const written = ({ name, kind }: Column, values: Array<unknown>): ColumnSource => {
+const written = (column: Columns.Column, values: Array<unknown>): ColumnSource => {
+  const { name, kind } = column;
   if (kind === "timestamp") {
     return { name, data: values, encoding: "DELTA_BINARY_PACKED", codec: "UNCOMPRESSED" };
   }
-  if (name === "session_id" || name === "session_key") {
-    return { name, data: values, encoding: "DELTA_LENGTH_BYTE_ARRAY", codec: "UNCOMPRESSED" };
+  if (isId(column)) {
+    return {
+      name,
+      data: values,
+      encoding: "DELTA_LENGTH_BYTE_ARRAY",
+      codec: "UNCOMPRESSED",
+      statistics: false,
+    };
   }
   return { name, data: values };
 };
@@ -126,12 +186,13 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
       ? { codec: "SNAPPY", compressors: { SNAPPY: snappy() } }
       : { codec: "UNCOMPRESSED" }),
   });
-  const emptyGroup = () => columns.map((): Array<unknown> => []);
+  const fills = Columns.columns.map(fillOf);
+  const emptyGroup = () => Columns.columns.map((): Array<unknown> => []);
   let group = emptyGroup();
   let rows = 0;
 
   const flush = () => {
-    const columnData = columns.map((column, i) => written(column, group[i]!));
+    const columnData = Columns.columns.map((column, i) => written(column, group[i]!));
     parquet.write({ columnData, rowGroupSize: rows });
     group = emptyGroup();
     rows = 0;
@@ -139,9 +200,10 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
 
   return Encoder.make("parquet", {
     encode: (batch) => {
-      for (let from = 0; from < batch.sessions.length;) {
-        const to = Math.min(batch.sessions.length, from + rowGroupRows - rows);
-        columns.forEach((column, i) => fill(group[i]!, column, batch, from, to));
+      const size = Batch.size(batch);
+      for (let from = 0; from < size;) {
+        const to = Math.min(size, from + rowGroupRows - rows);
+        fills.forEach((fill, i) => fill(group[i]!, batch, from, to));
         rows += to - from;
         from = to;
         if (rows === rowGroupRows) flush();

@@ -21,6 +21,7 @@ import {
   quoteWithout,
   reasonOf,
 } from "./ApiError.ts";
+import type { JsonRows } from "../JsonRows.ts";
 import * as Deadlines from "./Deadlines.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
@@ -69,6 +70,8 @@ export interface Page {
   readonly rows: ReadonlyArray<unknown>;
   /** The body as served: a JSON array in UTF-8, whose elements are the rows. */
   readonly bytes: Uint8Array;
+  /** The rows as {@link ListRequest.scan} has found them, if it was given and did. */
+  readonly scanned?: JsonRows | undefined;
   /** Absent if the tenant sent none that could be read. */
   readonly facts: PageFacts.PageFacts | undefined;
   /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
@@ -87,6 +90,8 @@ export interface ListRequest {
    * what they are parsed to.
    */
   readonly turn?: Effect.Effect<void> | undefined;
+  /** Tells the rows of a body apart, if it is JSON beyond doubt: nothing is parsed then until somebody looks at the rows. */
+  readonly scan?: ((bytes: Uint8Array) => JsonRows | undefined) | undefined;
 }
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
@@ -124,6 +129,17 @@ const causes = (error: unknown): string => {
 const after = (error: ApiError, attempts: number): ApiError => new ApiError({ ...error, attempts });
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** A page whose rows are parsed once somebody looks at them. */
+const parsedLater = (page: Omit<Page, "rows">): Page => {
+  let rows: ReadonlyArray<unknown> | undefined;
+  return {
+    ...page,
+    get rows() {
+      return (rows ??= JSON.parse(utf8.decode(page.bytes)) as ReadonlyArray<unknown>);
+    },
+  };
+};
 
 const secondsOf = (date: string | undefined): number | undefined => {
   const milliseconds = Date.parse(date ?? "");
@@ -212,14 +228,15 @@ export const make = (
     ): Effect.Effect<Page, ApiError> => {
       const type = headers["content-type"] ?? "application/json";
       try {
+        const facts = PageFacts.parse(headers["x-pagination"]);
+        const servedAt = secondsOf(headers["date"]);
+        const scanned = request.scan?.(body);
+        if (scanned !== undefined) {
+          return Effect.succeed(parsedLater({ bytes: body, scanned, facts, servedAt }));
+        }
         const rows: unknown = JSON.parse(utf8.decode(body));
         return Array.isArray(rows)
-          ? Effect.succeed({
-            rows,
-            bytes: body,
-            facts: PageFacts.parse(headers["x-pagination"]),
-            servedAt: secondsOf(headers["date"]),
-          })
+          ? Effect.succeed({ rows, bytes: body, facts, servedAt })
           : Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
       } catch (error) {
         // The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key.

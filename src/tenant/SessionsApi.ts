@@ -4,6 +4,7 @@
  * @module
  */
 import * as Effect from "effect/Effect";
+import * as Session from "../Session.ts";
 import { ApiError } from "./ApiError.ts";
 import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
 import type { Sort } from "./Sort.ts";
@@ -49,5 +50,6 @@ export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, 
       userId,
       page: query.page,
       turn: query.turn,
+      scan: Session.scan,
     }));
 };

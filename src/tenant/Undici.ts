@@ -11,8 +11,29 @@ import * as Layer from "effect/Layer";
 import { Agent, type Dispatcher } from "undici";
 import { type Headers, Transport } from "./Transport.ts";
 
-const joined = (chunks: ReadonlyArray<Buffer>): Buffer =>
-  chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+/** The most bytes that are set aside for a body before it has come. */
+const MOST_AT_ONCE = 1 << 24;
+
+/** Gathers a body. Where its length is told beforehand each chunk is let go as it comes. */
+const gather = (length: number) => {
+  let whole = Number.isSafeInteger(length) && length <= MOST_AT_ONCE
+    ? Buffer.allocUnsafeSlow(length)
+    : undefined;
+  const chunks: Array<Buffer> = [];
+  let at = 0;
+  return {
+    add: (chunk: Buffer) => {
+      if (whole !== undefined && at + chunk.length <= whole.length) chunk.copy(whole, at);
+      else {
+        if (whole !== undefined) chunks.push(whole.subarray(0, at));
+        whole = undefined;
+        chunks.push(chunk);
+      }
+      at += chunk.length;
+    },
+    body: () => whole === undefined ? Buffer.concat(chunks) : whole.subarray(0, at),
+  };
+};
 
 const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>): Headers => {
   const found: Record<string, string | undefined> = {};
@@ -29,7 +50,7 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
     Effect.async<Uint8Array, unknown>((resume) => {
       const at = url.indexOf("/", url.indexOf("://") + 3);
       let controller: Dispatcher.DispatchController | undefined;
-      let chunks: Array<Buffer> = [];
+      let body = gather(NaN);
       let isCompressed = false;
       // Before it has a connection there is nothing to abort.
       const onAbort = () =>
@@ -50,20 +71,20 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
       }, {
         onRequestStart: (its) => {
           controller = its;
-          chunks = [];
           if (signal.aborted) its.abort(signal.reason);
         },
         onResponseStart: (_, status, headers) => {
           // What only announces the answer is none.
           if (status < 200) return;
           isCompressed = headers["content-encoding"] === "gzip";
+          body = gather(Number(headers["content-length"] ?? NaN));
           onHead(status, flat(headers));
         },
-        onResponseData: (_, chunk) => void chunks.push(chunk),
+        onResponseData: (_, chunk) => body.add(chunk),
         onResponseEnd: () => {
-          const body = joined(chunks);
-          if (!isCompressed) return end(Effect.succeed(body));
-          gunzip(body, (error, plain) => end(error === null ? Effect.succeed(plain) : Effect.fail(error)));
+          const bytes = body.body();
+          if (!isCompressed) return end(Effect.succeed(bytes));
+          gunzip(bytes, (error, plain) => end(error === null ? Effect.succeed(plain) : Effect.fail(error)));
         },
         onResponseError: (_, error) => end(Effect.fail(error)),
       });

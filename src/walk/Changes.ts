@@ -101,7 +101,7 @@ export interface WatchedRow {
   /** Undefined if it has none. */
   readonly lastUpdated: number | undefined;
   /** As served. */
-  readonly text: string;
+  readonly text: () => string;
 }
 
 /** What tells a text from others without saying anything of it. */
@@ -137,7 +137,7 @@ export const receive = (
     if (lastUpdated !== undefined && lastUpdated < since) return false;
     const time = lastUpdated ?? at ?? 0;
     if (time < floor) return true;
-    const mine = digest(text);
+    const mine = digest(text());
     const id = row.id ?? mine;
     const isKnown = lastUpdated === undefined
       ? known.get(id)?.endsWith(` ${mine}`) === true

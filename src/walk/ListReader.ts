@@ -8,11 +8,17 @@ import * as Fiber from "effect/Fiber";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
 
+/** The rows of an answer, for the walk to go by. */
+export interface Placed {
+  /** The fields of each; a text that tells the row apart if they can't be relied on. */
+  readonly placed: ReadonlyArray<PageWalk.Row>;
+}
+
 /** One answer, with what it means for the walk. */
-export interface Reading<Row> extends PageWalk.Step {
+export interface Reading<Rows> extends PageWalk.Step {
   readonly request: PageWalk.PageRequest;
   readonly page: Page;
-  readonly rows: ReadonlyArray<Row>;
+  readonly rows: Rows;
 }
 
 /** A page that has been asked for. */
@@ -22,16 +28,14 @@ interface Asked<E, R> {
 }
 
 /** How a list is read. */
-export interface ListReaderOptions<Row, E, R> {
+export interface ListReaderOptions<Rows extends Placed, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
   /** Asks for a page, which is parsed no sooner than its turn has come. */
   readonly ask: (request: PageWalk.PageRequest, turn?: Effect.Effect<void>) => Effect.Effect<Page, E, R>;
-  /** What a row is, decoded once. */
-  readonly decode: (row: unknown) => Row;
-  /** The fields for the walk to go by; a text that tells the row apart if they can't be relied on. */
-  readonly fields: (row: Row, served: unknown) => PageWalk.Row;
+  /** What the rows of an answer are. */
+  readonly decode: (page: Page) => Rows;
   /** Where to go on from; from the beginning if left out. */
   readonly start?: PageWalk.Walk | undefined;
   /** How many pages may be asked for at once, now. Each is held until those before it have been handed on. */
@@ -39,9 +43,9 @@ export interface ListReaderOptions<Row, E, R> {
 }
 
 /** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
-export const read = <Row, E, R, E2, R2>(
-  { shape, pageSize, ask, decode, fields, start, share }: ListReaderOptions<Row, E, R>,
-  onReading: (reading: Reading<Row>) => Effect.Effect<unknown, E2, R2>,
+export const read = <Rows extends Placed, E, R, E2, R2>(
+  { shape, pageSize, ask, decode, start, share }: ListReaderOptions<Rows, E, R>,
+  onReading: (reading: Reading<Rows>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
   /** Takes answers in the order of their requests, each as soon as it is there. */
   const handOn = (
@@ -52,11 +56,8 @@ export const read = <Row, E, R, E2, R2>(
     if (first === undefined || walk.done) return Effect.succeed(walk);
     return Effect.flatMap(first.answer, (page) => {
       const { request } = first;
-      const rows = page.rows.map(decode);
-      const step = PageWalk.receive(shape, walk, request, {
-        rows: rows.map((row, index) => fields(row, page.rows[index])),
-        facts: page.facts,
-      });
+      const rows = decode(page);
+      const step = PageWalk.receive(shape, walk, request, { rows: rows.placed, facts: page.facts });
       return Effect.flatMap(
         onReading({ ...step, request, page, rows }),
         () => step.onCourse ? handOn(step.walk, others) : Effect.succeed(step.walk),

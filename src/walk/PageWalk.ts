@@ -396,6 +396,7 @@ const choose = (
   const strays = new Map<string, number>();
   for (const id of walk.strays) strays.set(id, (strays.get(id) ?? 0) + 1);
   const inAnswer = new Set<string>();
+  const hasStrays = strays.size > 0;
   const isNew = (index: number, id: string): boolean => {
     if (keys[index] === undefined) {
       // Several may be alike: as many as have been delivered are not new.
@@ -406,11 +407,13 @@ const choose = (
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
     if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
     inAnswer.add(id);
-    if (remembered?.ids.has(id) || walk.strays.includes(id)) return false;
+    if (remembered?.ids.has(id) || (hasStrays && walk.strays.includes(id))) return false;
     remembered?.ids.add(id);
-    return !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
+    return past.length === 0 || !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
   };
-  return [...ids.keys()].filter((index) => isNew(index, ids[index]!));
+  const take: Array<number> = [];
+  for (let index = 0; index < ids.length; index++) if (isNew(index, ids[index]!)) take.push(index);
+  return take;
 };
 
 /** The last key of the answer, unless all of it lies before the frontier. */

@@ -5,22 +5,18 @@
  * @module
  */
 import * as Effect from "effect/Effect";
-import * as Either from "effect/Either";
 import * as Mailbox from "effect/Mailbox";
 import * as Option from "effect/Option";
-import type * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
-import type { Batch, Rejected, WalkEnd } from "../Batch.ts";
-import * as JsonRows from "../JsonRows.ts";
-import * as Guard from "../Guard.ts";
-import * as Session from "../Session.ts";
+import type { Batch, WalkEnd } from "../Batch.ts";
 import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
 import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as Changes from "./Changes.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
+import * as SessionRows from "./SessionRows.ts";
 import * as WalkState from "./WalkState.ts";
 
 /** Which sessions to walk, and how. */
@@ -114,25 +110,6 @@ const orderFrom = (sort: SessionsApi.Sort): Order => {
   };
 };
 
-/** What the walk goes by: a row that is no session may still say where in the list it stands. */
-const isPlaced = Guard.of(
-  Schema.Struct({ session_id: Schema.NonEmptyString, initiated_at: Session.EpochSeconds }),
-);
-
-const Watched = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
-const isWatched = Guard.of(Watched);
-
-const isNamed = Guard.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
-
-const idOf = (row: unknown): string | undefined =>
-  isNamed(row) ? (row as { readonly session_id: string }).session_id : undefined;
-
-/** A row as far as {@link Changes} goes by it. */
-const watched = (row: unknown, text: string): Changes.WatchedRow => {
-  const { session_id, last_updated } = isWatched(row) ? row as typeof Watched.Type : {};
-  return { id: session_id, lastUpdated: last_updated, text };
-};
-
 /** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
 const State = Schema.Struct({
   walk: WalkState.WalkState,
@@ -152,45 +129,14 @@ const askFor = (userId: string, query: SessionsApi.SessionsQuery) =>
     () => Effect.succeed(emptyPage),
   );
 
-/** A row that is no session, by the words of the schema. */
-class NoSession {
-  readonly error: ParseResult.ParseError;
-  constructor(error: ParseResult.ParseError) {
-    this.error = error;
-  }
-}
-
-/** Most rows are sessions: nothing is made of those. */
-const decode = (row: unknown): Session.Session | NoSession =>
-  Session.is(row) ? row : Either.match(Session.decode(row), {
-    onLeft: (error) => new NoSession(error),
-    onRight: (session) => session,
-  });
-
-type Reading = ListReader.Reading<Session.Session | NoSession>;
-
+/** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
   userId: string,
-  { request, rows, walk }: Reading,
-  served: JsonRows.JsonRows,
+  { request, rows, walk }: ListReader.Reading<SessionRows.SessionRows>,
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
   seen: Batch["seen"],
 ): Batch => {
-  const sessions: Array<Session.Session> = [];
-  const accepted: Array<number> = [];
-  const rejected: Array<Rejected> = [];
-  for (const index of take) {
-    const decoded = rows[index]!;
-    if (!(decoded instanceof NoSession)) {
-      sessions.push(decoded);
-      accepted.push(index);
-    } else {
-      const { page, size } = request;
-      const [paths, message] = [Session.paths(decoded.error), Session.describe(decoded.error)];
-      rejected.push({ userId, page, size, index, paths, message, source: JsonRows.text(served, index) });
-    }
-  }
   const verified = walk.doubts.length === 0;
   const mark = watch && { mark: Changes.finish(watch, verified) };
   const end: WalkEnd | undefined = walk.done
@@ -201,8 +147,13 @@ const toBatch = (
     ...(watch && { watch: Changes.save(watch) }),
     ...(seen && { whole: true }),
   });
-  const source = JsonRows.later(() => JsonRows.pick(served, accepted));
-  return { userId, sessions, source, rejected, seen, total: walk.total, end, state };
+  return Object.assign(SessionRows.batchOf(userId, request, rows, take), {
+    userId,
+    seen,
+    total: walk.total,
+    end,
+    state,
+  });
 };
 
 const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
@@ -368,27 +319,19 @@ const walkAll = <E, R>(
                 failures = 0;
               }),
           ),
-        decode,
-        fields: (decoded, served) =>
-          !(decoded instanceof NoSession)
-            ? decoded
-            : isPlaced(served)
-            ? served
-            : Changes.digest(JSON.stringify(served)),
+        decode: SessionRows.of,
         share: () => Math.floor(concurrency / active),
       }, (reading) => {
-        const { page, walk } = reading;
+        const { page, rows, walk } = reading;
         let { take } = reading;
         const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
         if (late !== undefined) return Effect.fail(tooLate(userId, late));
-        const seen = isWhole ? take.map((index) => idOf(page.rows[index])) : undefined;
-        const served = JsonRows.later(() => JsonRows.cut(page.bytes));
+        const seen = isWhole ? take.map((index) => SessionRows.idOf(rows, index)) : undefined;
         if (watch !== undefined) {
-          const rows = page.rows.map((row, index) => watched(row, JsonRows.text(served, index)));
-          ({ watch, take } = Changes.receive(watch, rows, take, page.servedAt));
+          ({ watch, take } = Changes.receive(watch, SessionRows.watched(rows), take, page.servedAt));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
-          ? out.offer(toBatch(userId, reading, served, take, watch, seen))
+          ? out.offer(toBatch(userId, reading, take, watch, seen))
           : Effect.void;
       }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
     };

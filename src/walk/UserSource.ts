@@ -63,12 +63,14 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
       shape,
       pageSize: options.pageSize ?? 100,
       ask: (request) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort }),
-      decode,
-      fields: Option.getOrElse(() => ""),
+      decode: (page) => {
+        const users = page.rows.map((row) => decode(row));
+        return { users, placed: users.map(Option.getOrElse(() => "")) };
+      },
       share: () => 1,
     }, ({ rows, request, take, walk }) =>
       Effect.flatMap(
-        Effect.forEach(take, (index) => idOf(rows[index]!, request.page)),
+        Effect.forEach(take, (index) => idOf(rows.users[index]!, request.page)),
         (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
       )).pipe(
         Effect.onExit((exit) => out.done(exit)),

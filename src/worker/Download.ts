@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
-import type { Batch } from "../Batch.ts";
+import * as Batch from "../Batch.ts";
 import * as Export from "../Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
@@ -136,7 +136,7 @@ const transfer = <E extends { readonly message: string }, R>(
     return bytes;
   });
 
-const doubtsOf = ({ end }: Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
+const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
   end?.verified === false && !allow.has("unverified") ? end.doubts : [];
 
 /** The sessions of a user. */
@@ -152,7 +152,7 @@ export const sessions = (
       .pipe(
         Stream.mapEffect((batch) => {
           const doubts = doubtsOf(batch, allow);
-          metrics.sessions(batch.sessions.length);
+          metrics.sessions(Batch.size(batch));
           return doubts.length === 0 ? Effect.succeed(batch) : Effect.fail(
             new UnverifiedError({
               message: `It can't be vouched that nothing is missing: ${doubts.join("; ")}`,

@@ -8,7 +8,7 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
-import type { Batch } from "../Batch.ts";
+import * as Batch from "../Batch.ts";
 import type * as Export from "../Export.ts";
 import { Transport } from "../tenant/Transport.ts";
 
@@ -163,7 +163,7 @@ export const counted: Layer.Layer<Transport, never, Transport | Metrics> = Layer
 /** Counts an export as it goes on. */
 export interface Meter {
   /** Counts a batch that is about to be written. */
-  readonly batch: (batch: Batch) => Batch;
+  readonly batch: (batch: Batch.Batch) => Batch.Batch;
   /** Counts what was written last. */
   readonly end: () => void;
 }
@@ -179,7 +179,7 @@ export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress
   return {
     batch: (batch) => {
       look();
-      metrics.sessions(batch.sessions.length);
+      metrics.sessions(Batch.size(batch));
       return batch;
     },
     end: look,

@@ -6,7 +6,7 @@
 import * as fc from "fast-check";
 import type { Encodable } from "../../src/format/Encoder.ts";
 import * as JsonRows from "../../src/JsonRows.ts";
-import type { Session } from "../../src/Session.ts";
+import { scan, type Session } from "../../src/Session.ts";
 
 /** A session and the JSON text it was parsed from. */
 export interface Served {
@@ -90,8 +90,10 @@ const numeral = fc.oneof(
 type Member = readonly [name: string, value: string];
 
 const array = (values: ReadonlyArray<string>, pad: string) => `[${pad}${values.join(`${pad},`)}${pad}]`;
-const object = (members: ReadonlyArray<Member>, pad: string) =>
-  `{${pad}${members.map(([name, value]) => `${name}${pad}:${pad}${value}`).join(`${pad},${pad}`)}${pad}}`;
+const object = (members: ReadonlyArray<Member>, pad: string, beforeColon = pad) =>
+  `{${pad}${
+    members.map(([name, value]) => `${name}${beforeColon}:${pad}${value}`).join(`${pad},${pad}`)
+  }${pad}}`;
 
 /** Any JSON text without white space around it. */
 export const jsonText: fc.Arbitrary<string> = fc.letrec<{ value: string }>((tie) => ({
@@ -141,12 +143,15 @@ const maybe = (name: string, value: fc.Arbitrary<string>): fc.Arbitrary<Readonly
 const member = (name: string, value: fc.Arbitrary<string>): fc.Arbitrary<ReadonlyArray<Member>> =>
   value.map((text) => [[JSON.stringify(name), text]]);
 
-const members = (parts: ReadonlyArray<fc.Arbitrary<ReadonlyArray<Member>>>): fc.Arbitrary<string> =>
+const members = (
+  parts: ReadonlyArray<fc.Arbitrary<ReadonlyArray<Member>>>,
+  beforeColon?: string,
+): fc.Arbitrary<string> =>
   fc.tuple(fc.tuple(...parts), fc.infiniteStream(fc.nat()), space).map(([found, order, pad]) => {
     const keys = order[Symbol.iterator]();
     const shuffled = found.flat().map((pair) => ({ pair, key: keys.next().value }))
       .sort((a, b) => a.key - b.key).map(({ pair }) => pair);
-    return object(shuffled, pad);
+    return object(shuffled, pad, beforeColon);
   });
 
 const coordinate = fc.oneof(
@@ -156,40 +161,60 @@ const coordinate = fc.oneof(
 
 const epoch = fc.integer({ min: 0, max: 253_402_300_799 }).map(String);
 
-/** Any valid session, as it might be served. */
-export const served: fc.Arbitrary<Served> = members([
-  member("session_id", quoted(anyText.filter((text) => text !== ""))),
-  maybe("session_key", quoted(anyText)),
-  member(
-    "client_ids",
-    fc.tuple(fc.array(quoted(anyText), { maxLength: 3 }), space).map(([ids, pad]) => array(ids, pad)),
-  ),
-  member("initiated_at", epoch),
-  member("expires_at", epoch),
-  member("last_updated", epoch),
-  maybe(
-    "last_metadata",
-    members([
-      ...metadataNames.map((name) => maybe(name, quoted(anyText))),
-      maybe("latitude", quoted(coordinate)),
-      maybe("longitude", quoted(coordinate)),
-      unknown,
-    ]),
-  ),
-  unknown,
-]).map((text) => {
-  // What is served is UTF-8, which has no half of a surrogate pair; JSON can still escape one.
-  const source = text.toWellFormed();
-  return { session: JSON.parse(source), source };
-});
+const sessionText = (
+  unknown: fc.Arbitrary<ReadonlyArray<Member>>,
+  beforeColon?: string,
+): fc.Arbitrary<string> =>
+  members([
+    member("session_id", quoted(anyText.filter((text) => text !== ""))),
+    maybe("session_key", quoted(anyText)),
+    member(
+      "client_ids",
+      fc.tuple(fc.array(quoted(anyText), { maxLength: 3 }), space).map(([ids, pad]) => array(ids, pad)),
+    ),
+    member("initiated_at", epoch),
+    member("expires_at", epoch),
+    member("last_updated", epoch),
+    maybe(
+      "last_metadata",
+      members([
+        ...metadataNames.map((name) => maybe(name, quoted(anyText))),
+        maybe("latitude", quoted(coordinate)),
+        maybe("longitude", quoted(coordinate)),
+        unknown,
+      ], beforeColon),
+    ),
+    unknown,
+  ], beforeColon)
+    // What is served is UTF-8, which has no half of a surrogate pair; JSON can still escape one.
+    .map((text) => text.toWellFormed());
 
-/** Any batch, with the text as served or without. */
+/** Any valid session, as it might be served. */
+export const served: fc.Arbitrary<Served> = sessionText(unknown)
+  .map((source) => ({ session: JSON.parse(source), source }));
+
+/** The text of any session written as nearly all are: with the fields that are known, and no space before a colon. */
+export const usual: fc.Arbitrary<string> = sessionText(fc.constant([]), "");
+
+/** The bytes of a page of these rows. */
+export const page = (rows: ReadonlyArray<string>): Uint8Array => new TextEncoder().encode(array(rows, ""));
+
+const scanned = (userId: string, rows: ReadonlyArray<string>): Encodable => {
+  const source = scan(page(rows));
+  if (source === undefined) throw new Error(`Not scanned: ${rows.join()}`);
+  return { userId, sessions: rows.map((row) => JSON.parse(row)), source };
+};
+
+/** Any batch, with the text as served, or without, or with its fields as they lie in a page. */
 export const batch: fc.Arbitrary<Encodable> = fc.record({
   userId: fc.oneof(anyText, fc.constant("alice")),
   rows: fc.array(served, { maxLength: 6 }),
-  withSource: fc.boolean(),
-}).map(({ userId, rows, withSource }) => ({
-  userId,
-  sessions: rows.map(({ session }) => session),
-  source: withSource ? JsonRows.of(rows.map(({ source }) => source)) : undefined,
-}));
+  usual: fc.array(usual, { maxLength: 6 }),
+  from: fc.constantFrom("values", "texts", "fields"),
+}).map(({ userId, rows, usual, from }) =>
+  from === "fields" ? scanned(userId, usual) : {
+    userId,
+    sessions: rows.map(({ session }) => session),
+    source: from === "texts" ? JsonRows.of(rows.map(({ source }) => source)) : undefined,
+  }
+);

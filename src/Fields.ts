@@ -1,0 +1,170 @@
+/**
+ * The fields of rows as they lie in a page's bytes, and how to read one without making anything of the others.
+ *
+ * @module
+ */
+
+/**
+ * Where the fields of some rows lie. Each kind has so many places a row, in the order of the schema, those of objects
+ * within it included.
+ */
+export interface Fields {
+  /**
+   * For each text, and each list of texts, where it begins in the bytes and where it ends, without quotes but with
+   * brackets. The end is complemented (`~end`) where the text is not simply those bytes, each a character: where it has
+   * escapes or more than ASCII. It begins at -1 where the text is null or absent.
+   */
+  readonly texts: Int32Array;
+  readonly textCount: number;
+  readonly numbers: Float64Array;
+  readonly numberCount: number;
+  /** Texts that the schema asks more of than to be one, and which had to be made for that. */
+  readonly checked: ReadonlyArray<string>;
+  readonly checkedCount: number;
+}
+
+const utf8 = new TextDecoder();
+
+interface Latin1 {
+  readonly latin1Slice: (this: Uint8Array, from: number, to: number) => string;
+}
+
+/** What Node and Deno have for it is many times as fast as a decoder. */
+const latin1 = (globalThis as { readonly Buffer?: { readonly prototype: Latin1 } }).Buffer?.prototype
+  .latin1Slice;
+
+const plain: (bytes: Uint8Array, from: number, to: number) => string = latin1 === undefined
+  ? (bytes, from, to) => utf8.decode(bytes.subarray(from, to))
+  : (bytes, from, to) => latin1.call(bytes, from, to);
+
+/** The text from `from` to `end`, which is as {@link Fields.texts} has it. */
+export const text = (bytes: Uint8Array, from: number, end: number): string =>
+  end >= 0 ? plain(bytes, from, end) : JSON.parse(utf8.decode(bytes.subarray(from - 1, ~end + 1)));
+
+/** The fields of the rows from `from` up to `to`. */
+export const slice = (fields: Fields, from: number, to: number): Fields => {
+  const { texts, textCount, numbers, numberCount, checked, checkedCount } = fields;
+  return {
+    ...fields,
+    texts: texts.subarray(2 * textCount * from, 2 * textCount * to),
+    numbers: numbers.subarray(numberCount * from, numberCount * to),
+    checked: checked.slice(checkedCount * from, checkedCount * to),
+  };
+};
+
+/** The fields of the rows at these indices, in their order. */
+export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => {
+  const { textCount, numberCount, checkedCount } = fields;
+  const texts = new Int32Array(2 * textCount * indices.length);
+  const numbers = new Float64Array(numberCount * indices.length);
+  const checked: Array<string> = [];
+  indices.forEach((index, row) => {
+    const its = slice(fields, index, index + 1);
+    texts.set(its.texts, 2 * textCount * row);
+    numbers.set(its.numbers, numberCount * row);
+    for (let i = 0; i < checkedCount; i++) checked.push(its.checked[i]!);
+  });
+  return { ...fields, texts, numbers, checked };
+};
+
+/** Texts of more bytes than this are not remembered, so that what is held stays small. */
+const LONGEST = 256;
+
+/** The JSON text from `from` to `end`, likewise: that of a list. */
+export const json = (bytes: Uint8Array, from: number, end: number): string =>
+  end >= 0 ? plain(bytes, from, end) : utf8.decode(bytes.subarray(from, ~end));
+
+let viewed: Uint8Array = new Uint8Array(0);
+let view = new DataView(viewed.buffer);
+/** The same bytes, to be read four at a time. Those of a page are asked for many times in a row. */
+const viewOf = (bytes: Uint8Array): DataView => {
+  if (bytes !== viewed) {
+    viewed = bytes;
+    view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+  return view;
+};
+
+/** FNV-1a, of four bytes at a time as long as there are. */
+const hash = (bytes: DataView, from: number, to: number): number => {
+  let hash = 0x811c9dc5;
+  let at = from;
+  for (; at <= to - 4; at += 4) hash = Math.imul(hash ^ bytes.getInt32(at), 0x01000193) ^ hash >>> 15;
+  for (; at < to; at++) hash = Math.imul(hash ^ bytes.getUint8(at), 0x01000193);
+  return hash ^ hash >>> 15;
+};
+
+const isSame = (bytes: DataView, from: number, key: DataView): boolean => {
+  let i = 0;
+  for (; i <= key.byteLength - 4; i += 4) if (bytes.getInt32(from + i) !== key.getInt32(i)) return false;
+  for (; i < key.byteLength; i++) if (bytes.getUint8(from + i) !== key.getUint8(i)) return false;
+  return true;
+};
+
+/** How many texts it takes to see whether it pays to remember them. */
+const TRIAL = 1024;
+
+/**
+ * A function of a text in a page's bytes, as {@link text} reads it or {@link json}, which remembers: where the text was met
+ * before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides and another may take. Where
+ * most texts are new it stops for a while.
+ */
+export const memo = <A>(
+  bits: number,
+  work: (text: string) => A,
+  read: typeof text = text,
+): (bytes: Uint8Array, from: number, end: number) => A => {
+  const mask = (1 << bits) - 1;
+  const keys: Array<DataView | undefined> = Array.from({ length: mask + 1 });
+  const results: Array<A | undefined> = Array.from({ length: mask + 1 });
+  let [asked, met, pause] = [0, 0, 0];
+  return (bytes, from, end) => {
+    const to = end < 0 ? ~end : end;
+    if (pause > 0 || to - from > LONGEST) {
+      if (pause > 0) pause--;
+      return work(read(bytes, from, end));
+    }
+    if (++asked === TRIAL) {
+      if (2 * met < TRIAL) pause = 16 * TRIAL;
+      [asked, met] = [0, 0];
+    }
+    const words = viewOf(bytes);
+    const place = hash(words, from, to) & mask;
+    const key = keys[place];
+    if (key !== undefined && key.byteLength === to - from && isSame(words, from, key)) {
+      met++;
+      return results[place] as A;
+    }
+    const result = work(read(bytes, from, end));
+    keys[place] = new DataView(new Uint8Array(bytes.subarray(from, to)).buffer);
+    results[place] = result;
+    return result;
+  };
+};
+
+const ZERO = 0x30, MINUS = 0x2d, POINT = 0x2e;
+const powers = [1, 10, 100, 1e3, 1e4, 1e5, 1e6];
+
+/**
+ * The number that a decimal number stands for, of up to nine digits and six behind the point; NaN where the text is not
+ * written so. Both parts of the division are exact, so it is the number that `Number` makes of the text.
+ */
+export const decimal = (bytes: Uint8Array, from: number, end: number): number => {
+  let at = from;
+  const isNegative = bytes[at] === MINUS;
+  if (isNegative) at++;
+  const first = at;
+  let digits = 0;
+  let point = -1;
+  for (; at < end; at++) {
+    const digit = bytes[at]! - ZERO;
+    if (digit >= 0 && digit <= 9) digits = digits * 10 + digit;
+    else if (bytes[at] === POINT && point < 0) point = at;
+    else return NaN;
+  }
+  const behind = point < 0 ? 0 : end - point - 1;
+  const before = (point < 0 ? end : point) - first;
+  if (before < 1 || before > 9 || behind > 6 || (point >= 0 && behind === 0)) return NaN;
+  const number = digits / powers[behind]!;
+  return isNegative && number !== 0 ? -number : number;
+};
