@@ -135,14 +135,22 @@ const begins = (words: DataView, at: number, { length, words: its }: Name): bool
   return words.getInt32(last, true) === its[its.length - 1];
 };
 
+/** Rows that there is room for at least where a stretch is begun: small pages share one. */
+const LEAST_ROWS = 1024;
+
+const nothing = new Uint8Array(0);
+const nothingInWords = new DataView(nothing.buffer);
+
 class Scanner {
-  bytes: Uint8Array = new Uint8Array(0);
-  words: DataView = new DataView(new ArrayBuffer(0));
+  bytes: Uint8Array = nothing;
+  words: DataView = nothingInWords;
   row = 0;
+  /** Where the page's own begin in what it shares with earlier ones. */
+  textsAt = 0;
+  numbersAt = 0;
   texts = new Int32Array(0);
   numbers = new Float64Array(0);
   areLines = true;
-
   checked: Array<string> = [];
 
   readonly shape: Shape;
@@ -170,7 +178,7 @@ class Scanner {
   text(field: Field, at: number): number {
     const end = string(this.bytes, this.words, at + 1);
     if (end === -1) return -1;
-    const slot = 2 * (this.row * this.counts.texts + field.slot);
+    const slot = this.textsAt + 2 * (this.row * this.counts.texts + field.slot);
     this.texts[slot] = at + 1;
     this.texts[slot + 1] = end;
     if (field.accepts !== undefined) {
@@ -199,7 +207,7 @@ class Scanner {
       return -1;
     }
     if (field.accepts !== undefined && !field.accepts(value)) return -1;
-    this.numbers[this.row * this.counts.numbers + field.slot] = value;
+    this.numbers[this.numbersAt + this.row * this.counts.numbers + field.slot] = value;
     return at;
   }
 
@@ -221,7 +229,7 @@ class Scanner {
         at = this.space(at);
       }
     }
-    const slot = 2 * (this.row * this.counts.texts + field.slot);
+    const slot = this.textsAt + 2 * (this.row * this.counts.texts + field.slot);
     this.texts[slot] = from;
     this.texts[slot + 1] = isPlain ? at : ~at;
     return at;
@@ -273,15 +281,19 @@ class Scanner {
   /** Room for one more row, none of whose texts is there yet. */
   grow(): void {
     const [texts, numbers] = [2 * this.counts.texts, this.counts.numbers];
-    if ((this.row + 1) * texts > this.texts.length) {
-      const rows = Math.max(16, 2 * this.row);
+    const used = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers] as const;
+    if (used[0] + texts > this.texts.length || used[1] + numbers > this.numbers.length) {
+      // What is begun goes on in a new stretch; what lies before it belongs to earlier pages.
+      const rows = Math.max(LEAST_ROWS, 2 * this.row);
       const [oldTexts, oldNumbers] = [this.texts, this.numbers];
       this.texts = new Int32Array(rows * texts);
-      this.texts.set(oldTexts);
+      this.texts.set(oldTexts.subarray(this.textsAt, used[0]));
       this.numbers = new Float64Array(rows * numbers);
-      this.numbers.set(oldNumbers);
+      this.numbers.set(oldNumbers.subarray(this.numbersAt, used[1]));
+      [this.textsAt, this.numbersAt] = [0, 0];
     }
-    this.texts.fill(-1, this.row * texts, (this.row + 1) * texts);
+    const at = this.textsAt + this.row * texts;
+    for (let i = at; i < at + texts; i++) this.texts[i] = -1;
   }
 
   scan(bytes: Uint8Array): JsonRows | undefined {
@@ -290,7 +302,8 @@ class Scanner {
     this.row = 0;
     this.checked = [];
     const rows = this.rows();
-    this.bytes = new Uint8Array(0);
+    this.bytes = nothing;
+    this.words = nothingInWords;
     return rows;
   }
 
@@ -323,10 +336,13 @@ class Scanner {
     }
     if (this.space(at) < bytes.length) return undefined;
     const { texts, numbers, checked } = this.counts;
+    const { textsAt, numbersAt } = this;
+    this.textsAt += 2 * texts * this.row;
+    this.numbersAt += numbers * this.row;
     const fields: Fields.Fields = {
-      texts: this.texts.slice(0, 2 * texts * this.row),
+      texts: this.texts.subarray(textsAt, this.textsAt),
       textCount: texts,
-      numbers: this.numbers.slice(0, numbers * this.row),
+      numbers: this.numbers.subarray(numbersAt, this.numbersAt),
       numberCount: numbers,
       checked: this.checked,
       checkedCount: checked,

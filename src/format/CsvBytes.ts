@@ -139,6 +139,7 @@ export type Rows = (
 export const make = ({ quote, key, list, date }: Cells): Rows => {
   const out = new Bytes();
   const quoted = Fields.memo(10, (text) => utf8.encode(quote(text)));
+  const quotedKey = Fields.memo(4, (text) => utf8.encode(key(text)));
   const listed = Fields.memo(10, (json) => utf8.encode(list(JSON.parse(json))), Fields.json);
   const dateOf = Memo.of(4096, (day: number) => utf8.encode(date(day)));
   const time = (seconds: number): void => {
@@ -188,10 +189,10 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
           }
         } else if (column.kind === "text_list") out.put(listed(bytes, begin, end));
         else {
-          const [first, others] = column.key ? [isPlainId, isPlainId] : [isWord, isPlain];
-          if (!out.copy(bytes, begin, end < 0 ? ~end : end, first, others)) {
-            out.put(quoted(bytes, begin, end));
-          }
+          const [first, others, other] = column.key
+            ? [isPlainId, isPlainId, quotedKey]
+            : [isWord, isPlain, quoted];
+          if (!out.copy(bytes, begin, end < 0 ? ~end : end, first, others)) out.put(other(bytes, begin, end));
         }
       }
       out.one(CR);

@@ -19,19 +19,29 @@ export interface Deadlines {
 interface Watched {
   readonly at: number;
   readonly end: () => void;
+  /** Its place among those under way. */
+  index: number;
 }
 
 /** A watch that is over with the scope. */
 export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
-  const underWay = new Set<Watched>();
+  // No Set: its tables are chained, and one that is old keeps all after it from being collected young.
+  const underWay: Array<Watched> = [];
+  const forget = (watched: Watched): void => {
+    const last = underWay[underWay.length - 1];
+    if (last === undefined || underWay[watched.index] !== watched) return;
+    underWay[watched.index] = last;
+    last.index = watched.index;
+    underWay.pop();
+  };
   let sleeper: Fiber.RuntimeFiber<void> | undefined;
   let wakesAt = Infinity;
 
   const sleep = (clock: Clock.Clock): void => {
     const before = sleeper;
-    wakesAt = Math.min(...[...underWay].map(({ at }) => at));
+    wakesAt = Math.min(...underWay.map(({ at }) => at));
     const nap = Duration.millis(Math.max(0, wakesAt - clock.unsafeCurrentTimeMillis()));
-    sleeper = underWay.size === 0
+    sleeper = underWay.length === 0
       ? undefined
       : Effect.runFork(Effect.map(clock.sleep(nap), () => wake(clock)));
     before?.unsafeInterruptAsFork(before.id());
@@ -39,9 +49,8 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
 
   const wake = (clock: Clock.Clock): void => {
     const now = clock.unsafeCurrentTimeMillis();
-    for (const watched of underWay) {
-      if (watched.at > now) continue;
-      underWay.delete(watched);
+    for (const watched of underWay.filter(({ at }) => at <= now)) {
+      forget(watched);
       watched.end();
     }
     sleeper = undefined;
@@ -50,18 +59,18 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
 
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
-      underWay.clear();
+      underWay.length = 0;
       return sleeper === undefined ? Effect.void : Fiber.interrupt(sleeper);
     })
   );
 
   return {
     watch: (clock, at, end) => {
-      const watched = { at, end };
-      underWay.add(watched);
+      const watched = { at, end, index: underWay.length };
+      underWay.push(watched);
       // A nap goes on though what it was for has ended: the next is likely to be as long.
       if (sleeper === undefined || at < wakesAt) sleep(clock);
-      return () => void underWay.delete(watched);
+      return () => forget(watched);
     },
   };
 });

@@ -260,16 +260,21 @@ export const make = (
         // A refusal stays one though its body is cut off or never ends.
         let refusal: ApiError | undefined;
         let headers: Headers = {};
-        const controller = new AbortController();
+        let end: (reason: Error) => void = () => {};
         const url = urlOf(tenant.origin, request);
-        const body = transport.get(url, sent, (status, found) => {
-          headers = found;
-          refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
-        }, controller.signal);
+        const body = transport.get(
+          url,
+          sent,
+          (status, found) => {
+            headers = found;
+            refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
+          },
+          (abort) => (end = abort),
+        );
         let isLate = false;
         const callOff = deadlines.watch(clock, leftAt + limit, () => {
           isLate = true;
-          controller.abort(new Error("timed out"));
+          end(new Error("timed out"));
         });
         const failureOf = (cause: unknown) =>
           refusal ?? (isLate
@@ -278,7 +283,7 @@ export const make = (
         return Effect.onExit(body, (exit) =>
           Effect.sync(() => {
             callOff();
-            if (Exit.isFailure(exit)) controller.abort(new Error("interrupted"));
+            if (Exit.isFailure(exit)) end(new Error("interrupted"));
           })).pipe(
             Effect.matchEffect({
               onFailure: (cause) => Effect.fail(failureOf(cause)),

@@ -18,18 +18,21 @@ export type Headers = Readonly<Record<string, string | undefined>>;
 /** What is called as soon as an answer begins: its body may be long in coming, or never come. */
 export type OnHead = (status: number, headers: Headers) => void;
 
+/** What is told, once a request has begun, how it is ended: its effect then fails with that reason. */
+export type WhenAborted = (abort: (reason: Error) => void) => void;
+
 /** What brings a request to the tenant and its answer back. */
 export class Transport extends Context.Tag("monocloud-sessions/Transport")<Transport, {
   /**
    * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. Fails with whatever
-   * kept it from coming. The signal ends the request, and its connection unless that is as good as new: the effect then
-   * fails. Interrupting the effect is not enough: whoever does it aborts the signal as well.
+   * kept it from coming. `whenAborted` is called before anything is sent, and to abort ends the request, with its
+   * connection unless that is as good as new. Interrupting the effect is not enough: whoever does it aborts as well.
    */
   readonly get: (
     url: string,
     headers: Readonly<Record<string, string>>,
     onHead: OnHead,
-    signal: AbortSignal,
+    whenAborted: WhenAborted,
   ) => Effect.Effect<Uint8Array, unknown>;
 }>() {}
 
@@ -38,19 +41,21 @@ export const ofFetch = (
   fetch: typeof globalThis.fetch,
   init: RequestInit = {},
 ): typeof Transport.Service => ({
-  get: (url, headers, onHead, signal) =>
+  get: (url, headers, onHead, whenAborted) =>
     Effect.async<Uint8Array, unknown>((resume) => {
+      const controller = new AbortController();
+      whenAborted((reason) => {
+        controller.abort(reason);
+        // Not every fetch heeds the signal.
+        resume(Effect.fail(reason));
+      });
       const bodyOf = async () => {
+        const { signal } = controller;
         const response = await fetch(url, { ...init, headers, redirect: "manual", signal });
         onHead(response.status, Object.fromEntries(response.headers));
         return new Uint8Array(await response.arrayBuffer());
       };
-      // Not every fetch heeds the signal.
-      const onAbort = () => resume(Effect.fail(signal.reason));
-      signal.addEventListener("abort", onAbort);
-      bodyOf()
-        .then((body) => resume(Effect.succeed(body)), (cause) => resume(Effect.fail(cause)))
-        .finally(() => signal.removeEventListener("abort", onAbort));
+      bodyOf().then((body) => resume(Effect.succeed(body)), (cause) => resume(Effect.fail(cause)));
     }),
 });
 
@@ -89,26 +94,24 @@ export const httpClient: Layer.Layer<Transport, never, HttpClient.HttpClient> = 
     const client = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true);
     const own = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit));
     const init: RequestInit = { ...own, redirect: "manual" };
-    const aborted = (signal: AbortSignal) =>
-      Effect.async<never, unknown>((resume) => {
-        const abort = () => resume(Effect.fail(signal.reason));
-        if (signal.aborted) abort();
-        else signal.addEventListener("abort", abort, { once: true });
-      });
+    const aborted = (whenAborted: WhenAborted) =>
+      Effect.async<never, unknown>((resume) => whenAborted((reason) => resume(Effect.fail(reason))));
     return {
-      get: (url, headers, onHead, signal) =>
-        client.execute(HttpClientRequest.get(url, { headers })).pipe(
-          Effect.flatMap((response) => {
-            onHead(response.status, response.headers);
-            return response.arrayBuffer;
-          }),
-          Effect.provideService(FetchHttpClient.RequestInit, init),
-          // The client's error holds the request, and with it the key: only what is beneath it is passed on.
-          Effect.mapBoth({
-            onSuccess: (body) => new Uint8Array(body),
-            onFailure: (error) => error.cause ?? new Error(error.message),
-          }),
-          Effect.raceFirst(aborted(signal)),
+      get: (url, headers, onHead, whenAborted) =>
+        Effect.raceFirst(
+          aborted(whenAborted),
+          client.execute(HttpClientRequest.get(url, { headers })).pipe(
+            Effect.flatMap((response) => {
+              onHead(response.status, response.headers);
+              return response.arrayBuffer;
+            }),
+            Effect.provideService(FetchHttpClient.RequestInit, init),
+            // The client's error holds the request, and with it the key: only what is beneath it is passed on.
+            Effect.mapBoth({
+              onSuccess: (body) => new Uint8Array(body),
+              onFailure: (error) => error.cause ?? new Error(error.message),
+            }),
+          ),
         ),
     };
   }),

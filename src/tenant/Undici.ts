@@ -14,24 +14,19 @@ import { type Headers, Transport } from "./Transport.ts";
 /** The most bytes that are set aside for a body before it has come. */
 const MOST_AT_ONCE = 1 << 24;
 
-/** Gathers a body. Where its length is told beforehand each chunk is let go as it comes. */
+/** Gathers a body, which undici holds to the length that was told beforehand. Then each chunk is let go as it comes. */
 const gather = (length: number) => {
-  let whole = Number.isSafeInteger(length) && length <= MOST_AT_ONCE
-    ? Buffer.allocUnsafeSlow(length)
-    : undefined;
   const chunks: Array<Buffer> = [];
+  let whole: Buffer | undefined;
   let at = 0;
   return {
-    add: (chunk: Buffer) => {
-      if (whole !== undefined && at + chunk.length <= whole.length) chunk.copy(whole, at);
-      else {
-        if (whole !== undefined) chunks.push(whole.subarray(0, at));
-        whole = undefined;
-        chunks.push(chunk);
-      }
+    add: (chunk: Buffer): void => {
+      if (at === 0 && chunk.length < length && length <= MOST_AT_ONCE) whole = Buffer.allocUnsafeSlow(length);
+      if (whole === undefined) chunks.push(chunk);
+      else chunk.copy(whole, at);
       at += chunk.length;
     },
-    body: () => whole === undefined ? Buffer.concat(chunks) : whole.subarray(0, at),
+    body: (): Buffer => whole ?? (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)),
   };
 };
 
@@ -46,20 +41,19 @@ const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | 
 
 /** A dispatcher of undici's, a proxy's for example. */
 export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service => ({
-  get: (url, headers, onHead, signal) =>
+  get: (url, headers, onHead, whenAborted) =>
     Effect.async<Uint8Array, unknown>((resume) => {
       const at = url.indexOf("/", url.indexOf("://") + 3);
       let controller: Dispatcher.DispatchController | undefined;
       let body = gather(NaN);
       let isCompressed = false;
-      // Before it has a connection there is nothing to abort.
-      const onAbort = () =>
-        controller === undefined ? end(Effect.fail(signal.reason)) : controller.abort(signal.reason);
-      const end = (exit: Effect.Effect<Uint8Array, unknown>) => {
-        signal.removeEventListener("abort", onAbort);
-        resume(exit);
-      };
-      signal.addEventListener("abort", onAbort);
+      let aborted: Error | undefined;
+      whenAborted((reason) => {
+        aborted = reason;
+        // Before it has a connection there is nothing to abort.
+        if (controller === undefined) resume(Effect.fail(reason));
+        else controller.abort(reason);
+      });
       dispatcher.dispatch({
         origin: url.slice(0, at),
         path: url.slice(at),
@@ -71,7 +65,7 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
       }, {
         onRequestStart: (its) => {
           controller = its;
-          if (signal.aborted) its.abort(signal.reason);
+          if (aborted !== undefined) its.abort(aborted);
         },
         onResponseStart: (_, status, headers) => {
           // What only announces the answer is none.
@@ -83,10 +77,13 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
         onResponseData: (_, chunk) => body.add(chunk),
         onResponseEnd: () => {
           const bytes = body.body();
-          if (!isCompressed) return end(Effect.succeed(bytes));
-          gunzip(bytes, (error, plain) => end(error === null ? Effect.succeed(plain) : Effect.fail(error)));
+          if (!isCompressed) return resume(Effect.succeed(bytes));
+          gunzip(
+            bytes,
+            (error, plain) => resume(error === null ? Effect.succeed(plain) : Effect.fail(error)),
+          );
         },
-        onResponseError: (_, error) => end(Effect.fail(error)),
+        onResponseError: (_, error) => resume(Effect.fail(error)),
       });
     }),
 });

@@ -311,13 +311,13 @@ const walkAll = <E, R>(
         pageSize,
         start: begun && WalkState.restore(begun.walk),
         ask: (request, turn) =>
-          Effect.tap(
+          Effect.map(
             askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn }),
-            () =>
-              Effect.sync(() => {
-                answers++;
-                failures = 0;
-              }),
+            (page) => {
+              answers++;
+              failures = 0;
+              return page;
+            },
           ),
         decode: SessionRows.of,
         share: () => Math.floor(concurrency / active),
