@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
+import type * as Scope from "effect/Scope";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
 
@@ -47,42 +48,53 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
   { shape, pageSize, ask, decode, start, share }: ListReaderOptions<Rows, E, R>,
   onReading: (reading: Reading<Rows>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
-  /** Takes answers in the order of their requests, each as soon as it is there. */
-  const handOn = (
+  const take = (walk: PageWalk.Walk, request: PageWalk.PageRequest, page: Page) => {
+    const rows = decode(page);
+    const step = PageWalk.receive(shape, walk, request, { rows: rows.placed, facts: page.facts });
+    return Effect.as(onReading({ ...step, request, page, rows }), step);
+  };
+  /** Asks for a page, which is parsed when those before it have been handed on. */
+  const askAhead = (request: PageWalk.PageRequest) => {
+    const turn = Effect.unsafeMakeLatch();
+    return Effect.map(
+      Effect.forkScoped(ask(request, turn.await)),
+      (fiber): Asked<E, R> => ({ request, answer: Effect.zipRight(turn.open, Fiber.join(fiber)) }),
+    );
+  };
+  /** Takes answers in the order of their requests, and for each that was of use asks for a page after the last one. */
+  const slide = (
     walk: PageWalk.Walk,
     asked: ReadonlyArray<Asked<E, R>>,
-  ): Effect.Effect<PageWalk.Walk, E | E2, R | R2> => {
+  ): Effect.Effect<PageWalk.Walk, E | E2, R | R2 | Scope.Scope> => {
     const [first, ...others] = asked;
     if (first === undefined || walk.done) return Effect.succeed(walk);
-    return Effect.flatMap(first.answer, (page) => {
-      const { request } = first;
-      const rows = decode(page);
-      const step = PageWalk.receive(shape, walk, request, { rows: rows.placed, facts: page.facts });
-      return Effect.flatMap(
-        onReading({ ...step, request, page, rows }),
-        () => step.onCourse ? handOn(step.walk, others) : Effect.succeed(step.walk),
-      );
-    });
+    return Effect.flatMap(first.answer, (page) =>
+      Effect.flatMap(take(walk, first.request, page), (step) => {
+        if (!step.onCourse) return Effect.succeed(step.walk);
+        const requests: Array<PageWalk.PageRequest> = [];
+        let last = asked.at(-1)?.request;
+        while (last !== undefined && others.length + requests.length < share()) {
+          last = step.walk.done ? undefined : PageWalk.ahead(shape, step.walk, last);
+          if (last !== undefined) requests.push(last);
+        }
+        return Effect.flatMap(
+          Effect.forEach(requests, askAhead),
+          (more) => slide(step.walk, [...others, ...more]),
+        );
+      }));
   };
-  /** Asks for pages at once. Each is parsed when those before it have been handed on. */
-  const askTogether = (requests: ReadonlyArray<PageWalk.PageRequest>) =>
-    Effect.forEach(requests, (request) => {
-      const turn = Effect.unsafeMakeLatch();
-      return Effect.map(
-        Effect.forkScoped(ask(request, turn.await)),
-        (fiber) => ({ request, answer: Effect.zipRight(turn.open, Fiber.join(fiber)) }),
-      );
-    });
   const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
     const [first, ...others] = planned.requests;
     // Most lists are one page, and a fiber for that alone would cost as much as its request.
     const after = first !== undefined && others.length === 0
-      ? handOn(planned.walk, [{ request: first, answer: ask(first) }])
+      ? Effect.flatMap(ask(first), (page) => take(planned.walk, first, page)).pipe(
+        Effect.map(({ walk }) => walk),
+      )
       // What is still under way when the walk has taken another course is ended with the scope.
       : Effect.scoped(
-        Effect.flatMap(askTogether(planned.requests), (asked) => handOn(planned.walk, asked)),
+        Effect.flatMap(Effect.forEach(planned.requests, askAhead), (asked) => slide(planned.walk, asked)),
       );
     return Effect.flatMap(after, from);
   };

@@ -223,29 +223,30 @@ export const plan = (
   count = 1,
 ): { readonly walk: Walk; readonly requests: ReadonlyArray<PageRequest> } => {
   if (walk.done) return { walk, requests: [] };
-  const { sort } = orderOf(shape, walk.order);
-  const requests: Array<PageRequest> = [];
-  for (let end = walk.end, run = walk.run; requests.length < count;) {
-    // Ahead of an answer one can only guess how many rows share a key: after a wrong guess, one step at a time.
-    if (requests.length > 0 && (walk.total === undefined || end >= walk.total || walk.stalls > 0)) break;
-    // Where the walk may be done after the first few rows, it asks for no more than those at first.
-    const isLook = shape.until !== undefined && walk.order === 0 && walk.high === 0;
-    const next = !walk.overlapping || end === 0
-      ? { page: Math.floor(end / walk.size) + 1, size: isLook ? leastSize : walk.size }
-      : overlap(end, run, walk);
-    if (next === undefined) {
-      if (requests.length > 0) break;
-      return plan(
-        shape,
-        nextOrder(shape, walk, doubt.noOverlap),
-        count,
-      );
-    }
-    requests.push({ ...next, sort });
-    end = next.page * next.size;
-    run = 1;
+  // Where the walk may be done after the first few rows, it asks for no more than those at first.
+  const isLook = shape.until !== undefined && walk.order === 0 && walk.high === 0;
+  const first = !walk.overlapping || walk.end === 0
+    ? { page: Math.floor(walk.end / walk.size) + 1, size: isLook ? leastSize : walk.size }
+    : overlap(walk.end, walk.run, walk);
+  if (first === undefined) return plan(shape, nextOrder(shape, walk, doubt.noOverlap), count);
+  const requests: Array<PageRequest> = [{ ...first, sort: orderOf(shape, walk.order).sort }];
+  while (requests.length < count) {
+    const next = ahead(shape, walk, requests.at(-1)!);
+    if (next === undefined) break;
+    requests.push(next);
   }
   return { walk, requests };
+};
+
+/** What to ask for after a page whose answer is not there yet; undefined where there is nothing, or no telling. */
+export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequest | undefined => {
+  const end = last.page * last.size;
+  if (walk.total === undefined || end >= walk.total || walk.stalls > 0) return undefined;
+  // How many rows will share a key can only be guessed: after a wrong guess it goes one step at a time.
+  const next = walk.overlapping
+    ? overlap(end, 1, walk)
+    : { page: Math.floor(end / walk.size) + 1, size: walk.size };
+  return next && { ...next, sort: last.sort };
 };
 
 const isCovered = (shape: ListShape, past: Frontier, row: Row, id: string): boolean => {

@@ -110,22 +110,31 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
 
   let walk = PageWalk.begin(shape, 10 + below(draw, draw() < 0.5 ? 30 : 120));
   const delivered = new Map<Listed, number>();
+  /** What has been asked for, in order, and its answer once there is one: in any order. */
+  let asked: Array<{ request: PageWalk.PageRequest; answer?: ReturnType<typeof serve> }> = [];
   for (let requests = 0; !walk.done;) {
-    const planned = PageWalk.plan(shape, walk, concurrency);
-    walk = planned.walk;
-    // Side by side, they are answered in any order.
-    const answers = new Map(
-      planned.requests.toSorted(() => draw() - 0.5).map((request) => [request, serve(request)]),
-    );
-    requests += answers.size;
+    if (asked.length === 0) {
+      const planned = PageWalk.plan(shape, walk, concurrency);
+      walk = planned.walk;
+      asked = planned.requests.map((request) => ({ request }));
+      requests += asked.length;
+    }
     if (requests > 5_000) return "it does not end";
-    for (const request of planned.requests) {
-      const { rows, facts } = answers.get(request)!;
-      const known = rows.map((row) => row.isMalformed ? row.id : { ...row });
-      const step = PageWalk.receive(shape, walk, request, { rows: known, facts });
-      walk = step.walk;
-      for (const index of step.take) delivered.set(rows[index]!, (delivered.get(rows[index]!) ?? 0) + 1);
-      if (!step.onCourse || walk.done) break;
+    for (const one of asked.toSorted(() => draw() - 0.5)) {
+      if (one === asked[0] || draw() < 0.5) one.answer ??= serve(one.request);
+    }
+    const { request, answer } = asked[0]!;
+    const { rows, facts } = answer!;
+    const known = rows.map((row) => row.isMalformed ? row.id : { ...row });
+    const step = PageWalk.receive(shape, walk, request, { rows: known, facts });
+    walk = step.walk;
+    for (const index of step.take) delivered.set(rows[index]!, (delivered.get(rows[index]!) ?? 0) + 1);
+    if (!step.onCourse) asked = [];
+    else {
+      const last = asked.at(-1)!.request;
+      const next = asked.length > concurrency ? undefined : PageWalk.ahead(shape, walk, last);
+      asked = [...asked.slice(1), ...(next === undefined ? [] : [{ request: next }])];
+      if (next !== undefined) requests++;
     }
   }
   const lost = there.filter((row) => !gone.has(row) && !delivered.has(row));
