@@ -74,7 +74,7 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
         const requests: Array<PageWalk.PageRequest> = [];
         let last = asked.at(-1)?.request;
         while (last !== undefined && others.length + requests.length < share()) {
-          last = step.walk.done ? undefined : PageWalk.ahead(shape, step.walk, last);
+          last = step.walk.done ? undefined : PageWalk.ahead(step.walk, last);
           if (last !== undefined) requests.push(last);
         }
         return Effect.flatMap(

@@ -231,7 +231,7 @@ export const plan = (
   if (first === undefined) return plan(shape, nextOrder(shape, walk, doubt.noOverlap), count);
   const requests: Array<PageRequest> = [{ ...first, sort: orderOf(shape, walk.order).sort }];
   while (requests.length < count) {
-    const next = ahead(shape, walk, requests.at(-1)!);
+    const next = ahead(walk, requests.at(-1)!);
     if (next === undefined) break;
     requests.push(next);
   }
@@ -239,7 +239,7 @@ export const plan = (
 };
 
 /** What to ask for after a page whose answer is not there yet; undefined where there is nothing, or no telling. */
-export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequest | undefined => {
+export const ahead = (walk: Walk, last: PageRequest): PageRequest | undefined => {
   const end = last.page * last.size;
   if (walk.total === undefined || end >= walk.total || walk.stalls > 0) return undefined;
   // How many rows will share a key can only be guessed: after a wrong guess it goes one step at a time.

@@ -132,7 +132,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     if (!step.onCourse) asked = [];
     else {
       const last = asked.at(-1)!.request;
-      const next = asked.length > concurrency ? undefined : PageWalk.ahead(shape, walk, last);
+      const next = asked.length > concurrency ? undefined : PageWalk.ahead(walk, last);
       asked = [...asked.slice(1), ...(next === undefined ? [] : [{ request: next }])];
       if (next !== undefined) requests++;
     }
