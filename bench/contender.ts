@@ -13,6 +13,8 @@ export interface Job {
   readonly rate?: HttpPolicy.HttpPolicyOptions["rate"];
   /** @default {"node"} */
   readonly runtime?: "node" | "deno" | undefined;
+  /** Whether rows are such that no walk can vouch for them. */
+  readonly isDoubtful?: boolean | undefined;
   /** Where to: by format. Those that write one format take the first. */
   readonly out: Readonly<Record<string, string>>;
 }

@@ -9,7 +9,9 @@ const transport = "Deno" in globalThis
   ? Transport.fetch()
   : (await import("monocloud-sessions/undici")).layer;
 
-export const run = async ({ url, users, pageSize, concurrency, out, rate = 1e6 }: Job): Promise<void> => {
+export const run = async (
+  { url, users, pageSize, concurrency, isDoubtful, out, rate = 1e6 }: Job,
+): Promise<void> => {
   const tenant = Layer.provide(
     HttpPolicy.connect({ domain: url, apiKey: "sandbox-key", rate }),
     transport,
@@ -24,5 +26,5 @@ export const run = async ({ url, users, pageSize, concurrency, out, rate = 1e6 }
     }),
     tenant,
   ));
-  if (!report.verified) throw new Error("The export is not verified");
+  if (!report.verified && isDoubtful !== true) throw new Error("The export is not verified");
 };

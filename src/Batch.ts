@@ -13,7 +13,7 @@ import * as Session from "./Session.ts";
 export interface Batch {
   /** The user the sessions belong to. The endpoint's rows do not carry it. */
   readonly userId: string;
-  /** Made of the page's bytes when they are first looked at, unless that was necessary before. */
+  /** Most are made of the page's bytes when somebody first looks at them: {@link size} counts them without. */
   readonly sessions: ReadonlyArray<Session.Session>;
   /**
    * Each session as served, at the same index. Absent when sessions were made or changed by code: encoders then write what

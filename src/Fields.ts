@@ -16,10 +16,11 @@ export interface Fields {
    */
   readonly texts: Int32Array;
   readonly textCount: number;
+  /** NaN where a number is null or absent. */
   readonly numbers: Float64Array;
   readonly numberCount: number;
-  /** Texts that the schema asks more of than to be one, and which had to be made for that. */
-  readonly checked: ReadonlyArray<string>;
+  /** Texts that the schema asks more of than to be one, and which had to be made for that; undefined likewise. */
+  readonly checked: ReadonlyArray<string | undefined>;
   readonly checkedCount: number;
 }
 
@@ -57,12 +58,12 @@ export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => 
   const { textCount, numberCount, checkedCount } = fields;
   const texts = new Int32Array(2 * textCount * indices.length);
   const numbers = new Float64Array(numberCount * indices.length);
-  const checked: Array<string> = [];
+  const checked: Array<string | undefined> = [];
   indices.forEach((index, row) => {
     const its = slice(fields, index, index + 1);
     texts.set(its.texts, 2 * textCount * row);
     numbers.set(its.numbers, numberCount * row);
-    for (let i = 0; i < checkedCount; i++) checked.push(its.checked[i]!);
+    for (let i = 0; i < checkedCount; i++) checked.push(its.checked[i]);
   });
   return { ...fields, texts, numbers, checked };
 };

@@ -278,7 +278,7 @@ class Scanner {
     }
   }
 
-  /** Room for one more row, none of whose texts is there yet. */
+  /** Room for one more row, none of whose fields is there yet. */
   grow(): void {
     const [texts, numbers] = [2 * this.counts.texts, this.counts.numbers];
     const used = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers] as const;
@@ -292,8 +292,9 @@ class Scanner {
       this.numbers.set(oldNumbers.subarray(this.numbersAt, used[1]));
       [this.textsAt, this.numbersAt] = [0, 0];
     }
-    const at = this.textsAt + this.row * texts;
+    const [at, numbersAt] = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers];
     for (let i = at; i < at + texts; i++) this.texts[i] = -1;
+    for (let i = numbersAt; i < numbersAt + numbers; i++) this.numbers[i] = NaN;
   }
 
   scan(bytes: Uint8Array): JsonRows | undefined {

@@ -24,6 +24,7 @@ const contendersFor = (
       users: [`${kind}-${sessions}-0`],
       pageSize,
       concurrency: CONCURRENCY,
+      isDoubtful: kind === "bad",
       out,
       runtime,
     });
