@@ -28,14 +28,18 @@ const contendersFor = (
       out,
       runtime,
     });
-  const all = { ndjson: file("all.ndjson"), csv: file("all.csv"), parquet: file("all.parquet") };
+  const all = (name: string) => ({
+    ndjson: file(`${name}.ndjson`),
+    csv: file(`${name}.csv`),
+    parquet: file(`${name}.parquet`),
+  });
   return {
     limit: job("limit", "good", {}),
     "SDK loop, NDJSON": job("sdkLoop", "good", { ndjson: file("sdk.ndjson") }),
     NDJSON: job("ours", "good", { ndjson: file("ours.ndjson") }),
     CSV: job("ours", "good", { csv: file("ours.csv") }),
     Parquet: job("ours", "good", { parquet: file("ours.parquet") }),
-    "all three": job("ours", "good", all),
+    "all three": job("ours", "good", all("all")),
     ...(!isQuick && {
       "got and csv-stringify, CSV": job("gotPaginate", "good", { csv: file("got.csv") }),
       "curl and jq, NDJSON": async () => {
@@ -47,7 +51,7 @@ const contendersFor = (
         return taken;
       },
       "NDJSON, 1 in 50 rows no session": job("ours", "bad", { ndjson: file("bad.ndjson") }),
-      "all three, unknown fields": job("ours", "odd", all),
+      "all three, unknown fields": job("ours", "odd", all("odd")),
       "SDK loop, unknown fields": job("sdkLoop", "odd", { ndjson: file("sdk-odd.ndjson") }),
       "NDJSON on Deno": job("ours", "good", { ndjson: file("deno.ndjson") }, "deno"),
     }),
