@@ -12,11 +12,13 @@ const columns = [
   "user_agent",
 ];
 
-/** One shape for all formats: what any of them can say the same way. */
+const textOf = (value: string, name: string): string => `nullif(${value}, '') AS ${name}`;
+
+/** One shape for all formats: what any of them can say the same way. Not all peers tell an empty text from none. */
 const tableOf = (path: string): string => {
   if (path.endsWith(".ndjson")) {
-    const inside = columns.slice(3).map((name) => `last_metadata->>'${name}' AS ${name}`);
-    return `SELECT ${[...columns.slice(0, 3), ...inside].join(", ")},
+    const texts = columns.map((name, index) => textOf(index < 3 ? name : `last_metadata->>'${name}'`, name));
+    return `SELECT ${texts.join(", ")},
       to_timestamp(initiated_at) AS initiated_at, to_timestamp(expires_at) AS expires_at,
       to_timestamp(last_updated) AS last_updated, TRY_CAST(last_metadata->>'latitude' AS DOUBLE) AS latitude,
       TRY_CAST(last_metadata->>'longitude' AS DOUBLE) AS longitude, client_ids::VARCHAR[]::VARCHAR AS client_ids
@@ -28,7 +30,7 @@ const tableOf = (path: string): string => {
     ? `read_csv('${path}', header = true, nullstr = '', allow_quoted_nulls = false, types = {client_ids: 'JSON'})`
     : `'${path}'`;
   return `SELECT ${
-    columns.join(", ")
+    columns.map((name) => textOf(name, name)).join(", ")
   }, initiated_at::TIMESTAMPTZ AS initiated_at, expires_at::TIMESTAMPTZ AS expires_at,
     last_updated::TIMESTAMPTZ AS last_updated, latitude::DOUBLE AS latitude, longitude::DOUBLE AS longitude,
     client_ids::VARCHAR[]::VARCHAR AS client_ids FROM ${from}`;

@@ -60,7 +60,14 @@ export const run = async ({ url, users, pageSize, out }: Job): Promise<void> => 
   );
   await pipeline(
     Readable.from(sessions()),
-    stringify({ header: true, columns, record_delimiter: "\r\n", escape_formulas: true }),
+    stringify({
+      header: true,
+      columns,
+      record_delimiter: "\r\n",
+      escape_formulas: true,
+      // Or a line break alone would stand unquoted.
+      quote_record_delimiter: true,
+    }),
     createWriteStream(out["csv"]!),
   );
 };
