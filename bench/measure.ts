@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Job } from "./contender.ts";
+import { memoryOf } from "./processes.ts";
 import type { Account, Behaviour } from "./tenant.ts";
 
 /** The tenant, in a process of its own. */
@@ -58,16 +59,6 @@ const childrenCpu = async (): Promise<number> => {
   return (Number(fields[13]) + Number(fields[14])) / TICKS;
 };
 
-const treeMemory = async (pid: number): Promise<number> => {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-  const own = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
-  const others = await Promise.all(
-    children.split(" ").filter((id) => id !== "").map((id) => treeMemory(Number(id))),
-  );
-  return others.reduce((sum, bytes) => sum + bytes, own);
-};
-
 /** Runs a program to its end. One at a time: what children take is told only of all of them. */
 export const runProgram = async (
   program: string,
@@ -84,7 +75,7 @@ export const runProgram = async (
   child.stdin.end(input);
   // The system keeps the high-water mark: between two looks nothing is missed.
   const watch = setInterval(async () => {
-    if (child.pid !== undefined) peak = Math.max(peak, await treeMemory(child.pid));
+    if (child.pid !== undefined) peak = Math.max(peak, await memoryOf(child.pid, "VmHWM"));
   }, 10);
   const [code] = await once(child, "close") as [number | null];
   const wallSeconds = (performance.now() - began) / 1000;

@@ -33,17 +33,23 @@ export const startSandbox = async (args: ReadonlyArray<string>): Promise<Running
 export interface Run {
   readonly code: number | null;
   readonly seconds: number;
-  /** The most memory it held at once; undefined where the system does not tell. */
-  readonly peakBytes: number | undefined;
 }
 
-const peakOf = async (pid: number): Promise<number | undefined> => {
+/**
+ * What a process and those it has started hold, in bytes: now (`VmRSS`), or at most so far, which the system keeps (`VmHWM`). 0
+ * once it has ended.
+ */
+export const memoryOf = async (pid: number, which: "VmRSS" | "VmHWM"): Promise<number> => {
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(status) ?? [];
-  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  const own = Number(new RegExp(`${which}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) * 1024;
+  const others = await Promise.all(
+    children.split(" ").filter((id) => id !== "").map((id) => memoryOf(Number(id), which)),
+  );
+  return others.reduce((sum, bytes) => sum + bytes, own);
 };
 
-/** Runs the command to its end, its output passed through, its memory watched. */
+/** Runs the command to its end, its output passed through. */
 export const runCommand = (
   args: ReadonlyArray<string>,
   environment: Readonly<Record<string, string>>,
@@ -56,14 +62,8 @@ export const runCommand = (
       cwd,
       env: { ...process.env, ...environment },
     });
-    let peakBytes: number | undefined;
-    // The system keeps the high-water mark, so nothing is missed between two looks but what comes after the last.
-    const watch = setInterval(async () => {
-      if (child.pid !== undefined) peakBytes = (await peakOf(child.pid)) ?? peakBytes;
-    }, 20);
     child.once("error", reject);
     child.once("exit", (code) => {
-      clearInterval(watch);
-      resolve({ code, seconds: (performance.now() - began) / 1000, peakBytes });
+      resolve({ code, seconds: (performance.now() - began) / 1000 });
     });
   });

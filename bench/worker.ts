@@ -4,12 +4,11 @@
  * is killed. `npm run bench:worker`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { names } from "../src/worker/Config.ts";
-import { startSandbox } from "./processes.ts";
+import { memoryOf, startSandbox } from "./processes.ts";
 
 const SESSIONS = Number(process.env["SESSIONS"] ?? 1_000_000);
 const TOKEN = "a-token-that-is-long-enough";
@@ -32,17 +31,6 @@ const serve = async (runtime: "Node" | "Deno", environment: Readonly<Record<stri
     if (url !== undefined) return { child, url };
   }
   throw new Error("The worker did not start: run `npm run build` first");
-};
-
-/** The processes that a process is, or has started: Deno's launcher starts the program itself. */
-const memoryOf = async (pid: number): Promise<number> => {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-  const own = Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
-  const others = await Promise.all(
-    children.split(" ").filter((id) => id !== "").map((id) => memoryOf(Number(id))),
-  );
-  return others.reduce((sum, bytes) => sum + bytes, own);
 };
 
 /** What is held while the sessions from one share of all to another leave, in MB. */
@@ -97,7 +85,7 @@ for (const runtime of ["Node", "Deno"] as const) {
     void over.then((value) => (code = value));
     while (code === undefined) {
       await new Promise((resume) => setTimeout(resume, 100));
-      const memory = await memoryOf(child.pid!);
+      const memory = await memoryOf(child.pid!, "VmRSS");
       samples.push({ share: (await counts(url)).sessions / SESSIONS, memory });
     }
     const seconds = (performance.now() - began) / 1000;

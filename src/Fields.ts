@@ -68,9 +68,6 @@ export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => 
   return { ...fields, texts, numbers, checked };
 };
 
-/** Texts of more bytes than this are not remembered, so that what is held stays small. */
-const LONGEST = 256;
-
 /** The JSON text from `from` to `end`, likewise: that of a list. */
 export const json = (bytes: Uint8Array, from: number, end: number): string =>
   end >= 0 ? plain(bytes, from, end) : utf8.decode(bytes.subarray(from, ~end));
@@ -102,13 +99,15 @@ const isSame = (bytes: DataView, from: number, key: DataView): boolean => {
   return true;
 };
 
+/** Texts of more bytes than this are not remembered, so that what is held stays small. */
+const LONGEST = 256;
 /** How many texts it takes to see whether it pays to remember them. */
 const TRIAL = 1024;
 
 /**
  * A function of a text in a page's bytes, as {@link text} reads it or {@link json}, which remembers: where the text was met
- * before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides and another may take. Where
- * most texts are new it stops for a while.
+ * before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides and another
+ * may take. Where most texts are new it stops for a while.
  */
 export const memo = <A>(
   bits: number,
