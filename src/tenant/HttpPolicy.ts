@@ -261,6 +261,7 @@ export const make = (
         let refusal: ApiError | undefined;
         let headers: Headers = {};
         let end: (reason: Error) => void = () => {};
+        let isLate = false;
         const url = urlOf(tenant.origin, request);
         const body = transport.get(
           url,
@@ -269,9 +270,12 @@ export const make = (
             headers = found;
             refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
           },
-          (abort) => (end = abort),
+          (abort) => {
+            end = abort;
+            // There may have been no time left to begin with.
+            if (isLate) abort(new Error("timed out"));
+          },
         );
-        let isLate = false;
         const callOff = deadlines.watch(clock, leftAt + limit, () => {
           isLate = true;
           end(new Error("timed out"));

@@ -50,9 +50,9 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
       let aborted: Error | undefined;
       whenAborted((reason) => {
         aborted = reason;
-        // Before it has a connection there is nothing to abort.
-        if (controller === undefined) resume(Effect.fail(reason));
-        else controller.abort(reason);
+        controller?.abort(reason);
+        // Before it has a connection there is nothing to abort, and between two tries of a dispatcher that retries.
+        resume(Effect.fail(reason));
       });
       dispatcher.dispatch({
         origin: url.slice(0, at),

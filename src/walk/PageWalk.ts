@@ -379,7 +379,8 @@ export const receive = (
       done: isEnd || isStuck,
     },
     take,
-    onCourse: true,
+    // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
+    onCourse: walk.size === before.size,
   };
 };
 
