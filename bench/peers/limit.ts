@@ -1,4 +1,4 @@
-/** What can't be beaten: undici with as many connections as there are requests at once, `JSON.parse`, nothing kept. */
+/** What parsing alone takes: undici with as many connections as there are requests at once, `JSON.parse`, nothing kept. */
 import { Agent, request } from "undici";
 import type { Job } from "../contender.ts";
 

@@ -229,6 +229,7 @@ const written = (column: Columns.Column, values: Array<unknown>): ColumnSource =
       data: values,
       encoding: "DELTA_LENGTH_BYTE_ARRAY",
       codec: "UNCOMPRESSED",
+      // The least and the most of random ids tell nothing, and would lie in bytes that the next group overwrites.
       statistics: false,
     };
   }
@@ -288,7 +289,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
 };
 
 /**
- * An encoder to Parquet. Holds one row group, and a few KB of footer for each one written.
+ * An encoder to Parquet. Holds one row group, and the footer of those written, which grows with the file (`bench/report.md`).
  *
  * Times are `TIMESTAMP(ms, UTC)`, `client_ids` is a `LIST<STRING>`, coordinates are `DOUBLE`, `_rescued_data`
  * is the text of a JSON object. The schema is the same for every export, an empty one too, so files can be
