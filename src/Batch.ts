@@ -16,8 +16,8 @@ export interface Batch {
   /** Most are made of the page's bytes when somebody first looks at them: {@link size} counts them without. */
   readonly sessions: ReadonlyArray<Session.Session>;
   /**
-   * Each session as served, at the same index. Absent when sessions were made or changed by code: encoders then write what
-   * the values say.
+   * Each session as served, at the same index. Absent when sessions were made or changed by code, and of no account in a copy
+   * that was given other sessions: encoders then write what the values say.
    */
   readonly source?: JsonRows.JsonRows | undefined;
   /** Rows that failed the schema. */
@@ -92,15 +92,48 @@ export const make = (userId: string, sessions: ReadonlyArray<Session.Session>): 
   rejected: [],
 });
 
+/** The sessions that go with what was served, once somebody has looked at them. */
+const servedAs = new WeakMap<JsonRows.JsonRows, { made?: ReadonlyArray<Session.Session> }>();
+
+/** Sessions as served, which are made when somebody first looks at them. */
+export const served = (
+  source: JsonRows.JsonRows,
+  make: () => ReadonlyArray<Session.Session>,
+): Pick<Batch, "sessions" | "source"> => {
+  const its: { made?: ReadonlyArray<Session.Session> } = {};
+  servedAs.set(source, its);
+  return {
+    get sessions() {
+      return (its.made ??= make());
+    },
+    source,
+  };
+};
+
+/**
+ * The text as served, if it says what the batch's sessions say: `{ ...batch, sessions: others }` has it still, and is not to
+ * be written by it.
+ */
+export const sourceOf = (batch: Pick<Batch, "sessions" | "source">): JsonRows.JsonRows | undefined => {
+  const its = batch.source && servedAs.get(batch.source);
+  // Sessions that nobody has looked at are the ones that were served.
+  if (its === undefined || Object.getOwnPropertyDescriptor(batch, "sessions")?.get !== undefined) {
+    return batch.source;
+  }
+  return batch.sessions === its.made ? batch.source : undefined;
+};
+
 /** How many sessions a batch has, without making any of them that need not be made. */
-export const size = (batch: Pick<Batch, "sessions" | "source">): number =>
-  batch.source?.fields === undefined ? batch.sessions.length : batch.source.from.length;
+export const size = (batch: Pick<Batch, "sessions" | "source">): number => {
+  const source = sourceOf(batch);
+  return source?.fields === undefined ? batch.sessions.length : source.from.length;
+};
 
 const initiated = Session.place("numbers", "initiated_at");
 
 /** When the session at that index was initiated, likewise. */
 export const initiatedAt = (batch: Pick<Batch, "sessions" | "source">, index: number): number => {
-  const fields = batch.source?.fields;
+  const fields = sourceOf(batch)?.fields;
   return fields === undefined
     ? batch.sessions[index]!.initiated_at
     : fields.numbers[index * fields.numberCount + initiated]!;
@@ -110,10 +143,12 @@ export const initiatedAt = (batch: Pick<Batch, "sessions" | "source">, index: nu
 export const filter = (batch: Batch, keep: (session: Session.Session, userId: string) => boolean): Batch => {
   const kept: Array<number> = [];
   batch.sessions.forEach((session, index) => keep(session, batch.userId) && kept.push(index));
+  if (kept.length === batch.sessions.length) return batch;
+  const sessions = kept.map((index) => batch.sessions[index]!);
+  const source = sourceOf(batch);
   return {
     ...batch,
-    sessions: kept.map((index) => batch.sessions[index]!),
-    source: batch.source && JsonRows.pick(batch.source, kept),
+    ...(source === undefined ? { sessions, source } : served(JsonRows.pick(source, kept), () => sessions)),
   };
 };
 

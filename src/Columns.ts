@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Batch } from "./Batch.ts";
+import { type Batch, sourceOf } from "./Batch.ts";
 import * as Fields from "./Fields.ts";
 import * as JsonRows from "./JsonRows.ts";
 import { members } from "./JsonText.ts";
@@ -264,7 +264,8 @@ export type Vector =
  * ```
  */
 export const vectors = (batch: Pick<Batch, "userId" | "sessions" | "source">): Array<Vector> => {
-  const { userId, sessions, source } = batch;
+  const { userId, sessions } = batch;
+  const source = sourceOf(batch);
   return columns.map((column): Vector => {
     const { name, nullable } = column;
     switch (column.kind) {

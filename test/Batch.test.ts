@@ -44,3 +44,27 @@ describe("map()", () => {
     expect(changed.end).toBe(served.end);
   });
 });
+
+describe("sourceOf()", () => {
+  const source = JsonRows.of(sessions.map((session) => JSON.stringify(session)));
+  const lazily = () => Object.assign(Batch.served(source, () => sessions), { userId: "alice", rejected: [] });
+
+  it("is the text of sessions that are as served, whether anybody has looked at them or not", () => {
+    const batch = lazily();
+    expect(Batch.sourceOf(batch)).toBe(source);
+    expect(batch.sessions).toBe(sessions);
+    expect(Batch.sourceOf(batch)).toBe(source);
+    expect(Batch.sourceOf(Object.assign({}, batch, { userId: "bob" }))).toBe(source);
+    expect(Batch.sourceOf(Batch.filter(batch, () => true))).toBe(source);
+  });
+
+  it("is none of other sessions that a copy of the batch was given", () => {
+    const others = sessions.map(({ session_key: _, ...session }) => session);
+    expect(Batch.sourceOf({ ...lazily(), sessions: others })).toBeUndefined();
+    expect(Batch.size({ ...lazily(), sessions: others.slice(1) })).toBe(3);
+    const some = Batch.filter({ ...lazily(), sessions: others }, ({ session_id }) => session_id !== "S1");
+    expect(some.source).toBeUndefined();
+    const kept = Batch.filter(lazily(), ({ session_id }) => session_id !== "S1");
+    expect(Batch.sourceOf({ ...kept, sessions: [...kept.sessions] })).toBeUndefined();
+  });
+});

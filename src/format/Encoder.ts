@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { Batch } from "../Batch.ts";
+import * as Batch from "../Batch.ts";
 
 /** What an encoder needs of a batch. */
-export type Encodable = Pick<Batch, "userId" | "sessions" | "source">;
+export type Encodable = Pick<Batch.Batch, "userId" | "sessions" | "source">;
 
 /**
  * One file in the making. Made for one file, fed batches in any number and of any size, finished once. The
@@ -34,7 +34,7 @@ export interface Format {
 
 /**
  * An encoder that keeps the rules of {@link Encoder} about what may be called when, over functions that
- * needn't.
+ * needn't. They are given a `source` only where it says what `sessions` say.
  *
  * @example
  * ```ts
@@ -62,5 +62,11 @@ export const make = (name: string, { encode, finish }: Encoder): Encoder => {
     state = action === "finish" ? "finished" : "open";
     return result;
   };
-  return { encode: (batch) => run("encode", () => encode(batch)), finish: () => run("finish", finish) };
+  return {
+    encode: (batch) => {
+      const source = Batch.sourceOf(batch);
+      return run("encode", () => encode(source === batch.source ? batch : { ...batch, source }));
+    },
+    finish: () => run("finish", finish),
+  };
 };

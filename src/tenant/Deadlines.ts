@@ -49,12 +49,12 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
 
   const wake = (clock: Clock.Clock): void => {
     const now = clock.unsafeCurrentTimeMillis();
-    for (const watched of underWay.filter(({ at }) => at <= now)) {
-      forget(watched);
-      watched.end();
-    }
+    const late = underWay.filter(({ at }) => at <= now);
+    for (const watched of late) forget(watched);
     sleeper = undefined;
     sleep(clock);
+    // Each by itself: one that throws keeps no other from being ended.
+    for (const { end } of late) Effect.runFork(Effect.sync(end));
   };
 
   yield* Effect.addFinalizer(() =>

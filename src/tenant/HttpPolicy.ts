@@ -44,7 +44,7 @@ export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
    */
   readonly maxAttempts?: number | undefined;
   /**
-   * How long a request may take in all, from when it is first sent. Also how long a tenant may ask to be left alone: if
+   * How long a request may take in all, from when it is first sent, but for waiting for its turn to be read. Also how long a tenant may ask to be left alone: if
    * it asks for more, every request fails at once.
    *
    * @default {"5 minutes"}
@@ -255,6 +255,7 @@ export const make = (
       request: ListRequest,
       leftAt: number,
       limit: number,
+      onTurn: (waited: number) => void,
     ): Effect.Effect<Page, ApiError> =>
       Effect.clockWith((clock) => {
         // A refusal stays one though its body is cut off or never ends.
@@ -294,7 +295,13 @@ export const make = (
               onSuccess: (body) => {
                 if (refusal === undefined) {
                   const page = Effect.suspend(() => read(request, headers, body));
-                  return request.turn === undefined ? page : Effect.zipRight(request.turn, page);
+                  return request.turn === undefined ? page : Effect.suspend(() => {
+                    const from = clock.unsafeCurrentTimeMillis();
+                    return Effect.flatMap(request.turn!, () => {
+                      onTurn(clock.unsafeCurrentTimeMillis() - from);
+                      return page;
+                    });
+                  });
                 }
                 const problem = parseProblem(new TextDecoder().decode(body), quote);
                 return Effect.fail(new ApiError({ ...refusal, problem }));
@@ -322,9 +329,11 @@ export const make = (
         Effect.flatMap(turn(request, before), (leftAt) => {
           requests++;
           if (before !== undefined) retries++;
-          const deadline = before?.deadline ?? leftAt + maxElapsed;
+          let deadline = before?.deadline ?? leftAt + maxElapsed;
           const limit = Math.min(timeout, deadline - leftAt);
-          return Effect.catchAll(attempt(request, leftAt, limit), (cause) => {
+          // For how long others were read before it is none of its doing.
+          const onTurn = (waited: number) => void (deadline += waited);
+          return Effect.catchAll(attempt(request, leftAt, limit, onTurn), (cause) => {
             const error = after(cause, (before?.error.attempts ?? 0) + 1);
             if (!isTransient(error) || error.attempts >= maxAttempts) return Effect.fail(error);
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {

@@ -14,7 +14,7 @@ import { type Headers, Transport } from "./Transport.ts";
 /** The most bytes that are set aside for a body before it has come. */
 const MOST_AT_ONCE = 1 << 24;
 
-/** Gathers a body, which undici holds to the length that was told beforehand. Then each chunk is let go as it comes. */
+/** Gathers a body. Where its length was told beforehand, each chunk is let go as it comes. */
 const gather = (length: number) => {
   const chunks: Array<Buffer> = [];
   let whole: Buffer | undefined;
@@ -26,7 +26,13 @@ const gather = (length: number) => {
       else chunk.copy(whole, at);
       at += chunk.length;
     },
-    body: (): Buffer => whole ?? (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)),
+    /** Undefined if it has another length than was told: undici sees to that, not every dispatcher in front of it. */
+    body: (): Buffer | undefined =>
+      whole === undefined
+        ? chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+        : at === length
+        ? whole
+        : undefined,
   };
 };
 
@@ -77,6 +83,9 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
         onResponseData: (_, chunk) => body.add(chunk),
         onResponseEnd: () => {
           const bytes = body.body();
+          if (bytes === undefined) {
+            return resume(Effect.fail(new Error("the body is not as long as was told")));
+          }
           if (!isCompressed) return resume(Effect.succeed(bytes));
           gunzip(
             bytes,

@@ -7,7 +7,7 @@
 import * as Either from "effect/Either";
 import type * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
-import type { Batch, Rejected } from "../Batch.ts";
+import * as Batch from "../Batch.ts";
 import type * as Fields from "../Fields.ts";
 import * as Guard from "../Guard.ts";
 import * as JsonRows from "../JsonRows.ts";
@@ -105,20 +105,14 @@ export const batchOf = (
   { page, size }: PageWalk.PageRequest,
   { served, decoded, values }: SessionRows,
   take: ReadonlyArray<number>,
-): Pick<Batch, "sessions" | "source" | "rejected"> => {
+): Pick<Batch.Batch, "sessions" | "source" | "rejected"> => {
   if (decoded === undefined) {
-    let sessions: ReadonlyArray<Session.Session> | undefined;
-    return {
-      get sessions() {
-        return (sessions ??= take.map((index) => values()[index] as Session.Session));
-      },
-      source: JsonRows.pick(served, take),
-      rejected: [],
-    };
+    const sessions = () => take.map((index) => values()[index] as Session.Session);
+    return Object.assign(Batch.served(JsonRows.pick(served, take), sessions), { rejected: [] });
   }
   const sessions: Array<Session.Session> = [];
   const accepted: Array<number> = [];
-  const rejected: Array<Rejected> = [];
+  const rejected: Array<Batch.Rejected> = [];
   for (const index of take) {
     const row = decoded[index]!;
     if (!(row instanceof NoSession)) {
@@ -129,5 +123,6 @@ export const batchOf = (
       rejected.push({ userId, page, size, index, paths, message, source: JsonRows.text(served, index) });
     }
   }
-  return { sessions, source: JsonRows.later(() => JsonRows.pick(served, accepted)), rejected };
+  const source = JsonRows.later(() => JsonRows.pick(served, accepted));
+  return Object.assign(Batch.served(source, () => sessions), { rejected });
 };

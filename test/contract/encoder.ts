@@ -7,7 +7,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as JsonRows from "../../src/JsonRows.ts";
 import type { Encodable, Encoder, Format } from "../../src/format/Encoder.ts";
-import { batch, examples } from "./sessions.ts";
+import { batch, examples, serve } from "./sessions.ts";
 
 export interface EncoderContract {
   readonly format: Format;
@@ -62,6 +62,14 @@ export const encoderContract = ({ format, read, rows }: EncoderContract): void =
     it("writes every batch, in order", async () => {
       const batches = [alice, nobody, bob];
       expect(await read(encodeAll(format.make(), batches))).toEqual(batches.flatMap(rows));
+    });
+
+    it("writes the sessions that a copy of a batch was given, not those it was served with", async () => {
+      const whole = serve("alice", examples(3));
+      const sessions = whole.sessions.slice(1).map((session) => ({ ...session, client_ids: ["other"] }));
+      expect(await read(encodeAll(format.make(), [{ ...whole, sessions }]))).toEqual(
+        rows({ userId: "alice", sessions }),
+      );
     });
 
     it("gives the same rows wherever batches are cut", async () => {

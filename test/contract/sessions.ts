@@ -4,6 +4,7 @@
  * @module
  */
 import * as fc from "fast-check";
+import * as Batch from "../../src/Batch.ts";
 import type { Encodable } from "../../src/format/Encoder.ts";
 import * as JsonRows from "../../src/JsonRows.ts";
 import { scan, type Session } from "../../src/Session.ts";
@@ -203,6 +204,14 @@ const scanned = (userId: string, rows: ReadonlyArray<string>): Encodable => {
   const source = scan(page(rows));
   if (source === undefined) throw new Error(`Not scanned: ${rows.join()}`);
   return { userId, sessions: rows.map((row) => JSON.parse(row)), source };
+};
+
+/** Sessions as a walk gives them: made of a page's bytes when somebody looks. */
+export const serve = (userId: string, sessions: ReadonlyArray<Session>) => {
+  const bytes = page(sessions.map((session) => JSON.stringify(session)));
+  return Object.assign(Batch.served(scan(bytes)!, () => JSON.parse(new TextDecoder().decode(bytes))), {
+    userId,
+  });
 };
 
 /** Any batch, with the text as served, or without, or with its fields as they lie in a page. */

@@ -4,7 +4,8 @@ import * as Fiber from "effect/Fiber";
 import * as TestClock from "effect/TestClock";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { HttpPolicyOptions } from "../../src/tenant/HttpPolicy.ts";
+import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
+import * as Transport from "../../src/tenant/Transport.ts";
 import {
   ask,
   errorOf,
@@ -18,6 +19,7 @@ import {
   refuse,
   run,
   start,
+  tenantAt,
 } from "./asking.ts";
 import { failures } from "./failures.ts";
 
@@ -63,6 +65,68 @@ describe("list() on failure", () => {
   it("aborts a request that timed out", async () => {
     const { sent } = await run(ask(() => new Promise(() => {}), { maxAttempts: 3 }));
     expect(sent.map(({ signal }) => signal.aborted)).toEqual([true, true, true]);
+  });
+
+  it("ends a request whose time was up before there was anything to end", async () => {
+    let reached = 0;
+    const slowToBegin = Transport.Transport.of({
+      get: (_url, _headers, _onHead, whenAborted) =>
+        Effect.zipRight(
+          Effect.sleep("1 minute"),
+          Effect.async<Uint8Array, unknown>((resume) => {
+            whenAborted((reason) => resume(Effect.fail(reason)));
+            reached++;
+          }),
+        ),
+    });
+    const { exit, at } = await run(Effect.gen(function* () {
+      const http = yield* Effect.provideService(
+        HttpPolicy.make(tenantAt(ORIGIN), { timeout: "10 seconds", maxAttempts: 1 }),
+        Transport.Transport,
+        slowToBegin,
+      );
+      const [outcome] = yield* outcomes([yield* start(http)]);
+      return outcome!;
+    }));
+    expect(errorOf(exit)).toMatchObject({ reason: "Timeout" });
+    expect([at, reached]).toEqual([60_000, 1]);
+  });
+
+  it("ends every request whose time is up, though one that is ended throws", async () => {
+    const ended: Array<string> = [];
+    const throwing = Transport.Transport.of({
+      get: (url, _headers, _onHead, whenAborted) =>
+        Effect.async<Uint8Array, unknown>((resume) => {
+          whenAborted((reason) => {
+            ended.push(url);
+            resume(Effect.fail(reason));
+            if (reason.message === "timed out") throw new Error("not me");
+          });
+        }),
+    });
+    await run(Effect.gen(function* () {
+      const http = yield* Effect.provideService(
+        HttpPolicy.make(tenantAt(ORIGIN), { timeout: "10 seconds", maxAttempts: 1, rate: 1000 }),
+        Transport.Transport,
+        throwing,
+      );
+      const users = ["a", "b", "c"].map((user) => start(http, pageOf(user)));
+      const ends = yield* outcomes(yield* Effect.all(users), "1 minute");
+      const [later] = yield* outcomes([yield* start(http, pageOf("d"))], "1 minute");
+      expect([...ends, later!].map(({ exit }) => errorOf(exit).reason)).toEqual(Array(4).fill("Timeout"));
+    }));
+    expect(new Set(ended).size).toBe(4);
+  });
+
+  it("asks again for a body that is no JSON, for however long others were read before it", async () => {
+    const { exit, sent } = await run(Effect.gen(function* () {
+      const { http, sent } = yield* reach((_, n) => ok(n === 1 ? "[" : "[1]"), { maxElapsed: "1 minute" });
+      const turn = Effect.sleep("1 hour");
+      const [outcome] = yield* outcomes([yield* start(http, { ...pageOf("mia"), turn })]);
+      return { ...outcome!, sent };
+    }));
+    expect(Exit.map(exit, ({ rows }) => rows)).toEqual(Exit.succeed([1]));
+    expect(sent).toHaveLength(2);
   });
 
   it("reads a 422 whose errors are of another kind", async () => {
@@ -343,7 +407,7 @@ describe("the caps", () => {
         }),
         fc.array(fc.constantFrom("503", "hang", "7 s", "45 s"), { minLength: 1, maxLength: 5 }),
         fc.integer({ min: 1, max: 4 }),
-        async (options: HttpPolicyOptions, behaviour, users) => {
+        async (options: HttpPolicy.HttpPolicyOptions, behaviour, users) => {
           const answer = (_: unknown, n: number) => {
             const kind = behaviour[n % behaviour.length]!;
             if (kind === "hang") return new Promise<Response>(() => {});
@@ -386,7 +450,7 @@ describe("the caps", () => {
       [{ maxDelay: "0 seconds" }, "'maxDelay' must be longer than 0: it is 0 ms"],
       [{ rate: 0 }, "'rate' must be above 0 and at most 1,000,000 a second: it is 0"],
       [{ burst: 0.5 }, "'burst' must be at least 1: it is 0.5"],
-    ] satisfies ReadonlyArray<readonly [HttpPolicyOptions, string]>,
+    ] satisfies ReadonlyArray<readonly [HttpPolicy.HttpPolicyOptions, string]>,
   )("%o is refused", async (options, words) => {
     await expect(run(reach(() => ok(), options))).rejects.toThrow(words);
   });

@@ -3,16 +3,18 @@
  */
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
-import type * as Layer from "effect/Layer";
+import * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import { once } from "node:events";
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
+import * as undici from "undici";
 import { describe, expect, it } from "vitest";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as SessionsApi from "../../src/tenant/SessionsApi.ts";
-import type { Transport } from "../../src/tenant/Transport.ts";
+import * as Transport from "../../src/tenant/Transport.ts";
+import * as Undici from "../../src/tenant/Undici.ts";
 import { onDeno } from "../runtime.ts";
 import { errorOf, pageOf, tenantAt } from "./asking.ts";
 import { transports } from "./transports.ts";
@@ -20,7 +22,7 @@ import { transports } from "./transports.ts";
 const fast = { rate: 1e5, baseDelay: 1, maxDelay: 5 } as const;
 
 const over = <A, E>(
-  transport: Layer.Layer<Transport>,
+  transport: Layer.Layer<Transport.Transport>,
   origin: string,
   key: string | undefined,
   options: HttpPolicy.HttpPolicyOptions,
@@ -182,3 +184,70 @@ describe.each(
     });
   },
 );
+
+describe("a dispatcher of undici's", () => {
+  /** What comes of one request through it to a server that answers like this. */
+  const through = async (
+    dispatcher: undici.Dispatcher,
+    answer: http.RequestListener,
+    options: HttpPolicy.HttpPolicyOptions,
+  ) => {
+    let requests = 0;
+    const server = http.createServer((request, response) => {
+      requests++;
+      answer(request, response);
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    try {
+      const exit = await Effect.runPromiseExit(over(
+        Layer.succeed(Transport.Transport, Undici.ofDispatcher(dispatcher)),
+        `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        undefined,
+        options,
+        SessionsApi.page("mia", { page: 1, size: 1 }),
+      ));
+      return { exit, requests };
+    } finally {
+      await dispatcher.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  };
+
+  it("that waits between tries of its own is not waited for when the time is up", async () => {
+    const retrying = new undici.RetryAgent(new undici.Agent(), { minTimeout: 60_000, maxTimeout: 60_000 });
+    const { exit, requests } = await through(
+      retrying,
+      (request) => request.socket.destroy(),
+      { timeout: 300, maxAttempts: 1 },
+    );
+    expect(errorOf(exit)).toMatchObject({ reason: "Timeout", attempts: 1 });
+    expect(requests).toBe(1);
+  });
+
+  it.each([["more", `[${" ".repeat(200_000)}]`], ["less", "[ "]])(
+    "that brings %s than the answer has said fails the request",
+    async (_, body) => {
+      const changing = new undici.Agent().compose((dispatch) => (options, handler) =>
+        dispatch(options, {
+          onRequestStart: (...its) => handler.onRequestStart?.(...its),
+          onResponseStart: (controller, status, headers, text) =>
+            handler.onResponseStart?.(controller, status, { ...headers, "content-length": "1000" }, text),
+          onResponseData: (...its) => handler.onResponseData?.(...its),
+          onResponseEnd: (...its) => handler.onResponseEnd?.(...its),
+          onResponseError: (...its) => handler.onResponseError?.(...its),
+        })
+      );
+      const { exit } = await through(
+        changing,
+        (_, response) => {
+          // In two pieces, of which the first is less than what was said.
+          response.write(body[0]);
+          setTimeout(() => response.end(body.slice(1)), 50);
+        },
+        { ...fast, maxAttempts: 1 },
+      );
+      expect(errorOf(exit)).toMatchObject({ reason: "Transport" });
+      expect(errorOf(exit).message).toContain("the body is not as long as was told");
+    },
+  );
+});

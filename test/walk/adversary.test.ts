@@ -34,6 +34,10 @@ interface Awkward {
   readonly echoesSize?: boolean;
   /** Half of the list may go at once. */
   readonly bursts?: boolean;
+  /** Rows come in an order of its own, whatever is asked for. */
+  readonly ignoresSort?: boolean;
+  /** Nothing changes while the list is read: then nothing may be lost, not even with a doubt. */
+  readonly isStill?: boolean;
   /** How often a row is not what it should be. */
   readonly malformed?: number;
 }
@@ -79,7 +83,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
   const list = Array.from({ length: below(draw, draw() < 0.3 ? 40 : 500) }, make);
   const there = [...list];
   const gone = new Set<Listed>();
-  const rate = [0, 0.5, 3, 12][below(draw, 4)]!;
+  const rate = awkward.isStill ? 0 : [0, 0.5, 3, 12][below(draw, 4)]!;
   const concurrency = 1 + below(draw, 5);
   let clamp = draw() < 0.4 ? Infinity : 10 + below(draw, 150);
 
@@ -90,9 +94,11 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     const cut = Math.min(size, clamp);
     const given = awkward.roundsSize ? [100, 50, 25, 10].find((each) => each <= cut) ?? 10 : cut;
     const ties = new Map(list.map((row) => [row, draw()]));
-    const sorted = list.toSorted((a, b) =>
-      sort === "id:1" ? (a.id < b.id ? -1 : 1) : b.time - a.time || ties.get(a)! - ties.get(b)!
-    );
+    const sorted = awkward.ignoresSort
+      ? list
+      : list.toSorted((a, b) =>
+        sort === "id:1" ? (a.id < b.id ? -1 : 1) : b.time - a.time || ties.get(a)! - ties.get(b)!
+      );
     const total = Math.min(
       awkward.capsTotal ? 50 + below(draw, 300) : Infinity,
       awkward.countsEarly && draw() < 0.5 ? counted : sorted.length,
@@ -140,7 +146,10 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
   const lost = there.filter((row) => !gone.has(row) && !delivered.has(row));
   const twice = [...delivered].filter(([, times]) => times > 1);
   if (twice.length > 0) return `${twice.length} rows came twice`;
-  return lost.length > 0 && walk.doubts.length === 0 ? `${lost.length} rows were lost in silence` : undefined;
+  const isSilent = walk.doubts.length === 0;
+  return lost.length > 0 && (awkward.isStill || isSilent)
+    ? `${lost.length} rows were lost${isSilent ? " in silence" : ""}`
+    : undefined;
 };
 
 describe("a walk over a tenant that", () => {
@@ -167,6 +176,20 @@ describe("a walk over a tenant that", () => {
     ["says it gave the size asked for", { facts: 1, echoesSize: true }],
     ["has rows that are not what they should be", { facts: 1, malformed: 0.05 }],
     ["has such rows, without facts", { facts: 0, malformed: 0.05 }],
+    ["does not sort", { facts: 0.8, ignoresSort: true, bursts: true }],
+    ["does not sort, and changes its largest page over a list that stands still", {
+      facts: 1,
+      ignoresSort: true,
+      moodyClamp: true,
+      isStill: true,
+    }],
+    ["does not sort, and rounds page sizes of a list that stands still", {
+      facts: 0.8,
+      ignoresSort: true,
+      roundsSize: true,
+      isStill: true,
+    }],
+    ["changes its largest page over a list that stands still", { facts: 1, moodyClamp: true, isStill: true }],
   ])("%s loses nothing in silence, repeats nothing, and ends", (_, awkward) => {
     const problems: Array<string> = [];
     for (let seed = 1; seed <= some(400); seed++) {
