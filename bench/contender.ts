@@ -8,7 +8,8 @@ export interface Job {
   readonly url: string;
   readonly users: ReadonlyArray<string>;
   readonly pageSize: number;
-  readonly concurrency: number;
+  /** Requests at once. @default {of ours alone: as many as it finds} */
+  readonly concurrency?: number | undefined;
   /** Requests a second: of ours alone. @default {more than can be made} */
   readonly rate?: HttpPolicy.HttpPolicyOptions["rate"];
   /** @default {"node"} */

@@ -2,7 +2,7 @@
 import { Agent, request } from "undici";
 import type { Job } from "../contender.ts";
 
-export const run = async ({ url, users, pageSize, concurrency }: Job): Promise<void> => {
+export const run = async ({ url, users, pageSize, concurrency = 1 }: Job): Promise<void> => {
   const dispatcher = new Agent({ connections: concurrency, pipelining: 1 });
   const headers = { "x-api-key": "sandbox-key", accept: "application/json" };
   const page = async (user: string, page: number) => {

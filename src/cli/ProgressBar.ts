@@ -12,7 +12,10 @@ import type { Progress } from "../Export.ts";
 import type { Traffic } from "../tenant/HttpPolicy.ts";
 
 /** What the bar shows. */
-export interface Snapshot extends Pick<Progress, "users" | "sessions" | "listed" | "compared">, Traffic {
+export interface Snapshot
+  extends
+    Pick<Progress, "users" | "sessions" | "listed" | "compared">,
+    Omit<Traffic, "refused" | "answerTime"> {
   /** How many users there are to export, as far as that is known. */
   readonly usersTotal: number | undefined;
   /** Milliseconds since the export began. */

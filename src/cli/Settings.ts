@@ -33,16 +33,30 @@ const readAs = <A>(
     return Effect.fail(ValidationError.invalidValue(HelpDoc.p(`${required}: it is ${JSON.stringify(text)}`)));
   });
 
+const readWhole = (text: string, least: number, most: number): number | undefined => {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
+  return value >= least && value <= most ? value : undefined;
+};
+
 /** A whole number from `least` to `most`. */
 export const whole = (name: string, least: number, most: number): Options.Options<number> =>
   readAs(
     Options.text(name),
-    (text) => {
-      const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
-      return value >= least && value <= most ? value : undefined;
-    },
+    (text) => readWhole(text, least, most),
     `--${name} must be a whole number from ${least} to ${most}`,
   );
+
+/** How many requests may be under way at once, or that this is to be found out. */
+export const concurrency: Options.Options<number | "auto"> = readAs(
+  Options.text("concurrency").pipe(
+    Options.withPseudoName("N|auto"),
+    Options.withDescription(
+      "How many requests may be under way at once. auto, if left out: 8, and more as long as answers come faster for it.",
+    ),
+  ),
+  (text) => text === "auto" ? text : readWhole(text, 1, 1000),
+  "--concurrency must be a whole number from 1 to 1000, or auto",
+).pipe(Options.withDefault("auto" as const));
 
 const readRate = (text: string): number | "auto" | undefined => {
   if (text === "auto") return text;

@@ -46,11 +46,7 @@ const options = {
   clientId: Settings.clientId,
   sort: Settings.sort,
   pageSize: Settings.pageSize,
-  concurrency: Settings.whole("concurrency", 1, 1000).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("How many requests may be under way at once, 8 if left out."),
-    Options.withDefault(8),
-  ),
+  concurrency: Settings.concurrency,
   rate: Settings.rate,
   maxElapsed: Settings.maxElapsed,
   resume: Options.boolean("resume").pipe(

@@ -99,6 +99,10 @@ export interface Traffic extends RateLimit.Pace {
   /** Attempts sent, retries included. */
   readonly requests: number;
   readonly retries: number;
+  /** How many attempts were answered 429. */
+  readonly refused: number;
+  /** How long all attempts so far have waited for their answers, in milliseconds. */
+  readonly answerTime: number;
   /** Why the last attempt that is to be repeated failed; absent if all went well. */
   readonly lastFailure?: ApiErrorReason | undefined;
 }
@@ -183,6 +187,8 @@ export const make = (
     const quote = quoteWithout(key);
     let requests = 0;
     let retries = 0;
+    let refused = 0;
+    let answerTime = 0;
     let lastFailure: ApiErrorReason | undefined;
 
     const fail = (
@@ -217,7 +223,10 @@ export const make = (
         ...(headers["location"] && { detail: `it points to ${headers["location"]}` }),
       });
       if (wait !== undefined && isTransient(refusal)) gate.hold(now + wait);
-      if (status === 429) gate.throttled(leftAt, now);
+      if (status === 429) {
+        refused++;
+        gate.throttled(leftAt, now);
+      }
       return refusal;
     };
 
@@ -288,6 +297,7 @@ export const make = (
         return Effect.onExit(body, (exit) =>
           Effect.sync(() => {
             callOff();
+            answerTime += clock.unsafeCurrentTimeMillis() - leftAt;
             if (Exit.isFailure(exit)) end(new Error("interrupted"));
           })).pipe(
             Effect.matchEffect({
@@ -349,7 +359,7 @@ export const make = (
       return send();
     };
 
-    return { list, traffic: () => ({ ...gate.pace(), requests, retries, lastFailure }) };
+    return { list, traffic: () => ({ ...gate.pace(), requests, retries, refused, answerTime, lastFailure }) };
   });
 
 /** The tenant under its policy, as a service. */

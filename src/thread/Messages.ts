@@ -35,7 +35,7 @@ const Walk = Schema.Struct({
     Schema.Literal(1, -1),
   )),
   pageSize: number,
-  concurrency: number,
+  concurrency: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   onFailure: maybe(Schema.Literal("stop", "continue")),
 });
 

@@ -4,16 +4,20 @@
  *
  * @module
  */
+import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
+import * as Fiber from "effect/Fiber";
+import * as FiberSet from "effect/FiberSet";
 import * as Mailbox from "effect/Mailbox";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import type { Batch, WalkEnd } from "../Batch.ts";
 import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
-import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
+import { type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as Changes from "./Changes.ts";
+import * as Concurrency from "./Concurrency.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
 import * as SessionRows from "./SessionRows.ts";
@@ -40,11 +44,12 @@ export interface SessionSourceOptions {
   readonly pageSize?: number | undefined;
   /**
    * How many requests may be under way at once: that many users are walked side by side, and when fewer are left, several
-   * pages of one user are asked for at once. As many pages are held in memory, and a few more.
+   * pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it begins with 8,
+   * grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768 sessions.
    *
-   * @default {8}
+   * @default {"auto"}
    */
-  readonly concurrency?: number | undefined;
+  readonly concurrency?: number | "auto" | undefined;
   /**
    * What becomes of the others when the walk of one user fails, though the tenant does not refuse the key: the stream
    * fails, or it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between,
@@ -265,10 +270,10 @@ const walkAll = <E, R>(
   options: SessionSourceOptions,
   watching: Pick<ChangesOptions, "since" | "lookback" | "whole"> | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
-  const { clientId, sort, pageSize = 100, concurrency = 8, onFailure = "stop" } = options;
-  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+  const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure = "stop" } = options;
+  if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
     throw new RangeError(
-      `Cannot walk users as 'concurrency' must be a positive integer: it is ${concurrency}`,
+      `Cannot walk users as 'concurrency' must be a positive integer or "auto": it is ${concurrency}`,
     );
   }
   if (!Number.isSafeInteger(pageSize) || pageSize < leastSize) {
@@ -284,8 +289,16 @@ const walkAll = <E, R>(
 
   return Stream.unwrapScoped(Effect.gen(function* () {
     const nextUser = yield* oneByOne(users);
-    const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity: concurrency });
-    let active = concurrency;
+    const clock = yield* Effect.clock;
+    const { traffic } = yield* TenantHttp;
+    const under = concurrency === "auto"
+      ? Concurrency.adaptive(pageSize, traffic)
+      : Concurrency.fixed(concurrency);
+    const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity: under.limit() });
+    const workers = yield* FiberSet.make<void, ApiError | E>();
+    const finished = yield* Deferred.make<void>();
+    let active = 0;
+    let areUsersLeft = true;
     let [answers, failures] = [0, 0];
     let lastFailure: ApiError | undefined;
 
@@ -311,16 +324,18 @@ const walkAll = <E, R>(
         pageSize,
         start: begun && WalkState.restore(begun.walk),
         ask: (request, turn) =>
-          Effect.map(
+          Effect.flatMap(
             askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn }),
             (page) => {
               answers++;
               failures = 0;
-              return page;
+              return under.answered(clock.unsafeCurrentTimeMillis())
+                ? Effect.as(staff, page)
+                : Effect.succeed(page);
             },
           ),
         decode: SessionRows.of,
-        share: () => Math.floor(concurrency / active),
+        share: () => Math.floor(under.limit() / active),
       }, (reading) => {
         const { page, rows, walk } = reading;
         let { take } = reading;
@@ -336,21 +351,36 @@ const walkAll = <E, R>(
       }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
     };
 
-    const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.flatMap(
-      nextUser,
-      Option.match({
-        onNone: () => Effect.sync(() => void active--),
-        onSome: (user) =>
-          Effect.flatMap(walkUser(typeof user === "string" ? { userId: user } : user), () => worker),
-      }),
+    const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.suspend(() =>
+      active > under.limit() ? quit : Effect.flatMap(
+        nextUser,
+        Option.match({
+          onNone: () => {
+            areUsersLeft = false;
+            return quit;
+          },
+          onSome: (user) =>
+            Effect.flatMap(walkUser(typeof user === "string" ? { userId: user } : user), () => worker),
+        }),
+      )
     );
-    yield* Effect.forEach(Array.from({ length: concurrency }), () => worker, {
-      concurrency: "unbounded",
-      discard: true,
-    }).pipe(
+    const quit = Effect.suspend(() => --active === 0 ? Deferred.succeed(finished, undefined) : Effect.void);
+    /** As many workers as there may be, as long as there are users for them. */
+    const staff: Effect.Effect<void, never, TenantHttp | R> = Effect.suspend(() => {
+      const wanted = areUsersLeft ? under.limit() - active : 0;
+      if (wanted <= 0) return Effect.void;
+      active += wanted;
+      const hire = FiberSet.run(workers, Effect.interruptible(worker));
+      // Whoever hires may be interrupted: then as many are counted as there are.
+      return Effect.uninterruptible(
+        Effect.forEach(Array.from({ length: wanted }), () => hire, { discard: true }),
+      );
+    });
+    yield* staff.pipe(
+      Effect.zipRight(Effect.raceFirst(FiberSet.join(workers), Deferred.await(finished))),
       // Where nothing was ever answered, it is the tenant as well.
       Effect.tap(() => lastFailure !== undefined && answers === 0 ? Effect.fail(lastFailure) : Effect.void),
-      Effect.onExit((exit) => out.done(exit)),
+      Effect.onExit((exit) => Effect.zipRight(Fiber.interruptAll(workers), out.done(exit))),
       Effect.forkScoped,
     );
     return Mailbox.toStream(out);

@@ -56,8 +56,14 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
       "Error: Parquet is compressed inside: leave out the .gz",
     ],
     [[...one, "--page-size", "3"], '--page-size must be a whole number from 10 to 1000000: it is "3"'],
-    [[...one, "--concurrency", "0"], '--concurrency must be a whole number from 1 to 1000: it is "0"'],
-    [[...one, "--concurrency", "many"], '--concurrency must be a whole number from 1 to 1000: it is "many"'],
+    [
+      [...one, "--concurrency", "0"],
+      '--concurrency must be a whole number from 1 to 1000, or auto: it is "0"',
+    ],
+    [
+      [...one, "--concurrency", "many"],
+      '--concurrency must be a whole number from 1 to 1000, or auto: it is "many"',
+    ],
     [
       [...one, "--rate", "fast"],
       '--rate must be requests in a time, such as 20/s or 600/min, or auto: it is "fast"',

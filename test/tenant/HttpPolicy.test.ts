@@ -462,12 +462,22 @@ describe("traffic()", () => {
       const { http } = yield* reach((_, n) => n === 1 ? refuse(429, { "retry-after": "10" }) : ok(), {
         rate: 1,
       });
-      expect(http.traffic()).toEqual({ requests: 0, retries: 0, waiting: 0, rate: 1, heldUntil: 0 });
+      expect(http.traffic()).toEqual({
+        requests: 0,
+        retries: 0,
+        refused: 0,
+        answerTime: 0,
+        waiting: 0,
+        rate: 1,
+        heldUntil: 0,
+      });
       const fibers = yield* Effect.forEach(["a", "b", "c"], (user) => start(http, pageOf(user)));
       yield* TestClock.adjust(0);
       expect(http.traffic()).toEqual({
         requests: 1,
         retries: 0,
+        refused: 1,
+        answerTime: 0,
         waiting: 2,
         rate: 0.5,
         heldUntil: 10_000,
