@@ -129,12 +129,6 @@ export const rescue = (session: Session, source?: string): string | null => {
   return toObject(rescued);
 };
 
-/** The same of a row as served. */
-export const rescueAt = (source: JsonRows.JsonRows, row: number): string | null => {
-  const text = JsonRows.text(source, row);
-  return rescue(JSON.parse(text) as Session, text);
-};
-
 /** The same of a text in a page's bytes. */
 export const decimalAt = (bytes: Uint8Array, from: number, end: number): number | null => {
   const number = Fields.decimal(bytes, from, end);
@@ -143,20 +137,41 @@ export const decimalAt = (bytes: Uint8Array, from: number, end: number): number 
 
 const coordinates = ["latitude", "longitude"].map((name) => place("texts", `last_metadata.${name}`));
 
-/**
- * Whether the other columns hold all of a session whose fields are known, so that nothing is to be rescued: all but
- * coordinates are what they should be.
- */
-export const holds = (
-  { bytes }: JsonRows.JsonRows,
-  { texts, textCount }: Fields.Fields,
-  row: number,
-): boolean => {
+/** Whether the other columns can hold the coordinates. */
+const areNumbers = (bytes: Uint8Array, { texts, textCount }: Fields.Fields, row: number): boolean => {
   for (let i = 0; i < coordinates.length; i++) {
     const at = 2 * (row * textCount + coordinates[i]!);
     if (texts[at]! >= 0 && decimalAt(bytes, texts[at]!, texts[at + 1]!) === null) return false;
   }
   return true;
+};
+
+const inMetadata = place("objects", "last_metadata");
+
+/** {@link rescue} of a session whose fields are known. */
+export const rescueAt = (source: JsonRows.JsonRows, fields: Fields.Fields, row: number): string | null => {
+  const { bytes } = source;
+  if (!areNumbers(bytes, fields, row)) {
+    const text = JsonRows.text(source, row);
+    return rescue(JSON.parse(text) as Session, text);
+  }
+  const others = fields.others[row];
+  if (others === undefined) return null;
+  const all: Array<string> = [];
+  const inside: Array<string> = [];
+  let insideAt = -1;
+  for (let i = 0; i < others.length; i += Fields.OTHER) {
+    const [name, nameEnd] = [others[i + 1]!, others[i + 2]!];
+    const value = Fields.json(bytes, others[i + 3]!, others[i + 4]!);
+    const member = `${Fields.text(bytes, name - 1, nameEnd + 1)}:${value}`;
+    if (others[i] !== inMetadata) all.push(member);
+    else {
+      if (insideAt === -1) insideAt = all.push("") - 1;
+      inside.push(member);
+    }
+  }
+  if (insideAt !== -1) all[insideAt] = `"last_metadata":{${inside.join(",")}}`;
+  return `{${all.join(",")}}`;
 };
 
 // Each names its field in a function of its own: engines read a field faster where it is always the same.

@@ -22,7 +22,16 @@ export interface Fields {
   /** Texts that the schema asks more of than to be one, and which had to be made for that; undefined likewise. */
   readonly checked: ReadonlyArray<string | undefined>;
   readonly checkedCount: number;
+  /**
+   * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place of
+   * the object that it is in, where its name begins and ends without quotes, and where its value does, with the end complemented
+   * likewise. No name has an escape or more than ASCII.
+   */
+  readonly others: ReadonlyArray<ReadonlyArray<number> | undefined>;
 }
+
+/** So many numbers tell where a member is. */
+export const OTHER = 5;
 
 const utf8 = new TextDecoder();
 
@@ -44,12 +53,13 @@ export const text = (bytes: Uint8Array, from: number, end: number): string =>
 
 /** The fields of the rows from `from` up to `to`. */
 export const slice = (fields: Fields, from: number, to: number): Fields => {
-  const { texts, textCount, numbers, numberCount, checked, checkedCount } = fields;
+  const { texts, textCount, numbers, numberCount, checked, checkedCount, others } = fields;
   return {
     ...fields,
     texts: texts.subarray(2 * textCount * from, 2 * textCount * to),
     numbers: numbers.subarray(numberCount * from, numberCount * to),
     checked: checked.slice(checkedCount * from, checkedCount * to),
+    others: others.slice(from, to),
   };
 };
 
@@ -59,16 +69,17 @@ export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => 
   const texts = new Int32Array(2 * textCount * indices.length);
   const numbers = new Float64Array(numberCount * indices.length);
   const checked: Array<string | undefined> = [];
+  const others = fields.others.length === 0 ? [] : indices.map((index) => fields.others[index]);
   indices.forEach((index, row) => {
     const its = slice(fields, index, index + 1);
     texts.set(its.texts, 2 * textCount * row);
     numbers.set(its.numbers, numberCount * row);
     for (let i = 0; i < checkedCount; i++) checked.push(its.checked[i]);
   });
-  return { ...fields, texts, numbers, checked };
+  return { ...fields, texts, numbers, checked, others };
 };
 
-/** The JSON text from `from` to `end`, likewise: that of a list. */
+/** The JSON text from `from` to `end`, likewise: that of a list, or of any value. */
 export const json = (bytes: Uint8Array, from: number, end: number): string =>
   end >= 0 ? plain(bytes, from, end) : utf8.decode(bytes.subarray(from, ~end));
 

@@ -1,132 +1,38 @@
 /**
- * Rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema: where every row is
- * written as nearly all are, no value is made of any, and whoever wants a field takes it from the bytes.
+ * Rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema: of rows that are written
+ * as nearly all are no value is made, and whoever wants a field takes it from the bytes.
  *
  * @module
  */
 import type * as Schema from "effect/Schema";
-import type * as AST from "effect/SchemaAST";
-import * as Guard from "./Guard.ts";
 import * as Fields from "./Fields.ts";
+import {
+  BEGIN,
+  CLOSE,
+  COLON,
+  COMMA,
+  CR,
+  END,
+  LF,
+  number,
+  OPEN,
+  QUOTE,
+  SPACE,
+  string,
+  TAB,
+  word,
+  ZERO,
+} from "./JsonBytes.ts";
 import type { JsonRows } from "./JsonRows.ts";
+import * as ScanShape from "./ScanShape.ts";
 
-/** A field's name with its last quote and the colon after it, also four bytes at a time, the last four at the end. */
-interface Name {
-  readonly text: string;
-  readonly length: number;
-  readonly words: Int32Array;
-}
-
-/** What is written for a field. */
-const TEXT = 0, NUMBER = 1, TEXTS = 2, OBJECT = 3;
-
-interface Field {
-  readonly name: Name;
-  readonly kind: typeof TEXT | typeof NUMBER | typeof TEXTS | typeof OBJECT;
-  readonly nullable: boolean;
-  /** The place of its value among those of its kind in a row. */
-  readonly slot: number;
-  /** What the schema asks beyond the kind; the place of such a text among its like. */
-  readonly accepts: ((value: unknown) => boolean) | undefined;
-  readonly checkedSlot: number;
-  readonly inside: Shape | undefined;
-}
-
-interface Shape {
-  readonly fields: ReadonlyArray<Field>;
-  /** A bit for each field that must be there. */
-  readonly required: number;
-  /** The field that came after each one the last time, and in place 0 the first: rows are written alike. */
-  readonly next: Uint8Array;
-}
-
-interface Counts {
-  texts: number;
-  numbers: number;
-  checked: number;
-}
-
-const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
-const TAB = 0x09, LF = 0x0a, CR = 0x0d, SPACE = 0x20, ZERO = 0x30, NINE = 0x39;
-/** `ull`, after the n. */
-const ULL = [0x75, 0x6c, 0x6c] as const;
+const N = 0x6e;
 
 /** No digit is lost of whole numbers of so many. */
 const DIGITS = 15;
 
-/** What a byte means within a string: 0 nothing, 1 its end, 2 an escape, 3 an error, 4 the beginning of several. */
-const inString = Uint8Array.from(
-  { length: 256 },
-  (_, byte) => byte === QUOTE ? 1 : byte === BACKSLASH ? 2 : byte < 0x20 ? 3 : byte < 0x80 ? 0 : 4,
-);
-
-const isHex = (byte: number | undefined): boolean =>
-  byte !== undefined && (byte >= ZERO && byte <= NINE || (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66);
-
-/** Past the escape whose backslash is at `at`; -1 if it is none. */
-const escape = (bytes: Uint8Array, at: number): number => {
-  switch (bytes[at + 1]) {
-    case QUOTE:
-    case BACKSLASH:
-    case 0x2f:
-    case 0x62:
-    case 0x66:
-    case 0x6e:
-    case 0x72:
-    case 0x74:
-      return at + 2;
-    case 0x75:
-      for (let i = at + 2; i < at + 6; i++) if (!isHex(bytes[i])) return -1;
-      return at + 6;
-    default:
-      return -1;
-  }
-};
-
-/** Past the character of several bytes at `at`; -1 if it is none by UTF-8. */
-const character = (bytes: Uint8Array, at: number): number => {
-  const [lead = 0, second = 0] = [bytes[at], bytes[at + 1]];
-  const length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-  if (length === 0) return -1;
-  const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
-  const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
-  if (second < least || second > most) return -1;
-  for (let i = at + 2; i < at + length; i++) if (((bytes[i] ?? 0) & 0xc0) !== 0x80) return -1;
-  return at + length;
-};
-
-/**
- * The end of the string that begins at `at`, past its first quote: where its last quote is, or the complement of that if
- * its text is not simply its bytes, each a character. -1 if it is no string.
- */
-const string = (bytes: Uint8Array, words: DataView, from: number): number => {
-  let isPlain = true;
-  const last = bytes.length - 4;
-  for (let at = from; at < bytes.length;) {
-    // Four bytes at once, as long as none of them means anything.
-    for (; at <= last; at += 4) {
-      const four = words.getInt32(at, true);
-      const quote = four ^ 0x22222222;
-      const backslash = four ^ 0x5c5c5c5c;
-      const found = (four - 0x20202020 | quote - 0x01010101 | backslash - 0x01010101 | four) & 0x80808080;
-      if (found === 0) continue;
-      at += 31 - Math.clz32(found & -found) >> 3;
-      break;
-    }
-    const means = inString[bytes[at]!];
-    if (means === 0) at++;
-    else if (means === 1) return isPlain ? at : ~at;
-    else {
-      isPlain = false;
-      at = means === 2 ? escape(bytes, at) : means === 4 ? character(bytes, at) : -1;
-      if (at === -1) return -1;
-    }
-  }
-  return -1;
-};
-
 /** Whether the bytes from `at` on are these, which are four or more. */
-const begins = (words: DataView, at: number, { length, words: its }: Name): boolean => {
+const begins = (words: DataView, at: number, { length, words: its }: ScanShape.Name): boolean => {
   const last = at + length - 4;
   if (last + 4 > words.byteLength) return false;
   for (let i = 0, from = at; from < last; i++, from += 4) {
@@ -134,6 +40,9 @@ const begins = (words: DataView, at: number, { length, words: its }: Name): bool
   }
   return words.getInt32(last, true) === its[its.length - 1];
 };
+
+/** Values within values, at most so many deep, are passed over: of more the stack might not hold. */
+const DEEPEST = 64;
 
 /** Rows that there is room for at least where a stretch is begun: small pages share one. */
 const LEAST_ROWS = 1024;
@@ -151,12 +60,16 @@ class Scanner {
   texts = new Int32Array(0);
   numbers = new Float64Array(0);
   areLines = true;
+  /** Whether what was passed over is ASCII without escapes. */
+  isPlain = true;
   checked: Array<string> = [];
+  /** Of the row: {@link Fields.Fields.others}. */
+  others: Array<number> | undefined;
 
-  readonly shape: Shape;
-  readonly counts: Counts;
+  readonly shape: ScanShape.Shape;
+  readonly counts: ScanShape.Counts;
 
-  constructor(shape: Shape, counts: Counts) {
+  constructor(shape: ScanShape.Shape, counts: ScanShape.Counts) {
     this.shape = shape;
     this.counts = counts;
   }
@@ -170,12 +83,74 @@ class Scanner {
     }
   }
 
-  null(at: number): number {
+  /** Past whatever value begins at `from`; -1 if it is none. */
+  pass(from: number, depth: number): number {
     const { bytes } = this;
-    return bytes[at + 1] === ULL[0] && bytes[at + 2] === ULL[1] && bytes[at + 3] === ULL[2] ? at + 4 : -1;
+    switch (bytes[from]) {
+      case QUOTE: {
+        const end = string(bytes, this.words, from + 1);
+        if (end === -1) return -1;
+        if (end >= 0) return end + 1;
+        this.isPlain = false;
+        return ~end + 1;
+      }
+      case BEGIN:
+        return depth < DEEPEST ? this.passAll(from, END, depth) : -1;
+      case OPEN:
+        return depth < DEEPEST ? this.passAll(from, CLOSE, depth) : -1;
+      default: {
+        const end = number(bytes, from);
+        return end === -1 ? word(bytes, from) : end;
+      }
+    }
   }
 
-  text(field: Field, at: number): number {
+  /** The same of an object or a list, which ends with `close`. */
+  passAll(from: number, close: typeof END | typeof CLOSE, depth: number): number {
+    const { bytes } = this;
+    let at = this.space(from + 1);
+    if (bytes[at] === close) return at + 1;
+    for (;;) {
+      if (close === END) {
+        if (bytes[at] !== QUOTE) return -1;
+        at = this.pass(at, depth);
+        if (at === -1) return -1;
+        at = this.space(at);
+        if (bytes[at++] !== COLON) return -1;
+        at = this.space(at);
+      }
+      at = this.pass(at, depth + 1);
+      if (at === -1) return -1;
+      at = this.space(at);
+      const after = bytes[at++];
+      if (after === close) return at;
+      if (after !== COMMA) return -1;
+      at = this.space(at);
+    }
+  }
+
+  /** Past a member of another name than is known, whose first quote is before `at`. Takes note of it. */
+  other({ names, slot }: ScanShape.Shape, at: number): number {
+    const { bytes } = this;
+    const end = string(bytes, this.words, at);
+    // What a name with an escape is, and whether it is there twice, others have to say.
+    if (end < 0) return -1;
+    const name = Fields.text(bytes, at, end);
+    if (names.has(name)) return -1;
+    const others = (this.others ??= []);
+    for (let i = 0; i < others.length; i += Fields.OTHER) {
+      if (others[i] === slot && Fields.text(bytes, others[i + 1]!, others[i + 2]!) === name) return -1;
+    }
+    const colon = this.space(end + 1);
+    if (bytes[colon] !== COLON) return -1;
+    const from = this.space(colon + 1);
+    this.isPlain = true;
+    const to = this.pass(from, 0);
+    if (to !== -1) others.push(slot, at, end, from, this.isPlain ? to : ~to);
+    return to;
+  }
+
+  text(field: ScanShape.Field, at: number): number {
     const end = string(this.bytes, this.words, at + 1);
     if (end === -1) return -1;
     const slot = this.textsAt + 2 * (this.row * this.counts.texts + field.slot);
@@ -189,7 +164,7 @@ class Scanner {
     return (end < 0 ? ~end : end) + 1;
   }
 
-  number(field: Field, from: number): number {
+  number(field: ScanShape.Field, from: number): number {
     const { bytes } = this;
     let value = 0;
     let at = from;
@@ -211,7 +186,7 @@ class Scanner {
     return at;
   }
 
-  list(field: Field, from: number): number {
+  list(field: ScanShape.Field, from: number): number {
     const { bytes } = this;
     let at = this.space(from + 1);
     let isPlain = true;
@@ -235,23 +210,24 @@ class Scanner {
     return at;
   }
 
-  value(field: Field, at: number): number {
+  value(field: ScanShape.Field, at: number): number {
     const byte = this.bytes[at];
-    if (byte === 0x6e) return field.nullable ? this.null(at) : -1;
+    if (byte === N) return field.nullable ? word(this.bytes, at) : -1;
     switch (field.kind) {
-      case TEXT:
+      case ScanShape.TEXT:
         return byte === QUOTE ? this.text(field, at) : -1;
-      case NUMBER:
+      case ScanShape.NUMBER:
         return this.number(field, at);
-      case TEXTS:
+      case ScanShape.TEXTS:
         return byte === OPEN ? this.list(field, at) : -1;
-      case OBJECT:
+      case ScanShape.OBJECT:
         return byte === BEGIN ? this.object(field.inside!, at) : -1;
     }
   }
 
-  object({ fields, required, next }: Shape, from: number): number {
+  object(shape: ScanShape.Shape, from: number): number {
     const { bytes, words } = this;
+    const { fields, required, next } = shape;
     let seen = 0;
     let last = 0;
     let at = this.space(from + 1);
@@ -261,14 +237,16 @@ class Scanner {
       let index = next[last]!;
       if (!begins(words, at, fields[index]!.name)) {
         index = fields.findIndex(({ name }) => begins(words, at, name));
-        if (index === -1) return -1;
-        next[last] = index;
+        if (index !== -1) next[last] = index;
       }
-      const field = fields[index]!;
-      if ((seen & (1 << index)) !== 0) return -1;
-      seen |= 1 << index;
-      last = index + 1;
-      at = this.value(field, this.space(at + field.name.length));
+      if (index === -1) at = this.other(shape, at);
+      else {
+        const field = fields[index]!;
+        if ((seen & (1 << index)) !== 0) return -1;
+        seen |= 1 << index;
+        last = index + 1;
+        at = this.value(field, this.space(at + field.name.length));
+      }
       if (at === -1) return -1;
       at = this.space(at);
       const after = bytes[at++];
@@ -292,12 +270,20 @@ class Scanner {
       this.numbers.set(oldNumbers.subarray(this.numbersAt, used[1]));
       [this.textsAt, this.numbersAt] = [0, 0];
     }
+    this.clear();
+  }
+
+  /** Makes a row one of which no field is there. */
+  clear(): void {
+    const [texts, numbers] = [2 * this.counts.texts, this.counts.numbers];
     const [at, numbersAt] = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers];
     for (let i = at; i < at + texts; i++) this.texts[i] = -1;
     for (let i = numbersAt; i < numbersAt + numbers; i++) this.numbers[i] = NaN;
+    this.checked.length = this.row * this.counts.checked;
+    this.others = undefined;
   }
 
-  scan(bytes: Uint8Array): JsonRows | undefined {
+  scan(bytes: Uint8Array): Scanned | undefined {
     this.bytes = bytes;
     this.words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.row = 0;
@@ -308,10 +294,12 @@ class Scanner {
     return rows;
   }
 
-  rows(): JsonRows | undefined {
+  rows(): Scanned | undefined {
     const { bytes } = this;
     const from: Array<number> = [];
     const to: Array<number> = [];
+    const odd: Array<number> = [];
+    const others: Array<ReadonlyArray<number> | undefined> = [];
     let areLines = true;
     let at = this.space(0);
     if (bytes[at] !== OPEN) return undefined;
@@ -319,14 +307,19 @@ class Scanner {
     if (bytes[at] === CLOSE) at++;
     else {
       for (;;) {
-        if (bytes[at] !== BEGIN) return undefined;
         this.grow();
         this.areLines = areLines;
         from.push(at);
-        at = this.object(this.shape, at);
-        if (at === -1) return undefined;
+        let end = bytes[at] === BEGIN ? this.object(this.shape, at) : -1;
+        if (end === -1) {
+          this.clear();
+          end = this.pass(at, 0);
+          if (end === -1) return undefined;
+          odd.push(this.row);
+        }
+        if (this.others !== undefined) others[this.row] = this.others;
         areLines = this.areLines;
-        to.push(at);
+        to.push(at = end);
         this.row++;
         at = this.space(at);
         const after = bytes[at++];
@@ -347,108 +340,59 @@ class Scanner {
       numberCount: numbers,
       checked: this.checked,
       checkedCount: checked,
+      others,
     };
     this.checked = [];
-    return { bytes, from, to, areLines, fields };
+    return { rows: { bytes, from, to, areLines, fields }, odd };
   }
 }
 
-const nameOf = (name: string): Name => {
-  const bytes = new TextEncoder().encode(`${name}":`);
-  const words = new Int32Array(Math.ceil(bytes.length / 4));
-  const view = new DataView(bytes.buffer);
-  for (let i = 0; i < words.length; i++) words[i] = view.getInt32(Math.min(4 * i, bytes.length - 4), true);
-  return { text: name, length: bytes.length, words };
-};
-
-const unsupported = (ast: AST.AST): never => {
-  throw new TypeError(
-    `Cannot derive a scanner as the schema must be made of structs, texts, numbers and lists of texts: it holds a ${ast._tag}`,
-  );
-};
-
-/** What a field may be: of a union all it is of. */
-const members = (ast: AST.AST): ReadonlyArray<AST.AST> =>
-  ast._tag === "Union" ? ast.types.flatMap(members) : [ast];
-
-/** What a field may be besides absent and null. */
-const base = (ast: AST.AST): { readonly its: AST.AST; readonly nullable: boolean } => {
-  const isNull = (ast: AST.AST) => ast._tag === "Literal" && ast.literal === null;
-  const all = members(ast);
-  const [its, ...more] = all.filter((type) => type._tag !== "UndefinedKeyword" && !isNull(type));
-  return its === undefined || more.length > 0 ? unsupported(ast) : { its, nullable: all.some(isNull) };
-};
-
-const shapeOf = (ast: AST.AST, counts: Counts): Shape => {
-  if (ast._tag !== "TypeLiteral" || ast.indexSignatures.length > 0 || ast.propertySignatures.length > 31) {
-    return unsupported(ast);
-  }
-  const fields = ast.propertySignatures.map(({ name, type }): Field => {
-    if (typeof name !== "string" || !/^\w{2,}$/.test(name)) return unsupported(ast);
-    const { its, nullable } = base(type);
-    let inner = its;
-    while (inner._tag === "Refinement") inner = inner.from;
-    const isRefined = inner !== its;
-    const field = {
-      name: nameOf(name),
-      nullable,
-      accepts: isRefined ? Guard.ofAst(its) : undefined,
-      checkedSlot: -1,
-      inside: undefined,
-    };
-    if (inner._tag === "StringKeyword") {
-      return { ...field, kind: TEXT, slot: counts.texts++, checkedSlot: isRefined ? counts.checked++ : -1 };
-    }
-    if (inner._tag === "NumberKeyword") return { ...field, kind: NUMBER, slot: counts.numbers++ };
-    if (isRefined) return unsupported(its);
-    if (inner._tag === "TypeLiteral") {
-      return { ...field, kind: OBJECT, slot: -1, inside: shapeOf(inner, counts) };
-    }
-    const isList = inner._tag === "TupleType" && inner.elements.length === 0 && inner.rest.length === 1 &&
-      inner.rest[0]!.type._tag === "StringKeyword";
-    return isList ? { ...field, kind: TEXTS, slot: counts.texts++ } : unsupported(its);
-  });
-  let required = 0;
-  ast.propertySignatures.forEach(({ isOptional }, index) => isOptional || (required |= 1 << index));
-  return { fields, required, next: new Uint8Array(fields.length + 1) };
-};
+/** What a scan has found. */
+export interface Scanned {
+  /** The rows, with their fields but for those that are odd. */
+  readonly rows: JsonRows;
+  /**
+   * The rows that are no values of the schema, or not written as most are: with fractions, with a field twice. `JSON.parse`
+   * and the schema have to say what they are.
+   */
+  readonly odd: ReadonlyArray<number>;
+}
 
 /** A scanner of pages, and the places of fields in what it finds. */
 export interface Scan {
-  /**
-   * The rows of a page, with their fields. Undefined where one of them is no value of the schema, or is not written as most
-   * are: with fields that the schema does not know, with fractions, with a field twice. `JSON.parse` and the schema then have
-   * to say what it is.
-   */
-  readonly scan: (bytes: Uint8Array) => JsonRows | undefined;
+  /** The rows of a page. Undefined where it is no list in JSON, or may be none. */
+  readonly scan: (bytes: Uint8Array) => Scanned | undefined;
   /**
    * The place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws a
    * TypeError if there is no such field.
    */
-  readonly place: (kind: "texts" | "numbers" | "checked", path: string) => number;
+  readonly place: (kind: "texts" | "numbers" | "checked" | "objects", path: string) => number;
 }
 
 /**
  * The scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be absent
  * or null. Throws a TypeError for any other.
  *
- * It accepts no bytes but such as are UTF-8 and JSON, whose rows are all values of the schema.
+ * It accepts no bytes but such as are UTF-8 and JSON, and finds fields in values of the schema alone. Members that the schema
+ * does not know it passes over, and says where they are; a row with one of the names that are `reserved` is odd.
  */
-export const of = (schema: Schema.Schema.AnyNoContext): Scan => {
-  const counts: Counts = { texts: 0, numbers: 0, checked: 0 };
-  const shape = shapeOf(schema.ast, counts);
+export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<string> = []): Scan => {
+  const counts: ScanShape.Counts = { texts: 0, numbers: 0, checked: 0, objects: 0 };
+  const shape = ScanShape.of(schema.ast, counts, reserved);
   const scanner = new Scanner(shape, counts);
   return {
     scan: (bytes) => scanner.scan(bytes),
     place: (kind, path) => {
-      let [fields, field] = [shape.fields, undefined as Field | undefined];
+      let [fields, field] = [shape.fields, undefined as ScanShape.Field | undefined];
       for (const name of path.split(".")) {
         field = fields.find((field) => field.name.text === name);
         fields = field?.inside?.fields ?? [];
       }
-      const isNumber = field?.kind === NUMBER;
+      const isNumber = field?.kind === ScanShape.NUMBER;
       const slot = kind === "checked"
         ? field?.checkedSlot
+        : kind === "objects"
+        ? field?.inside?.slot
         : isNumber === (kind === "numbers")
         ? field?.slot
         : -1;

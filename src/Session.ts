@@ -72,8 +72,11 @@ const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
 /** Whether a value is a session, many times as fast as the schema says it. */
 export const is: (row: unknown) => row is Session = Guard.of(Session);
 
-/** The sessions of a page from its bytes, and the place of each field in what is found; see {@link Scan.Scan}. */
-export const { scan, place } = Scan.of(Session);
+/**
+ * The sessions of a page from its bytes, and the place of each field in what is found; see {@link Scan.Scan}. One that names
+ * its user, which every format has a place for, is odd.
+ */
+export const { scan, place } = Scan.of(Session, ["user_id"]);
 
 /**
  * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.

@@ -156,7 +156,8 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
     out.one(Z);
   };
 
-  return (userId, rows, { texts, textCount, numbers, numberCount }) => {
+  return (userId, rows, fields) => {
+    const { texts, textCount, numbers, numberCount, others } = fields;
     const { bytes, from, to } = rows;
     const user = utf8.encode(key(userId));
     for (let row = 0; row < from.length; row++) {
@@ -172,9 +173,10 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
         }
         if (column.place === undefined) {
           if (column.name === "user_id") out.put(user);
-          else if (!isWhole) {
-            const text = rescueAt(rows, row);
-            if (text !== null) out.put(utf8.encode(quote(text)));
+          else if (!isWhole || others[row] !== undefined) {
+            const text = rescueAt(rows, fields, row);
+            // A JSON object has quotes, and is no formula.
+            if (text !== null) out.put(utf8.encode(`"${text.replaceAll('"', '""')}"`));
           }
           continue;
         }

@@ -186,7 +186,7 @@ const fillOf = (column: Columns.Column): Fill => {
     for (let row = from; row < to; row++) {
       if (name === "user_id") values.push(userId);
       else if (fields !== undefined) {
-        values.push(Columns.holds(source!, fields, row) ? null : Columns.rescueAt(source!, row));
+        values.push(Columns.rescueAt(source!, fields, row));
       } else {
         const value = column.get(batch.sessions[row]!, userId, source, row);
         values.push(

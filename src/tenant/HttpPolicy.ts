@@ -21,7 +21,7 @@ import {
   quoteWithout,
   reasonOf,
 } from "./ApiError.ts";
-import type { JsonRows } from "../JsonRows.ts";
+import type { Scanned } from "../Scan.ts";
 import * as Deadlines from "./Deadlines.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
@@ -71,7 +71,7 @@ export interface Page {
   /** The body as served: a JSON array in UTF-8, whose elements are the rows. */
   readonly bytes: Uint8Array;
   /** The rows as {@link ListRequest.scan} has found them, if it was given and did. */
-  readonly scanned?: JsonRows | undefined;
+  readonly scanned?: Scanned | undefined;
   /** Absent if the tenant sent none that could be read. */
   readonly facts: PageFacts.PageFacts | undefined;
   /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
@@ -91,7 +91,7 @@ export interface ListRequest {
    */
   readonly turn?: Effect.Effect<void> | undefined;
   /** Tells the rows of a body apart, if it is JSON beyond doubt: nothing is parsed then until somebody looks at the rows. */
-  readonly scan?: ((bytes: Uint8Array) => JsonRows | undefined) | undefined;
+  readonly scan?: ((bytes: Uint8Array) => Scanned | undefined) | undefined;
 }
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */

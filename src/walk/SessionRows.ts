@@ -12,6 +12,7 @@ import type * as Fields from "../Fields.ts";
 import * as Guard from "../Guard.ts";
 import * as JsonRows from "../JsonRows.ts";
 import * as Session from "../Session.ts";
+import type { Scanned } from "../Scan.ts";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as Changes from "./Changes.ts";
 import type * as PageWalk from "./PageWalk.ts";
@@ -20,27 +21,13 @@ import type * as PageWalk from "./PageWalk.ts";
 export interface SessionRows {
   /** What the walk goes by. */
   readonly placed: ReadonlyArray<PageWalk.Row>;
-  readonly served: JsonRows.JsonRows;
-  /** The values of the rows. */
-  readonly values: () => ReadonlyArray<unknown>;
-  /** What each row is; undefined if all are sessions. */
-  readonly decoded: ReadonlyArray<Session.Session | NoSession> | undefined;
+  /** The rows at these indices as they were served. */
+  readonly served: (indices: ReadonlyArray<number>) => JsonRows.JsonRows;
+  /** The value of a row, which is a session unless it is among those rejected. */
+  readonly value: (index: number) => unknown;
+  /** Those that are no sessions, by the words of the schema. */
+  readonly rejected: ReadonlyMap<number, ParseResult.ParseError>;
 }
-
-/** A row that is no session, by the words of the schema. */
-class NoSession {
-  readonly error: ParseResult.ParseError;
-  constructor(error: ParseResult.ParseError) {
-    this.error = error;
-  }
-}
-
-/** Most rows are sessions: nothing is made of those. */
-const decode = (row: unknown): Session.Session | NoSession =>
-  Session.is(row) ? row : Either.match(Session.decode(row), {
-    onLeft: (error) => new NoSession(error),
-    onRight: (session) => session,
-  });
 
 /** A row that is no session may still say where in the list it stands. */
 const isPlaced = Guard.of(
@@ -65,37 +52,71 @@ const placedOf = ({ numbers, numberCount, checked, checkedCount }: Fields.Fields
   last_updated: numbers[row * numberCount + lastUpdated]!,
 });
 
+/** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
+const placeOf = (row: unknown): PageWalk.Row => isPlaced(row) ? row : Changes.digest(JSON.stringify(row));
+
+const none: SessionRows["rejected"] = new Map();
+
+/** The rows of a page, each of which is looked into. */
+const byValues = (page: Page): SessionRows => {
+  const { rows } = page;
+  const rejected = new Map<number, ParseResult.ParseError>();
+  const placed = rows.map((row, index) => {
+    // Most rows are sessions: nothing is made of those.
+    if (Session.is(row)) return row;
+    const decoded = Session.decode(row);
+    if (Either.isRight(decoded)) return decoded.right;
+    rejected.set(index, decoded.left);
+    return placeOf(row);
+  });
+  return {
+    placed,
+    served: (indices) => JsonRows.later(() => JsonRows.pick(JsonRows.cut(page.bytes), indices)),
+    value: (index) => rows[index],
+    rejected,
+  };
+};
+
+/** The rows of a page, of which only those that are odd are looked into; undefined if a session is among them. */
+const byFields = (page: Page, { rows, odd }: Scanned, fields: Fields.Fields): SessionRows | undefined => {
+  const placed: Array<PageWalk.Row> = rows.from.map((_, row) => placedOf(fields, row));
+  const rejected = odd.length === 0 ? none : new Map<number, ParseResult.ParseError>();
+  for (const index of odd) {
+    const row: unknown = JSON.parse(JsonRows.text(rows, index));
+    const decoded = Session.decode(row);
+    if (Either.isRight(decoded)) return undefined;
+    (rejected as Map<number, ParseResult.ParseError>).set(index, decoded.left);
+    placed[index] = placeOf(row);
+  }
+  return {
+    placed,
+    served: (indices) => JsonRows.pick(rows, indices),
+    value: (index) => page.rows[index],
+    rejected,
+  };
+};
+
 /** The rows of a page. */
 export const of = (page: Page): SessionRows => {
-  const { scanned } = page;
-  if (scanned?.fields !== undefined) {
-    const { fields } = scanned;
-    const placed = scanned.from.map((_, row) => placedOf(fields, row));
-    return { placed, served: scanned, decoded: undefined, values: () => page.rows };
-  }
-  const decoded = page.rows.map(decode);
-  const placed = decoded.map((row, index) =>
-    !(row instanceof NoSession)
-      ? row
-      : isPlaced(page.rows[index])
-      ? page.rows[index]
-      : Changes.digest(JSON.stringify(page.rows[index]))
-  );
-  const served = JsonRows.later(() => JsonRows.cut(page.bytes));
-  return { placed, served, decoded, values: () => page.rows };
+  const fields = page.scanned?.rows.fields;
+  return (fields && byFields(page, page.scanned!, fields)) ?? byValues(page);
 };
 
 /** A row as far as {@link Changes} goes by it. */
-export const watched = ({ placed, decoded, served, values }: SessionRows): Array<Changes.WatchedRow> =>
+export const watched = ({ placed, rejected, served, value }: SessionRows): Array<Changes.WatchedRow> =>
   placed.map((place, index) => {
-    const row = decoded === undefined ? place : values()[index];
+    const row = rejected.has(index) ? value(index) : place;
     const { session_id, last_updated } = isWatched(row) ? row : {};
-    return { id: session_id, lastUpdated: last_updated, text: () => JsonRows.text(served, index) };
+    return {
+      id: session_id,
+      lastUpdated: last_updated,
+      text: () => JsonRows.text(served([index]), 0),
+    };
   });
 
 /** The id of a row, if it has one. */
-export const idOf = ({ placed, decoded, values }: SessionRows, index: number): string | undefined => {
-  const row = decoded === undefined ? placed[index] : values()[index];
+export const idOf = ({ placed, rejected, value }: SessionRows, index: number): string | undefined => {
+  const row = rejected.has(index) ? value(index) : placed[index];
   return isNamed(row) ? row.session_id : undefined;
 };
 
@@ -103,26 +124,26 @@ export const idOf = ({ placed, decoded, values }: SessionRows, index: number): s
 export const batchOf = (
   userId: string,
   { page, size }: PageWalk.PageRequest,
-  { served, decoded, values }: SessionRows,
+  { served, rejected, value }: SessionRows,
   take: ReadonlyArray<number>,
 ): Pick<Batch.Batch, "sessions" | "source" | "rejected"> => {
-  if (decoded === undefined) {
-    const sessions = () => take.map((index) => values()[index] as Session.Session);
-    return Object.assign(Batch.served(JsonRows.pick(served, take), sessions), { rejected: [] });
-  }
-  const sessions: Array<Session.Session> = [];
-  const accepted: Array<number> = [];
-  const rejected: Array<Batch.Rejected> = [];
-  for (const index of take) {
-    const row = decoded[index]!;
-    if (!(row instanceof NoSession)) {
-      sessions.push(row);
-      accepted.push(index);
-    } else {
-      const [paths, message] = [Session.paths(row.error), Session.describe(row.error)];
-      rejected.push({ userId, page, size, index, paths, message, source: JsonRows.text(served, index) });
-    }
-  }
-  const source = JsonRows.later(() => JsonRows.pick(served, accepted));
-  return Object.assign(Batch.served(source, () => sessions), { rejected });
+  const accepted = rejected.size === 0 ? take : take.filter((index) => !rejected.has(index));
+  const refused = rejected.size === 0 ? [] : take.filter((index) => rejected.has(index));
+  return Object.assign(
+    Batch.served(served(accepted), () => accepted.map((index) => value(index) as Session.Session)),
+    {
+      rejected: refused.map((index): Batch.Rejected => {
+        const error = rejected.get(index)!;
+        return {
+          userId,
+          page,
+          size,
+          index,
+          paths: Session.paths(error),
+          message: Session.describe(error),
+          source: JsonRows.text(served([index]), 0),
+        };
+      }),
+    },
+  );
 };

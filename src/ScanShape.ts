@@ -1,0 +1,111 @@
+/**
+ * What a scanner looks for, as a schema has it.
+ *
+ * @module
+ */
+import type * as AST from "effect/SchemaAST";
+import * as Guard from "./Guard.ts";
+
+/** A field's name with its last quote and the colon after it, also four bytes at a time, the last four at the end. */
+export interface Name {
+  readonly text: string;
+  readonly length: number;
+  readonly words: Int32Array;
+}
+
+/** What is written for a field. */
+export const TEXT = 0, NUMBER = 1, TEXTS = 2, OBJECT = 3;
+
+export interface Field {
+  readonly name: Name;
+  readonly kind: typeof TEXT | typeof NUMBER | typeof TEXTS | typeof OBJECT;
+  readonly nullable: boolean;
+  /** The place of its value among those of its kind in a row. */
+  readonly slot: number;
+  /** What the schema asks beyond the kind; the place of such a text among its like. */
+  readonly accepts: ((value: unknown) => boolean) | undefined;
+  readonly checkedSlot: number;
+  readonly inside: Shape | undefined;
+}
+
+export interface Shape {
+  /** The place of such an object among all of a row; the row itself is the first. */
+  readonly slot: number;
+  readonly fields: ReadonlyArray<Field>;
+  /** The names that mean something, of fields and others. */
+  readonly names: ReadonlySet<string>;
+  /** A bit for each field that must be there. */
+  readonly required: number;
+  /** The field that came after each one the last time, and in place 0 the first: rows are written alike. */
+  readonly next: Uint8Array;
+}
+
+export interface Counts {
+  texts: number;
+  numbers: number;
+  checked: number;
+  objects: number;
+}
+
+const nameOf = (name: string): Name => {
+  const bytes = new TextEncoder().encode(`${name}":`);
+  const words = new Int32Array(Math.ceil(bytes.length / 4));
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < words.length; i++) words[i] = view.getInt32(Math.min(4 * i, bytes.length - 4), true);
+  return { text: name, length: bytes.length, words };
+};
+
+const unsupported = (ast: AST.AST): never => {
+  throw new TypeError(
+    `Cannot derive a scanner as the schema must be made of structs, texts, numbers and lists of texts: it holds a ${ast._tag}`,
+  );
+};
+
+/** What a field may be: of a union all it is of. */
+const members = (ast: AST.AST): ReadonlyArray<AST.AST> =>
+  ast._tag === "Union" ? ast.types.flatMap(members) : [ast];
+
+/** What a field may be besides absent and null. */
+const base = (ast: AST.AST): { readonly its: AST.AST; readonly nullable: boolean } => {
+  const isNull = (ast: AST.AST) => ast._tag === "Literal" && ast.literal === null;
+  const all = members(ast);
+  const [its, ...more] = all.filter((type) => type._tag !== "UndefinedKeyword" && !isNull(type));
+  return its === undefined || more.length > 0 ? unsupported(ast) : { its, nullable: all.some(isNull) };
+};
+
+/** The shape of objects of that type, whose values are counted. */
+export const of = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>): Shape => {
+  if (ast._tag !== "TypeLiteral" || ast.indexSignatures.length > 0 || ast.propertySignatures.length > 31) {
+    return unsupported(ast);
+  }
+  const slot = counts.objects++;
+  const fields = ast.propertySignatures.map(({ name, type }): Field => {
+    if (typeof name !== "string" || !/^\w{2,}$/.test(name)) return unsupported(ast);
+    const { its, nullable } = base(type);
+    let inner = its;
+    while (inner._tag === "Refinement") inner = inner.from;
+    const isRefined = inner !== its;
+    const field = {
+      name: nameOf(name),
+      nullable,
+      accepts: isRefined ? Guard.ofAst(its) : undefined,
+      checkedSlot: -1,
+      inside: undefined,
+    };
+    if (inner._tag === "StringKeyword") {
+      return { ...field, kind: TEXT, slot: counts.texts++, checkedSlot: isRefined ? counts.checked++ : -1 };
+    }
+    if (inner._tag === "NumberKeyword") return { ...field, kind: NUMBER, slot: counts.numbers++ };
+    if (isRefined) return unsupported(its);
+    if (inner._tag === "TypeLiteral") {
+      return { ...field, kind: OBJECT, slot: -1, inside: of(inner, counts, []) };
+    }
+    const isList = inner._tag === "TupleType" && inner.elements.length === 0 && inner.rest.length === 1 &&
+      inner.rest[0]!.type._tag === "StringKeyword";
+    return isList ? { ...field, kind: TEXTS, slot: counts.texts++ } : unsupported(its);
+  });
+  let required = 0;
+  ast.propertySignatures.forEach(({ isOptional }, index) => isOptional || (required |= 1 << index));
+  const names = new Set([...fields.map(({ name }) => name.text), ...reserved]);
+  return { slot, fields, names, required, next: new Uint8Array(fields.length + 1) };
+};
