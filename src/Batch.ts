@@ -4,6 +4,7 @@
  * @module
  */
 import * as JsonRows from "./JsonRows.ts";
+import * as Lazy from "./Lazy.ts";
 import * as Session from "./Session.ts";
 
 /**
@@ -92,22 +93,29 @@ export const make = (userId: string, sessions: ReadonlyArray<Session.Session>): 
   rejected: [],
 });
 
-/** The sessions that go with what was served, once somebody has looked at them. */
-const servedAs = new WeakMap<JsonRows.JsonRows, { made?: ReadonlyArray<Session.Session> }>();
+/** Where rows hold the sessions that go with them. No WeakMap: what it holds is not collected young. */
+const sessionsOf = Symbol("sessions");
+
+/** Rows as served, and the sessions made of them, once somebody has looked. */
+interface Served extends JsonRows.JsonRows {
+  [sessionsOf]?: {
+    readonly make: () => ReadonlyArray<Session.Session>;
+    made?: ReadonlyArray<Session.Session>;
+  };
+}
+
+const lazySessions = Lazy.property("sessions", ({ source }: { readonly source: Served }) => {
+  const its = source[sessionsOf]!;
+  return (its.made ??= its.make());
+});
 
 /** Sessions as served, which are made when somebody first looks at them. */
 export const served = (
   source: JsonRows.JsonRows,
   make: () => ReadonlyArray<Session.Session>,
 ): Pick<Batch, "sessions" | "source"> => {
-  const its: { made?: ReadonlyArray<Session.Session> } = {};
-  servedAs.set(source, its);
-  return {
-    get sessions() {
-      return (its.made ??= make());
-    },
-    source,
-  };
+  (source as Served)[sessionsOf] = { make };
+  return Object.defineProperty({ source }, "sessions", lazySessions) as Pick<Batch, "sessions" | "source">;
 };
 
 /**
@@ -115,12 +123,13 @@ export const served = (
  * be written by it.
  */
 export const sourceOf = (batch: Pick<Batch, "sessions" | "source">): JsonRows.JsonRows | undefined => {
-  const its = batch.source && servedAs.get(batch.source);
+  const { source } = batch;
+  const its = (source as Served | undefined)?.[sessionsOf];
   // Sessions that nobody has looked at are the ones that were served.
   if (its === undefined || Object.getOwnPropertyDescriptor(batch, "sessions")?.get !== undefined) {
-    return batch.source;
+    return source;
   }
-  return batch.sessions === its.made ? batch.source : undefined;
+  return batch.sessions === its.made ? source : undefined;
 };
 
 /** How many sessions a batch has, without making any of them that need not be made. */

@@ -287,8 +287,10 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   progress.sessions += Batch.size(batch);
   progress.rejected += rejected.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
-  walking.add(userId);
-  if (end === undefined) return;
+  if (end === undefined) {
+    walking.add(userId);
+    return;
+  }
   walking.delete(userId);
   progress.users++;
   if (end.status === "missing") {

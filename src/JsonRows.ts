@@ -121,22 +121,28 @@ export const pick = (rows: JsonRows, indices: ReadonlyArray<number>): JsonRows =
   };
 };
 
+class Later implements JsonRows {
+  readonly #make: () => JsonRows;
+  #made: JsonRows | undefined;
+  constructor(make: () => JsonRows) {
+    this.#make = make;
+  }
+  get #rows(): JsonRows {
+    return (this.#made ??= this.#make());
+  }
+  get bytes(): Uint8Array {
+    return this.#rows.bytes;
+  }
+  get from(): ReadonlyArray<number> {
+    return this.#rows.from;
+  }
+  get to(): ReadonlyArray<number> {
+    return this.#rows.to;
+  }
+  get areLines(): boolean {
+    return this.#rows.areLines;
+  }
+}
+
 /** Rows that are looked for only once somebody wants to know: few formats do. Their fields are not. */
-export const later = (make: () => JsonRows): JsonRows => {
-  let made: JsonRows | undefined;
-  const rows = () => (made ??= make());
-  return {
-    get bytes() {
-      return rows().bytes;
-    },
-    get from() {
-      return rows().from;
-    },
-    get to() {
-      return rows().to;
-    },
-    get areLines() {
-      return rows().areLines;
-    },
-  };
-};
+export const later = (make: () => JsonRows): JsonRows => new Later(make);

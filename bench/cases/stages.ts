@@ -27,7 +27,7 @@ export const run = async ({ tenant, isQuick }: Bench): Promise<Section> => {
     source: served[index]!,
     rejected: [],
   }));
-  const scanned = batches.map((batch, index) => ({ ...batch, source: Session.scan(pages[index]!)! }));
+  const scanned = batches.map((batch, index) => ({ ...batch, source: Session.scan(pages[index]!)!.rows }));
   const ndjson = batches.map((batch) => Formats.make("ndjson").make().encode(batch));
   const encode = (format: Formats.FormatName, from: ReadonlyArray<Batch.Batch>) => () => {
     const encoder = Formats.make(format).make();

@@ -22,6 +22,7 @@ import {
   reasonOf,
 } from "./ApiError.ts";
 import type { Scanned } from "../Scan.ts";
+import * as Lazy from "../Lazy.ts";
 import * as Deadlines from "./Deadlines.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
@@ -134,16 +135,10 @@ const after = (error: ApiError, attempts: number): ApiError => new ApiError({ ..
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
+const rows = Lazy.property("rows", ({ bytes }: Page) => JSON.parse(utf8.decode(bytes)));
+
 /** A page whose rows are parsed once somebody looks at them. */
-const parsedLater = (page: Omit<Page, "rows">): Page => {
-  let rows: ReadonlyArray<unknown> | undefined;
-  return {
-    ...page,
-    get rows() {
-      return (rows ??= JSON.parse(utf8.decode(page.bytes)) as ReadonlyArray<unknown>);
-    },
-  };
-};
+const parsedLater = (page: Omit<Page, "rows">): Page => Object.defineProperty(page, "rows", rows) as Page;
 
 const secondsOf = (date: string | undefined): number | undefined => {
   const milliseconds = Date.parse(date ?? "");
@@ -270,11 +265,10 @@ export const make = (
         // A refusal stays one though its body is cut off or never ends.
         let refusal: ApiError | undefined;
         let headers: Headers = {};
-        let end: (reason: Error) => void = () => {};
+        let end: ((reason: Error) => void) | undefined;
         let isLate = false;
-        const url = urlOf(tenant.origin, request);
         const body = transport.get(
-          url,
+          urlOf(tenant.origin, request),
           sent,
           (status, found) => {
             headers = found;
@@ -286,9 +280,9 @@ export const make = (
             if (isLate) abort(new Error("timed out"));
           },
         );
-        const callOff = deadlines.watch(clock, leftAt + limit, () => {
+        let callOff: (() => void) | undefined = deadlines.watch(clock, leftAt + limit, () => {
           isLate = true;
-          end(new Error("timed out"));
+          end?.(new Error("timed out"));
         });
         const failureOf = (cause: unknown) =>
           refusal ?? (isLate
@@ -296,25 +290,25 @@ export const make = (
             : fail(request, "Transport", { detail: causes(cause) }));
         return Effect.onExit(body, (exit) =>
           Effect.sync(() => {
-            callOff();
+            callOff?.();
             answerTime += clock.unsafeCurrentTimeMillis() - leftAt;
-            if (Exit.isFailure(exit)) end(new Error("interrupted"));
+            if (Exit.isFailure(exit)) end?.(new Error("interrupted"));
+            // What is held here outlives the request by far otherwise: collections of the young then copy it all.
+            end = callOff = undefined;
           })).pipe(
             Effect.matchEffect({
               onFailure: (cause) => Effect.fail(failureOf(cause)),
               onSuccess: (body) => {
-                if (refusal === undefined) {
-                  const page = Effect.suspend(() => read(request, headers, body));
-                  return request.turn === undefined ? page : Effect.suspend(() => {
-                    const from = clock.unsafeCurrentTimeMillis();
-                    return Effect.flatMap(request.turn!, () => {
-                      onTurn(clock.unsafeCurrentTimeMillis() - from);
-                      return page;
-                    });
-                  });
+                if (refusal !== undefined) {
+                  const problem = parseProblem(new TextDecoder().decode(body), quote);
+                  return Effect.fail(new ApiError({ ...refusal, problem }));
                 }
-                const problem = parseProblem(new TextDecoder().decode(body), quote);
-                return Effect.fail(new ApiError({ ...refusal, problem }));
+                if (request.turn === undefined) return read(request, headers, body);
+                const from = clock.unsafeCurrentTimeMillis();
+                return Effect.flatMap(request.turn, () => {
+                  onTurn(clock.unsafeCurrentTimeMillis() - from);
+                  return read(request, headers, body);
+                });
               },
             }),
           );
