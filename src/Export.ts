@@ -6,6 +6,7 @@
 import * as Data from "effect/Data";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
+import * as Option from "effect/Option";
 import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import * as Batch from "./Batch.ts";
@@ -359,6 +360,22 @@ export const checkRejected = (
 };
 
 /**
+ * Hands each batch of a stream to a function, in order. A stream's own runners would do, but keep a hold on every chunk until
+ * the next full collection.
+ */
+export const forEachBatch = <E, R, E2, R2>(
+  source: Stream.Stream<Batch.Batch, E, R>,
+  take: (batch: Batch.Batch) => Effect.Effect<unknown, E2, R2>,
+): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope>> =>
+  Effect.scoped(Effect.flatMap(Stream.toPull(source), (pull) => {
+    const next: Effect.Effect<void, E | E2, R | R2> = Effect.matchEffect(pull, {
+      onSuccess: (chunk) => Effect.zipRight(Effect.forEach(chunk, take, { discard: true }), next),
+      onFailure: Option.match({ onNone: () => Effect.void, onSome: (error) => Effect.fail(error) }),
+    });
+    return next;
+  }));
+
+/**
  * Runs an export to its end and reports what it did. Outputs become complete together at the end; if the export fails or
  * is interrupted, none of them does.
  *
@@ -396,7 +413,7 @@ export const run = <E, R>(
         count(tally, batch);
         return checkRejected(tally, options.maxRejected, "now");
       });
-    yield* Stream.runForEachChunk(options.source, Effect.forEach(take, { discard: true }));
+    yield* forEachBatch(options.source, take);
     yield* checkUsers(tally);
     yield* checkRejected(tally, options.maxRejected, "end");
     const complete = yield* files.commit;

@@ -146,8 +146,10 @@ export const goOn = <E, R>(
           if (seen.length > 0) yield* current.keep("seen", seen);
           Export.count(tally, batch);
           isChanged = true;
-          if (state !== undefined) open.set(userId, state);
-          if (end === undefined) return;
+          if (end === undefined) {
+            if (state !== undefined) open.set(userId, state);
+            return;
+          }
           if (end.status === "failed") {
             failed.set(userId, {
               user_id: userId,
