@@ -152,10 +152,10 @@ const positive = (name: string, value: Duration.DurationInput): number => {
 };
 
 const urlOf = (origin: string, { path, query }: ListRequest): string => {
-  const parameters = new URLSearchParams();
+  let parameters = "";
   for (const name in query) {
     const value = query[name];
-    if (value !== undefined) parameters.append(name, value);
+    if (value !== undefined) parameters += `${parameters && "&"}${name}=${encodeURIComponent(value)}`;
   }
   return `${origin}${path}?${parameters}`;
 };
@@ -316,8 +316,10 @@ export const make = (
 
     /** Waits for a turn, a retry no longer than until its deadline: then it fails as the attempt before did. */
     const turn = (request: ListRequest, before: Retried | undefined): Effect.Effect<number, ApiError> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.clockWith((clock) => {
+        const now = clock.unsafeCurrentTimeMillis();
         const patience = before === undefined ? maxElapsed : before.deadline - now;
+        if (patience > 0 && gate.tryTake(now)) return Effect.succeed(now);
         const taken = Effect.mapError(gate.take(patience), ({ heldFor }) =>
           after(
             fail(request, "RateLimited", { retryAfter: heldFor }),

@@ -46,6 +46,8 @@ export interface Pace {
 
 /** The gate every attempt goes through. */
 export interface RateLimit {
+  /** Takes a turn if nobody waits and there is one now. */
+  readonly tryTake: (now: number) => boolean;
   /**
    * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left
    * alone for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
@@ -196,15 +198,18 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
         }),
     );
 
+  // Where nobody waits there is no line to stand in.
+  const tryTake = (now: number) => line.size === 0 && tryTurn(now) === 0;
+
   return {
+    tryTake,
     take: (patience) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
         (now) => {
           const heldFor = heldUntil.get() - now;
           if (heldFor > patience) return Effect.fail({ heldFor });
-          // Where nobody waits there is no line to stand in.
-          return line.size === 0 && tryTurn(now) === 0 ? Effect.succeed(now) : wait(patience);
+          return tryTake(now) ? Effect.succeed(now) : wait(patience);
         },
       ),
     hold: (until) => change(heldUntil, (held) => Math.max(held, until)),
