@@ -138,14 +138,24 @@ export const size = (batch: Pick<Batch, "sessions" | "source">): number => {
   return source?.fields === undefined ? batch.sessions.length : source.from.length;
 };
 
-const initiated = Session.place("numbers", "initiated_at");
+const initiatedAt = Session.place("numbers", "initiated_at");
 
-/** When the session at that index was initiated, likewise. */
-export const initiatedAt = (batch: Pick<Batch, "sessions" | "source">, index: number): number => {
-  const fields = sourceOf(batch)?.fields;
-  return fields === undefined
-    ? batch.sessions[index]!.initiated_at
-    : fields.numbers[index * fields.numberCount + initiated]!;
+/** When the earliest and the latest of the sessions were initiated, likewise. From Infinity to -Infinity where there are none. */
+export const initiated = (
+  batch: Pick<Batch, "sessions" | "source">,
+): { readonly min: number; readonly max: number } => {
+  let [min, max] = [Infinity, -Infinity];
+  const take = (time: number) => {
+    if (time < min) min = time;
+    if (time > max) max = time;
+  };
+  const source = sourceOf(batch);
+  if (source?.fields === undefined) { for (const { initiated_at } of batch.sessions) take(initiated_at); }
+  else {
+    const { numbers, numberCount } = source.fields;
+    for (let i = 0; i < source.from.length; i++) take(numbers[i * numberCount + initiatedAt]!);
+  }
+  return { min, max };
 };
 
 /** Keeps the sessions that pass the test; the rest of the batch stays as it is. */

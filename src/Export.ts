@@ -222,11 +222,8 @@ export const openFiles = (
         written = written === Effect.void ? one : Effect.zipRight(written, one);
       }
       rows += size;
-      for (let i = 0; i < size; i++) {
-        const time = Batch.initiatedAt(batch, i);
-        if (time < min) min = time;
-        if (time > max) max = time;
-      }
+      const initiated = Batch.initiated(batch);
+      [min, max] = [Math.min(min, initiated.min), Math.max(max, initiated.max)];
       return Effect.as(written, encoded);
     };
 

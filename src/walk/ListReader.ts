@@ -3,8 +3,8 @@
  *
  * @module
  */
+import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
-import * as Fiber from "effect/Fiber";
 import type * as Scope from "effect/Scope";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
@@ -23,9 +23,10 @@ export interface Reading<Rows> extends PageWalk.Step {
 }
 
 /** A page that has been asked for. */
-interface Asked<E, R> {
+interface Asked {
   readonly request: PageWalk.PageRequest;
-  readonly answer: Effect.Effect<Page, E, R>;
+  /** Opened when those before it have been handed on. */
+  readonly turn: Effect.Latch;
 }
 
 /** How a list is read. */
@@ -53,36 +54,55 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
     const step = PageWalk.receive(shape, walk, request, { rows: rows.placed, facts: page.facts });
     return Effect.as(onReading({ ...step, request, page, rows }), step);
   };
-  /** Asks for a page, which is parsed when those before it have been handed on. */
-  const askAhead = (request: PageWalk.PageRequest) => {
-    const turn = Effect.unsafeMakeLatch();
-    return Effect.map(
-      Effect.forkScoped(ask(request, turn.await)),
-      (fiber): Asked<E, R> => ({ request, answer: Effect.zipRight(turn.open, Fiber.join(fiber)) }),
-    );
-  };
-  /** Takes answers in the order of their requests, and for each that was of use asks for a page after the last one. */
-  const slide = (
-    walk: PageWalk.Walk,
-    asked: ReadonlyArray<Asked<E, R>>,
-  ): Effect.Effect<PageWalk.Walk, E | E2, R | R2 | Scope.Scope> => {
-    const [first, ...others] = asked;
-    if (first === undefined || walk.done) return Effect.succeed(walk);
-    return Effect.flatMap(first.answer, (page) =>
-      Effect.flatMap(take(walk, first.request, page), (step) => {
-        if (!step.onCourse) return Effect.succeed(step.walk);
-        const requests: Array<PageWalk.PageRequest> = [];
-        let last = asked.at(-1)?.request;
-        while (last !== undefined && others.length + requests.length < share()) {
-          last = step.walk.done ? undefined : PageWalk.ahead(step.walk, last);
-          if (last !== undefined) requests.push(last);
-        }
-        return Effect.flatMap(
-          Effect.forEach(requests, askAhead),
-          (more) => slide(step.walk, [...others, ...more]),
+  /**
+   * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last one.
+   * So it takes a fiber for each page under way, and not for each there is.
+   */
+  const inTurn = (
+    begun: PageWalk.Walk,
+    requests: ReadonlyArray<PageWalk.PageRequest>,
+  ): Effect.Effect<PageWalk.Walk, E | E2, R | R2 | Scope.Scope> =>
+    Effect.flatMap(Deferred.make<PageWalk.Walk, E | E2>(), (end) => {
+      let walk = begun;
+      // In the order of the list: the first has the turn.
+      const asked = requests.map((request): Asked => ({ request, turn: Effect.unsafeMakeLatch() }));
+      let last = requests.at(-1)!;
+      const askAhead = (): Asked | undefined => {
+        const request = asked.length < share() ? PageWalk.ahead(walk, last) : undefined;
+        if (request === undefined) return undefined;
+        last = request;
+        const one = { request, turn: Effect.unsafeMakeLatch() };
+        asked.push(one);
+        return one;
+      };
+      const goOn = (step: PageWalk.Step): Effect.Effect<unknown, E | E2, R | R2 | Scope.Scope> => {
+        walk = step.walk;
+        asked.shift();
+        const own = step.onCourse && !walk.done ? askAhead() : undefined;
+        const others: Array<Asked> = [];
+        for (let more = own && askAhead(); more !== undefined; more = askAhead()) others.push(more);
+        const [next] = asked;
+        if (!step.onCourse || walk.done || next === undefined) return Deferred.succeed(end, walk);
+        next.turn.unsafeOpen();
+        const reading = own === undefined ? Effect.void : read(own);
+        return others.length === 0 ? reading : Effect.zipRight(begin(others), reading);
+      };
+      const read = ({ request, turn }: Asked): Effect.Effect<unknown, E | E2, R | R2 | Scope.Scope> => {
+        const page = Effect.catchAllCause(ask(request, turn.await), (cause) =>
+          // It is no news before those ahead of it have been read, and then perhaps none at all.
+          Effect.zipRight(turn.await, Effect.failCause(cause)));
+        return Effect.flatMap(page, (page) => Effect.flatMap(take(walk, request, page), goOn));
+      };
+      const begin = (some: ReadonlyArray<Asked>) =>
+        Effect.forEach(
+          some,
+          (one) =>
+            Effect.forkScoped(Effect.catchAllCause(read(one), (cause) => Deferred.failCause(end, cause))),
+          { discard: true },
         );
-      }));
-  };
+      asked[0]!.turn.unsafeOpen();
+      return Effect.zipRight(begin([...asked]), Deferred.await(end));
+    });
   const from = (walk: PageWalk.Walk): Effect.Effect<void, E | E2, R | R2> => {
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
@@ -93,9 +113,7 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
         Effect.map(({ walk }) => walk),
       )
       // What is still under way when the walk has taken another course is ended with the scope.
-      : Effect.scoped(
-        Effect.flatMap(Effect.forEach(planned.requests, askAhead), (asked) => slide(planned.walk, asked)),
-      );
+      : Effect.scoped(inTurn(planned.walk, planned.requests));
     return Effect.flatMap(after, from);
   };
   return Effect.suspend(() => from(start ?? PageWalk.begin(shape, pageSize)));
