@@ -192,6 +192,8 @@ const ofTenant: ReadonlySet<ApiErrorReason> = new Set([
   "PaymentRequired",
   "Forbidden",
 ]);
+/** How many sessions may lie ready for whoever takes the batches: more would only be held for longer. */
+const AT_HAND = 2000;
 /** How many walks in a row may fail before it is taken for the tenant's failing. */
 const FAILURES = 3;
 
@@ -294,7 +296,8 @@ const walkAll = <E, R>(
     const under = concurrency === "auto"
       ? Concurrency.adaptive(pageSize, traffic)
       : Concurrency.fixed(concurrency);
-    const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity: under.limit() });
+    const capacity = Math.max(2, Math.min(under.limit(), Math.floor(AT_HAND / pageSize)));
+    const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity });
     const workers = yield* FiberSet.make<void, ApiError | E>();
     const finished = yield* Deferred.make<void>();
     let active = 0;
