@@ -48,6 +48,28 @@ export interface Remembered {
   readonly count: number;
 }
 
+/** The first so many ids of a list that successive states share, likewise; several may be alike. */
+export interface Strays {
+  readonly ids: Array<string>;
+  /** How many times each is in the list. */
+  readonly times: Map<string, number>;
+  readonly count: number;
+}
+
+/** These ids as strays. */
+export const straysOf = (ids: Iterable<string>): Strays => {
+  const strays: Strays = { ids: [], times: new Map(), count: 0 };
+  return withStrays(strays, ids);
+};
+
+const withStrays = ({ ids, times }: Strays, more: Iterable<string>): Strays => {
+  for (const id of more) {
+    ids.push(id);
+    times.set(id, (times.get(id) ?? 0) + 1);
+  }
+  return { ids, times, count: ids.length };
+};
+
 /** Where a walk stands: small but for `remembered`. Only the latest state may be gone on from; {@link save} keeps any. */
 export interface Walk {
   /** The largest page to ask for unless a larger one is needed: what was wished, or less if the tenant gives less. */
@@ -66,7 +88,7 @@ export interface Walk {
   /** The ids met so far, where no frontier can tell what has been delivered. Grows with the list. */
   readonly remembered: Remembered | undefined;
   /** The ids of the rows met so far that have no place in the order. */
-  readonly strays: ReadonlyArray<string>;
+  readonly strays: Strays;
   /** How many rows of the list lie before the end of the last answer, as of that answer. */
   readonly end: number;
   /** How many rows more than necessary to overlap, since rows vanish from under the walk. */
@@ -124,7 +146,7 @@ export const begin = (shape: ListShape, size: number): Walk => {
     run: 0,
     past: [],
     remembered: shape.orders[0].fixed ? undefined : { ids: new Set(), count: 0 },
-    strays: [],
+    strays: straysOf([]),
     end: 0,
     slack: 0,
     high: 0,
@@ -367,10 +389,10 @@ export const receive = (
       ...(isStuck ? withDoubt(walk, doubt.noFurtherPage) : walk),
       ...reached,
       remembered,
-      strays: [
-        ...walk.strays,
-        ...take.filter((index) => keys[index] === undefined).map((index) => ids[index]!),
-      ],
+      strays: withStrays(
+        walk.strays,
+        take.filter((index) => keys[index] === undefined).map((index) => ids[index]!),
+      ),
       end: place.end,
       high: isProgress ? Math.max(before.high, place.end) : before.high,
       slack: Math.floor(before.slack / 2),
@@ -392,24 +414,22 @@ const choose = (
   rows: ReadonlyArray<Row>,
   { ids, keys }: Stretch,
 ): Array<number> => {
-  const { overlapping, past, remembered } = walk;
+  const { overlapping, past, remembered, strays } = walk;
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
-  const strays = new Map<string, number>();
-  for (const id of walk.strays) strays.set(id, (strays.get(id) ?? 0) + 1);
   const inAnswer = new Set<string>();
-  const hasStrays = strays.size > 0;
+  const straysInAnswer = new Map<string, number>();
   const isNew = (index: number, id: string): boolean => {
     if (keys[index] === undefined) {
       // Several may be alike: as many as have been delivered are not new.
-      const delivered = strays.get(id) ?? 0;
-      strays.set(id, delivered - 1);
-      return delivered <= 0 && !remembered?.ids.has(id);
+      const nth = (straysInAnswer.get(id) ?? 0) + 1;
+      straysInAnswer.set(id, nth);
+      return nth > (strays.times.get(id) ?? 0) && !remembered?.ids.has(id);
     }
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
     if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
     inAnswer.add(id);
-    if (remembered?.ids.has(id) || (hasStrays && walk.strays.includes(id))) return false;
+    if (remembered?.ids.has(id) || strays.times.has(id)) return false;
     remembered?.ids.add(id);
     return past.length === 0 || !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
   };

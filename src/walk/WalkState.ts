@@ -5,7 +5,7 @@
  * @module
  */
 import * as Schema from "effect/Schema";
-import type { Walk } from "./PageWalk.ts";
+import { straysOf, type Walk } from "./PageWalk.ts";
 
 const Key = Schema.Union(Schema.JsonNumber, Schema.String);
 const Count = Schema.Int.pipe(Schema.nonNegative());
@@ -35,14 +35,16 @@ export const WalkState = Schema.Struct({
 export type WalkState = typeof WalkState.Type;
 
 /** The walk as a plain value. */
-export const save = ({ remembered, ...walk }: Walk): WalkState => ({
+export const save = ({ remembered, strays, ...walk }: Walk): WalkState => ({
   ...walk,
+  strays: strays.ids.slice(0, strays.count),
   ...(remembered && { remembered: [...remembered.ids].slice(0, remembered.count) }),
 });
 
 /** The walk that {@link save} was given. */
-export const restore = ({ remembered, ...walk }: WalkState): Walk => ({
+export const restore = ({ remembered, strays, ...walk }: WalkState): Walk => ({
   ...walk,
+  strays: straysOf(strays),
   frontier: walk.frontier,
   total: walk.total,
   remembered: remembered && { ids: new Set(remembered), count: remembered.length },
