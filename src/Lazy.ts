@@ -14,7 +14,10 @@ export const property = <T extends object>(
 ): PropertyDescriptor & ThisType<T> => ({
   get() {
     const value = make(this);
-    Object.defineProperty(this, name, { value, enumerable: true, configurable: true, writable: true });
+    // Of a frozen object it is made each time.
+    if (!Object.isSealed(this)) {
+      Object.defineProperty(this, name, { value, enumerable: true, configurable: true, writable: true });
+    }
     return value;
   },
   enumerable: true,

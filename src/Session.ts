@@ -88,16 +88,29 @@ export const decode = (row: unknown): Either.Either<Session, ParseResult.ParseEr
   // taken for the session: its copy would lose a member named `__proto__`, which becomes the copy's prototype.
   is(row) ? Either.right(row) : Either.map(decodeUnknown(row), () => row as Session);
 
-/** What is wrong with a row, field by field: `expires_at: Expected an integer, actual 1.5`. */
-export const describe = (error: ParseResult.ParseError): string =>
-  ParseResult.ArrayFormatter.formatErrorSync(error)
-    .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join(".")}: ${message}`))
-    .join("; ");
+/** What is wrong with a row: which fields, and what of each. */
+export interface Flaw {
+  /** Each once: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
+  readonly paths: ReadonlyArray<string>;
+  /** `expires_at: Expected an integer, actual 1.5`. */
+  readonly message: string;
+}
 
-/** Which fields of a row are wrong, each once: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
-export const paths = (error: ParseResult.ParseError): ReadonlyArray<string> => [
-  ...new Set(ParseResult.ArrayFormatter.formatErrorSync(error).map(({ path }) => path.map(String).join("."))),
-];
+/** What is wrong with a row, field by field. */
+export const explain = (error: ParseResult.ParseError): Flaw => {
+  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+    .map(({ path, message }) => ({ path: path.map(String).join("."), message }));
+  return {
+    paths: [...new Set(issues.map(({ path }) => path))],
+    message: issues.map(({ path, message }) => path === "" ? message : `${path}: ${message}`).join("; "),
+  };
+};
+
+/** The words of {@link explain}. */
+export const describe = (error: ParseResult.ParseError): string => explain(error).message;
+
+/** The fields of {@link explain}. */
+export const paths = (error: ParseResult.ParseError): ReadonlyArray<string> => explain(error).paths;
 
 /** Which fields of a row are wrong, without a word of what is in them: `expires_at, client_ids.0`. */
 export const flaws = (error: ParseResult.ParseError): string =>

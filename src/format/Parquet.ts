@@ -10,6 +10,7 @@ import * as Batch from "../Batch.ts";
 import * as Columns from "../Columns.ts";
 import * as Fields from "../Fields.ts";
 import type { JsonRows } from "../JsonRows.ts";
+import * as ColumnValues from "./ColumnValues.ts";
 import * as Encoder from "./Encoder.ts";
 
 /** How Parquet is written. */
@@ -67,77 +68,15 @@ export const schema: ReadonlyArray<SchemaElement> = [
   ...Columns.columns.flatMap(elements),
 ];
 
-/** The values of one column of a row group in the making. */
-interface Values {
-  readonly push: (value: unknown) => void;
-  /** All of them, as the writer takes them. The next are those of another group; these must not be looked at by then. */
-  readonly take: () => Array<unknown>;
-}
-
-const anyValues = (): Values => {
-  let values: Array<unknown> = [];
-  return {
-    push: (value) => values.push(value),
-    take: () => {
-      const taken = values;
-      values = [];
-      return taken;
-    },
-  };
-};
-
-/** Bytes laid end to end: as objects of their own, held until the group is full, they would keep the collector busy. */
-const byteValues = (): Values => {
-  let bytes = new Uint8Array(1 << 16);
-  let ends: Array<number | null> = [];
-  let at = 0;
-  return {
-    push: (value) => {
-      if (value === null) return void ends.push(null);
-      const its = value as Uint8Array;
-      if (at + its.length > bytes.length) {
-        const larger = new Uint8Array(2 * (at + its.length));
-        larger.set(bytes);
-        bytes = larger;
-      }
-      bytes.set(its, at);
-      ends.push(at += its.length);
-    },
-    take: () => {
-      let from = 0;
-      const taken = ends.map((end) => end === null ? null : bytes.subarray(from, from = end));
-      [ends, at] = [[], 0];
-      return taken;
-    },
-  };
-};
-
-/** The same of numbers. */
-const numberValues = (): Values => {
-  let numbers = new Float64Array(1 << 10);
-  let count = 0;
-  return {
-    push: (value) => {
-      if (count === numbers.length) {
-        const larger = new Float64Array(2 * count);
-        larger.set(numbers);
-        numbers = larger;
-      }
-      numbers[count++] = value === null ? NaN : value as number;
-    },
-    take: () => {
-      const taken = Array.from(numbers.subarray(0, count), (number) => Number.isNaN(number) ? null : number);
-      count = 0;
-      return taken;
-    },
-  };
-};
-
-const valuesOf = (column: Columns.Column): Values =>
-  isId(column) ? byteValues() : column.kind === "number" ? numberValues() : anyValues();
+const valuesOf = (column: Columns.Column): ColumnValues.Values =>
+  isId(column)
+    ? ColumnValues.bytes()
+    : column.kind === "number"
+    ? ColumnValues.numbers()
+    : ColumnValues.any();
 
 /** Reads the values of a column, and remembers those that come again. */
-type Fill = (values: Values, batch: Encoder.Encodable, from: number, to: number) => void;
+type Fill = (values: ColumnValues.Values, batch: Encoder.Encodable, from: number, to: number) => void;
 
 /** Ids are handed to the writer in UTF-8, as they come. */
 const isId = ({ name }: Columns.Column) => name === "session_id" || name === "session_key";
@@ -159,7 +98,7 @@ const fillOf = (column: Columns.Column): Fill => {
     : text;
 
   const fromFields = (
-    values: Values,
+    values: ColumnValues.Values,
     { bytes }: JsonRows,
     { numbers, numberCount, texts, textCount }: Fields.Fields,
     place: number,

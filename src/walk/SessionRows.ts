@@ -139,8 +139,7 @@ export const batchOf = (
           page,
           size,
           index,
-          paths: Session.paths(error),
-          message: Session.describe(error),
+          ...Session.explain(error),
           source: JsonRows.text(served([index]), 0),
         };
       }),
