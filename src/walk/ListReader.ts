@@ -49,10 +49,16 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
   { shape, pageSize, ask, decode, start, share }: ListReaderOptions<Rows, E, R>,
   onReading: (reading: Reading<Rows>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
-  const take = (walk: PageWalk.Walk, request: PageWalk.PageRequest, page: Page) => {
+  /** Hands a page on, then goes on from the step that it is. */
+  const take = <A, E3, R3>(
+    walk: PageWalk.Walk,
+    request: PageWalk.PageRequest,
+    page: Page,
+    goOn: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
+  ) => {
     const rows = decode(page);
     const step = PageWalk.receive(shape, walk, request, { rows: rows.placed, facts: page.facts });
-    return Effect.as(onReading({ ...step, request, page, rows }), step);
+    return Effect.flatMap(onReading({ ...step, request, page, rows }), () => goOn(step));
   };
   /**
    * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last one.
@@ -91,7 +97,7 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
         const page = Effect.catchAllCause(ask(request, turn.await), (cause) =>
           // It is no news before those ahead of it have been read, and then perhaps none at all.
           Effect.zipRight(turn.await, Effect.failCause(cause)));
-        return Effect.flatMap(page, (page) => Effect.flatMap(take(walk, request, page), goOn));
+        return Effect.flatMap(page, (page) => take(walk, request, page, goOn));
       };
       const begin = (some: ReadonlyArray<Asked>) =>
         Effect.forEach(
@@ -108,13 +114,10 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
     const [first, ...others] = planned.requests;
     // Most lists are one page, and a fiber for that alone would cost as much as its request.
-    const after = first !== undefined && others.length === 0
-      ? Effect.flatMap(ask(first), (page) => take(planned.walk, first, page)).pipe(
-        Effect.map(({ walk }) => walk),
-      )
+    return first !== undefined && others.length === 0
+      ? Effect.flatMap(ask(first), (page) => take(planned.walk, first, page, ({ walk }) => from(walk)))
       // What is still under way when the walk has taken another course is ended with the scope.
-      : Effect.scoped(inTurn(planned.walk, planned.requests));
-    return Effect.flatMap(after, from);
+      : Effect.flatMap(Effect.scoped(inTurn(planned.walk, planned.requests)), from);
   };
   return Effect.suspend(() => from(start ?? PageWalk.begin(shape, pageSize)));
 };

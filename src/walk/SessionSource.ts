@@ -127,12 +127,12 @@ const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
 const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
 
 /** One page of a user. That there is no such page is no news of the user unless it is the first. */
-const askFor = (userId: string, query: SessionsApi.SessionsQuery) =>
-  Effect.catchIf(
-    SessionsApi.page(userId, query),
-    (error) => error.reason === "NotFound" && query.page > 1,
-    () => Effect.succeed(emptyPage),
-  );
+const askFor = (userId: string, query: SessionsApi.SessionsQuery) => {
+  const page = SessionsApi.page(userId, query);
+  return query.page === 1
+    ? page
+    : Effect.catchIf(page, ({ reason }) => reason === "NotFound", () => Effect.succeed(emptyPage));
+};
 
 /** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
