@@ -17,8 +17,9 @@ export interface Batch {
   /** Most are made of the page's bytes when somebody first looks at them: {@link size} counts them without. */
   readonly sessions: ReadonlyArray<Session.Session>;
   /**
-   * Each session as served, at the same index. Absent when sessions were made or changed by code, and of no account in a copy
-   * that was given other sessions: encoders then write what the values say.
+   * Each session as served, at the same index. Absent when sessions were made or changed by code, and of no account in a clone,
+   * or in a copy that was given other sessions: encoders then write what the values say. Sessions are not to be changed in
+   * place: {@link map} makes others of them.
    */
   readonly source?: JsonRows.JsonRows | undefined;
   /** Rows that failed the schema. */
@@ -93,19 +94,21 @@ export const make = (userId: string, sessions: ReadonlyArray<Session.Session>): 
   rejected: [],
 });
 
-/** Where rows hold the sessions that go with them. No WeakMap: what it holds is not collected young. */
+/** Where rows, and batches, hold the sessions that go with them. No WeakMap: what it holds is not collected young. */
 const sessionsOf = Symbol("sessions");
 
-/** Rows as served, and the sessions made of them, once somebody has looked. */
-interface Served extends JsonRows.JsonRows {
-  [sessionsOf]?: {
-    readonly make: () => ReadonlyArray<Session.Session>;
-    made?: ReadonlyArray<Session.Session>;
-  };
+/** How sessions are made, and those that were, once somebody has looked. */
+interface Made {
+  readonly make: () => ReadonlyArray<Session.Session>;
+  made?: ReadonlyArray<Session.Session>;
 }
 
-const lazySessions = Lazy.property("sessions", ({ source }: { readonly source: Served }) => {
-  const its = source[sessionsOf]!;
+interface Served extends JsonRows.JsonRows {
+  [sessionsOf]?: Made;
+}
+
+const lazySessions = Lazy.property("sessions", (batch: { readonly [sessionsOf]: Made }) => {
+  const its = batch[sessionsOf];
   return (its.made ??= its.make());
 });
 
@@ -114,22 +117,24 @@ export const served = (
   source: JsonRows.JsonRows,
   make: () => ReadonlyArray<Session.Session>,
 ): Pick<Batch, "sessions" | "source"> => {
-  (source as Served)[sessionsOf] = { make };
-  return Object.defineProperty({ source }, "sessions", lazySessions) as Pick<Batch, "sessions" | "source">;
+  const its: Made = { make };
+  (source as Served)[sessionsOf] = its;
+  const batch = Object.defineProperty({ source }, sessionsOf, { value: its });
+  return Object.defineProperty(batch, "sessions", lazySessions) as Pick<Batch, "sessions" | "source">;
 };
 
 /**
- * The text as served, if it says what the batch's sessions say: `{ ...batch, sessions: others }` has it still, and is not to
- * be written by it.
+ * The text as served, if it says what the batch's sessions say. `{ ...batch, sessions: others }` has it still, and is not to
+ * be written by it; nor is a clone.
  */
 export const sourceOf = (batch: Pick<Batch, "sessions" | "source">): JsonRows.JsonRows | undefined => {
   const { source } = batch;
-  const its = (source as Served | undefined)?.[sessionsOf];
+  if (source === undefined || !JsonRows.isMade(source)) return undefined;
+  const its = (source as Served)[sessionsOf];
   // Sessions that nobody has looked at are the ones that were served.
-  if (its === undefined || Object.getOwnPropertyDescriptor(batch, "sessions")?.get !== undefined) {
-    return source;
-  }
-  return batch.sessions === its.made ? source : undefined;
+  const isAsServed = its === undefined || batch.sessions === its.made ||
+    Object.getOwnPropertyDescriptor(batch, "sessions")?.get === lazySessions.get;
+  return isAsServed ? source : undefined;
 };
 
 /** How many sessions a batch has, without making any of them that need not be made. */

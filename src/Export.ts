@@ -4,6 +4,7 @@
  * @module
  */
 import * as Data from "effect/Data";
+import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
@@ -365,9 +366,10 @@ export const forEachBatch = <E, R, E2, R2>(
   take: (batch: Batch.Batch) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope>> =>
   Effect.scoped(Effect.flatMap(Stream.toPull(source), (pull) => {
-    const next: Effect.Effect<void, E | E2, R | R2> = Effect.matchEffect(pull, {
+    const next: Effect.Effect<void, E | E2, R | R2> = Effect.matchCauseEffect(pull, {
       onSuccess: (chunk) => Effect.zipRight(Effect.forEach(chunk, take, { discard: true }), next),
-      onFailure: Option.match({ onNone: () => Effect.void, onSome: (error) => Effect.fail(error) }),
+      onFailure: (cause) =>
+        Option.match(Cause.flipCauseOption(cause), { onNone: () => Effect.void, onSome: Effect.failCause }),
     });
     return next;
   }));

@@ -19,6 +19,28 @@ export interface JsonRows {
   readonly fields?: Fields.Fields | undefined;
 }
 
+/** All that are made here, and no copy of one: {@link isMade}. */
+class Rows implements JsonRows {
+  readonly bytes: Uint8Array;
+  readonly from: ReadonlyArray<number>;
+  readonly to: ReadonlyArray<number>;
+  readonly areLines: boolean;
+  readonly fields: Fields.Fields | undefined;
+  constructor({ bytes, from, to, areLines, fields }: JsonRows) {
+    this.bytes = bytes;
+    this.from = from;
+    this.to = to;
+    this.areLines = areLines;
+    this.fields = fields;
+  }
+}
+
+/** These rows. */
+export const make = (rows: JsonRows): JsonRows => new Rows(rows);
+
+/** Whether rows were made here: what has been cloned or written by hand may go with other values by now. */
+export const isMade = (rows: JsonRows): boolean => rows instanceof Rows || rows instanceof Later;
+
 const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
 const SPACE = 0x20, LF = 0x0a, CR = 0x0d;
 
@@ -56,7 +78,7 @@ export const cut = (bytes: Uint8Array): JsonRows => {
   }
   if (at >= bytes.length) throw new SyntaxError("JSON text ends before its array does");
   take(at);
-  return { bytes, from, to, areLines };
+  return new Rows({ bytes, from, to, areLines });
 };
 
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder() };
@@ -70,7 +92,7 @@ export const of = (texts: ReadonlyArray<string>): JsonRows => {
   const bytes = new Uint8Array(length);
   const from = to.map((end, index) => end - rows[index]!.length);
   rows.forEach((row, index) => bytes.set(row, from[index]));
-  return { bytes, from, to, areLines: !texts.some((text) => /[\r\n]/.test(text)) };
+  return new Rows({ bytes, from, to, areLines: !texts.some((text) => /[\r\n]/.test(text)) });
 };
 
 /**
@@ -104,21 +126,21 @@ export const pick = (rows: JsonRows, indices: ReadonlyArray<number>): JsonRows =
     const [first = 0] = indices;
     const end = first + indices.length;
     if (indices.length === from.length) return rows;
-    return {
+    return new Rows({
       bytes,
       from: from.slice(first, end),
       to: to.slice(first, end),
       areLines,
       fields: fields && Fields.slice(fields, first, end),
-    };
+    });
   }
-  return {
+  return new Rows({
     bytes,
     from: indices.map((index) => from[index]!),
     to: indices.map((index) => to[index]!),
     areLines,
     fields: fields && Fields.pick(fields, indices),
-  };
+  });
 };
 
 class Later implements JsonRows {

@@ -23,7 +23,7 @@ import {
   word,
   ZERO,
 } from "./JsonBytes.ts";
-import type { JsonRows } from "./JsonRows.ts";
+import * as JsonRows from "./JsonRows.ts";
 import * as ScanShape from "./ScanShape.ts";
 
 const N = 0x6e;
@@ -43,6 +43,9 @@ const begins = (words: DataView, at: number, { length, words: its }: ScanShape.N
 
 /** Values within values, at most so many deep, are passed over: of more the stack might not hold. */
 const DEEPEST = 64;
+
+/** A row with more members that are not known is odd: each is compared with those before it. */
+const MOST_OTHERS = 32;
 
 /** Rows that there is room for at least where a stretch is begun: small pages share one. */
 const LEAST_ROWS = 1024;
@@ -138,6 +141,7 @@ class Scanner {
     const name = Fields.text(bytes, at, end);
     if (names.has(name)) return -1;
     const others = (this.others ??= []);
+    if (others.length === MOST_OTHERS * Fields.OTHER) return -1;
     for (let i = 0; i < others.length; i += Fields.OTHER) {
       if (others[i] === slot && Fields.text(bytes, others[i + 1]!, others[i + 2]!) === name) return -1;
     }
@@ -343,14 +347,14 @@ class Scanner {
       others,
     };
     this.checked = [];
-    return { rows: { bytes, from, to, areLines, fields }, odd };
+    return { rows: JsonRows.make({ bytes, from, to, areLines, fields }), odd };
   }
 }
 
 /** What a scan has found. */
 export interface Scanned {
   /** The rows, with their fields but for those that are odd. */
-  readonly rows: JsonRows;
+  readonly rows: JsonRows.JsonRows;
   /**
    * The rows that are no values of the schema, or not written as most are: with fractions, with a field twice. `JSON.parse`
    * and the schema have to say what they are.

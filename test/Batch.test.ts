@@ -67,4 +67,19 @@ describe("sourceOf()", () => {
     const kept = Batch.filter(lazily(), ({ session_id }) => session_id !== "S1");
     expect(Batch.sourceOf({ ...kept, sessions: [...kept.sessions] })).toBeUndefined();
   });
+
+  it("is none of a clone, nor of a batch whose sessions are found in another way", () => {
+    const { userId, rejected, ...rest } = { ...lazily() };
+    const clone = structuredClone({ userId, rejected, ...rest });
+    expect(Batch.sourceOf({ ...clone, sessions: [] })).toBeUndefined();
+    expect(Batch.sourceOf(clone)).toBeUndefined();
+    const others = Object.defineProperty({ ...lazily() }, "sessions", { get: () => [], enumerable: true });
+    expect(Batch.sourceOf(others)).toBeUndefined();
+  });
+
+  it("may be taken off a batch, whose sessions are there all the same", () => {
+    const batch = Object.assign(lazily(), { source: undefined });
+    expect(batch.sessions).toBe(sessions);
+    expect(Batch.size(batch)).toBe(4);
+  });
 });

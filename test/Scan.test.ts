@@ -171,6 +171,10 @@ describe("scan()", () => {
     ["an id without a character", text.replace('"S"', '""')],
     ["no id", text.replace("session_id", "session")],
     ["no object", "null"],
+    [
+      "more fields that are not known than are compared",
+      text.replace("}", Array.from({ length: 33 }, (_, n) => `,"a${n}":1`).join("") + "}"),
+    ],
   ])("leaves a row with %s to JSON.parse, and takes those beside it", (_, odd) => {
     const found = Session.scan(page([text, odd, text]));
     expect(found?.odd).toEqual([1]);

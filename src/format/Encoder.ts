@@ -65,7 +65,10 @@ export const make = (name: string, { encode, finish }: Encoder): Encoder => {
   return {
     encode: (batch) => {
       const source = Batch.sourceOf(batch);
-      return run("encode", () => encode(source === batch.source ? batch : { ...batch, source }));
+      return run(
+        "encode",
+        () => encode(source === batch.source ? batch : Batch.make(batch.userId, batch.sessions)),
+      );
     },
     finish: () => run("finish", finish),
   };

@@ -58,12 +58,12 @@ export const fixed = (limit: number): Concurrency => ({ limit: () => limit, answ
  * that is not used is left as it is: where the rate holds requests back there is nothing to find out.
  */
 export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency => {
-  const most = Math.max(START, Math.min(MOST, Math.floor(MOST_ROWS / pageSize)));
-  let limit = START;
+  const most = Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / pageSize)));
+  let limit = Math.min(START, most);
   // What is being counted: begun when the limit came into effect.
   let began: { readonly at: number; readonly answerTime: number; readonly refused: number } | undefined;
   let answers = 0;
-  let skip = START;
+  let skip = limit;
   // What the limit is compared with while another one is tried.
   let before: { readonly limit: number; readonly perSecond: number; readonly trial: Trial } | undefined;
   let next = DOUBLE;
@@ -73,7 +73,7 @@ export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency
 
   const become = (value: number): boolean => {
     const before = limit;
-    limit = Math.max(1, Math.min(most, Math.round(value)));
+    limit = Math.max(1, Math.min(most, Math.floor(value)));
     return limit !== before;
   };
 
@@ -128,6 +128,11 @@ export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency
       }
       answers++;
       const time = now - began.at;
+      if (time < 0) {
+        // The clock was set back.
+        began = undefined;
+        return false;
+      }
       if (answers < (before?.trial ?? next).answers * limit || time < SHORTEST) return false;
       const { answerTime, refused } = traffic();
       const perSecond = answers / time * 1000;

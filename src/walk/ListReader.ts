@@ -97,7 +97,11 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
         const page = Effect.catchAllCause(ask(request, turn.await), (cause) =>
           // It is no news before those ahead of it have been read, and then perhaps none at all.
           Effect.zipRight(turn.await, Effect.failCause(cause)));
-        return Effect.flatMap(page, (page) => take(walk, request, page, goOn));
+        // Not every answer has waited: that there is no such page is known without one.
+        return Effect.flatMap(
+          Effect.zipLeft(page, turn.await),
+          (page) => take(walk, request, page, goOn),
+        );
       };
       const begin = (some: ReadonlyArray<Asked>) =>
         Effect.forEach(

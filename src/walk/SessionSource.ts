@@ -368,17 +368,15 @@ const walkAll = <E, R>(
       )
     );
     const quit = Effect.suspend(() => --active === 0 ? Deferred.succeed(finished, undefined) : Effect.void);
-    /** As many workers as there may be, as long as there are users for them. */
-    const staff: Effect.Effect<void, never, TenantHttp | R> = Effect.suspend(() => {
+    /** As many workers as there may be, as long as there are users for them. Who hires may be interrupted, but not in between. */
+    const staff: Effect.Effect<void, never, TenantHttp | R> = Effect.uninterruptible(Effect.suspend(() => {
       const wanted = areUsersLeft ? under.limit() - active : 0;
       if (wanted <= 0) return Effect.void;
       active += wanted;
-      const hire = FiberSet.run(workers, Effect.interruptible(worker));
-      // Whoever hires may be interrupted: then as many are counted as there are.
-      return Effect.uninterruptible(
-        Effect.forEach(Array.from({ length: wanted }), () => hire, { discard: true }),
-      );
-    });
+      // One that is interrupted by what it does ends the walk, as one that fails does.
+      const hire = FiberSet.run(workers, Effect.interruptible(worker), { propagateInterruption: true });
+      return Effect.forEach(Array.from({ length: wanted }), () => hire, { discard: true });
+    }));
     yield* staff.pipe(
       Effect.zipRight(Effect.raceFirst(FiberSet.join(workers), Deferred.await(finished))),
       // Where nothing was ever answered, it is the tenant as well.

@@ -72,6 +72,14 @@ export const encoderContract = ({ format, read, rows }: EncoderContract): void =
       );
     });
 
+    it("writes what a batch says of its user and sessions, wherever it says it", async () => {
+      const whole = serve("alice", examples(3));
+      const derived = Object.create(whole, { sessions: { value: whole.sessions.slice(1) } });
+      expect(await read(encodeAll(format.make(), [derived]))).toEqual(
+        rows({ userId: "alice", sessions: whole.sessions.slice(1) }),
+      );
+    });
+
     it("gives the same rows wherever batches are cut", async () => {
       await fc.assert(
         fc.asyncProperty(

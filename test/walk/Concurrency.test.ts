@@ -174,7 +174,11 @@ describe("concurrency that is found out", () => {
     expect(sumOf(log, "refusals")).toBe(0);
   });
 
-  it.each<[number, number | "auto", number]>([[20, 1e5, 0.02], [20, "auto", 0.01], [4, 1e5, 0.05]])(
+  it.each<[number, number | "auto", number]>([[20, 1e5, 0.02], [20, "auto", 0.01], [4, 1e5, 0.05], [
+    1,
+    1e5,
+    0.1,
+  ]])(
     "stays below %i at once that the tenant takes, at a rate of %s",
     async (atOnce, rate, share) => {
       const log = (await play({ speed: { latency: 50, atOnce }, rate, seconds: 60 })).slice(20);
@@ -182,6 +186,11 @@ describe("concurrency that is found out", () => {
       expect(sumOf(log, "refusals")).toBeLessThanOrEqual(share * sumOf(log, "answers"));
     },
   );
+
+  it("comes down to one where the tenant takes no more", async () => {
+    const log = await play({ speed: { latency: 50, atOnce: 1 }, seconds: 60 });
+    expect(log.filter(({ atOnce, refusals }) => atOnce === 1 && refusals === 0).length).toBeGreaterThan(20);
+  });
 
   it("goes up when answers become slower, and down again", async () => {
     const [fast, slow] = [{ latency: 20, perSecond: 200 }, { latency: 400, perSecond: 200 }];
@@ -203,6 +212,11 @@ describe("concurrency that is found out", () => {
   it("has no more rows under way than 32,768, however far the tenant is", async () => {
     const log = await play({ speed: { latency: 2000 }, pageSize: 2000, seconds: 120 });
     expect(mostOf(log)).toBe(16);
+  });
+
+  it("is fewer than 8 where so many pages would hold more than that", async () => {
+    const log = await play({ speed: { latency: 2000 }, pageSize: 10_000, seconds: 60 });
+    expect(mostOf(log)).toBe(3);
   });
 
   it("never has more than 256 requests under way", async () => {
