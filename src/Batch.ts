@@ -131,9 +131,10 @@ export const sourceOf = (batch: Pick<Batch, "sessions" | "source">): JsonRows.Js
   const { source } = batch;
   if (source === undefined || !JsonRows.isMade(source)) return undefined;
   const its = (source as Served)[sessionsOf];
-  // Sessions that nobody has looked at are the ones that were served.
-  const isAsServed = its === undefined || batch.sessions === its.made ||
-    Object.getOwnPropertyDescriptor(batch, "sessions")?.get === lazySessions.get;
+  // Sessions that nobody has looked at are the ones that were served; to ask for them would be to look.
+  const isAsServed = its === undefined ||
+    Object.getOwnPropertyDescriptor(batch, "sessions")?.get === lazySessions.get ||
+    batch.sessions === its.made;
   return isAsServed ? source : undefined;
 };
 

@@ -52,6 +52,8 @@ describe("sourceOf()", () => {
   it("is the text of sessions that are as served, whether anybody has looked at them or not", () => {
     const batch = lazily();
     expect(Batch.sourceOf(batch)).toBe(source);
+    // To ask was not to look.
+    expect(Object.getOwnPropertyDescriptor(batch, "sessions")?.get).toBeDefined();
     expect(batch.sessions).toBe(sessions);
     expect(Batch.sourceOf(batch)).toBe(source);
     expect(Batch.sourceOf(Object.assign({}, batch, { userId: "bob" }))).toBe(source);
