@@ -5,6 +5,7 @@
  * @module
  */
 import * as Fields from "./Fields.ts";
+import { BACKSLASH, BEGIN, CLOSE, COMMA, CR, END, LF, OPEN, QUOTE, SPACE } from "./JsonBytes.ts";
 import { onOneLine } from "./JsonText.ts";
 
 /** Some rows, each the UTF-8 text of a JSON value without the white space around it. */
@@ -40,9 +41,6 @@ export const make = (rows: JsonRows): JsonRows => new Rows(rows);
 
 /** Whether rows were made here: what has been cloned or written by hand may go with other values by now. */
 export const isMade = (rows: JsonRows): boolean => rows instanceof Rows || rows instanceof Later;
-
-const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
-const SPACE = 0x20, LF = 0x0a, CR = 0x0d;
 
 /**
  * The elements of a JSON array. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts that mean

@@ -8,7 +8,7 @@
  * @module
  */
 
-const QUOTE = 0x22, COMMA = 0x2c, OPEN = 0x5b, BACKSLASH = 0x5c, CLOSE = 0x5d, BEGIN = 0x7b, END = 0x7d;
+import { BACKSLASH, BEGIN, CLOSE, COMMA, END, OPEN, QUOTE } from "./JsonBytes.ts";
 
 const unfinished = () => new SyntaxError("JSON text ends before its value does");
 

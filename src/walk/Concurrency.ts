@@ -21,7 +21,7 @@ export interface Concurrency {
 }
 
 /** How many to begin with. */
-export const START = 8;
+const START = 8;
 /** The most there may be, and the most rows that pages under way may hold. */
 const MOST = 256;
 const MOST_ROWS = 32_768;
