@@ -156,7 +156,7 @@ export const initiated = (
     if (time > max) max = time;
   };
   const source = sourceOf(batch);
-  if (source?.fields === undefined) { for (const { initiated_at } of batch.sessions) take(initiated_at); }
+  if (source?.fields === undefined) batch.sessions.forEach(({ initiated_at }) => take(initiated_at));
   else {
     const { numbers, numberCount } = source.fields;
     for (let i = 0; i < source.from.length; i++) take(numbers[i * numberCount + initiatedAt]!);

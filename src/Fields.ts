@@ -4,6 +4,8 @@
  * @module
  */
 
+import { MINUS, POINT, ZERO } from "./JsonBytes.ts";
+
 /**
  * Where the fields of some rows lie. Each kind has so many places a row, in the order of the schema, those of objects
  * within it included.
@@ -153,7 +155,6 @@ export const memo = <A>(
   };
 };
 
-const ZERO = 0x30, MINUS = 0x2d, POINT = 0x2e;
 const powers = [1, 10, 100, 1e3, 1e4, 1e5, 1e6];
 
 /**

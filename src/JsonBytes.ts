@@ -12,7 +12,8 @@ export const QUOTE = 0x22,
   BEGIN = 0x7b,
   END = 0x7d;
 export const TAB = 0x09, LF = 0x0a, CR = 0x0d, SPACE = 0x20, COLON = 0x3a, ZERO = 0x30, NINE = 0x39;
-const PLUS = 0x2b, MINUS = 0x2d, POINT = 0x2e;
+export const MINUS = 0x2d, POINT = 0x2e;
+const PLUS = 0x2b;
 
 /** What a byte means within a string: 0 nothing, 1 its end, 2 an escape, 3 an error, 4 the beginning of several. */
 const inString = Uint8Array.from(
@@ -109,11 +110,12 @@ export const number = (bytes: Uint8Array, from: number): number => {
   return at;
 };
 
-const words = ["null", "true", "false"].map((word) => new TextEncoder().encode(word));
+const [NULL, TRUE, FALSE] = ["null", "true", "false"].map((word) => new TextEncoder().encode(word));
 
 /** The end of the `null`, `true` or `false` that begins at `from`; -1 if it is none. */
 export const word = (bytes: Uint8Array, from: number): number => {
-  const word = words.find((word) => word[0] === bytes[from]);
+  const byte = bytes[from];
+  const word = byte === 0x6e ? NULL : byte === 0x74 ? TRUE : byte === 0x66 ? FALSE : undefined;
   if (word === undefined) return -1;
   for (let i = 1; i < word.length; i++) if (bytes[from + i] !== word[i]) return -1;
   return from + word.length;

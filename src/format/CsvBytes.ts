@@ -5,6 +5,7 @@
  */
 import { columns, decimalAt, rescueAt } from "../Columns.ts";
 import * as Fields from "../Fields.ts";
+import { COLON, COMMA, CR, LF, MINUS, NINE, POINT, ZERO } from "../JsonBytes.ts";
 import * as Memo from "../Memo.ts";
 import type { JsonRows } from "../JsonRows.ts";
 
@@ -20,16 +21,7 @@ export interface Cells {
   readonly date: (day: number) => string;
 }
 
-const COMMA = 0x2c,
-  CR = 0x0d,
-  LF = 0x0a,
-  ZERO = 0x30,
-  NINE = 0x39,
-  MINUS = 0x2d,
-  POINT = 0x2e,
-  COLON = 0x3a,
-  T = 0x54,
-  Z = 0x5a;
+const T = 0x54, Z = 0x5a;
 const DAY = 86_400;
 /** `2021-12-31T18:30:00Z` */
 const TIME = 20;

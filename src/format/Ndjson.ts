@@ -4,12 +4,12 @@
  *
  * @module
  */
+import { LF } from "../JsonBytes.ts";
 import * as JsonRows from "../JsonRows.ts";
 import { members } from "../JsonText.ts";
 import type { Session } from "../Session.ts";
 import * as Encoder from "./Encoder.ts";
 
-const LF = 0x0a;
 const utf8 = new TextEncoder();
 
 /**

@@ -55,8 +55,6 @@ const placedOf = ({ numbers, numberCount, checked, checkedCount }: Fields.Fields
 /** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
 const placeOf = (row: unknown): PageWalk.Row => isPlaced(row) ? row : Changes.digest(JSON.stringify(row));
 
-const none: SessionRows["rejected"] = new Map();
-
 /** The rows of a page, each of which is looked into. */
 const byValues = (page: Page): SessionRows => {
   const { rows } = page;
@@ -69,9 +67,10 @@ const byValues = (page: Page): SessionRows => {
     rejected.set(index, decoded.left);
     return placeOf(row);
   });
+  const all = JsonRows.later(() => JsonRows.cut(page.bytes));
   return {
     placed,
-    served: (indices) => JsonRows.later(() => JsonRows.pick(JsonRows.cut(page.bytes), indices)),
+    served: (indices) => JsonRows.later(() => JsonRows.pick(all, indices)),
     value: (index) => rows[index],
     rejected,
   };
@@ -80,12 +79,12 @@ const byValues = (page: Page): SessionRows => {
 /** The rows of a page, of which only those that are odd are looked into; undefined if a session is among them. */
 const byFields = (page: Page, { rows, odd }: Scanned, fields: Fields.Fields): SessionRows | undefined => {
   const placed: Array<PageWalk.Row> = rows.from.map((_, row) => placedOf(fields, row));
-  const rejected = odd.length === 0 ? none : new Map<number, ParseResult.ParseError>();
+  const rejected = new Map<number, ParseResult.ParseError>();
   for (const index of odd) {
     const row: unknown = JSON.parse(JsonRows.text(rows, index));
     const decoded = Session.decode(row);
     if (Either.isRight(decoded)) return undefined;
-    (rejected as Map<number, ParseResult.ParseError>).set(index, decoded.left);
+    rejected.set(index, decoded.left);
     placed[index] = placeOf(row);
   }
   return {
