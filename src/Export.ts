@@ -215,7 +215,7 @@ export const openFiles = (
       let encoded = 0;
       let written: Effect.Effect<void, OutputError> = Effect.void;
       for (const writer of writers) {
-        const bytes = writer.encoder.encode(batch);
+        const bytes = writer.encoder.encode(batch, writer.sink.room);
         writer.bytes += bytes.length;
         encoded += bytes.length;
         if (bytes.length === 0) continue;

@@ -21,9 +21,6 @@ export interface Fields {
   /** NaN where a number is null or absent. */
   readonly numbers: Float64Array;
   readonly numberCount: number;
-  /** Texts that the schema asks more of than to be one, and which had to be made for that; undefined likewise. */
-  readonly checked: ReadonlyArray<string | undefined>;
-  readonly checkedCount: number;
   /**
    * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place of
    * the object that it is in, where its name begins and ends without quotes, and where its value does, with the end complemented
@@ -55,30 +52,27 @@ export const text = (bytes: Uint8Array, from: number, end: number): string =>
 
 /** The fields of the rows from `from` up to `to`. */
 export const slice = (fields: Fields, from: number, to: number): Fields => {
-  const { texts, textCount, numbers, numberCount, checked, checkedCount, others } = fields;
+  const { texts, textCount, numbers, numberCount, others } = fields;
   return {
     ...fields,
     texts: texts.subarray(2 * textCount * from, 2 * textCount * to),
     numbers: numbers.subarray(numberCount * from, numberCount * to),
-    checked: checked.slice(checkedCount * from, checkedCount * to),
     others: others.slice(from, to),
   };
 };
 
 /** The fields of the rows at these indices, in their order. */
 export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => {
-  const { textCount, numberCount, checkedCount } = fields;
+  const { textCount, numberCount } = fields;
   const texts = new Int32Array(2 * textCount * indices.length);
   const numbers = new Float64Array(numberCount * indices.length);
-  const checked: Array<string | undefined> = [];
   const others = fields.others.length === 0 ? [] : indices.map((index) => fields.others[index]);
   indices.forEach((index, row) => {
     const its = slice(fields, index, index + 1);
     texts.set(its.texts, 2 * textCount * row);
     numbers.set(its.numbers, numberCount * row);
-    for (let i = 0; i < checkedCount; i++) checked.push(its.checked[i]);
   });
-  return { ...fields, texts, numbers, checked, others };
+  return { ...fields, texts, numbers, others };
 };
 
 /** The JSON text from `from` to `end`, likewise: that of a list, or of any value. */

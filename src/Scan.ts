@@ -65,7 +65,6 @@ class Scanner {
   areLines = true;
   /** Whether what was passed over is ASCII without escapes. */
   isPlain = true;
-  checked: Array<string> = [];
   /** Of the row: {@link Fields.Fields.others}. */
   others: Array<number> | undefined;
 
@@ -160,12 +159,8 @@ class Scanner {
     const slot = this.textsAt + 2 * (this.row * this.counts.texts + field.slot);
     this.texts[slot] = at + 1;
     this.texts[slot + 1] = end;
-    if (field.accepts !== undefined) {
-      const text = Fields.text(this.bytes, at + 1, end);
-      if (!field.accepts(text)) return -1;
-      this.checked[this.row * this.counts.checked + field.checkedSlot] = text;
-    }
-    return (end < 0 ? ~end : end) + 1;
+    const last = end < 0 ? ~end : end;
+    return last > at + 1 || field.mayBeEmpty ? last + 1 : -1;
   }
 
   number(field: ScanShape.Field, from: number): number {
@@ -264,26 +259,24 @@ class Scanner {
   grow(): void {
     const [texts, numbers] = [2 * this.counts.texts, this.counts.numbers];
     const used = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers] as const;
-    if (used[0] + texts > this.texts.length || used[1] + numbers > this.numbers.length) {
-      // What is begun goes on in a new stretch; what lies before it belongs to earlier pages.
-      const rows = Math.max(LEAST_ROWS, 2 * this.row);
-      const [oldTexts, oldNumbers] = [this.texts, this.numbers];
-      this.texts = new Int32Array(rows * texts);
-      this.texts.set(oldTexts.subarray(this.textsAt, used[0]));
-      this.numbers = new Float64Array(rows * numbers);
-      this.numbers.set(oldNumbers.subarray(this.numbersAt, used[1]));
-      [this.textsAt, this.numbersAt] = [0, 0];
-    }
-    this.clear();
+    this.others = undefined;
+    if (used[0] + texts <= this.texts.length && used[1] + numbers <= this.numbers.length) return;
+    // What is begun goes on in a new stretch; what lies before it belongs to earlier pages.
+    const rows = Math.max(LEAST_ROWS, 2 * this.row);
+    const [oldTexts, oldNumbers] = [this.texts, this.numbers];
+    this.texts = new Int32Array(rows * texts).fill(-1);
+    this.texts.set(oldTexts.subarray(this.textsAt, used[0]));
+    this.numbers = new Float64Array(rows * numbers).fill(NaN);
+    this.numbers.set(oldNumbers.subarray(this.numbersAt, used[1]));
+    [this.textsAt, this.numbersAt] = [0, 0];
   }
 
-  /** Makes a row one of which no field is there. */
-  clear(): void {
+  /** Makes the rows from `from` up to the one under way such of which no field is there. */
+  clear(from: number): void {
     const [texts, numbers] = [2 * this.counts.texts, this.counts.numbers];
-    const [at, numbersAt] = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers];
-    for (let i = at; i < at + texts; i++) this.texts[i] = -1;
-    for (let i = numbersAt; i < numbersAt + numbers; i++) this.numbers[i] = NaN;
-    this.checked.length = this.row * this.counts.checked;
+    const end = this.row + 1;
+    this.texts.fill(-1, this.textsAt + from * texts, this.textsAt + end * texts);
+    this.numbers.fill(NaN, this.numbersAt + from * numbers, this.numbersAt + end * numbers);
     this.others = undefined;
   }
 
@@ -291,8 +284,9 @@ class Scanner {
     this.bytes = bytes;
     this.words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.row = 0;
-    this.checked = [];
     const rows = this.rows();
+    // The room is the next page's.
+    if (rows === undefined) this.clear(0);
     this.bytes = nothing;
     this.words = nothingInWords;
     return rows;
@@ -316,7 +310,7 @@ class Scanner {
         from.push(at);
         let end = bytes[at] === BEGIN ? this.object(this.shape, at) : -1;
         if (end === -1) {
-          this.clear();
+          this.clear(this.row);
           end = this.pass(at, 0);
           if (end === -1) return undefined;
           odd.push(this.row);
@@ -333,7 +327,7 @@ class Scanner {
       }
     }
     if (this.space(at) < bytes.length) return undefined;
-    const { texts, numbers, checked } = this.counts;
+    const { texts, numbers } = this.counts;
     const { textsAt, numbersAt } = this;
     this.textsAt += 2 * texts * this.row;
     this.numbersAt += numbers * this.row;
@@ -342,11 +336,8 @@ class Scanner {
       textCount: texts,
       numbers: this.numbers.subarray(numbersAt, this.numbersAt),
       numberCount: numbers,
-      checked: this.checked,
-      checkedCount: checked,
       others,
     };
-    this.checked = [];
     return { rows: JsonRows.make({ bytes, from, to, areLines, fields }), odd };
   }
 }
@@ -370,7 +361,7 @@ export interface Scan {
    * The place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws a
    * TypeError if there is no such field.
    */
-  readonly place: (kind: "texts" | "numbers" | "checked" | "objects", path: string) => number;
+  readonly place: (kind: "texts" | "numbers" | "objects", path: string) => number;
 }
 
 /**
@@ -381,7 +372,7 @@ export interface Scan {
  * does not know it passes over, and says where they are; a row with one of the names that are `reserved` is odd.
  */
 export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<string> = []): Scan => {
-  const counts: ScanShape.Counts = { texts: 0, numbers: 0, checked: 0, objects: 0 };
+  const counts: ScanShape.Counts = { texts: 0, numbers: 0, objects: 0 };
   const shape = ScanShape.of(schema.ast, counts, reserved);
   const scanner = new Scanner(shape, counts);
   return {
@@ -393,9 +384,7 @@ export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<s
         fields = field?.inside?.fields ?? [];
       }
       const isNumber = field?.kind === ScanShape.NUMBER;
-      const slot = kind === "checked"
-        ? field?.checkedSlot
-        : kind === "objects"
+      const slot = kind === "objects"
         ? field?.inside?.slot
         : isNumber === (kind === "numbers")
         ? field?.slot

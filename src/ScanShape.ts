@@ -3,7 +3,9 @@
  *
  * @module
  */
-import type * as AST from "effect/SchemaAST";
+import * as Option from "effect/Option";
+import * as Schema from "effect/Schema";
+import * as AST from "effect/SchemaAST";
 import * as Guard from "./Guard.ts";
 
 /** A field's name with its last quote and the colon after it, also four bytes at a time, the last four at the end. */
@@ -22,9 +24,10 @@ export interface Field {
   readonly nullable: boolean;
   /** The place of its value among those of its kind in a row. */
   readonly slot: number;
-  /** What the schema asks beyond the kind; the place of such a text among its like. */
+  /** What the schema asks of a number beyond being one. */
   readonly accepts: ((value: unknown) => boolean) | undefined;
-  readonly checkedSlot: number;
+  /** Whether a text may be empty. */
+  readonly mayBeEmpty: boolean;
   readonly inside: Shape | undefined;
 }
 
@@ -43,7 +46,6 @@ export interface Shape {
 export interface Counts {
   texts: number;
   numbers: number;
-  checked: number;
   objects: number;
 }
 
@@ -73,6 +75,12 @@ const base = (ast: AST.AST): { readonly its: AST.AST; readonly nullable: boolean
   return its === undefined || more.length > 0 ? unsupported(ast) : { its, nullable: all.some(isNull) };
 };
 
+/** Whether it is a text that may be any but the empty one. */
+const isNonEmpty = (ast: AST.AST): boolean =>
+  ast._tag === "Refinement" && ast.from._tag === "StringKeyword" &&
+  ast.annotations[AST.SchemaIdAnnotationId] === Schema.MinLengthSchemaId &&
+  Option.exists(AST.getJSONSchemaAnnotation(ast), (of) => "minLength" in of && of.minLength === 1);
+
 /** The shape of objects of that type, whose values are counted. */
 export const of = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>): Shape => {
   if (ast._tag !== "TypeLiteral" || ast.indexSignatures.length > 0 || ast.propertySignatures.length > 31) {
@@ -82,21 +90,16 @@ export const of = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>
   const fields = ast.propertySignatures.map(({ name, type }): Field => {
     if (typeof name !== "string" || !/^\w{2,}$/.test(name)) return unsupported(ast);
     const { its, nullable } = base(type);
+    const field = { name: nameOf(name), nullable, accepts: undefined, mayBeEmpty: true, inside: undefined };
     let inner = its;
     while (inner._tag === "Refinement") inner = inner.from;
-    const isRefined = inner !== its;
-    const field = {
-      name: nameOf(name),
-      nullable,
-      accepts: isRefined ? Guard.ofAst(its) : undefined,
-      checkedSlot: -1,
-      inside: undefined,
-    };
-    if (inner._tag === "StringKeyword") {
-      return { ...field, kind: TEXT, slot: counts.texts++, checkedSlot: isRefined ? counts.checked++ : -1 };
+    if (inner._tag === "NumberKeyword") {
+      const accepts = inner === its ? undefined : Guard.ofAst(its);
+      return { ...field, kind: NUMBER, slot: counts.numbers++, accepts };
     }
-    if (inner._tag === "NumberKeyword") return { ...field, kind: NUMBER, slot: counts.numbers++ };
-    if (isRefined) return unsupported(its);
+    if (isNonEmpty(its)) return { ...field, kind: TEXT, slot: counts.texts++, mayBeEmpty: false };
+    if (inner !== its) return unsupported(its);
+    if (inner._tag === "StringKeyword") return { ...field, kind: TEXT, slot: counts.texts++ };
     if (inner._tag === "TypeLiteral") {
       return { ...field, kind: OBJECT, slot: -1, inside: of(inner, counts, []) };
     }

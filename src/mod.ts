@@ -26,6 +26,7 @@ export * as Parquet from "./format/Parquet.ts";
 export * as RateLimit from "./tenant/RateLimit.ts";
 export * as Redact from "./Redact.ts";
 export * as Replay from "./dataset/Replay.ts";
+export * as Room from "./Room.ts";
 export * as Session from "./Session.ts";
 export * as SessionsApi from "./tenant/SessionsApi.ts";
 export * as SessionSource from "./walk/SessionSource.ts";

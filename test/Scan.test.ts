@@ -23,14 +23,13 @@ const valueAt = (row: unknown, path: string): unknown =>
 /** Everything that a scan says of rows, as values. */
 const said = ({ bytes, fields }: JsonRows.JsonRows, row: number): Record<string, unknown> => {
   const found: Record<string, unknown> = {};
-  const { texts: at, textCount, numbers: values, numberCount, checked, checkedCount } = fields!;
+  const { texts: at, textCount, numbers: values, numberCount } = fields!;
   const read = (path: string) => {
     const place = 2 * (row * textCount + Session.place("texts", path));
     return at[place]! < 0 ? undefined : Fields.text(bytes, at[place]!, at[place + 1]!);
   };
   for (const path of texts) found[path] = read(path);
   for (const path of numbers) found[path] = values[row * numberCount + Session.place("numbers", path)];
-  expect(checked[row * checkedCount + Session.place("checked", "session_id")]).toBe(found["session_id"]);
   const place = 2 * (row * textCount + Session.place("texts", "client_ids"));
   const end = at[place + 1]!;
   found["client_ids"] = JSON.parse(utf8.decode(bytes.subarray(at[place]!, end < 0 ? ~end : end)));

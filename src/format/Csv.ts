@@ -7,6 +7,7 @@
 import { type Options, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../Columns.ts";
 import * as Memo from "../Memo.ts";
+import * as Room from "../Room.ts";
 import type { Session } from "../Session.ts";
 import * as CsvBytes from "./CsvBytes.ts";
 import * as Encoder from "./Encoder.ts";
@@ -130,11 +131,12 @@ const makeSettled = (options: Options): Encoder.Encoder => {
     return bytes;
   };
   return Encoder.make("csv", {
-    encode: (batch) => {
+    encode: (batch, room) => {
       const { userId, source } = batch;
       if (source?.fields !== undefined) {
-        const rows = fromBytes(userId, source, source.fields);
-        return text === "" ? rows : joined(take(), rows);
+        return text === ""
+          ? fromBytes(userId, source, source.fields, room)
+          : joined(take(), fromBytes(userId, source, source.fields, Room.own));
       }
       const { sessions } = batch;
       for (let i = 0; i < sessions.length; i++) {

@@ -8,6 +8,7 @@ import * as Fields from "../Fields.ts";
 import { COLON, COMMA, CR, LF, MINUS, NINE, POINT, ZERO } from "../JsonBytes.ts";
 import * as Memo from "../Memo.ts";
 import type { JsonRows } from "../JsonRows.ts";
+import type { Room } from "../Room.ts";
 
 /** How cells are written that are not copied. */
 export interface Cells {
@@ -113,8 +114,9 @@ class Bytes {
     return true;
   }
 
-  take(): Uint8Array<ArrayBuffer> {
-    const bytes = this.all.slice(0, this.at);
+  take(room: Room): Uint8Array<ArrayBuffer> {
+    const bytes = room(this.at);
+    bytes.set(this.all.subarray(0, this.at));
     this.at = 0;
     return bytes;
   }
@@ -125,6 +127,7 @@ export type Rows = (
   userId: string,
   rows: JsonRows,
   fields: Fields.Fields,
+  room: Room,
 ) => Uint8Array<ArrayBuffer>;
 
 /** Remembers how a few thousand short texts are written. */
@@ -148,7 +151,7 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
     out.one(Z);
   };
 
-  return (userId, rows, fields) => {
+  return (userId, rows, fields, room) => {
     const { texts, textCount, numbers, numberCount, others } = fields;
     const { bytes, from, to } = rows;
     const user = utf8.encode(key(userId));
@@ -192,6 +195,6 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
       out.one(CR);
       out.one(LF);
     }
-    return out.take();
+    return out.take(room);
   };
 };

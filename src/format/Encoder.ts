@@ -5,6 +5,7 @@
  * @module
  */
 import * as Batch from "../Batch.ts";
+import * as Room from "../Room.ts";
 
 /** What an encoder needs of a batch. */
 export type Encodable = Pick<Batch.Batch, "userId" | "sessions" | "source">;
@@ -16,8 +17,11 @@ export type Encodable = Pick<Batch.Batch, "userId" | "sessions" | "source">;
  * Both functions throw an `Error` once the encoder is finished, or after one of them has thrown.
  */
 export interface Encoder {
-  /** The bytes ready after this batch; maybe none. The caller may keep them: no later call changes them. */
-  readonly encode: (batch: Encodable) => Uint8Array<ArrayBuffer>;
+  /**
+   * The bytes ready after this batch; maybe none. They lie in the `room` that is asked for them, once a call at most. If that is
+   * left out the caller may keep them: no later call changes them.
+   */
+  readonly encode: (batch: Encodable, room?: Room.Room) => Uint8Array<ArrayBuffer>;
   /** The rest of the file. Called also when there was no batch: an empty export is a valid file. */
   readonly finish: () => Uint8Array<ArrayBuffer>;
 }
@@ -30,6 +34,12 @@ export interface Format {
   /** The media type, for an HTTP response. */
   readonly contentType: string;
   readonly make: () => Encoder;
+}
+
+/** What an encoder does, without its rules. */
+export interface Work {
+  readonly encode: (batch: Encodable, room: Room.Room) => Uint8Array<ArrayBuffer>;
+  readonly finish: () => Uint8Array<ArrayBuffer>;
 }
 
 /**
@@ -48,7 +58,7 @@ export interface Format {
  * console.assert(ids.encode({ userId: "alice", sessions: [] }).length === 0);
  * ```
  */
-export const make = (name: string, { encode, finish }: Encoder): Encoder => {
+export const make = (name: string, { encode, finish }: Work): Encoder => {
   let state: "open" | "finished" | "broken" = "open";
   const run = <A>(action: "encode" | "finish", work: () => A): A => {
     if (state === "finished") {
@@ -63,11 +73,11 @@ export const make = (name: string, { encode, finish }: Encoder): Encoder => {
     return result;
   };
   return {
-    encode: (batch) => {
+    encode: (batch, room = Room.own) => {
       const source = Batch.sourceOf(batch);
       return run(
         "encode",
-        () => encode(source === batch.source ? batch : Batch.make(batch.userId, batch.sessions)),
+        () => encode(source === batch.source ? batch : Batch.make(batch.userId, batch.sessions), room),
       );
     },
     finish: () => run("finish", finish),

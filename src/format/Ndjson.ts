@@ -7,6 +7,7 @@
 import { LF } from "../JsonBytes.ts";
 import * as JsonRows from "../JsonRows.ts";
 import { members } from "../JsonText.ts";
+import type { Room } from "../Room.ts";
 import type { Session } from "../Session.ts";
 import * as Encoder from "./Encoder.ts";
 
@@ -45,10 +46,14 @@ const lines = (head: string, { userId, sessions, source }: Encoder.Encodable): U
 };
 
 /** The same lines, where nothing of a row changes but what is put before it: not a byte of it is looked at. */
-const copied = (head: Uint8Array, { bytes, from, to }: JsonRows.JsonRows): Uint8Array<ArrayBuffer> => {
+const copied = (
+  head: Uint8Array,
+  { bytes, from, to }: JsonRows.JsonRows,
+  room: Room,
+): Uint8Array<ArrayBuffer> => {
   let length = 0;
   for (let i = 0; i < from.length; i++) length += head.length + to[i]! - from[i]!;
-  const all = new Uint8Array(length);
+  const all = room(length);
   let at = 0;
   for (let i = 0; i < from.length; i++) {
     all.set(head, at);
@@ -86,11 +91,11 @@ const namesNoUser = (sessions: ReadonlyArray<Session>): boolean => {
  */
 export const make = (): Encoder.Encoder =>
   Encoder.make("ndjson", {
-    encode: (batch) => {
+    encode: (batch, room) => {
       const { userId, source } = batch;
       const head = `{"user_id":${JSON.stringify(userId)},`;
       return source?.areLines && (source.fields !== undefined || namesNoUser(batch.sessions))
-        ? copied(utf8.encode(head), source)
+        ? copied(utf8.encode(head), source, room)
         : lines(head, batch);
     },
     finish: () => new Uint8Array(0),

@@ -10,6 +10,7 @@ import * as Batch from "../Batch.ts";
 import * as Columns from "../Columns.ts";
 import * as Fields from "../Fields.ts";
 import type { JsonRows } from "../JsonRows.ts";
+import * as Room from "../Room.ts";
 import * as ColumnValues from "./ColumnValues.ts";
 import * as Encoder from "./Encoder.ts";
 
@@ -141,8 +142,9 @@ const fillOf = (column: Columns.Column): Fill => {
 };
 
 /** The writer's bytes so far, copied out as its buffer is used again. Its `offset` counts the whole file. */
-const drain = (writer: ByteWriter): Uint8Array<ArrayBuffer> => {
-  const bytes = new Uint8Array(writer.getBuffer());
+const drain = (writer: ByteWriter, room: Room.Room): Uint8Array<ArrayBuffer> => {
+  const bytes = room(writer.index);
+  bytes.set(writer.getBytes());
   writer.index = 0;
   return bytes;
 };
@@ -208,7 +210,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
   };
 
   return Encoder.make("parquet", {
-    encode: (batch) => {
+    encode: (batch, room) => {
       const size = Batch.size(batch);
       for (let from = 0; from < size;) {
         const to = Math.min(size, from + rowGroupRows - rows);
@@ -217,12 +219,12 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
         from = to;
         if (rows === rowGroupRows) flush();
       }
-      return drain(writer);
+      return drain(writer, room);
     },
     finish: () => {
       if (rows > 0) flush();
       parquet.finish();
-      return drain(writer);
+      return drain(writer, Room.own);
     },
   });
 };

@@ -31,7 +31,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
  * is killed it stays, and never has the name.
  *
- * Memory: 512 KiB.
+ * Memory: twice 256 KiB and the most bytes written at once.
  *
  * @example
  * ```ts
@@ -57,11 +57,11 @@ export const make = (path: string, { partial }: FileOptions = {}): Output => ({
   open: Effect.map(
     Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial ?? partialOf(path))), discard),
     (file): Sink => ({
+      room: (length) => room(file, length),
       write: (bytes) =>
         Effect.suspend(() => {
-          file.gathered.push(bytes);
-          file.gatheredBytes += bytes.length;
-          if (file.gatheredBytes < GATHER) return Effect.void;
+          gather(file, bytes);
+          if (file.gathered < GATHER) return Effect.void;
           if (file.writing !== undefined) return attempt("Write", path, () => flush(file));
           begin(file);
           return Effect.void;
@@ -78,11 +78,14 @@ interface Partial {
   readonly handle: FileHandle;
   readonly path: string;
   readonly hash: ReturnType<typeof createHash>;
-  gathered: Array<Uint8Array>;
-  gatheredBytes: number;
+  /** Its first bytes are what has been gathered. */
+  space: Uint8Array<ArrayBuffer>;
+  gathered: number;
   bytes: number;
   /** The write that is under way, or has failed: at most one, while the next bytes are gathered. */
   writing: Promise<void> | undefined;
+  /** What the write before was of: the next bytes are gathered there. */
+  spare: Uint8Array<ArrayBuffer>;
   committed: boolean;
 }
 
@@ -102,27 +105,44 @@ const openPartial = (path: string, partial: string) =>
       handle,
       path: partial,
       hash: createHash("sha256"),
-      gathered: [],
-      gatheredBytes: 0,
+      space: new Uint8Array(0),
+      gathered: 0,
       bytes: 0,
       writing: undefined,
+      spare: new Uint8Array(0),
       committed: false,
     };
   });
 
+/** A place behind what has been gathered. */
+const room = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
+  const { space, gathered } = file;
+  if (gathered + length > space.length) {
+    // With as much behind what is gathered at most, it will do for as many bytes each time.
+    file.space = new Uint8Array(GATHER + Math.max(GATHER, length));
+    file.space.set(space.subarray(0, gathered));
+  }
+  return file.space.subarray(gathered, gathered + length);
+};
+
+/** Takes bytes over: those that lie in the place made for them are not copied. */
+const gather = (file: Partial, bytes: Uint8Array<ArrayBuffer>): void => {
+  const isThere = bytes.buffer === file.space.buffer && bytes.byteOffset === file.gathered;
+  if (!isThere) room(file, bytes.length).set(bytes);
+  file.gathered += bytes.length;
+};
+
 /** Begins to write what has been gathered. It is not waited for here: what is next can be made meanwhile. */
 const begin = (file: Partial): void => {
-  const bytes = file.gathered.length === 1
-    ? file.gathered[0]!
-    : Buffer.concat(file.gathered, file.gatheredBytes);
-  file.gathered = [];
-  file.gatheredBytes = 0;
+  const { space } = file;
+  const bytes = space.subarray(0, file.gathered);
+  [file.space, file.gathered] = [file.spare, 0];
   file.hash.update(bytes);
   file.bytes += bytes.length;
   const writing = file.handle.writeFile(bytes);
   file.writing = writing;
   // If it fails, whoever writes next, or commits, is told.
-  writing.then(() => (file.writing = undefined), () => undefined);
+  writing.then(() => [file.writing, file.spare] = [undefined, space], () => undefined);
 };
 
 /** Begins as soon as the write before is over. */
@@ -132,7 +152,7 @@ const flush = async (file: Partial): Promise<void> => {
 };
 
 const commit = async (file: Partial, path: string) => {
-  if (file.gatheredBytes > 0) await flush(file);
+  if (file.gathered > 0) await flush(file);
   await file.writing;
   await file.handle.sync();
   await file.handle.close();

@@ -9,10 +9,10 @@ import type * as Scope from "effect/Scope";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
 
-/** The rows of an answer, for the walk to go by. */
-export interface Placed {
-  /** The fields of each; a text that tells the row apart if they can't be relied on. */
-  readonly placed: ReadonlyArray<PageWalk.Row>;
+/** The rows of an answer, whatever they are. */
+export interface Answer {
+  /** What the walk goes by. */
+  readonly listed: PageWalk.Listed;
 }
 
 /** One answer, with what it means for the walk. */
@@ -30,7 +30,7 @@ interface Asked {
 }
 
 /** How a list is read. */
-export interface ListReaderOptions<Rows extends Placed, E, R> {
+export interface ListReaderOptions<Rows extends Answer, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
@@ -45,7 +45,7 @@ export interface ListReaderOptions<Rows extends Placed, E, R> {
 }
 
 /** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
-export const read = <Rows extends Placed, E, R, E2, R2>(
+export const read = <Rows extends Answer, E, R, E2, R2>(
   { shape, pageSize, ask, decode, start, share }: ListReaderOptions<Rows, E, R>,
   onReading: (reading: Reading<Rows>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
@@ -57,7 +57,7 @@ export const read = <Rows extends Placed, E, R, E2, R2>(
     goOn: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
   ) => {
     const rows = decode(page);
-    const step = PageWalk.receive(shape, walk, request, { rows: rows.placed, facts: page.facts });
+    const step = PageWalk.receive(shape, walk, request, { rows: rows.listed, facts: page.facts });
     return Effect.flatMap(onReading({ ...step, request, page, rows }), () => goOn(step));
   };
   /**

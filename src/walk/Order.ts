@@ -18,8 +18,6 @@ export interface Order {
 
 /** How a kind of list is read. */
 export interface ListShape {
-  /** The row's field that tells rows apart. */
-  readonly id: string;
   /** The orders to try, best first; at least one. */
   readonly orders: readonly [Order, ...Array<Order>];
   /** In the first order, the walk is done once it is past this key: mostly after a page of ten rows, which it asks for first. */
@@ -32,31 +30,38 @@ export type Key = number | string;
 /** A row of an answer. One that is not what the list should hold, so that no field of it counts, is given as a text that tells it apart. */
 export type Row = Readonly<Record<string, unknown>> | string;
 
-/** What tells an answer's rows apart, and where they stand. A row without a place has an id, if only that text, but no key. */
-export interface Stretch {
-  readonly ids: ReadonlyArray<string>;
-  readonly keys: ReadonlyArray<Key | undefined>;
+/** The rows of an answer, as far as a walk goes by them. */
+export interface Listed {
+  readonly count: number;
+  /** What tells a row apart: its id, or a text that stands for all of it. Most are never asked for. */
+  readonly id: (index: number) => string;
+  /** Where each stands in that order; undefined for a row without a place in it, which one without an id never has. */
+  readonly keys: (order: Order) => ReadonlyArray<Key | undefined>;
 }
 
-/** The row's key in that order, if it has one. */
-export const keyOf = (row: Row, order: Order): Key | undefined => {
-  const key = typeof row === "string" ? undefined : row[order.key];
+/** What a row is known by whose id is in that field. */
+const ownId = (row: Row, id: string): string | undefined => {
+  const found = typeof row === "string" ? row : row[id];
+  return typeof found === "string" ? found : undefined;
+};
+
+/** What tells a row apart whose id, if it has one, is in that field. */
+export const idOf = (row: Row, id: string): string => ownId(row, id) ?? JSON.stringify(row);
+
+/** Where such a row stands in that order, if it has a place in it. */
+export const keyOf = (row: Row, id: string, order: Order): Key | undefined => {
+  if (typeof row === "string" || ownId(row, id) === undefined) return undefined;
+  const key = row[order.key];
   if (order.type === "number") return typeof key === "number" ? key : undefined;
   return typeof key === "string" ? key : undefined;
 };
 
-/** What the walk goes by of these rows. */
-export const stretchOf = (rows: ReadonlyArray<Row>, id: string, order: Order): Stretch => {
-  const ids: Array<string> = [];
-  const keys: Array<Key | undefined> = [];
-  for (const row of rows) {
-    const found = typeof row === "string" ? row : row[id];
-    const isId = typeof found === "string";
-    ids.push(isId ? found : JSON.stringify(row));
-    keys.push(isId ? keyOf(row, order) : undefined);
-  }
-  return { ids, keys };
-};
+/** Such rows. */
+export const listed = (rows: ReadonlyArray<Row>, id: string): Listed => ({
+  count: rows.length,
+  id: (index) => idOf(rows[index]!, id),
+  keys: (order) => rows.map((row) => keyOf(row, id, order)),
+});
 
 /** Below 0 if `a` comes before `b` in the order; NaN if one of them is no key. */
 export const compare = (order: Order, a: Key | undefined, b: Key | undefined): number => {

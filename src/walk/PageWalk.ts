@@ -21,19 +21,9 @@
  * @module
  */
 import type { PageFacts } from "../tenant/PageFacts.ts";
-import {
-  compare,
-  isInOrder,
-  type Key,
-  keyOf,
-  type ListShape,
-  type Order,
-  type Row,
-  type Stretch,
-  stretchOf,
-} from "./Order.ts";
+import { compare, isInOrder, type Key, type Listed, type ListShape, type Order } from "./Order.ts";
 
-export type { ListShape, Order, Row } from "./Order.ts";
+export { type Listed, listed, type ListShape, type Order, type Row } from "./Order.ts";
 
 /** The last key delivered in one of the orders, and the ids delivered at that key. */
 export interface Frontier {
@@ -271,12 +261,6 @@ export const ahead = (walk: Walk, last: PageRequest): PageRequest | undefined =>
   return next && { ...next, sort: last.sort };
 };
 
-const isCovered = (shape: ListShape, past: Frontier, row: Row, id: string): boolean => {
-  const order = orderOf(shape, past.order);
-  const side = compare(order, keyOf(row, order), past.key);
-  return side < 0 || (side === 0 && past.ids.includes(id));
-};
-
 /** Where an answer lies in the list, and whether it is the last of it. */
 interface Place {
   readonly start: number;
@@ -336,12 +320,14 @@ export const receive = (
   shape: ListShape,
   before: Walk,
   request: PageRequest,
-  answer: { readonly rows: ReadonlyArray<Row>; readonly facts: PageFacts | undefined },
+  answer: { readonly rows: Listed; readonly facts: PageFacts | undefined },
 ): Step => {
   const { rows } = answer;
-  const place = locate(request, rows.length, answer.facts);
+  const place = locate(request, rows.count, answer.facts);
   const order = orderOf(shape, before.order);
-  const { ids, keys } = stretchOf(rows, shape.id, order);
+  const keys = rows.keys(order);
+  const hasStrays = keys.includes(undefined);
+  const inOrder = isInOrder(order, keys);
   const isWhole = place.start === 0 && place.isLast;
   const { until } = before.overlapping && before.order === 0 ? shape : {};
   const isPast = until !== undefined && keys.some((key) => compare(order, key, until) > 0);
@@ -352,8 +338,8 @@ export const receive = (
     : before;
   if (!isWhole && before.overlapping) {
     if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
-    if (keys.includes(undefined)) walk = withDoubt(walk, doubt.strays);
-    if (!isInOrder(order, keys)) {
+    if (hasStrays) walk = withDoubt(walk, doubt.strays);
+    if (!inOrder) {
       // What has been delivered was told by an order that does not hold.
       if (before.frontier !== undefined) walk = withDoubt(walk, doubt.otherOrder);
       return { walk: nextOrder(shape, walk, doubt.otherOrder), take: [], onCourse: false };
@@ -375,8 +361,8 @@ export const receive = (
     walk = withDoubt(walk, doubt.miscounted);
   }
 
-  const take = choose(shape, before, order, rows, { ids, keys });
-  const reached = frontierAfter(before, order, { ids, keys });
+  const take = choose(shape, before, rows, keys, inOrder && !hasStrays);
+  const reached = frontierAfter(before, order, rows, keys);
   const remembered = before.remembered && { ids: before.remembered.ids, count: before.remembered.ids.size };
   // New rows at an old place may never cease to come.
   const isProgress = (place.end > before.high && take.length > 0) ||
@@ -389,10 +375,9 @@ export const receive = (
       ...(isStuck ? withDoubt(walk, doubt.noFurtherPage) : walk),
       ...reached,
       remembered,
-      strays: withStrays(
-        walk.strays,
-        take.filter((index) => keys[index] === undefined).map((index) => ids[index]!),
-      ),
+      strays: hasStrays
+        ? withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id))
+        : walk.strays,
       end: place.end,
       high: isProgress ? Math.max(before.high, place.end) : before.high,
       slack: Math.floor(before.slack / 2),
@@ -406,45 +391,81 @@ export const receive = (
   };
 };
 
-/** The rows of an answer that have not been delivered. Rows without a place that are alike are as many as one answer has held. */
+/**
+ * The rows of an answer that have not been delivered. Rows without a place that are alike are as many as one answer has held.
+ * In a `strict` answer every row has its place and stands in it, so one that is there twice stands beside itself.
+ */
 const choose = (
   shape: ListShape,
   walk: Walk,
-  order: Order,
-  rows: ReadonlyArray<Row>,
-  { ids, keys }: Stretch,
+  rows: Listed,
+  keys: ReadonlyArray<Key | undefined>,
+  strict: boolean,
 ): Array<number> => {
-  const { overlapping, past, remembered, strays } = walk;
+  const { overlapping, remembered, strays } = walk;
+  const order = orderOf(shape, walk.order);
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
+  const past = walk.past.map(({ order, key, ids }) => {
+    const its = orderOf(shape, order);
+    return { order: its, key, ids, keys: rows.keys(its) };
+  });
+  const isCovered = (index: number): boolean =>
+    past.some(({ order, key, ids, keys }) => {
+      const side = compare(order, keys[index], key);
+      return side < 0 || (side === 0 && ids.includes(rows.id(index)));
+    });
   const inAnswer = new Set<string>();
+  /** Whether the row is there a second time. */
+  const isAgain = (index: number): boolean => {
+    if (strict) {
+      const key = keys[index];
+      const [isLike, isFollowed] = [keys[index - 1] === key, keys[index + 1] === key];
+      if (!isLike) inAnswer.clear();
+      if (!isLike && !isFollowed) return false;
+    }
+    const id = rows.id(index);
+    if (inAnswer.has(id)) return true;
+    inAnswer.add(id);
+    return false;
+  };
   const straysInAnswer = new Map<string, number>();
-  const isNew = (index: number, id: string): boolean => {
+  const isNew = (index: number): boolean => {
     if (keys[index] === undefined) {
       // Several may be alike: as many as have been delivered are not new.
+      const id = rows.id(index);
       const nth = (straysInAnswer.get(id) ?? 0) + 1;
       straysInAnswer.set(id, nth);
       return nth > (strays.times.get(id) ?? 0) && !remembered?.ids.has(id);
     }
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
-    if (side < 0 || (side === 0 && atFrontier.has(id)) || inAnswer.has(id)) return false;
-    inAnswer.add(id);
-    if (remembered?.ids.has(id) || strays.times.has(id)) return false;
-    remembered?.ids.add(id);
-    return past.length === 0 || !past.some((frontier) => isCovered(shape, frontier, rows[index]!, id));
+    if (side < 0 || (side === 0 && atFrontier.has(rows.id(index))) || isAgain(index)) return false;
+    if (strays.times.size > 0 && strays.times.has(rows.id(index))) return false;
+    if (remembered !== undefined) {
+      const id = rows.id(index);
+      if (remembered.ids.has(id)) return false;
+      remembered.ids.add(id);
+    }
+    return !isCovered(index);
   };
   const take: Array<number> = [];
-  for (let index = 0; index < ids.length; index++) if (isNew(index, ids[index]!)) take.push(index);
+  for (let index = 0; index < keys.length; index++) if (isNew(index)) take.push(index);
   return take;
 };
 
 /** The last key of the answer, unless all of it lies before the frontier. */
-const frontierAfter = (walk: Walk, order: Order, { ids, keys }: Stretch): Pick<Walk, "frontier" | "run"> => {
+const frontierAfter = (
+  walk: Walk,
+  order: Order,
+  rows: Listed,
+  keys: ReadonlyArray<Key | undefined>,
+): Pick<Walk, "frontier" | "run"> => {
   const key = keys.findLast((key) => key !== undefined);
   const { frontier } = walk;
   const side = frontier === undefined ? 1 : compare(order, key, frontier.key);
   if (!walk.overlapping || key === undefined || !(side >= 0)) return { frontier, run: 1 };
+  const first = keys.indexOf(key);
   const at = new Set(side === 0 ? frontier?.ids : undefined);
-  keys.forEach((other, index) => other === key && at.add(ids[index]!));
-  return { frontier: { order: walk.order, key, ids: [...at] }, run: keys.length - keys.indexOf(key) };
+  for (let index = first; index < keys.length; index++) if (keys[index] === key) at.add(rows.id(index));
+  return { frontier: { order: walk.order, key, ids: [...at] }, run: keys.length - first };
 };

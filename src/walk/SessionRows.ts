@@ -8,19 +8,20 @@ import * as Either from "effect/Either";
 import type * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import * as Batch from "../Batch.ts";
-import type * as Fields from "../Fields.ts";
+import * as Fields from "../Fields.ts";
 import * as Guard from "../Guard.ts";
 import * as JsonRows from "../JsonRows.ts";
 import * as Session from "../Session.ts";
 import type { Scanned } from "../Scan.ts";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as Changes from "./Changes.ts";
+import * as Order from "./Order.ts";
 import type * as PageWalk from "./PageWalk.ts";
 
 /** The rows of an answer. */
 export interface SessionRows {
   /** What the walk goes by. */
-  readonly placed: ReadonlyArray<PageWalk.Row>;
+  readonly listed: Order.Listed;
   /** The rows at these indices as they were served. */
   readonly served: (indices: ReadonlyArray<number>) => JsonRows.JsonRows;
   /** The value of a row, which is a session unless it is among those rejected. */
@@ -39,21 +40,52 @@ const isWatched = Guard.of(Watched);
 
 const isNamed = Guard.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
 
-const sessionId = Session.place("checked", "session_id");
-const initiatedAt = Session.place("numbers", "initiated_at");
-const expiresAt = Session.place("numbers", "expires_at");
-const lastUpdated = Session.place("numbers", "last_updated");
+const ID = "session_id";
 
-/** What a walk can go by of a session, whatever its order. */
-const placedOf = ({ numbers, numberCount, checked, checkedCount }: Fields.Fields, row: number) => ({
-  session_id: checked[row * checkedCount + sessionId]!,
-  initiated_at: numbers[row * numberCount + initiatedAt]!,
-  expires_at: numbers[row * numberCount + expiresAt]!,
-  last_updated: numbers[row * numberCount + lastUpdated]!,
-});
+/** The order of changes, the newest first. A session's place moves while the list is read, but only to the head of it. */
+export const byChange: Order.Order = {
+  sort: "last_updated:-1",
+  key: "last_updated",
+  type: "number",
+  descending: true,
+  fixed: true,
+};
+
+const idPlace = Session.place("texts", ID);
+const keyPlaces: Readonly<Record<string, number | undefined>> = {
+  initiated_at: Session.place("numbers", "initiated_at"),
+  expires_at: Session.place("numbers", "expires_at"),
+  last_updated: Session.place("numbers", "last_updated"),
+};
+
+/** What a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
+const listedFields = (
+  { bytes, from }: JsonRows.JsonRows,
+  { texts, textCount, numbers, numberCount }: Fields.Fields,
+  odd: ReadonlyMap<number, Order.Row>,
+): Order.Listed => {
+  const id = (index: number): string => {
+    const row = odd.get(index);
+    const at = 2 * (index * textCount + idPlace);
+    return row === undefined ? Fields.text(bytes, texts[at]!, texts[at + 1]!) : Order.idOf(row, ID);
+  };
+  return {
+    count: from.length,
+    id,
+    keys: (order) => {
+      const place = keyPlaces[order.key];
+      const keys: Array<Order.Key | undefined> = [];
+      for (let index = 0; index < from.length; index++) {
+        keys.push(place === undefined ? id(index) : numbers[index * numberCount + place]!);
+      }
+      odd.forEach((row, index) => keys[index] = Order.keyOf(row, ID, order));
+      return keys;
+    },
+  };
+};
 
 /** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
-const placeOf = (row: unknown): PageWalk.Row => isPlaced(row) ? row : Changes.digest(JSON.stringify(row));
+const placeOf = (row: unknown): Order.Row => isPlaced(row) ? row : Changes.digest(JSON.stringify(row));
 
 /** The rows of a page, each of which is looked into. */
 const byValues = (page: Page): SessionRows => {
@@ -69,7 +101,7 @@ const byValues = (page: Page): SessionRows => {
   });
   const all = JsonRows.later(() => JsonRows.cut(page.bytes));
   return {
-    placed,
+    listed: Order.listed(placed, ID),
     served: (indices) => JsonRows.later(() => JsonRows.pick(all, indices)),
     value: (index) => rows[index],
     rejected,
@@ -78,17 +110,17 @@ const byValues = (page: Page): SessionRows => {
 
 /** The rows of a page, of which only those that are odd are looked into; undefined if a session is among them. */
 const byFields = (page: Page, { rows, odd }: Scanned, fields: Fields.Fields): SessionRows | undefined => {
-  const placed: Array<PageWalk.Row> = rows.from.map((_, row) => placedOf(fields, row));
   const rejected = new Map<number, ParseResult.ParseError>();
+  const placed = new Map<number, Order.Row>();
   for (const index of odd) {
     const row: unknown = JSON.parse(JsonRows.text(rows, index));
     const decoded = Session.decode(row);
     if (Either.isRight(decoded)) return undefined;
     rejected.set(index, decoded.left);
-    placed[index] = placeOf(row);
+    placed.set(index, placeOf(row));
   }
   return {
-    placed,
+    listed: listedFields(rows, fields, placed),
     served: (indices) => JsonRows.pick(rows, indices),
     value: (index) => page.rows[index],
     rejected,
@@ -101,10 +133,10 @@ export const of = (page: Page): SessionRows => {
   return (fields && byFields(page, page.scanned!, fields)) ?? byValues(page);
 };
 
-/** A row as far as {@link Changes} goes by it. */
-export const watched = ({ placed, rejected, served, value }: SessionRows): Array<Changes.WatchedRow> =>
-  placed.map((place, index) => {
-    const row = rejected.has(index) ? value(index) : place;
+/** The rows as far as {@link Changes} goes by them. */
+export const watched = ({ listed, rejected, served, value }: SessionRows): Array<Changes.WatchedRow> =>
+  listed.keys(byChange).map((key, index) => {
+    const row = rejected.has(index) ? value(index) : { session_id: listed.id(index), last_updated: key };
     const { session_id, last_updated } = isWatched(row) ? row : {};
     return {
       id: session_id,
@@ -114,8 +146,9 @@ export const watched = ({ placed, rejected, served, value }: SessionRows): Array
   });
 
 /** The id of a row, if it has one. */
-export const idOf = ({ placed, rejected, value }: SessionRows, index: number): string | undefined => {
-  const row = rejected.has(index) ? value(index) : placed[index];
+export const idOf = ({ listed, rejected, value }: SessionRows, index: number): string | undefined => {
+  if (!rejected.has(index)) return listed.id(index);
+  const row = value(index);
   return isNamed(row) ? row.session_id : undefined;
 };
 

@@ -97,11 +97,8 @@ const safeOrders: ListShape["orders"] = [
   { sort: "session_id:1", key: "session_id", type: "string", descending: false, fixed: true },
 ];
 
-/** Down from the newest change. A session's place moves while the list is read, but only to the head of it. */
-const changeOrders: ListShape["orders"] = [
-  { sort: "last_updated:-1", key: "last_updated", type: "number", descending: true, fixed: true },
-  safeOrders[1]!,
-];
+/** Down from the newest change. */
+const changeOrders: ListShape["orders"] = [SessionRows.byChange, safeOrders[1]!];
 
 const orderFrom = (sort: SessionsApi.Sort): Order => {
   const [key, order] = sort.split(":") as [SessionsApi.SortKey, string];
@@ -284,10 +281,8 @@ const walkAll = <E, R>(
     );
   }
   const orders = sort === undefined ? safeOrders : [orderFrom(sort)] as const;
-  const shapeFor = (until: number | undefined): ListShape => ({
-    id: "session_id",
-    ...(until === undefined ? { orders } : { orders: changeOrders, until }),
-  });
+  const shapeFor = (until: number | undefined): ListShape =>
+    until === undefined ? { orders } : { orders: changeOrders, until };
 
   return Stream.unwrapScoped(Effect.gen(function* () {
     const nextUser = yield* oneByOne(users);

@@ -13,7 +13,7 @@ import { ApiError } from "../tenant/ApiError.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as ListReader from "./ListReader.ts";
-import type { ListShape } from "./PageWalk.ts";
+import { listed, type ListShape } from "./PageWalk.ts";
 
 /** Some of the users of a tenant. */
 export interface UserBatch {
@@ -25,7 +25,6 @@ export interface UserBatch {
 }
 
 const shape: ListShape = {
-  id: "user_id",
   orders: [{ sort: "creation_time:-1", key: "creation_time", type: "number", descending: true, fixed: true }],
 };
 
@@ -65,7 +64,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
       ask: (request) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort }),
       decode: (page) => {
         const users = page.rows.map((row) => decode(row));
-        return { users, placed: users.map(Option.getOrElse(() => "")) };
+        return { users, listed: listed(users.map(Option.getOrElse(() => "")), "user_id") };
       },
       share: () => 1,
     }, ({ rows, request, take, walk }) =>

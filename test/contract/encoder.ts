@@ -102,6 +102,24 @@ export const encoderContract = ({ format, read, rows }: EncoderContract): void =
       expect(chunks).toEqual(before);
     });
 
+    it("lays the same bytes into room that it is given, and asks for no more of it than it takes", () => {
+      fc.assert(fc.property(fc.array(batch, { maxLength: 8 }), (batches) => {
+        const [plain, laying] = [format.make(), format.make()];
+        const room = new Uint8Array(1 << 20);
+        for (const batch of batches) {
+          const asked: Array<number> = [];
+          const bytes = laying.encode(batch, (length) => {
+            asked.push(length);
+            return room.subarray(7, 7 + length);
+          });
+          expect(bytes).toEqual(plain.encode(batch));
+          expect(asked.length).toBeLessThan(2);
+          if (bytes.buffer === room.buffer) expect([bytes.byteOffset, bytes.length]).toEqual([7, ...asked]);
+        }
+        expect(laying.finish()).toEqual(plain.finish());
+      }));
+    });
+
     it("shares nothing with an encoder at work beside it", () => {
       const [one, two] = [format.make(), format.make()];
       const chunks = [alice, bob].map((batch) => [one.encode(batch), two.encode(batch)] as const);

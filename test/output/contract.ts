@@ -48,9 +48,14 @@ export const noise = (length: number, seed = 1): Uint8Array<ArrayBuffer> => {
   return bytes;
 };
 
-const sizes = fc.array(fc.oneof(fc.nat({ max: 40 }), fc.constantFrom(0, 65_536, 262_144, 300_001)), {
-  maxLength: 8,
-});
+/** How long chunks are, and how each is handed over: as it is, laid in the output's room, or so after that was asked for in vain. */
+const chunks = fc.array(
+  fc.tuple(
+    fc.oneof(fc.nat({ max: 40 }), fc.constantFrom(0, 65_536, 262_144, 300_001, 700_000)),
+    fc.constantFrom("as it is", "laid", "in vain"),
+  ),
+  { maxLength: 8 },
+);
 
 /** Registers the suite. */
 export const outputContract = ({ name, trial, decode, digests }: OutputContract): void => {
@@ -69,14 +74,23 @@ export const outputContract = ({ name, trial, decode, digests }: OutputContract)
   describe(`the output ${name}`, () => {
     it("brings all bytes over, in order, and tells how many lie there, for any chunks", async () => {
       await fc.assert(
-        fc.asyncProperty(sizes, async (sizes) => {
+        fc.asyncProperty(chunks, async (chunks) => {
           const tried = await trial();
-          const chunks = sizes.map((size, index) => noise(size, index + 1));
-          const receipt = await Effect.runPromise(send(tried.output, chunks));
-          expect((await whatIsThere(tried))?.equals(Buffer.concat(chunks))).toBe(true);
+          const all = chunks.map(([size], index) => noise(size, index + 1));
+          const receipt = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+            const sink = yield* tried.output.open;
+            for (const [index, [size, how]] of chunks.entries()) {
+              const place = how === "as it is" ? undefined : sink.room?.(size + 10);
+              const isLaid = how === "laid" && place !== undefined;
+              if (isLaid) place.set(all[index]!);
+              yield* sink.write(isLaid ? place.subarray(0, size) : all[index]!.slice());
+            }
+            return yield* sink.commit;
+          })));
+          expect((await whatIsThere(tried))?.equals(Buffer.concat(all))).toBe(true);
           expectReceipt(receipt, await tried.complete());
         }),
-        { numRuns: 20 },
+        { numRuns: 40 },
       );
     });
 

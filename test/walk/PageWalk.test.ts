@@ -7,7 +7,6 @@ import * as WalkState from "../../src/walk/WalkState.ts";
 const decodeState = Schema.decodeUnknownSync(Schema.parseJson(WalkState.WalkState));
 
 const shape: PageWalk.ListShape = {
-  id: "id",
   orders: [
     { sort: "time:-1", key: "time", type: "number", descending: true, fixed: true },
     { sort: "id:1", key: "id", type: "string", descending: false, fixed: true },
@@ -44,6 +43,13 @@ const answer = (
   };
 };
 
+/** Takes in rows that have their id in `id`. */
+const receive = (
+  walk: PageWalk.Walk,
+  request: PageWalk.PageRequest,
+  { rows, facts }: ReturnType<typeof answer>,
+) => PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(rows, "id"), facts });
+
 /** Walks to the end, one page at a time. */
 const walkAll = (tenant: Tenant, size = 100) => {
   let walk = PageWalk.begin(shape, size);
@@ -55,7 +61,7 @@ const walkAll = (tenant: Tenant, size = 100) => {
     requests.push(request);
     if (requests.length > 10_000) throw new Error("the walk does not end");
     const given = answer(tenant, request);
-    const step = PageWalk.receive(shape, planned.walk, request, given);
+    const step = receive(planned.walk, request, given);
     delivered.push(...step.take.map((index) => given.rows[index]!));
     walk = step.walk;
   }
@@ -149,12 +155,33 @@ describe("a walk", () => {
       const planned = PageWalk.plan(shape, walk);
       const request = planned.requests[0]!;
       const given = answer(fixed, { ...request, size: 10 });
-      const step = PageWalk.receive(shape, planned.walk, request, given);
+      const step = receive(planned.walk, request, given);
       delivered.push(...step.take.map((index) => given.rows[index]!));
       walk = step.walk;
     }
     expect(delivered).toEqual(rows);
     expect(walk.doubts).toEqual(["pages came in another size than the one asked for"]);
+  });
+
+  it("delivers a row once that one answer has twice, in any order and however many share its time", () => {
+    const row = fc.record({ n: fc.nat({ max: 30 }), isMalformed: fc.boolean() });
+    fc.assert(fc.property(fc.array(row, { maxLength: 60 }), fc.boolean(), (drawn, isSorted) => {
+      // Rows of the same number are the same row; three and three share a time.
+      const rows = drawn.map(({ n }) => ({ id: `r${n}`, time: Math.floor(n / 3) }));
+      const list = isSorted ? rows.toSorted((a, b) => b.time - a.time) : rows;
+      const strays = drawn.map(({ n, isMalformed }) => isMalformed ? `stray ${n}` : undefined);
+      const request = { page: 1, size: 100, sort: "time:-1" };
+      const facts = { page: 1, pageSize: 100, total: list.length, hasNext: false };
+      for (const given of [list, list.map((row, index) => strays[index] ?? row)]) {
+        const { take } = receive(PageWalk.begin(shape, 100), request, { rows: given, facts });
+        const ids = take.map((index) => given[index]!).filter((row) => typeof row === "object").map((
+          { id },
+        ) => id);
+        expect(ids.toSorted()).toEqual(
+          [...new Set(given.filter((row) => typeof row === "object").map(({ id }) => id))].toSorted(),
+        );
+      }
+    }));
   });
 
   it("needs no order for a list that comes in one answer", () => {
@@ -176,7 +203,7 @@ describe("a walk", () => {
       const planned = PageWalk.plan(shape, walk);
       const request = planned.requests[0]!;
       const given = answer(capped, request);
-      const step = PageWalk.receive(shape, planned.walk, request, {
+      const step = receive(planned.walk, request, {
         ...given,
         facts: capped.cap(given.facts),
       });
@@ -196,7 +223,7 @@ describe("a walk", () => {
       const request = planned.requests[0]!;
       const { facts } = answer({ list: () => walk.total === undefined ? before : after }, request);
       const given = { ...answer({ list: () => after }, request), facts };
-      const step = PageWalk.receive(shape, planned.walk, request, given);
+      const step = receive(planned.walk, request, given);
       delivered.push(...step.take.map((index) => given.rows[index]!));
       walk = step.walk;
     }
@@ -221,7 +248,7 @@ describe("a walk", () => {
       for (let requests = 0; !walk.done; requests++) {
         expect(requests).toBeLessThan(400);
         const planned = PageWalk.plan(shape, walk);
-        const step = PageWalk.receive(shape, planned.walk, planned.requests[0]!, {
+        const step = receive(planned.walk, planned.requests[0]!, {
           rows: page,
           facts: undefined,
         });
@@ -243,7 +270,7 @@ describe("a walk", () => {
         const request = planned.requests[0]!;
         const given = answer({ list: () => known }, request);
         const facts = { ...given.facts!, total: known.length + 1 };
-        const step = PageWalk.receive(shape, planned.walk, request, { ...given, facts });
+        const step = receive(planned.walk, request, { ...given, facts });
         delivered.push(...step.take.map((index) => given.rows[index]!));
         walk = step.walk;
       }
@@ -261,7 +288,7 @@ describe("a walk", () => {
       const planned = PageWalk.plan(shape, walk);
       const request = planned.requests[0]!;
       const given = answer({ list: () => rows }, request);
-      const step = PageWalk.receive(shape, planned.walk, request, {
+      const step = receive(planned.walk, request, {
         ...given,
         facts: { ...given.facts!, total: 1_000_000, hasNext: true },
       });
@@ -298,7 +325,7 @@ describe("a walk", () => {
         const planned = PageWalk.plan(shape, WalkState.restore(decodeState(saved)));
         const request = planned.requests[0]!;
         const given = answer({ list: () => list }, request);
-        const step = PageWalk.receive(shape, planned.walk, request, given);
+        const step = receive(planned.walk, request, given);
         delivered.push(...step.take.map((index) => given.rows[index]!));
         walk = step.walk;
       }

@@ -8,7 +8,6 @@ import { some } from "../runtime.ts";
 import { draws } from "./histories.ts";
 
 const shape: PageWalk.ListShape = {
-  id: "id",
   orders: [
     { sort: "time:-1", key: "time", type: "number", descending: true, fixed: true },
     { sort: "id:1", key: "id", type: "string", descending: false, fixed: true },
@@ -132,7 +131,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     const { request, answer } = asked[0]!;
     const { rows, facts } = answer!;
     const known = rows.map((row) => row.isMalformed ? row.id : { ...row });
-    const step = PageWalk.receive(shape, walk, request, { rows: known, facts });
+    const step = PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(known, "id"), facts });
     walk = step.walk;
     for (const index of step.take) delivered.set(rows[index]!, (delivered.get(rows[index]!) ?? 0) + 1);
     if (!step.onCourse) asked = [];

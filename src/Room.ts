@@ -1,0 +1,11 @@
+/**
+ * Room for bytes that are about to be made, given by whoever takes them: what is laid there needs no copy.
+ *
+ * @module
+ */
+
+/** Gives a place for so many bytes, until it is asked again. */
+export type Room = (length: number) => Uint8Array<ArrayBuffer>;
+
+/** Room of their own, which is the caller's to keep. */
+export const own: Room = (length) => new Uint8Array(length);
