@@ -148,15 +148,13 @@ const areNumbers = (bytes: Uint8Array, { texts, textCount }: Fields.Fields, row:
 
 const inMetadata = place("objects", "last_metadata");
 
-/** {@link rescue} of a session whose fields are known. */
-export const rescueAt = (source: JsonRows.JsonRows, fields: Fields.Fields, row: number): string | null => {
+const rescued = (source: JsonRows.JsonRows, fields: Fields.Fields, row: number): string => {
   const { bytes } = source;
   if (!areNumbers(bytes, fields, row)) {
     const text = JsonRows.text(source, row);
-    return rescue(JSON.parse(text) as Session, text);
+    return rescue(JSON.parse(text) as Session, text)!;
   }
-  const others = fields.others[row];
-  if (others === undefined) return null;
+  const others = fields.others[row]!;
   const all: Array<string> = [];
   const inside: Array<string> = [];
   let insideAt = -1;
@@ -172,6 +170,16 @@ export const rescueAt = (source: JsonRows.JsonRows, fields: Fields.Fields, row: 
   }
   if (insideAt !== -1) all[insideAt] = `"last_metadata":{${inside.join(",")}}`;
   return `{${all.join(",")}}`;
+};
+
+/** {@link rescue} of a session whose fields are known. */
+export const rescueAt = (source: JsonRows.JsonRows, fields: Fields.Fields, row: number): string | null => {
+  if (fields.others[row] === undefined && areNumbers(source.bytes, fields, row)) return null;
+  const before = fields.rescued.get(row);
+  if (before !== undefined) return before;
+  const text = rescued(source, fields, row);
+  fields.rescued.set(row, text);
+  return text;
 };
 
 // Each names its field in a function of its own: engines read a field faster where it is always the same.

@@ -27,6 +27,8 @@ export interface Fields {
    * likewise. No name has an escape or more than ASCII.
    */
   readonly others: ReadonlyArray<ReadonlyArray<number> | undefined>;
+  /** What no column can hold of a row, once a format has asked for it: the next one asks as well. */
+  readonly rescued: Map<number, string>;
 }
 
 /** So many numbers tell where a member is. */
@@ -58,6 +60,7 @@ export const slice = (fields: Fields, from: number, to: number): Fields => {
     texts: texts.subarray(2 * textCount * from, 2 * textCount * to),
     numbers: numbers.subarray(numberCount * from, numberCount * to),
     others: others.slice(from, to),
+    rescued: new Map(),
   };
 };
 
@@ -72,7 +75,7 @@ export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => 
     texts.set(its.texts, 2 * textCount * row);
     numbers.set(its.numbers, numberCount * row);
   });
-  return { ...fields, texts, numbers, others };
+  return { ...fields, texts, numbers, others, rescued: new Map() };
 };
 
 /** The JSON text from `from` to `end`, likewise: that of a list, or of any value. */
@@ -90,11 +93,12 @@ const viewOf = (bytes: Uint8Array): DataView => {
   return view;
 };
 
-/** FNV-1a, of four bytes at a time as long as there are. */
+/** FNV-1a, of four bytes at a time as long as there are; of long texts, of some of them. */
 const hash = (bytes: DataView, from: number, to: number): number => {
-  let hash = 0x811c9dc5;
+  let hash = 0x811c9dc5 ^ to - from;
   let at = from;
-  for (; at <= to - 4; at += 4) hash = Math.imul(hash ^ bytes.getInt32(at), 0x01000193) ^ hash >>> 15;
+  const step = Math.max(1, to - from >> 5) * 4;
+  for (; at <= to - 4; at += step) hash = Math.imul(hash ^ bytes.getInt32(at), 0x01000193) ^ hash >>> 15;
   for (; at < to; at++) hash = Math.imul(hash ^ bytes.getUint8(at), 0x01000193);
   return hash ^ hash >>> 15;
 };

@@ -257,17 +257,19 @@ class Scanner {
 
   /** Room for one more row, none of whose fields is there yet. */
   grow(): void {
-    const [texts, numbers] = [2 * this.counts.texts, this.counts.numbers];
-    const used = [this.textsAt + this.row * texts, this.numbersAt + this.row * numbers] as const;
+    const texts = 2 * this.counts.texts;
+    const { numbers } = this.counts;
+    const textsEnd = this.textsAt + this.row * texts;
+    const numbersEnd = this.numbersAt + this.row * numbers;
     this.others = undefined;
-    if (used[0] + texts <= this.texts.length && used[1] + numbers <= this.numbers.length) return;
+    if (textsEnd + texts <= this.texts.length && numbersEnd + numbers <= this.numbers.length) return;
     // What is begun goes on in a new stretch; what lies before it belongs to earlier pages.
     const rows = Math.max(LEAST_ROWS, 2 * this.row);
     const [oldTexts, oldNumbers] = [this.texts, this.numbers];
     this.texts = new Int32Array(rows * texts).fill(-1);
-    this.texts.set(oldTexts.subarray(this.textsAt, used[0]));
+    this.texts.set(oldTexts.subarray(this.textsAt, textsEnd));
     this.numbers = new Float64Array(rows * numbers).fill(NaN);
-    this.numbers.set(oldNumbers.subarray(this.numbersAt, used[1]));
+    this.numbers.set(oldNumbers.subarray(this.numbersAt, numbersEnd));
     [this.textsAt, this.numbersAt] = [0, 0];
   }
 
@@ -337,6 +339,7 @@ class Scanner {
       numbers: this.numbers.subarray(numbersAt, this.numbersAt),
       numberCount: numbers,
       others,
+      rescued: new Map(),
     };
     return { rows: JsonRows.make({ bytes, from, to, areLines, fields }), odd };
   }

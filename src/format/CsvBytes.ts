@@ -141,7 +141,8 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
     const day = Math.floor(seconds / DAY);
     out.put(dateOf(day));
     const second = seconds - day * DAY;
-    const [hours, minutes] = [second / 3600 | 0, second / 60 | 0];
+    const hours = second / 3600 | 0;
+    const minutes = second / 60 | 0;
     out.one(T);
     out.two(hours);
     out.one(COLON);
@@ -176,7 +177,8 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
           continue;
         }
         const at = 2 * (row * textCount + column.place);
-        const [begin, end] = [texts[at]!, texts[at + 1]!];
+        const begin = texts[at]!;
+        const end = texts[at + 1]!;
         if (begin < 0) continue;
         if (column.kind === "number") {
           if (!out.decimal(bytes, begin, end)) {
@@ -186,10 +188,11 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
           }
         } else if (column.kind === "text_list") out.put(listed(bytes, begin, end));
         else {
-          const [first, others, other] = column.key
-            ? [isPlainId, isPlainId, quotedKey]
-            : [isWord, isPlain, quoted];
-          if (!out.copy(bytes, begin, end < 0 ? ~end : end, first, others)) out.put(other(bytes, begin, end));
+          const isKey = column.key;
+          const last = end < 0 ? ~end : end;
+          if (!out.copy(bytes, begin, last, isKey ? isPlainId : isWord, isKey ? isPlainId : isPlain)) {
+            out.put(isKey ? quotedKey(bytes, begin, end) : quoted(bytes, begin, end));
+          }
         }
       }
       out.one(CR);

@@ -69,77 +69,120 @@ export const schema: ReadonlyArray<SchemaElement> = [
   ...Columns.columns.flatMap(elements),
 ];
 
-const valuesOf = (column: Columns.Column): ColumnValues.Values =>
-  isId(column)
-    ? ColumnValues.bytes()
-    : column.kind === "number"
-    ? ColumnValues.numbers()
-    : ColumnValues.any();
-
-/** Reads the values of a column, and remembers those that come again. */
-type Fill = (values: ColumnValues.Values, batch: Encoder.Encodable, from: number, to: number) => void;
+/** A column of a row group in the making. */
+interface Making {
+  /** Appends its values for the sessions from `from` up to `to`. */
+  readonly fill: (batch: Encoder.Encodable, from: number, to: number) => void;
+  /** All of them, as the writer takes them. The next are those of another group; these must not be looked at by then. */
+  readonly take: () => Array<unknown>;
+}
 
 /** Ids are handed to the writer in UTF-8, as they come. */
 const isId = ({ name }: Columns.Column) => name === "session_id" || name === "session_key";
 
-/** Appends the values of one column for the sessions from `from` up to `to`. */
-const fillOf = (column: Columns.Column): Fill => {
-  const { kind, name, place } = column;
-  const text = Fields.memo(10, (text) => text);
-  const list = Fields.memo(10, (json): ReadonlyArray<string> => JSON.parse(json), Fields.json);
-  const read = isId(column)
-    ? (bytes: Uint8Array, from: number, end: number) =>
-      end < 0 ? utf8.encode(Fields.text(bytes, from, end)) : bytes.subarray(from, end)
-    : kind === "number"
-    ? Columns.decimalAt
-    : kind === "text_list"
-    ? list
-    : name === "ip_address"
-    ? Fields.text
-    : text;
+/** Appends the values of the rows from `from` up to `to`, whose fields are known. A loop for each kind: one for all would be slow. */
+type FromFields = (
+  batch: Encoder.Encodable,
+  source: JsonRows,
+  fields: Fields.Fields,
+  from: number,
+  to: number,
+) => void;
 
-  const fromFields = (
-    values: ColumnValues.Values,
-    { bytes }: JsonRows,
-    { numbers, numberCount, texts, textCount }: Fields.Fields,
-    place: number,
-    from: number,
-    to: number,
-  ) => {
-    if (kind === "timestamp") {
-      for (let row = from; row < to; row++) values.push(numbers[row * numberCount + place]! * 1000);
-      return;
-    }
+/** A column by both ways to its values: from the fields of rows, or one by one, as they come from sessions. */
+const making = <A>(
+  column: Columns.Column,
+  take: () => Array<unknown>,
+  fromFields: FromFields,
+  push: (value: A) => void,
+): Making => ({
+  take,
+  fill: (batch, from, to) => {
+    const { userId, source } = batch;
+    if (source?.fields !== undefined) return fromFields(batch, source, source.fields, from, to);
+    for (let row = from; row < to; row++) push(column.get(batch.sessions[row]!, userId, source, row) as A);
+  },
+});
+
+const ofIds = (column: Columns.Column, place: number): Making => {
+  const { push, pushNull, take } = ColumnValues.bytes();
+  const pushText = (text: string | null) => {
+    if (text === null) return pushNull();
+    const bytes = utf8.encode(text);
+    push(bytes, 0, bytes.length);
+  };
+  return making(column, take, (_, { bytes }, { texts, textCount }, from, to) => {
     for (let row = from; row < to; row++) {
       const at = 2 * (row * textCount + place);
-      const [begin, end] = [texts[at]!, texts[at + 1]!];
-      values.push(begin < 0 ? null : read(bytes, begin, end));
+      const begin = texts[at]!;
+      const end = texts[at + 1]!;
+      if (begin >= 0 && end >= 0) push(bytes, begin, end);
+      else pushText(begin < 0 ? null : Fields.text(bytes, begin, end));
     }
-  };
-
-  return (values, batch, from, to) => {
-    const { userId, source } = batch;
-    const { fields } = source ?? {};
-    if (fields !== undefined && place !== undefined) {
-      return fromFields(values, source!, fields, place, from, to);
-    }
-    for (let row = from; row < to; row++) {
-      if (name === "user_id") values.push(userId);
-      else if (fields !== undefined) {
-        values.push(Columns.rescueAt(source!, fields, row));
-      } else {
-        const value = column.get(batch.sessions[row]!, userId, source, row);
-        values.push(
-          kind === "timestamp"
-            ? value as number * 1000
-            : isId(column) && value !== null
-            ? utf8.encode(value as string)
-            : value,
-        );
-      }
-    }
-  };
+  }, pushText);
 };
+
+const ofNumbers = (column: Columns.Column, place: number): Making => {
+  const { push, take } = ColumnValues.numbers();
+  return making(column, take, (_, { bytes }, { texts, textCount }, from, to) => {
+    for (let row = from; row < to; row++) {
+      const at = 2 * (row * textCount + place);
+      push(texts[at]! < 0 ? null : Columns.decimalAt(bytes, texts[at]!, texts[at + 1]!));
+    }
+  }, push);
+};
+
+const ofTimes = (column: Columns.Column, place: number): Making => {
+  let times: Array<number> = [];
+  const push = (seconds: number) => void times.push(seconds * 1000);
+  const take = () => {
+    const taken = times;
+    times = [];
+    return taken;
+  };
+  return making(column, take, (_, __, { numbers, numberCount }, from, to) => {
+    for (let row = from; row < to; row++) push(numbers[row * numberCount + place]!);
+  }, push);
+};
+
+const ofValues = (column: Columns.Column): Making => {
+  const { name, kind, place } = column;
+  let values: Array<unknown> = [];
+  const push = (value: unknown) => void values.push(value);
+  const take = () => {
+    const taken = values;
+    values = [];
+    return taken;
+  };
+  if (place === undefined) {
+    return making(column, take, ({ userId }, source, fields, from, to) => {
+      for (let row = from; row < to; row++) {
+        values.push(kind === "json" ? Columns.rescueAt(source, fields, row) : userId);
+      }
+    }, push);
+  }
+  // What comes again is made once: addresses hardly do.
+  const read = kind === "text_list"
+    ? Fields.memo(10, (json): ReadonlyArray<string> => JSON.parse(json), Fields.json)
+    : name === "ip_address"
+    ? Fields.text
+    : Fields.memo(10, (text) => text);
+  return making(column, take, (_, { bytes }, { texts, textCount }, from, to) => {
+    for (let row = from; row < to; row++) {
+      const at = 2 * (row * textCount + place);
+      values.push(texts[at]! < 0 ? null : read(bytes, texts[at]!, texts[at + 1]!));
+    }
+  }, push);
+};
+
+const makingOf = (column: Columns.Column): Making =>
+  isId(column)
+    ? ofIds(column, column.place!)
+    : column.kind === "number"
+    ? ofNumbers(column, column.place!)
+    : column.kind === "timestamp"
+    ? ofTimes(column, column.place!)
+    : ofValues(column);
 
 /** The writer's bytes so far, copied out as its buffer is used again. Its `offset` counts the whole file. */
 const drain = (writer: ByteWriter, room: Room.Room): Uint8Array<ArrayBuffer> => {
@@ -153,28 +196,22 @@ let compress: ReturnType<typeof snappyCompressor> | undefined;
 /** One for all encoders: it is synchronous, and owns WebAssembly memory. */
 const snappy = () => (compress ??= snappyCompressor());
 
+/** Whether the least and the most of a row group tell what may be left out: users and times lie together, nothing else does. */
+const areTelling = ({ name, kind }: Columns.Column) =>
+  name === "user_id" || kind === "timestamp" || kind === "json"; // of JSON, how many there are
+
 /**
  * A column as the writer takes it. Left to itself it tries a dictionary, which pays where values come again: in
  * times and in the ids of sessions they don't. Times lie close together: against plain values deltas take 6 % off
  * the file. Ids are random, so their bytes stand end to end behind their lengths. Compression would take as long
  * again as all else for ids and find 5 % in them, and nothing in deltas.
  */
-const written = (column: Columns.Column, values: Array<unknown>): ColumnSource => {
+const written = (column: Columns.Column, data: Array<unknown>): ColumnSource => {
   const { name, kind } = column;
-  if (kind === "timestamp") {
-    return { name, data: values, encoding: "DELTA_BINARY_PACKED", codec: "UNCOMPRESSED" };
-  }
-  if (isId(column)) {
-    return {
-      name,
-      data: values,
-      encoding: "DELTA_LENGTH_BYTE_ARRAY",
-      codec: "UNCOMPRESSED",
-      // The least and the most of random ids tell nothing, and would lie in bytes that the next group overwrites.
-      statistics: false,
-    };
-  }
-  return { name, data: values };
+  const its = { name, data, statistics: areTelling(column) };
+  if (kind === "timestamp") return { ...its, encoding: "DELTA_BINARY_PACKED", codec: "UNCOMPRESSED" };
+  if (isId(column)) return { ...its, encoding: "DELTA_LENGTH_BYTE_ARRAY", codec: "UNCOMPRESSED" };
+  return its;
 };
 
 const settle = ({ rowGroupRows = 10_000, codec = "snappy" }: ParquetOptions): Required<ParquetOptions> => {
@@ -199,8 +236,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
       ? { codec: "SNAPPY", compressors: { SNAPPY: snappy() } }
       : { codec: "UNCOMPRESSED" }),
   });
-  const fills = Columns.columns.map(fillOf);
-  const group = Columns.columns.map(valuesOf);
+  const group = Columns.columns.map(makingOf);
   let rows = 0;
 
   const flush = () => {
@@ -214,7 +250,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
       const size = Batch.size(batch);
       for (let from = 0; from < size;) {
         const to = Math.min(size, from + rowGroupRows - rows);
-        fills.forEach((fill, i) => fill(group[i]!, batch, from, to));
+        group.forEach(({ fill }) => fill(batch, from, to));
         rows += to - from;
         from = to;
         if (rows === rowGroupRows) flush();

@@ -420,9 +420,9 @@ const choose = (
   const isAgain = (index: number): boolean => {
     if (strict) {
       const key = keys[index];
-      const [isLike, isFollowed] = [keys[index - 1] === key, keys[index + 1] === key];
+      const isLike = keys[index - 1] === key;
       if (!isLike) inAnswer.clear();
-      if (!isLike && !isFollowed) return false;
+      if (!isLike && keys[index + 1] !== key) return false;
     }
     const id = rows.id(index);
     if (inAnswer.has(id)) return true;
