@@ -379,9 +379,28 @@ const walkAll = <E, R>(
       Effect.onExit((exit) => Effect.zipRight(Fiber.interruptAll(workers), out.done(exit))),
       Effect.forkScoped,
     );
-    return Mailbox.toStream(out);
+    return togetherFrom(out);
   }));
 };
+
+/** Waits until what is ready now has been done, where the runtime has a way to tell. */
+const everythingReady: Effect.Effect<void> = Effect.async((resume) => {
+  if ("setImmediate" in globalThis) setImmediate(() => resume(Effect.void));
+  else resume(Effect.void);
+});
+
+/**
+ * What has been put into a mailbox. Answers that come at once are taken at once: a stream takes as many steps for a chunk as
+ * for an element, and for a small answer's as long as for all else.
+ */
+const togetherFrom = <A, E>(mailbox: Mailbox.ReadonlyMailbox<A, E>): Stream.Stream<A, E> =>
+  Stream.repeatEffectChunkOption(
+    Effect.flatMap(
+      Effect.mapError(Effect.zipRight(everythingReady, mailbox.takeAll), Option.some),
+      ([batches, isDone]) =>
+        isDone && batches.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(batches),
+    ),
+  );
 
 /** The elements of a stream, each given to one of those who ask. None once it has ended. */
 const oneByOne = <A, E, R>(stream: Stream.Stream<A, E, R>) =>

@@ -51,7 +51,8 @@ export const make = () => {
   const pass = async (milliseconds: number): Promise<void> => {
     const end = now + milliseconds;
     for (;;) {
-      // All that can be done without time passing is done in microtasks.
+      // All that can be done without time passing is done in microtasks, and in those of a turn of the event loop waited for.
+      await setImmediate();
       await setImmediate();
       const next = sleepers.at(-1);
       if (next === undefined || next.at > end) break;
