@@ -130,20 +130,36 @@ describe("Parquet.make()", () => {
       `${"x".repeat(15)}\ud800-after`,
       `${"\ud7ff".repeat(20)}!`,
     ];
-    const file = encodeAll(Parquet.make({ rowGroupRows: 1 }), [{ userId: "a", sessions: agents(texts) }]);
+    const file = encodeAll(
+      Parquet.make({ rowGroupRows: 1 }),
+      texts.map((userId) => ({ userId, sessions: examples(1) })),
+    );
     const found = await query(
       file,
-      `SELECT count(*)::INT AS rows, count(*) FILTER (bounds.stats_min_value <= user_agent)::INT AS above,
-        count(*) FILTER (bounds.stats_max_value >= user_agent)::INT AS below
-       FROM (SELECT user_agent, row_number() OVER () - 1 AS id FROM read_parquet($file)) AS file
+      `SELECT count(*)::INT AS rows, count(*) FILTER (bounds.stats_min_value <= user_id)::INT AS above,
+        count(*) FILTER (bounds.stats_max_value >= user_id)::INT AS below
+       FROM (SELECT user_id, row_number() OVER () - 1 AS id FROM read_parquet($file)) AS file
        JOIN parquet_metadata($file) AS bounds ON bounds.row_group_id = file.id
-       WHERE path_in_schema = 'user_agent'`,
+       WHERE path_in_schema = 'user_id'`,
     );
     expect(found).toEqual([{ rows: texts.length, above: texts.length, below: texts.length }]);
     for (const text of texts) {
-      const matching = `FROM read_parquet($file) WHERE user_agent = '${text.toWellFormed()}'`;
+      const matching = `FROM read_parquet($file) WHERE user_id = '${text.toWellFormed()}'`;
       expect(await query(file, `SELECT count(*)::INT AS rows ${matching}`), text).toEqual([{ rows: 1 }]);
     }
+  });
+
+  it("has bounds of users and times, and says how many rows have something rescued", async () => {
+    const found = await query(
+      encodeAll(Parquet.make(), [{ userId: "a", sessions: examples(5) }]),
+      `SELECT path_in_schema AS name, stats_min_value IS NOT NULL AS bounds, stats_null_count::INT AS nulls
+       FROM parquet_metadata($file) WHERE stats_null_count IS NOT NULL`,
+    );
+    expect(found).toEqual([
+      { name: "user_id", bounds: true, nulls: 0 },
+      ...["initiated_at", "expires_at", "last_updated"].map((name) => ({ name, bounds: true, nulls: 0 })),
+      { name: "_rescued_data", bounds: false, nulls: 5 },
+    ]);
   });
 
   it("lets a reader skip by time", async () => {
