@@ -10,7 +10,7 @@ export * as Columns from "./Columns.ts";
 export * as Csv from "./format/Csv.ts";
 export * as Dataset from "./dataset/Dataset.ts";
 export * as Encoder from "./format/Encoder.ts";
-export * as Export from "./Export.ts";
+export * as Export from "./export/Export.ts";
 export * as File from "./output/File.ts";
 export * as Formats from "./format/Formats.ts";
 export * as Gzip from "./output/Gzip.ts";

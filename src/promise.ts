@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
 import type { Batch, Rejected, WalkEnd } from "./Batch.ts";
-import * as Export from "./Export.ts";
+import * as Export from "./export/Export.ts";
 import * as Formats from "./format/Formats.ts";
 import * as Gzip from "./output/Gzip.ts";
 import * as Readable from "./output/Readable.ts";

@@ -6,7 +6,7 @@
 import { resolve } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
-import type { Target } from "../Export.ts";
+import type { Target } from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as File from "../output/File.ts";
 import * as Gzip from "../output/Gzip.ts";

@@ -8,7 +8,7 @@ import process from "node:process";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Schedule from "effect/Schedule";
-import type { Progress } from "../Export.ts";
+import type { Progress } from "../export/Export.ts";
 import type { Traffic } from "../tenant/HttpPolicy.ts";
 
 /** What the bar shows. */

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../Batch.ts";
-import type { MaxRejected } from "../Export.ts";
+import type { MaxRejected } from "../export/Export.ts";
 import * as Redact from "../Redact.ts";
 import { type Sort, sortKeys } from "../tenant/Sort.ts";
 import * as Tenant from "../tenant/Tenant.ts";

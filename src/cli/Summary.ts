@@ -4,7 +4,7 @@
  * @module
  */
 import type * as Manifest from "../dataset/Manifest.ts";
-import type { Report, Some } from "../Export.ts";
+import type { Report, Some } from "../export/Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
 
 /** What is told of an export. */

@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream";
 import * as Dataset from "../dataset/Dataset.ts";
 import * as Folder from "../dataset/Folder.ts";
 import type { Batch } from "../Batch.ts";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type { Batch } from "../Batch.ts";
-import type * as Export from "../Export.ts";
+import type * as Export from "../export/Export.ts";
 import type { Choice } from "../format/Formats.ts";
 import type { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";

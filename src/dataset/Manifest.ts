@@ -9,7 +9,7 @@ import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import { columns, sqlTypes } from "../Columns.ts";
-import { noProgress } from "../Export.ts";
+import { noProgress } from "../export/Export.ts";
 import { version } from "../version.ts";
 import { DatasetError } from "./Folder.ts";
 

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Scope from "effect/Scope";
 import type { Batch } from "../Batch.ts";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import type { Choice } from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { OutputError, Sink } from "../output/Output.ts";

@@ -14,7 +14,7 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import type { Batch } from "../Batch.ts";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { OutputError } from "../output/Output.ts";

@@ -13,7 +13,7 @@ import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import * as Batch from "../Batch.ts";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";

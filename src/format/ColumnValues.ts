@@ -19,7 +19,7 @@ export const bytes = (): Bytes => {
   /** Where each ends; -1 for null. */
   let ends: Array<number> = [];
   // Ids are mostly of one length, so that those of a group lie where those of the group before lay: the same views show them.
-  let views: Array<Uint8Array | null> = [];
+  const views: Array<Uint8Array | null> = [];
   let endsViewed: Array<number> = [];
   return {
     push: (bytes, from, to) => {

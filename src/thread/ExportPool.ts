@@ -6,7 +6,7 @@
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import type { TenantOptions } from "../tenant/HttpPolicy.ts";
 import * as RateLimit from "../tenant/RateLimit.ts";
 import type { Failure } from "./Failures.ts";

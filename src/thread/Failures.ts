@@ -4,7 +4,7 @@
  * @module
  */
 import * as Schema from "effect/Schema";
-import { ExportError } from "../Export.ts";
+import { ExportError } from "../export/Export.ts";
 import { OutputError } from "../output/Output.ts";
 import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
 import { TenantError } from "../tenant/Tenant.ts";

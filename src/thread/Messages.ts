@@ -5,7 +5,7 @@
  */
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
-import type * as Export from "../Export.ts";
+import type * as Export from "../export/Export.ts";
 import { Failure, maybe } from "./Failures.ts";
 
 const number = maybe(Schema.Number);

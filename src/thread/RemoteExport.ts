@@ -12,7 +12,7 @@ import * as ParseResult from "effect/ParseResult";
 import * as Redacted from "effect/Redacted";
 import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
-import type * as Export from "../Export.ts";
+import type * as Export from "../export/Export.ts";
 import type { FormatName, FormatOptions } from "../format/Formats.ts";
 import type { Output, OutputError, Sink } from "../output/Output.ts";
 import type * as Redact from "../Redact.ts";

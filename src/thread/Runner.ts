@@ -12,7 +12,7 @@ import { identity } from "effect/Function";
 import * as Layer from "effect/Layer";
 import * as Mailbox from "effect/Mailbox";
 import * as Stream from "effect/Stream";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { Output } from "../output/Output.ts";

@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
 import * as Batch from "../Batch.ts";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import { type Output, OutputError } from "../output/Output.ts";

@@ -6,7 +6,7 @@
  */
 import * as Schema from "effect/Schema";
 import * as Manifest from "../dataset/Manifest.ts";
-import type * as Export from "../Export.ts";
+import type * as Export from "../export/Export.ts";
 import { choices } from "../format/Formats.ts";
 import { leastSize } from "../walk/PageWalk.ts";
 

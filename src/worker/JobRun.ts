@@ -7,7 +7,7 @@ import { identity } from "effect/Function";
 import type { Batch } from "../Batch.ts";
 import * as Dataset from "../dataset/Dataset.ts";
 import * as UserList from "../dataset/UserList.ts";
-import type * as Export from "../Export.ts";
+import type * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Redact from "../Redact.ts";
 import type { ApiError } from "../tenant/ApiError.ts";

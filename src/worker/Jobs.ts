@@ -25,7 +25,7 @@ import * as Stream from "effect/Stream";
 import * as Folder from "../dataset/Folder.ts";
 import * as Found from "../dataset/Found.ts";
 import * as Lock from "../dataset/Lock.ts";
-import * as Export from "../Export.ts";
+import * as Export from "../export/Export.ts";
 import type { OutputError } from "../output/Output.ts";
 import * as Redact from "../Redact.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";

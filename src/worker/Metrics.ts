@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Batch from "../Batch.ts";
-import type * as Export from "../Export.ts";
+import type * as Export from "../export/Export.ts";
 import { Transport } from "../tenant/Transport.ts";
 
 /** Upper bounds of the histogram's buckets, in seconds. */

@@ -8,7 +8,7 @@ import type { Batch } from "../../src/Batch.ts";
 import * as Dataset from "../../src/dataset/Dataset.ts";
 import * as Folder from "../../src/dataset/Folder.ts";
 import * as Manifest from "../../src/dataset/Manifest.ts";
-import * as Export from "../../src/Export.ts";
+import * as Export from "../../src/export/Export.ts";
 import type { Encodable } from "../../src/format/Encoder.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as Gzip from "../../src/output/Gzip.ts";

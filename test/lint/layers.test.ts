@@ -31,14 +31,14 @@ describe("the lint refuses", () => {
     [
       "upwards",
       "walk/PageWalk.ts",
-      importing("../Export.ts"),
-      "src/walk/PageWalk.ts (layer walk) must not import from layer Export",
+      importing("../export/Export.ts"),
+      "src/walk/PageWalk.ts (layer walk) must not import from layer export",
     ],
     [
       "upwards to the surface",
-      "Export.ts",
-      importing("./mod.ts"),
-      "(layer Export) must not import from layer entry",
+      "export/Export.ts",
+      importing("../mod.ts"),
+      "(layer export) must not import from layer entry",
     ],
     [
       "upwards from the base",
@@ -104,9 +104,9 @@ describe("the lint refuses", () => {
     ],
     [
       "node: in mid-flight",
-      "Export.ts",
+      "export/Export.ts",
       'export const x = () => import("node:fs");\n',
-      "src/Export.ts must run without Node",
+      "src/export/Export.ts must run without Node",
     ],
     [
       "Node's modules by their bare names",
@@ -130,7 +130,7 @@ describe("the lint refuses", () => {
 
 describe("the lint allows", () => {
   it.each([
-    ["downwards", "Export.ts", importing("./output/Output.ts")],
+    ["downwards", "export/Export.ts", importing("../output/Output.ts")],
     ["within a layer", "walk/X.ts", importing("./Y.ts")],
     ["of files in the file store", "dataset/X.ts", importing("node:fs")],
     ["of files in the command line", "cli/X.ts", importing("node:process")],

@@ -11,19 +11,18 @@ const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   walk: ["base", "tenant", "walk"],
   format: ["base", "format"],
   output: ["base", "output"],
-  Export: ["base", "tenant", "walk", "format", "output"],
-  dataset: ["base", "tenant", "walk", "format", "output", "Export", "dataset"],
+  export: ["base", "format", "output", "export"],
+  dataset: ["base", "tenant", "walk", "format", "output", "export", "dataset"],
   sandbox: ["sandbox"],
-  entry: ["base", "tenant", "walk", "format", "output", "Export", "dataset"],
-  cli: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "sandbox", "worker", "cli"],
-  worker: ["base", "tenant", "walk", "format", "output", "Export", "dataset", "worker"],
-  thread: ["base", "tenant", "walk", "format", "output", "Export", "thread"],
+  entry: ["base", "tenant", "walk", "format", "output", "export", "dataset"],
+  cli: ["base", "tenant", "walk", "format", "output", "export", "dataset", "sandbox", "worker", "cli"],
+  worker: ["base", "tenant", "walk", "format", "output", "export", "dataset", "worker"],
+  thread: ["base", "tenant", "walk", "format", "output", "export", "thread"],
 };
 
 const layerOf = (path: string): string => {
   const [first = "", second] = path.split("/");
   if (second !== undefined) return first;
-  if (first === "Export.ts") return "Export";
   return first === "mod.ts" || first === "promise.ts" ? "entry" : "base";
 };
 

@@ -5,7 +5,7 @@ import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { Progress } from "../../src/Export.ts";
+import type { Progress } from "../../src/export/Export.ts";
 import { ExportPool } from "../../src/thread/mod.ts";
 import { keysIn, keysOf } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";

@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Redacted from "effect/Redacted";
 import { describe, expect, it } from "vitest";
-import type { Progress } from "../../src/Export.ts";
+import type { Progress } from "../../src/export/Export.ts";
 import { names } from "../../src/format/Formats.ts";
 import * as File from "../../src/output/File.ts";
 import { type Output, OutputError } from "../../src/output/Output.ts";

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import { onTestFinished } from "vitest";
-import * as Export from "../../src/Export.ts";
+import * as Export from "../../src/export/Export.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as Gzip from "../../src/output/Gzip.ts";
 import type { Output } from "../../src/output/Output.ts";

@@ -1,0 +1,100 @@
+/**
+ * The driver: batches from a source, through every encoder, to every output.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause";
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Option from "effect/Option";
+import type * as Scope from "effect/Scope";
+import * as Stream from "effect/Stream";
+import type * as Batch from "../Batch.ts";
+import type { OutputError } from "../output/Output.ts";
+import type { ExportError } from "./ExportError.ts";
+import { type FilesOptions, openFiles } from "./Files.ts";
+import {
+  checkRejected,
+  checkUsers,
+  count,
+  type MaxRejected,
+  noTally,
+  type Progress,
+  type Report,
+  reportOf,
+} from "./Tally.ts";
+
+export { ExportError, invalidRow, noSuchUsers } from "./ExportError.ts";
+export * from "./Files.ts";
+export * from "./Tally.ts";
+
+/** What to export, and where to. */
+export interface ExportOptions<E, R> extends FilesOptions {
+  readonly source: Stream.Stream<Batch.Batch, E, R>;
+  /** How many rows may be rejected before the run fails, as one that is plainly wrong. @default {any number} */
+  readonly maxRejected?: MaxRejected | undefined;
+  /** Kept up to date as the export goes on. */
+  readonly progress?: Progress | undefined;
+}
+
+/**
+ * Hands each batch of a stream to a function, in order. A stream's own runners would do, but keep a hold on every chunk until
+ * the next full collection.
+ */
+export const forEachBatch = <E, R, E2, R2>(
+  source: Stream.Stream<Batch.Batch, E, R>,
+  take: (batch: Batch.Batch) => Effect.Effect<unknown, E2, R2>,
+): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope>> =>
+  Effect.scoped(Effect.flatMap(Stream.toPull(source), (pull) => {
+    const next: Effect.Effect<void, E | E2, R | R2> = Effect.matchCauseEffect(pull, {
+      onSuccess: (chunk) => Effect.zipRight(Effect.forEach(chunk, take, { discard: true }), next),
+      onFailure: (cause) =>
+        Option.match(Cause.flipCauseOption(cause), { onNone: () => Effect.void, onSome: Effect.failCause }),
+    });
+    return next;
+  }));
+
+/**
+ * Runs an export to its end and reports what it did. Outputs become complete together at the end; if the export fails or
+ * is interrupted, none of them does.
+ *
+ * Fails with what the source and the outputs fail with, and with an {@link ExportError}.
+ *
+ * Memory: one batch, what each encoder holds (Parquet: a row group), and what the source holds.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Export, Formats, Web } from "monocloud-sessions";
+ * import * as Effect from "effect/Effect";
+ * import * as Stream from "effect/Stream";
+ *
+ * const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+ * const csv = new Response(readable).text();
+ * const report = await Effect.runPromise(Export.run({
+ *   source: Stream.make(Batch.make("alice", [
+ *     { session_id: "S1", client_ids: [], initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 },
+ *   ])),
+ *   targets: [{ format: Formats.make("csv"), output: Web.make("csv", writable) }],
+ * }));
+ * console.assert(report.sessions === 1 && (await csv).includes("alice,S1"));
+ * ```
+ */
+export const run = <E, R>(
+  options: ExportOptions<E, R>,
+): Effect.Effect<Report, E | OutputError | ExportError, Exclude<R, Scope.Scope>> =>
+  Effect.scoped(Effect.gen(function* () {
+    const began = yield* Clock.currentTimeMillis;
+    const tally = noTally(options.progress);
+    const files = yield* openFiles(options);
+    const take = (batch: Batch.Batch) =>
+      Effect.flatMap(files.write(batch), (bytes) => {
+        tally.progress.encodedBytes += bytes;
+        count(tally, batch);
+        return checkRejected(tally, options.maxRejected, "now");
+      });
+    yield* forEachBatch(options.source, take);
+    yield* checkUsers(tally);
+    yield* checkRejected(tally, options.maxRejected, "end");
+    const complete = yield* files.commit;
+    return reportOf(tally, complete, ((yield* Clock.currentTimeMillis) - began) / 1000);
+  }));

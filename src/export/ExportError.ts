@@ -1,0 +1,35 @@
+/**
+ * Why an export can't go on.
+ *
+ * @module
+ */
+import * as Data from "effect/Data";
+import type * as Batch from "../Batch.ts";
+
+/** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept. */
+export class ExportError extends Data.TaggedError("ExportError")<{
+  /**
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyRejected`: more did than `maxRejected` allows.
+   * `NoSuchUsers`: the tenant knows none of the users.
+   */
+  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers";
+  readonly message: string;
+  readonly row?: Batch.Rejected | undefined;
+}> {}
+
+/** Where a rejected row was found, and what is wrong with it. */
+export const wordsOf = ({ userId, page, size, index, message }: Batch.Rejected): string =>
+  `User ${userId}, page ${page} (of size ${size}), row ${index} is not a session: ${message}`;
+
+/** The error for a row that is not a session. */
+export const invalidRow = (row: Batch.Rejected): ExportError =>
+  new ExportError({ reason: "InvalidRow", row, message: wordsOf(row) });
+
+/** The error for users of whom the tenant knows none, such as this one. */
+export const noSuchUsers = (count: number, userId: string | undefined): ExportError =>
+  new ExportError({
+    reason: "NoSuchUsers",
+    message:
+      `The tenant knows ${count === 1 ? "no user" : `none of the ${count} users asked for, such as`} ` +
+      `${JSON.stringify(userId)}: check the id and the domain`,
+  });

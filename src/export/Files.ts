@@ -1,0 +1,142 @@
+/**
+ * Files that are written together.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Scope from "effect/Scope";
+import * as Batch from "../Batch.ts";
+import type { Format } from "../format/Encoder.ts";
+import type { Output, OutputError, Receipt, Sink } from "../output/Output.ts";
+import { version } from "../version.ts";
+import { type ExportError, invalidRow } from "./ExportError.ts";
+
+/** A format and where it goes. */
+export interface Target {
+  readonly format: Format;
+  readonly output: Output;
+}
+
+/** What to write. */
+export interface FilesOptions {
+  /** All are written from the same batches; the slowest sets the pace. */
+  readonly targets: ReadonlyArray<Target>;
+  /**
+   * What to do with a row that the schema does not accept: put it aside, whole, into `rejects`, or fail.
+   *
+   * @default {"quarantine"}
+   */
+  readonly onInvalid?: "quarantine" | "fail" | undefined;
+  /** Where rejected rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
+  readonly rejects?: Output | undefined;
+}
+
+/** A complete output. */
+export interface ExportedFile extends Receipt {
+  readonly name: string;
+  readonly format: Format["name"] | "rejected";
+  readonly rows: number;
+  /** The lowest and the highest `initiated_at` in it; absent if there is none. */
+  readonly initiatedAt?: Range | undefined;
+}
+
+/** In seconds since the epoch, both included. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+const utf8 = new TextEncoder();
+
+const rejectedLines = (rows: ReadonlyArray<Batch.Rejected>): Uint8Array<ArrayBuffer> =>
+  utf8.encode(
+    rows.map(({ userId, source, ...where }) =>
+      `${JSON.stringify({ user_id: userId, ...where, version, row: source })}\n`
+    ).join(""),
+  );
+
+/** Files that are written together from the same batches: the same rows in every format. */
+export interface Files {
+  /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
+  readonly write: (batch: Batch.Batch) => Effect.Effect<number, OutputError | ExportError>;
+  /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
+  readonly size: () => { readonly rows: number; readonly rejected: number; readonly bytes: number };
+  /** Completes the files. */
+  readonly commit: Effect.Effect<ReadonlyArray<ExportedFile>, OutputError>;
+}
+
+const write = (sink: Sink, bytes: Uint8Array<ArrayBuffer>) =>
+  bytes.length === 0 ? Effect.void : sink.write(bytes);
+
+/** Opens files to write together. They are undone when the scope closes before they are committed. */
+export const openFiles = (
+  { targets, rejects, onInvalid = "quarantine" }: FilesOptions,
+): Effect.Effect<Files, OutputError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope;
+    const writers = yield* Effect.forEach(
+      targets,
+      (target) =>
+        Effect.map(
+          target.output.open,
+          (sink) => ({ target, encoder: target.format.make(), sink, bytes: 0 }),
+        ),
+    );
+    let rejectSink: Sink | undefined;
+    let [rows, rejected] = [0, 0];
+    let [min, max] = [Infinity, -Infinity];
+
+    const putAside = (batch: Batch.Batch) =>
+      Effect.gen(function* () {
+        if (onInvalid === "fail") return yield* Effect.fail(invalidRow(batch.rejected[0]!));
+        rejected += batch.rejected.length;
+        if (rejects === undefined) return;
+        rejectSink ??= yield* Scope.extend(rejects.open, scope);
+        yield* rejectSink.write(rejectedLines(batch.rejected));
+      });
+
+    const encode = (batch: Batch.Batch): Effect.Effect<number, OutputError> => {
+      const size = Batch.size(batch);
+      if (size === 0) return Effect.succeed(0);
+      let encoded = 0;
+      let written: Effect.Effect<void, OutputError> = Effect.void;
+      for (const writer of writers) {
+        const bytes = writer.encoder.encode(batch, writer.sink.room);
+        writer.bytes += bytes.length;
+        encoded += bytes.length;
+        if (bytes.length === 0) continue;
+        const one = writer.sink.write(bytes);
+        written = written === Effect.void ? one : Effect.zipRight(written, one);
+      }
+      rows += size;
+      const initiated = Batch.initiated(batch);
+      [min, max] = [Math.min(min, initiated.min), Math.max(max, initiated.max)];
+      return Effect.as(written, encoded);
+    };
+
+    return {
+      write: (batch) =>
+        Effect.suspend(() =>
+          batch.rejected.length > 0 ? Effect.zipRight(putAside(batch), encode(batch)) : encode(batch)
+        ),
+      size: () => ({ rows, rejected, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
+      commit: Effect.gen(function* () {
+        for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
+        const files: Array<ExportedFile> = [];
+        if (rejects !== undefined && rejectSink !== undefined) {
+          files.push({
+            name: rejects.name,
+            format: "rejected",
+            rows: rejected,
+            ...yield* rejectSink.commit,
+          });
+        }
+        const initiatedAt = rows === 0 ? {} : { initiatedAt: { min, max } };
+        for (const { target, sink } of writers) {
+          const { name } = target.output;
+          files.push({ name, format: target.format.name, rows, ...yield* sink.commit, ...initiatedAt });
+        }
+        return files;
+      }),
+    };
+  });

@@ -1,0 +1,186 @@
+/**
+ * What an export has done so far, and the report of it.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Batch from "../Batch.ts";
+import { ExportError, noSuchUsers, wordsOf } from "./ExportError.ts";
+import type { ExportedFile } from "./Files.ts";
+
+/**
+ * The most rows that may be rejected: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
+ * at the end.
+ */
+export type MaxRejected = { readonly count: number } | { readonly percent: number };
+
+/** How far an export has come. The driver changes it in place, a batch at a time. */
+export interface Progress {
+  /** Users whose walk has ended, the missing and failed ones included. */
+  users: number;
+  /** Users that the tenant does not know. */
+  missing: number;
+  /** Users whose walk broke off. */
+  failed: number;
+  sessions: number;
+  rejected: number;
+  /** Users whose walk can't vouch for its result. */
+  unverified: number;
+  /** Bytes that encoders gave, before any compression on the way. */
+  encodedBytes: number;
+  /** How many sessions the tenant says there are, summed over the users whose walks have begun. */
+  listed: number;
+  /** How many users there are, once that is known. */
+  usersTotal?: number | undefined;
+  /** How far a run has come that tells which sessions were removed, once all users are walked. */
+  compared?: { readonly rows: number; readonly rowsTotal: number } | undefined;
+}
+
+/** Nothing yet. */
+export const noProgress = (): Progress => ({
+  users: 0,
+  missing: 0,
+  failed: 0,
+  sessions: 0,
+  rejected: 0,
+  unverified: 0,
+  encodedBytes: 0,
+  listed: 0,
+});
+
+/** What an export did. */
+export interface Report {
+  readonly users: number;
+  readonly sessions: number;
+  readonly rejected: number;
+  /** Of all files, as they lie. */
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Whether every walk can vouch that it missed nothing and repeated nothing. */
+  readonly verified: boolean;
+  readonly missing: Some<string>;
+  readonly unverified: Some<DoubtfulUser>;
+  readonly failed: Some<FailedUser>;
+  readonly files: ReadonlyArray<ExportedFile>;
+}
+
+/** A user whose walk can't vouch for its result, and why. */
+export interface DoubtfulUser {
+  readonly userId: string;
+  readonly doubts: ReadonlyArray<string>;
+}
+
+/** A user whose walk broke off, and why. */
+export interface FailedUser {
+  readonly userId: string;
+  readonly message: string;
+}
+
+/** All are counted, the first few are named: a report stays small. */
+export interface Some<A> {
+  readonly count: number;
+  /** At most 100. */
+  readonly first: ReadonlyArray<A>;
+}
+
+/** What to report of a run besides its files. The driver counts batches into it, in place. */
+export interface Tally {
+  readonly progress: Progress;
+  readonly missing: Array<string>;
+  readonly unverified: Array<DoubtfulUser>;
+  readonly failed: Array<FailedUser>;
+  /** Users whose walks have begun and not ended. */
+  readonly walking: Set<string>;
+  /** The first row that was rejected. */
+  firstRejected?: Batch.Rejected | undefined;
+}
+
+/** A tally of nothing yet. */
+export const noTally = (progress: Progress = noProgress()): Tally => ({
+  progress,
+  missing: [],
+  unverified: [],
+  failed: [],
+  walking: new Set(),
+});
+
+const LIST = 100;
+
+/** Counts a batch that has been written. */
+export const count = (tally: Tally, batch: Batch.Batch): void => {
+  const { userId, rejected, total, end } = batch;
+  const { progress, missing, unverified, failed, walking } = tally;
+  tally.firstRejected ??= rejected[0];
+  progress.sessions += Batch.size(batch);
+  progress.rejected += rejected.length;
+  if (total !== undefined && !walking.has(userId)) progress.listed += total;
+  if (end === undefined) {
+    walking.add(userId);
+    return;
+  }
+  walking.delete(userId);
+  progress.users++;
+  if (end.status === "missing") {
+    progress.missing++;
+    if (missing.length < LIST) missing.push(userId);
+  }
+  if (end.status === "failed") {
+    progress.failed++;
+    if (failed.length < LIST) failed.push({ userId, message: end.message ?? "" });
+  }
+  if (!end.verified) {
+    progress.unverified++;
+    if (unverified.length < LIST) unverified.push({ userId, doubts: end.doubts });
+  }
+};
+
+/** The report of a run that has ended. */
+export const reportOf = (
+  { progress, missing, unverified, failed }: Tally,
+  files: ReadonlyArray<ExportedFile>,
+  seconds: number,
+): Report => ({
+  users: progress.users,
+  sessions: progress.sessions,
+  rejected: progress.rejected,
+  bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+  seconds,
+  verified: progress.unverified === 0 && progress.failed === 0,
+  missing: { count: progress.missing, first: missing },
+  unverified: { count: progress.unverified, first: unverified },
+  failed: { count: progress.failed, first: failed },
+  files,
+});
+
+/** The error where the tenant turned out to know none of the users. */
+export const checkUsers = ({ progress, missing }: Tally): Effect.Effect<void, ExportError> =>
+  progress.missing > 0 && progress.missing === progress.users && progress.sessions === 0
+    ? Effect.fail(noSuchUsers(progress.users, missing[0]))
+    : Effect.void;
+
+/** From so many rows on a share of them tells something. */
+const JUDGED = 1000;
+
+/** The error where more rows were rejected than may be. Before the end, a share is judged only of enough rows. */
+export const checkRejected = (
+  { progress: { sessions, rejected }, firstRejected }: Tally,
+  max: MaxRejected | undefined,
+  when: "now" | "end",
+): Effect.Effect<void, ExportError> => {
+  if (max === undefined || rejected === 0) return Effect.void;
+  const rows = sessions + rejected;
+  const isExceeded = "count" in max
+    ? rejected > max.count
+    : (when === "end" || rows >= JUDGED) && rejected * 100 > max.percent * rows;
+  if (!isExceeded) return Effect.void;
+  const allowed = "count" in max ? String(max.count) : `${max.percent} %`;
+  return Effect.fail(
+    new ExportError({
+      reason: "TooManyRejected",
+      row: firstRejected,
+      message: `${rejected} of ${rows} rows are not sessions, and at most ${allowed} may be. ` +
+        (firstRejected === undefined ? "" : `The first: ${wordsOf(firstRejected)}. `) +
+        "If that is as it should be, allow more of them (--max-rejected)",
+    }),
+  );
+};
