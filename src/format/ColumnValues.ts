@@ -1,58 +1,88 @@
 /**
- * The values of columns, gathered until a row group is full. Those taken are of one group: they must not be looked at once
- * the next is begun.
+ * The values of columns, gathered until a row group is full. Those taken are of one group and lie where the next ones will: they
+ * must not be looked at once the next is begun. What is held for a group would otherwise be new for each, and old by its end.
  *
  * @module
  */
 
-/** Texts in UTF-8, laid end to end: as objects of their own, held until the group is full, they would keep the collector busy. */
+/** Values in an array whose room is used again: the first so many are those of this group. */
+export interface Values<A> {
+  readonly all: Array<A>;
+  count: number;
+}
+
+/** No value of a group yet. To append one is to write `values.all[values.count++]`: a function for it would serve all kinds, slowly. */
+export const none = <A>(): Values<A> => ({ all: [], count: 0 });
+
+/** All of them. */
+export const take = <A>(values: Values<A>): Array<A> => {
+  values.all.length = values.count;
+  values.count = 0;
+  return values.all;
+};
+
+/** Texts in UTF-8, laid end to end. */
 export interface Bytes {
   readonly push: (bytes: Uint8Array, from: number, to: number) => void;
   readonly pushNull: () => void;
   readonly take: () => Array<Uint8Array | null>;
 }
 
+/** No text that is longer is taken for an id of the usual length. */
+const LONGEST = 256;
+
 /** No text of a group yet. */
 export const bytes = (): Bytes => {
   let all = new Uint8Array(1 << 16);
   let at = 0;
-  /** Where each ends; -1 for null. */
-  let ends: Array<number> = [];
+  let last = 0;
+  /** Where each ends, and its length; -1 for null. */
+  const ends = none<number>();
+  const lengths = none<number>();
   // Ids are mostly of one length, so that those of a group lie where those of the group before lay: the same views show them.
-  const views: Array<Uint8Array | null> = [];
-  let endsViewed: Array<number> = [];
+  let views: Array<Uint8Array | undefined> = [];
+  const taken = none<Uint8Array | null>();
+  const room = (length: number): void => {
+    if (at + length <= all.length) return;
+    const larger = new Uint8Array(2 * (at + length));
+    larger.set(all);
+    all = larger;
+    views = [];
+  };
   return {
     push: (bytes, from, to) => {
-      if (at + to - from > all.length) {
-        const larger = new Uint8Array(2 * (at + to - from));
-        larger.set(all);
-        all = larger;
-        endsViewed = [];
-      }
+      last = to - from;
+      room(last);
       for (let i = from; i < to; i++) all[at++] = bytes[i]!;
-      ends.push(at);
+      ends.all[ends.count++] = at;
+      lengths.all[lengths.count++] = last;
     },
-    pushNull: () => void ends.push(-1),
+    pushNull: () => {
+      // As much room as for the one before, so that those behind it lie where they would.
+      const gap = last <= LONGEST ? last : 0;
+      room(gap);
+      at += gap;
+      ends.all[ends.count++] = at;
+      lengths.all[lengths.count++] = -1;
+    },
     take: () => {
-      let [from, fromViewed] = [0, 0];
-      views.length = ends.length;
-      for (let i = 0; i < ends.length; i++) {
-        const end = ends[i]!;
-        const endViewed = endsViewed[i] ?? -1;
-        if (end < 0) views[i] = null;
-        else {
-          if (end !== endViewed || from !== fromViewed) views[i] = all.subarray(from, end);
-          from = end;
+      const { count } = ends;
+      for (let i = 0; i < count; i++) {
+        const length = lengths.all[i]!;
+        const from = ends.all[i]! - length;
+        let view = length < 0 ? null : views[i];
+        if (view !== null && (view?.byteOffset !== from || view.length !== length)) {
+          view = views[i] = all.subarray(from, from + length);
         }
-        if (endViewed >= 0) fromViewed = endViewed;
+        taken.all[taken.count++] = view;
       }
-      [endsViewed, ends, at] = [ends, [], 0];
-      return views;
+      at = ends.count = lengths.count = 0;
+      return take(taken);
     },
   };
 };
 
-/** Numbers, likewise. */
+/** Numbers, or null. */
 export interface Numbers {
   readonly push: (number: number | null) => void;
   readonly take: () => Array<number | null>;
@@ -62,6 +92,7 @@ export interface Numbers {
 export const numbers = (): Numbers => {
   let all = new Float64Array(1 << 10);
   let count = 0;
+  const taken = none<number | null>();
   return {
     push: (number) => {
       if (count === all.length) {
@@ -72,10 +103,9 @@ export const numbers = (): Numbers => {
       all[count++] = number ?? NaN;
     },
     take: () => {
-      const taken: Array<number | null> = [];
-      for (let i = 0; i < count; i++) taken.push(Number.isNaN(all[i]) ? null : all[i]!);
+      for (let i = 0; i < count; i++) taken.all[taken.count++] = Number.isNaN(all[i]) ? null : all[i]!;
       count = 0;
-      return taken;
+      return take(taken);
     },
   };
 };

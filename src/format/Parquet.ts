@@ -133,46 +133,39 @@ const ofNumbers = (column: Columns.Column, place: number): Making => {
 };
 
 const ofTimes = (column: Columns.Column, place: number): Making => {
-  let times: Array<number> = [];
-  const push = (seconds: number) => void times.push(seconds * 1000);
-  const take = () => {
-    const taken = times;
-    times = [];
-    return taken;
-  };
-  return making(column, take, (_, __, { numbers, numberCount }, from, to) => {
-    for (let row = from; row < to; row++) push(numbers[row * numberCount + place]!);
-  }, push);
+  const times = ColumnValues.none<number>();
+  return making(column, () => ColumnValues.take(times), (_, __, { numbers, numberCount }, from, to) => {
+    for (let row = from; row < to; row++) {
+      times.all[times.count++] = numbers[row * numberCount + place]! * 1000;
+    }
+  }, (seconds: number) => void (times.all[times.count++] = seconds * 1000));
 };
 
-const ofValues = (column: Columns.Column): Making => {
-  const { name, kind, place } = column;
-  let values: Array<unknown> = [];
-  const push = (value: unknown) => void values.push(value);
-  const take = () => {
-    const taken = values;
-    values = [];
-    return taken;
-  };
-  if (place === undefined) {
-    return making(column, take, ({ userId }, source, fields, from, to) => {
-      for (let row = from; row < to; row++) {
-        values.push(kind === "json" ? Columns.rescueAt(source, fields, row) : userId);
-      }
-    }, push);
-  }
+/** The column of users, and what no other can hold. */
+const ofRest = (column: Columns.Column): Making => {
+  const isUser = column.name === "user_id";
+  const values = ColumnValues.none<string | null>();
+  return making(column, () => ColumnValues.take(values), ({ userId }, source, fields, from, to) => {
+    for (let row = from; row < to; row++) {
+      values.all[values.count++] = isUser ? userId : Columns.rescueAt(source, fields, row);
+    }
+  }, (text: string | null) => void (values.all[values.count++] = text));
+};
+
+const ofTexts = (column: Columns.Column, place: number): Making => {
   // What comes again is made once: addresses hardly do.
-  const read = kind === "text_list"
+  const read = column.kind === "text_list"
     ? Fields.memo(10, (json): ReadonlyArray<string> => JSON.parse(json), Fields.json)
-    : name === "ip_address"
+    : column.name === "ip_address"
     ? Fields.text
     : Fields.memo(10, (text) => text);
-  return making(column, take, (_, { bytes }, { texts, textCount }, from, to) => {
+  const values = ColumnValues.none<unknown>();
+  return making(column, () => ColumnValues.take(values), (_, { bytes }, { texts, textCount }, from, to) => {
     for (let row = from; row < to; row++) {
       const at = 2 * (row * textCount + place);
-      values.push(texts[at]! < 0 ? null : read(bytes, texts[at]!, texts[at + 1]!));
+      values.all[values.count++] = texts[at]! < 0 ? null : read(bytes, texts[at]!, texts[at + 1]!);
     }
-  }, push);
+  }, (value: unknown) => void (values.all[values.count++] = value));
 };
 
 const makingOf = (column: Columns.Column): Making =>
@@ -182,7 +175,9 @@ const makingOf = (column: Columns.Column): Making =>
     ? ofNumbers(column, column.place!)
     : column.kind === "timestamp"
     ? ofTimes(column, column.place!)
-    : ofValues(column);
+    : column.place === undefined
+    ? ofRest(column)
+    : ofTexts(column, column.place);
 
 /** The writer's bytes so far, copied out as its buffer is used again. Its `offset` counts the whole file. */
 const drain = (writer: ByteWriter, room: Room.Room): Uint8Array<ArrayBuffer> => {
