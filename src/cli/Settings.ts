@@ -13,10 +13,10 @@ import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../Batch.ts";
 import type { MaxRejected } from "../export/Export.ts";
-import * as Redact from "../Redact.ts";
+import * as RedactPolicy from "../RedactPolicy.ts";
 import { type Sort, sortKeys } from "../tenant/Sort.ts";
 import * as Tenant from "../tenant/Tenant.ts";
-import { leastSize } from "../walk/PageWalk.ts";
+import { leastSize } from "../walk/Bounds.ts";
 import { UsageError } from "./Failure.ts";
 
 const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
@@ -202,13 +202,13 @@ export const sort = Options.text("sort").pipe(
 export const redact = Options.text("redact").pipe(
   Options.withPseudoName("FIELD=ACTION,..."),
   Options.withDescription(
-    `What becomes of personal data: ${Redact.usage}. Left out: it is exported as served. With it, session_key and ` +
+    `What becomes of personal data: ${RedactPolicy.usage}. Left out: it is exported as served. With it, session_key and ` +
       "unknown fields are dropped unless named. hash is keyed with MONOCLOUD_REDACT_SECRET.",
   ),
   (option) =>
     Options.mapEffect(option, (text) =>
       Effect.mapError(
-        Redact.parse(text),
+        RedactPolicy.parse(text),
         (flaw) => ValidationError.invalidValue(HelpDoc.p(`--redact can't be followed: ${flaw}`)),
       )),
   Options.optional,
@@ -278,10 +278,12 @@ export const tenantFrom = (options: {
 
 /** What redacts each batch by a policy, with the secret from the environment if it hashes. */
 export const redactionFrom = (
-  policy: Redact.SettledPolicy,
+  policy: RedactPolicy.SettledPolicy,
 ): Effect.Effect<(batch: Batch) => Batch, UsageError> =>
   Effect.gen(function* () {
-    const secret = Redact.needsSecret(policy) ? yield* variable("MONOCLOUD_REDACT_SECRET") : undefined;
+    const secret = RedactPolicy.needsSecret(policy) ? yield* variable("MONOCLOUD_REDACT_SECRET") : undefined;
+    // What it takes to hash is of no use to most commands, and to none that only helps.
+    const Redact = yield* Effect.promise(() => import("../Redact.ts"));
     return yield* Effect.try({
       try: () => Redact.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
       catch: (error) =>

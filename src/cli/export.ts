@@ -7,7 +7,7 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type * as Types from "effect/Types";
-import { LOOKBACK } from "../walk/Changes.ts";
+import { LOOKBACK } from "../walk/Bounds.ts";
 import * as Settings from "./Settings.ts";
 
 const options = {

@@ -8,7 +8,7 @@ import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as CliConfig from "@effect/cli/CliConfig";
 import * as ValidationError from "@effect/cli/ValidationError";
-import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
+import * as FileSystem from "@effect/platform/FileSystem";
 import * as NodePath from "@effect/platform-node-shared/NodePath";
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime";
 import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal";
@@ -71,7 +71,8 @@ const program = Effect.suspend(() => {
 });
 
 const layer = Layer.mergeAll(
-  NodeFileSystem.layer,
+  // The parser asks for one, and looks into it only for options of files, of which there are none: we read files ourselves.
+  FileSystem.layerNoop({}),
   NodePath.layer,
   NodeTerminal.layer,
   CliConfig.layer({ showBuiltIns: false }),

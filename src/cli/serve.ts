@@ -8,7 +8,7 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type { ServerRequest } from "srvx";
-import * as Access from "../worker/Access.ts";
+import type * as Access from "../worker/Access.ts";
 import * as Config from "../worker/Config.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
 import * as Settings from "./Settings.ts";
@@ -55,13 +55,13 @@ export const command = Command.make(
   ({ host, port }) =>
     Effect.scoped(Effect.gen(function* () {
       const settings = yield* Effect.mapError(Config.load, ({ message }) => new UsageError({ message }));
+      // Loaded here: no other command has a use for them.
+      const [{ serve }, Access, Worker] = yield* Effect.promise(() =>
+        Promise.all([import("srvx"), import("../worker/Access.ts"), import("../worker/Worker.ts")])
+      );
       if (settings.token === undefined && !Access.isLoopback(host)) {
         return yield* Effect.fail(new UsageError({ message: Access.needsToken(host) }));
       }
-      // Loaded here: no other command has a use for them.
-      const [{ serve }, Worker] = yield* Effect.promise(() =>
-        Promise.all([import("srvx"), import("../worker/Worker.ts")])
-      );
       const worker = yield* Worker.make(settings);
       const server = yield* Effect.acquireRelease(
         Effect.tryPromise({

@@ -16,6 +16,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import * as Schema from "effect/Schema";
+import { LOOKBACK } from "./Bounds.ts";
 
 /** A row that was delivered: its id (or the digest, if it has none), `last_updated`, and a digest of its text. */
 const Seen = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
@@ -70,9 +71,6 @@ export const restore = ({ delivered, ...watch }: typeof WatchState.Type): Watch 
   delivered: [...delivered],
   count: delivered.length,
 });
-
-/** How far below the mark of the run before a run reads, in seconds: 5 minutes. */
-export const LOOKBACK = 300;
 
 /** How a walk begins that looks for changes. */
 export interface WatchOptions {

@@ -21,8 +21,10 @@
  * @module
  */
 import type { PageFacts } from "../tenant/PageFacts.ts";
+import { DOCUMENTED_SIZE, leastSize } from "./Bounds.ts";
 import { compare, isInOrder, type Key, type Listed, type ListShape, type Order } from "./Order.ts";
 
+export { leastSize } from "./Bounds.ts";
 export { type Listed, listed, type ListShape, type Order, type Row } from "./Order.ts";
 
 /** The last key delivered in one of the orders, and the ids delivered at that key. */
@@ -109,13 +111,8 @@ export interface Step {
   readonly onCourse: boolean;
 }
 
-/** What a tenant gives where no size is asked for; no tenant is expected to give less than that. */
-const DOCUMENTED_SIZE = 10;
 /** How many answers in a row may bring nothing before the walk goes on without proof, apart from reading it all again. */
 const PATIENCE = 100;
-
-/** The smallest page size a walk may be given: with smaller ones, too few sizes are left to overlap by. */
-export const leastSize = DOCUMENTED_SIZE;
 
 /**
  * The beginning of a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema";
 import * as Manifest from "../dataset/Manifest.ts";
 import type * as Export from "../export/Export.ts";
 import { choices } from "../format/Formats.ts";
-import { leastSize } from "../walk/PageWalk.ts";
+import { leastSize } from "../walk/Bounds.ts";
 
 /** A user's id: nothing that could lead to another path, whatever is made of it. */
 export const UserId = Schema.String.pipe(

@@ -1,0 +1,94 @@
+/**
+ * What is to become of personal data: read and checked without what it takes to do it.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+
+/** What becomes of each field: a plain value, which can be stored as JSON. */
+export interface Policy {
+  /**
+   * `truncate`: the network's address, of a /24 for IPv4, of a /48 for IPv6. An IPv4 address inside an IPv6 one is
+   * truncated as IPv4. What is no IP address (a port or a zone after it, say) is dropped.
+   *
+   * @default {"keep"}
+   */
+  readonly ip?: "keep" | "truncate" | "hash" | "drop" | undefined;
+  /** Can't be truncated: it is whatever the client sent, and no part of it is known to be harmless. @default {"keep"} */
+  readonly user_agent?: "keep" | "hash" | "drop" | undefined;
+  /**
+   * `truncate`: country and region are kept, city and coordinates are dropped. `hash`: country, region and city each on
+   * its own; coordinates are dropped, for their column holds numbers.
+   *
+   * @default {"keep"}
+   */
+  readonly location?: "keep" | "truncate" | "hash" | "drop" | undefined;
+  /** @default {"drop"} */
+  readonly session_key?: "keep" | "hash" | "drop" | undefined;
+  /** Fields this version does not know. If kept, numbers that a JavaScript number can't hold lose digits. @default {"drop"} */
+  readonly unknown?: "keep" | "drop" | undefined;
+}
+
+/** A policy that leaves nothing to defaults. */
+export type SettledPolicy = { readonly [Field in keyof Policy]-?: NonNullable<Policy[Field]> };
+
+const defaults: SettledPolicy = {
+  ip: "keep",
+  user_agent: "keep",
+  location: "keep",
+  session_key: "drop",
+  unknown: "drop",
+};
+
+const actions: { readonly [Field in keyof Policy]-?: ReadonlyArray<SettledPolicy[Field]> } = {
+  ip: ["keep", "truncate", "hash", "drop"],
+  user_agent: ["keep", "hash", "drop"],
+  location: ["keep", "truncate", "hash", "drop"],
+  session_key: ["keep", "hash", "drop"],
+  unknown: ["keep", "drop"],
+};
+
+/** What {@link parse} understands: `ip=keep|truncate|hash|drop, …`. */
+export const usage: string = Object.entries(actions)
+  .map(([field, allowed]) => `${field}=${allowed.join("|")}`).join(", ");
+
+const flawOf = (field: string, action: unknown): string | undefined => {
+  const allowed: ReadonlyArray<unknown> | undefined = Object.hasOwn(actions, field)
+    ? actions[field as keyof Policy]
+    : undefined;
+  if (allowed === undefined) return `there is no field ${JSON.stringify(field)}`;
+  return allowed.includes(action) ? undefined : `${field} can't be ${JSON.stringify(action)}`;
+};
+
+/**
+ * The policy with its defaults filled in, as an export's manifest should record it.
+ *
+ * @throws {TypeError} on a field or an action that there is not: a misspelt one must not keep what was to be dropped.
+ */
+export const settle = (policy: Policy): SettledPolicy => {
+  const named = Object.entries(policy).filter(([, action]) => action !== undefined);
+  for (const [field, action] of named) {
+    const flaw = flawOf(field, action);
+    if (flaw !== undefined) throw new TypeError(`Cannot redact as ${flaw}: allowed are ${usage}`);
+  }
+  return { ...defaults, ...Object.fromEntries(named) };
+};
+
+/** The policy that a command line writes as `ip=truncate,user_agent=drop`, settled, or what is wrong with the text. */
+export const parse = (text: string): Either.Either<SettledPolicy, string> => {
+  const named = new Map<string, string>();
+  for (const part of text.split(",")) {
+    const [field = "", action, ...more] = part.split("=").map((word) => word.trim());
+    const flaw = action === undefined || more.length > 0
+      ? `${JSON.stringify(part)} is not FIELD=ACTION`
+      : named.has(field)
+      ? `${field} is there twice`
+      : flawOf(field, action);
+    if (flaw !== undefined) return Either.left(`${flaw}; allowed are, with commas between: ${usage}`);
+    named.set(field, action!);
+  }
+  return Either.right(settle(Object.fromEntries(named)));
+};
+
+/** Whether a secret is needed for it. */
+export const needsSecret = (policy: Policy): boolean => Object.values(policy).includes("hash");

@@ -1,0 +1,13 @@
+/**
+ * The numbers that options of a walk keep to.
+ *
+ * @module
+ */
+
+/** What a tenant gives where no size is asked for; no tenant is expected to give less than that. */
+export const DOCUMENTED_SIZE = 10;
+/** The smallest page size a walk may be given: with smaller ones, too few sizes are left to overlap by. */
+export const leastSize = DOCUMENTED_SIZE;
+
+/** How far below the mark of the run before a run reads, in seconds: 5 minutes. */
+export const LOOKBACK = 300;
