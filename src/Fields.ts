@@ -71,9 +71,12 @@ export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => 
   const numbers = new Float64Array(numberCount * indices.length);
   const others = fields.others.length === 0 ? [] : indices.map((index) => fields.others[index]);
   indices.forEach((index, row) => {
-    const its = slice(fields, index, index + 1);
-    texts.set(its.texts, 2 * textCount * row);
-    numbers.set(its.numbers, numberCount * row);
+    for (let i = 0; i < 2 * textCount; i++) {
+      texts[2 * textCount * row + i] = fields.texts[2 * textCount * index + i]!;
+    }
+    for (let i = 0; i < numberCount; i++) {
+      numbers[numberCount * row + i] = fields.numbers[numberCount * index + i]!;
+    }
   });
   return { ...fields, texts, numbers, others, rescued: new Map() };
 };

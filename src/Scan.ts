@@ -369,7 +369,7 @@ export interface Scan {
 
 /**
  * The scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be absent
- * or null. Throws a TypeError for any other.
+ * or null. Numbers may be refined, and texts to such as are not empty. Throws a TypeError for any other.
  *
  * It accepts no bytes but such as are UTF-8 and JSON, and finds fields in values of the schema alone. Members that the schema
  * does not know it passes over, and says where they are; a row with one of the names that are `reserved` is odd.

@@ -59,7 +59,7 @@ const nameOf = (name: string): Name => {
 
 const unsupported = (ast: AST.AST): never => {
   throw new TypeError(
-    `Cannot derive a scanner as the schema must be made of structs, texts, numbers and lists of texts: it holds a ${ast._tag}`,
+    `Cannot derive a scanner as the schema must be made of structs, texts that may be empty or not, numbers and lists of texts: it holds a ${ast._tag}`,
   );
 };
 

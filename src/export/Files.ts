@@ -79,7 +79,13 @@ export const openFiles = (
       (target) =>
         Effect.map(
           target.output.open,
-          (sink) => ({ target, encoder: target.format.make(), sink, bytes: 0 }),
+          (sink) => ({
+            target,
+            encoder: target.format.make(),
+            sink,
+            room: sink.room?.bind(sink),
+            bytes: 0,
+          }),
         ),
     );
     let rejectSink: Sink | undefined;
@@ -101,7 +107,7 @@ export const openFiles = (
       let encoded = 0;
       let written: Effect.Effect<void, OutputError> = Effect.void;
       for (const writer of writers) {
-        const bytes = writer.encoder.encode(batch, writer.sink.room);
+        const bytes = writer.encoder.encode(batch, writer.room);
         writer.bytes += bytes.length;
         encoded += bytes.length;
         if (bytes.length === 0) continue;

@@ -18,7 +18,7 @@ export type Encodable = Pick<Batch.Batch, "userId" | "sessions" | "source">;
  */
 export interface Encoder {
   /**
-   * The bytes ready after this batch; maybe none. They lie in the `room` that is asked for them, once a call at most. If that is
+   * The bytes ready after this batch; maybe none. If `room` was asked for them, once a call at most, they lie there. If it is
    * left out the caller may keep them: no later call changes them.
    */
   readonly encode: (batch: Encodable, room?: Room.Room) => Uint8Array<ArrayBuffer>;

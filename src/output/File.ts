@@ -31,7 +31,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
  * is killed it stays, and never has the name.
  *
- * Memory: twice 256 KiB and the most bytes written at once.
+ * Memory: 1 MiB, and twice the most bytes written at once where those are more than 256 KiB.
  *
  * @example
  * ```ts
@@ -84,7 +84,7 @@ interface Partial {
   bytes: number;
   /** The write that is under way, or has failed: at most one, while the next bytes are gathered. */
   writing: Promise<void> | undefined;
-  /** What the write before was of: the next bytes are gathered there. */
+  /** What the write before was of, once that is over: the next bytes are gathered there. */
   spare: Uint8Array<ArrayBuffer>;
   committed: boolean;
 }
@@ -118,8 +118,8 @@ const openPartial = (path: string, partial: string) =>
 const room = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
   const { space, gathered } = file;
   if (gathered + length > space.length) {
-    // With as much behind what is gathered at most, it will do for as many bytes each time.
-    file.space = new Uint8Array(GATHER + Math.max(GATHER, length));
+    // Mostly less than that is gathered: then it will do for as many bytes each time.
+    file.space = new Uint8Array(Math.max(GATHER, gathered) + Math.max(GATHER, length));
     file.space.set(space.subarray(0, gathered));
   }
   return file.space.subarray(gathered, gathered + length);

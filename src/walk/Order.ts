@@ -14,6 +14,8 @@ export interface Order {
   readonly descending: boolean;
   /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
   readonly fixed: boolean;
+  /** Whether a row may still come to the head of the list, and then be in one answer twice: an order the walk can vouch for all the same. */
+  readonly rises?: boolean;
 }
 
 /** How a kind of list is read. */

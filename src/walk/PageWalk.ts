@@ -358,7 +358,7 @@ export const receive = (
     walk = withDoubt(walk, doubt.miscounted);
   }
 
-  const take = choose(shape, before, rows, keys, inOrder && !hasStrays);
+  const take = choose(shape, before, rows, keys, inOrder && !hasStrays && order.rises !== true);
   const reached = frontierAfter(before, order, rows, keys);
   const remembered = before.remembered && { ids: before.remembered.ids, count: before.remembered.ids.size };
   // New rows at an old place may never cease to come.
@@ -390,7 +390,7 @@ export const receive = (
 
 /**
  * The rows of an answer that have not been delivered. Rows without a place that are alike are as many as one answer has held.
- * In a `strict` answer every row has its place and stands in it, so one that is there twice stands beside itself.
+ * In a `strict` answer every row has its place, for good, and stands in it: one that is there twice stands beside itself.
  */
 const choose = (
   shape: ListShape,

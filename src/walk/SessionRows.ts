@@ -42,16 +42,18 @@ const isNamed = Guard.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
 
 const ID = "session_id";
 
-/** The order of changes, the newest first. A session's place moves while the list is read, but only to the head of it. */
+/** The order of changes, the newest first. */
 export const byChange: Order.Order = {
   sort: "last_updated:-1",
   key: "last_updated",
   type: "number",
   descending: true,
   fixed: true,
+  rises: true,
 };
 
 const idPlace = Session.place("texts", ID);
+/** Of the keys that are times. The only other one is the id. */
 const keyPlaces: Readonly<Record<string, number | undefined>> = {
   initiated_at: Session.place("numbers", "initiated_at"),
   expires_at: Session.place("numbers", "expires_at"),

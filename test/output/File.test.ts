@@ -143,6 +143,29 @@ describe("File.make()", () => {
     expect(await readdir(disk)).toEqual([]);
   });
 
+  it("tells of it again whoever goes on writing, by whatever room", async (context) => {
+    const disk = await smallDisk();
+    if (disk === undefined) return context.skip("this machine does not let the test mount a file system");
+    const told = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+      const sink = yield* File.make(join(disk, "sessions.csv")).open;
+      const told: Array<string> = [];
+      for (let i = 0; i < 12; i++) {
+        const chunk = noise(100_000, i);
+        const place = sink.room?.(chunk.length) ?? chunk;
+        place.set(chunk);
+        told.push(
+          yield* Effect.match(sink.write(place), { onFailure: ({ reason }) => reason, onSuccess: () => "" }),
+        );
+      }
+      return told;
+    })));
+    // Three chunks are gathered before the first write, and three more until that turns out to have failed.
+    expect(told).toEqual([
+      ...Array.from({ length: 5 }, () => ""),
+      ...Array.from({ length: 7 }, () => "Write"),
+    ]);
+  });
+
   it("tells of a disk that is full at the very end, too", async (context) => {
     const disk = await smallDisk();
     if (disk === undefined) return context.skip("this machine does not let the test mount a file system");

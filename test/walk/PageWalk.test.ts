@@ -184,6 +184,18 @@ describe("a walk", () => {
     }));
   });
 
+  it("delivers a row once that has come to the head of the list while an answer was made", () => {
+    const rises = { ...shape, orders: [{ ...shape.orders[0], rises: true }] } satisfies PageWalk.ListShape;
+    const rows = [{ id: "x", time: 200 }, { id: "y", time: 150 }, { id: "x", time: 100 }];
+    const { take } = PageWalk.receive(
+      rises,
+      PageWalk.begin(rises, 100),
+      { page: 1, size: 100, sort: "time:-1" },
+      { rows: PageWalk.listed(rows, "id"), facts: undefined },
+    );
+    expect(take).toEqual([0, 1]);
+  });
+
   it("needs no order for a list that comes in one answer", () => {
     const { walk, delivered } = walkAll({ list: () => listOf(50).toReversed() });
     expect(delivered).toHaveLength(50);
