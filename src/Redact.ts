@@ -21,21 +21,19 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import * as Either from "effect/Either";
 import * as Predicate from "effect/Predicate";
-import * as Redacted from "effect/Redacted";
+import type * as Redacted from "effect/Redacted";
 import { type Batch, map, type Rejected } from "./Batch.ts";
 import * as IpAddress from "./IpAddress.ts";
-import { needsSecret, type Policy, settle, type SettledPolicy } from "./RedactPolicy.ts";
+import { keyOf, needsSecret, type Policy, settle, type SettledPolicy } from "./RedactPolicy.ts";
 import * as Session from "./Session.ts";
 
-export * from "./RedactPolicy.ts";
+export { needsSecret, parse, type Policy, settle, type SettledPolicy, usage } from "./RedactPolicy.ts";
 
 type Change = (text: string) => string | null;
 
 const keep = <A>(value: A): A => value;
 const drop: Change = () => null;
 
-/** The bytes of a hash, as RFC 2104 advises. */
-const LEAST_SECRET = 32;
 /** A hash takes 8 to 11 µs, one that is kept a quarter of one (measured), and addresses and user agents recur. */
 const KEPT = 4096;
 /** Longer texts are hashed anew each time, so that what is kept is a few MB a column at most. */
@@ -45,14 +43,7 @@ const utf8 = new TextEncoder();
 
 /** Gives the hash of each column. No column's name holds a `:`, so what is hashed for one is never that of another. */
 const hashing = (secret: string | Redacted.Redacted | undefined): (column: string) => Change => {
-  const key = utf8.encode(Redacted.isRedacted(secret) ? Redacted.value(secret) : secret);
-  if (key.length < LEAST_SECRET) {
-    throw new TypeError(
-      `Cannot hash as the secret must have ${LEAST_SECRET} bytes or more: it has ${key.length}. ` +
-        "Make one with `openssl rand -hex 32`, and keep it for as long as new hashes are to equal the old",
-    );
-  }
-  const keyed = hmac.create(sha256, key);
+  const keyed = hmac.create(sha256, keyOf(secret));
   return (column) => {
     const kept = new Map<string, string>();
     return (text) => {

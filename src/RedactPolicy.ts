@@ -4,6 +4,7 @@
  * @module
  */
 import * as Either from "effect/Either";
+import * as Redacted from "effect/Redacted";
 
 /** What becomes of each field: a plain value, which can be stored as JSON. */
 export interface Policy {
@@ -92,3 +93,22 @@ export const parse = (text: string): Either.Either<SettledPolicy, string> => {
 
 /** Whether a secret is needed for it. */
 export const needsSecret = (policy: Policy): boolean => Object.values(policy).includes("hash");
+
+/** The bytes of a hash, as RFC 2104 advises. */
+const LEAST_SECRET = 32;
+
+/**
+ * The key that a secret is.
+ *
+ * @throws {TypeError} if it is missing or too short.
+ */
+export const keyOf = (secret: string | Redacted.Redacted | undefined): Uint8Array => {
+  const key = new TextEncoder().encode(Redacted.isRedacted(secret) ? Redacted.value(secret) : secret);
+  if (key.length < LEAST_SECRET) {
+    throw new TypeError(
+      `Cannot hash as the secret must have ${LEAST_SECRET} bytes or more: it has ${key.length}. ` +
+        "Make one with `openssl rand -hex 32`, and keep it for as long as new hashes are to equal the old",
+    );
+  }
+  return key;
+};

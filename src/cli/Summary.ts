@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import type * as Manifest from "../dataset/Manifest.ts";
 import type { Report, Some } from "../export/Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
@@ -39,7 +40,7 @@ const fileLines = ({ files, folder }: Told): ReadonlyArray<string> => {
   return formats.map((format) => {
     const parts = files.filter((file) => file.format === format);
     const sum = (field: "rows" | "bytes") => parts.reduce((sum, part) => sum + part[field], 0);
-    return `${line(`${folder}/${format}`, sum("rows"), sum("bytes"))} in ${plural(parts.length, "part")}`;
+    return `${line(join(folder, format), sum("rows"), sum("bytes"))} in ${plural(parts.length, "part")}`;
   });
 };
 

@@ -9,6 +9,7 @@ import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
+import * as RedactPolicy from "../RedactPolicy.ts";
 import * as Tenant from "../tenant/Tenant.ts";
 
 /** The environment is not as it must be. */
@@ -132,9 +133,8 @@ export const load: Effect.Effect<Settings, ConfigurationError> = Effect.gen(func
   );
   if (rest.redactSecret !== undefined) {
     // A secret that is too short is told of now, not by the first export that hashes.
-    const Redact = yield* Effect.promise(() => import("../Redact.ts"));
     yield* Effect.try({
-      try: () => Redact.make({ ip: "hash" }, rest.redactSecret),
+      try: () => RedactPolicy.keyOf(rest.redactSecret),
       catch: (error) =>
         new ConfigurationError({
           message: `MONOCLOUD_REDACT_SECRET can't be used: ${(error as Error).message}`,
