@@ -11,7 +11,7 @@ export interface Values<A> {
   count: number;
 }
 
-/** No value of a group yet. To append one is to write `values.all[values.count++]`: a function for it would serve all kinds, slowly. */
+/** No value of a group yet. To append one is to write `values.all[values.count++]`, in a loop that knows one kind of value. */
 export const none = <A>(): Values<A> => ({ all: [], count: 0 });
 
 /** All of them. */
