@@ -60,8 +60,11 @@ export interface Rejected {
 
 /** How the walk of one user ended. */
 export interface WalkEnd {
-  /** `missing`: the tenant answered 404 for this user. `failed`: the walk broke off. */
-  readonly status: "complete" | "missing" | "failed";
+  /**
+   * `missing`: the tenant knows no such user. `removed`: nor does it know this one any more, of whom sessions were
+   * delivered. `failed`: the walk broke off.
+   */
+  readonly status: "complete" | "missing" | "removed" | "failed";
   /**
    * Whether the walk can vouch that every session listed from its beginning to its end was delivered exactly once.
    * If not, `doubts` says why.

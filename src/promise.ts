@@ -77,7 +77,10 @@ const batchesOf = (
     : Stream.fromIterable(users);
   const { signal } = options;
   // A source that always has a batch ready is never found waiting, so each batch looks at the signal as well.
-  const batches = Stream.interruptWhen(SessionSource.batches(ids, options), aborted(signal)).pipe(
+  const batches = Stream.interruptWhen(
+    SessionSource.batches(ids, { ...options, areListed: users === "all" }),
+    aborted(signal),
+  ).pipe(
     Stream.mapEffect((batch) => signal?.aborted ? Effect.fail(signal.reason) : Effect.succeed(batch)),
   );
   return Stream.suspend(() => signal?.aborted ? Stream.fail(signal.reason) : batches);

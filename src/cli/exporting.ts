@@ -133,6 +133,7 @@ export const run = (args: Args) =>
       sort: Option.getOrUndefined(args.sort),
       pageSize: args.pageSize,
       concurrency: args.concurrency,
+      areListed: args.allUsers,
     };
     const progress = Export.noProgress();
 

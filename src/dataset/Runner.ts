@@ -114,6 +114,7 @@ export const goOn = <E, R>(
         }),
       );
       const { sort, ...rest } = walk;
+      const areListed = options.users.all;
       const source = sort === undefined
         ? SessionSource.changes(users, {
           ...rest,
@@ -121,8 +122,9 @@ export const goOn = <E, R>(
           lookback,
           whole: isWhole,
           onFailure: "continue",
+          areListed,
         })
-        : SessionSource.batches(users, { ...rest, sort, onFailure: "continue" });
+        : SessionSource.batches(users, { ...rest, sort, onFailure: "continue", areListed });
 
       const tally = tallyOf(standing, progress);
       const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run };

@@ -18,7 +18,7 @@ export type MaxRejected = { readonly count: number } | { readonly percent: numbe
 export interface Progress {
   /** Users whose walk has ended, the missing and failed ones included. */
   users: number;
-  /** Users that the tenant does not know. */
+  /** Users that the tenant does not know, those included that were removed while they were walked. */
   missing: number;
   /** Users whose walk broke off. */
   failed: number;
@@ -120,7 +120,7 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   }
   walking.delete(userId);
   progress.users++;
-  if (end.status === "missing") {
+  if (end.status === "missing" || end.status === "removed") {
     progress.missing++;
     if (missing.length < LIST) missing.push(userId);
   }

@@ -144,8 +144,14 @@ export const make = (
     return found === undefined ? missing(path, "session") : ok(Rows.rowText(found, rowOptions));
   };
 
+  const user = (userId: string, path: string): Answer => {
+    const found = population.userOf(userId);
+    return found === undefined ? missing(path, "user") : ok(JSON.stringify(people.user(found)));
+  };
+
   return (route, path, query) => {
     if (route.kind === "users") return users(path, query);
+    if (route.kind === "user") return user(route.userId, path);
     if (route.kind === "sessions") return sessions(route.userId, path, query);
     return session(route.userId, route.sessionId, path);
   };

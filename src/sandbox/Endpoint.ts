@@ -18,6 +18,7 @@ export interface Answer {
 /** What a path leads to. */
 export type Route =
   | { readonly kind: "users" }
+  | { readonly kind: "user"; readonly userId: string }
   | { readonly kind: "sessions"; readonly userId: string }
   | { readonly kind: "session"; readonly userId: string; readonly sessionId: string };
 
@@ -79,7 +80,9 @@ export const route = (path: string): Route | undefined => {
   if (root !== "" || api !== "api" || users !== "users" || more.length > 0) return undefined;
   if (user === undefined) return { kind: "users" };
   const userId = segment(user);
-  if (userId === undefined || sessions !== "sessions") return undefined;
+  if (userId === undefined) return undefined;
+  if (sessions === undefined) return { kind: "user", userId };
+  if (sessions !== "sessions") return undefined;
   if (session === undefined) return { kind: "sessions", userId };
   const sessionId = segment(session);
   return sessionId === undefined ? undefined : { kind: "session", userId, sessionId };

@@ -140,6 +140,20 @@ const wordErrors = (errors: unknown): ReadonlyArray<string> => {
   );
 };
 
+const isObject = Schema.is(Schema.Record({ key: Schema.String, value: Schema.Unknown }));
+
+/** Tell whether a 404 is the API's own: a problem document, by its type or by its members. */
+export const isProblem = (body: string, type: string): boolean => {
+  try {
+    const value: unknown = JSON.parse(body);
+    return isObject(value) && !Array.isArray(value) &&
+      (/^application\/problem\+json\b/i.test(type) ||
+        (value["status"] === 404 && typeof value["title"] === "string"));
+  } catch {
+    return false;
+  }
+};
+
 /** Reads problem details; undefined if the body is something else. Every word of theirs goes through `quote`. */
 export const parseProblem = (body: string, quote: (text: string) => string): Problem | undefined => {
   const quoted = (text: string | null | undefined) => text ? quote(text) : undefined;

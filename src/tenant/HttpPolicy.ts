@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope";
 import {
   ApiError,
   type ApiErrorReason,
+  isProblem,
   isTransient,
   parseProblem,
   quoteWithout,
@@ -79,13 +80,20 @@ export interface Page {
   readonly servedAt?: number | undefined;
 }
 
-/** A request for one page of a list. `userId` and `page` locate an error. */
-export interface ListRequest {
+/** A request for one thing. `userId` and `page` locate an error. */
+export interface ItemRequest {
   /** Percent-encoded, from `/` on. */
   readonly path: string;
-  readonly query: Readonly<Record<string, string | undefined>>;
   readonly userId?: string | undefined;
+  readonly page?: number | undefined;
+}
+
+/** A request for one page of a list. */
+export interface ListRequest extends ItemRequest {
+  readonly query: Readonly<Record<string, string | undefined>>;
   readonly page: number;
+  /** Whether caches on the way must ask the tenant. @default {false} */
+  readonly fresh?: boolean | undefined;
   /**
    * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not
    * what they are parsed to.
@@ -112,6 +120,8 @@ export interface Traffic extends RateLimit.Pace {
 export class TenantHttp extends Context.Tag("monocloud-sessions/TenantHttp")<TenantHttp, {
   /** Asks for one page. Retried as the policy says. */
   readonly list: (request: ListRequest) => Effect.Effect<Page, ApiError>;
+  /** Asks for a JSON object, past all caches. Retried likewise. */
+  readonly item: (request: ItemRequest) => Effect.Effect<object, ApiError>;
   readonly traffic: () => Traffic;
 }>() {}
 
@@ -151,14 +161,24 @@ const positive = (name: string, value: Duration.DurationInput): number => {
   throw new RangeError(`Cannot make requests as '${name}' must be longer than 0: it is ${millis} ms`);
 };
 
-const urlOf = (origin: string, { path, query }: ListRequest): string => {
+const urlOf = (origin: string, { path, query = {} }: Asked): string => {
   let parameters = "";
   for (const name in query) {
     const value = query[name];
-    if (value !== undefined) parameters += `${parameters && "&"}${name}=${encodeURIComponent(value)}`;
+    if (value !== undefined) parameters += `${parameters ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
   }
-  return `${origin}${path}?${parameters}`;
+  return `${origin}${path}${parameters}`;
 };
+
+/** A request of either kind. */
+type Asked = ItemRequest & Partial<Omit<ListRequest, keyof ItemRequest>>;
+
+/** What makes the thing asked for of a body. */
+type Read<A> = (request: Asked, headers: Headers, body: Uint8Array) => Effect.Effect<A, ApiError>;
+
+/** How often something other than the API is asked before anything has answered as the API does, and how far apart at most. */
+const STRANGER_ATTEMPTS = 3;
+const STRANGER_DELAY = 2000;
 
 /** A client of one tenant under one policy. Options out of range throw a RangeError. */
 export const make = (
@@ -179,15 +199,18 @@ export const make = (
     const gate = RateLimit.make(options);
     const key = Redacted.value(tenant.apiKey);
     const sent = { "x-api-key": key, accept: "application/json, application/problem+json" };
+    const sentPastCaches = { ...sent, "cache-control": "no-cache" };
     const quote = quoteWithout(key);
     let requests = 0;
     let retries = 0;
     let refused = 0;
     let answerTime = 0;
     let lastFailure: ApiErrorReason | undefined;
+    /** Whether anything has answered as the API does. */
+    let isKnown = false;
 
     const fail = (
-      { path, userId, page }: ListRequest,
+      { path, userId, page }: ItemRequest,
       reason: ApiErrorReason,
       rest: Partial<Pick<ApiError, "status" | "problem" | "detail" | "retryAfter">> = {},
     ) =>
@@ -203,7 +226,7 @@ export const make = (
 
     /** What status and headers alone say, to the pace and of the answer: undefined if it is a page. */
     const judge = (
-      request: ListRequest,
+      request: Asked,
       status: number,
       headers: Headers,
       leftAt: number,
@@ -225,42 +248,71 @@ export const make = (
       return refusal;
     };
 
-    const read = (
-      request: ListRequest,
-      headers: Headers,
-      body: Uint8Array,
-    ): Effect.Effect<Page, ApiError> => {
+    /** What an error answer says. Only a problem document speaks for the API: others may answer 404 in its name. */
+    const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array): ApiError => {
+      const text = new TextDecoder().decode(body);
+      const type = headers["content-type"] ?? "";
+      if (refusal.status === 404 && !isProblem(text, type)) {
+        return new ApiError({
+          ...refusal,
+          reason: "ContentType",
+          detail: quote(`content-type is ${type || "not given"}`),
+        });
+      }
+      isKnown ||= refusal.status === 404;
+      return new ApiError({ ...refusal, problem: parseProblem(text, quote) });
+    };
+
+    /** The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key. */
+    const unreadable = (request: Asked, headers: Headers, body: Uint8Array, error: unknown): ApiError => {
       const type = headers["content-type"] ?? "application/json";
+      return /[/+]json\b/i.test(type)
+        ? fail(request, "Body", {
+          detail: `the body, ${body.byteLength} bytes, is not ${
+            error instanceof SyntaxError ? "JSON" : "UTF-8"
+          }`,
+        })
+        : fail(request, "ContentType", { detail: `content-type is ${type}` });
+    };
+
+    const readPage: Read<Page> = (request, headers, body) => {
       try {
         const facts = PageFacts.parse(headers["x-pagination"]);
         const servedAt = secondsOf(headers["date"]);
         const scanned = request.scan?.(body);
         if (scanned !== undefined) {
+          isKnown = true;
           return Effect.succeed(parsedLater({ bytes: body, scanned, facts, servedAt }));
         }
         const rows: unknown = JSON.parse(utf8.decode(body));
-        return Array.isArray(rows)
-          ? Effect.succeed({ rows, bytes: body, facts, servedAt })
-          : Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
+        if (!Array.isArray(rows)) {
+          return Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
+        }
+        isKnown = true;
+        return Effect.succeed({ rows, bytes: body, facts, servedAt });
       } catch (error) {
-        // The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key.
-        const detail = `the body, ${body.byteLength} bytes, is not ${
-          error instanceof SyntaxError ? "JSON" : "UTF-8"
-        }`;
-        return Effect.fail(
-          /[/+]json\b/i.test(type)
-            ? fail(request, "Body", { detail })
-            : fail(request, "ContentType", { detail: `content-type is ${type}` }),
-        );
+        return Effect.fail(unreadable(request, headers, body, error));
       }
     };
 
-    const attempt = (
-      request: ListRequest,
+    const readItem: Read<object> = (request, headers, body) => {
+      try {
+        const item: unknown = JSON.parse(utf8.decode(body));
+        return typeof item === "object" && item !== null && !Array.isArray(item)
+          ? Effect.succeed(item)
+          : Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an object" }));
+      } catch (error) {
+        return Effect.fail(unreadable(request, headers, body, error));
+      }
+    };
+
+    const attempt = <A>(
+      request: Asked,
+      read: Read<A>,
       leftAt: number,
       limit: number,
       onTurn: (waited: number) => void,
-    ): Effect.Effect<Page, ApiError> =>
+    ): Effect.Effect<A, ApiError> =>
       Effect.clockWith((clock) => {
         // A refusal stays one though its body is cut off or never ends.
         let refusal: ApiError | undefined;
@@ -269,7 +321,7 @@ export const make = (
         let isLate = false;
         const body = transport.get(
           urlOf(tenant.origin, request),
-          sent,
+          request.fresh ? sentPastCaches : sent,
           (status, found) => {
             headers = found;
             refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
@@ -299,10 +351,7 @@ export const make = (
             Effect.matchEffect({
               onFailure: (cause) => Effect.fail(failureOf(cause)),
               onSuccess: (body) => {
-                if (refusal !== undefined) {
-                  const problem = parseProblem(new TextDecoder().decode(body), quote);
-                  return Effect.fail(new ApiError({ ...refusal, problem }));
-                }
+                if (refusal !== undefined) return Effect.fail(refusalOf(refusal, headers, body));
                 if (request.turn === undefined) return read(request, headers, body);
                 const from = clock.unsafeCurrentTimeMillis();
                 return Effect.flatMap(request.turn, () => {
@@ -315,7 +364,7 @@ export const make = (
       });
 
     /** Waits for a turn, a retry no longer than until its deadline: then it fails as the attempt before did. */
-    const turn = (request: ListRequest, before: Retried | undefined): Effect.Effect<number, ApiError> =>
+    const turn = (request: Asked, before: Retried | undefined): Effect.Effect<number, ApiError> =>
       Effect.clockWith((clock) => {
         const now = clock.unsafeCurrentTimeMillis();
         const patience = before === undefined ? maxElapsed : before.deadline - now;
@@ -330,8 +379,8 @@ export const make = (
           : Effect.timeoutFail(taken, { duration: patience, onTimeout: () => before.error });
       });
 
-    const list = (request: ListRequest): Effect.Effect<Page, ApiError> => {
-      const send = (before?: Retried): Effect.Effect<Page, ApiError> =>
+    const ask = <A>(request: Asked, read: Read<A>): Effect.Effect<A, ApiError> => {
+      const send = (before?: Retried): Effect.Effect<A, ApiError> =>
         Effect.flatMap(turn(request, before), (leftAt) => {
           requests++;
           if (before !== undefined) retries++;
@@ -339,12 +388,17 @@ export const make = (
           const limit = Math.min(timeout, deadline - leftAt);
           // For how long others were read before it is none of its doing.
           const onTurn = (waited: number) => void (deadline += waited);
-          return Effect.catchAll(attempt(request, leftAt, limit, onTurn), (cause) => {
+          return Effect.catchAll(attempt(request, read, leftAt, limit, onTurn), (cause) => {
             const error = after(cause, (before?.error.attempts ?? 0) + 1);
-            if (!isTransient(error) || error.attempts >= maxAttempts) return Effect.fail(error);
+            // What answers at a mistyped domain must not be asked for minutes.
+            const isStranger = !isKnown && error.reason === "ContentType";
+            const most = isStranger ? Math.min(STRANGER_ATTEMPTS, maxAttempts) : maxAttempts;
+            if (!isTransient(error) || error.attempts >= most) return Effect.fail(error);
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
               const jitter = chance * Math.min(maxDelay, baseDelay * 2 ** (error.attempts - 1));
-              const delay = Math.max(error.retryAfter ?? 0, jitter);
+              const delay = isStranger
+                ? Math.min(STRANGER_DELAY, jitter)
+                : Math.max(error.retryAfter ?? 0, jitter);
               lastFailure = error.reason;
               return now + delay < deadline
                 ? Effect.flatMap(Effect.sleep(delay), () => send({ error, deadline }))
@@ -355,7 +409,13 @@ export const make = (
       return send();
     };
 
-    return { list, traffic: () => ({ ...gate.pace(), requests, retries, refused, answerTime, lastFailure }) };
+    const list = (request: ListRequest) => ask(request, readPage);
+    const item = (request: ItemRequest) => ask({ ...request, fresh: true }, readItem);
+    return {
+      list,
+      item,
+      traffic: () => ({ ...gate.pace(), requests, retries, refused, answerTime, lastFailure }),
+    };
   });
 
 /** The tenant under its policy, as a service. */

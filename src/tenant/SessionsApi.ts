@@ -22,6 +22,7 @@ export interface SessionsQuery {
   readonly sort?: Sort | undefined;
   /** See {@link ListRequest}. Not part of the query. */
   readonly turn?: ListRequest["turn"];
+  readonly fresh?: ListRequest["fresh"];
 }
 
 const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): string | undefined => {
@@ -50,6 +51,7 @@ export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, 
       userId,
       page: query.page,
       turn: query.turn,
+      fresh: query.fresh,
       scan: Session.scan,
     }));
 };

@@ -6,18 +6,34 @@
 import type * as Effect from "effect/Effect";
 import { flatMap } from "effect/Effect";
 import type { ApiError } from "./ApiError.ts";
-import { type Page, TenantHttp } from "./HttpPolicy.ts";
+import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
 
 /** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */
 export type Sort = `${"creation_time" | "last_updated"}:${1 | -1}`;
 
+/** The endpoint's query. */
+export interface UsersQuery {
+  /** From 1. */
+  readonly page: number;
+  /** How many users to ask for; the tenant may give fewer. */
+  readonly size: number;
+  readonly sort?: Sort | undefined;
+  /** See {@link ListRequest}. Not part of the query. */
+  readonly fresh?: ListRequest["fresh"];
+}
+
 /** Asks for one page of the tenant's users. Fails with an {@link ApiError} once the policy's retries are used up. */
 export const page = (
-  query: { readonly page: number; readonly size: number; readonly sort?: Sort | undefined },
+  query: UsersQuery,
 ): Effect.Effect<Page, ApiError, TenantHttp> =>
   flatMap(TenantHttp, (tenant) =>
     tenant.list({
       path: "/api/users",
       query: { page: `${query.page}`, size: `${query.size}`, sort: query.sort },
       page: query.page,
+      fresh: query.fresh,
     }));
+
+/** `GET /api/users/{user_id}`: asks for one user. Fails with `NotFound` where there is none. */
+export const user = (userId: string): Effect.Effect<object, ApiError, TenantHttp> =>
+  flatMap(TenantHttp, (tenant) => tenant.item({ path: `/api/users/${encodeURIComponent(userId)}`, userId }));

@@ -62,7 +62,10 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
     const users = usersOf(request, progress);
     const change = redact === undefined ? identity : Redact.make(redact.policy, redact.secret);
     const report = yield* Export.run({
-      source: Stream.map(SessionSource.batches(users.ids, request.walk), change),
+      source: Stream.map(
+        SessionSource.batches(users.ids, { ...request.walk, areListed: request.users === "all" }),
+        change,
+      ),
       targets: yield* Effect.forEach(
         targets,
         ({ format, gzip, to }, index) =>

@@ -5,6 +5,7 @@
  */
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
 import type * as Scope from "effect/Scope";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as PageWalk from "./PageWalk.ts";
@@ -38,6 +39,8 @@ export interface ListReaderOptions<Rows extends Answer, E, R> {
   readonly ask: (request: PageWalk.PageRequest, turn?: Effect.Effect<void>) => Effect.Effect<Page, E, R>;
   /** What the rows of an answer are. */
   readonly decode: (page: Page) => Rows;
+  /** Whether a request failed for the size of its page: then no page larger than `pageSize` is asked for again. */
+  readonly isTooLarge?: ((error: E) => boolean) | undefined;
   /** Where to go on from; from the beginning if left out. */
   readonly start?: PageWalk.Walk | undefined;
   /** How many pages may be asked for at once, now. Each is held until those before it have been handed on. */
@@ -46,7 +49,7 @@ export interface ListReaderOptions<Rows extends Answer, E, R> {
 
 /** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
 export const read = <Rows extends Answer, E, R, E2, R2>(
-  { shape, pageSize, ask, decode, start, share }: ListReaderOptions<Rows, E, R>,
+  { shape, pageSize, ask, isTooLarge = () => false, decode, start, share }: ListReaderOptions<Rows, E, R>,
   onReading: (reading: Reading<Rows>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
   /** Hands a page on, then goes on from the step that it is. */
@@ -74,7 +77,7 @@ export const read = <Rows extends Answer, E, R, E2, R2>(
       const asked = requests.map((request): Asked => ({ request, turn: Effect.unsafeMakeLatch() }));
       let last = requests.at(-1)!;
       const askAhead = (): Asked | undefined => {
-        const request = asked.length < share() ? PageWalk.ahead(walk, last) : undefined;
+        const request = asked.length < share() ? PageWalk.ahead(shape, walk, last) : undefined;
         if (request === undefined) return undefined;
         last = request;
         const one = { request, turn: Effect.unsafeMakeLatch() };
@@ -117,6 +120,17 @@ export const read = <Rows extends Answer, E, R, E2, R2>(
     if (walk.done) return Effect.void;
     const planned = PageWalk.plan(shape, walk, Math.max(1, share()));
     const [first, ...others] = planned.requests;
+    if (first !== undefined && first.size > pageSize) {
+      return Effect.flatMap(
+        Effect.either(ask(first)),
+        (asked) =>
+          Either.isRight(asked)
+            ? take(planned.walk, first, asked.right, ({ walk }) => from(walk))
+            : isTooLarge(asked.left)
+            ? from(PageWalk.refused(planned.walk))
+            : Effect.fail(asked.left),
+      );
+    }
     // Most lists are one page, and a fiber for that alone would cost as much as its request.
     return first !== undefined && others.length === 0
       ? Effect.flatMap(ask(first), (page) => take(planned.walk, first, page, ({ walk }) => from(walk)))

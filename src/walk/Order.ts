@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hashText } from "./ObservedIds.ts";
 
 /** An order to read a list in. */
 export interface Order {
@@ -14,8 +15,8 @@ export interface Order {
   readonly descending: boolean;
   /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
   readonly fixed: boolean;
-  /** Whether a row may still come to the head of the list, and then be in one answer twice: an order the walk can vouch for all the same. */
-  readonly rises?: boolean;
+  /** Whether no two rows share a key: then a page that begins with the frontier itself overlaps. */
+  readonly unique?: boolean;
 }
 
 /** How a kind of list is read. */
@@ -37,6 +38,8 @@ export interface Listed {
   readonly count: number;
   /** What tells a row apart: its id, or a text that stands for all of it. Most are never asked for. */
   readonly id: (index: number) => string;
+  /** A hash of the id, as of `ObservedIds.hashText`. */
+  readonly hash: (index: number) => number;
   /** Where each stands in that order; undefined for a row without a place in it, which one without an id never has. */
   readonly keys: (order: Order) => ReadonlyArray<Key | undefined>;
 }
@@ -62,6 +65,7 @@ export const keyOf = (row: Row, id: string, order: Order): Key | undefined => {
 export const listed = (rows: ReadonlyArray<Row>, id: string): Listed => ({
   count: rows.length,
   id: (index) => idOf(rows[index]!, id),
+  hash: (index) => hashText(idOf(rows[index]!, id)),
   keys: (order) => rows.map((row) => keyOf(row, id, order)),
 });
 

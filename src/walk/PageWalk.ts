@@ -11,21 +11,28 @@
  * fetched at once, and a walk can be resumed after hours. An answer that does not reach back (rows before it were
  * deleted) is no loss either: it is seen, and the walk asks again further up.
  *
- * **Why it repeats nothing.** Only rows behind the frontier are delivered, and of rows at the frontier's own key only
- * those not delivered yet. The ids at that one key are all the walk remembers.
+ * **Why it repeats nothing.** Only rows behind the frontier are delivered, and each id once: the walk remembers a hash of
+ * every id it has delivered. A walk that goes on from a stored state knows the ids at the frontier's own key instead.
  *
- * This rests on each row's key staying what it is. Where the tenant does not keep to the order asked for, or more rows
- * share a key than two pages hold, the walk starts over in the next of its orders and passes over what has been delivered;
- * when the orders run out it reads pages 1, 2, 3… , remembers every id, and says so in its doubts.
+ * **What if an answer is no such stretch?** A gateway may cut rows out, sort them after, or answer in the tenant's name.
+ * Whatever contradicts itself or another answer (fewer rows than its own page size while more follow, an id twice, another
+ * order, a frontier that is not where it was, fewer rows in all than were counted) is not taken: the walk asks again, by
+ * another request. What stays contradicted makes it start over in the next of its orders. When the orders run out it reads
+ * pages 1, 2, 3… up to three times. Then a count proves the list: ids met both before and after a moment were listed at that
+ * moment, so if they are as many as the tenant counted then, they are the list. Only what is not proven leaves a doubt.
  *
  * @module
  */
 import type { PageFacts } from "../tenant/PageFacts.ts";
-import { DOCUMENTED_SIZE, leastSize } from "./Bounds.ts";
+import { leastSize } from "./Bounds.ts";
+import { hashText, ObservedIds } from "./ObservedIds.ts";
 import { compare, isInOrder, type Key, type Listed, type ListShape, type Order } from "./Order.ts";
+import { overlap, type SizedPage } from "./PagePlan.ts";
+import { locate, type PageRequest, type Place } from "./Place.ts";
 
 export { leastSize } from "./Bounds.ts";
 export { type Listed, listed, type ListShape, type Order, type Row } from "./Order.ts";
+export { type PageRequest } from "./Place.ts";
 
 /** The last key delivered in one of the orders, and the ids delivered at that key. */
 export interface Frontier {
@@ -34,9 +41,9 @@ export interface Frontier {
   readonly ids: ReadonlyArray<string>;
 }
 
-/** The first so many ids of a set that successive states share, each adding to its end. */
-export interface Remembered {
-  readonly ids: Set<string>;
+/** The first so many ids of a table that successive states share, each adding to its end. */
+export interface Observed {
+  readonly ids: ObservedIds;
   readonly count: number;
 }
 
@@ -62,7 +69,15 @@ const withStrays = ({ ids, times }: Strays, more: Iterable<string>): Strays => {
   return { ids, times, count: ids.length };
 };
 
-/** Where a walk stands: small but for `remembered`. Only the latest state may be gone on from; {@link save} keeps any. */
+/** How far a walk had come before its last answer, to go back to where that answer turns out to be wrong. */
+interface Earlier {
+  readonly frontier: Frontier | undefined;
+  readonly run: number;
+  readonly end: number;
+  readonly met: number | undefined;
+}
+
+/** Where a walk stands. Only the latest state may be gone on from; {@link save} keeps any. */
 export interface Walk {
   /** The largest page to ask for unless a larger one is needed: what was wished, or less if the tenant gives less. */
   readonly size: number;
@@ -70,15 +85,17 @@ export interface Walk {
   readonly isClamped: boolean;
   /** Which of the shape's orders is in use. */
   readonly order: number;
-  /** False once the orders have run out. */
+  /** False once the orders have run out, and pages 1, 2, 3… are read. */
   readonly overlapping: boolean;
   readonly frontier: Frontier | undefined;
   /** How many rows at the end of the last answer share the frontier's key. */
   readonly run: number;
   /** The frontiers of the orders given up: what they cover has been delivered. */
   readonly past: ReadonlyArray<Frontier>;
-  /** The ids met so far, where no frontier can tell what has been delivered. Grows with the list. */
-  readonly remembered: Remembered | undefined;
+  /** The ids met so far; none where the list came in one answer, or the walk goes on from a stored state. */
+  readonly observed: Observed | undefined;
+  /** Whether `observed` holds every id delivered; else frontiers tell what was. */
+  readonly isExact: boolean;
   /** The ids of the rows met so far that have no place in the order. */
   readonly strays: Strays;
   /** How many rows of the list lie before the end of the last answer, as of that answer. */
@@ -91,15 +108,30 @@ export interface Walk {
   readonly stalls: number;
   /** How many rows the list had at the last count. */
   readonly total: number | undefined;
+  /** How many answers were taken in. */
+  readonly answers: number;
+  /** How many answers in a row were contradicted, and the size asked for in the last of them. */
+  readonly retries: number;
+  readonly avoid: number | undefined;
+  /** Where the last answer ended that was short and had no header; asked for again once. */
+  readonly short: number | undefined;
+  readonly earlier: Earlier | undefined;
+  /** How often the list has been read in this order, or in pages 1, 2, 3…, before. */
+  readonly pass: number;
+  /** The first answer of this pass. */
+  readonly passBegan: number;
+  /** How many rows this pass has met; undefined where a state of an earlier version does not say. */
+  readonly met: number | undefined;
+  /** The lowest count of the list in this pass. */
+  readonly least: number | undefined;
+  /** How many rows this pass has brought that were not delivered before. */
+  readonly brought: number;
+  /** By how much the counts have moved in all. */
+  readonly moved: number;
+  /** Why the walk has started over: a doubt, unless a later pass or a count proves the list. */
+  readonly pending: ReadonlyArray<string>;
   readonly doubts: ReadonlyArray<string>;
   readonly done: boolean;
-}
-
-/** One page to ask for. */
-export interface PageRequest {
-  readonly page: number;
-  readonly size: number;
-  readonly sort: string;
 }
 
 /** What an answer means for the walk. */
@@ -107,18 +139,28 @@ export interface Step {
   readonly walk: Walk;
   /** The indices of the rows to deliver now. */
   readonly take: ReadonlyArray<number>;
+  /** Whether the answer is believed: of one that is not, nothing counts. */
+  readonly isTaken: boolean;
   /** Whether requests planned before this answer are still of use. */
   readonly onCourse: boolean;
 }
 
-/** How many answers in a row may bring nothing before the walk goes on without proof, apart from reading it all again. */
-const PATIENCE = 100;
+/** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
+const PATIENCE = 12;
+/** How many answers in a row may be contradicted before the walk starts over. */
+const RETRIES = 2;
+/** How many times pages 1, 2, 3… are read before the walk ends unproven. */
+const READINGS = 3;
+/** Rows that come and go between answers are missing from a pass: at most so many for each row by which the counts move. */
+const CHURN = 4;
+/** More ids are not remembered, of lists in orders that hold: 32 MB. */
+const MOST_OBSERVED = 2 ** 20;
 
 /**
  * The beginning of a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where
  * no smaller ones overlap.
  */
-export const begin = (shape: ListShape, size: number): Walk => {
+export const begin = (_: ListShape, size: number): Walk => {
   if (!Number.isSafeInteger(size) || size < leastSize) {
     throw new RangeError(
       `Cannot read pages as their size must be an integer of ${leastSize} or more: it is ${size}`,
@@ -129,20 +171,38 @@ export const begin = (shape: ListShape, size: number): Walk => {
     isClamped: false,
     order: 0,
     overlapping: true,
-    frontier: undefined,
-    run: 0,
     past: [],
-    remembered: shape.orders[0].fixed ? undefined : { ids: new Set(), count: 0 },
+    observed: undefined,
+    isExact: true,
     strays: straysOf([]),
-    end: 0,
-    slack: 0,
     high: 0,
-    stalls: 0,
+    answers: 0,
     total: undefined,
+    moved: 0,
+    pending: [],
     doubts: [],
     done: false,
+    ...fromTheTop,
+    pass: 0,
+    passBegan: 0,
   };
 };
+
+/** A pass that has not begun. */
+const fromTheTop = {
+  frontier: undefined,
+  run: 0,
+  end: 0,
+  slack: 0,
+  stalls: 0,
+  retries: 0,
+  avoid: undefined,
+  short: undefined,
+  earlier: undefined,
+  met: 0,
+  brought: 0,
+  least: undefined,
+} as const;
 
 const orderOf = (shape: ListShape, index: number): Order => shape.orders[index] ?? shape.orders[0];
 
@@ -155,71 +215,78 @@ const doubt = {
   vanishing: "rows vanished faster than the list could be read",
   miscounted: "the tenant counts more rows than it lists",
   noFurtherPage: "the tenant promised a further page and did not give it",
+  short: "pages were shorter than they said while more rows followed",
+  twice: "an id came twice in one reading of the list",
+  moved: "pages did not follow on each other though the list was the same",
+  unknown: "an earlier answer was wrong, and what it had brought is no longer known",
 } as const;
 
 type Doubt = typeof doubt[keyof typeof doubt];
 
-/** Whether nothing came for too long; sooner where it has been so before, for then it is the tenant's way. */
-const isOutOfPatience = (walk: Walk, stalls: number): boolean =>
-  stalls > (walk.doubts.includes(doubt.vanishing) ? 3 : PATIENCE + 2 * Math.ceil(walk.high / walk.size));
+/** Reasons to start over that leave no doubt of what was delivered before. */
+const harmless: ReadonlySet<string> = new Set([doubt.noOverlap, doubt.vanishing, doubt.otherSize]);
 
-const withDoubt = (walk: Walk, why: Doubt): Walk =>
-  walk.doubts.includes(why) ? walk : { ...walk, doubts: [...walk.doubts, why] };
+const withDoubt = (walk: Walk, ...why: ReadonlyArray<string>): Walk => {
+  const more = why.filter((each) => !walk.doubts.includes(each));
+  return more.length === 0 ? walk : { ...walk, doubts: [...walk.doubts, ...more] };
+};
+
+const isOutOfPatience = (walk: Walk, stalls: number): boolean =>
+  stalls > PATIENCE + 2 * Math.ceil(walk.high / walk.size);
+
+/** The list from its top, once more. */
+const again = (walk: Walk, why: Doubt): Walk => ({
+  ...walk,
+  ...fromTheTop,
+  past: walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier],
+  pending: walk.pending.includes(why) ? walk.pending : [...walk.pending, why],
+  passBegan: walk.answers,
+  pass: walk.pass + 1,
+});
 
 /** The order after the one in use; pages 1, 2, 3… when there is none. */
-const nextOrder = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
-  const past = walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier];
-  const again = { ...walk, past, frontier: undefined, run: 0, end: 0, slack: 0, stalls: 0 };
-  const next = shape.orders[walk.order + 1];
-  return next !== undefined
-    ? {
-      ...again,
-      order: walk.order + 1,
-      remembered: walk.remembered ?? (next.fixed ? undefined : { ids: new Set(), count: 0 }),
-    }
-    : {
-      ...withDoubt(again, why),
-      overlapping: false,
-      remembered: walk.remembered ?? { ids: new Set(), count: 0 },
-    };
+const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
+  const next = {
+    ...again(walk, why),
+    pass: 0,
+    observed: walk.observed ?? { ids: new ObservedIds(), count: 0 },
+  };
+  return shape.orders[walk.order + 1] === undefined
+    ? { ...next, overlapping: false, high: 0 }
+    : { ...next, order: walk.order + 1 };
 };
 
-/** The page that reaches furthest of those that hold the row at `from` and one at `end`; none if no page spans both. */
-const furthest = (from: number, end: number, size: number): { page: number; size: number } | undefined => {
-  let best: { page: number; size: number } | undefined;
-  let reach = end;
-  // A page of n fewer rows reaches at most n rows less far: past what the best one wastes there is nothing to gain.
-  for (let candidate = size; candidate > size / 2 && from + candidate > reach; candidate--) {
-    const page = Math.floor(from / candidate) + 1;
-    if (page * candidate > reach) {
-      reach = page * candidate;
-      best = { page, size: candidate };
-    }
-  }
-  return best;
-};
+/** The walk at its end: what made it start over is forgotten where the list was read again without a contradiction. */
+const finished = (walk: Walk): Walk => ({
+  ...(walk.isExact || walk.pending.every((why) => harmless.has(why)) ? walk : withDoubt(walk, doubt.unknown)),
+  pending: [],
+  done: true,
+});
 
-/** A larger page that holds the row at `from` and one at `end`, where no smaller one does. */
-const larger = (from: number, end: number, size: number): { page: number; size: number } | undefined => {
-  for (let candidate = size + 1; candidate <= 2 * size; candidate++) {
-    const page = Math.floor(from / candidate) + 1;
-    if (page * candidate > end) return { page, size: candidate };
-  }
-  return undefined;
-};
+/** How many rows before its end the page after must hold. */
+const behind = (shape: ListShape, { order, run }: Walk): number =>
+  orderOf(shape, order).unique === true ? 1 : run + 1;
 
-/** The page to ask for after `end`, the last `run` rows before which share a key, with as much slack as is possible. */
-const overlap = (
-  end: number,
-  run: number,
-  { size, slack, isClamped }: Walk,
-): { page: number; size: number } | undefined => {
+/** The page to ask for after `end`, with as much slack as is possible. */
+const overlapping = (shape: ListShape, walk: Walk, end: number): SizedPage | undefined => {
+  const { size, slack, isClamped, avoid } = walk;
+  const least = behind(shape, walk);
   for (let more = slack; more > 0; more >>= 1) {
-    const page = furthest(Math.max(0, end - run - 1 - more), end, size);
+    const page = overlap({ end, behind: least + more, size, mayGrow: false, avoid });
     if (page !== undefined) return page;
   }
-  const from = Math.max(0, end - run - 1);
-  return furthest(from, end, size) ?? (isClamped ? undefined : larger(from, end, size));
+  return overlap({ end, behind: least, size, mayGrow: !isClamped, avoid });
+};
+
+/** The first page, of another size where it is asked for again: larger to see whether a short page is all there is. */
+const firstPage = ({ size, avoid, retries, short, isClamped }: Walk, isLook: boolean): SizedPage => {
+  const usual = isLook ? leastSize : size;
+  if (avoid === undefined) return { page: 1, size: usual };
+  if (short !== undefined && !isClamped) return { page: 1, size: 2 * usual };
+  return {
+    page: 1,
+    size: usual - retries < leastSize && !isClamped ? usual + retries : Math.max(1, usual - retries),
+  };
 };
 
 /**
@@ -234,79 +301,98 @@ export const plan = (
   if (walk.done) return { walk, requests: [] };
   // Where the walk may be done after the first few rows, it asks for no more than those at first.
   const isLook = shape.until !== undefined && walk.order === 0 && walk.high === 0;
-  const first = !walk.overlapping || walk.end === 0
-    ? { page: Math.floor(walk.end / walk.size) + 1, size: isLook ? leastSize : walk.size }
-    : overlap(walk.end, walk.run, walk);
-  if (first === undefined) return plan(shape, nextOrder(shape, walk, doubt.noOverlap), count);
-  const requests: Array<PageRequest> = [{ ...first, sort: orderOf(shape, walk.order).sort }];
-  while (requests.length < count) {
-    const next = ahead(walk, requests.at(-1)!);
+  const { sort } = orderOf(shape, walk.order);
+  const isRetry = walk.avoid !== undefined;
+  const first = !walk.overlapping ? numbered(walk, walk.end) : walk.end === 0
+    ? firstPage(walk, isLook)
+    // Where no other page will do, the same one is asked for again.
+    : overlapping(shape, walk, walk.end) ??
+      (isRetry ? overlapping(shape, { ...walk, avoid: undefined }, walk.end) : undefined);
+  if (first === undefined) return plan(shape, leave(shape, walk, doubt.noOverlap), count);
+  const requests: Array<PageRequest> = [{
+    page: first.page,
+    size: first.size,
+    sort,
+    ...((isRetry || !walk.overlapping) && { fresh: true }),
+  }];
+  while (requests.length < count && !isRetry) {
+    const next = aheadOf(shape, walk, requests.at(-1)!);
     if (next === undefined) break;
     requests.push(next);
   }
   return { walk, requests };
 };
 
-/** What to ask for after a page whose answer is not there yet; undefined where there is nothing, or no telling. */
-export const ahead = (walk: Walk, last: PageRequest): PageRequest | undefined => {
+/** The page of pages 1, 2, 3… that begins at `end`. */
+const numbered = ({ size }: Walk, end: number): SizedPage => ({ page: Math.floor(end / size) + 1, size });
+
+const aheadOf = (shape: ListShape, walk: Walk, last: PageRequest): PageRequest | undefined => {
   const end = last.page * last.size;
-  if (walk.total === undefined || end >= walk.total || walk.stalls > 0) return undefined;
+  if (walk.total === undefined || end >= walk.total || walk.stalls > 0 || walk.retries > 0) return undefined;
   // How many rows will share a key can only be guessed: after a wrong guess it goes one step at a time.
-  const next = walk.overlapping
-    ? overlap(end, 1, walk)
-    : { page: Math.floor(end / walk.size) + 1, size: walk.size };
-  return next && { ...next, sort: last.sort };
+  const next = walk.overlapping ? overlapping(shape, walk, end) : numbered(walk, end);
+  return next && { ...last, page: next.page, size: next.size };
 };
 
-/** Where an answer lies in the list, and whether it is the last of it. */
-interface Place {
-  readonly start: number;
-  readonly end: number;
-  readonly isLast: boolean;
-  /** The page size the tenant gave. */
-  readonly size: number;
-  readonly total: number | undefined;
-  /** Whether the tenant counts more rows than it gives, in one and the same answer. */
-  readonly isShort: boolean;
+/** What to ask for after a page whose answer is not there yet; undefined where there is nothing, or no telling. */
+export const ahead = aheadOf;
+
+/** The tenant refused a page of more rows than the walk is to ask for: it asks for no such page again. */
+export const refused = (walk: Walk): Walk => ({ ...walk, isClamped: true });
+
+/** An answer, looked at. */
+interface Given {
+  readonly request: PageRequest;
+  readonly rows: Listed;
+  readonly place: Place;
+  readonly order: Order;
+  readonly keys: ReadonlyArray<Key | undefined>;
+  /** A hash of each row's id; those of strays that are alike differ. They lie where the next answer's will. */
+  readonly hashes: Float64Array;
+  readonly isTwice: boolean;
 }
 
-const locate = (request: PageRequest, count: number, said: PageFacts | undefined): Place => {
-  const start = said && (said.page - 1) * said.pageSize;
-  // Facts that contradict the rows or each other are no facts.
-  if (
-    said === undefined || start === undefined || count > said.pageSize ||
-    (count > 0 && start + count > said.total) ||
-    (said.hasNext && start + count >= said.total)
-  ) {
-    // A short page may be the last one, or all that the tenant gives at a time: only below what it gives unasked is it clear.
-    const least = Math.min(request.size, said?.pageSize ?? Infinity, DOCUMENTED_SIZE);
-    const isLast = said?.hasNext !== true && count < least;
-    const size = isLast || count === 0 ? request.size : count;
-    const from = (request.page - 1) * request.size;
-    return { start: from, end: from + count, isLast, size, total: undefined, isShort: false };
+let hashes = new Float64Array(1024);
+let table = new Float64Array(0);
+let stamps = new Int32Array(0);
+let stamp = 0;
+
+const hashesOf = (rows: Listed, keys: ReadonlyArray<Key | undefined>): Float64Array => {
+  if (hashes.length < rows.count) hashes = new Float64Array(2 * rows.count);
+  const alike = new Map<string, number>();
+  for (let index = 0; index < rows.count; index++) {
+    if (keys[index] !== undefined) hashes[index] = rows.hash(index);
+    else {
+      const id = rows.id(index);
+      const before = alike.get(id) ?? 0;
+      alike.set(id, before + 1);
+      hashes[index] = hashText(before === 0 ? id : `${id} ${before}`);
+    }
   }
-  return {
-    start,
-    end: said.hasNext ? start + said.pageSize : start + count,
-    // A tenant may count before it lists: of a full page, a row inserted in between has pushed the last one off.
-    isLast: !said.hasNext && count < said.pageSize,
-    size: said.pageSize,
-    total: said.total,
-    isShort: !said.hasNext && count < said.pageSize && start + count < said.total,
-  };
+  return hashes;
 };
 
-/** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
-const stepBack = (walk: Walk, place: Place): Step => {
-  const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
-  const stride = walk.stalls < 2 ? 0 : walk.size * 2 ** Math.min(walk.stalls - 2, 30);
-  const slack = Math.min(Math.floor(walk.size / 2), Math.max(4, 2 * walk.slack));
-  const end = Math.max(0, Math.min(walk.end, place.start) - Math.max(vanished, stride));
-  return {
-    walk: { ...walk, end, slack, run: Math.max(1, walk.run), total: place.total, stalls: walk.stalls + 1 },
-    take: [],
-    onCourse: false,
-  };
+/** Tell whether one of the first so many hashes is there twice. */
+const hasTwice = (hashes: Float64Array, count: number): boolean => {
+  if (table.length < 2 * count || stamp === 2 ** 31 - 1) {
+    const length = 2 ** Math.ceil(Math.log2(4 * count + 64));
+    table = new Float64Array(length);
+    stamps = new Int32Array(length);
+    stamp = 0;
+  }
+  stamp++;
+  const mask = table.length - 1;
+  for (let index = 0; index < count; index++) {
+    const hash = hashes[index]!;
+    let place = hash & mask;
+    while (stamps[place] === stamp) {
+      if (table[place] === hash) return true;
+      place = (place + 1) & mask;
+    }
+    stamps[place] = stamp;
+    table[place] = hash;
+  }
+  return false;
 };
 
 /**
@@ -323,87 +409,270 @@ export const receive = (
   const place = locate(request, rows.count, answer.facts);
   const order = orderOf(shape, before.order);
   const keys = rows.keys(order);
-  const hasStrays = keys.includes(undefined);
-  const inOrder = isInOrder(order, keys);
-  const isWhole = place.start === 0 && place.isLast;
-  const { until } = before.overlapping && before.order === 0 ? shape : {};
-  const isPast = until !== undefined && keys.some((key) => compare(order, key, until) > 0);
+  const hashes = hashesOf(rows, keys);
+  const given = { request, rows, place, order, keys, hashes, isTwice: hasTwice(hashes, rows.count) };
+  const walk = {
+    ...before,
+    answers: before.answers + 1,
+    moved: before.moved +
+      (place.total === undefined || before.total === undefined ? 0 : Math.abs(place.total - before.total)),
+  };
+  return before.overlapping ? takeStretch(shape, before, walk, given) : takeNumbered(shape, walk, given);
+};
 
-  const isClamped = place.size < request.size;
-  let walk: Walk = isClamped
-    ? { ...before, size: Math.max(1, Math.min(before.size, place.size)), isClamped }
-    : before;
-  if (!isWhole && before.overlapping) {
-    if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
-    if (hasStrays) walk = withDoubt(walk, doubt.strays);
-    if (!inOrder) {
-      // What has been delivered was told by an order that does not hold.
-      if (before.frontier !== undefined) walk = withDoubt(walk, doubt.otherOrder);
-      return { walk: nextOrder(shape, walk, doubt.otherOrder), take: [], onCourse: false };
-    }
-    if (place.size > request.size) {
-      const last = { ...walk, order: shape.orders.length - 1, size: place.size };
-      return { walk: nextOrder(shape, last, doubt.otherSize), take: [], onCourse: false };
-    }
-    const reaches = place.start === 0 || before.frontier === undefined ||
-      compare(order, keys.find((key) => key !== undefined), before.frontier.key) < 0;
-    if (!reaches) {
-      if (!isOutOfPatience(before, before.stalls)) return stepBack(walk, place);
-      walk = withDoubt(walk, doubt.vanishing);
-    }
-  }
-  if (place.isShort && !isPast) {
-    // A row that was deleted between counting and listing is not there a second time.
-    if (before.stalls === 0) return { walk: { ...walk, stalls: 1 }, take: [], onCourse: false };
-    walk = withDoubt(walk, doubt.miscounted);
-  }
+/** Ask again, by another request. */
+const askAgain = (walk: Walk, { request, place }: Given, more?: Pick<Walk, "short">): Step => ({
+  walk: {
+    ...walk,
+    ...more,
+    total: place.total ?? walk.total,
+    retries: walk.retries + 1,
+    avoid: request.size,
+    stalls: walk.stalls + 1,
+  },
+  take: [],
+  isTaken: false,
+  onCourse: false,
+});
 
-  const take = choose(shape, before, rows, keys, inOrder && !hasStrays && order.rises !== true);
-  const reached = frontierAfter(before, order, rows, keys);
-  const remembered = before.remembered && { ids: before.remembered.ids, count: before.remembered.ids.size };
-  // New rows at an old place may never cease to come.
-  const isProgress = (place.end > before.high && take.length > 0) ||
-    reached.frontier?.key !== before.frontier?.key || remembered?.count !== before.remembered?.count;
-  const stalls = isProgress ? 0 : before.stalls + 1;
-  const isEnd = place.isLast || isPast;
-  const isStuck = !isEnd && isOutOfPatience(walk, stalls);
+/** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
+const stepBack = (walk: Walk, place: Place): Step => {
+  const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
+  const stride = walk.stalls < 2 ? 0 : walk.size * 2 ** Math.min(walk.stalls - 2, 30);
+  const slack = Math.min(Math.floor(walk.size / 2), Math.max(4, 2 * walk.slack));
+  const end = Math.max(0, Math.min(walk.end, place.start) - Math.max(vanished, stride));
   return {
     walk: {
-      ...(isStuck ? withDoubt(walk, doubt.noFurtherPage) : walk),
-      ...reached,
-      remembered,
-      strays: hasStrays
-        ? withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id))
-        : walk.strays,
-      end: place.end,
-      high: isProgress ? Math.max(before.high, place.end) : before.high,
-      slack: Math.floor(before.slack / 2),
-      stalls,
+      ...walk,
+      end,
+      slack,
+      run: Math.max(1, walk.run),
       total: place.total,
-      done: isEnd || isStuck,
+      stalls: walk.stalls + 1,
+      retries: 0,
+      avoid: undefined,
     },
-    take,
+    take: [],
+    isTaken: false,
+    onCourse: false,
+  };
+};
+
+/** What an answer says against itself. */
+const contradictionIn = ({ place, isTwice, order, keys }: Given, isWhole: boolean): Doubt | undefined =>
+  place.shortOf !== undefined
+    ? place.shortOf === "page" ? doubt.short : doubt.miscounted
+    : isTwice
+    ? doubt.twice
+    : !isWhole && !isInOrder(order, keys)
+    ? doubt.otherOrder
+    : undefined;
+
+/** Whether the frontier is not where it was in a list of as many rows. */
+const isOutOfPlace = (before: Walk, { place, keys }: Given): boolean => {
+  const index = before.end - 1 - place.start;
+  return before.frontier !== undefined && place.isTold && place.total === before.total && index >= 0 &&
+    index < keys.length && !keys.includes(before.frontier.key);
+};
+
+/** Takes in an answer that must overlap those before it. */
+const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given): Step => {
+  const { request, rows, place, order, keys } = given;
+  let walk = counted;
+  const isWhole = place.start === 0 && place.isLast;
+  const { until } = before.order === 0 ? shape : {};
+  const isPast = until !== undefined && keys.some((key) => compare(order, key, until) > 0);
+
+  if (!isWhole && place.size > request.size) {
+    const last = { ...walk, order: shape.orders.length - 1, size: place.size };
+    return { walk: leave(shape, last, doubt.otherSize), take: [], isTaken: false, onCourse: false };
+  }
+  const against = contradictionIn(given, isWhole);
+  if (against !== undefined) {
+    if (walk.retries < RETRIES) return askAgain(walk, given);
+    // A list that one page holds reads no better in another order.
+    const fits = isWhole || (place.start === 0 && place.total !== undefined && place.total <= place.size);
+    if (!fits) return { walk: leave(shape, walk, against), take: [], isTaken: false, onCourse: false };
+    walk = withDoubt(walk, against);
+  }
+  const isAllGiven = rows.count === request.size || (walk.isClamped && rows.count >= walk.size);
+  if (!place.isTold && against === undefined && !isAllGiven) {
+    // Without a header a short answer is the last one, or all that the tenant gives, or wrong: it is asked for once more.
+    if (before.short === undefined || (place.end < before.short && walk.retries <= RETRIES)) {
+      return askAgain(walk, given, { short: place.end });
+    }
+    // The page before was shorter than this one shows that it should have been, and this one is short again.
+    const isCut = walk.end === 0 && walk.avoid !== undefined && request.size > walk.avoid &&
+      place.end > walk.avoid;
+    if (isCut) return { walk: leave(shape, walk, doubt.short), take: [], isTaken: false, onCourse: false };
+  }
+  const isClamped = place.size < request.size;
+  if (isClamped) walk = { ...walk, size: Math.max(1, Math.min(before.size, place.size)), isClamped };
+  const hasStrays = keys.includes(undefined);
+  if (!isWhole) {
+    if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
+    if (hasStrays) walk = withDoubt(walk, doubt.strays);
+    const side = before.frontier &&
+      compare(order, keys.find((key) => key !== undefined), before.frontier.key);
+    const reaches = place.start === 0 || side === undefined || side < 0 ||
+      (order.unique === true && side === 0);
+    if (!reaches) {
+      if (isOutOfPatience(before, before.stalls)) {
+        return { walk: leave(shape, walk, doubt.vanishing), take: [], isTaken: false, onCourse: false };
+      }
+      // A page asked for ahead did not know how many rows share the frontier's key.
+      return side === 0 && place.total === before.total && before.stalls === 0
+        ? { walk: { ...walk, stalls: 1 }, take: [], isTaken: false, onCourse: false }
+        : stepBack(walk, place);
+    }
+    if (isOutOfPlace(before, given)) {
+      if (walk.retries === 0) return askAgain(walk, given);
+      const { earlier } = walk;
+      if (earlier !== undefined) {
+        // It is the answer before that was wrong: what it brought is known, and its stretch is read again.
+        const back = { ...walk, ...earlier, earlier: undefined, passBegan: walk.answers, retries: 1 };
+        return { walk: back, take: [], isTaken: false, onCourse: false };
+      }
+      if (walk.pass === 0) {
+        return { walk: again(walk, doubt.moved), take: [], isTaken: false, onCourse: false };
+      }
+    }
+  }
+
+  const isFirstAndWhole = isWhole && before.observed === undefined;
+  const observed = isFirstAndWhole ? undefined : before.observed?.ids ?? new ObservedIds();
+  const { take, met, isAgain } = choose(shape, before, given, observed);
+  if (observed !== undefined) observed.totals[before.answers] = place.total;
+  const reached = frontierAfter(before, order, rows, keys);
+  // New rows at an old place may never cease to come.
+  const isProgress = (place.end > before.high && met > 0) || reached.frontier?.key !== before.frontier?.key ||
+    (!order.fixed && take.length > 0);
+  const stalls = isProgress ? 0 : before.stalls + 1;
+  const isEnd = place.isLast || isPast;
+  const next: Walk = {
+    ...walk,
+    ...reached,
+    ...kept(order, before, observed),
+    strays: hasStrays
+      ? withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id))
+      : walk.strays,
+    end: place.end,
+    high: isProgress ? Math.max(before.high, place.end) : before.high,
+    slack: Math.floor(before.slack / 2),
+    stalls,
+    total: place.total,
+    retries: 0,
+    avoid: undefined,
+    short: undefined,
+    earlier: { frontier: before.frontier, run: before.run, end: before.end, met: before.met },
+    met: before.met === undefined ? undefined : before.met + met,
+    least: Math.min(before.least ?? Infinity, place.total ?? before.least ?? Infinity),
+  };
+  if (!isEnd) {
+    const isStuck = isOutOfPatience(walk, stalls);
     // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
-    onCourse: walk.size === before.size,
+    return isStuck || isAgain
+      ? {
+        walk: leave(shape, next, isStuck ? doubt.noFurtherPage : doubt.twice),
+        take,
+        isTaken: true,
+        onCourse: false,
+      }
+      : { walk: next, take, isTaken: true, onCourse: walk.size === before.size };
+  }
+  const missed = !isPast && next.met !== undefined && next.least !== undefined && next.least < Infinity &&
+    next.met < next.least - CHURN * next.moved;
+  if (next.doubts.length === 0 && (missed || isAgain)) {
+    const why = missed ? doubt.miscounted : doubt.twice;
+    return {
+      walk: next.pass === 0 ? again(next, why) : leave(shape, next, why),
+      take,
+      isTaken: true,
+      onCourse: false,
+    };
+  }
+  return { walk: finished(next), take, isTaken: true, onCourse: false };
+};
+
+/** The ids to remember after an answer. */
+const kept = (
+  order: Order,
+  { isExact }: Walk,
+  ids: ObservedIds | undefined,
+): Pick<Walk, "observed" | "isExact"> =>
+  ids !== undefined && ids.size > MOST_OBSERVED && order.fixed
+    ? { observed: undefined, isExact: false }
+    : { observed: ids && { ids, count: ids.size }, isExact };
+
+/** Takes in one of pages 1, 2, 3…: whatever order its rows are in. */
+const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Step => {
+  const { request, rows, place, keys } = given;
+  const isShort = place.shortOf !== undefined || given.isTwice ||
+    (!place.isTold && rows.count < Math.min(request.size, counted.size));
+  if (isShort && counted.retries === 0) return askAgain(counted, given);
+  const observed = counted.observed?.ids ?? new ObservedIds();
+  observed.totals[counted.answers - 1] = place.total;
+  const { take, met } = choose(shape, { ...counted, answers: counted.answers - 1 }, given, observed);
+  const stalls = met > 0 ? 0 : counted.stalls - counted.retries + 1;
+  // Without a header, only pages with nothing on them tell the end.
+  const end = isShort ? request.page * request.size : place.end;
+  // Where pages have become smaller, some bring what is known before they come to where the ones before had been.
+  const known = Math.ceil(Math.max(0, counted.high - end) / Math.min(counted.size, place.size));
+  const isEnd = (place.isTold && place.isLast) || stalls >= known + (place.isTold ? 3 : 2);
+  const read: Walk = {
+    ...counted,
+    // A page that is short by mistake is no smaller size to go on in.
+    size: isShort ? counted.size : Math.max(1, Math.min(counted.size, place.size)),
+    observed: { ids: observed, count: observed.size },
+    strays: withStrays(counted.strays, take.filter((index) => keys[index] === undefined).map(rows.id)),
+    end,
+    high: Math.max(counted.high, end),
+    stalls,
+    total: place.total ?? counted.total,
+    retries: 0,
+    avoid: undefined,
+    met: (counted.met ?? 0) + met,
+    brought: counted.brought + take.length,
+  };
+  if (!isEnd) return { walk: read, take, isTaken: true, onCourse: read.size === counted.size };
+  if (observed.isProven()) {
+    return { walk: finished({ ...read, doubts: [] }), take, isTaken: true, onCourse: false };
+  }
+  // Of a list that stands still, a reading that brought nothing more will not be followed by one that does.
+  const isVain = read.total === undefined || (read.pass > 0 && read.brought === 0 && read.moved === 0);
+  if (isVain || read.pass + 1 >= READINGS) {
+    return {
+      walk: { ...withDoubt(finished(read), ...read.pending), pending: [] },
+      take,
+      isTaken: true,
+      onCourse: false,
+    };
+  }
+  const next = { ...again(read, doubt.noOverlap), pending: read.pending, past: read.past };
+  // In another size, so that what cuts rows out of pages cuts out others.
+  return {
+    walk: { ...next, size: Math.max(leastSize, read.size - 1), high: 0, moved: 0 },
+    take,
+    isTaken: true,
+    onCourse: false,
   };
 };
 
 /**
- * The rows of an answer that have not been delivered. Rows without a place that are alike are as many as one answer has held.
- * In a `strict` answer every row has its place, for good, and stands in it: one that is there twice stands beside itself.
+ * The rows of an answer that have not been delivered, how many this pass had not met, and whether one of them was met in it
+ * before. Rows without a place that are alike are as many as one answer has held.
  */
 const choose = (
   shape: ListShape,
   walk: Walk,
-  rows: Listed,
-  keys: ReadonlyArray<Key | undefined>,
-  strict: boolean,
-): Array<number> => {
-  const { overlapping, remembered, strays } = walk;
+  { rows, keys, hashes, isTwice }: Given,
+  observed: ObservedIds | undefined,
+): { readonly take: Array<number>; readonly met: number; readonly isAgain: boolean } => {
+  const { overlapping, strays, isExact, answers, passBegan } = walk;
   const order = orderOf(shape, walk.order);
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
-  const past = walk.past.map(({ order, key, ids }) => {
+  const past = isExact ? [] : walk.past.map(({ order, key, ids }) => {
     const its = orderOf(shape, order);
     return { order: its, key, ids, keys: rows.keys(its) };
   });
@@ -412,42 +681,42 @@ const choose = (
       const side = compare(order, keys[index], key);
       return side < 0 || (side === 0 && ids.includes(rows.id(index)));
     });
-  const inAnswer = new Set<string>();
-  /** Whether the row is there a second time. */
-  const isAgain = (index: number): boolean => {
-    if (strict) {
-      const key = keys[index];
-      const isLike = keys[index - 1] === key;
-      if (!isLike) inAnswer.clear();
-      if (!isLike && keys[index + 1] !== key) return false;
-    }
-    const id = rows.id(index);
-    if (inAnswer.has(id)) return true;
-    inAnswer.add(id);
-    return false;
-  };
   const straysInAnswer = new Map<string, number>();
-  const isNew = (index: number): boolean => {
+  const inAnswer = isTwice && observed === undefined ? new Set<number>() : undefined;
+  const take: Array<number> = [];
+  let met = 0;
+  let isAgain = false;
+  for (let index = 0; index < rows.count; index++) {
+    const hash = hashes[index]!;
     if (keys[index] === undefined) {
       // Several may be alike: as many as have been delivered are not new.
       const id = rows.id(index);
       const nth = (straysInAnswer.get(id) ?? 0) + 1;
       straysInAnswer.set(id, nth);
-      return nth > (strays.times.get(id) ?? 0) && !remembered?.ids.has(id);
+      const last = observed?.meet(hash, answers) ?? -1;
+      if (last < passBegan) met++;
+      if (last < 0 && nth > (strays.times.get(id) ?? 0)) take.push(index);
+      continue;
     }
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
-    if (side < 0 || (side === 0 && atFrontier.has(rows.id(index))) || isAgain(index)) return false;
-    if (strays.times.size > 0 && strays.times.has(rows.id(index))) return false;
-    if (remembered !== undefined) {
-      const id = rows.id(index);
-      if (remembered.ids.has(id)) return false;
-      remembered.ids.add(id);
+    if (side < 0 || (side === 0 && atFrontier.has(rows.id(index)))) {
+      // Known, or come since: it is listed now.
+      if (observed?.has(hash) === true) observed.meet(hash, answers);
+      continue;
     }
-    return !isCovered(index);
-  };
-  const take: Array<number> = [];
-  for (let index = 0; index < keys.length; index++) if (isNew(index)) take.push(index);
-  return take;
+    if (inAnswer !== undefined) {
+      if (inAnswer.has(hash)) continue;
+      inAnswer.add(hash);
+    }
+    const last = observed?.meet(hash, answers) ?? -1;
+    if (last < passBegan) met++;
+    else if (last < answers && order.fixed && overlapping) isAgain = true;
+    if (last >= 0 || (strays.times.size > 0 && strays.times.has(rows.id(index))) || isCovered(index)) {
+      continue;
+    }
+    take.push(index);
+  }
+  return { take, met, isAgain };
 };
 
 /** The last key of the answer, unless all of it lies before the frontier. */
@@ -460,7 +729,7 @@ const frontierAfter = (
   const key = keys.findLast((key) => key !== undefined);
   const { frontier } = walk;
   const side = frontier === undefined ? 1 : compare(order, key, frontier.key);
-  if (!walk.overlapping || key === undefined || !(side >= 0)) return { frontier, run: 1 };
+  if (key === undefined || !(side >= 0)) return { frontier, run: 1 };
   const first = keys.indexOf(key);
   const at = new Set(side === 0 ? frontier?.ids : undefined);
   for (let index = first; index < keys.length; index++) if (keys[index] === key) at.add(rows.id(index));

@@ -15,6 +15,7 @@ import * as Session from "../Session.ts";
 import type { Scanned } from "../Scan.ts";
 import type { Page } from "../tenant/HttpPolicy.ts";
 import * as Changes from "./Changes.ts";
+import * as ObservedIds from "./ObservedIds.ts";
 import * as Order from "./Order.ts";
 import type * as PageWalk from "./PageWalk.ts";
 
@@ -49,7 +50,6 @@ export const byChange: Order.Order = {
   type: "number",
   descending: true,
   fixed: true,
-  rises: true,
 };
 
 const idPlace = Session.place("texts", ID);
@@ -74,6 +74,13 @@ const listedFields = (
   return {
     count: from.length,
     id,
+    hash: (index) => {
+      const at = 2 * (index * textCount + idPlace);
+      const [begin, end] = [texts[at]!, texts[at + 1]!];
+      return begin >= 0 && end >= 0 && !odd.has(index)
+        ? ObservedIds.hashBytes(bytes, begin, end)
+        : ObservedIds.hashText(id(index));
+    },
     keys: (order) => {
       const place = keyPlaces[order.key];
       const keys: Array<Order.Key | undefined> = [];

@@ -16,6 +16,7 @@ import type { Batch, WalkEnd } from "../Batch.ts";
 import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
 import { type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
+import * as UsersApi from "../tenant/UsersApi.ts";
 import * as Changes from "./Changes.ts";
 import * as Concurrency from "./Concurrency.ts";
 import * as ListReader from "./ListReader.ts";
@@ -58,6 +59,13 @@ export interface SessionSourceOptions {
    * @default {"stop"}
    */
   readonly onFailure?: "stop" | "continue" | undefined;
+  /**
+   * Whether the users come from the tenant's own list. That one of them is unknown is then believed only once the tenant
+   * says so a second time, at `GET /api/users/{user_id}`; as it is of users of whom sessions were delivered before.
+   *
+   * @default {false}
+   */
+  readonly areListed?: boolean | undefined;
 }
 
 /** A user to walk: from the beginning, or from where an earlier walk stood. */
@@ -94,7 +102,7 @@ export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
 
 const safeOrders: ListShape["orders"] = [
   { sort: "initiated_at:-1", key: "initiated_at", type: "number", descending: true, fixed: true },
-  { sort: "session_id:1", key: "session_id", type: "string", descending: false, fixed: true },
+  { sort: "session_id:1", key: "session_id", type: "string", descending: false, fixed: true, unique: true },
 ];
 
 /** Down from the newest change. */
@@ -123,17 +131,65 @@ const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
 
 const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
 
-/** One page of a user. That there is no such page is no news of the user unless it is the first. */
-const askFor = (userId: string, query: SessionsApi.SessionsQuery) => {
-  const page = SessionsApi.page(userId, query);
-  return query.page === 1
-    ? page
-    : Effect.catchIf(page, ({ reason }) => reason === "NotFound", () => Effect.succeed(emptyPage));
+/** How many times a 404 that the list of users contradicts is asked again, and after how many milliseconds at first. */
+const CONTRADICTIONS = 3;
+const CONTRADICTED_DELAY = 500;
+
+/** Whether a failure says that there is no such user, or no such page. */
+const isNotFound = ({ reason }: ApiError): boolean => reason === "NotFound";
+
+/** Failures of `GET /api/users/{user_id}` that say nothing of the user: the key may not read users, for one. */
+const saysNothing = ({ reason }: ApiError): boolean =>
+  reason === "Unauthorized" || reason === "PaymentRequired" || reason === "Forbidden" || ofUser.has(reason) ||
+  reason === "UnexpectedStatus";
+
+/**
+ * One page of a user. Fails with `NotFound` only where the tenant does not know the user: that there is no such page is no
+ * news of the user unless it is the first. `isKnown` tells whether one 404 is not enough.
+ */
+const askFor = (
+  userId: string,
+  query: SessionsApi.SessionsQuery,
+  isKnown: () => boolean,
+): Effect.Effect<Page, ApiError, TenantHttp> => {
+  const first = { ...query, page: 1, size: leastSize, fresh: true, turn: undefined };
+  const isThere = Effect.catchIf(
+    Effect.as(UsersApi.user(userId), true),
+    (error) => isNotFound(error) || saysNothing(error),
+    (error) => isNotFound(error) ? Effect.succeed(false) : Effect.as(SessionsApi.page(userId, first), true),
+  );
+  const ask = (contradictions: number): Effect.Effect<Page, ApiError, TenantHttp> =>
+    Effect.catchIf(SessionsApi.page(userId, query), isNotFound, (error) => {
+      if (query.page > 1) {
+        return Effect.matchEffect(SessionsApi.page(userId, first), {
+          onSuccess: () => Effect.succeed(emptyPage),
+          onFailure: (cause) => isNotFound(cause) ? confirmed(cause, contradictions) : Effect.fail(cause),
+        });
+      }
+      return confirmed(error, contradictions);
+    });
+  const confirmed = (error: ApiError, contradictions: number): Effect.Effect<Page, ApiError, TenantHttp> =>
+    !isKnown()
+      ? Effect.fail(error)
+      : Effect.flatMap(isThere, (isThere) =>
+        !isThere
+          ? Effect.fail(error)
+          : contradictions < CONTRADICTIONS
+          ? Effect.zipRight(Effect.sleep(CONTRADICTED_DELAY * 2 ** contradictions), ask(contradictions + 1))
+          : Effect.fail(
+            new ApiError({
+              ...error,
+              reason: "Conflict",
+              detail: "the tenant knows the user, and says that there is none where it is asked for sessions",
+            }),
+          ));
+  return ask(0);
 };
 
 /** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
   userId: string,
+  shape: ListShape,
   { request, rows, walk }: ListReader.Reading<SessionRows.SessionRows>,
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
@@ -145,7 +201,7 @@ const toBatch = (
     ? { status: "complete", verified, doubts: walk.doubts, ...mark }
     : undefined;
   const state = () => ({
-    walk: WalkState.save(walk),
+    walk: WalkState.save(shape, walk),
     ...(watch && { watch: Changes.save(watch) }),
     ...(seen && { whole: true }),
   });
@@ -269,7 +325,8 @@ const walkAll = <E, R>(
   options: SessionSourceOptions,
   watching: Pick<ChangesOptions, "since" | "lookback" | "whole"> | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
-  const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure = "stop" } = options;
+  const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure = "stop", areListed = false } =
+    options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
     throw new RangeError(
       `Cannot walk users as 'concurrency' must be a positive integer or "auto": it is ${concurrency}`,
@@ -300,9 +357,14 @@ const walkAll = <E, R>(
     let [answers, failures] = [0, 0];
     let lastFailure: ApiError | undefined;
 
-    const giveUp = (userId: string, error: ApiError): Effect.Effect<unknown, ApiError> => {
-      if (error.reason === "NotFound") {
-        return out.offer(ended(userId, { status: "missing", verified: true, doubts: [] }));
+    const giveUp = (
+      userId: string,
+      error: ApiError,
+      hasDelivered: boolean,
+    ): Effect.Effect<unknown, ApiError> => {
+      if (isNotFound(error)) {
+        const status = hasDelivered ? "removed" : "missing";
+        return out.offer(ended(userId, { status, verified: true, doubts: [] }));
       }
       if (!ofUser.has(error.reason)) failures++;
       lastFailure = error;
@@ -317,13 +379,24 @@ const walkAll = <E, R>(
         ? begun.watch && Changes.restore(begun.watch)
         : watching && Changes.begin({ ...watching, mark: mark === undefined ? undefined : decodeMark(mark) });
       const isWhole = begun === undefined ? watching?.whole === true : begun.whole === true;
+      const shape = shapeFor(isWhole ? undefined : watch?.since);
+      const start = begun && WalkState.restore(begun.walk);
+      if (start?.done) {
+        const verified = start.doubts.length === 0;
+        const left = watch && { mark: Changes.finish(watch, verified) };
+        return out.offer(ended(userId, { status: "complete", verified, doubts: start.doubts, ...left }));
+      }
+      // Sessions of the user that this walk has delivered, or an earlier process of it.
+      let hasDelivered = start !== undefined && start.high > 0;
+      const isKnown = () => areListed || hasDelivered || isWhole || mark !== undefined;
       return ListReader.read({
-        shape: shapeFor(isWhole ? undefined : watch?.since),
+        shape,
         pageSize,
-        start: begun && WalkState.restore(begun.walk),
+        start,
+        isTooLarge: ({ reason }: ApiError) => reason === "Unprocessable" || reason === "BadRequest",
         ask: (request, turn) =>
           Effect.flatMap(
-            askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn }),
+            askFor(userId, { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn }, isKnown),
             (page) => {
               answers++;
               failures = 0;
@@ -337,16 +410,17 @@ const walkAll = <E, R>(
       }, (reading) => {
         const { page, rows, walk } = reading;
         let { take } = reading;
+        hasDelivered ||= take.length > 0;
         const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
         if (late !== undefined) return Effect.fail(tooLate(userId, late));
         const seen = isWhole ? take.map((index) => SessionRows.idOf(rows, index)) : undefined;
-        if (watch !== undefined) {
+        if (watch !== undefined && reading.isTaken) {
           ({ watch, take } = Changes.receive(watch, SessionRows.watched(rows), take, page.servedAt));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
-          ? out.offer(toBatch(userId, reading, take, watch, seen))
+          ? out.offer(toBatch(userId, shape, reading, take, watch, seen))
           : Effect.void;
-      }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
+      }).pipe(Effect.catchAll((error) => giveUp(userId, error, hasDelivered)));
     };
 
     const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.suspend(() =>

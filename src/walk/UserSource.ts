@@ -10,10 +10,10 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import { ApiError } from "../tenant/ApiError.ts";
-import type { TenantHttp } from "../tenant/HttpPolicy.ts";
+import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as ListReader from "./ListReader.ts";
-import { listed, type ListShape } from "./PageWalk.ts";
+import { listed, type ListShape, type PageRequest } from "./PageWalk.ts";
 
 /** Some of the users of a tenant. */
 export interface UserBatch {
@@ -24,8 +24,10 @@ export interface UserBatch {
   readonly doubts?: ReadonlyArray<string> | undefined;
 }
 
+const SORT = "creation_time:-1";
+
 const shape: ListShape = {
-  orders: [{ sort: "creation_time:-1", key: "creation_time", type: "number", descending: true, fixed: true }],
+  orders: [{ sort: SORT, key: "creation_time", type: "number", descending: true, fixed: true }],
 };
 
 /** Of a user nothing is needed but the id, and the time for the walk to go by. */
@@ -50,7 +52,34 @@ const idOf = (user: Option.Option<typeof User.Type>, page: number): Effect.Effec
       ),
   });
 
-/** All users of the tenant, newest first. Holds one page. */
+/** Users a page: as many as a tenant may give, for a large page is one request, and users created in one second fit it. */
+const PAGE = 1000;
+/** Users a page where the tenant refuses more, or then gives fewer than that. */
+const SMALLER_PAGE = 100;
+
+const askFor = (request: PageRequest) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort });
+
+/** Whether the tenant does not give pages of that size. */
+const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
+
+/** The first answer, to a request of the largest page that the tenant takes. */
+const firstAnswer = (pageSize: number) => {
+  const ask = (size: number) => Effect.map(askFor({ page: 1, size, sort: SORT }), (page) => ({ size, page }));
+  const smaller = ask(pageSize);
+  return Effect.flatMap(
+    Effect.catchIf(ask(PAGE), isTooLarge, () => smaller),
+    (first) => {
+      // Some tenants answer a size that they do not take with their default.
+      const { hasNext, pageSize: given } = first.page.facts ?? { hasNext: false, pageSize: 0 };
+      return hasNext && given < pageSize ? smaller : Effect.succeed(first);
+    },
+  );
+};
+
+/**
+ * All users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where the
+ * tenant refuses so many. Holds one page.
+ */
 export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
   UserBatch,
   ApiError,
@@ -58,22 +87,30 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
 > =>
   Stream.unwrapScoped(Effect.gen(function* () {
     const out = yield* Mailbox.make<UserBatch, ApiError>({ capacity: 1 });
-    yield* ListReader.read({
-      shape,
-      pageSize: options.pageSize ?? 100,
-      ask: (request) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort }),
-      decode: (page) => {
-        const users = page.rows.map((row) => decode(row));
-        return { users, listed: listed(users.map(Option.getOrElse(() => "")), "user_id") };
-      },
-      share: () => 1,
-    }, ({ rows, request, take, walk }) =>
-      Effect.flatMap(
-        Effect.forEach(take, (index) => idOf(rows.users[index]!, request.page)),
-        (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
-      )).pipe(
-        Effect.onExit((exit) => out.done(exit)),
-        Effect.forkScoped,
-      );
+    const pageSize = Math.min(options.pageSize ?? SMALLER_PAGE, SMALLER_PAGE);
+    const read = Effect.flatMap(firstAnswer(pageSize), ({ size, page }) => {
+      let first: Page | undefined = page;
+      return ListReader.read({
+        shape,
+        pageSize: size,
+        isTooLarge,
+        ask: (request) => {
+          if (first === undefined) return askFor(request);
+          const answer = first;
+          first = undefined;
+          return Effect.succeed(answer);
+        },
+        decode: (page) => {
+          const users = page.rows.map((row) => decode(row));
+          return { users, listed: listed(users.map(Option.getOrElse(() => "")), "user_id") };
+        },
+        share: () => 1,
+      }, ({ rows, request, take, walk }) =>
+        Effect.flatMap(
+          Effect.forEach(take, (index) => idOf(rows.users[index]!, request.page)),
+          (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
+        ));
+    });
+    yield* Effect.forkScoped(Effect.onExit(read, (exit) => out.done(exit)));
     return Mailbox.toStream(out);
   }));

@@ -5,13 +5,14 @@
  * @module
  */
 import * as Schema from "effect/Schema";
-import { straysOf, type Walk } from "./PageWalk.ts";
+import { hashText, ObservedIds } from "./ObservedIds.ts";
+import { type ListShape, straysOf, type Walk } from "./PageWalk.ts";
 
 const Key = Schema.Union(Schema.JsonNumber, Schema.String);
 const Count = Schema.Int.pipe(Schema.nonNegative());
 const Frontier = Schema.Struct({ order: Count, key: Key, ids: Schema.Array(Schema.String) });
 
-/** The plain value. Its fields are those of {@link Walk}. */
+/** The plain value. Its fields are those of {@link Walk}; what is optional, earlier versions did not write. */
 export const WalkState = Schema.Struct({
   size: Schema.Int.pipe(Schema.positive()),
   isClamped: Schema.Boolean,
@@ -20,13 +21,25 @@ export const WalkState = Schema.Struct({
   frontier: Schema.optional(Frontier),
   run: Count,
   past: Schema.Array(Frontier),
+  /** All ids delivered, of a list whose order does not tell them. */
   remembered: Schema.optional(Schema.Array(Schema.String)),
+  /** The same as hashes, and whether no other was delivered. */
+  observed: Schema.optional(Schema.Array(Count)),
+  isExact: Schema.optional(Schema.Boolean),
   strays: Schema.Array(Schema.String),
   end: Count,
   slack: Count,
   high: Count,
   stalls: Count,
   total: Schema.optional(Count),
+  retries: Schema.optional(Count),
+  avoid: Schema.optional(Count),
+  short: Schema.optional(Count),
+  pass: Schema.optional(Count),
+  met: Schema.optional(Count),
+  least: Schema.optional(Count),
+  moved: Schema.optional(Count),
+  pending: Schema.optional(Schema.Array(Schema.String)),
   doubts: Schema.Array(Schema.String),
   done: Schema.Boolean,
 });
@@ -34,18 +47,63 @@ export const WalkState = Schema.Struct({
 /** See {@link WalkState}. */
 export type WalkState = typeof WalkState.Type;
 
-/** The walk as a plain value. */
-export const save = ({ remembered, strays, ...walk }: Walk): WalkState => ({
-  ...walk,
-  strays: strays.ids.slice(0, strays.count),
-  ...(remembered && { remembered: [...remembered.ids].slice(0, remembered.count) }),
-});
+/** The walk as a plain value. Ids are stored only where no frontier tells what has been delivered. */
+export const save = (shape: ListShape, walk: Walk): WalkState => {
+  const { observed, isExact, strays, overlapping, order, pass } = walk;
+  const isTold = overlapping && order === 0 && pass === 0 && shape.orders[0].fixed;
+  return {
+    size: walk.size,
+    isClamped: walk.isClamped,
+    order,
+    overlapping,
+    frontier: walk.frontier,
+    run: walk.run,
+    past: walk.past,
+    ...(!isTold && observed && { observed: observed.ids.hashes(observed.count), isExact }),
+    strays: strays.ids.slice(0, strays.count),
+    end: walk.end,
+    slack: walk.slack,
+    high: walk.high,
+    stalls: walk.stalls,
+    total: walk.total,
+    retries: walk.retries,
+    avoid: walk.avoid,
+    short: walk.short,
+    pass,
+    met: walk.met,
+    least: walk.least,
+    moved: walk.moved,
+    pending: walk.pending,
+    doubts: walk.doubts,
+    done: walk.done,
+  };
+};
 
 /** The walk that {@link save} was given. */
-export const restore = ({ remembered, strays, ...walk }: WalkState): Walk => ({
-  ...walk,
-  strays: straysOf(strays),
-  frontier: walk.frontier,
-  total: walk.total,
-  remembered: remembered && { ids: new Set(remembered), count: remembered.length },
-});
+export const restore = ({ remembered, observed, strays, ...state }: WalkState): Walk => {
+  const hashes = observed ?? remembered?.map(hashText);
+  const isUntouched = state.frontier === undefined && state.past.length === 0 && strays.length === 0;
+  const ids = new ObservedIds();
+  hashes?.forEach((hash) => ids.meet(hash, 0));
+  return {
+    ...state,
+    strays: straysOf(strays),
+    frontier: state.frontier,
+    total: state.total,
+    observed: hashes && { ids, count: ids.size },
+    isExact: state.isExact ?? (isUntouched || (remembered !== undefined && state.past.length === 0)),
+    // The stored ids were met in answer 0.
+    answers: 1,
+    passBegan: 1,
+    retries: state.retries ?? 0,
+    avoid: state.avoid,
+    short: state.short,
+    earlier: undefined,
+    pass: state.pass ?? 0,
+    met: state.met,
+    brought: 0,
+    least: state.least,
+    moved: state.moved ?? 0,
+    pending: state.pending ?? [],
+  };
+};

@@ -36,7 +36,7 @@ const tampered = (
   ...sandbox,
   fetch: async (request) => {
     const answer = await sandbox.fetch(request);
-    return request.url.includes(`/${userId}/sessions`) ? change(answer, request) : answer;
+    return request.url.includes(`/users/${userId}`) ? change(answer, request) : answer;
   },
 });
 
@@ -118,7 +118,11 @@ describe("a prune report", () => {
   it("asks for users that are listed no more if it is for all of them, and only then", async () => {
     const sandbox = make({ users: 3, sessionsPerUser: 5 });
     const [first = "", ...others] = sandbox.userIds();
-    const without = tampered(sandbox, first, () => new Response("{}", { status: 404 }));
+    const without = tampered(
+      sandbox,
+      first,
+      () => new Response(`{"title":"Not Found","status":404}`, { status: 404 }),
+    );
     for (const all of [true, false]) {
       const root = await newFolder();
       await exportInto(sandbox, root, prune);

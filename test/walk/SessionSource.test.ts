@@ -16,7 +16,9 @@ const over = (transport: Layer.Layer<Transport.Transport>) =>
 
 const pageOf = (rows: ReadonlyArray<unknown>, page: number, size: number): Response => {
   const its = rows.slice((page - 1) * size, page * size);
-  if (its.length === 0 && page > 1) return new Response("{}", { status: 404 });
+  if (its.length === 0 && page > 1) {
+    return new Response(JSON.stringify({ title: "Not Found", status: 404 }), { status: 404 });
+  }
   const facts = {
     page_size: size,
     current_page: page,

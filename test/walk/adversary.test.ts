@@ -10,7 +10,7 @@ import { draws } from "./histories.ts";
 const shape: PageWalk.ListShape = {
   orders: [
     { sort: "time:-1", key: "time", type: "number", descending: true, fixed: true },
-    { sort: "id:1", key: "id", type: "string", descending: false, fixed: true },
+    { sort: "id:1", key: "id", type: "string", descending: false, fixed: true, unique: true },
   ],
 };
 
@@ -137,7 +137,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     if (!step.onCourse) asked = [];
     else {
       const last = asked.at(-1)!.request;
-      const next = asked.length > concurrency ? undefined : PageWalk.ahead(walk, last);
+      const next = asked.length > concurrency ? undefined : PageWalk.ahead(shape, walk, last);
       asked = [...asked.slice(1), ...(next === undefined ? [] : [{ request: next }])];
       if (next !== undefined) requests++;
     }
