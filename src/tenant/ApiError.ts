@@ -113,6 +113,9 @@ const retriedReasons: ReadonlySet<ApiErrorReason> = new Set(["Transport", "Timeo
 export const isTransient = (error: ApiError): boolean =>
   retriedStatuses.has(error.status) || retriedReasons.has(error.reason);
 
+/** Whether the tenant says that there is no such thing. */
+export const isNotFound = ({ reason }: ApiError): boolean => reason === "NotFound";
+
 const string = Schema.optional(Schema.NullOr(Schema.String));
 const ProblemBody = Schema.parseJson(Schema.Struct({
   type: string,

@@ -80,6 +80,9 @@ export interface Page {
   readonly servedAt?: number | undefined;
 }
 
+/** A page without a row, of which nothing is told. */
+export const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
+
 /** A request for one thing. `userId` and `page` locate an error. */
 export interface ItemRequest {
   /** Percent-encoded, from `/` on. */

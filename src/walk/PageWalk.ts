@@ -116,6 +116,8 @@ export interface Walk {
   /** Where the last answer ended that was short and had no header; asked for again once. */
   readonly short: number | undefined;
   readonly earlier: Earlier | undefined;
+  /** How many times the walk has gone back to it without coming further than before. */
+  readonly backs: number;
   /** How often the list has been read in this order, or in pages 1, 2, 3…, before. */
   readonly pass: number;
   /** The first answer of this pass. */
@@ -199,6 +201,7 @@ const fromTheTop = {
   avoid: undefined,
   short: undefined,
   earlier: undefined,
+  backs: 0,
   met: 0,
   brought: 0,
   least: undefined,
@@ -528,14 +531,20 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     if (isOutOfPlace(before, given)) {
       if (walk.retries === 0) return askAgain(walk, given);
       const { earlier } = walk;
-      if (earlier !== undefined) {
+      if (earlier !== undefined && walk.backs < RETRIES) {
         // It is the answer before that was wrong: what it brought is known, and its stretch is read again.
-        const back = { ...walk, ...earlier, earlier: undefined, passBegan: walk.answers, retries: 1 };
+        const { answers, backs } = walk;
+        const back = {
+          ...walk,
+          ...earlier,
+          earlier: undefined,
+          passBegan: answers,
+          retries: 1,
+          backs: backs + 1,
+        };
         return { walk: back, take: [], isTaken: false, onCourse: false };
       }
-      if (walk.pass === 0) {
-        return { walk: again(walk, doubt.moved), take: [], isTaken: false, onCourse: false };
-      }
+      return { walk: leave(shape, walk, doubt.moved), take: [], isTaken: false, onCourse: false };
     }
   }
 
@@ -565,6 +574,7 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     avoid: undefined,
     short: undefined,
     earlier: { frontier: before.frontier, run: before.run, end: before.end, met: before.met },
+    backs: place.end > before.high ? 0 : before.backs,
     met: before.met === undefined ? undefined : before.met + met,
     least: Math.min(before.least ?? Infinity, place.total ?? before.least ?? Infinity),
   };

@@ -13,8 +13,8 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import type { Batch, WalkEnd } from "../Batch.ts";
-import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
-import { type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
+import { ApiError, type ApiErrorReason, isNotFound } from "../tenant/ApiError.ts";
+import { emptyPage, type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as Changes from "./Changes.ts";
@@ -129,14 +129,9 @@ const State = Schema.Struct({
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
 
-const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
-
 /** How many times a 404 that the list of users contradicts is asked again, and after how many milliseconds at first. */
 const CONTRADICTIONS = 3;
 const CONTRADICTED_DELAY = 500;
-
-/** Whether a failure says that there is no such user, or no such page. */
-const isNotFound = ({ reason }: ApiError): boolean => reason === "NotFound";
 
 /** Failures of `GET /api/users/{user_id}` that say nothing of the user: the key may not read users, for one. */
 const saysNothing = ({ reason }: ApiError): boolean =>

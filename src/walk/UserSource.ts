@@ -9,8 +9,8 @@ import * as Mailbox from "effect/Mailbox";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
-import { ApiError } from "../tenant/ApiError.ts";
-import type { Page, TenantHttp } from "../tenant/HttpPolicy.ts";
+import { ApiError, isNotFound } from "../tenant/ApiError.ts";
+import { emptyPage, type Page, type TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as ListReader from "./ListReader.ts";
 import { listed, type ListShape, type PageRequest } from "./PageWalk.ts";
@@ -57,7 +57,20 @@ const PAGE = 1000;
 /** Users a page where the tenant refuses more, or then gives fewer than that. */
 const SMALLER_PAGE = 100;
 
-const askFor = (request: PageRequest) => UsersApi.page({ ...request, sort: request.sort as UsersApi.Sort });
+/** How long to wait before the list is asked for again that was said not to be there. */
+const ABSENT_DELAY = "1 second";
+
+/** One page of the list. There always is a list: where an answer says there is none, another is asked for. */
+const askFor = (request: PageRequest): Effect.Effect<Page, ApiError, TenantHttp> => {
+  const ask = (more: Partial<PageRequest>) =>
+    UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
+  return Effect.catchIf(ask({}), isNotFound, () =>
+    // There may be a list, and no such page of it.
+    Effect.map(
+      Effect.delay(ask({ page: 1, fresh: true }), ABSENT_DELAY),
+      (first) => request.page > 1 ? emptyPage : first,
+    ));
+};
 
 /** Whether the tenant does not give pages of that size. */
 const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";

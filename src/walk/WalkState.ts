@@ -99,6 +99,7 @@ export const restore = ({ remembered, observed, strays, ...state }: WalkState): 
     avoid: state.avoid,
     short: state.short,
     earlier: undefined,
+    backs: 0,
     pass: state.pass ?? 0,
     met: state.met,
     brought: 0,

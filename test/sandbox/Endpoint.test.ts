@@ -203,6 +203,12 @@ describe("any other request", () => {
     expect((await ask(sandbox, `/api/users/${encoded}/sessions`)).status).toBe(200);
   });
 
+  it("for one user gives that user as the list has it", async () => {
+    const sandbox = make({ users: 1 });
+    const [listed] = await (await ask(sandbox, "/api/users")).json();
+    expect(await (await ask(sandbox, `/api/users/${firstUser(sandbox)}`)).json()).toEqual(listed);
+  });
+
   it("elsewhere is answered 404, and with another method 405", async () => {
     const sandbox = make();
     const userId = firstUser(sandbox);
@@ -211,7 +217,7 @@ describe("any other request", () => {
         "/",
         "/api",
         "/api/users/",
-        `/api/users/${userId}`,
+        "/api/users/nobody",
         `/api/users/${userId}/sessions/`,
         "/x",
       ]
