@@ -3,7 +3,7 @@
  * them it keeps honest lists, so that what was lost can be told.
  */
 import * as Effect from "effect/Effect";
-import { Transport } from "../../src/tenant/Transport.ts";
+import type { Transport } from "../../src/tenant/Transport.ts";
 import { draws } from "./histories.ts";
 
 /** What an answer says that is not so. */
