@@ -17,6 +17,7 @@ import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
 import { type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as Changes from "./Changes.ts";
+import * as Clocks from "./Clocks.ts";
 import * as Concurrency from "./Concurrency.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
@@ -72,8 +73,9 @@ export type Start = string | {
 /** Which changes to look for. */
 export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
   /**
-   * Only what changed at or after this time, in seconds since the epoch by the tenant's clock. Left out: for each user what
-   * has changed since its mark, and every session where there is none.
+   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It may
+   * be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left out:
+   * for each user what has changed since its mark, and every session where there is none.
    */
   readonly since?: number | undefined;
   /**
@@ -90,6 +92,13 @@ export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
    * @default {false}
    */
   readonly whole?: boolean | undefined;
+  /**
+   * With {@link whole}: what the place that sessions go to has of one. What it lacks is delivered whatever the mark says, so
+   * that a session that was shown late is, or one that is listed again; and what it has is not delivered again.
+   */
+  readonly holds?:
+    | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
+    | undefined;
 }
 
 const safeOrders: ListShape["orders"] = [
@@ -138,6 +147,7 @@ const toBatch = (
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
   seen: Batch["seen"],
+  redelivered: number,
 ): Batch => {
   const verified = walk.doubts.length === 0;
   const mark = watch && { mark: Changes.finish(watch, verified) };
@@ -152,6 +162,7 @@ const toBatch = (
   return Object.assign(SessionRows.batchOf(userId, request, rows, take), {
     userId,
     seen,
+    ...(redelivered > 0 && { redelivered }),
     total: walk.total,
     end,
     state,
@@ -160,25 +171,26 @@ const toBatch = (
 
 const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
 
-/** What a tenant's clock and the one of what a mark was made from may differ by, in seconds. */
-const TOLERANCE = 60;
+/** The time a walk is to begin from, if it can't have come yet. */
+const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
+  [before?.at, since].find((time) => time !== undefined && time > possible);
 
-/** The time a walk is to begin from, if it has not come yet by the tenant's clock. */
-const lateBy = ({ before, since }: Changes.Watch, servedAt = Infinity): number | undefined =>
-  [before?.at, since].find((time) => time !== undefined && time > servedAt + TOLERANCE);
-
-const tooLate = (userId: string, time: number): ApiError =>
+const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError =>
   new ApiError({
     reason: "InvalidRequest",
     url: "/api/users/{user_id}/sessions",
     userId,
-    detail:
-      `changes since ${
-        new Date(time * 1000).toISOString()
-      } were asked for, which has not come yet by the tenant's clock: ` +
-      "check that time, or walk all sessions anew",
+    detail: `changes since ${new Date(time * 1000).toISOString()} were asked for, which has not come yet by ${
+      whose === "tenant" ? "the tenant's clock" : "the clock of this machine, as the tenant tells no time"
+    }: check that time, or walk all sessions anew`,
     attempts: 1,
   });
+
+/** Whether what is to be gone on with was asked for the same time as it is now. */
+const isSameTime = (
+  watch: typeof Changes.WatchState.Type | undefined,
+  watching: Pick<ChangesOptions, "since"> | undefined,
+): boolean => watch === undefined || watching === undefined || watch.asked === watching.since;
 
 /** Failures that say nothing of the next user. */
 const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
@@ -231,7 +243,8 @@ export const batches = <E = never, R = never>(
  * with the sessions, in one step. What changes while a user's list is read is left to the next run.
  *
  * A user without a change costs one request. Without a mark every session is delivered. An unverified walk leaves the mark
- * where it was. A mark or a `since` later than the tenant's clock fails the stream.
+ * where it was, and what it has delivered is not delivered again. A user that ends as `missing` has a mark as well: with
+ * that, everything is delivered should it come back. A mark or a `since` later than the tenant's clock fails the stream.
  *
  * @example
  * ```ts
@@ -261,13 +274,14 @@ export const batches = <E = never, R = never>(
  */
 export const changes = <E = never, R = never>(
   users: Stream.Stream<Start, E, R>,
-  { since, lookback, whole, ...options }: ChangesOptions = {},
-): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, { since, lookback, whole });
+  { since, lookback, whole, holds, ...options }: ChangesOptions = {},
+): Stream.Stream<Batch, ApiError | E, TenantHttp | R> =>
+  walkAll(users, options, { since, lookback, whole, holds });
 
 const walkAll = <E, R>(
   users: Stream.Stream<Start, E, R>,
   options: SessionSourceOptions,
-  watching: Pick<ChangesOptions, "since" | "lookback" | "whole"> | undefined,
+  watching: Pick<ChangesOptions, "since" | "lookback" | "whole" | "holds"> | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
   const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure = "stop" } = options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
@@ -300,9 +314,14 @@ const walkAll = <E, R>(
     let [answers, failures] = [0, 0];
     let lastFailure: ApiError | undefined;
 
-    const giveUp = (userId: string, error: ApiError): Effect.Effect<unknown, ApiError> => {
+    const giveUp = (
+      userId: string,
+      error: ApiError,
+      watch: Changes.Watch | undefined,
+    ): Effect.Effect<unknown, ApiError> => {
       if (error.reason === "NotFound") {
-        return out.offer(ended(userId, { status: "missing", verified: true, doubts: [] }));
+        const mark = watch && (watch.isBegun || watch.before) && { mark: Changes.forgetWatched(watch) };
+        return out.offer(ended(userId, { status: "missing", verified: true, doubts: [], ...mark }));
       }
       if (!ofUser.has(error.reason)) failures++;
       lastFailure = error;
@@ -312,10 +331,17 @@ const walkAll = <E, R>(
     };
 
     const walkUser = ({ userId, state, mark }: Exclude<Start, string>) => {
-      const begun = state === undefined ? undefined : decodeState(state);
+      const saved = state === undefined ? undefined : decodeState(state);
+      // One that was asked for another time does not deliver what is asked for now: it is begun anew.
+      const begun = isSameTime(saved?.watch, watching) ? saved : undefined;
+      const before = begun === undefined && saved?.watch !== undefined
+        ? Changes.abandon(Changes.restore(saved.watch))
+        : mark === undefined
+        ? undefined
+        : decodeMark(mark);
       let watch = begun !== undefined
         ? begun.watch && Changes.restore(begun.watch)
-        : watching && Changes.begin({ ...watching, mark: mark === undefined ? undefined : decodeMark(mark) });
+        : watching && Changes.begin({ ...watching, mark: before });
       const isWhole = begun === undefined ? watching?.whole === true : begun.whole === true;
       return ListReader.read({
         shape: shapeFor(isWhole ? undefined : watch?.since),
@@ -337,16 +363,22 @@ const walkAll = <E, R>(
       }, (reading) => {
         const { page, rows, walk } = reading;
         let { take } = reading;
-        const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
-        if (late !== undefined) return Effect.fail(tooLate(userId, late));
+        const now = Clocks.read(page.servedAt, clock.unsafeCurrentTimeMillis() / 1000);
+        const late = watch && !watch.isBegun ? lateBy(watch, now) : undefined;
+        if (late !== undefined) return Effect.fail(tooLate(userId, late, now));
         const seen = isWhole ? take.map((index) => SessionRows.idOf(rows, index)) : undefined;
+        let redelivered = 0;
         if (watch !== undefined) {
-          ({ watch, take } = Changes.receive(watch, SessionRows.watched(rows), take, page.servedAt));
+          const holds = isWhole ? watching?.holds : undefined;
+          ({ watch, take, redelivered } = Changes.receive(watch, SessionRows.watched(rows), take, {
+            certain: now.certain,
+            holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
+          }));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
-          ? out.offer(toBatch(userId, reading, take, watch, seen))
+          ? out.offer(toBatch(userId, reading, take, watch, seen, redelivered))
           : Effect.void;
-      }).pipe(Effect.catchAll((error) => giveUp(userId, error)));
+      }).pipe(Effect.catchAll((error) => giveUp(userId, error, watch)));
     };
 
     const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.suspend(() =>
