@@ -314,6 +314,82 @@ describe("stream()", () => {
   });
 });
 
+describe("what can't be verified", () => {
+  /** A tenant of thirty users whose lists, or the list of users, come in another order than the one asked for. */
+  const reversed = (which: (url: URL) => boolean) => {
+    const { sandbox, options } = tenant({ users: 30, sessionsPerUser: 20 });
+    const fetch = async (input: string | URL | Request, init?: RequestInit) => {
+      const request = new Request(input, init);
+      const response = await sandbox.fetch(request);
+      if (!which(new URL(request.url))) return response;
+      const rows: Array<unknown> = await response.json();
+      return Response.json(rows.reverse(), { headers: response.headers });
+    };
+    return { sandbox, options: { ...options, users: "all" as const, pageSize: 10, fetch } };
+  };
+  const users = ({ pathname }: URL) => pathname.endsWith("/users");
+  const sessionsOf = (userId: string) => ({ pathname }: URL) => pathname.includes(`/${userId}/`);
+  const [firstId = ""] = make({ users: 30, sessionsPerUser: 20 }).userIds();
+
+  /** Reads all that is there, and what it ends with. */
+  const endOf = async (read: AsyncIterable<unknown>) => {
+    const found: Array<unknown> = [];
+    try {
+      for await (const one of read) found.push(one);
+      return { found, error: undefined };
+    } catch (error) {
+      return { found, error: error as Error };
+    }
+  };
+  const kinds = ["sessions", "ndjson", "csv", "parquet"] as const;
+  const read = (kind: (typeof kinds)[number], options: Parameters<typeof promise.sessions>[0]) =>
+    kind === "sessions" ? promise.sessions(options) : promise.stream(kind, options);
+
+  it.each(kinds)("fails at the end, once all of it has been given: %s", async (kind) => {
+    for (const [which, told] of [[users, undefined], [sessionsOf(firstId), firstId]] as const) {
+      const { sandbox, options } = reversed(which);
+      const lists: Array<promise.Unverified> = [];
+      const onUnverified = (list: promise.Unverified) => void lists.push(list);
+      const whole = await endOf(read(kind, { ...options, onUnverified, allowUnverified: true }));
+      expect(whole.error).toBeUndefined();
+      const { found, error } = await endOf(read(kind, { ...options, onUnverified }));
+      expect(error).toMatchObject({ _tag: "ExportError", reason: "Unverified" });
+      expect(error?.message).toMatch(
+        told === undefined
+          ? /^The list of users can't be verified: .*allowUnverified\)$/
+          : /^The sessions of 1 of 30 users can't be verified, such as "\S+" \(.+\)\. Everything that was found/,
+      );
+      expect(lists.map(({ userId }) => userId)).toEqual([told, told]);
+      expect(lists[0]!.reasons.length).toBeGreaterThan(0);
+      if (kind === "sessions") expect(found).toHaveLength(keysOf(sandbox).length);
+      else expect(Buffer.concat(found as Array<Buffer>)).toEqual(Buffer.concat(whole.found as Array<Buffer>));
+    }
+  });
+
+  it.each(kinds)("is a user that failed, where the others go on: %s", async (kind) => {
+    const { options } = reversed(() => false);
+    const fetch: typeof globalThis.fetch = (input, init) =>
+      String(input).includes(firstId)
+        ? Promise.resolve(new Response("{}", { status: 422 }))
+        : options.fetch(input, init);
+    const failing = { ...options, fetch, onFailure: "continue" as const };
+    const { error } = await endOf(read(kind, failing));
+    expect(error).toMatchObject({ _tag: "ExportError", reason: "Unverified" });
+    expect(error?.message).toMatch(/^1 of 30 users failed, such as /);
+    expect((await endOf(read(kind, { ...failing, allowUnverified: true }))).error).toBeUndefined();
+  });
+
+  it("is nothing to those who have had enough before the end, nor where all is verified", async () => {
+    const { options } = reversed(users);
+    for await (const _ of promise.sessions(options)) break;
+    const reader = promise.stream("ndjson", options).getReader();
+    await reader.read();
+    await reader.cancel();
+    const { options: sound } = reversed(() => false);
+    for (const kind of kinds) expect((await endOf(read(kind, sound))).error).toBeUndefined();
+  });
+});
+
 describe("exportSessions()", () => {
   it("writes files of every format and reports what is in them", async () => {
     const { sandbox, options } = tenant({ sessionsPerUser: 120 });

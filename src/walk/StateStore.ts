@@ -18,7 +18,8 @@ export class StateStoreError extends Data.TaggedError("StateStoreError")<{
 }> {}
 
 /**
- * Keeps a mark for each user: a plain value that JSON can hold. Save a user's mark along with its sessions, in one
+ * Keeps a mark for each user: a plain value that JSON can hold. Save the mark of every end that has one, of a user that is
+ * missing or could not be verified as well: it claims no more than was delivered. Save a user's mark along with its sessions, in one
  * transaction if the place has such, or else after them: then a crash in between delivers some sessions a second time,
  * and loses none.
  */
