@@ -33,7 +33,7 @@ export const Mark = Schema.Struct({
   at: Schema.optional(Schema.JsonNumber),
   /** So has everything that changed within these, above {@link Mark.at}: what runs from a given time on have read. At most 8. */
   spans: Schema.optional(Schema.Array(Span)),
-  /** The lookback of the run that left it, if it was not the usual one. */
+  /** How far below these times it is known what was delivered, if not the usual 300 s. */
   lookback: Schema.optional(Schema.JsonNumber),
   /** What was delivered of the latest of these times less the lookback, and later. */
   seen: Schema.Array(Seen),
@@ -283,9 +283,11 @@ export const finish = (watch: Watch, isVerified: boolean): Mark => {
   const forgottenTo = isWhole
     ? -Infinity
     : Math.max(before.forgottenTo ?? -Infinity, dropped, isForgotten ? from : -Infinity);
+  // Of times that were there before no more is known than was.
+  const depth = isWhole || topOf(before) === -Infinity ? lookback : Math.min(lookback, lookbackOf(before));
   return {
     ...now,
-    ...(lookback !== LOOKBACK && { lookback }),
+    ...(depth !== LOOKBACK && { lookback: depth }),
     seen,
     ...(kept.length > 0 && { known: kept }),
     ...(forgottenTo !== -Infinity && { forgottenTo }),

@@ -32,7 +32,8 @@ const NEVER_SET = 1_577_836_800;
 export const read = (servedAt: number | undefined, own: number): Now => {
   const isSet = own >= NEVER_SET;
   if (servedAt !== undefined && (!isSet || Math.abs(servedAt - own) <= ABSURD)) {
-    return { certain: servedAt, possible: servedAt + TENANT_TOLERANCE, whose: "tenant" };
+    const certain = isSet ? Math.min(servedAt, Math.floor(own) + OWN_TOLERANCE) : servedAt;
+    return { certain, possible: servedAt + TENANT_TOLERANCE, whose: "tenant" };
   }
   return isSet
     ? { certain: Math.floor(own) - OWN_TOLERANCE, possible: own + OWN_TOLERANCE, whose: "own" }
