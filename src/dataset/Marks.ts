@@ -15,7 +15,7 @@ import * as Changes from "../walk/Changes.ts";
 import { DatasetError } from "./Folder.ts";
 import type { Part } from "./Manifest.ts";
 
-/** The marks by user, each as JSON. About 300 bytes a user. */
+/** The marks by user, each as JSON. About 300 bytes a user; up to 170 kB for one that can't be verified. */
 export type Marks = Map<string, string>;
 
 const Line = Schema.Struct({ user_id: Schema.String, mark: Changes.Mark });
@@ -39,7 +39,8 @@ export const read = (line: string): { readonly userId: string; readonly mark: st
 export const hasSession = (mark: string): boolean => Changes.hasSession(JSON.parse(mark));
 
 /** Gives the mark of a user that has gone, by which everything is delivered should it come back. */
-export const forget = (mark: string): string => JSON.stringify(Changes.forget(JSON.parse(mark)));
+export const forget = (mark: string, until?: number): string =>
+  JSON.stringify(Changes.forget(JSON.parse(mark), until));
 
 /** Reads the marks in these parts; later ones take the place of earlier ones. */
 export const load = (

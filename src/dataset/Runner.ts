@@ -17,7 +17,6 @@ import * as Export from "../export/Export.ts";
 import { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
-import * as Changes from "../walk/Changes.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import type { DatasetOptions } from "./Dataset.ts";
 import * as Folder from "./Folder.ts";
@@ -173,14 +172,13 @@ export const goOn = <E, R>(
       let isChanged = false;
 
       const markOf = (userId: string, end: Batch.WalkEnd): string | undefined => {
-        if (end.mark !== undefined) return JSON.stringify(end.mark);
+        const mark = end.mark === undefined ? undefined : JSON.stringify(end.mark);
+        if (!Removed.isUserGone(end)) return mark;
+        if (mark !== undefined) return Marks.forget(mark);
         const before = marks?.get(userId);
-        const isKnown = before !== undefined || open.get(userId) !== undefined;
         // Some of it may have been delivered in this run before it was not there any more.
-        return Removed.isUserGone(end) && isKnown
-          ? JSON.stringify(
-            Changes.forget(before === undefined ? { seen: [] } : JSON.parse(before), began / 1000),
-          )
+        return before !== undefined || open.get(userId) !== undefined
+          ? Marks.forget(before ?? `{"seen":[]}`, began / 1000)
           : undefined;
       };
 

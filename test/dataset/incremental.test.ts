@@ -413,6 +413,7 @@ const play = async (seed: number, root: string): Promise<ReadonlyArray<string>> 
       mode: "resume",
       formats,
       partRows: 1 + upTo(60),
+      lookback: draw() < 0.2 ? 10 * LOOKBACK : LOOKBACK,
       walk: { pageSize: 10 + upTo(3) * 10, concurrency: 1 + upTo(3) },
     };
     const users = () => ({
@@ -424,8 +425,9 @@ const play = async (seed: number, root: string): Promise<ReadonlyArray<string>> 
     let hasEnded = false;
     for (let tries = 0; !hasEnded; tries++) {
       try {
-        await exportInto(changed, root, { ...options, users: users() });
-        hasEnded = true;
+        // One that has nothing to try again has said nothing of now.
+        hasEnded = !(await exportInto(changed, root, { ...options, users: users() })).wasFinished;
+        if (!hasEnded) break;
       } catch (error) {
         if (String(error).includes("NoSuchUsers") || String(error).includes("none of the")) break;
         if (!String(error).includes("403") || tries > 20) throw error;
