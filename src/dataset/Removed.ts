@@ -8,8 +8,8 @@
  * had a row without an id. A user whom the tenant no longer knows has no sessions, whatever the walk came upon before.
  *
  * **When it is taken back.** Nothing keeps a tenant from listing a session again. One that was said to be gone and is come
- * upon is delivered again, and gets a line that says so. Parts are numbered in the order of what they tell: what the last part says of a session,
- * as a row of it or as a line here, is what is known.
+ * upon is delivered again, and gets a line that says so. Parts are numbered in the order of what they tell: what the last
+ * part says of a session, as a row of it or as a line here, is what is known.
  *
  * @module
  */
@@ -63,10 +63,10 @@ export const decode = reading(Line, "tombstone");
 /** Reads a line of a seen part; says what is wrong with it if it is none. */
 export const decodeSeen = reading(Seen, "list of ids that were seen");
 
-/** Of these ends the user is not there any more: it never was, or was removed in the midst of its walk. */
+/** Ends of a user that is not there: it never was, or it was removed in the midst of its walk. */
 const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);
 
-/** Whether the user of a walk that ended so is not there any more. */
+/** Tells whether the user of a walk that ended so is not there any more. */
 export const isUserGone = ({ status }: Pick<WalkEnd, "status">): boolean => ofGone.has(status);
 
 /** What a batch has come upon, as lines to keep. */

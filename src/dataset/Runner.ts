@@ -108,8 +108,8 @@ export const goOn = <E, R>(
         ? undefined
         : yield* Marks.load(root, [...manifest.parts, ...parts]);
 
-      // What an earlier run came upon of them is not known here.
       const redelivered = counterOf(standing.redelivered);
+      // What an earlier run came upon of them is not known here.
       const isWhole = header.prune_report === true;
       const halfRead = new Set(
         header.standing.open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id),

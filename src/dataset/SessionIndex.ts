@@ -14,11 +14,11 @@ import { decode } from "./Removed.ts";
 import { keyOf, lastUpdated, spelled } from "./Row.ts";
 import * as Sound from "./Sound.ts";
 
-/** Tells what a dataset holds. */
+/** An index of what a dataset holds. */
 export interface SessionIndex {
   /**
-   * Of the session as the tenant lists it, whatever the dataset's formats make of its ids. (In a dataset of CSV alone `=x` and
-   * `'=x` are written alike, and are one session here.)
+   * Tells of a session as the tenant lists it, whatever the dataset's formats make of its ids. (In a dataset of CSV alone `=x`
+   * and `'=x` are written alike, and are one session here.)
    */
   readonly holds: (userId: string, sessionId: string, lastUpdated: number) => Holding;
 }

@@ -16,7 +16,7 @@ export interface Unverified {
   readonly reasons: ReadonlyArray<string>;
 }
 
-/** What becomes of an export that can't be verified. */
+/** The handling of an export that can't be verified. */
 export interface UnverifiedOptions {
   /**
    * Lets it end. Left out, it fails with an {@link ExportError} of the reason `Unverified` once everything that was found has
@@ -29,7 +29,7 @@ export interface UnverifiedOptions {
   readonly onUnverified?: ((list: Unverified) => void) | undefined;
 }
 
-/** What a verdict rests on. */
+/** The facts that a verdict rests on. */
 export interface Evidence extends Pick<Report, "users" | "unverified" | "failed"> {
   /** Why not every user of the tenant may have been named. */
   readonly userDoubts: ReadonlyArray<string>;

@@ -68,7 +68,8 @@ export interface Watch {
 /** The same as a plain value. */
 export const WatchState = Schema.Struct({
   before: Schema.optional(Mark),
-  asked: Schema.optional(Schema.JsonNumber),
+  /** Null if no time was asked for; absent where that is not known. */
+  asked: Schema.optional(Schema.NullOr(Schema.JsonNumber)),
   since: Schema.optional(Schema.JsonNumber),
   lookback: Schema.JsonNumber,
   at: Schema.optional(Schema.JsonNumber),
@@ -79,9 +80,10 @@ export const WatchState = Schema.Struct({
 
 /** The watch as a plain value. */
 export const save = (
-  { delivered, count, others, otherCount, ...watch }: Watch,
+  { delivered, count, others, otherCount, asked, ...watch }: Watch,
 ): typeof WatchState.Type => ({
   ...watch,
+  asked: asked ?? null,
   delivered: delivered.slice(0, count),
   ...(otherCount > 0 && { others: others.slice(0, otherCount) }),
 });
@@ -90,7 +92,7 @@ export const save = (
 export const restore = ({ delivered, others = [], ...watch }: typeof WatchState.Type): Watch => ({
   ...watch,
   before: watch.before,
-  asked: watch.asked,
+  asked: watch.asked ?? undefined,
   since: watch.since,
   at: watch.at,
   delivered: [...delivered],
@@ -160,12 +162,12 @@ const topOf = ({ at = -Infinity, spans = [] }: Pick<Mark, "at" | "spans">): numb
   Math.max(at, ...spans.map(([, to]) => to));
 
 /**
- * What the place that sessions go to has of one: not this version of it, nor a newer one (`lacks`); one of them, though it
- * was told that the session had ended (`ended`); or one of them (`has`).
+ * The state of a session at the place that sessions go to: it has neither this version nor a newer one (`lacks`); it has one
+ * of them, but was told that the session had ended (`ended`); it has one of them (`has`).
  */
 export type Holding = "lacks" | "ended" | "has";
 
-/** How an answer is taken in. */
+/** The circumstances of an answer. */
 export interface ReceiveOptions {
   /** The latest time that has come for certain by when the tenant answered, in seconds since the epoch. */
   readonly certain: number;
@@ -173,7 +175,7 @@ export interface ReceiveOptions {
   readonly holds?: ((sessionId: string, lastUpdated: number) => Holding) | undefined;
 }
 
-/** What an answer has brought. */
+/** The outcome of an answer. */
 export interface Received {
   readonly watch: Watch;
   /** The rows to deliver. */
@@ -294,9 +296,10 @@ export const finish = (watch: Watch, isVerified: boolean): Mark => {
   };
 };
 
-/** Whether a run had come upon a session by when it left the mark. */
+/** Tells whether a run had come upon a session by when it left the mark. */
 export const hasSession = (mark: Mark): boolean => lastOf(mark) !== -Infinity || mark.known !== undefined;
 
+/** The latest time of what was delivered; -Infinity if nothing was. */
 const lastOf = (mark: Mark): number =>
   mark.seen.reduce(
     (last, [, time]) => Math.max(last, time),

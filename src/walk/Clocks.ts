@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What is told of the time. Seconds since the epoch. */
+/** The time, as far as it is known. Seconds since the epoch. */
 export interface Now {
   /** The latest time that has come for certain. Rows that bear a later one leave no mark there. */
   readonly certain: number;

@@ -93,8 +93,8 @@ export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
    */
   readonly whole?: boolean | undefined;
   /**
-   * With {@link whole}: what the place that sessions go to has of one. What it lacks is delivered whatever the mark says, so
-   * that a session that was shown late is, or one that is listed again; and what it has is not delivered again.
+   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the mark
+   * says, such as a session that was shown late or is listed again. What it has is not.
    */
   readonly holds?:
     | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
@@ -181,16 +181,19 @@ const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError 
     url: "/api/users/{user_id}/sessions",
     userId,
     detail: `changes since ${new Date(time * 1000).toISOString()} were asked for, which has not come yet by ${
-      whose === "tenant" ? "the tenant's clock" : "the clock of this machine, as the tenant tells no time"
+      whose === "tenant"
+        ? "the tenant's clock"
+        : "the clock of this machine, as the tenant tells no time to go by"
     }: check that time, or walk all sessions anew`,
     attempts: 1,
   });
 
-/** Whether what is to be gone on with was asked for the same time as it is now. */
+/** Tells whether a walk to go on with was asked for the same time as now, as far as that is known. */
 const isSameTime = (
   watch: typeof Changes.WatchState.Type | undefined,
   watching: Pick<ChangesOptions, "since"> | undefined,
-): boolean => watch === undefined || watching === undefined || watch.asked === watching.since;
+): boolean =>
+  watch?.asked === undefined || watching === undefined || watch.asked === (watching.since ?? null);
 
 /** Failures that say nothing of the next user. */
 const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
