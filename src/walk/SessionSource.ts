@@ -150,9 +150,13 @@ const toBatch = (
   redelivered: number,
 ): Batch => {
   const verified = walk.doubts.length === 0;
-  const mark = watch && { mark: Changes.finish(watch, verified) };
   const end: WalkEnd | undefined = walk.done
-    ? { status: "complete", verified, doubts: walk.doubts, ...mark }
+    ? {
+      status: "complete",
+      verified,
+      doubts: walk.doubts,
+      ...(watch && { mark: Changes.finish(watch, verified) }),
+    }
     : undefined;
   const state = () => ({
     walk: WalkState.save(walk),

@@ -7,7 +7,7 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
-import type { Line } from "../../src/dataset/Removed.ts";
+import { isUserGone, type Line, seenLines } from "../../src/dataset/Removed.ts";
 import * as Verify from "../../src/dataset/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
@@ -130,6 +130,21 @@ describe("a prune report", () => {
       });
       const keys = keysOf(sandbox);
       expect(await present(root)).toEqual(all ? keys.filter((key) => !key.startsWith(first)) : keys);
+    }
+  });
+
+  it("takes all that was come upon of a user to be gone where the user is", () => {
+    const batch = { userId: "u", sessions: [], rejected: [], seen: ["S"] };
+    const end = { verified: true, doubts: [] };
+    const lineOf = (status: "complete" | "missing" | "failed" | "removed") => {
+      const line = seenLines({ ...batch, end: { ...end, status: status as "missing" } });
+      return JSON.parse(line.join("") || "null");
+    };
+    expect(lineOf("complete")).toEqual({ user_id: "u", ids: ["S"], whole: true });
+    expect(lineOf("failed")).toEqual({ user_id: "u", ids: ["S"] });
+    for (const status of ["missing", "removed"] as const) {
+      expect(isUserGone({ status: status as "missing" })).toBe(true);
+      expect(lineOf(status)).toEqual({ user_id: "u", ids: ["S"], whole: true, gone: true });
     }
   });
 

@@ -203,6 +203,35 @@ describe("a time that is asked for", () => {
   });
 });
 
+describe("a walk that broke off", () => {
+  it("of an earlier version, which did not say what it was asked for, is gone on with", async () => {
+    const { sandbox, userId, listed } = tenant(150);
+    const keys: Array<string> = [];
+    let state: { watch?: { asked?: unknown } } = {};
+    const since = NOW - 365 * 86_400;
+    await SessionSource.changes(Stream.make(userId), { since, pageSize: 20, concurrency: 1 }).pipe(
+      Stream.take(2),
+      Stream.runForEach((batch) =>
+        Effect.sync(() => {
+          keys.push(...batch.sessions.map(keyOf));
+          state = JSON.parse(JSON.stringify(batch.state?.()));
+        })
+      ),
+      Effect.provide(httpFor(sandbox)),
+      Effect.runPromise,
+    );
+    expect(state.watch?.asked).toBe(since);
+    delete state.watch?.asked;
+    const batches = await SessionSource.changes(Stream.make({ userId, state }), { since }).pipe(
+      Stream.runCollect,
+      Effect.provide(httpFor(sandbox)),
+      Effect.runPromise,
+    );
+    const others = [...batches].flatMap(({ sessions }) => sessions.map(keyOf));
+    expect([...keys, ...others].sort()).toEqual(listed());
+  });
+});
+
 describe("a lookback that is longer than it was", () => {
   it("delivers what it can't know again, and says how much", async () => {
     const { sandbox, add } = tenant();
