@@ -63,6 +63,8 @@ export interface Watch {
   /** Fingerprints of the rows below those, likewise, no more than a mark keeps. */
   readonly others: Array<number>;
   readonly otherCount: number;
+  /** Whether some of those were not kept when the walk was put down. */
+  readonly isPartial: boolean;
 }
 
 /** The same as a plain value. */
@@ -76,20 +78,27 @@ export const WatchState = Schema.Struct({
   isBegun: Schema.Boolean,
   delivered: Schema.Array(Seen),
   others: Schema.optional(Schema.Array(Schema.JsonNumber)),
+  partial: Schema.optional(Schema.Literal(true)),
 });
+
+/** The most fingerprints that a walk is put down with: 17 kB. States are kept of all walks under way, at every cut. */
+const PUT_DOWN = 1000;
 
 /** The watch as a plain value. */
 export const save = (
-  { delivered, count, others, otherCount, asked, ...watch }: Watch,
+  { delivered, count, others, otherCount, isPartial, asked, ...watch }: Watch,
 ): typeof WatchState.Type => ({
   ...watch,
   asked: asked ?? null,
   delivered: delivered.slice(0, count),
-  ...(otherCount > 0 && { others: others.slice(0, otherCount) }),
+  ...(otherCount > 0 && otherCount <= PUT_DOWN && { others: others.slice(0, otherCount) }),
+  ...((isPartial || otherCount > PUT_DOWN) && { partial: true }),
 });
 
 /** The watch that {@link save} was given. */
-export const restore = ({ delivered, others = [], ...watch }: typeof WatchState.Type): Watch => ({
+export const restore = (
+  { delivered, others = [], partial, ...watch }: typeof WatchState.Type,
+): Watch => ({
   ...watch,
   before: watch.before,
   asked: watch.asked ?? undefined,
@@ -99,6 +108,7 @@ export const restore = ({ delivered, others = [], ...watch }: typeof WatchState.
   count: delivered.length,
   others: [...others],
   otherCount: others.length,
+  isPartial: partial === true,
 });
 
 /** How a walk begins that looks for changes. */
@@ -123,6 +133,7 @@ export const begin = ({ mark, since, lookback = LOOKBACK }: WatchOptions): Watch
   count: 0,
   others: [],
   otherCount: 0,
+  isPartial: false,
 });
 
 /** A row, as far as it matters here. */
@@ -253,7 +264,7 @@ const withSpan = (spans: NonNullable<Mark["spans"]>, [from, to]: typeof Span.Typ
 
 /** Gives the mark to keep for the next run, once the walk has ended. */
 export const finish = (watch: Watch, isVerified: boolean): Mark => {
-  const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount } = watch;
+  const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount, isPartial } = watch;
   const { at: base, spans: earlier = [] } = before;
   const top = watch.at ?? -Infinity;
   const hasGap = asked !== undefined && !(base !== undefined && asked <= base - lookback);
@@ -281,7 +292,7 @@ export const finish = (watch: Watch, isVerified: boolean): Mark => {
   const { kept, isWhole: areAll } = isWhole
     ? { kept: [], isWhole: true }
     : Fingerprints.join(past, unspanned, before.known ?? []);
-  const isForgotten = !areAll || unspanned.length === Fingerprints.MOST;
+  const isForgotten = !areAll || unspanned.length === Fingerprints.MOST || (!isVerified && isPartial);
   const forgottenTo = isWhole
     ? -Infinity
     : Math.max(before.forgottenTo ?? -Infinity, dropped, isForgotten ? from : -Infinity);

@@ -58,7 +58,9 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *   let count = 0;
  *   yield* SessionSource.changes(StateStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
  *     Stream.runForEach(({ userId, sessions, end }) => {
- *       count += sessions.length; // your own place for sessions goes here, and then the mark
+ *       // Your own place for sessions goes here, and then the mark. Tell people of an end that is not verified.
+ *       if (end?.verified === false) console.warn(`${userId}: ${end.doubts.join("; ")}`);
+ *       count += sessions.length;
  *       return end?.mark === undefined ? Effect.void : store.save(userId, end.mark);
  *     }),
  *   );

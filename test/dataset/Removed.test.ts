@@ -157,7 +157,10 @@ describe("a prune report", () => {
       for (const session_id of ids) sandbox.add(first, { session_id });
       const options = { ...prune, formats: choices(format) };
       await exportInto(sandbox, root, options);
-      expect(await exportInto(sandbox, root, options)).toMatchObject({ removed: { users: 2, gone: 0 } });
+      expect(await exportInto(sandbox, root, options)).toMatchObject({
+        sessions: 0,
+        removed: { users: 2, gone: 0 },
+      });
       sandbox.remove(first, "-two");
       expect(await exportInto(sandbox, root, options)).toMatchObject({ removed: { users: 2, gone: 1 } });
     }

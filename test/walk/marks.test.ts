@@ -287,6 +287,50 @@ describe("a user that can't be verified", () => {
   });
 });
 
+describe("a long walk that can't be verified", () => {
+  /** Walks up to a batch, and gives what the walk was put down with, as JSON. */
+  const putDown = async (sandbox: Sandbox, count: number) => {
+    const [userId = ""] = sandbox.userIds();
+    const keys: Array<string> = [];
+    let state = "";
+    await SessionSource.changes(Stream.make(userId), { concurrency: 1 }).pipe(
+      Stream.take(count),
+      Stream.runForEach((batch) =>
+        Effect.sync(() => {
+          keys.push(...batch.sessions.map(keyOf));
+          state = JSON.stringify(batch.state?.());
+        })
+      ),
+      Effect.provide(httpFor(sandbox)),
+      Effect.runPromise,
+    );
+    return { keys, state };
+  };
+
+  it.each([[4, 0], [13, 1]])(
+    "put down after %d answers and gone on with, is in part delivered again once: %d",
+    async (count, times) => {
+      const { sandbox, userId, listed } = tenant(2000);
+      const { keys, state } = await putDown(sandbox, count);
+      expect(state.length).toBeLessThan(40_000);
+      const batches = [
+        ...await SessionSource.changes(Stream.make({ userId, state: JSON.parse(state) })).pipe(
+          Stream.runCollect,
+          Effect.provide(httpFor(shuffled(sandbox))),
+          Effect.runPromise,
+        ),
+      ];
+      const end = batches.at(-1)?.end;
+      expect(end?.verified).toBe(false);
+      expect([...keys, ...batches.flatMap(({ sessions }) => sessions.map(keyOf))].sort()).toEqual(listed());
+      const next = await run(shuffled(sandbox), end?.mark);
+      expect(next.keys.length).toBe(times === 0 ? 0 : next.redelivered);
+      expect(next.keys.length > 0).toBe(times > 0);
+      expect((await run(shuffled(sandbox), next.mark)).keys).toEqual([]);
+    },
+  );
+});
+
 describe("fingerprints", () => {
   it("tell ids and times apart", () => {
     const prints = new Set<number>();
