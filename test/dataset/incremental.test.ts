@@ -58,18 +58,20 @@ const listedOf = (sandbox: Sandbox, userIds = sandbox.userIds()) =>
     [...sandbox.sessions(userId)].map((session) => `${userId} ${session.session_id} ${session.last_updated}`)
   ).sort();
 
-/** A sandbox whose answers of a user are others as long as a test wants it. */
+/** A sandbox whose answers of a user are others as long as a test wants it, or that knows no such user. */
 const changing = (sandbox: Sandbox) => {
+  const gone = new Set<string>();
   const answers = new Map<string, (answer: Response, request: Request) => Response | Promise<Response>>();
   const changed: Sandbox = {
     ...sandbox,
     fetch: async (request) => {
-      const [, userId = ""] = /users\/([^/?]+)\/sessions/.exec(request.url) ?? [];
+      const [, userId = "", path] = /users\/([^/?]+)(\/sessions)?/.exec(request.url) ?? [];
       const answer = await sandbox.fetch(request);
-      return answers.get(userId)?.(answer, request) ?? answer;
+      if (gone.has(userId)) return absent();
+      return (path && answers.get(userId)?.(answer, request)) || answer;
     },
   };
-  return { changed, answers };
+  return { changed, answers, gone };
 };
 
 const absent = () =>
@@ -254,15 +256,15 @@ describe("what comes back", () => {
     ["a run that reads whole lists, told to have ended before", prune, [prune, hourly]],
   ])("is a user, who is delivered whole: by %s", async (_, back, meanwhile) => {
     for (const all of [true, false]) {
-      const { root, sandbox, changed, answers, first, second, third } = await begun();
+      const { root, sandbox, changed, gone, first, second, third } = await begun();
       const usersOf = (...ids: ReadonlyArray<string>) => ({ users: { ids: Stream.fromIterable(ids), all } });
       const everyone = usersOf(first, second, third);
       await exportInto(changed, root, { ...hourly, ...everyone });
-      answers.set(first, absent);
+      gone.add(first);
       for (const options of meanwhile) {
         await exportInto(changed, root, { ...options, ...(all ? usersOf(second, third) : everyone) });
       }
-      answers.clear();
+      gone.clear();
       const isTold = meanwhile.includes(prune);
       const report = await exportInto(changed, root, { ...back, ...everyone });
       // The dataset has them, and has not said that they ended: a run that looks does not deliver them again.
@@ -278,11 +280,11 @@ describe("what comes back", () => {
   });
 
   it("is not taken for damage, but a session more is", async () => {
-    const { root, changed, answers, first } = await begun();
+    const { root, changed, gone, first } = await begun();
     await exportInto(changed, root, hourly);
-    answers.set(first, absent);
+    gone.add(first);
     await exportInto(changed, root, hourly);
-    answers.clear();
+    gone.clear();
     await exportInto(changed, root, hourly);
     expect(await problemsOf(root)).toEqual([]);
     await changeManifest(root, ({ runs }) => runs[2].redelivered.sessions -= 3);
@@ -341,10 +343,9 @@ const play = async (seed: number, root: string): Promise<ReadonlyArray<string>> 
       if (isChurning && draw() < 0.3) change();
     },
   });
-  const { changed, answers } = changing(sandbox);
+  const { changed, answers, gone: away } = changing(sandbox);
   const userIds = [...sandbox.userIds()];
   const formats = choices(...[["ndjson"], ["csv"], ["parquet"], ["ndjson", "csv"]][upTo(4)]!);
-  const away = new Set<string>();
   const ended: Array<{ readonly userId: string; readonly session: object }> = [];
   /** What only a run that reads whole lists has to deliver: `user session time`. */
   const late = new Set<string>();
@@ -391,7 +392,6 @@ const play = async (seed: number, root: string): Promise<ReadonlyArray<string>> 
     for (const userId of userIds) {
       answers.set(userId, (answer, { url }) => {
         if (++requests === breaksAt) return new Response("{}", { status: 403 });
-        if (away.has(userId)) return absent();
         if (failing.includes(userId) && !url.includes("page=1&")) return new Response("{}", { status: 422 });
         return odd.includes(userId) ? shuffled(answer) : answer;
       });

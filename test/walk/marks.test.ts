@@ -345,7 +345,7 @@ describe("fingerprints", () => {
 describe("a user that the tenant does not know any more", () => {
   const absent = (sandbox: Sandbox): Sandbox => ({
     ...sandbox,
-    fetch: () => Promise.resolve(new Response("{}", { status: 404 })),
+    fetch: () => Promise.resolve(new Response(`{"title":"Not Found","status":404}`, { status: 404 })),
   });
 
   it("is delivered whole should it come back", async () => {
