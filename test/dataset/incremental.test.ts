@@ -9,6 +9,7 @@ import * as Row from "../../src/dataset/Row.ts";
 import * as Sound from "../../src/dataset/Sound.ts";
 import * as Verify from "../../src/dataset/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
 import { some } from "../runtime.ts";
 import { draws } from "../walk/histories.ts";
@@ -79,12 +80,6 @@ const absent = () =>
     status: 404,
     headers: { "content-type": "application/problem+json" },
   });
-
-const shuffled = async (answer: Response) => {
-  if (answer.status !== 200) return answer;
-  const rows: Array<unknown> = await answer.json();
-  return new Response(JSON.stringify(rows.toReversed()), { headers: answer.headers });
-};
 
 /** A tenant of three users whose clock a test sets. */
 const begun = async (sessionsPerUser = 20) => {
@@ -307,7 +302,7 @@ describe("what comes back", () => {
 describe("a user that can't be verified", () => {
   it("is not delivered again where nothing changed, and what changed is", async () => {
     const { root, sandbox, changed, answers, first, clock } = await begun(250);
-    answers.set(first, shuffled);
+    answers.set(first, doubtful);
     expect(await exportInto(changed, root, hourly)).toMatchObject({
       sessions: 750,
       unverified: { count: 1 },
@@ -393,7 +388,7 @@ const play = async (seed: number, root: string): Promise<ReadonlyArray<string>> 
       answers.set(userId, (answer, { url }) => {
         if (++requests === breaksAt) return new Response("{}", { status: 403 });
         if (failing.includes(userId) && !url.includes("page=1&")) return new Response("{}", { status: 422 });
-        return odd.includes(userId) ? shuffled(answer) : answer;
+        return odd.includes(userId) ? doubtful(answer) : answer;
       });
     }
     const asks = draw();
