@@ -324,7 +324,7 @@ describe("what can't be verified", () => {
       const response = await sandbox.fetch(request);
       return which(new URL(request.url)) ? doubtful(response) : response;
     };
-    return { sandbox, options: { ...options, users: "all" as const, pageSize: 10, fetch } };
+    return { sandbox, options: { ...options, users: "all" as const, pageSize: 10, concurrency: 1, fetch } };
   };
   const users = ({ pathname }: URL) => pathname.endsWith("/users");
   const sessionsOf = (userId: string) => ({ pathname }: URL) => pathname.includes(`/${userId}/`);
