@@ -29,6 +29,11 @@ export interface Batch {
    * without one. Only of a walk that was asked to read whole lists for changes.
    */
   readonly seen?: ReadonlyArray<string | undefined> | undefined;
+  /**
+   * How many of the sessions may be there from an earlier run, as they are. Only of a walk that looks for changes: of a time
+   * before its mark, of a user or a session that came back, or where the mark does not know all that was delivered.
+   */
+  readonly redelivered?: number | undefined;
   /** How many sessions the tenant says the user has, as of this answer. */
   readonly total?: number | undefined;
   /** Set on the last batch of a user. */

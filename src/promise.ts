@@ -12,6 +12,7 @@ import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
 import type { Batch, Rejected, WalkEnd } from "./Batch.ts";
 import * as Export from "./export/Export.ts";
+import * as Verdict from "./export/Verdict.ts";
 import * as Formats from "./format/Formats.ts";
 import * as Gzip from "./output/Gzip.ts";
 import * as Readable from "./output/Readable.ts";
@@ -22,6 +23,7 @@ import * as SessionSource from "./walk/SessionSource.ts";
 import * as UserSource from "./walk/UserSource.ts";
 
 export type { Rejected, WalkEnd } from "./Batch.ts";
+export type { Unverified, UnverifiedOptions } from "./export/Verdict.ts";
 export type { Session } from "./Session.ts";
 
 /** Whose sessions, of which tenant, and how to ask for them. */
@@ -61,7 +63,7 @@ const aborted = (signal: AbortSignal | undefined): Effect.Effect<never, unknown>
 
 const batchesOf = (
   options: SessionsOptions,
-  onUserDoubts: (doubts: ReadonlyArray<string>) => void = () => {},
+  onUserDoubts: (doubts: ReadonlyArray<string>) => void,
 ): Stream.Stream<Batch, unknown, HttpPolicy.TenantHttp> => {
   const { users, pageSize } = options;
   if (typeof users === "string" && users !== "all") {
@@ -93,10 +95,10 @@ const run = async <A>(work: Effect.Effect<A, unknown>): Promise<A> => {
   throw Cause.squash(exit.cause);
 };
 
-async function* batchIterator(options: SessionsOptions): AsyncGenerator<Batch> {
+async function* batchIterator(options: SessionsOptions, verdict: Verdict.Verdict): AsyncGenerator<Batch> {
   // The stream reports how it failed inside its elements, so that the iterator can throw the error itself.
   const exits = Stream.toAsyncIterableRuntime(
-    batchesOf(options).pipe(
+    batchesOf(options, verdict.seeUsers).pipe(
       Stream.map((batch): Exit.Exit<Batch, unknown> => Exit.succeed(batch)),
       Stream.provideLayer(httpFor(options)),
       Stream.catchAllCause((cause) => Stream.succeed(Exit.failCause(cause))),
@@ -112,7 +114,8 @@ async function* batchIterator(options: SessionsOptions): AsyncGenerator<Batch> {
 /**
  * The sessions one by one, each with its `user_id`, newest first within a user. Breaking off the loop ends all requests.
  *
- * Throws what {@link ApiError} describes, and whatever `users` throws. Holds a few pages.
+ * Throws what {@link ApiError} describes, and whatever `users` throws. After the last session it throws an `ExportError`
+ * with the reason `Unverified` if something may be missing, unless that is allowed. Holds a few pages.
  *
  * @example
  * ```ts
@@ -134,9 +137,13 @@ async function* batchIterator(options: SessionsOptions): AsyncGenerator<Batch> {
  * console.assert(count > 0);
  * ```
  */
-export async function* sessions(options: SessionsOptions & Watch): AsyncGenerator<UserSession> {
+export async function* sessions(
+  options: SessionsOptions & Watch & Verdict.UnverifiedOptions,
+): AsyncGenerator<UserSession> {
   const { onRejected, onEnd, signal } = options;
-  for await (const { userId, sessions, rejected, end } of batchIterator(options)) {
+  const verdict = Verdict.make(options);
+  for await (const batch of batchIterator(options, verdict)) {
+    const { userId, sessions, rejected, end } = batch;
     for (const row of rejected) {
       if (onRejected === undefined) throw Export.invalidRow(row);
       onRejected(row);
@@ -148,7 +155,10 @@ export async function* sessions(options: SessionsOptions & Watch): AsyncGenerato
     if (end === undefined) continue;
     if (onEnd === undefined && end.status === "missing") throw Export.noSuchUsers(1, userId);
     onEnd?.(userId, end);
+    verdict.see(batch);
   }
+  const error = verdict.error();
+  if (error !== undefined) throw error;
 }
 
 /** How bytes are written, and what becomes of rows that are not sessions. */
@@ -161,7 +171,8 @@ export interface EncodingOptions extends Formats.FormatOptions {
 
 /**
  * An export as a stream of bytes in one of the formats, read as fast as it is consumed. It errors, and never just ends,
- * when the export fails; cancelling it ends all requests.
+ * when the export fails, and after its last byte if something may be missing, unless that is allowed. Cancelling it ends all
+ * requests.
  *
  * @example
  * ```ts
@@ -180,17 +191,28 @@ export interface EncodingOptions extends Formats.FormatOptions {
  */
 export const stream = (
   format: Formats.FormatName,
-  options: SessionsOptions & EncodingOptions,
+  options: SessionsOptions & EncodingOptions & Verdict.UnverifiedOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> =>
-  Readable.make("the stream", (output, cancelled) => {
+  Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
+    const verdict = Verdict.make(options);
+    const batches = batchesOf({ ...options, signal }, verdict.seeUsers);
     const work = Export.run({
-      source: batchesOf({ ...options, signal }),
+      source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
       targets: [{ format: Formats.make(format, options), output }],
       onInvalid: options.onInvalid ?? "fail",
       maxRejected: options.maxRejected,
     });
-    return run(Effect.provide(work, httpFor(options)));
+    // Once its reader has all the bytes, the stream errors in place of its end.
+    const judged = Effect.flatMap(work, () => {
+      const error = verdict.error();
+      return error === undefined
+        ? Effect.void
+        : Effect.raceFirst(Effect.promise(() => taken), aborted(signal)).pipe(
+          Effect.zipRight(Effect.fail(error)),
+        );
+    });
+    return run(Effect.provide(judged, httpFor(options)));
   });
 
 /** Where an export goes. */

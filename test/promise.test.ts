@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import * as promise from "../src/promise.ts";
 import { make, type Sandbox, type SandboxOptions } from "../src/sandbox/mod.ts";
 import { ApiError } from "../src/tenant/ApiError.ts";
+import { doubtful } from "./doubtful.ts";
 import { csvTable, parquetTable, sql } from "./duckdb.ts";
 import { newFolder } from "./folders.ts";
 
@@ -314,6 +315,80 @@ describe("stream()", () => {
   });
 });
 
+describe("what can't be verified", () => {
+  /** A tenant of thirty users, of whom lists, or the list of users, can't be verified. */
+  const reversed = (which: (url: URL) => boolean) => {
+    const { sandbox, options } = tenant({ users: 30, sessionsPerUser: 20 });
+    const fetch = async (input: string | URL | Request, init?: RequestInit) => {
+      const request = new Request(input, init);
+      const response = await sandbox.fetch(request);
+      return which(new URL(request.url)) ? doubtful(response) : response;
+    };
+    return { sandbox, options: { ...options, users: "all" as const, pageSize: 10, concurrency: 1, fetch } };
+  };
+  const users = ({ pathname }: URL) => pathname.endsWith("/users");
+  const sessionsOf = (userId: string) => ({ pathname }: URL) => pathname.includes(`/${userId}/`);
+  const [firstId = ""] = make({ users: 30, sessionsPerUser: 20 }).userIds();
+
+  /** Reads all that is there, and what it ends with. */
+  const endOf = async (read: AsyncIterable<unknown>) => {
+    const found: Array<unknown> = [];
+    try {
+      for await (const one of read) found.push(one);
+      return { found, error: undefined };
+    } catch (error) {
+      return { found, error: error as Error };
+    }
+  };
+  const kinds = ["sessions", "ndjson", "csv", "parquet"] as const;
+  const read = (kind: (typeof kinds)[number], options: Parameters<typeof promise.sessions>[0]) =>
+    kind === "sessions" ? promise.sessions(options) : promise.stream(kind, options);
+
+  it.each(kinds)("fails at the end, once all of it has been given: %s", async (kind) => {
+    for (const [which, told] of [[users, undefined], [sessionsOf(firstId), firstId]] as const) {
+      const { sandbox, options } = reversed(which);
+      const lists: Array<promise.Unverified> = [];
+      const onUnverified = (list: promise.Unverified) => void lists.push(list);
+      const whole = await endOf(read(kind, { ...options, onUnverified, allowUnverified: true }));
+      expect(whole.error).toBeUndefined();
+      const { found, error } = await endOf(read(kind, { ...options, onUnverified }));
+      expect(error).toMatchObject({ _tag: "ExportError", reason: "Unverified" });
+      expect(error?.message).toMatch(
+        told === undefined
+          ? /^The list of users can't be verified: .*allowUnverified\)$/
+          : /^The sessions of 1 of 30 users can't be verified, such as "\S+" \(.+\)\. Everything that was found/,
+      );
+      expect(lists.map(({ userId }) => userId)).toEqual([told, told]);
+      expect(lists[0]!.reasons.length).toBeGreaterThan(0);
+      if (kind === "sessions") expect(found).toHaveLength(keysOf(sandbox).length);
+      else expect(Buffer.concat(found as Array<Buffer>)).toEqual(Buffer.concat(whole.found as Array<Buffer>));
+    }
+  });
+
+  it.each(kinds)("is a user that failed, where the others go on: %s", async (kind) => {
+    const { options } = reversed(() => false);
+    const fetch: typeof globalThis.fetch = (input, init) =>
+      String(input).includes(firstId)
+        ? Promise.resolve(new Response("{}", { status: 422 }))
+        : options.fetch(input, init);
+    const failing = { ...options, fetch, onFailure: "continue" as const };
+    const { error } = await endOf(read(kind, failing));
+    expect(error).toMatchObject({ _tag: "ExportError", reason: "Unverified" });
+    expect(error?.message).toMatch(/^1 of 30 users failed, such as /);
+    expect((await endOf(read(kind, { ...failing, allowUnverified: true }))).error).toBeUndefined();
+  });
+
+  it("is nothing to those who have had enough before the end, nor where all is verified", async () => {
+    const { options } = reversed(users);
+    for await (const _ of promise.sessions(options)) break;
+    const reader = promise.stream("ndjson", options).getReader();
+    await reader.read();
+    await reader.cancel();
+    const { options: sound } = reversed(() => false);
+    for (const kind of kinds) expect((await endOf(read(kind, sound))).error).toBeUndefined();
+  });
+});
+
 describe("exportSessions()", () => {
   it("writes files of every format and reports what is in them", async () => {
     const { sandbox, options } = tenant({ sessionsPerUser: 120 });
@@ -359,13 +434,12 @@ describe("exportSessions()", () => {
   it('does not call an export verified when the list of "all" users is not', async () => {
     const { sandbox, options } = tenant({ users: 300, sessionsPerUser: 1 });
     const out = join(await newFolder(), "s.csv");
-    // A list of users in another order than the one asked for can't be vouched for.
+    // A list of users of which the tenant counts more than it lists can't be vouched for.
     const fetch = async (input: string | URL | Request, init?: RequestInit) => {
       const request = new Request(input, init);
       const response = await sandbox.fetch(request);
       if (!new URL(request.url).pathname.endsWith("/users")) return response;
-      const rows: Array<unknown> = await response.json();
-      return Response.json(rows.reverse(), { headers: response.headers });
+      return doubtful(response);
     };
     const report = await promise.exportSessions({ ...options, users: "all", out, fetch });
     expect(report.sessions).toBe(300);

@@ -66,7 +66,12 @@ const apiCodes: Readonly<Record<ApiErrorReason, keyof typeof exitCodes>> = {
 
 const outputCodes = { Open: "cannotCreate", Write: "io", Commit: "io", Closed: "readerGone" } as const;
 
-const exportCodes = { InvalidRow: "data", TooManyRejected: "data", NoSuchUsers: "noInput" } as const;
+const exportCodes = {
+  InvalidRow: "data",
+  TooManyRejected: "data",
+  NoSuchUsers: "noInput",
+  Unverified: "incomplete",
+} as const;
 
 /** The exit code for a failure of any kind the command knows; undefined for those it does not. */
 export const codeOf = (error: unknown): number | undefined => {

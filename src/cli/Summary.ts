@@ -24,6 +24,8 @@ export interface Told extends
   readonly folder?: string | undefined;
   /** What is no longer there, where that was asked for. */
   readonly removed?: Manifest.Run["removed"];
+  /** What may be there from an earlier run as it is. */
+  readonly redelivered?: Manifest.Run["redelivered"];
   /** There was nothing left to do. */
   readonly wasFinished?: boolean | undefined;
 }
@@ -54,13 +56,25 @@ const removedLines = ({ removed, users }: Told): ReadonlyArray<string> => {
   ];
 };
 
+const redeliveredLines = ({ redelivered }: Told): ReadonlyArray<string> => {
+  if (redelivered === undefined) return [];
+  const { sessions, users } = redelivered;
+  return [
+    `${plural(sessions, "session")} of ${
+      plural(users.count, "user")
+    } delivered again, which may be there unchanged: ` +
+    some(users, (id) => id),
+  ];
+};
+
 /** What was done, and where it lies. */
 export const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
   `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
-  `${told.verified ? "; verified: nothing missed, nothing repeated" : ""}`,
+  `${told.verified ? `; verified: nothing missed${told.redelivered ? "" : ", nothing repeated"}` : ""}`,
   ...removedLines(told),
+  ...redeliveredLines(told),
   ...fileLines(told),
 ];
 

@@ -61,14 +61,14 @@ const options = {
   ),
   pruneReport: Options.boolean("prune-report").pipe(
     Options.withDescription(
-      "With --since-last: read every list to its end, and write down in removed/ which sessions the tenant lists no more.",
+      "With --since-last: read every list to its end, deliver all that the folder lacks, and write down in removed/ which sessions the tenant lists no more.",
     ),
   ),
   since: Settings.since,
   lookback: Settings.whole("lookback", 0, 31 * 86_400).pipe(
     Options.withPseudoName("SECONDS"),
     Options.withDescription(
-      "How far before the last run --since-last looks once more for changes that showed late, 300 if left out. Nothing is repeated.",
+      "How far before the last run --since-last looks once more for changes that showed late, 300 if left out. Nothing is repeated, but where it grows.",
     ),
     Options.withDefault(LOOKBACK),
   ),

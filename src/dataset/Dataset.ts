@@ -50,13 +50,14 @@ export interface DatasetOptions<E, R> {
   readonly mode?: "new" | "resume" | undefined;
   /**
    * Adds to a folder with a finished run what has changed since, for each user since its mark or, if given, since a time in
-   * seconds since the epoch. A folder without a run gets a first one. Not with a `sort`.
+   * seconds since the epoch: all of that then, what is there already as well. A folder without a run gets a first one; after
+   * one from a time on, `"since-last"` delivers what is older. Not with a `sort`.
    */
   readonly changes?: "since-last" | { readonly since: number } | undefined;
   /**
-   * With `"since-last"`: reads every user's list to its end, and writes down which sessions of the dataset the tenant lists
-   * no more, as parts of their own in `removed/`. Nothing is said of users whose walk is not verified, or not of this run
-   * alone; nor by a first run.
+   * With `"since-last"`: reads every user's list to its end, delivers all that the dataset lacks, has in an older version or
+   * has said to have ended, and writes down which sessions of the dataset the tenant lists no more, as parts of their own in
+   * `removed/`. Nothing is said of users whose walk is not verified, or not of this run alone; nor by a first run.
    *
    * @default {false}
    */
@@ -148,7 +149,8 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>) =>
  *
  * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, an `OutputError` or an `ExportError`.
  *
- * Memory: as for {@link Export.run}, and where each walk under way stands.
+ * Memory: as for {@link Export.run}, the marks of all users, and where each walk under way stands. With `pruneReport`, 24 to
+ * 48 bytes for each session of the dataset while users are walked, and as many again once they are.
  *
  * @example
  * ```ts
@@ -235,6 +237,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
       // Those that failed go on from where they did.
       const failed = new Set(manifest.failed.map(({ user_id }) => user_id));
       const kind = isRetry ? "retry" : last === undefined && typeof changes !== "object" ? "full" : "changes";
+      // Users that failed are tried again for what they were asked for.
+      const since = isRetry
+        ? manifest.runs.findLast(({ kind }) => kind !== "replay")?.since
+        : typeof changes === "object"
+        ? changes.since
+        : undefined;
       const isWhole = pruneReport && kind === "changes";
       const asked = isWhole && users.all === true ? withEarlier(root, manifest, users.ids) : users.ids;
       const ids: Stream.Stream<string, E | OutputError | Folder.DatasetError, R> = isRetry
@@ -244,6 +252,8 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
       const before = traffic();
       const count = yield* writeUsers(root, ids);
       const { requests, retries } = traffic();
+      const userDoubts = isRetry ? [] : users.doubts?.() ?? [];
+      const areAll = kind === "changes" && users.all === true && userDoubts.length === 0;
       const header: Manifest.Header = {
         journal_version: Manifest.manifestVersion,
         created_by: `monocloud-sessions ${version}`,
@@ -252,11 +262,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         began: new Date(yield* Clock.currentTimeMillis).toISOString(),
         tenant,
         options: fixed,
-        ...(typeof changes === "object" && { since: changes.since }),
+        ...(since !== undefined && { since }),
         ...(isWhole && { prune_report: true as const }),
+        ...(areAll && { all_users: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
         users: count + manifest.failed.length,
-        user_doubts: isRetry ? [] : users.doubts?.() ?? [],
+        user_doubts: userDoubts,
         standing: {
           ...Manifest.noStanding(),
           requests: requests - before.requests,

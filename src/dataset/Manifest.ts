@@ -49,6 +49,9 @@ const Doubtful = Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Sch
 const some = <A, I>(schema: Schema.Schema<A, I>) =>
   Schema.Struct({ count: Count, first: Schema.Array(schema) });
 
+/** Sessions that a run delivered though they may be there as they are, and the users they are of. */
+const Redelivered = Schema.Struct({ sessions: Count, users: some(Schema.String) });
+
 /** What it was asked for that must stay the same within a run. */
 const Options = Schema.Record({ key: Schema.String, value: Schema.Unknown });
 
@@ -65,6 +68,8 @@ export const Run = Schema.Struct({
   /** Time at work; what lay between an interruption and the next start does not count. */
   seconds: Schema.JsonNumber,
   options: Options,
+  /** It was for all that changed at or after this time, in seconds since the epoch, whatever was there. */
+  since: Schema.optional(Schema.JsonNumber),
   users: Count,
   sessions: Count,
   rejected: Count,
@@ -81,6 +86,8 @@ export const Run = Schema.Struct({
    * last such run, and so many are listed again.
    */
   removed: Schema.optional(Schema.Struct({ users: Count, gone: Count, again: Count })),
+  /** Only so many of its sessions may be in earlier runs as they are; absent if none may. */
+  redelivered: Schema.optional(Redelivered),
 });
 
 /** See {@link Run}. */
@@ -136,6 +143,8 @@ export const Standing = Schema.Struct({
   }),
   missing: Schema.Array(Schema.String),
   unverified: Schema.Array(Doubtful),
+  /** Absent if there are none. */
+  redelivered: Schema.optional(Redelivered),
   seconds: Schema.JsonNumber,
   requests: Count,
   retries: Count,
@@ -171,6 +180,8 @@ export const Header = Schema.Struct({
   /** Whether whole lists are read, to tell what was removed. */
   prune_report: Schema.optional(Schema.Literal(true)),
   users: Count,
+  /** Whether these, and the ones that had failed before, are all users of the tenant beyond doubt: others have gone. */
+  all_users: Schema.optional(Schema.Literal(true)),
   /** What tells the choice of users from another one. */
   users_identity: Schema.optional(Schema.String),
   user_doubts: Schema.Array(Schema.String),

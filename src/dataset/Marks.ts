@@ -11,14 +11,14 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import { OutputError } from "../output/Output.ts";
-import { Mark } from "../walk/Changes.ts";
+import * as Changes from "../walk/Changes.ts";
 import { DatasetError } from "./Folder.ts";
 import type { Part } from "./Manifest.ts";
 
-/** The marks by user, each as JSON. About 300 bytes a user. */
+/** The marks by user, each as JSON. About 300 bytes a user; up to 170 kB for one that can't be verified. */
 export type Marks = Map<string, string>;
 
-const Line = Schema.Struct({ user_id: Schema.String, mark: Mark });
+const Line = Schema.Struct({ user_id: Schema.String, mark: Changes.Mark });
 const decodeUnknown = Schema.decodeUnknownEither(Schema.parseJson(Line));
 
 /** Reads a line; says what is wrong with it if it is none. */
@@ -36,10 +36,11 @@ export const read = (line: string): { readonly userId: string; readonly mark: st
 };
 
 /** Whether the run that left the mark, or one before, had come upon a session. */
-export const hasSession = (mark: string): boolean => {
-  const { at, seen }: Mark = JSON.parse(mark);
-  return at !== undefined || seen.length > 0;
-};
+export const hasSession = (mark: string): boolean => Changes.hasSession(JSON.parse(mark));
+
+/** Gives the mark of a user that has gone, by which everything is delivered should it come back. */
+export const forget = (mark: string, until?: number): string =>
+  JSON.stringify(Changes.forget(JSON.parse(mark), until));
 
 /** Reads the marks in these parts; later ones take the place of earlier ones. */
 export const load = (

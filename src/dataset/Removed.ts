@@ -5,17 +5,17 @@
  * parts that the journal names along with those of the sessions. Of a user whose walk can vouch that it missed nothing,
  * from its first page to its last within this one run, what the dataset holds and the walk did not come upon is gone. Of any
  * other user nothing is said: one whose walk broke off or is not verified, that goes on from an earlier run, or whose list
- * had a row without an id. A user whom the tenant no longer knows has no sessions.
+ * had a row without an id. A user whom the tenant no longer knows has no sessions, whatever the walk came upon before.
  *
  * **When it is taken back.** Nothing keeps a tenant from listing a session again. One that was said to be gone and is come
- * upon gets a line that says so. Parts are numbered in the order of what they tell: what the last part says of a session,
- * as a row of it or as a line here, is what is known.
+ * upon is delivered again, and gets a line that says so. Parts are numbered in the order of what they tell: what the last
+ * part says of a session, as a row of it or as a line here, is what is known.
  *
  * @module
  */
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
-import type { Batch } from "../Batch.ts";
+import type { Batch, WalkEnd } from "../Batch.ts";
 import * as KeySet from "./KeySet.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
@@ -45,6 +45,8 @@ export const Seen = Schema.Struct({
   ids: Schema.Array(Schema.NullOr(Schema.String)),
   /** The user's walk has ended, and can vouch that these and the ones before are all there are. */
   whole: Schema.optional(Schema.Literal(true)),
+  /** The tenant does not know the user any more: these and the ones before are gone. */
+  gone: Schema.optional(Schema.Literal(true)),
 });
 
 /** See {@link Seen}. */
@@ -61,14 +63,22 @@ export const decode = reading(Line, "tombstone");
 /** Reads a line of a seen part; says what is wrong with it if it is none. */
 export const decodeSeen = reading(Seen, "list of ids that were seen");
 
+/** Ends of a user that is not there: it never was, or it was removed in the midst of its walk. */
+const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);
+
+/** Tells whether the user of a walk that ended so is not there any more. */
+export const isUserGone = ({ status }: Pick<WalkEnd, "status">): boolean => ofGone.has(status);
+
 /** What a batch has come upon, as lines to keep. */
 export const seenLines = ({ userId, seen = [], end }: Batch): ReadonlyArray<string> => {
-  const isWhole = end !== undefined && end.status !== "failed" && end.verified;
+  const isGone = end !== undefined && isUserGone(end);
+  const isWhole = isGone || (end !== undefined && end.status !== "failed" && end.verified);
   if (seen.length === 0 && !isWhole) return [];
   const line: Seen = {
     user_id: userId,
     ids: seen.map((id) => id ?? null),
     ...(isWhole && { whole: true }),
+    ...(isGone && { gone: true }),
   };
   return [`${JSON.stringify(line)}\n`];
 };
@@ -104,12 +114,13 @@ export async function* compare(
   const spellings = (key: readonly [string, string]) => [...manners].flatMap((how) => spelled(key, how));
 
   const listed = KeySet.make();
-  const [whole, nameless] = [new Set<string>(), new Set<string>()];
+  const [whole, nameless, gone] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const part of parts) {
     if (part.format !== "seen") continue;
     for await (const lines of Sound.lines(reader, part, decodeSeen)) {
-      for (const { line: { user_id, ids, whole: isWhole } } of lines) {
+      for (const { line: { user_id, ids, whole: isWhole, gone: isGone } } of lines) {
         if (isWhole) whole.add(user_id);
+        if (isGone) gone.add(user_id);
         for (const id of ids) {
           if (id === null) nameless.add(user_id);
           else for (const key of spellings([user_id, id])) listed.add(key);
@@ -117,9 +128,12 @@ export async function* compare(
       }
     }
   }
-  for (const userId of nameless) whole.delete(userId);
+  for (const userId of nameless) if (!gone.has(userId)) whole.delete(userId);
   vouched.users = whole.size;
-  const users = new Set([...whole].flatMap((userId) => spellings([userId, ""]).map(([id]) => id)));
+  const written = (ids: Iterable<string>) =>
+    new Set([...ids].flatMap((userId) => spellings([userId, ""]).map(([id]) => id)));
+  const [users, goneUsers] = [written(whole), written(gone)];
+  const isListed = (key: readonly [string, string]) => !goneUsers.has(key[0]) && listed.has(key);
 
   // From the latest part to the earliest: what is said of a session first is the latest that is said of it.
   const [met, told] = [KeySet.make(), KeySet.make()];
@@ -130,14 +144,14 @@ export async function* compare(
     ...stamp,
   });
   const ofRow = (key: readonly [string, string]): ReadonlyArray<Line> =>
-    users.has(key[0]) && met.add(key) && !listed.has(key) ? [lineFor(key, true)] : [];
+    users.has(key[0]) && met.add(key) && !isListed(key) ? [lineFor(key, true)] : [];
   const ofLine = ({ user_id, session_id, gone }: Line): ReadonlyArray<Line> => {
     const key = [user_id, session_id] as const;
     if (!users.has(user_id) || !told.add(key)) return [];
     // A row that is later than this line has had its say, unless it is listed again.
     const isLatest = met.add(key);
-    if (gone) return listed.has(key) ? [lineFor(key, false)] : [];
-    return isLatest && !listed.has(key) ? [lineFor(key, true)] : [];
+    if (gone) return isListed(key) ? [lineFor(key, false)] : [];
+    return isLatest && !isListed(key) ? [lineFor(key, true)] : [];
   };
   const said = parts.filter(({ format }) => format === "removed");
   // Those of a run are written when all of its sessions are.

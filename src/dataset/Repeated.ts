@@ -4,6 +4,7 @@
  * @module
  */
 import * as Keys from "./Keys.ts";
+import * as KeySet from "./KeySet.ts";
 import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import { faults, type Note } from "./Problems.ts";
@@ -67,16 +68,55 @@ const groups = (runs: Stated["runs"]): ReadonlyMap<number, string> => {
   return found;
 };
 
-/** Collects what each session is known by, and tells in the end which come twice. */
+/** A run's sessions that earlier ones have as they are: how many, and the first thousand. */
+interface Again {
+  count: number;
+  readonly versions: KeySet.KeySet;
+}
+
+/** Of so many sessions of a run it is told where they are already; then it is plain that something is wrong. */
+const MOST = 1000;
+
+/**
+ * Collects what each session is known by, and tells in the end which come twice. A run may hold as many versions that are
+ * there already as it says it has delivered again.
+ */
 export const census = (stated: Stated) => {
   const sets = new Map<string, Keys.Keys>();
   const groupOfRun = groups(stated.runs);
   const groupOf = (part: Part): string => groupOfRun.get(part.run) ?? "once";
   const hasVersions = stated.parts.some((part) => groupOf(part) !== "once");
-  const versions = Keys.make(1024);
+  const versions = KeySet.make();
+  const again = new Map<number, Again>();
   // A session may change again in the second in which a run has read it.
   const version = (row: Row) => [...keyOf(row), String(lastUpdated(row)), JSON.stringify(row.values)];
   const readable: Array<Part> = [];
+
+  const countVersion = (row: Row, { run }: Part): void => {
+    const key = version(row);
+    if (versions.add(key) || !isCertain(row)) return;
+    const its = again.get(run) ?? { count: 0, versions: KeySet.make() };
+    again.set(run, its);
+    if (++its.count <= MOST) its.versions.add(key);
+  };
+  const tellVersions = async (note: Note): Promise<void> => {
+    for (const [run, { count, versions }] of again) {
+      const { redelivered = 0, said = "" } = stated.runs.get(run) ?? {};
+      if (count <= redelivered) continue;
+      if (redelivered > 0) {
+        note(
+          said,
+          `says run ${run} has delivered ${redelivered} sessions again, and ${count} are there already`,
+        );
+        continue;
+      }
+      const others = (path: string, problem: string) => {
+        if (readable.some((part) => part.path === path && part.run === run)) note(path, problem);
+      };
+      await find(stated, readable, version, versions.has, others);
+    }
+  };
+
   return {
     see: (row: Row, part: Part): void => {
       const name = groupOf(part);
@@ -87,7 +127,7 @@ export const census = (stated: Stated) => {
         sets.set(name, group = Keys.make(Math.min(rows, 1 << 26)));
       }
       group.add(keyOf(row));
-      if (hasVersions) versions.add(version(row));
+      if (hasVersions) countVersion(row, part);
     },
     read: (part: Part): void => void readable.push(part),
     tell: async (note: Note): Promise<void> => {
@@ -97,8 +137,7 @@ export const census = (stated: Stated) => {
         const parts = readable.filter((part) => groupOf(part) === name);
         await find(stated, parts, keyOf, repeated, note);
       }
-      const repeated = hasVersions ? versions.repeated() : undefined;
-      if (repeated !== undefined) await find(stated, readable, version, repeated, note);
+      await tellVersions(note);
     },
   };
 };

@@ -26,6 +26,7 @@ import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Parts from "./Parts.ts";
 import * as Removed from "./Removed.ts";
+import * as SessionIndex from "./SessionIndex.ts";
 import * as Sound from "./Sound.ts";
 
 const PART_ROWS = 500_000;
@@ -54,6 +55,24 @@ const tallyOf = (
   failed: [],
   walking: new Set(open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id)),
 });
+
+/** Counts what may have been delivered before as it is, from what a run that stands there had counted. */
+const counterOf = (begun: Manifest.Standing["redelivered"]) => {
+  let { sessions, users: { count, first } } = begun ?? { sessions: 0, users: { count: 0, first: [] } };
+  const walking = new Set<string>();
+  return {
+    add: ({ userId, redelivered = 0, end }: Batch.Batch): void => {
+      sessions += redelivered;
+      if (redelivered > 0 && !walking.has(userId) && !first.includes(userId)) {
+        walking.add(userId);
+        count++;
+        if (first.length < 100) first = [...first, userId];
+      }
+      if (end !== undefined) walking.delete(userId);
+    },
+    now: () => sessions > 0 ? { redelivered: { sessions, users: { count, first } } } : {},
+  };
+};
 
 /** Users that have been begun and have not ended, each with where its walk stands or what tells that. */
 type Open = Map<string, unknown>;
@@ -89,6 +108,7 @@ export const goOn = <E, R>(
         ? undefined
         : yield* Marks.load(root, [...manifest.parts, ...parts]);
 
+      const redelivered = counterOf(standing.redelivered);
       // What an earlier run came upon of them is not known here.
       const isWhole = header.prune_report === true;
       const halfRead = new Set(
@@ -115,12 +135,32 @@ export const goOn = <E, R>(
       );
       const { sort, ...rest } = walk;
       const areListed = options.users.all;
+
+      const loadIndex = Effect.gen(function* () {
+        const rowsTotal = SessionIndex.partsOf([...manifest.parts, ...parts])
+          .reduce((sum, { rows }) => sum + rows, 0);
+        progress.compared = { rows: 0, rowsTotal };
+        const index = SessionIndex.load({
+          reader: { root, purpose: "tell what was removed", progress: progress.compared },
+          parts: [...manifest.parts, ...parts],
+          runs: [...manifest.runs, header],
+        });
+        yield* Effect.addFinalizer(() => Effect.promise(() => index.return(undefined as never)));
+        while (true) {
+          const { done, value } = yield* restore(Sound.attempt(() => index.next()));
+          if (done) return value;
+        }
+      }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => delete progress.compared)));
+      // Needed as long as users are walked.
+      let index = isWhole ? yield* loadIndex : undefined;
+
       const source = sort === undefined
         ? SessionSource.changes(users, {
           ...rest,
           since: header.since,
           lookback,
           whole: isWhole,
+          holds: isWhole ? (...session) => index?.holds(...session) ?? "lacks" : undefined,
           onFailure: "continue",
           areListed,
         })
@@ -133,13 +173,24 @@ export const goOn = <E, R>(
       let cutNumber = cuts.length;
       let isChanged = false;
 
+      const markOf = (userId: string, end: Batch.WalkEnd): string | undefined => {
+        const mark = end.mark === undefined ? undefined : JSON.stringify(end.mark);
+        if (!Removed.isUserGone(end)) return mark;
+        if (mark !== undefined) return Marks.forget(mark);
+        const before = marks?.get(userId);
+        // Some of it may have been delivered in this run before it was not there any more.
+        return before !== undefined || open.get(userId) !== undefined
+          ? Marks.forget(before ?? `{"seen":[]}`, began / 1000)
+          : undefined;
+      };
+
       const takeIn = (batch: Batch.Batch) =>
         Effect.gen(function* () {
           const { userId, rejected, end, state } = batch;
           if (Batch.size(batch) > 0 || rejected.length > 0) {
             progress.encodedBytes += yield* current.write(batch);
           }
-          const mark = end?.mark === undefined ? undefined : JSON.stringify(end.mark);
+          const mark = end && sort === undefined ? markOf(userId, end) : undefined;
           if (mark !== undefined && mark !== marks?.get(userId)) {
             yield* current.keep("state", [Marks.lineOf(userId, mark)]);
             marks?.set(userId, mark);
@@ -147,6 +198,7 @@ export const goOn = <E, R>(
           const seen = isWhole && !halfRead.has(userId) ? Removed.seenLines(batch) : [];
           if (seen.length > 0) yield* current.keep("seen", seen);
           Export.count(tally, batch);
+          redelivered.add(batch);
           isChanged = true;
           if (end === undefined) {
             if (state !== undefined) open.set(userId, state);
@@ -171,6 +223,7 @@ export const goOn = <E, R>(
           progress,
           missing: tally.missing,
           unverified: tally.unverified,
+          ...redelivered.now(),
           seconds: standing.seconds + (now - began) / 1000,
           requests: standing.requests + requests - asked.requests,
           retries: standing.retries + retries - asked.retries,
@@ -219,6 +272,8 @@ export const goOn = <E, R>(
           Export.checkUsers(tally),
           () => Effect.ignore(parts.length === 0 ? Found.forget(root) : Effect.void),
         );
+        yield* forgetAbsent;
+        index = undefined;
         // An export without a session is one as well: with its columns, if nothing else.
         if (![...manifest.parts, ...parts].some(Manifest.isResult)) yield* current.openFiles;
         isChanged = true;
@@ -231,6 +286,19 @@ export const goOn = <E, R>(
         }
         parts.push(...yield* current.commit);
         return { summary: { ...yield* summaryNow, ...(removed && { removed }) }, isCompact };
+      });
+
+      /** Of users that the tenant lists no more everything is delivered should they come back. */
+      const forgetAbsent = Effect.gen(function* () {
+        if (header.all_users !== true || marks === undefined) return;
+        const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
+        yield* Stream.runForEach(listedFrom(root, 0), (userId) => Effect.sync(() => void asked.add(userId)));
+        for (const [userId, mark] of marks) {
+          const forgotten = asked.has(userId) ? mark : Marks.forget(mark);
+          if (forgotten === mark) continue;
+          yield* current.keep("state", [Marks.lineOf(userId, forgotten)]);
+          marks.set(userId, forgotten);
+        }
       });
 
       const tellRemoved = Effect.gen(function* () {
@@ -280,6 +348,8 @@ export const goOn = <E, R>(
           verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
           missing: { count: missing, first: tally.missing },
           unverified: { count: unverified, first: tally.unverified },
+          ...(header.since !== undefined && { since: header.since }),
+          ...redelivered.now(),
         } satisfies Manifest.Run;
       });
 

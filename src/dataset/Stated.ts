@@ -16,6 +16,8 @@ export interface Of {
   readonly rejected: number;
   /** Lines that say which sessions were removed; unknown for a run that has not finished. */
   readonly removed: number | undefined;
+  /** How many of its sessions may be in earlier runs as they are. */
+  readonly redelivered: number;
   /** Unknown for a run that has not finished. */
   readonly bytes: number | undefined;
   /** The file that says so. */
@@ -42,17 +44,19 @@ export const by = (
   const runs = new Map<number, Of>();
   for (const run of manifest?.runs ?? []) {
     const { gone, again } = run.removed ?? { gone: 0, again: 0 };
-    runs.set(run.run, { ...run, removed: gone + again, said: Folder.names.manifest });
+    const redelivered = run.redelivered?.sessions ?? 0;
+    runs.set(run.run, { ...run, removed: gone + again, redelivered, said: Folder.names.manifest });
   }
   const cuts = unfinished ? journal.cuts : [];
   const last = cuts.at(-1);
   if (journal !== undefined && last !== undefined) {
-    const { sessions, rejected } = last.standing.progress;
+    const { redelivered, progress: { sessions, rejected } } = last.standing;
     runs.set(journal.header.run, {
       ...journal.header,
       sessions,
       rejected,
       removed: undefined,
+      redelivered: redelivered?.sessions ?? 0,
       bytes: undefined,
       said: Folder.names.journal,
     });

@@ -5,7 +5,8 @@
  * **What is checked.** Every part that the manifest names (or the journal, for a run that has not finished) is there, with
  * the bytes, the sha256 and the rows recorded. Every row is a session by the format's own rules: NDJSON by the schema, CSV
  * by its header and columns, Parquet by its schema. Parts of one number hold the same rows with the same values in the same
- * order, whatever their formats; the earliest and the latest `initiated_at` are those recorded. No session is there twice.
+ * order, whatever their formats; the earliest and the latest `initiated_at` are those recorded. No session is there twice,
+ * but for as many as a run says that it has delivered again: of a time asked for, or of what had ended and came back.
  * Each run has as many rows and bytes as it says. The folders of parts hold no other file that a reader of `csv/*.csv`, say,
  * would read as well.
  *
@@ -140,8 +141,8 @@ export const open = (
  *
  * Fails with a `DatasetError` if the folder holds no dataset, or its manifest or journal can't be read.
  *
- * Memory: 8 bytes for each session (16 where runs other than `full` and `retry` may bring one again), as much again for
- * each further format of one part, and what the readers hold: a chunk, or a row group of Parquet. A row is said to be there
+ * Memory: 8 bytes for each session (20 to 32 where runs other than `full` and `retry` may bring one again), 8 more for each
+ * further format of one part, and what the readers hold: a chunk, or a row group of Parquet. A row is said to be there
  * twice only once both have been compared, not their 64 bits alone.
  *
  * @example

@@ -27,6 +27,7 @@ import {
 export { ExportError, invalidRow, noSuchUsers } from "./ExportError.ts";
 export * from "./Files.ts";
 export * from "./Tally.ts";
+export type { Unverified, UnverifiedOptions } from "./Verdict.ts";
 
 /** What to export, and where to. */
 export interface ExportOptions<E, R> extends FilesOptions {

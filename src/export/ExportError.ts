@@ -6,13 +6,13 @@
 import * as Data from "effect/Data";
 import type * as Batch from "../Batch.ts";
 
-/** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept. */
+/** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept, but where the reason says so. */
 export class ExportError extends Data.TaggedError("ExportError")<{
   /**
    * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyRejected`: more did than `maxRejected` allows.
-   * `NoSuchUsers`: the tenant knows none of the users.
+   * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
    */
-  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers";
+  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers" | "Unverified";
   readonly message: string;
   readonly row?: Batch.Rejected | undefined;
 }> {}

@@ -50,7 +50,7 @@ const Row = Schema.Struct({
 
 const Exported = Schema.transform(
   Schema.TaggedStruct("ExportError", {
-    reason: Schema.Literal("InvalidRow", "TooManyRejected", "NoSuchUsers"),
+    reason: Schema.Literal("InvalidRow", "TooManyRejected", "NoSuchUsers", "Unverified"),
     message: Schema.String,
     row: maybe(Row),
   }),

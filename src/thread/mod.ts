@@ -4,6 +4,7 @@
  * @module
  */
 export * as ExportPool from "./ExportPool.ts";
+export type { Unverified, UnverifiedOptions } from "../export/Verdict.ts";
 export { exportSessions, type ExportSessionsOptions, type OffThreadOptions, stream } from "./offThread.ts";
 export * as Runner from "./Runner.ts";
 export * as Thread from "./Thread.ts";

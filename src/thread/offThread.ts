@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
+import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Readable from "../output/Readable.ts";
 import type { TenantOptions } from "../tenant/HttpPolicy.ts";
@@ -56,7 +57,8 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
 
 /**
  * An export as a stream of bytes in one of the formats, made in a thread of its own as fast as it is read. It errors, and
- * never just ends, when the export fails; cancelling it ends all requests and the thread.
+ * never just ends, when the export fails, and after its last byte if something may be missing, unless that is allowed.
+ * Cancelling it ends all requests and the thread.
  *
  * @example
  * ```ts
@@ -72,12 +74,18 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
  */
 export const stream = (
   format: Formats.FormatName,
-  options: OffThreadOptions,
+  options: OffThreadOptions & Verdict.UnverifiedOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> =>
-  Readable.make("the stream", (output, cancelled) => {
+  Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const { onInvalid = "fail" } = options;
-    return run(options, { targets: [{ format, to: output }], onInvalid }, signal);
+    return run(options, { targets: [{ format, to: output }], onInvalid }, signal).then(async (report) => {
+      const error = Verdict.judge(report, options);
+      if (error === undefined) return;
+      // Its reader is to have all the bytes first.
+      await Promise.race([taken, new Promise((resolve) => signal.addEventListener("abort", resolve))]);
+      throw error;
+    });
   });
 
 /** Where an export goes. */

@@ -150,6 +150,7 @@ export const watched = ({ listed, rejected, served, value }: SessionRows): Array
     return {
       id: session_id,
       lastUpdated: last_updated,
+      isSession: !rejected.has(index),
       text: () => JsonRows.text(served([index]), 0),
     };
   });

@@ -18,6 +18,7 @@ import { emptyPage, type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as Changes from "./Changes.ts";
+import * as Clocks from "./Clocks.ts";
 import * as Concurrency from "./Concurrency.ts";
 import * as ListReader from "./ListReader.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
@@ -80,8 +81,9 @@ export type Start = string | {
 /** Which changes to look for. */
 export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
   /**
-   * Only what changed at or after this time, in seconds since the epoch by the tenant's clock. Left out: for each user what
-   * has changed since its mark, and every session where there is none.
+   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It may
+   * be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left out:
+   * for each user what has changed since its mark, and every session where there is none.
    */
   readonly since?: number | undefined;
   /**
@@ -98,6 +100,13 @@ export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
    * @default {false}
    */
   readonly whole?: boolean | undefined;
+  /**
+   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the mark
+   * says, such as a session that was shown late or is listed again. What it has is not.
+   */
+  readonly holds?:
+    | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
+    | undefined;
 }
 
 const safeOrders: ListShape["orders"] = [
@@ -189,11 +198,16 @@ const toBatch = (
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
   seen: Batch["seen"],
+  redelivered: number,
 ): Batch => {
   const verified = walk.doubts.length === 0;
-  const mark = watch && { mark: Changes.finish(watch, verified) };
   const end: WalkEnd | undefined = walk.done
-    ? { status: "complete", verified, doubts: walk.doubts, ...mark }
+    ? {
+      status: "complete",
+      verified,
+      doubts: walk.doubts,
+      ...(watch && { mark: Changes.finish(watch, verified) }),
+    }
     : undefined;
   const state = () => ({
     walk: WalkState.save(shape, walk),
@@ -203,6 +217,7 @@ const toBatch = (
   return Object.assign(SessionRows.batchOf(userId, request, rows, take), {
     userId,
     seen,
+    ...(redelivered > 0 && { redelivered }),
     total: walk.total,
     end,
     state,
@@ -211,25 +226,29 @@ const toBatch = (
 
 const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
 
-/** What a tenant's clock and the one of what a mark was made from may differ by, in seconds. */
-const TOLERANCE = 60;
+/** The time a walk is to begin from, if it can't have come yet. */
+const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
+  [before?.at, since].find((time) => time !== undefined && time > possible);
 
-/** The time a walk is to begin from, if it has not come yet by the tenant's clock. */
-const lateBy = ({ before, since }: Changes.Watch, servedAt = Infinity): number | undefined =>
-  [before?.at, since].find((time) => time !== undefined && time > servedAt + TOLERANCE);
-
-const tooLate = (userId: string, time: number): ApiError =>
+const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError =>
   new ApiError({
     reason: "InvalidRequest",
     url: "/api/users/{user_id}/sessions",
     userId,
-    detail:
-      `changes since ${
-        new Date(time * 1000).toISOString()
-      } were asked for, which has not come yet by the tenant's clock: ` +
-      "check that time, or walk all sessions anew",
+    detail: `changes since ${new Date(time * 1000).toISOString()} were asked for, which has not come yet by ${
+      whose === "tenant"
+        ? "the tenant's clock"
+        : "the clock of this machine, as the tenant tells no time to go by"
+    }: check that time, or walk all sessions anew`,
     attempts: 1,
   });
+
+/** Tells whether a walk to go on with was asked for the same time as now, as far as that is known. */
+const isSameTime = (
+  watch: typeof Changes.WatchState.Type | undefined,
+  watching: Pick<ChangesOptions, "since"> | undefined,
+): boolean =>
+  watch?.asked === undefined || watching === undefined || watch.asked === (watching.since ?? null);
 
 /** Failures that say nothing of the next user. */
 const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
@@ -282,7 +301,8 @@ export const batches = <E = never, R = never>(
  * with the sessions, in one step. What changes while a user's list is read is left to the next run.
  *
  * A user without a change costs one request. Without a mark every session is delivered. An unverified walk leaves the mark
- * where it was. A mark or a `since` later than the tenant's clock fails the stream.
+ * where it was, and what it has delivered is not delivered again. A user that ends as `missing` has a mark as well: with
+ * that, everything is delivered should it come back. A mark or a `since` later than the tenant's clock fails the stream.
  *
  * @example
  * ```ts
@@ -312,13 +332,14 @@ export const batches = <E = never, R = never>(
  */
 export const changes = <E = never, R = never>(
   users: Stream.Stream<Start, E, R>,
-  { since, lookback, whole, ...options }: ChangesOptions = {},
-): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, { since, lookback, whole });
+  { since, lookback, whole, holds, ...options }: ChangesOptions = {},
+): Stream.Stream<Batch, ApiError | E, TenantHttp | R> =>
+  walkAll(users, options, { since, lookback, whole, holds });
 
 const walkAll = <E, R>(
   users: Stream.Stream<Start, E, R>,
   options: SessionSourceOptions,
-  watching: Pick<ChangesOptions, "since" | "lookback" | "whole"> | undefined,
+  watching: Pick<ChangesOptions, "since" | "lookback" | "whole" | "holds"> | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
   const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure = "stop", areListed = false } =
     options;
@@ -355,11 +376,13 @@ const walkAll = <E, R>(
     const giveUp = (
       userId: string,
       error: ApiError,
+      watch: Changes.Watch | undefined,
       hasDelivered: boolean,
     ): Effect.Effect<unknown, ApiError> => {
       if (isNotFound(error)) {
         const status = hasDelivered ? "removed" : "missing";
-        return out.offer(ended(userId, { status, verified: true, doubts: [] }));
+        const mark = watch && (watch.isBegun || watch.before) && { mark: Changes.forgetWatched(watch) };
+        return out.offer(ended(userId, { status, verified: true, doubts: [], ...mark }));
       }
       if (!ofUser.has(error.reason)) failures++;
       lastFailure = error;
@@ -369,10 +392,17 @@ const walkAll = <E, R>(
     };
 
     const walkUser = ({ userId, state, mark }: Exclude<Start, string>) => {
-      const begun = state === undefined ? undefined : decodeState(state);
+      const saved = state === undefined ? undefined : decodeState(state);
+      // One that was asked for another time does not deliver what is asked for now: it is begun anew.
+      const begun = isSameTime(saved?.watch, watching) ? saved : undefined;
+      const before = begun === undefined && saved?.watch !== undefined
+        ? Changes.abandon(Changes.restore(saved.watch))
+        : mark === undefined
+        ? undefined
+        : decodeMark(mark);
       let watch = begun !== undefined
         ? begun.watch && Changes.restore(begun.watch)
-        : watching && Changes.begin({ ...watching, mark: mark === undefined ? undefined : decodeMark(mark) });
+        : watching && Changes.begin({ ...watching, mark: before });
       const isWhole = begun === undefined ? watching?.whole === true : begun.whole === true;
       const shape = shapeFor(isWhole ? undefined : watch?.since);
       const start = begun && WalkState.restore(begun.walk);
@@ -383,7 +413,7 @@ const walkAll = <E, R>(
       }
       // Sessions of the user that this walk has delivered, or an earlier process of it.
       let hasDelivered = start !== undefined && start.high > 0;
-      const isKnown = () => areListed || hasDelivered || isWhole || mark !== undefined;
+      const isKnown = () => areListed || hasDelivered || isWhole || mark !== undefined || saved !== undefined;
       return ListReader.read({
         shape,
         pageSize,
@@ -406,16 +436,22 @@ const walkAll = <E, R>(
         const { page, rows, walk } = reading;
         let { take } = reading;
         hasDelivered ||= take.length > 0;
-        const late = watch && !watch.isBegun ? lateBy(watch, page.servedAt) : undefined;
-        if (late !== undefined) return Effect.fail(tooLate(userId, late));
+        const now = Clocks.read(page.servedAt, clock.unsafeCurrentTimeMillis() / 1000);
+        const late = watch && !watch.isBegun ? lateBy(watch, now) : undefined;
+        if (late !== undefined) return Effect.fail(tooLate(userId, late, now));
         const seen = isWhole ? take.map((index) => SessionRows.idOf(rows, index)) : undefined;
+        let redelivered = 0;
         if (watch !== undefined && reading.isTaken) {
-          ({ watch, take } = Changes.receive(watch, SessionRows.watched(rows), take, page.servedAt));
+          const holds = isWhole ? watching?.holds : undefined;
+          ({ watch, take, redelivered } = Changes.receive(watch, SessionRows.watched(rows), take, {
+            certain: now.certain,
+            holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
+          }));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
-          ? out.offer(toBatch(userId, shape, reading, take, watch, seen))
+          ? out.offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))
           : Effect.void;
-      }).pipe(Effect.catchAll((error) => giveUp(userId, error, hasDelivered)));
+      }).pipe(Effect.catchAll((error) => giveUp(userId, error, watch, hasDelivered)));
     };
 
     const worker: Effect.Effect<void, ApiError | E, TenantHttp | R> = Effect.suspend(() =>

@@ -18,7 +18,8 @@ export class StateStoreError extends Data.TaggedError("StateStoreError")<{
 }> {}
 
 /**
- * Keeps a mark for each user: a plain value that JSON can hold. Save a user's mark along with its sessions, in one
+ * Keeps a mark for each user: a plain value that JSON can hold. Save the mark of every end that has one, of a user that is
+ * missing or could not be verified as well: it claims no more than was delivered. Save a user's mark along with its sessions, in one
  * transaction if the place has such, or else after them: then a crash in between delivers some sessions a second time,
  * and loses none.
  */
@@ -57,7 +58,9 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *   let count = 0;
  *   yield* SessionSource.changes(StateStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
  *     Stream.runForEach(({ userId, sessions, end }) => {
- *       count += sessions.length; // your own place for sessions goes here, and then the mark
+ *       // Your own place for sessions goes here, and then the mark. Tell people of an end that is not verified.
+ *       if (end?.verified === false) console.warn(`${userId}: ${end.doubts.join("; ")}`);
+ *       count += sessions.length;
  *       return end?.mark === undefined ? Effect.void : store.save(userId, end.mark);
  *     }),
  *   );

@@ -47,10 +47,17 @@ export const WalkState = Schema.Struct({
 /** See {@link WalkState}. */
 export type WalkState = typeof WalkState.Type;
 
-/** The walk as a plain value. Ids are stored only where no frontier tells what has been delivered. */
+/**
+ * More ids are stored only where no frontier tells what has been delivered: 850 kB. A walk that goes on without them can't
+ * find out that an answer before was wrong, nor bring what that one lacked.
+ */
+const MOST_STORED = 50_000;
+
+/** The walk as a plain value. */
 export const save = (shape: ListShape, walk: Walk): WalkState => {
   const { observed, isExact, strays, overlapping, order, pass } = walk;
   const isTold = overlapping && order === 0 && pass === 0 && shape.orders[0].fixed;
+  const isStored = observed !== undefined && (!isTold || (isExact && observed.count <= MOST_STORED));
   return {
     size: walk.size,
     isClamped: walk.isClamped,
@@ -59,7 +66,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
     frontier: walk.frontier,
     run: walk.run,
     past: walk.past,
-    ...(!isTold && observed && { observed: observed.ids.hashes(observed.count), isExact }),
+    ...(isStored && { observed: observed.ids.hashes(observed.count), isExact }),
     strays: strays.ids.slice(0, strays.count),
     end: walk.end,
     slack: walk.slack,
@@ -82,6 +89,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
 /** The walk that {@link save} was given. */
 export const restore = ({ remembered, observed, strays, ...state }: WalkState): Walk => {
   const hashes = observed ?? remembered?.map(hashText);
+  const isExact = state.isExact ?? (remembered !== undefined && state.past.length === 0);
   const isUntouched = state.frontier === undefined && state.past.length === 0 && strays.length === 0;
   const ids = new ObservedIds();
   hashes?.forEach((hash) => ids.meet(hash, 0));
@@ -89,9 +97,10 @@ export const restore = ({ remembered, observed, strays, ...state }: WalkState): 
     ...state,
     strays: straysOf(strays),
     frontier: state.frontier,
-    total: state.total,
+    // Of the list as it was then.
+    total: undefined,
     observed: hashes && { ids, count: ids.size },
-    isExact: state.isExact ?? (isUntouched || (remembered !== undefined && state.past.length === 0)),
+    isExact: isExact || isUntouched,
     // The stored ids were met in answer 0.
     answers: 1,
     passBegan: 1,
@@ -101,7 +110,7 @@ export const restore = ({ remembered, observed, strays, ...state }: WalkState): 
     earlier: undefined,
     backs: 0,
     pass: state.pass ?? 0,
-    met: state.met,
+    met: isExact || isUntouched ? state.met : undefined,
     brought: 0,
     least: state.least,
     moved: state.moved ?? 0,

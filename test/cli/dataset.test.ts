@@ -234,6 +234,20 @@ it("tells which sessions are listed no more, and how many users nothing can be s
   expect(await run(["verify", "data", "--quiet"], { cwd })).toMatchObject({ code: 0 });
 });
 
+it("tells what was delivered again, and of whom", async () => {
+  const sandbox = make({ users: 2, sessionsPerUser: 12 });
+  const { env } = await intercepted(sandbox, () => undefined);
+  const cwd = await newFolder();
+  expect(await run([...quick, "--since-last"], { env, cwd })).toMatchObject({ code: 0 });
+  const { code, err } = await run([...quick, "--resume", "--since", "2020-01-01T00:00:00Z"], { env, cwd });
+  expect(err).toMatch(/^24 sessions of 2 users in .*; verified: nothing missed$/m);
+  expect(err).toMatch(
+    /^24 sessions of 2 users delivered again, which may be there unchanged: [^ ]+, [^ ]+$/m,
+  );
+  expect(code).toBe(0);
+  expect(await run(["verify", "data", "--quiet"], { cwd })).toMatchObject({ code: 0 });
+});
+
 it.each([
   [["--out", "data", "--format", "csv", "--prune-report"], "--prune-report goes with --since-last"],
   [["--out", "s.csv", "--resume"], "--resume goes with a folder"],

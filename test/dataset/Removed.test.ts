@@ -7,10 +7,11 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
-import type { Line } from "../../src/dataset/Removed.ts";
+import { isUserGone, type Line, seenLines } from "../../src/dataset/Removed.ts";
 import * as Verify from "../../src/dataset/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
+import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
 import { draws } from "../walk/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, type Options, present } from "./written.ts";
@@ -137,6 +138,21 @@ describe("a prune report", () => {
     }
   });
 
+  it("takes all that was come upon of a user to be gone where the user is", () => {
+    const batch = { userId: "u", sessions: [], rejected: [], seen: ["S"] };
+    const end = { verified: true, doubts: [] };
+    const lineOf = (status: "complete" | "missing" | "failed" | "removed") => {
+      const line = seenLines({ ...batch, end: { ...end, status: status as "missing" } });
+      return JSON.parse(line.join("") || "null");
+    };
+    expect(lineOf("complete")).toEqual({ user_id: "u", ids: ["S"], whole: true });
+    expect(lineOf("failed")).toEqual({ user_id: "u", ids: ["S"] });
+    for (const status of ["missing", "removed"] as const) {
+      expect(isUserGone({ status: status as "missing" })).toBe(true);
+      expect(lineOf(status)).toEqual({ user_id: "u", ids: ["S"], whole: true, gone: true });
+    }
+  });
+
   it("knows ids however a format writes them", async () => {
     for (const format of ["ndjson", "csv", "parquet"]) {
       const root = await newFolder();
@@ -146,7 +162,10 @@ describe("a prune report", () => {
       for (const session_id of ids) sandbox.add(first, { session_id });
       const options = { ...prune, formats: choices(format) };
       await exportInto(sandbox, root, options);
-      expect(await exportInto(sandbox, root, options)).toMatchObject({ removed: { users: 2, gone: 0 } });
+      expect(await exportInto(sandbox, root, options)).toMatchObject({
+        sessions: 0,
+        removed: { users: 2, gone: 0 },
+      });
       sandbox.remove(first, "-two");
       expect(await exportInto(sandbox, root, options)).toMatchObject({ removed: { users: 2, gone: 1 } });
     }
@@ -171,10 +190,7 @@ describe("nothing is said", () => {
 
   it("of a user whose walk is not verified", async () => {
     const { root, sandbox, first, second } = await begun();
-    const shuffled = tampered(sandbox, first, async (answer) => {
-      const rows = await answer.json();
-      return new Response(JSON.stringify(rows.toReversed()), { headers: answer.headers });
-    });
+    const shuffled = tampered(sandbox, first, doubtful);
     const report = await exportInto(shuffled, root, prune);
     expect(report).toMatchObject({ verified: false, removed: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);

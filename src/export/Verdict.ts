@@ -1,0 +1,121 @@
+/**
+ * What of an export can't be verified, for those that give sessions or bytes and no report: they fail at their end, and do not
+ * end as if nothing could be missing.
+ *
+ * @module
+ */
+import type { Batch } from "../Batch.ts";
+import { ExportError } from "./ExportError.ts";
+import type { Report } from "./Tally.ts";
+
+/** A list that can't be verified, and why. */
+export interface Unverified {
+  /** Whose sessions; undefined for the list of users itself. */
+  readonly userId: string | undefined;
+  /** Why something may be missing; why the walk broke off. */
+  readonly reasons: ReadonlyArray<string>;
+}
+
+/** The handling of an export that can't be verified. */
+export interface UnverifiedOptions {
+  /**
+   * Lets it end. Left out, it fails with an {@link ExportError} of the reason `Unverified` once everything that was found has
+   * been delivered.
+   *
+   * @default {false}
+   */
+  readonly allowUnverified?: boolean | undefined;
+  /** Told of each list that can't be verified, whether that is allowed or not. */
+  readonly onUnverified?: ((list: Unverified) => void) | undefined;
+}
+
+/** The facts that a verdict rests on. */
+export interface Evidence extends Pick<Report, "users" | "unverified" | "failed"> {
+  /** Why not every user of the tenant may have been named. */
+  readonly userDoubts: ReadonlyArray<string>;
+}
+
+const FIRST = 3;
+
+/** Names the first few of so many, with what is said of each. */
+const some = (items: ReadonlyArray<readonly [userId: string, why: string]>): string =>
+  items.slice(0, FIRST).map(([userId, why]) => `${JSON.stringify(userId)} (${why})`).join(", ");
+
+/** Gives the error where not everything is verified. */
+export const errorOf = (
+  { users, unverified, failed, userDoubts }: Evidence,
+): ExportError | undefined => {
+  const said: Array<string> = [];
+  const of = `of ${users} user${users === 1 ? "" : "s"}`;
+  if (unverified.count > 0) {
+    const first = unverified.first.map(({ userId, doubts }) => [userId, doubts.join("; ")] as const);
+    said.push(`The sessions of ${unverified.count} ${of} can't be verified, such as ${some(first)}.`);
+  }
+  if (failed.count > 0) {
+    const first = failed.first.map(({ userId, message }) => [userId, message] as const);
+    said.push(`${failed.count} ${of} failed, such as ${some(first)}.`);
+  }
+  if (userDoubts.length > 0) said.push(`The list of users can't be verified: ${userDoubts.join("; ")}.`);
+  if (said.length === 0) return undefined;
+  return new ExportError({
+    reason: "Unverified",
+    message:
+      `${said.join(" ")} Everything that was found has been delivered, and something may be missing: ` +
+      "export again, or let it end all the same (allowUnverified)",
+  });
+};
+
+/** Collects what can't be verified, and tells of each as it comes. */
+export interface Verdict {
+  readonly see: (batch: Batch) => void;
+  readonly seeUsers: (doubts: ReadonlyArray<string>) => void;
+  /** The error to fail with at the end, if it is to. */
+  readonly error: () => ExportError | undefined;
+}
+
+/** Makes a verdict on nothing yet. Memory: the first few that can't be verified. */
+export const make = ({ allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions): Verdict => {
+  let [users, doubtful, broken] = [0, 0, 0];
+  const [unverified, failed] = [
+    new Array<Report["unverified"]["first"][number]>(),
+    new Array<Report["failed"]["first"][number]>(),
+  ];
+  let userDoubts: ReadonlyArray<string> = [];
+  return {
+    see: ({ userId, end }) => {
+      if (end === undefined) return;
+      users++;
+      if (end.status === "failed") {
+        const message = end.message ?? "";
+        if (broken++ < FIRST) failed.push({ userId, message });
+        onUnverified({ userId, reasons: [message] });
+      } else if (!end.verified) {
+        if (doubtful++ < FIRST) unverified.push({ userId, doubts: end.doubts });
+        onUnverified({ userId, reasons: end.doubts });
+      }
+    },
+    seeUsers: (doubts) => {
+      if (doubts.length === 0) return;
+      userDoubts = doubts;
+      onUnverified({ userId: undefined, reasons: doubts });
+    },
+    error: () =>
+      allowUnverified ? undefined : errorOf({
+        users,
+        unverified: { count: doubtful, first: unverified },
+        failed: { count: broken, first: failed },
+        userDoubts,
+      }),
+  };
+};
+
+/** Judges an export by its report, which names the first hundred that can't be verified. */
+export const judge = (
+  { users, unverified, failed, userDoubts }: Evidence,
+  { allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions,
+): ExportError | undefined => {
+  for (const { userId, doubts } of unverified.first) onUnverified({ userId, reasons: doubts });
+  for (const { userId, message } of failed.first) onUnverified({ userId, reasons: [message] });
+  if (userDoubts.length > 0) onUnverified({ userId: undefined, reasons: userDoubts });
+  return allowUnverified ? undefined : errorOf({ users, unverified, failed, userDoubts });
+};
