@@ -116,6 +116,62 @@ describe("a walk", () => {
     ));
   });
 
+  it.each([10, 11, 12])("verifies a long list of which the tenant gives %i rows a page", (maxSize) => {
+    const rows = listOf(3000);
+    const { walk, delivered, requests } = walkAll({ list: bySort(rows), maxSize });
+    expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
+    expect(walk.doubts).toEqual([]);
+    // Pages of up to 10 rows all end at the 720th or the one after it, of up to 12 at the 2,520th: no step leads past them.
+    expect(requests.length).toBeLessThan(4 * Math.ceil(rows.length / maxSize));
+  });
+
+  it("asks for no page again that was refused for its size, and finds another way", () => {
+    const rows = listOf(300).map((row) => ({ ...row, time: 7 }));
+    let walk = PageWalk.begin(shape, 100);
+    const delivered: Array<PageWalk.Row> = [];
+    let refusals = 0;
+    while (!walk.done) {
+      const planned = PageWalk.plan(shape, walk);
+      const request = planned.requests[0]!;
+      if (request.size > 100) {
+        refusals++;
+        walk = PageWalk.refused(planned.walk);
+        continue;
+      }
+      const given = answer({ list: bySort(rows) }, request);
+      const step = receive(planned.walk, request, given);
+      delivered.push(...step.take.map((index) => given.rows[index]!));
+      walk = step.walk;
+    }
+    expect([refusals, delivered.length, walk.doubts]).toEqual([1, 300, []]);
+  });
+
+  it("finds out that an answer before was wrong, and brings what it lacked, with what was stored in between", () => {
+    const rows = listOf(500);
+    // Once, a page is cut from the list in another order, and sorted after.
+    const cutFirst = rows.map((_, index) => rows[(index * 101) % 500]!);
+    for (const isStored of [false, true]) {
+      let walk = PageWalk.begin(shape, 100);
+      const delivered: Array<PageWalk.Row> = [];
+      for (let nth = 1; !walk.done; nth++) {
+        if (isStored) walk = WalkState.restore(decodeState(JSON.stringify(WalkState.save(shape, walk))));
+        const planned = PageWalk.plan(shape, walk);
+        const request = planned.requests[0]!;
+        const honest = answer({ list: bySort(rows) }, request);
+        const cut = answer({ list: () => cutFirst }, request);
+        const given = nth !== 3 ? honest : {
+          ...cut,
+          rows: cut.rows.toSorted((a, b) => Number((b as Listed)["time"]) - Number((a as Listed)["time"])),
+        };
+        const step = receive(planned.walk, request, given);
+        delivered.push(...step.take.map((index) => given.rows[index]!));
+        walk = step.walk;
+      }
+      expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
+      expect(walk.doubts).toEqual([]);
+    }
+  });
+
   it("reads by id where more rows share a key than a page holds", () => {
     const rows = listOf(300).map((row) => ({ ...row, time: 7 }));
     const { walk, delivered, requests } = walkAll({ list: bySort(rows) });

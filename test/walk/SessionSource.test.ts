@@ -107,6 +107,26 @@ describe("batches()", () => {
     expect(found).toEqual({ lost: 0, twice: 0 });
   });
 
+  it("end at once where they go on from the state of a walk's last batch", async () => {
+    const sandbox = Sandbox.make({ users: 1, sessionsPerUser: 30 });
+    const [userId = ""] = sandbox.userIds();
+    const tenant = Layer.provide(
+      HttpPolicy.layer(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
+      Transport.fetch((input, init) => sandbox.fetch(new Request(input, init))),
+    );
+    const read = async (state?: unknown) => [
+      ...await Effect.runPromise(
+        SessionSource.batches(Stream.make({ userId, state })).pipe(Stream.runCollect, Effect.provide(tenant)),
+      ),
+    ];
+    const state: unknown = (await read()).at(-1)?.state?.();
+    const batches = await read(JSON.parse(JSON.stringify(state)));
+    expect(batches.map(({ sessions, end }) => [sessions.length, end?.status, end?.verified])).toEqual([
+      [0, "complete", true],
+    ]);
+    expect(sandbox.counts.total).toBe(1);
+  });
+
   const sandbox = Sandbox.make({ users: 30 });
   const ids = [...sandbox.userIds()];
   const fetch: typeof globalThis.fetch = (input, init) => sandbox.fetch(new Request(input, init));
