@@ -153,7 +153,9 @@ export async function* sessions(
       yield { ...session, user_id: userId };
     }
     if (end === undefined) continue;
-    if (onEnd === undefined && end.status === "missing") throw Export.noSuchUsers(1, userId);
+    const isGone = end.status === "missing" || end.status === "removed";
+    // A user of all of them that goes meanwhile is none to speak of.
+    if (onEnd === undefined && isGone && options.users !== "all") throw Export.noSuchUsers(1, userId);
     onEnd?.(userId, end);
     verdict.see(batch);
   }

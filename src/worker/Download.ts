@@ -137,7 +137,11 @@ const transfer = <E extends { readonly message: string }, R>(
   });
 
 const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
-  end?.verified === false && !allow.has("unverified") ? end.doubts : [];
+  end === undefined || allow.has("unverified")
+    ? []
+    : end.status === "removed"
+    ? ["the user was removed while the sessions were read"]
+    : end.doubts;
 
 /** The sessions of a user. */
 export const sessions = (
