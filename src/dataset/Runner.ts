@@ -3,9 +3,7 @@
  *
  * @module
  */
-import { createReadStream } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
@@ -22,6 +20,7 @@ import type { DatasetOptions } from "./Dataset.ts";
 import * as Folder from "./Folder.ts";
 import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
+import * as Lines from "./Lines.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Parts from "./Parts.ts";
@@ -36,8 +35,8 @@ const listedFrom = (root: string, position: number): Stream.Stream<string, Outpu
   const path = join(root, Folder.names.users);
   async function* lines() {
     let number = 0;
-    for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
-      if (number++ >= position) yield JSON.parse(line) as string;
+    for await (const some of Lines.inFile(path)) {
+      for (const line of some) if (number++ >= position) yield JSON.parse(line) as string;
     }
   }
   return Stream.fromAsyncIterable(lines(), (cause) => new OutputError({ reason: "Open", path, cause }));
