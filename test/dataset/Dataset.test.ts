@@ -16,7 +16,7 @@ import { keysFrom, keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
 import { draws } from "../walk/histories.ts";
-import { choices, exportInto, exportOf, failureOf, manifestOf, type Options } from "./written.ts";
+import { choices, exportInto, exportOf, failureOf, manifestOf, mend, type Options } from "./written.ts";
 
 const all = choices("ndjson", "csv", "parquet");
 
@@ -390,6 +390,7 @@ describe("changes since the last run", () => {
     const statePath = join(root, "state/part-00000.ndjson");
     const state = await readFile(statePath, "utf8");
     await writeFile(statePath, state.replaceAll(/"at":\d+/g, `"at":${since + 86_400}`));
+    await mend(root, "state/part-00000.ndjson");
     expect((await failureOf(clocked, root, changing)).message).toContain(
       "has not come yet by the tenant's clock",
     );
