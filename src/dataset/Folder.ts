@@ -19,7 +19,7 @@
  * @module
  */
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import * as File from "../output/File.ts";
@@ -53,8 +53,16 @@ const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Pro
 
 const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
 
-/** Creates a folder, and those it lies in, if need be. */
-export const makeFolder = (path: string) => attempt("Open", path, () => mkdir(path, { recursive: true }));
+/** Create a folder, and those it lies in, if need be. What is new is on the disk when the effect ends. */
+export const makeFolder = (path: string) =>
+  attempt("Open", path, async () => {
+    const first = await mkdir(path, { recursive: true });
+    if (first === undefined) return;
+    // Each folder that was made is an entry of the one above it.
+    for (let made = resolve(path); made.length >= resolve(first).length; made = dirname(made)) {
+      await File.syncFolder(dirname(made));
+    }
+  });
 
 /** The names in a folder; none if there is no such folder. */
 export const namesIn = (path: string): Effect.Effect<ReadonlyArray<string>, OutputError> =>
