@@ -20,6 +20,7 @@ import type { DatasetOptions } from "./Dataset.ts";
 import * as Folder from "./Folder.ts";
 import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
+import type { Lease } from "./Lease.ts";
 import * as Lines from "./Lines.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
@@ -30,16 +31,28 @@ import * as Sound from "./Sound.ts";
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
 
-/** The listed users from the given one on. */
-const listedFrom = (root: string, position: number): Stream.Stream<string, OutputError> => {
-  const path = join(root, Folder.names.users);
+/** The listed users from the given one on. A list that is not as it was written would leave users out: it is `Corrupt`. */
+const listedFrom = (
+  root: string,
+  header: Manifest.Header,
+  position: number,
+): Stream.Stream<string, OutputError | Folder.DatasetError> => {
+  const path = join(root, Found.usersOf(header));
   async function* lines() {
+    if (header.users_file !== undefined) {
+      const reader = { root, purpose: "go on with the run", progress: { rows: 0 } };
+      await Sound.checkSum(reader, header.users_file);
+    }
     let number = 0;
     for await (const some of Lines.inFile(path)) {
       for (const line of some) if (number++ >= position) yield JSON.parse(line) as string;
     }
   }
-  return Stream.fromAsyncIterable(lines(), (cause) => new OutputError({ reason: "Open", path, cause }));
+  return Stream.fromAsyncIterable(
+    lines(),
+    (cause) =>
+      cause instanceof Folder.DatasetError ? cause : new OutputError({ reason: "Open", path, cause }),
+  );
 };
 
 /** The tally of a run that stands there. Users that failed are tried again, so they do not count as ended. */
@@ -73,6 +86,7 @@ export const goOn = <E, R>(
   options: DatasetOptions<E, R>,
   manifest: Manifest.Manifest,
   { header, cuts }: Journal.Journal,
+  { prove }: Lease,
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -82,7 +96,8 @@ export const goOn = <E, R>(
       const { traffic } = yield* TenantHttp;
       const asked = traffic();
       const standing = cuts.at(-1)?.standing ?? header.standing;
-      const append = yield* Journal.append(root);
+      const append = yield* Journal.append(root, prove);
+      const found = { manifest, journal: { header, cuts } };
       const parts = cuts.flatMap((cut) => cut.parts);
       const marks = header.kind === "full"
         ? undefined
@@ -107,7 +122,7 @@ export const goOn = <E, R>(
       );
       const users = Stream.concat(
         Stream.fromIterable(left),
-        Stream.map(listedFrom(root, position), (userId) => {
+        Stream.map(listedFrom(root, header, position), (userId) => {
           position++;
           return startOf(userId);
         }),
@@ -124,11 +139,14 @@ export const goOn = <E, R>(
         : SessionSource.batches(users, { ...rest, sort, onFailure: "continue" });
 
       const tally = tallyOf(standing, progress);
-      const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run };
-      let number = Found.nextPart({ manifest, journal: { header, cuts } });
+      const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run, prove };
+      // The number that the journal says is taken, by this process.
+      let number = cuts.reduce((number, { claims = number }) => Math.max(number, claims), header.claims ?? 0);
       let current = yield* Parts.make(partsOptions, number);
       let cutNumber = cuts.length;
       let isChanged = false;
+      // Then the cut that follows is the last.
+      let isBroken = false;
 
       const takeIn = (batch: Batch.Batch) =>
         Effect.gen(function* () {
@@ -178,11 +196,17 @@ export const goOn = <E, R>(
         if (!isChanged && current.size().rows === 0) return;
         const complete = yield* current.commit;
         const at = new Date(yield* Clock.currentTimeMillis).toISOString();
-        yield* append({ cut: cutNumber++, at, parts: complete, standing: yield* standingNow });
+        if (complete.length > 0) number++;
+        yield* append({
+          cut: cutNumber++,
+          at,
+          parts: complete,
+          ...(complete.length > 0 && !isBroken && { claims: number }),
+          standing: yield* standingNow,
+        });
         yield* current.discard;
         isChanged = false;
         parts.push(...complete);
-        if (complete.length > 0) number++;
         current = yield* Parts.make(partsOptions, number);
       });
 
@@ -206,15 +230,17 @@ export const goOn = <E, R>(
       }));
 
       const finish = Effect.gen(function* () {
-        const broken: Cause.Cause<ApiError | OutputError | Export.ExportError> = yield* walkAll;
+        const broken: Cause.Cause<ApiError | OutputError | Folder.DatasetError | Export.ExportError> =
+          yield* walkAll;
         if (!Cause.isEmpty(broken)) {
+          isBroken = true;
           yield* cut;
           return yield* Effect.failCause(broken);
         }
         yield* Effect.tapError(Export.checkRejected(tally, maxRejected, "end"), () => cut);
         yield* Effect.onError(
           Export.checkUsers(tally),
-          () => Effect.ignore(parts.length === 0 ? Found.forget(root) : Effect.void),
+          () => Effect.ignore(parts.length === 0 ? Found.forget(root, found, prove) : Effect.void),
         );
         // An export without a session is one as well: with its columns, if nothing else.
         if (![...manifest.parts, ...parts].some(Manifest.isResult)) yield* current.openFiles;
@@ -226,8 +252,13 @@ export const goOn = <E, R>(
         if (isCompact) {
           for (const mark of marks) yield* current.keep("state", [Marks.lineOf(...mark)]);
         }
-        parts.push(...yield* current.commit);
-        return { summary: { ...yield* summaryNow, ...(removed && { removed }) }, isCompact };
+        const last = yield* current.commit;
+        parts.push(...last);
+        return {
+          nextPart: last.length > 0 ? number + 1 : number,
+          summary: { ...yield* summaryNow, ...(removed && { removed }) },
+          isCompact,
+        };
       });
 
       const tellRemoved = Effect.gen(function* () {
@@ -280,22 +311,27 @@ export const goOn = <E, R>(
         } satisfies Manifest.Run;
       });
 
-      const { summary, isCompact } = yield* Effect.ensuring(finish, Effect.suspend(() => current.discard));
+      const { summary, isCompact, nextPart } = yield* Effect.ensuring(
+        finish,
+        Effect.suspend(() => current.discard),
+      );
       const all = [...manifest.parts, ...parts];
       const superseded = all.filter(({ format, part }) =>
         format === "seen" || (isCompact && format === "state" && part < number)
       );
       const whole: Manifest.Manifest = {
         ...manifest,
+        dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
         runs: [...manifest.runs, summary],
         parts: all.filter((part) => !superseded.includes(part)),
         // Of those that were superseded before this run only results matter: they are in the totals of their runs.
         superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
+        next_part: nextPart,
         failed: [...failed.values()],
       };
-      yield* Folder.replace(join(root, Folder.names.manifest), `${JSON.stringify(whole, null, 2)}\n`);
-      yield* Found.forget(root);
-      yield* Effect.forEach(superseded, ({ path }) => Folder.remove(join(root, path)));
+      yield* Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove);
+      yield* Found.forget(root, { manifest: whole, journal: found.journal }, prove);
+      yield* Folder.remove(superseded.map(({ path }) => join(root, path)), prove);
       return {
         summary,
         failed: { count: progress.failed, first: tally.failed },

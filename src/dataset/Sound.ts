@@ -37,8 +37,11 @@ export const attempt = <A>(work: () => Promise<A>): Effect.Effect<A, DatasetErro
     (error) => error instanceof DatasetError ? Effect.fail(error) : Effect.die(error),
   );
 
-/** Compare a part's bytes with what is recorded of them. */
-const checkSum = async (reader: Reader, part: Part): Promise<void> => {
+/** Compare a file's bytes with what is recorded of them; throws a {@link damaged} one. */
+export const checkSum = async (
+  reader: Reader,
+  part: Pick<Part, "path" | "bytes" | "sha256">,
+): Promise<void> => {
   const { bytes, sha256 } = await PartReader.sumOf(join(reader.root, part.path)).catch((error) => {
     throw damaged(reader, part.path, `can't be read (${error.message})`);
   });
