@@ -9,7 +9,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { link, open, readFile, rename, rm } from "node:fs/promises";
+import { constants, link, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
@@ -75,7 +75,8 @@ export const append = (
   const path = join(root, names.journal);
   return Effect.gen(function* () {
     const handle = yield* Effect.acquireRelease(
-      attempt("Open", path, () => open(path, "a")),
+      // Not "a", which would make one where another writer has removed it meanwhile.
+      attempt("Open", path, () => open(path, constants.O_WRONLY | constants.O_APPEND)),
       // Each line was flushed when it was written: there is nothing that closing could lose.
       (handle) => Effect.promise(() => handle.close().catch(() => undefined)),
     );

@@ -23,7 +23,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, link, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, link, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import * as Cause from "effect/Cause";
@@ -98,7 +98,11 @@ interface Token {
   readonly close: () => Promise<void>;
 }
 
-const place = async (path: string, own: Awaited<ReturnType<typeof Writer.self>>): Promise<Token> => {
+/** Make a token; none if another owner has removed it at once. */
+const place = async (
+  path: string,
+  own: Awaited<ReturnType<typeof Writer.self>>,
+): Promise<Token | undefined> => {
   const id = randomUUID();
   const writer = { ...own, id, since: new Date().toISOString() };
   const name = `${path}.${id.slice(0, 8)}`;
@@ -113,12 +117,7 @@ const place = async (path: string, own: Awaited<ReturnType<typeof Writer.self>>)
     return Buffer.from(`${JSON.stringify(value)}\n`);
   };
   let lock: LockedFile | undefined;
-  await writeFile(name, "", { flag: "wx" });
-  if (canLock) {
-    const found = await lockFile(name);
-    if (typeof found === "object") [lock, locked] = [found, true];
-  }
-  const handle = await open(name, "r+");
+  const handle = await open(name, "wx");
   const write = async () => {
     const bytes = text();
     await handle.write(bytes, 0, bytes.length, 0);
@@ -126,11 +125,17 @@ const place = async (path: string, own: Awaited<ReturnType<typeof Writer.self>>)
     await handle.datasync();
   };
   try {
+    if (canLock) {
+      const found = await lockFile(name);
+      if (typeof found === "object") [lock, locked] = [found, true];
+    }
     await write();
   } catch (error) {
     await handle.close();
     lock?.close();
     await rm(name, { force: true });
+    // Whoever has the lease by now has removed it.
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
   return {
@@ -258,6 +263,7 @@ const attemptOnce = async (
   silent: string | undefined,
 ): Promise<Attempt> => {
   const token = await place(path, own);
+  if (token === undefined) return again;
   let isHeld = false;
   try {
     const attempt = await tryOnce(path, token, own, silent);

@@ -28,11 +28,11 @@ const stoppingAt = async (at: number, work: () => Promise<unknown>, meanwhile: (
   let isStopped = false;
   const restored: Array<() => void> = [];
   // deno-lint-ignore no-explicit-any
-  const guard = (target: any, name: string) => {
+  const guard = (target: any, name: string, isChange: (...args: Array<unknown>) => boolean = () => true) => {
     const original: Call = target[name];
     restored.push(() => void (target[name] = original));
     target[name] = async function (...args: Array<unknown>) {
-      if (isStopped || ++changes !== at) return original.apply(this, args);
+      if (isStopped || !isChange(...args) || ++changes !== at) return original.apply(this, args);
       isStopped = true;
       await meanwhile();
       isStopped = false;
@@ -40,7 +40,8 @@ const stoppingAt = async (at: number, work: () => Promise<unknown>, meanwhile: (
     };
   };
   const handle = await fs.promises.open(new URL(import.meta.url), "r");
-  for (const name of ["rename", "rm", "link"]) guard(fs.promises, name);
+  for (const name of ["rename", "rm", "link", "mkdir", "writeFile"]) guard(fs.promises, name);
+  guard(fs.promises, "open", (_, flags) => flags !== undefined && flags !== "r");
   guard(Object.getPrototypeOf(handle), "appendFile");
   await handle.close();
   syncBuiltinESMExports();
@@ -99,7 +100,7 @@ it.skipIf(onDeno || process.platform !== "linux").each(
     const mine: Options = { ...options, ...more };
     const next: Options = { ...options, changes: "since-last", ...(before && { pruneReport: true }) };
     const [counted, lost] = [new Set<string>(), { count: 0, all: 0 }];
-    const step = isLong ? 1 : 5;
+    const step = isLong ? 1 : 9;
     const whole = join(await newFolder(), "data");
     await cp(prepared, whole, { recursive: true });
     const counting = tenantOf();
