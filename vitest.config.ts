@@ -7,7 +7,7 @@ const ofNode = [
   "test/cli/compile.test.ts",
   "test/cli/deno.test.ts",
   "test/cli/permissions.test.ts",
-  "test/dataset/Lock.test.ts",
+  "test/dataset/Lease.test.ts",
   "test/thread/{ExportPool,Thread,deno,package}.test.ts",
   "test/worker/**",
 ];

@@ -30,8 +30,8 @@ export const exitCodes = {
   /** Writing failed: a full disk, say. */
   io: 74,
   /**
-   * Interrupted, or out of patience with a tenant that can't be reached, fails or limits the rate for too long: run
-   * again.
+   * Interrupted, out of patience with a tenant that can't be reached, fails or limits the rate for too long, or another
+   * process writes to the folder: run again.
    */
   again: 75,
   /** The tenant answers something that is not the documented API. */
@@ -82,7 +82,8 @@ export const codeOf = (error: unknown): number | undefined => {
     ExportError: exportCodes,
     DatasetError: {
       Occupied: "cannotCreate",
-      Locked: "cannotCreate",
+      Locked: "again",
+      LeaseLost: "again",
       Options: "usage",
       Corrupt: "data",
       Version: "usage",

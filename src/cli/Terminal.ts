@@ -6,6 +6,7 @@
 import process from "node:process";
 import * as Console from "effect/Console";
 import * as Effect from "effect/Effect";
+import * as Logger from "effect/Logger";
 import type { Output, OutputError } from "../output/Output.ts";
 import * as Web from "../output/Web.ts";
 
@@ -26,6 +27,15 @@ export const printableJson = (value: unknown): string => printable(JSON.stringif
 /** Lines for people, on standard error. */
 export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.sync(() => lines.forEach((line) => process.stderr.write(`${printable(line)}\n`)));
+
+/** Layer that tells what the library logs on standard error, a line each; a bar that is there is drawn anew below it. */
+export const logger = Logger.replace(
+  Logger.defaultLogger,
+  Logger.make(({ message }) => {
+    const text = (Array.isArray(message) ? message : [message]).join(" ");
+    process.stderr.write(`${process.stderr.isTTY ? "\r\u001b[K" : ""}${printable(text)}\n`);
+  }),
+);
 
 const { Deno: deno } = globalThis as {
   readonly Deno?: { readonly stdout: { readonly write: (bytes: Uint8Array) => Promise<number> } };

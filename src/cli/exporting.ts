@@ -74,6 +74,7 @@ const toDataset = (
       files: files.map(({ path, ...file }) => ({ name: join(root, path), ...file })),
     } satisfies Summary.Told),
   ).pipe(
+    Effect.provide(Terminal.logger),
     Effect.onError((cause) =>
       isBegun(root) && !isOccupied(cause)
         ? Terminal.say([

@@ -48,7 +48,7 @@ export const command = Command.make(
       // Loaded once it runs: help has no need of it.
       const { noProgress, run } = yield* Effect.promise(() => import("../dataset/Replay.ts"));
       const progress = noProgress();
-      const work = run(folder, { progress });
+      const work = Effect.provide(run(folder, { progress }), Terminal.logger);
       const report = yield* quiet ? work : ProgressBar.showing(
         work,
         (_, __, width) => ProgressBar.share(progress.rows, progress.rowsTotal, "rows", width),

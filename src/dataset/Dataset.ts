@@ -25,7 +25,7 @@ import { version } from "../version.ts";
 import * as Folder from "./Folder.ts";
 import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
-import * as Lock from "./Lock.ts";
+import * as Lease from "./Lease.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Runner from "./Runner.ts";
@@ -125,10 +125,11 @@ const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Strea
   );
 };
 
-/** Writes the list of users; gives how many there are. */
-const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>) =>
+/** Write the list of users; give how many there are, and the file. */
+const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove: Folder.Proof) =>
   Effect.scoped(Effect.gen(function* () {
-    const sink = yield* Folder.part(root, Folder.names.users).open;
+    const path = Folder.newUsersName();
+    const sink = yield* Folder.part(root, path, prove).open;
     const utf8 = new TextEncoder();
     let count = 0;
     yield* Stream.runForEachChunk(ids, (chunk) => {
@@ -137,8 +138,8 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>) =>
         utf8.encode(Chunk.toReadonlyArray(Chunk.map(chunk, (id) => `${JSON.stringify(id)}\n`)).join("")),
       );
     });
-    yield* sink.commit;
-    return count;
+    const { bytes, sha256 = "" } = yield* sink.commit;
+    return { count, file: { path, bytes, sha256 } };
   }));
 
 /**
@@ -186,18 +187,24 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   E | ApiError | OutputError | Export.ExportError | Folder.DatasetError,
   Exclude<R, Scope.Scope> | TenantHttp
 > =>
-  Effect.scoped(Effect.gen(function* () {
-    const { root, tenant, mode = "new", walk = {}, formats, users, changes, pruneReport = false } = options;
+  Effect.suspend(() => {
+    const { root, changes, pruneReport = false } = options;
     if (pruneReport && changes !== "since-last") {
       throw new RangeError(
         `Cannot tell what was removed unless 'changes' is "since-last": it is ${JSON.stringify(changes)}`,
       );
     }
-    yield* Folder.makeFolder(root);
-    yield* Lock.hold(root);
-    const found = yield* Found.look(root);
-    yield* Found.refuseOthers(root, found, mode, changes !== undefined);
-    yield* Found.sweep(root, found);
+    return Lease.during(root, (lease) => work(options, lease));
+  });
+
+/** Run with the lease of the folder. */
+const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
+  Effect.gen(function* () {
+    const { root, tenant, mode = "new", walk = {}, formats, users, changes, pruneReport = false } = options;
+    yield* Journal.recover(root, prove);
+    const before = yield* Found.look(root);
+    yield* Found.refuseOthers(root, before, mode, changes !== undefined);
+    const found = yield* Found.sweep(root, before, prove);
     const manifest = found.manifest ?? Manifest.empty(tenant);
     const { clientId, sort } = walk;
     const fixed = JSON.parse(JSON.stringify({
@@ -227,6 +234,8 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         ...(typeof changes === "object" && { since: changes.since }),
         ...(asksPrune && { pruneReport }),
       });
+      journal = { header: { ...header, claims: Found.nextPart(found) }, cuts: journal.cuts };
+      yield* Journal.write(root, journal, prove);
     } else {
       const last = manifest.runs.at(-1);
       if (last !== undefined) yield* sameOptions(root, last.options, fixed);
@@ -249,14 +258,15 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         ? Stream.empty
         : Stream.filter(asked, (id) => !failed.has(id));
       const { traffic } = yield* TenantHttp;
-      const before = traffic();
-      const count = yield* writeUsers(root, ids);
+      const prior = traffic();
+      const { count, file } = yield* writeUsers(root, ids, prove);
       const { requests, retries } = traffic();
       const userDoubts = isRetry ? [] : users.doubts?.() ?? [];
       const areAll = kind === "changes" && users.all === true && userDoubts.length === 0;
       const header: Manifest.Header = {
         journal_version: Manifest.manifestVersion,
         created_by: `monocloud-sessions ${version}`,
+        dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
         run: (last?.run ?? 0) + 1,
         kind,
         began: new Date(yield* Clock.currentTimeMillis).toISOString(),
@@ -266,22 +276,24 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         ...(isWhole && { prune_report: true as const }),
         ...(areAll && { all_users: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
+        users_file: file,
+        claims: Found.nextPart(found),
         users: count + manifest.failed.length,
         user_doubts: userDoubts,
         standing: {
           ...Manifest.noStanding(),
-          requests: requests - before.requests,
-          retries: retries - before.retries,
+          requests: requests - prior.requests,
+          retries: retries - prior.retries,
           open: manifest.failed.map(({ user_id, state }) => ({ user_id, state })),
         },
       };
-      yield* Journal.begin(root, header);
       journal = { header, cuts: [] };
+      yield* Journal.write(root, journal, prove);
     }
     if (options.progress !== undefined) options.progress.usersTotal = journal.header.users;
-    const { files, summary, failed } = yield* Runner.goOn(options, manifest, journal);
+    const { files, summary, failed } = yield* Runner.goOn(options, manifest, journal, { prove });
     return { ...summary, failed, files, wasFinished: false };
-  }));
+  });
 
 const finished = (manifest: Manifest.Manifest, last: Manifest.Run): Report => ({
   ...last,

@@ -5,7 +5,7 @@
  * out/
  *   manifest.json              the finished runs and their parts; replaced by rename when a run ends
  *   journal.ndjson             the unfinished run: what it was asked, then a line for each cut
- *   users.txt                  the users of the unfinished run, one a line
+ *   users-1f3a5b7d.txt         the users of the unfinished run, one a line; each list has a name of its own
  *   lock.json                  who is writing
  *   ndjson/part-00000.ndjson   the parts; of every format those of one number hold the same rows
  *   csv/part-00000.csv
@@ -18,30 +18,33 @@
  *
  * @module
  */
+import { randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import * as File from "../output/File.ts";
 import { type Output, OutputError } from "../output/Output.ts";
 
-/** A dataset can't be written, gone on with, or read as it is. Nothing in its folder was changed. */
+/** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost`, nothing in its folder was changed. */
 export class DatasetError extends Data.TaggedError("DatasetError")<{
   /**
-   * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `Options`: it was begun
-   * with others. `Corrupt`: a file of it is not as it was written. `Version`: a newer version of this program wrote it.
-   * `Absent`: there is none.
+   * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `LeaseLost`: another process
+   * has taken over, as this one was silent for too long. `Options`: it was begun with others. `Corrupt`: a file of it is not as
+   * it was written. `Version`: a newer version of this program wrote it. `Absent`: there is none.
    */
-  readonly reason: "Occupied" | "Locked" | "Options" | "Corrupt" | "Version" | "Absent";
+  readonly reason: "Occupied" | "Locked" | "LeaseLost" | "Options" | "Corrupt" | "Version" | "Absent";
   readonly path: string;
   readonly message: string;
 }> {}
+
+/** Rejects unless the folder is still this process's to write to: see `Lease.ts`. */
+export type Proof = () => Promise<void>;
 
 /** The names of the files beside the parts. */
 export const names = {
   manifest: "manifest.json",
   journal: "journal.ndjson",
-  users: "users.txt",
   lock: "lock.json",
 } as const;
 
@@ -53,8 +56,20 @@ const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Pro
 
 const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
 
-/** Creates a folder, and those it lies in, if need be. */
-export const makeFolder = (path: string) => attempt("Open", path, () => mkdir(path, { recursive: true }));
+/** Create a folder, and those it lies in, if need be. What is new is on the disk when the effect ends. */
+export const makeFolder = (path: string) =>
+  attempt("Open", path, async () => {
+    const first = await mkdir(path, { recursive: true });
+    if (first === undefined) return;
+    // Each folder that was made is an entry of the one above it. Deno names `/` as the first if it may not look above.
+    for (
+      let made = resolve(path);
+      made.length >= resolve(first).length && made !== dirname(made);
+      made = dirname(made)
+    ) {
+      await File.syncFolder(dirname(made));
+    }
+  });
 
 /** The names in a folder; none if there is no such folder. */
 export const namesIn = (path: string): Effect.Effect<ReadonlyArray<string>, OutputError> =>
@@ -72,13 +87,18 @@ export const textOf = (path: string): Effect.Effect<string | undefined, OutputEr
       throw error;
     }));
 
-/** Removes a file, if it is there. */
-export const remove = (path: string) => attempt("Write", path, () => rm(path, { force: true }));
+/** Remove files, each after a proof. Their names must have been known before it, and be used by nobody again. */
+export const remove = (paths: ReadonlyArray<string>, prove: Proof): Effect.Effect<void, OutputError> =>
+  Effect.forEach(
+    paths,
+    (path) => attempt("Write", path, () => prove().then(() => rm(path, { force: true }))),
+    { discard: true },
+  );
 
-/** Puts a whole file in place of what has its name, in one step. */
-export const replace = (path: string, text: string): Effect.Effect<void, OutputError> =>
+/** Put a whole file in place of what has its name, in one step. */
+export const replace = (path: string, text: string, prove?: Proof): Effect.Effect<void, OutputError> =>
   Effect.scoped(Effect.gen(function* () {
-    const sink = yield* File.make(path).open;
+    const sink = yield* File.make(path, { prove }).open;
     yield* sink.write(new TextEncoder().encode(text));
     yield* sink.commit;
   }));
@@ -93,9 +113,15 @@ export const partNumber = (name: string): number | undefined => {
   return found === null ? undefined : Number(found[1]);
 };
 
+/** A new name for a list of users. */
+export const newUsersName = (): string => `users-${randomUUID().slice(0, 8)}.txt`;
+
+/** Whether it is the name of a list of users; version 0.1 had one name for all. */
+export const isUsersName = (name: string): boolean => /^users(-[0-9a-f]{8})?\.txt$/.test(name);
+
 /** A part that is about to be written. Its folder is made when it is opened. */
-export const part = (root: string, path: string): Output => {
-  const file = File.make(join(root, path));
+export const part = (root: string, path: string, prove?: Proof): Output => {
+  const file = File.make(join(root, path), { prove });
   return { name: path, open: Effect.zipRight(makeFolder(join(root, path, "..")), file.open) };
 };
 
@@ -119,8 +145,8 @@ export const foreignIn = (root: string) =>
   Effect.gen(function* () {
     const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders];
     const isOurs = (name: string) =>
-      name.startsWith(".") ||
-      known.includes(name) || isPartial(name) || name.startsWith(`${names.lock}.`);
+      name.startsWith(".") || known.includes(name) || isUsersName(name) || isPartial(name) ||
+      isMoved(name) || isToken(name);
     const foreign = (yield* namesIn(root)).filter((name) => !isOurs(name));
     for (const folder of partFolders) {
       for (const name of yield* namesIn(join(root, folder))) {
@@ -132,4 +158,27 @@ export const foreignIn = (root: string) =>
 
 /** Whether it is a file that a killed process has left, of those beside the parts. */
 export const isPartial = (name: string): boolean =>
-  /^(manifest\.json|journal\.ndjson|users\.txt)\.[0-9a-f]{8}\.partial$/.test(name);
+  /^(manifest\.json|journal\.ndjson|users(-[0-9a-f]{8})?\.txt)\.[0-9a-f]{8}\.partial$/.test(name);
+
+/** Whether it is a journal that was moved away to be removed. */
+export const isMoved = (name: string): boolean => /^journal\.ndjson\.[0-9a-f]{8}\.moved$/.test(name);
+
+/** Whether it is what a process has left that wanted to write here. */
+const isToken = (name: string): boolean => /^lock\.json\.[0-9a-f]{8}$/.test(name);
+
+/** The paths of what killed processes have left half done: partial files and tokens of the lease, with names of ours. */
+export const leftoversIn = async (root: string): Promise<ReadonlyArray<string>> => {
+  const list = (folder: string) =>
+    readdir(join(root, folder)).catch((error) => {
+      if (isMissing(error)) return [];
+      throw error;
+    });
+  const found = (await list("")).filter((name) => isPartial(name) || isToken(name));
+  for (const folder of partFolders) {
+    for (const name of await list(folder)) {
+      const whole = /^(.*)\.[0-9a-f]{8}\.partial$/.exec(name)?.[1];
+      if (whole !== undefined && partNumber(whole) !== undefined) found.push(`${folder}/${name}`);
+    }
+  }
+  return found;
+};

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
+import type { OutputError } from "../output/Output.ts";
 import * as Folder from "./Folder.ts";
 import * as Journal from "./Journal.ts";
 import * as Manifest from "./Manifest.ts";
@@ -24,7 +25,7 @@ export interface Found {
 }
 
 /** Reads what the folder says of itself. */
-export const look = (root: string) =>
+export const look = (root: string): Effect.Effect<Found, Folder.DatasetError | OutputError> =>
   Effect.gen(function* () {
     const path = join(root, Folder.names.manifest);
     const text = yield* Folder.textOf(path);
@@ -33,11 +34,13 @@ export const look = (root: string) =>
     return { manifest, journal };
   });
 
+/** Whether the run of a journal has finished: a process may die after that, before it removes the journal. */
+const isOver = ({ manifest, journal }: Found): boolean =>
+  manifest?.runs.some(({ run }) => run === journal?.header.run) === true;
+
 /** Whether there is a run to go on with: one that has not finished, and has come to a first cut. */
-export const isUnfinished = ({ manifest, journal }: Found): boolean =>
-  // A process may die after it has finished the run, before it removes the journal.
-  journal !== undefined && journal.cuts.length > 0 &&
-  !manifest?.runs.some(({ run }) => run === journal.header.run);
+export const isUnfinished = (found: Found): boolean =>
+  found.journal !== undefined && found.journal.cuts.length > 0 && !isOver(found);
 
 /** Refuses a folder that holds something else, or a run where none is to be added to it. */
 export const refuseOthers = (
@@ -63,8 +66,8 @@ export const refuseOthers = (
         { path },
       ) => path),
     );
-    const next = nextPart({ manifest, journal });
-    const unnamed = parts.filter(({ path, number }) => !named.has(path) && (!journal || number !== next));
+    const isNobodys = nobodys({ manifest, journal });
+    const unnamed = parts.filter(({ path, number }) => !named.has(path) && !isNobodys(number));
     if (unnamed.length > 0) {
       return yield* Effect.fail(
         occupied(
@@ -95,31 +98,92 @@ export const refuseOthers = (
     }
   });
 
-/** The number of the next parts. */
-export const nextPart = ({ manifest, journal }: Found): number =>
-  1 + [
-    ...manifest?.parts ?? [],
-    ...manifest?.superseded ?? [],
-    ...journal?.cuts.flatMap(({ parts }) => parts) ?? [],
-  ].reduce((highest, { part }) => Math.max(highest, part), -1);
+const highest = (parts: ReadonlyArray<Manifest.Part>): number =>
+  parts.reduce((highest, { part }) => Math.max(highest, part), -1);
 
-/** Removes what a process that was killed has left: partial files, parts that no journal line names, a journal that is over. */
-export const sweep = (root: string, found: Found) =>
+/** The lowest number that no finished run has used. */
+const nextOf = (manifest: Manifest.Manifest | undefined): number =>
+  Math.max(manifest?.next_part ?? 0, 1 + highest([...manifest?.parts ?? [], ...manifest?.superseded ?? []]));
+
+/** The number of the next parts: one that no part has had, and that no writer before has taken. */
+export const nextPart = (found: Found): number => {
+  const { manifest, journal } = found;
+  const finished = nextOf(manifest);
+  if (journal === undefined || isOver(found)) return finished;
+  const { header, cuts } = journal;
+  const named = cuts.reduce((next, { parts }) => Math.max(next, 1 + highest(parts)), finished);
+  return cuts.reduce(
+    (next, { claims = -1 }) => Math.max(next, 1 + claims),
+    Math.max(named, 1 + (header.claims ?? named)),
+  );
+};
+
+/** Tells of a number whether its parts are what a process has left that could not name them: no line does. */
+const nobodys = (found: Found): (number: number) => boolean => {
+  const { manifest, journal } = found;
+  const named = new Set(
+    [
+      ...manifest?.parts ?? [],
+      ...manifest?.superseded ?? [],
+      ...journal?.cuts.flatMap(({ parts }) => parts) ?? [],
+    ]
+      .map(({ part }) => part),
+  );
+  const next = nextPart(found);
+  // Where nothing says which numbers were taken, a file among the parts may be anyone's.
+  const first = manifest?.next_part === undefined ? nextOf(manifest) : 0;
+  return (number) => number >= first && number < next && !named.has(number);
+};
+
+/**
+ * Remove what a process that was killed has left: partial files, parts that no journal line names, a journal that is over.
+ * Gives what is in the folder then.
+ */
+export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
   Effect.gen(function* () {
     const { parts, partials } = yield* Folder.partsIn(root);
-    const next = nextPart(found);
-    const beside = (yield* Folder.namesIn(root)).filter(Folder.isPartial);
-    const gone = new Set(found.manifest?.superseded?.map(({ path }) => path));
-    const unnamed = parts.filter(({ path, number }) => number >= next || gone.has(path)).map(({ path }) =>
-      path
-    );
-    yield* Effect.forEach([...unnamed, ...partials, ...beside], (path) => Folder.remove(join(root, path)));
-    if (!isUnfinished(found)) yield* forget(root);
+    const isNobodys = nobodys(found);
+    const superseded = new Set(found.manifest?.superseded?.map(({ path }) => path));
+    const beside = yield* Folder.namesIn(root);
+    const kept = isUnfinished(found) ? usersOf(found.journal!.header) : undefined;
+    const left = [
+      ...parts.filter(({ path, number }) => isNobodys(number) || superseded.has(path)).map(({ path }) =>
+        path
+      ),
+      ...partials,
+      ...beside.filter((name) => Folder.isPartial(name) || (Folder.isUsersName(name) && name !== kept)),
+    ];
+    const { journal, manifest } = found;
+    // A writer before may be about to add a line that names what is removed here: not to this file.
+    if (journal !== undefined && left.length > 0 && !isOver(found)) {
+      yield* Journal.write(root, journal, prove);
+    }
+    yield* Folder.remove(left.map((path) => join(root, path)), prove);
+    if (journal === undefined || isUnfinished(found)) return found;
+    if (isOver(found)) {
+      yield* Journal.remove(root, journal, prove);
+      return { manifest, journal: undefined };
+    }
+    // It has come to nothing, and still no number that it has taken may be given again: the next header says so, or the manifest.
+    if (manifest === undefined) return found;
+    const whole = { ...manifest, next_part: nextPart(found) };
+    yield* Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove);
+    yield* Journal.remove(root, journal, prove);
+    return { manifest: whole, journal: undefined };
   });
 
-/** Removes what tells of an unfinished run. */
-export const forget = (root: string) =>
-  Effect.zipRight(
-    Folder.remove(join(root, Folder.names.journal)),
-    Folder.remove(join(root, Folder.names.users)),
-  );
+/** The name of a run's list of users. */
+export const usersOf = ({ users_file }: Manifest.Header): string => users_file?.path ?? "users.txt";
+
+/** Remove what tells of a run that is over, or that has come to nothing before a part of it had a name. */
+export const forget = (root: string, { manifest, journal }: Required<Found>, prove: Folder.Proof) =>
+  Effect.gen(function* () {
+    if (journal === undefined) return;
+    const { header } = journal;
+    const isCovered = isOver({ manifest, journal }) || (header.claims ?? 0) <= nextOf(manifest);
+    // Earlier processes may have used numbers that only this journal tells of.
+    yield* isCovered
+      ? Journal.remove(root, journal, prove)
+      : Journal.write(root, { header, cuts: [] }, prove);
+    yield* Folder.remove([join(root, usersOf(header))], prove);
+  });

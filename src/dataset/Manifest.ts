@@ -29,6 +29,8 @@ export const Part = Schema.Struct({
   sha256: Schema.String,
   /** The lowest and the highest `initiated_at`, in seconds since the epoch; absent where there are no sessions. */
   initiated_at: Schema.optional(Schema.Struct({ min: Schema.JsonNumber, max: Schema.JsonNumber })),
+  /** The names of its columns, in their order, of a part of sessions. Version 0.1 did not say. */
+  columns: Schema.optional(Schema.Array(Schema.String)),
 });
 
 /** See {@link Part}. */
@@ -36,6 +38,16 @@ export type Part = typeof Part.Type;
 
 /** Whether it was written to be read by others, and not for the next run. */
 export const isResult = ({ format }: Part): boolean => format !== "state" && format !== "seen";
+
+/**
+ * The names of the columns that this version writes; undefined for parts that hold no sessions. A line of NDJSON has what the
+ * tenant served in its place, and no column for what the others can't hold.
+ */
+export const columnsOf = (format: Part["format"]): Pick<Part, "columns"> => {
+  if (format !== "ndjson" && format !== "csv" && format !== "parquet") return {};
+  const names = columns.map(({ name }) => name);
+  return { columns: format === "ndjson" ? names.filter((name) => name !== "_rescued_data") : names };
+};
 
 /** A user whose walk broke off, and where it stood. */
 const Failed = Schema.Struct({
@@ -100,12 +112,16 @@ export const manifestVersion = 1;
 export const Manifest = Schema.Struct({
   manifest_version: Schema.Literal(manifestVersion),
   created_by: Schema.String,
+  /** A random UUID, made with the first run. Version 0.1 made none: such a dataset gets one with its next run. */
+  dataset_id: Schema.optional(Schema.String),
   tenant: Schema.String,
   columns: Schema.Array(Schema.Unknown),
   runs: Schema.Array(Run),
   parts: Schema.Array(Part),
   /** Parts that later ones have taken the place of. Their files are about to be removed, or are removed already. */
   superseded: Schema.optional(Schema.Array(Part)),
+  /** The lowest number that no part has had, nor will any lower one be given again. Version 0.1 did not say. */
+  next_part: Schema.optional(Count),
   /** The users that are still to be tried again. */
   failed: Schema.Array(Failed),
 });
@@ -117,12 +133,22 @@ export type Manifest = typeof Manifest.Type;
 export const empty = (tenant: string): Manifest => ({
   manifest_version: manifestVersion,
   created_by: `monocloud-sessions ${version}`,
+  dataset_id: crypto.randomUUID(),
   tenant,
   columns: columns.map(({ name, kind, nullable }) => ({ name, type: sqlTypes[kind], nullable })),
   runs: [],
   parts: [],
   failed: [],
 });
+
+/** The manifest as its file has it: on several lines, but for lists of names. */
+export const textOf = (manifest: Manifest): string =>
+  `${
+    JSON.stringify(manifest, null, 2).replace(
+      /\[\n\s+("(?:[^"\\]|\\.)*"(?:,\n\s+"(?:[^"\\]|\\.)*")*)\n\s+\]/g,
+      (_, names: string) => `[${names.replace(/,\n\s+/g, ", ")}]`,
+    )
+  }\n`;
 
 /** How far an unfinished run has come. */
 export const Standing = Schema.Struct({
@@ -170,6 +196,7 @@ export const noStanding = (): Standing => ({
 export const Header = Schema.Struct({
   journal_version: Schema.Literal(manifestVersion),
   created_by: Schema.String,
+  dataset_id: Schema.optional(Schema.String),
   run: Schema.Int.pipe(Schema.positive()),
   kind: Run.fields.kind,
   began: Schema.String,
@@ -184,6 +211,19 @@ export const Header = Schema.Struct({
   all_users: Schema.optional(Schema.Literal(true)),
   /** What tells the choice of users from another one. */
   users_identity: Schema.optional(Schema.String),
+  /** The list of them. Version 0.1 had it in `users.txt`, and did not say what it holds. */
+  users_file: Schema.optional(
+    Schema.Struct({
+      path: Schema.String.pipe(Schema.pattern(/^users-[0-9a-f]{8}\.txt$/)),
+      bytes: Count,
+      sha256: Schema.String,
+    }),
+  ),
+  /**
+   * The number that the next parts get. It is taken: whoever goes on from here takes a higher one, whether there are such parts
+   * or not. Absent in journals of version 0.1, which took the number after the highest.
+   */
+  claims: Schema.optional(Count),
   user_doubts: Schema.Array(Schema.String),
   standing: Standing,
 });
@@ -196,6 +236,8 @@ export const Cut = Schema.Struct({
   cut: Count,
   at: Schema.String,
   parts: Schema.Array(Part),
+  /** As for {@link Header}; absent where the number has not changed, or nothing follows. */
+  claims: Schema.optional(Count),
   standing: Standing,
 });
 

@@ -4,16 +4,13 @@
  *
  * @module
  */
-import { createReadStream } from "node:fs";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import * as Effect from "effect/Effect";
+import type * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
-import { OutputError } from "../output/Output.ts";
 import * as Changes from "../walk/Changes.ts";
-import { DatasetError } from "./Folder.ts";
+import type { DatasetError } from "./Folder.ts";
 import type { Part } from "./Manifest.ts";
+import * as Sound from "./Sound.ts";
 
 /** The marks by user, each as JSON. About 300 bytes a user; up to 170 kB for one that can't be verified. */
 export type Marks = Map<string, string>;
@@ -42,35 +39,19 @@ export const hasSession = (mark: string): boolean => Changes.hasSession(JSON.par
 export const forget = (mark: string, until?: number): string =>
   JSON.stringify(Changes.forget(JSON.parse(mark), until));
 
-/** Reads the marks in these parts; later ones take the place of earlier ones. */
-export const load = (
-  root: string,
-  parts: ReadonlyArray<Part>,
-): Effect.Effect<Marks, OutputError | DatasetError> =>
-  Effect.gen(function* () {
+/**
+ * Read the marks in these parts; later ones take the place of earlier ones. A part whose bytes or sha256 are not those
+ * recorded fails as `Corrupt`: a mark that was changed would make the next run skip sessions.
+ */
+export const load = (root: string, parts: ReadonlyArray<Part>): Effect.Effect<Marks, DatasetError> =>
+  Sound.attempt(async () => {
     const marks: Marks = new Map();
-    for (const { path, format } of parts) {
-      if (format !== "state") continue;
-      yield* Effect.tryPromise({
-        try: async () => {
-          for await (
-            const line of createInterface({ input: createReadStream(join(root, path)), crlfDelay: Infinity })
-          ) {
-            const { userId, mark } = read(line);
-            marks.set(userId, mark);
-          }
-        },
-        catch: (cause) =>
-          typeof (cause as { readonly code?: unknown }).code === "string"
-            ? new OutputError({ reason: "Open", path: join(root, path), cause })
-            : new DatasetError({
-              reason: "Corrupt",
-              path: join(root, path),
-              message: `${
-                join(root, path)
-              } is damaged: a line is no mark. Restore it from a backup, or export into another folder`,
-            }),
-      });
+    const reader = { root, purpose: "tell what has changed since the last run", progress: { rows: 0 } };
+    for (const part of parts) {
+      if (part.format !== "state") continue;
+      for await (const lines of Sound.lines(reader, part, decode)) {
+        for (const { line: { user_id, mark } } of lines) marks.set(user_id, JSON.stringify(mark));
+      }
     }
     return marks;
   });

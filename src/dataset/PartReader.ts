@@ -8,6 +8,7 @@ import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
+import * as Lines from "./Lines.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as ReadCsv from "./ReadCsv.ts";
 import * as ReadNdjson from "./ReadNdjson.ts";
@@ -70,8 +71,7 @@ export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
 };
 
 /** The lines of a part that has lines, some at a time. */
-export const lines = (root: string, { path }: Pick<Part, "path">) =>
-  ReadNdjson.linesOf(chunksOf(join(root, path)));
+export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(chunksOf(join(root, path)));
 
 async function* parquet(path: string): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   const handle = await open(path, "r");

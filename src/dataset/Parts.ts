@@ -12,7 +12,7 @@ import type { Choice } from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
 import type { OutputError, Sink } from "../output/Output.ts";
 import * as Folder from "./Folder.ts";
-import type { Part } from "./Manifest.ts";
+import { columnsOf, type Part } from "./Manifest.ts";
 
 /** Which parts to make, and where. */
 export interface PartsOptions {
@@ -20,6 +20,8 @@ export interface PartsOptions {
   readonly formats: ReadonlyArray<Choice>;
   readonly onInvalid: "quarantine" | "fail" | undefined;
   readonly run: number;
+  /** Awaited before a part gets its name. */
+  readonly prove: Folder.Proof;
 }
 
 /** Parts that hold lines of another kind than sessions. */
@@ -45,7 +47,7 @@ const utf8 = new TextEncoder();
 
 /** Parts of this number. */
 export const make = (
-  { root, formats, onInvalid, run }: PartsOptions,
+  { root, formats, onInvalid, run, prove }: PartsOptions,
   number: number,
 ): Effect.Effect<Parts> =>
   Effect.map(Scope.make(), (scope) => {
@@ -55,10 +57,10 @@ export const make = (
     const openFiles = Effect.gen(function* () {
       const targets = formats.map(({ format, gzip }): Export.Target => {
         const extension = gzip ? `${format.extension}.gz` : format.extension;
-        const output = Folder.part(root, Folder.partPath(format.name, number, extension));
+        const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
         return { format, output: gzip ? Gzip.make(output) : output };
       });
-      const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"));
+      const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"), prove);
       return files ??= yield* Scope.extend(Export.openFiles({ targets, rejects, onInvalid }), scope);
     });
 
@@ -73,6 +75,7 @@ export const make = (
       bytes: file.bytes,
       sha256: file.sha256 ?? "",
       ...(file.initiatedAt && { initiated_at: file.initiatedAt }),
+      ...columnsOf(file.format),
     });
 
     return {
@@ -81,7 +84,7 @@ export const make = (
         Effect.gen(function* () {
           let file = kept.get(kind);
           if (file === undefined) {
-            const output = Folder.part(root, Folder.partPath(kind, number, "ndjson"));
+            const output = Folder.part(root, Folder.partPath(kind, number, "ndjson"), prove);
             file = { name: output.name, sink: yield* Scope.extend(output.open, scope), rows: 0 };
             kept.set(kind, file);
           }

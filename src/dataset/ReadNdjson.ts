@@ -1,5 +1,5 @@
 /**
- * Reads lines, and sessions off the lines of an NDJSON part.
+ * Reads sessions off the lines of an NDJSON part.
  *
  * @module
  */
@@ -8,34 +8,8 @@ import * as Predicate from "effect/Predicate";
 import { rescue } from "../Columns.ts";
 import { members, onOneLine } from "../JsonText.ts";
 import * as Session from "../Session.ts";
+import * as Lines from "./Lines.ts";
 import { compared, type Flaw, type Row, type Value } from "./Row.ts";
-
-/** A line is no longer than this, in bytes: what is longer is no line of ours, and would have to be held. */
-const LONGEST = 1 << 26;
-
-/**
- * The lines of a file, without their breaks, some at a time. Only a line feed ends a line: JSON may hold the other
- * characters that readers of text take for one.
- */
-export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ReadonlyArray<string>> {
-  const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-  let begun: Array<Uint8Array> = [];
-  let bytes = 0;
-  for await (const chunk of chunks) {
-    const end = chunk.lastIndexOf(0x0a);
-    if (end === -1) {
-      begun.push(chunk);
-      bytes += chunk.length;
-      if (bytes > LONGEST) throw new Error(`a line is longer than ${LONGEST} bytes`);
-      continue;
-    }
-    const lines = utf8.decode(Buffer.concat([...begun, chunk.subarray(0, end)])).split("\n");
-    begun = [chunk.subarray(end + 1)];
-    bytes = chunk.length - end - 1;
-    yield lines;
-  }
-  if (bytes > 0) yield [utf8.decode(Buffer.concat(begun))];
-}
 
 /** The text of an object of these members, in an order that does not tell where they came from. */
 const settled = (entries: ReadonlyArray<readonly [string, string]>): string =>
@@ -99,5 +73,5 @@ const rowOf = (line: string): Row | Flaw => {
 export async function* rows(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
-  for await (const lines of linesOf(chunks)) yield lines.map(rowOf);
+  for await (const lines of Lines.of(chunks)) yield lines.map(rowOf);
 }

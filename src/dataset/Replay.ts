@@ -26,7 +26,7 @@ import * as Found from "./Found.ts";
 import * as Folder from "./Folder.ts";
 import * as Journal from "./Journal.ts";
 import * as Known from "./Known.ts";
-import * as Lock from "./Lock.ts";
+import * as Lease from "./Lease.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Sound from "./Sound.ts";
 import * as Verify from "./Verify.ts";
@@ -94,6 +94,7 @@ const partOf = (file: Export.ExportedFile, part: number, run: number): Manifest.
   bytes: file.bytes,
   sha256: file.sha256 ?? "",
   ...(file.initiatedAt && { initiated_at: file.initiatedAt }),
+  ...Manifest.columnsOf(file.format),
 });
 
 /** Sessions as batches, one for each user that follows on another. */
@@ -119,17 +120,18 @@ interface Work {
   /** Where the rows are that become sessions, and the keys of those that the dataset has. */
   readonly added: ReadonlySet<string>;
   readonly progress: Progress;
+  readonly prove: Folder.Proof;
 }
 
 /** Writes the new parts. They are complete, and nothing speaks of them yet. */
-const writeParts = ({ root, number, run, formats, aside, added, progress }: Work) =>
+const writeParts = ({ root, number, run, formats, aside, added, progress, prove }: Work) =>
   Effect.gen(function* () {
     const targets = formats.map(({ format, gzip }): Export.Target => {
       const extension = gzip ? `${format.extension}.gz` : format.extension;
-      const output = Folder.part(root, Folder.partPath(format.name, number, extension));
+      const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
       return { format, output: gzip ? Gzip.make(output) : output };
     });
-    const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"));
+    const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"), prove);
     const files = added.size === 0 ? undefined : yield* Export.openFiles({ targets });
     const users = new Set<string>();
     let sink: Effect.Effect.Success<typeof rejects.open> | undefined;
@@ -202,12 +204,15 @@ export const run = (
   root: string,
   { progress = noProgress() }: ReplayOptions = {},
 ): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
-  Effect.scoped(Effect.gen(function* () {
-    yield* Verify.open(root);
-    yield* Lock.hold(root);
-    const found = yield* Verify.open(root);
-    const last = found.manifest?.runs.at(-1);
-    if (Found.isUnfinished(found) || found.manifest === undefined || last === undefined) {
+  Effect.zipRight(Verify.open(root), Lease.during(root, (lease) => replay(root, progress, lease)));
+
+/** Replay with the lease of the folder. */
+const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
+  Effect.gen(function* () {
+    yield* Journal.recover(root, prove);
+    const before = yield* Verify.open(root);
+    const last = before.manifest?.runs.at(-1);
+    if (Found.isUnfinished(before) || before.manifest === undefined || last === undefined) {
       return yield* Effect.fail(
         new DatasetError({
           reason: "Occupied",
@@ -217,9 +222,9 @@ export const run = (
         }),
       );
     }
-    const { manifest } = found;
-    yield* Found.refuseOthers(root, found, "resume", true);
-    yield* Found.sweep(root, found);
+    yield* Found.refuseOthers(root, before, "resume", true);
+    const found = yield* Found.sweep(root, before, prove);
+    const { manifest = before.manifest } = found;
 
     // The latest first, so that of rows that are equally late the last one counts.
     const aside = manifest.parts.filter(({ format }) => format === "rejected").reverse();
@@ -246,7 +251,7 @@ export const run = (
     if (passed === 0) return { ...nothing, sessions: 0, known: 0, files: [] };
     yield* Sound.attempt(() => Known.remove(readerOf(root, progress), manifest, candidates));
 
-    const files = yield* writeAll(found, manifest, last, {
+    const files = yield* writeAll(manifest, last, {
       root,
       number: Found.nextPart(found),
       run: last.run + 1,
@@ -254,35 +259,38 @@ export const run = (
       aside,
       added: new Set([...candidates.values()].map(({ place }) => place)),
       progress,
+      prove,
     });
     return { ...nothing, sessions: candidates.size, known: passed - candidates.size, files };
-  }));
+  });
 
 /** Writes the parts and then the manifest; removes what the one or the other has made needless. */
 const writeAll = (
-  found: Found.Found,
   manifest: Manifest.Manifest,
   last: Manifest.Run,
   work: Work,
 ): Effect.Effect<ReadonlyArray<Manifest.Part>, Folder.DatasetError | OutputError> =>
   Effect.gen(function* () {
-    const { root, run, aside, added } = work;
+    const { root, number, run, aside, added, prove } = work;
     const began = yield* Clock.currentTimeMillis;
     const at = (time: number) => new Date(time).toISOString();
     const common = { run, kind: "replay" as const, began: at(began), options: last.options };
-    // Without a cut it says no more than that parts of the next number are nobody's.
-    yield* Journal.begin(root, {
+    // Without a cut it says no more than that the number of the new parts is taken, and that they are nobody's.
+    const header: Manifest.Header = {
       ...common,
       journal_version: Manifest.manifestVersion,
       created_by: `monocloud-sessions ${version}`,
       tenant: manifest.tenant,
+      claims: number,
       users: 0,
       user_doubts: [],
       standing: Manifest.noStanding(),
-    });
+    };
+    const journal = { header, cuts: [] };
+    yield* Journal.write(root, journal, prove);
     const written = yield* Effect.scoped(writeParts(work)).pipe(
       Effect.catchTag("ExportError", Effect.die),
-      Effect.onError(() => Effect.ignore(Found.sweep(root, found))),
+      Effect.onError(() => Effect.ignore(Found.sweep(root, { manifest, journal }, prove))),
     );
     const sum = (format: string, field: "rows" | "bytes") =>
       written.parts.filter((part) => format === "" || part.format === format)
@@ -306,13 +314,15 @@ const writeAll = (
     const old = new Set(aside.map(({ path }) => path));
     const whole: Manifest.Manifest = {
       ...manifest,
+      dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
       runs: [...manifest.runs, summary],
       parts: [...manifest.parts.filter(({ path }) => !old.has(path)), ...written.parts],
       superseded: [...manifest.superseded ?? [], ...[...aside].reverse()],
+      next_part: number + 1,
     };
     yield* Effect.uninterruptible(Effect.zipRight(
-      Folder.replace(join(root, Folder.names.manifest), `${JSON.stringify(whole, null, 2)}\n`),
-      Found.sweep(root, { manifest: whole, journal: undefined }),
+      Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove),
+      Found.sweep(root, { manifest: whole, journal }, prove),
     ));
     return written.parts;
   });

@@ -3,9 +3,7 @@
  *
  * @module
  */
-import { createReadStream } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
@@ -22,6 +20,8 @@ import type { DatasetOptions } from "./Dataset.ts";
 import * as Folder from "./Folder.ts";
 import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
+import type { Lease } from "./Lease.ts";
+import * as Lines from "./Lines.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Parts from "./Parts.ts";
@@ -32,16 +32,28 @@ import * as Sound from "./Sound.ts";
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
 
-/** The listed users from the given one on. */
-const listedFrom = (root: string, position: number): Stream.Stream<string, OutputError> => {
-  const path = join(root, Folder.names.users);
+/** The listed users from the given one on. A list that is not as it was written would leave users out: it is `Corrupt`. */
+const listedFrom = (
+  root: string,
+  header: Manifest.Header,
+  position: number,
+): Stream.Stream<string, OutputError | Folder.DatasetError> => {
+  const path = join(root, Found.usersOf(header));
   async function* lines() {
+    if (header.users_file !== undefined) {
+      const reader = { root, purpose: "go on with the run", progress: { rows: 0 } };
+      await Sound.checkSum(reader, header.users_file);
+    }
     let number = 0;
-    for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
-      if (number++ >= position) yield JSON.parse(line) as string;
+    for await (const some of Lines.inFile(path)) {
+      for (const line of some) if (number++ >= position) yield JSON.parse(line) as string;
     }
   }
-  return Stream.fromAsyncIterable(lines(), (cause) => new OutputError({ reason: "Open", path, cause }));
+  return Stream.fromAsyncIterable(
+    lines(),
+    (cause) =>
+      cause instanceof Folder.DatasetError ? cause : new OutputError({ reason: "Open", path, cause }),
+  );
 };
 
 /** The tally of a run that stands there. Users that failed are tried again, so they do not count as ended. */
@@ -93,6 +105,7 @@ export const goOn = <E, R>(
   options: DatasetOptions<E, R>,
   manifest: Manifest.Manifest,
   { header, cuts }: Journal.Journal,
+  { prove }: Lease,
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -102,7 +115,8 @@ export const goOn = <E, R>(
       const { traffic } = yield* TenantHttp;
       const asked = traffic();
       const standing = cuts.at(-1)?.standing ?? header.standing;
-      const append = yield* Journal.append(root);
+      const append = yield* Journal.append(root, prove);
+      const found = { manifest, journal: { header, cuts } };
       const parts = cuts.flatMap((cut) => cut.parts);
       const marks = header.kind === "full"
         ? undefined
@@ -128,7 +142,7 @@ export const goOn = <E, R>(
       );
       const users = Stream.concat(
         Stream.fromIterable(left),
-        Stream.map(listedFrom(root, position), (userId) => {
+        Stream.map(listedFrom(root, header, position), (userId) => {
           position++;
           return startOf(userId);
         }),
@@ -167,11 +181,14 @@ export const goOn = <E, R>(
         : SessionSource.batches(users, { ...rest, sort, onFailure: "continue", areListed });
 
       const tally = tallyOf(standing, progress);
-      const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run };
-      let number = Found.nextPart({ manifest, journal: { header, cuts } });
+      const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run, prove };
+      // The number that the journal says is taken, by this process.
+      let number = cuts.reduce((number, { claims = number }) => Math.max(number, claims), header.claims ?? 0);
       let current = yield* Parts.make(partsOptions, number);
       let cutNumber = cuts.length;
       let isChanged = false;
+      // Then the cut that follows is the last.
+      let isBroken = false;
 
       const markOf = (userId: string, end: Batch.WalkEnd): string | undefined => {
         const mark = end.mark === undefined ? undefined : JSON.stringify(end.mark);
@@ -234,11 +251,17 @@ export const goOn = <E, R>(
         if (!isChanged && current.size().rows === 0) return;
         const complete = yield* current.commit;
         const at = new Date(yield* Clock.currentTimeMillis).toISOString();
-        yield* append({ cut: cutNumber++, at, parts: complete, standing: yield* standingNow });
+        if (complete.length > 0) number++;
+        yield* append({
+          cut: cutNumber++,
+          at,
+          parts: complete,
+          ...(complete.length > 0 && !isBroken && { claims: number }),
+          standing: yield* standingNow,
+        });
         yield* current.discard;
         isChanged = false;
         parts.push(...complete);
-        if (complete.length > 0) number++;
         current = yield* Parts.make(partsOptions, number);
       });
 
@@ -262,15 +285,17 @@ export const goOn = <E, R>(
       }));
 
       const finish = Effect.gen(function* () {
-        const broken: Cause.Cause<ApiError | OutputError | Export.ExportError> = yield* walkAll;
+        const broken: Cause.Cause<ApiError | OutputError | Folder.DatasetError | Export.ExportError> =
+          yield* walkAll;
         if (!Cause.isEmpty(broken)) {
+          isBroken = true;
           yield* cut;
           return yield* Effect.failCause(broken);
         }
         yield* Effect.tapError(Export.checkRejected(tally, maxRejected, "end"), () => cut);
         yield* Effect.onError(
           Export.checkUsers(tally),
-          () => Effect.ignore(parts.length === 0 ? Found.forget(root) : Effect.void),
+          () => Effect.ignore(parts.length === 0 ? Found.forget(root, found, prove) : Effect.void),
         );
         yield* forgetAbsent;
         index = undefined;
@@ -284,15 +309,23 @@ export const goOn = <E, R>(
         if (isCompact) {
           for (const mark of marks) yield* current.keep("state", [Marks.lineOf(...mark)]);
         }
-        parts.push(...yield* current.commit);
-        return { summary: { ...yield* summaryNow, ...(removed && { removed }) }, isCompact };
+        const last = yield* current.commit;
+        parts.push(...last);
+        return {
+          nextPart: last.length > 0 ? number + 1 : number,
+          summary: { ...yield* summaryNow, ...(removed && { removed }) },
+          isCompact,
+        };
       });
 
       /** Of users that the tenant lists no more everything is delivered should they come back. */
       const forgetAbsent = Effect.gen(function* () {
         if (header.all_users !== true || marks === undefined) return;
         const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
-        yield* Stream.runForEach(listedFrom(root, 0), (userId) => Effect.sync(() => void asked.add(userId)));
+        yield* Stream.runForEach(
+          listedFrom(root, header, 0),
+          (userId) => Effect.sync(() => void asked.add(userId)),
+        );
         for (const [userId, mark] of marks) {
           const forgotten = asked.has(userId) ? mark : Marks.forget(mark);
           if (forgotten === mark) continue;
@@ -353,22 +386,27 @@ export const goOn = <E, R>(
         } satisfies Manifest.Run;
       });
 
-      const { summary, isCompact } = yield* Effect.ensuring(finish, Effect.suspend(() => current.discard));
+      const { summary, isCompact, nextPart } = yield* Effect.ensuring(
+        finish,
+        Effect.suspend(() => current.discard),
+      );
       const all = [...manifest.parts, ...parts];
       const superseded = all.filter(({ format, part }) =>
         format === "seen" || (isCompact && format === "state" && part < number)
       );
       const whole: Manifest.Manifest = {
         ...manifest,
+        dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
         runs: [...manifest.runs, summary],
         parts: all.filter((part) => !superseded.includes(part)),
         // Of those that were superseded before this run only results matter: they are in the totals of their runs.
         superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
+        next_part: nextPart,
         failed: [...failed.values()],
       };
-      yield* Folder.replace(join(root, Folder.names.manifest), `${JSON.stringify(whole, null, 2)}\n`);
-      yield* Found.forget(root);
-      yield* Effect.forEach(superseded, ({ path }) => Folder.remove(join(root, path)));
+      yield* Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove);
+      yield* Found.forget(root, { manifest: whole, journal: found.journal }, prove);
+      yield* Folder.remove(superseded.map(({ path }) => join(root, path)), prove);
       return {
         summary,
         failed: { count: progress.failed, first: tally.failed },

@@ -37,12 +37,26 @@ export const attempt = <A>(work: () => Promise<A>): Effect.Effect<A, DatasetErro
     (error) => error instanceof DatasetError ? Effect.fail(error) : Effect.die(error),
   );
 
-/** The sessions of a part, some at a time. */
+/** Compare a file's bytes with what is recorded of them; throws a {@link damaged} one. */
+export const checkSum = async (
+  reader: Reader,
+  part: Pick<Part, "path" | "bytes" | "sha256">,
+): Promise<void> => {
+  const { bytes, sha256 } = await PartReader.sumOf(join(reader.root, part.path)).catch((error) => {
+    throw damaged(reader, part.path, `can't be read (${error.message})`);
+  });
+  if (bytes !== part.bytes || sha256 !== part.sha256) {
+    throw damaged(reader, part.path, "has been changed since it was written");
+  }
+};
+
+/** Read the sessions of a part, some at a time, once its sum was found to be the one recorded. */
 export async function* sessions(
   reader: Reader,
   part: Part,
   how: Text,
 ): AsyncGenerator<ReadonlyArray<Row>> {
+  await checkSum(reader, part);
   let number = 0;
   const sound = (row: Row | { readonly flaw: string }): Row => {
     number++;
@@ -74,21 +88,21 @@ export async function* lines<A>(
   part: Part,
   decode: (text: string) => Either.Either<A, string>,
 ): AsyncGenerator<ReadonlyArray<Read<A>>> {
-  const { bytes, sha256 } = await PartReader.sumOf(join(reader.root, part.path)).catch((error) => {
-    throw damaged(reader, part.path, `can't be read (${error.message})`);
-  });
-  if (bytes !== part.bytes || sha256 !== part.sha256) {
-    throw damaged(reader, part.path, "has been changed since it was written");
-  }
+  await checkSum(reader, part);
   let read = 0;
-  for await (const texts of PartReader.lines(reader.root, part)) {
-    yield texts.map((text) => {
-      const number = ++read;
-      const line = Either.getOrElse(decode(text), (why) => {
-        throw damaged(reader, part.path, `row ${number} ${why}`);
+  try {
+    for await (const texts of PartReader.lines(reader.root, part)) {
+      yield texts.map((text) => {
+        const number = ++read;
+        const line = Either.getOrElse(decode(text), (why) => {
+          throw damaged(reader, part.path, `row ${number} ${why}`);
+        });
+        return { text, line, number };
       });
-      return { text, line, number };
-    });
-    reader.progress.rows += texts.length;
+      reader.progress.rows += texts.length;
+    }
+  } catch (error) {
+    if (error instanceof DatasetError) throw error;
+    throw damaged(reader, part.path, `can't be read (${(error as Error).message})`);
   }
 }

@@ -10,13 +10,14 @@ import * as Schema from "effect/Schema";
 import { Mark } from "../walk/Changes.ts";
 import { StateStore, StateStoreError } from "../walk/StateStore.ts";
 import * as Folder from "./Folder.ts";
+import * as Lines from "./Lines.ts";
 import * as Marks from "./Marks.ts";
 
 const isMark = Schema.is(Mark);
 
 /** The marks in the text; what follows the last whole line was being written when the process died. */
 const read = (path: string, text: string): { readonly marks: Marks.Marks; readonly lines: number } => {
-  const lines = text.split("\n").slice(0, -1);
+  const lines = Lines.whole(text);
   const marks: Marks.Marks = new Map();
   for (const [index, line] of lines.entries()) {
     try {
@@ -56,6 +57,10 @@ export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> =>
         (handle) => Effect.promise(() => handle.close()),
       );
       const turn = yield* Effect.makeSemaphore(1);
+      let length = yield* Effect.tryPromise({
+        try: () => handle.stat().then(({ size }) => size),
+        catch: failed,
+      });
       return {
         load: (userId) =>
           Effect.sync(() => {
@@ -68,8 +73,12 @@ export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> =>
               if (!isMark(value)) throw new Error("it is no mark of a walk");
               const mark = JSON.stringify(value);
               if (marks.get(userId) === mark) return;
-              await handle.appendFile(Marks.lineOf(userId, mark));
+              const line = Buffer.from(Marks.lineOf(userId, mark));
+              // Half a line that was left by a write that failed must not stand before this one.
+              await handle.truncate(length);
+              await handle.appendFile(line);
               await handle.datasync();
+              length += line.length;
               marks.set(userId, mark);
             },
             catch: failed,

@@ -26,7 +26,7 @@ import * as Marks from "./Marks.ts";
 import * as PartReader from "./PartReader.ts";
 import * as Rejects from "./Rejects.ts";
 import * as Removed from "./Removed.ts";
-import { collector, type Note, type Problem } from "./Problems.ts";
+import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
 import * as Repeated from "./Repeated.ts";
 import * as Stated from "./Stated.ts";
 
@@ -102,11 +102,20 @@ const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): vo
   }
 };
 
+/** List a folder of parts; one that can't be read is told, as what lies there can't be. */
+const namesIn = (root: string, folder: string, note: Note): Promise<ReadonlyArray<string>> =>
+  readdir(join(root, folder)).catch((error) => {
+    if ((error as { readonly code?: unknown }).code !== "ENOENT") {
+      note(folder, `can't be read: ${wordsOf(error)}`);
+    }
+    return [];
+  });
+
 /** Files beside the parts that whoever reads a whole folder would read as well. */
 const checkOthers = async ({ root, parts, superseded }: Stated.Stated, note: Note): Promise<void> => {
   const named = new Set([...parts, ...superseded].map(({ path }) => path));
   for (const folder of Folder.partFolders) {
-    for (const name of await readdir(join(root, folder)).catch(() => [])) {
+    for (const name of await namesIn(root, folder, note)) {
       const path = `${folder}/${name}`;
       if (named.has(path) || name.endsWith(".partial") || name.startsWith(".")) continue;
       note(path, `is no part of the dataset, and is read by all who read the whole folder: move it away`);

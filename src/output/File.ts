@@ -16,6 +16,12 @@ const GATHER = 1 << 18;
 export interface FileOptions {
   /** The path that its bytes have until it is complete. @default {a new {@link partialOf} each time it is opened} */
   readonly partial?: string | undefined;
+  /**
+   * Awaited when all bytes are on the disk, right before the file gets its name: where it rejects, the file does not get it.
+   *
+   * @default {nothing to prove}
+   */
+  readonly prove?: (() => Promise<void>) | undefined;
 }
 
 /** A new path for the bytes of a file that is not complete: `NAME.<random>.partial` beside it. */
@@ -52,7 +58,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  * await rm(folder, { recursive: true });
  * ```
  */
-export const make = (path: string, { partial }: FileOptions = {}): Output => ({
+export const make = (path: string, { partial, prove }: FileOptions = {}): Output => ({
   name: path,
   open: Effect.map(
     Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial ?? partialOf(path))), discard),
@@ -68,7 +74,7 @@ export const make = (path: string, { partial }: FileOptions = {}): Output => ({
         }),
       commit: Effect.zipRight(
         attempt("Write", path, async () => await file.writing),
-        attempt("Commit", path, () => commit(file, path)),
+        attempt("Commit", path, () => commit(file, path, prove)),
       ),
     }),
   ),
@@ -151,27 +157,56 @@ const flush = async (file: Partial): Promise<void> => {
   begin(file);
 };
 
-const commit = async (file: Partial, path: string) => {
+const commit = async (file: Partial, path: string, prove: FileOptions["prove"]) => {
   if (file.gathered > 0) await flush(file);
   await file.writing;
   await file.handle.sync();
   await file.handle.close();
-  await rename(file.path, path);
+  await prove?.();
+  await rename(file.path, path).catch(async (error) => {
+    // Whoever has taken the place over removes what he finds half done: then that is what is to be told.
+    await prove?.();
+    throw error;
+  });
   file.committed = true;
   await syncFolder(dirname(path));
   return { bytes: file.bytes, sha256: file.hash.digest("hex") };
 };
 
-/** A rename survives a power cut only once its folder is on the disk as well. Not every system lets a folder be opened. */
-const syncFolder = async (folder: string): Promise<void> => {
-  const handle = await open(folder, "r").catch(() => undefined);
+/** Codes of systems that let nobody open a folder (Windows), or of a folder that may be written to but not read. */
+const UNOPENED = new Set(["EISDIR", "EACCES", "EPERM"]);
+/** Codes of file systems that flush no folder by itself; the last is that of Windows. */
+const UNSUPPORTED = new Set(["EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM"]);
+
+const codeOf = (error: unknown): string => String((error as { readonly code?: unknown }).code ?? "");
+
+/** Whether Deno was not permitted to read the folder. */
+const isNotPermitted = (error: unknown): boolean =>
+  /^(NotCapable|PermissionDenied)$/.test((error as { readonly name?: string }).name ?? "");
+
+/**
+ * Flush a folder: a rename survives a power cut only once its folder is on the disk as well.
+ *
+ * Where a system can't, that is passed over, by the same codes as PostgreSQL does (`fsync_fname_ext`). Any other failure, EIO
+ * above all, means that the name may be lost: it is told.
+ */
+export const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await open(folder, "r").catch((error) => {
+    if (UNOPENED.has(codeOf(error)) || isNotPermitted(error)) return undefined;
+    throw error;
+  });
+  if (handle === undefined) return;
   try {
-    await handle?.sync().catch(() => undefined);
+    await handle.sync().catch((error) => {
+      if (!UNSUPPORTED.has(codeOf(error))) throw error;
+    });
   } finally {
-    await handle?.close();
+    // Nothing was written through it.
+    await handle.close().catch(() => undefined);
   }
 };
 
+/** Undo what was not completed. It has failed already, or is not wanted: what fails here would only hide why. */
 const discard = (file: Partial) =>
   Effect.promise(async () => {
     if (file.committed) return;

@@ -24,7 +24,7 @@ import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import * as Folder from "../dataset/Folder.ts";
 import * as Found from "../dataset/Found.ts";
-import * as Lock from "../dataset/Lock.ts";
+import * as Lease from "../dataset/Lease.ts";
 import * as Export from "../export/Export.ts";
 import type { OutputError } from "../output/Output.ts";
 import * as Redact from "../Redact.ts";
@@ -238,34 +238,37 @@ const make = (folder: string, settings: Settings) =>
         return summaryOf(entry);
       }));
 
-    const takeUp = Effect.gen(function* () {
-      yield* Folder.makeFolder(folder);
-      yield* Scope.extend(Lock.hold(folder), lockScope);
-      for (const id of yield* store.ids) {
-        const asked = yield* store.asked(id);
-        if (Option.isNone(asked)) {
-          // A worker died before it had written this one down, and so before its id was given away; or the file is damaged.
-          yield* Effect.logWarning(`Export ${id} can't be read, and is left alone`);
-          continue;
+    const takeUp = (wait: boolean) =>
+      Effect.gen(function* () {
+        yield* Folder.makeFolder(folder);
+        yield* Scope.extend(Lease.acquire(folder, { wait }), lockScope);
+        for (const id of yield* store.ids) {
+          const asked = yield* store.asked(id);
+          if (Option.isNone(asked)) {
+            // A worker died before it had written this one down, and so before its id was given away; or the file is damaged.
+            yield* Effect.logWarning(`Export ${id} can't be read, and is left alone`);
+            continue;
+          }
+          const { status, ...standing } = yield* store.standing(id);
+          const { created, description } = asked.value;
+          const summary = { ...Job.summaryOf(id, created, description), ...standing };
+          entries.set(id, { summary: { ...summary, status: isOpen(status) ? "queued" : status } });
+          if (isOpen(status)) queue.push(id);
         }
-        const { status, ...standing } = yield* store.standing(id);
-        const { created, description } = asked.value;
-        const summary = { ...Job.summaryOf(id, created, description), ...standing };
-        entries.set(id, { summary: { ...summary, status: isOpen(status) ? "queued" : status } });
-        if (isOpen(status)) queue.push(id);
-      }
-      trouble = undefined;
-      if (queue.length > 0) yield* Effect.logInfo(`Exports taken up: ${queue.length}`);
-      yield* pump;
-    });
+        trouble = undefined;
+        if (queue.length > 0) yield* Effect.logInfo(`Exports taken up: ${queue.length}`);
+        yield* pump;
+      });
 
-    const takingUp = Effect.tapError(takeUp, ({ message }) => {
-      trouble = message;
-      return Effect.logWarning(message);
-    });
+    const takingUp = (wait: boolean) =>
+      Effect.tapError(takeUp(wait), ({ message }) => {
+        trouble = message;
+        return Effect.logWarning(message);
+      });
     // Another worker may be about to leave the folder. Whatever else is wrong with it, downloads do not need it.
-    const again = Effect.retry(takingUp, { while: isLocked, schedule: Schedule.spaced(RETRY) });
-    yield* Effect.catchAll(takingUp, (error) =>
+    const again = Effect.retry(takingUp(true), { while: isLocked, schedule: Schedule.spaced(RETRY) });
+    // The worker answers at once, whoever has its folder.
+    yield* Effect.catchAll(takingUp(false), (error) =>
       isLocked(error) ? Effect.forkIn(Effect.ignore(again), scope) : Effect.void);
     yield* Effect.addFinalizer(() => {
       isStopping = true;

@@ -167,8 +167,12 @@ export const intercepted = (sandbox: Sandbox, intercept: (url: string) => Respon
   }, sandbox.key);
 
 /** Waits until it is so. */
-export const until = async (isSo: () => boolean | Promise<boolean>, what: string): Promise<void> => {
-  const limit = Date.now() + 30_000;
+export const until = async (
+  isSo: () => boolean | Promise<boolean>,
+  what: string,
+  patience = 30_000,
+): Promise<void> => {
+  const limit = Date.now() + patience;
   while (!(await isSo())) {
     if (Date.now() > limit) throw new Error(`Waited in vain until ${what}`);
     await new Promise((resume) => setTimeout(resume, 20));

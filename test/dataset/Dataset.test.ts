@@ -16,7 +16,7 @@ import { keysFrom, keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
 import { draws } from "../walk/histories.ts";
-import { choices, exportInto, exportOf, failureOf, manifestOf, type Options } from "./written.ts";
+import { choices, exportInto, exportOf, failureOf, manifestOf, mend, type Options } from "./written.ts";
 
 const all = choices("ndjson", "csv", "parquet");
 
@@ -119,7 +119,10 @@ describe("an export that was broken off", () => {
   it("keeps what has come, without a manifest, and goes on from there to the same sessions", async () => {
     const root = await newFolder();
     const sandbox = await brokenOff(root, { partRows: 50 });
-    expect((await tree(root)).filter((path) => !path.includes("/"))).toEqual(["journal.ndjson", "users.txt"]);
+    expect((await tree(root)).filter((path) => !path.includes("/"))).toEqual([
+      "journal.ndjson",
+      expect.stringMatching(/^users-[0-9a-f]{8}\.txt$/),
+    ]);
     const cuts = (await journalOf(root)).slice(1);
     expect(cuts.length).toBeGreaterThan(1);
     const before = sandbox.counts.total;
@@ -187,13 +190,21 @@ describe("an export that was broken off", () => {
   it("takes parts that no journal line names for never written", async () => {
     const root = await newFolder();
     const sandbox = await brokenOff(root, { partRows: 50 });
-    const next = (await journalOf(root)).flatMap(({ parts = [] }) => parts).at(-1).part + 1;
-    const name = String(next).padStart(5, "0");
-    await writeFile(join(root, `csv/part-${name}.csv`), "written just before the power went");
-    await writeFile(join(root, `ndjson/part-${name}.ndjson.0a1b2c3d.partial`), "half");
+    // The power went before the last line was written.
+    const journal = await journalOf(root);
+    const [{ path, part }] = journal.at(-1).parts;
+    await writeFile(
+      join(root, "journal.ndjson"),
+      journal.slice(0, -1).map((line) => `${JSON.stringify(line)}\n`).join(""),
+    );
+    await writeFile(join(root, `${path}.0a1b2c3d.partial`), "half");
+    await writeFile(join(root, "lock.json.0a1b2c3d"), "");
     await exportInto(sandbox, root, { mode: "resume" });
+    const { parts } = await manifestOf(root);
+    expect(parts.filter((other: { part: number }) => other.part === part)).toEqual([]);
+    expect(parts.at(-1).part).toBeGreaterThan(part);
     for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
-    expect((await tree(root)).filter((path) => path.endsWith(".partial"))).toEqual([]);
+    expect((await tree(root)).filter((path) => /partial$|^lock/.test(path))).toEqual([]);
   });
 
   it("takes a journal line that was being written for never written", async () => {
@@ -394,6 +405,7 @@ describe("changes since the last run", () => {
     const { path } = parts.findLast(({ format }: { format: string }) => format === "state");
     const state = await readFile(join(root, path), "utf8");
     await writeFile(join(root, path), state.replaceAll(/"at":\d+/g, `"at":${now - 3600}`));
+    await mend(root, path);
     expect((await failureOf(clocked, root, changing)).message).toContain(
       "has not come yet by the tenant's clock",
     );
@@ -615,8 +627,8 @@ describe("a folder", () => {
     expect(error).toMatchObject({ _tag: "DatasetError", reason: "Locked" });
     expect(error.message).toMatch(
       onDeno
-        ? /: process \d+, since \S+ is writing there, and was last heard of less than a minute ago/
-        : /: process \d+ on \S+, since \S+ is writing there, and was last heard of less than a minute ago/,
+        ? /: process \d+, since \S+, is writing there\. Wait until it ends, or choose another folder$/
+        : /: process \d+ on \S+, since \S+, is writing there\. Wait until it ends, or choose another folder$/,
     );
     await Effect.runPromise(Fiber.join(fiber));
     for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));

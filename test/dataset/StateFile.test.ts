@@ -102,3 +102,32 @@ it("says what is wrong with a file that is damaged, and with what is no mark", a
   await expect(withFile(other, save("a", "soon"))).rejects.toThrow("it is no mark of a walk");
   await expect(withFile(join(other, "deeper", "marks"), load1("a"))).rejects.toThrow("Cannot keep marks in ");
 });
+
+it("a mark that could not be written whole does not damage those that follow it", async () => {
+  const path = join(await newFolder(), "marks.ndjson");
+  const { open } = await import("node:fs/promises");
+  const handle = await open(path, "a");
+  const prototype = Object.getPrototypeOf(handle);
+  await handle.close();
+  const { appendFile: append } = prototype;
+  await withFile(
+    path,
+    Effect.gen(function* () {
+      const store = yield* StateStore;
+      yield* store.save("a", mark(1));
+      prototype.appendFile = async function (line: Uint8Array) {
+        await append.call(this, line.subarray(0, 9));
+        throw Object.assign(new Error("no space left"), { code: "ENOSPC" });
+      };
+      const failed = yield* Effect.exit(store.save("b", mark(2)));
+      expect(String(failed)).toContain("no space left");
+      prototype.appendFile = append;
+      yield* store.save("c", mark(3));
+    }).pipe(Effect.ensuring(Effect.sync(() => void (prototype.appendFile = append)))),
+  );
+  expect((await readFile(path, "utf8")).split("\n").map((line) => line.slice(0, 14))).toEqual([
+    '{"user_id":"a"',
+    '{"user_id":"c"',
+    "",
+  ]);
+});

@@ -11,6 +11,7 @@ import { keysInEach } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
 import { draws } from "../walk/histories.ts";
+import { witness } from "./witness.ts";
 import { present } from "./written.ts";
 
 const isLong = process.env["KILL_TEST"] === "long";
@@ -53,11 +54,14 @@ it("killed at any moment, an export of 200 users loses and repeats nothing", asy
     const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: { mean: 20 }, seed });
     const cwd = await newFolder();
     const partRows = 50 + Math.floor(draw() * 300);
+    const look = witness(join(cwd, "data"));
     for (let tries = 0; tries < 12; tries++) {
       if (!await killAfter(150 + draw() * 900, args(partRows), { env, cwd })) break;
       kills++;
+      await look();
     }
     await finish(args(partRows), { env, cwd });
+    await look();
     for (const keys of await keysInEach(join(cwd, "data"))) expect(keys).toEqual(keysOf(sandbox));
   }
   say(`${kills} kills at random moments`);
@@ -185,9 +189,13 @@ it.each([
       const killAt = (change: number) => hooked({ KILL_HOW: how, KILL_AT: String(change) });
       const killed = await run(command, { ...killAt(change), cwd });
       expect(killed.signal).toBe("SIGKILL");
+      const look = witness(join(cwd, "data"));
+      await look();
       // What goes on is killed as well, early in its own work.
       const again = await run(command, { ...killAt(1 + Math.floor(draw() * 30)), cwd });
+      await look();
       expect((await run(command, { env, cwd })).code).toBe(code);
+      await look();
       // A run that was complete when it was killed is not gone on with: another one follows, and adds nothing.
       expect(await contents(join(cwd, "data"))).toEqual(expected);
       expect((await run(["verify", "data", "--quiet"], { cwd })).code).toBe(0);

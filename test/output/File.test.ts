@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { gunzipSync } from "node:zlib";
@@ -81,6 +81,44 @@ describe("File.make()", () => {
     const folder = await newFolder();
     await Effect.runPromise(send(File.make(join(folder, "sessions.csv")), [utf8("x")]));
     expect(await readdir(folder)).toEqual(["sessions.csv"]);
+  });
+
+  it.each([
+    { code: "EIO", fails: true },
+    { code: "ENOSPC", fails: true },
+    { code: "EINVAL", fails: false },
+    { code: "ENOTSUP", fails: false },
+  ])("passes over a folder that can't be flushed only where none can: $code", async ({ code, fails }) => {
+    const path = join(await newFolder(), "file");
+    const handle = await open(path, "w");
+    const prototype = Object.getPrototypeOf(handle);
+    await handle.close();
+    const { sync } = prototype;
+    onTestFinished(() => void (prototype.sync = sync));
+    prototype.sync = async function () {
+      if ((await this.stat()).isDirectory()) throw Object.assign(new Error(code), { code });
+      return sync.call(this);
+    };
+    const sent = await Effect.runPromise(Effect.either(send(File.make(path), [utf8("whole")])));
+    expect(sent).toMatchObject(
+      fails ? { left: { _tag: "OutputError", reason: "Commit", path } } : { right: { bytes: 5 } },
+    );
+  });
+
+  it("gets its name only once that is proven, with all its bytes on the disk", async () => {
+    const folder = await newFolder();
+    const path = join(folder, "file");
+    const found: Array<string> = [];
+    const prove = async () => {
+      const [name = ""] = await readdir(folder);
+      found.push(await readFile(join(folder, name), "utf8"));
+      expect(name).toMatch(/\.partial$/);
+      throw new Error("not any more");
+    };
+    const error = await Effect.runPromise(Effect.flip(send(File.make(path, { prove }), [utf8("whole")])));
+    expect(error.message).toBe(`Cannot complete ${path}: not any more`);
+    expect(found).toEqual(["whole"]);
+    expect(await readdir(folder)).toEqual([]);
   });
 
   it("lets two exports write the same name: the last to commit has it", async () => {

@@ -336,7 +336,7 @@ it("a folder that another worker, or an export, is at work in is waited for", as
   // An export of the command line does not mistake the worker's folder for its own.
   const { code, err } = await begin(["export", "--all-users", "--out", folder, "--format", "csv"], { env })
     .done;
-  expect({ code, err }).toEqual({ code: 73, err: expect.stringContaining(folder) });
+  expect({ code, err }).toEqual({ code: 75, err: expect.stringContaining(folder) });
   await stop(first);
   await until(async () => (await second.ask("/ready")).status === 200, "the folder is the second worker's");
 });
