@@ -127,7 +127,7 @@ export const read = <Rows extends Answer, E, R, E2, R2>(
           Either.isRight(asked)
             ? take(planned.walk, first, asked.right, ({ walk }) => from(walk))
             : isTooLarge(asked.left)
-            ? from(PageWalk.refused(planned.walk))
+            ? from(PageWalk.refused(planned.walk, pageSize))
             : Effect.fail(asked.left),
       );
     }

@@ -43,7 +43,7 @@ export class ObservedIds {
   /** Indices of entries plus one, in the first free place from the one that a hash says; 0 is free. */
   #slots = new Int32Array(256);
   #size = 0;
-  /** How many rows the tenant counted, by answer; undefined where it did not say. */
+  /** How many rows the tenant counted, by answer, of those that were asked for one by one. */
   readonly totals: Array<number | undefined> = [];
 
   /** The number of ids. */
@@ -111,7 +111,7 @@ export class ObservedIds {
 
   /**
    * Tell whether the list was, at some moment, exactly the ids met both before and after it: as many as the tenant counted
-   * then. That takes for granted that no id leaves the list and comes back in between.
+   * then, and in another answer. That takes for granted that no id leaves the list and comes back in between.
    */
   isProven(): boolean {
     const changes = new Int32Array(this.totals.length + 1);
@@ -119,10 +119,15 @@ export class ObservedIds {
       changes[this.#first[entry]!]!++;
       changes[this.#last[entry]! + 1]!--;
     }
+    const times = new Map<number, number>();
+    for (const total of this.totals) {
+      if (total !== undefined) times.set(total, (times.get(total) ?? 0) + 1);
+    }
     let count = 0;
     for (let answer = 0; answer < this.totals.length; answer++) {
       count += changes[answer]!;
-      if (count === this.totals[answer]) return true;
+      const total = this.totals[answer];
+      if (count === total && times.get(total)! > 1 && (total > 0 || this.#size === 0)) return true;
     }
     return false;
   }

@@ -124,11 +124,13 @@ export interface Walk {
   readonly passBegan: number;
   /** How many rows this pass has met; undefined where a state of an earlier version does not say. */
   readonly met: number | undefined;
-  /** The lowest count of the list in this pass. */
-  readonly least: number | undefined;
+  /** The highest count of the list in this pass; undefined where no answer of it counted. */
+  readonly most: number | undefined;
+  /** The page that is read once more after the end, to see what has come at the top meanwhile; 0 before that. */
+  readonly topPage: number;
   /** How many rows this pass has brought that were not delivered before. */
   readonly brought: number;
-  /** By how much the counts have moved in all. */
+  /** By how much the counts have moved in this pass. */
   readonly moved: number;
   /** Why the walk has started over: a doubt, unless a later pass or a count proves the list. */
   readonly pending: ReadonlyArray<string>;
@@ -148,13 +150,11 @@ export interface Step {
 }
 
 /** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
-const PATIENCE = 12;
+const PATIENCE = 20;
 /** How many answers in a row may be contradicted before the walk starts over. */
 const RETRIES = 2;
 /** How many times pages 1, 2, 3… are read before the walk ends unproven. */
 const READINGS = 3;
-/** Rows that come and go between answers are missing from a pass: at most so many for each row by which the counts move. */
-const CHURN = 4;
 /** More ids are not remembered, of lists in orders that hold: 32 MB. */
 const MOST_OBSERVED = 2 ** 20;
 
@@ -180,7 +180,6 @@ export const begin = (_: ListShape, size: number): Walk => {
     high: 0,
     answers: 0,
     total: undefined,
-    moved: 0,
     pending: [],
     doubts: [],
     done: false,
@@ -204,7 +203,9 @@ const fromTheTop = {
   backs: 0,
   met: 0,
   brought: 0,
-  least: undefined,
+  most: undefined,
+  moved: 0,
+  topPage: 0,
 } as const;
 
 const orderOf = (shape: ListShape, index: number): Order => shape.orders[index] ?? shape.orders[0];
@@ -259,12 +260,17 @@ const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
     : { ...next, order: walk.order + 1 };
 };
 
-/** The walk at its end: what made it start over is forgotten where the list was read again without a contradiction. */
-const finished = (walk: Walk): Walk => ({
-  ...(walk.isExact || walk.pending.every((why) => harmless.has(why)) ? walk : withDoubt(walk, doubt.unknown)),
-  pending: [],
-  done: true,
-});
+/**
+ * The walk at its end: what made it start over is forgotten where the list was read again without a contradiction, and
+ * counted, by a walk that knows what it has delivered.
+ */
+const finished = (walk: Walk): Walk => {
+  const why = walk.pending.filter((why) => !harmless.has(why));
+  const judged = why.length === 0 || (walk.isExact && walk.most !== undefined)
+    ? walk
+    : withDoubt(walk, ...(walk.isExact ? why : [doubt.unknown]));
+  return { ...judged, pending: [], done: true };
+};
 
 /** How many rows before its end the page after must hold. */
 const behind = (shape: ListShape, { order, run }: Walk): number =>
@@ -282,8 +288,8 @@ const overlapping = (shape: ListShape, walk: Walk, end: number): SizedPage | und
 };
 
 /** The first page, of another size where it is asked for again: larger to see whether a short page is all there is. */
-const firstPage = ({ size, avoid, retries, short, isClamped }: Walk, isLook: boolean): SizedPage => {
-  const usual = isLook ? leastSize : size;
+const firstPage = ({ size, avoid, retries, short, isClamped }: Walk, isProbe: boolean): SizedPage => {
+  const usual = isProbe ? leastSize : size;
   if (avoid === undefined) return { page: 1, size: usual };
   if (short !== undefined && !isClamped) return { page: 1, size: 2 * usual };
   return {
@@ -303,11 +309,15 @@ export const plan = (
 ): { readonly walk: Walk; readonly requests: ReadonlyArray<PageRequest> } => {
   if (walk.done) return { walk, requests: [] };
   // Where the walk may be done after the first few rows, it asks for no more than those at first.
-  const isLook = shape.until !== undefined && walk.order === 0 && walk.high === 0;
-  const { sort } = orderOf(shape, walk.order);
+  const isProbe = shape.until !== undefined && walk.order === 0 && walk.high === 0;
+  const { sort } = orderOf(shape, walk.topPage > 0 ? 0 : walk.order);
   const isRetry = walk.avoid !== undefined;
-  const first = !walk.overlapping ? numbered(walk, walk.end) : walk.end === 0
-    ? firstPage(walk, isLook)
+  const first = walk.topPage > 0
+    ? topAgain(walk)
+    : !walk.overlapping
+    ? numbered(walk, walk.end)
+    : walk.end === 0
+    ? firstPage(walk, isProbe)
     // Where no other page will do, the same one is asked for again.
     : overlapping(shape, walk, walk.end) ??
       (isRetry ? overlapping(shape, { ...walk, avoid: undefined }, walk.end) : undefined);
@@ -316,7 +326,7 @@ export const plan = (
     page: first.page,
     size: first.size,
     sort,
-    ...((isRetry || !walk.overlapping) && { fresh: true }),
+    ...((isRetry || !walk.overlapping || walk.topPage > 0) && { fresh: true }),
   }];
   while (requests.length < count && !isRetry) {
     const next = aheadOf(shape, walk, requests.at(-1)!);
@@ -326,22 +336,35 @@ export const plan = (
   return { walk, requests };
 };
 
+/** A page at the top of the list, of another size than the walk has asked for. */
+const topAgain = ({ size, topPage, retries }: Walk): SizedPage => ({
+  page: topPage,
+  size: Math.max(1, Math.min(size, leastSize), size - 1 - retries),
+});
+
 /** The page of pages 1, 2, 3… that begins at `end`. */
 const numbered = ({ size }: Walk, end: number): SizedPage => ({ page: Math.floor(end / size) + 1, size });
 
 const aheadOf = (shape: ListShape, walk: Walk, last: PageRequest): PageRequest | undefined => {
   const end = last.page * last.size;
-  if (walk.total === undefined || end >= walk.total || walk.stalls > 0 || walk.retries > 0) return undefined;
+  const { total, stalls, retries, topPage } = walk;
+  if (total === undefined || end >= total || stalls > 0 || retries > 0 || topPage > 0) return undefined;
+  // What was met before a moment and after it is told by the order of answers: then they must come one by one.
+  if (!walk.overlapping) return undefined;
   // How many rows will share a key can only be guessed: after a wrong guess it goes one step at a time.
-  const next = walk.overlapping ? overlapping(shape, walk, end) : numbered(walk, end);
+  const next = overlapping(shape, { ...walk, isClamped: true }, end);
   return next && { ...last, page: next.page, size: next.size };
 };
 
 /** What to ask for after a page whose answer is not there yet; undefined where there is nothing, or no telling. */
 export const ahead = aheadOf;
 
-/** The tenant refused a page of more rows than the walk is to ask for: it asks for no such page again. */
-export const refused = (walk: Walk): Walk => ({ ...walk, isClamped: true });
+/** The tenant refused a page of more rows than `size`: the walk asks for no such page again. */
+export const refused = (walk: Walk, size: number): Walk => ({
+  ...walk,
+  isClamped: true,
+  size: Math.min(walk.size, size),
+});
 
 /** An answer, looked at. */
 interface Given {
@@ -420,6 +443,7 @@ export const receive = (
     moved: before.moved +
       (place.total === undefined || before.total === undefined ? 0 : Math.abs(place.total - before.total)),
   };
+  if (before.topPage > 0) return takeTop(shape, walk, given);
   return before.overlapping ? takeStretch(shape, before, walk, given) : takeNumbered(shape, walk, given);
 };
 
@@ -431,7 +455,6 @@ const askAgain = (walk: Walk, { request, place }: Given, more?: Pick<Walk, "shor
     total: place.total ?? walk.total,
     retries: walk.retries + 1,
     avoid: request.size,
-    stalls: walk.stalls + 1,
   },
   take: [],
   isTaken: false,
@@ -471,11 +494,16 @@ const contradictionIn = ({ place, isTwice, order, keys }: Given, isWhole: boolea
     ? doubt.otherOrder
     : undefined;
 
-/** Whether the frontier is not where it was in a list of as many rows. */
-const isOutOfPlace = (before: Walk, { place, keys }: Given): boolean => {
+/** Tell whether, in a list of as many rows as before, nothing that was met stands where the frontier was. */
+const isOutOfPlace = (before: Walk, { place, keys, hashes }: Given): boolean => {
   const index = before.end - 1 - place.start;
-  return before.frontier !== undefined && place.isTold && place.total === before.total && index >= 0 &&
-    index < keys.length && !keys.includes(before.frontier.key);
+  if (
+    before.frontier === undefined || !place.isTold || place.total !== before.total || index < 0 ||
+    index >= keys.length || keys.includes(before.frontier.key)
+  ) return false;
+  // The row at the frontier may have gone, and another come.
+  const met = before.observed?.ids;
+  return met === undefined || !hashes.subarray(0, index + 1).some((hash) => met.has(hash));
 };
 
 /** Takes in an answer that must overlap those before it. */
@@ -517,7 +545,7 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     if (hasStrays) walk = withDoubt(walk, doubt.strays);
     const side = before.frontier &&
       compare(order, keys.find((key) => key !== undefined), before.frontier.key);
-    const reaches = place.start === 0 || side === undefined || side < 0 ||
+    const reaches = (place.start === 0 && request.page === 1) || side === undefined || side < 0 ||
       (order.unique === true && side === 0);
     if (!reaches) {
       if (isOutOfPatience(before, before.stalls)) {
@@ -551,17 +579,17 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
   const isFirstAndWhole = isWhole && before.observed === undefined;
   const observed = isFirstAndWhole ? undefined : before.observed?.ids ?? new ObservedIds();
   const { take, met, isAgain } = choose(shape, before, given, observed);
-  if (observed !== undefined) observed.totals[before.answers] = place.total;
   const reached = frontierAfter(before, order, rows, keys);
   // New rows at an old place may never cease to come.
   const isProgress = (place.end > before.high && met > 0) || reached.frontier?.key !== before.frontier?.key ||
     (!order.fixed && take.length > 0);
   const stalls = isProgress ? 0 : before.stalls + 1;
   const isEnd = place.isLast || isPast;
+  const memory = kept(order, before, observed);
   const next: Walk = {
     ...walk,
     ...reached,
-    ...kept(order, before, observed),
+    ...memory,
     strays: hasStrays
       ? withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id))
       : walk.strays,
@@ -573,10 +601,12 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     retries: 0,
     avoid: undefined,
     short: undefined,
-    earlier: { frontier: before.frontier, run: before.run, end: before.end, met: before.met },
+    earlier: memory.isExact
+      ? { frontier: before.frontier, run: before.run, end: before.end, met: before.met }
+      : undefined,
     backs: place.end > before.high ? 0 : before.backs,
     met: before.met === undefined ? undefined : before.met + met,
-    least: Math.min(before.least ?? Infinity, place.total ?? before.least ?? Infinity),
+    most: place.total === undefined ? before.most : Math.max(before.most ?? 0, place.total),
   };
   if (!isEnd) {
     const isStuck = isOutOfPatience(walk, stalls);
@@ -590,18 +620,62 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
       }
       : { walk: next, take, isTaken: true, onCourse: walk.size === before.size };
   }
-  const missed = !isPast && next.met !== undefined && next.least !== undefined && next.least < Infinity &&
-    next.met < next.least - CHURN * next.moved;
-  if (next.doubts.length === 0 && (missed || isAgain)) {
-    const why = missed ? doubt.miscounted : doubt.twice;
-    return {
-      walk: next.pass === 0 ? again(next, why) : leave(shape, next, why),
-      take,
-      isTaken: true,
-      onCourse: false,
-    };
+  if (next.doubts.length === 0 && isAgain) {
+    return { walk: over(shape, next, doubt.twice), take, isTaken: true, onCourse: false };
   }
-  return { walk: finished(next), take, isTaken: true, onCourse: false };
+  const hasFewer = !isPast && next.isExact && (next.met ?? Infinity) < (next.most ?? 0);
+  return {
+    // Rows may have come at the top, and others gone: then they are there.
+    walk: next.doubts.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
+    take,
+    isTaken: true,
+    onCourse: false,
+  };
+};
+
+/** The list once more in the same order, or else in the next. */
+const over = (shape: ListShape, walk: Walk, why: Doubt): Walk =>
+  walk.pass === 0 ? again(walk, why) : leave(shape, walk, why);
+
+/**
+ * Takes in a page of the top, read once more after the end, as fewer rows were met than had been counted. If with those that
+ * have come meanwhile as many were met as are counted now, none was missing; else one of the answers was wrong.
+ */
+const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
+  const { rows, place, hashes } = given;
+  const order = orderOf(shape, 0);
+  const keys = rows.keys(order);
+  const isWhole = place.start === 0 && place.isLast;
+  const isContradicted = !place.isTold || contradictionIn({ ...given, order, keys }, isWhole) !== undefined;
+  if (isContradicted && walk.retries < RETRIES) return askAgain(walk, given);
+  if (isContradicted || walk.observed === undefined) {
+    return { walk: over(shape, walk, doubt.miscounted), take: [], isTaken: false, onCourse: false };
+  }
+  const { ids } = walk.observed;
+  const isKnown = rows.count === 0 || ids.has(hashes[rows.count - 1]!);
+  const top = { ...walk, overlapping: false, answers: walk.answers - 1 };
+  const { take, met } = choose(shape, top, { ...given, keys }, ids);
+  const next: Walk = {
+    ...walk,
+    observed: { ids, count: ids.size },
+    strays: withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id)),
+    total: place.total,
+    met: (walk.met ?? 0) + met,
+    topPage: walk.topPage + 1,
+    retries: 0,
+    avoid: undefined,
+  };
+  // Down to what was known, and no further than the list had been long. Read in another order, new rows and known ones mix.
+  if (!(walk.order === 0 ? isKnown : met === 0) && !place.isLast && place.end < (walk.most ?? 0)) {
+    return { walk: next, take, isTaken: true, onCourse: false };
+  }
+  const isAll = next.met! >= place.total!;
+  return {
+    walk: isAll ? finished(next) : over(shape, next, doubt.miscounted),
+    take,
+    isTaken: true,
+    onCourse: false,
+  };
 };
 
 /** The ids to remember after an answer. */
@@ -617,13 +691,15 @@ const kept = (
 /** Takes in one of pages 1, 2, 3…: whatever order its rows are in. */
 const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Step => {
   const { request, rows, place, keys } = given;
+  // The end of a list of fewer rows than before is asked for again as well.
+  const isSooner = place.isTold && place.isLast && place.total! < (counted.total ?? 0);
   const isShort = place.shortOf !== undefined || given.isTwice ||
     (!place.isTold && rows.count < Math.min(request.size, counted.size));
-  if (isShort && counted.retries === 0) return askAgain(counted, given);
+  if ((isShort || isSooner) && counted.retries === 0) return askAgain(counted, given);
   const observed = counted.observed?.ids ?? new ObservedIds();
   observed.totals[counted.answers - 1] = place.total;
   const { take, met } = choose(shape, { ...counted, answers: counted.answers - 1 }, given, observed);
-  const stalls = met > 0 ? 0 : counted.stalls - counted.retries + 1;
+  const stalls = met > 0 ? 0 : counted.stalls + 1;
   // Without a header, only pages with nothing on them tell the end.
   const end = isShort ? request.page * request.size : place.end;
   // Where pages have become smaller, some bring what is known before they come to where the ones before had been.
@@ -643,16 +719,18 @@ const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Step => {
     avoid: undefined,
     met: (counted.met ?? 0) + met,
     brought: counted.brought + take.length,
+    most: place.total === undefined ? counted.most : Math.max(counted.most ?? 0, place.total),
   };
   if (!isEnd) return { walk: read, take, isTaken: true, onCourse: read.size === counted.size };
   if (observed.isProven()) {
-    return { walk: finished({ ...read, doubts: [] }), take, isTaken: true, onCourse: false };
+    const proven = finished(read.isExact ? { ...read, doubts: [] } : read);
+    return { walk: proven, take, isTaken: true, onCourse: false };
   }
   // Of a list that stands still, a reading that brought nothing more will not be followed by one that does.
   const isVain = read.total === undefined || (read.pass > 0 && read.brought === 0 && read.moved === 0);
   if (isVain || read.pass + 1 >= READINGS) {
     return {
-      walk: { ...withDoubt(finished(read), ...read.pending), pending: [] },
+      walk: { ...withDoubt(read, ...read.pending), pending: [], done: true },
       take,
       isTaken: true,
       onCourse: false,
@@ -661,7 +739,7 @@ const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Step => {
   const next = { ...again(read, doubt.noOverlap), pending: read.pending, past: read.past };
   // In another size, so that what cuts rows out of pages cuts out others.
   return {
-    walk: { ...next, size: Math.max(leastSize, read.size - 1), high: 0, moved: 0 },
+    walk: { ...next, size: Math.max(leastSize, read.size - 1), high: 0 },
     take,
     isTaken: true,
     onCourse: false,

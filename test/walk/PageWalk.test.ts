@@ -135,7 +135,7 @@ describe("a walk", () => {
       const request = planned.requests[0]!;
       if (request.size > 100) {
         refusals++;
-        walk = PageWalk.refused(planned.walk);
+        walk = PageWalk.refused(planned.walk, 100);
         continue;
       }
       const given = answer({ list: bySort(rows) }, request);
