@@ -43,7 +43,7 @@ const hasPart = async (data: string) => {
 const expectRefused = async (running: Running) => {
   const { code, err } = await running.done;
   expect(err).toMatch(
-    /^(Waiting up to 30 s: .*\n)?Error: Cannot write to \S+: process \d+( on \S+)?, since 20\S+, is writing there(\.|, by its heartbeat\.)/,
+    /^Error: Cannot write to \S+: process \d+( on \S+)?, since 20\S+, is writing there(\.|, by its heartbeat\.)/m,
   );
   expect(code).toBe(75);
 };
