@@ -241,7 +241,7 @@ describe("Fields", () => {
         expect(text).toMatch(/^-?\d{1,9}(\.\d{1,6})?$/);
         expect(number).toBe(Number(text) + 0);
       }),
-      { numRuns: 5000 },
+      { numRuns: 8000 },
     );
     expect(numbers).toBeGreaterThan(500);
     expect(asked(Fields.decimal, "-118.250918")).toBe(-118.250918);
