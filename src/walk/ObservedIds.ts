@@ -97,9 +97,13 @@ export class ObservedIds {
     }
   }
 
-  /** The hashes of the first so many ids. */
-  hashes(count: number): Array<number> {
-    return [...this.#hashes.subarray(0, count)];
+  /** The hashes of the first so many ids: of those that were last met before an answer, and of those met since. */
+  hashes(count: number, answer: number): { readonly before: Array<number>; readonly since: Array<number> } {
+    const [before, since] = [new Array<number>(), new Array<number>()];
+    for (let entry = 0; entry < count; entry++) {
+      (this.#last[entry]! < answer ? before : since).push(this.#hashes[entry]!);
+    }
+    return { before, since };
   }
 
   /** Remove all. What was allocated stays, for the next use. */

@@ -74,7 +74,6 @@ interface Earlier {
   readonly frontier: Frontier | undefined;
   readonly run: number;
   readonly end: number;
-  readonly met: number | undefined;
 }
 
 /** Where a walk stands. Only the latest state may be gone on from; {@link save} keeps any. */
@@ -122,6 +121,8 @@ export interface Walk {
   readonly pass: number;
   /** The first answer of this pass. */
   readonly passBegan: number;
+  /** The first answer since the walk began or last went back to where it had been. */
+  readonly rewoundAt: number;
   /** How many rows this pass has met; undefined where a state of an earlier version does not say. */
   readonly met: number | undefined;
   /** The highest count of the list in this pass; undefined where no answer of it counted. */
@@ -153,6 +154,8 @@ export interface Step {
 const PATIENCE = 20;
 /** How many answers in a row may be contradicted before the walk starts over. */
 const RETRIES = 2;
+/** How many times as many answers as the list has pages, and how many more, the walk tries to overlap. */
+const [MOST_TIMES, MOST_MORE] = [10, 100];
 /** How many times pages 1, 2, 3… are read before the walk ends unproven. */
 const READINGS = 3;
 /** More ids are not remembered, of lists in orders that hold: 32 MB. */
@@ -186,6 +189,7 @@ export const begin = (_: ListShape, size: number): Walk => {
     ...fromTheTop,
     pass: 0,
     passBegan: 0,
+    rewoundAt: 0,
   };
 };
 
@@ -245,6 +249,7 @@ const again = (walk: Walk, why: Doubt): Walk => ({
   past: walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier],
   pending: walk.pending.includes(why) ? walk.pending : [...walk.pending, why],
   passBegan: walk.answers,
+  rewoundAt: walk.answers,
   pass: walk.pass + 1,
 });
 
@@ -444,7 +449,16 @@ export const receive = (
       (place.total === undefined || before.total === undefined ? 0 : Math.abs(place.total - before.total)),
   };
   if (before.topPage > 0) return takeTop(shape, walk, given);
-  return before.overlapping ? takeStretch(shape, before, walk, given) : takeNumbered(shape, walk, given);
+  if (!before.overlapping) return takeNumbered(shape, walk, given);
+  if (
+    walk.answers >
+      MOST_MORE +
+        MOST_TIMES * Math.ceil(Math.max(walk.high, place.total ?? 0) / Math.max(walk.size, leastSize))
+  ) {
+    const last = { ...walk, order: shape.orders.length - 1, size: Math.max(walk.size, leastSize) };
+    return { walk: leave(shape, last, doubt.noFurtherPage), take: [], isTaken: false, onCourse: false };
+  }
+  return takeStretch(shape, before, walk, given);
 };
 
 /** Ask again, by another request. */
@@ -566,7 +580,8 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
           ...walk,
           ...earlier,
           earlier: undefined,
-          passBegan: answers,
+          // Rows met since are met again now.
+          rewoundAt: answers,
           retries: 1,
           backs: backs + 1,
         };
@@ -601,9 +616,7 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     retries: 0,
     avoid: undefined,
     short: undefined,
-    earlier: memory.isExact
-      ? { frontier: before.frontier, run: before.run, end: before.end, met: before.met }
-      : undefined,
+    earlier: memory.isExact ? { frontier: before.frontier, run: before.run, end: before.end } : undefined,
     backs: place.end > before.high ? 0 : before.backs,
     met: before.met === undefined ? undefined : before.met + met,
     most: place.total === undefined ? before.most : Math.max(before.most ?? 0, place.total),
@@ -666,7 +679,7 @@ const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
     avoid: undefined,
   };
   // Down to what was known, and no further than the list had been long. Read in another order, new rows and known ones mix.
-  if (!(walk.order === 0 ? isKnown : met === 0) && !place.isLast && place.end < (walk.most ?? 0)) {
+  if (!(walk.order === 0 ? isKnown : met === 0) && !place.isLast && place.end < place.total!) {
     return { walk: next, take, isTaken: true, onCourse: false };
   }
   const isAll = next.met! >= place.total!;
@@ -708,7 +721,7 @@ const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Step => {
   const read: Walk = {
     ...counted,
     // A page that is short by mistake is no smaller size to go on in.
-    size: isShort ? counted.size : Math.max(1, Math.min(counted.size, place.size)),
+    size: isShort ? counted.size : Math.min(counted.size, Math.max(place.size, leastSize)),
     observed: { ids: observed, count: observed.size },
     strays: withStrays(counted.strays, take.filter((index) => keys[index] === undefined).map(rows.id)),
     end,
@@ -756,7 +769,7 @@ const choose = (
   { rows, keys, hashes, isTwice }: Given,
   observed: ObservedIds | undefined,
 ): { readonly take: Array<number>; readonly met: number; readonly isAgain: boolean } => {
-  const { overlapping, strays, isExact, answers, passBegan } = walk;
+  const { overlapping, strays, isExact, answers, passBegan, rewoundAt } = walk;
   const order = orderOf(shape, walk.order);
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
@@ -798,7 +811,7 @@ const choose = (
     }
     const last = observed?.meet(hash, answers) ?? -1;
     if (last < passBegan) met++;
-    else if (last < answers && order.fixed && overlapping) isAgain = true;
+    else if (last >= rewoundAt && last < answers && order.fixed && overlapping) isAgain = true;
     if (last >= 0 || (strays.times.size > 0 && strays.times.has(rows.id(index))) || isCovered(index)) {
       continue;
     }

@@ -23,8 +23,9 @@ export const WalkState = Schema.Struct({
   past: Schema.Array(Frontier),
   /** All ids delivered, of a list whose order does not tell them. */
   remembered: Schema.optional(Schema.Array(Schema.String)),
-  /** The same as hashes, and whether no other was delivered. */
+  /** The same as hashes: those met in this pass, and those met before; and whether no other was delivered. */
   observed: Schema.optional(Schema.Array(Count)),
+  observedBefore: Schema.optional(Schema.Array(Count)),
   isExact: Schema.optional(Schema.Boolean),
   strays: Schema.Array(Schema.String),
   end: Count,
@@ -60,6 +61,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
   const { observed, isExact, strays, overlapping, order, pass } = walk;
   const isTold = overlapping && order === 0 && pass === 0 && shape.orders[0].fixed;
   const isStored = observed !== undefined && (!isTold || (isExact && observed.count <= MOST_STORED));
+  const hashes = isStored ? observed.ids.hashes(observed.count, walk.passBegan) : undefined;
   return {
     size: walk.size,
     isClamped: walk.isClamped,
@@ -68,7 +70,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
     frontier: walk.frontier,
     run: walk.run,
     past: walk.past,
-    ...(isStored && { observed: observed.ids.hashes(observed.count), isExact }),
+    ...(hashes && { observed: hashes.since, observedBefore: hashes.before, isExact }),
     strays: strays.ids.slice(0, strays.count),
     end: walk.end,
     slack: walk.slack,
@@ -90,31 +92,35 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
   };
 };
 
+/** The answers that stored ids are taken to have been met in: before this pass, and in it. */
+const [BEFORE, IN_PASS] = [0, 1];
+
 /** The walk that {@link save} was given. */
-export const restore = ({ remembered, observed, strays, ...state }: WalkState): Walk => {
-  const hashes = observed ?? remembered?.map(hashText);
-  const isExact = state.isExact ?? (remembered !== undefined && state.past.length === 0);
-  const isUntouched = state.frontier === undefined && state.past.length === 0 && strays.length === 0;
+export const restore = ({ remembered, observed, observedBefore, strays, ...state }: WalkState): Walk => {
+  const before = observedBefore ?? remembered?.map(hashText);
   const ids = new ObservedIds();
-  hashes?.forEach((hash) => ids.meet(hash, 0));
+  before?.forEach((hash) => ids.meet(hash, BEFORE));
+  observed?.forEach((hash) => ids.meet(hash, IN_PASS));
+  const isUntouched = state.frontier === undefined && state.past.length === 0 && strays.length === 0;
+  const isExact = isUntouched || (state.isExact ?? (remembered !== undefined && state.past.length === 0));
   return {
     ...state,
     strays: straysOf(strays),
     frontier: state.frontier,
     // Of the list as it was then.
     total: undefined,
-    observed: hashes && { ids, count: ids.size },
-    isExact: isExact || isUntouched,
-    // The stored ids were met in answer 0.
-    answers: 1,
-    passBegan: 1,
+    observed: before && { ids, count: ids.size },
+    isExact,
+    answers: IN_PASS + 1,
+    passBegan: IN_PASS,
+    rewoundAt: IN_PASS + 1,
     retries: state.retries ?? 0,
     avoid: state.avoid,
     short: state.short,
     earlier: undefined,
     backs: 0,
     pass: state.pass ?? 0,
-    met: isExact || isUntouched ? state.met : undefined,
+    met: isExact ? state.met : undefined,
     brought: state.brought ?? 0,
     most: state.most,
     topPage: state.topPage ?? 0,
