@@ -105,6 +105,8 @@ export interface Walk {
   readonly high: number;
   /** How many answers in a row did not move the frontier. */
   readonly stalls: number;
+  /** How many answers have brought nothing in all. */
+  readonly vain: number;
   /** How many rows the list had at the last count. */
   readonly total: number | undefined;
   /** How many answers were taken in. */
@@ -154,8 +156,8 @@ export interface Step {
 const PATIENCE = 20;
 /** How many answers in a row may be contradicted before the walk starts over. */
 const RETRIES = 2;
-/** How many times as many answers as the list has pages, and how many more, the walk tries to overlap. */
-const [MOST_TIMES, MOST_MORE] = [10, 100];
+/** How many answers may bring nothing in all before pages 1, 2, 3… are read, and how many more for each page of rows. */
+const [MOST_VAIN, MOST_VAIN_A_PAGE] = [100, 3];
 /** How many times pages 1, 2, 3… are read before the walk ends unproven. */
 const READINGS = 3;
 /** More ids are not remembered, of lists in orders that hold: 32 MB. */
@@ -182,6 +184,7 @@ export const begin = (_: ListShape, size: number): Walk => {
     strays: straysOf([]),
     high: 0,
     answers: 0,
+    vain: 0,
     total: undefined,
     pending: [],
     doubts: [],
@@ -450,15 +453,14 @@ export const receive = (
   };
   if (before.topPage > 0) return takeTop(shape, walk, given);
   if (!before.overlapping) return takeNumbered(shape, walk, given);
-  if (
-    walk.answers >
-      MOST_MORE +
-        MOST_TIMES * Math.ceil(Math.max(walk.high, place.total ?? 0) / Math.max(walk.size, leastSize))
-  ) {
-    const last = { ...walk, order: shape.orders.length - 1, size: Math.max(walk.size, leastSize) };
-    return { walk: leave(shape, last, doubt.noFurtherPage), take: [], isTaken: false, onCourse: false };
-  }
-  return takeStretch(shape, before, walk, given);
+  const step = takeStretch(shape, before, walk, given);
+  const isVain = step.take.length === 0 && (step.walk.met === before.met || !step.isTaken);
+  if (!isVain || step.walk.done || !step.walk.overlapping) return step;
+  const vain = step.walk.vain + 1;
+  const pages = Math.ceil((before.observed?.count ?? before.high) / Math.max(before.size, leastSize));
+  if (vain <= MOST_VAIN + MOST_VAIN_A_PAGE * pages) return { ...step, walk: { ...step.walk, vain } };
+  const last = { ...step.walk, order: shape.orders.length - 1, size: Math.max(step.walk.size, leastSize) };
+  return { ...step, walk: leave(shape, last, doubt.noFurtherPage), onCourse: false };
 };
 
 /** Ask again, by another request. */

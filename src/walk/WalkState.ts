@@ -119,6 +119,7 @@ export const restore = ({ remembered, observed, observedBefore, strays, ...state
     short: state.short,
     earlier: undefined,
     backs: 0,
+    vain: 0,
     pass: state.pass ?? 0,
     met: isExact ? state.met : undefined,
     brought: state.brought ?? 0,
