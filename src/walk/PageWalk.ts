@@ -548,9 +548,10 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     if (before.short === undefined || (place.end < before.short && walk.retries <= RETRIES)) {
       return askAgain(walk, given, { short: place.end });
     }
-    // The page before was shorter than this one shows that it should have been, and this one is short again.
-    const isCut = walk.end === 0 && walk.avoid !== undefined && request.size > walk.avoid &&
-      place.end > walk.avoid;
+    // The page before was shorter than this one shows that it should have been, and this one is short again: by more rows
+    // than come between two answers.
+    const isCut = walk.end === 0 && walk.avoid !== undefined && place.end > walk.avoid &&
+      place.end - before.short >= Math.max(leastSize, before.short / 2);
     if (isCut) return { walk: leave(shape, walk, doubt.short), take: [], isTaken: false, onCourse: false };
   }
   const isClamped = place.size < request.size;
