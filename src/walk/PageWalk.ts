@@ -551,7 +551,7 @@ const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given
     // The page before was shorter than this one shows that it should have been, and this one is short again: by more rows
     // than come between two answers.
     const isCut = walk.end === 0 && walk.avoid !== undefined && place.end > walk.avoid &&
-      place.end - before.short >= Math.max(leastSize, before.short / 2);
+      place.end - before.short >= Math.max(2 * leastSize, before.short / 2);
     if (isCut) return { walk: leave(shape, walk, doubt.short), take: [], isTaken: false, onCourse: false };
   }
   const isClamped = place.size < request.size;
