@@ -107,8 +107,8 @@ export const restore = ({ remembered, observed, observedBefore, strays, ...state
     ...state,
     strays: straysOf(strays),
     frontier: state.frontier,
-    // Of the list as it was then.
-    total: undefined,
+    // Where ids tell what was met, by how much the count has moved meanwhile tells what may be missing.
+    total: isExact ? state.total : undefined,
     observed: before && { ids, count: ids.size },
     isExact,
     answers: IN_PASS + 1,

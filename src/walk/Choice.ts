@@ -1,0 +1,100 @@
+/**
+ * Which rows of an answer are delivered, and what the walk remembers of them.
+ *
+ * @module
+ */
+import type { Given } from "./Given.ts";
+import type { ObservedIds } from "./ObservedIds.ts";
+import { compare, type Key, type Listed, type ListShape, type Order } from "./Order.ts";
+import { orderOf, type Walk } from "./Walk.ts";
+
+/**
+ * The rows of an answer that have not been delivered, how many this pass had not met, and whether one of them was met in it
+ * before. Rows without a place that are alike are as many as one answer has held.
+ */
+export const choose = (
+  shape: ListShape,
+  walk: Walk,
+  { rows, keys, hashes, isTwice }: Given,
+  observed: ObservedIds | undefined,
+): { readonly take: Array<number>; readonly met: number; readonly isAgain: boolean } => {
+  const { overlapping, strays, isExact, answers, passBegan, rewoundAt } = walk;
+  const order = orderOf(shape, walk.order);
+  const frontier = overlapping ? walk.frontier : undefined;
+  const atFrontier = new Set(frontier?.ids);
+  const past = isExact ? [] : walk.past.map(({ order, key, ids }) => {
+    const its = orderOf(shape, order);
+    return { order: its, key, ids, keys: rows.keys(its) };
+  });
+  const isCovered = (index: number): boolean =>
+    past.some(({ order, key, ids, keys }) => {
+      const side = compare(order, keys[index], key);
+      return side < 0 || (side === 0 && ids.includes(rows.id(index)));
+    });
+  const straysInAnswer = new Map<string, number>();
+  const inAnswer = isTwice && observed === undefined ? new Set<number>() : undefined;
+  const take: Array<number> = [];
+  let met = 0;
+  let isAgain = false;
+  for (let index = 0; index < rows.count; index++) {
+    const hash = hashes[index]!;
+    if (keys[index] === undefined) {
+      // Several may be alike: as many as have been delivered are not new.
+      const id = rows.id(index);
+      const nth = (straysInAnswer.get(id) ?? 0) + 1;
+      straysInAnswer.set(id, nth);
+      const last = observed?.meet(hash, answers) ?? -1;
+      if (last < passBegan) met++;
+      if (last < 0 && nth > (strays.times.get(id) ?? 0)) take.push(index);
+      continue;
+    }
+    const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
+    if (side < 0 || (side === 0 && atFrontier.has(rows.id(index)))) {
+      // Known, or come since: it is listed now.
+      if (observed?.has(hash) === true) observed.meet(hash, answers);
+      continue;
+    }
+    if (inAnswer !== undefined) {
+      if (inAnswer.has(hash)) continue;
+      inAnswer.add(hash);
+    }
+    const last = observed?.meet(hash, answers) ?? -1;
+    if (last < passBegan) met++;
+    else if (last >= rewoundAt && last < answers && order.fixed && overlapping) isAgain = true;
+    if (last >= 0 || (strays.times.size > 0 && strays.times.has(rows.id(index))) || isCovered(index)) {
+      continue;
+    }
+    take.push(index);
+  }
+  return { take, met, isAgain };
+};
+
+/** The last key of the answer, unless all of it lies before the frontier. */
+export const frontierAfter = (
+  walk: Walk,
+  order: Order,
+  rows: Listed,
+  keys: ReadonlyArray<Key | undefined>,
+): Pick<Walk, "frontier" | "run"> => {
+  const key = keys.findLast((key) => key !== undefined);
+  const { frontier } = walk;
+  const side = frontier === undefined ? 1 : compare(order, key, frontier.key);
+  if (key === undefined || !(side >= 0)) return { frontier, run: 1 };
+  const first = keys.indexOf(key);
+  const at = new Set(side === 0 ? frontier?.ids : undefined);
+  for (let index = first; index < keys.length; index++) if (keys[index] === key) at.add(rows.id(index));
+  return { frontier: { order: walk.order, key, ids: [...at] }, run: keys.length - first };
+};
+
+/** More ids are not remembered, of lists in orders that hold: 32 MB. */
+const MOST_OBSERVED = 2 ** 20;
+
+/** The ids to remember after an answer. */
+export const kept = (
+  order: Order,
+  { isExact }: Walk,
+  ids: ObservedIds | undefined,
+): Pick<Walk, "observed" | "isExact"> =>
+  ids !== undefined && ids.size > MOST_OBSERVED && order.fixed
+    ? { observed: undefined, isExact: false }
+    : { observed: ids && { ids, count: ids.size }, isExact };

@@ -1,0 +1,106 @@
+/**
+ * An answer, looked at: where it lies, what its rows are known by, and what it says against itself or others.
+ *
+ * @module
+ */
+import { hashText } from "./ObservedIds.ts";
+import { isInOrder, type Key, type Listed, type Order } from "./Order.ts";
+import type { PageRequest, Place } from "./Place.ts";
+import { type Doubt, doubt, type Step, type Walk } from "./Walk.ts";
+
+/** An answer, looked at. */
+export interface Given {
+  readonly request: PageRequest;
+  readonly rows: Listed;
+  readonly place: Place;
+  readonly order: Order;
+  readonly keys: ReadonlyArray<Key | undefined>;
+  /** A hash of each row's id; those of strays that are alike differ. They lie where the next answer's will. */
+  readonly hashes: Float64Array;
+  readonly isTwice: boolean;
+}
+
+let hashes = new Float64Array(1024);
+let table = new Float64Array(0);
+let stamps = new Int32Array(0);
+let stamp = 0;
+
+export const hashesOf = (rows: Listed, keys: ReadonlyArray<Key | undefined>): Float64Array => {
+  if (hashes.length < rows.count) hashes = new Float64Array(2 * rows.count);
+  const alike = new Map<string, number>();
+  for (let index = 0; index < rows.count; index++) {
+    if (keys[index] !== undefined) hashes[index] = rows.hash(index);
+    else {
+      const id = rows.id(index);
+      const before = alike.get(id) ?? 0;
+      alike.set(id, before + 1);
+      hashes[index] = hashText(before === 0 ? id : `${id} ${before}`);
+    }
+  }
+  return hashes;
+};
+
+/** Tell whether one of the first so many hashes is there twice. */
+export const hasTwice = (hashes: Float64Array, count: number): boolean => {
+  if (table.length < 2 * count || stamp === 2 ** 31 - 1) {
+    const length = 2 ** Math.ceil(Math.log2(4 * count + 64));
+    table = new Float64Array(length);
+    stamps = new Int32Array(length);
+    stamp = 0;
+  }
+  stamp++;
+  const mask = table.length - 1;
+  for (let index = 0; index < count; index++) {
+    const hash = hashes[index]!;
+    let place = hash & mask;
+    while (stamps[place] === stamp) {
+      if (table[place] === hash) return true;
+      place = (place + 1) & mask;
+    }
+    stamps[place] = stamp;
+    table[place] = hash;
+  }
+  return false;
+};
+
+/** What an answer says against itself. */
+export const contradictionIn = (
+  { place, isTwice, order, keys }: Given,
+  isWhole: boolean,
+): Doubt | undefined =>
+  place.shortOf !== undefined
+    ? place.shortOf === "page" ? doubt.short : doubt.miscounted
+    : isTwice
+    ? doubt.twice
+    : !isWhole && !isInOrder(order, keys)
+    ? doubt.otherOrder
+    : undefined;
+
+/** Tell whether, in a list of as many rows as before, nothing that was met stands where the frontier was. */
+export const isOutOfPlace = (before: Walk, { place, keys, hashes }: Given): boolean => {
+  const index = before.end - 1 - place.start;
+  if (
+    before.frontier === undefined || !place.isTold || place.total !== before.total || index < 0 ||
+    index >= keys.length || keys.includes(before.frontier.key)
+  ) return false;
+  // The row at the frontier may have gone, and another come.
+  const met = before.observed?.ids;
+  return met === undefined || !hashes.subarray(0, index + 1).some((hash) => met.has(hash));
+};
+
+/** How many answers in a row may be contradicted before the walk starts over. */
+export const RETRIES = 2;
+
+/** Ask again, by another request. */
+export const askAgain = (walk: Walk, { request, place }: Given, more?: Pick<Walk, "short">): Step => ({
+  walk: {
+    ...walk,
+    ...more,
+    total: place.total ?? walk.total,
+    retries: walk.retries + 1,
+    avoid: request.size,
+  },
+  take: [],
+  isTaken: false,
+  onCourse: false,
+});

@@ -1,0 +1,168 @@
+/**
+ * Answers that must overlap those before them.
+ *
+ * @module
+ */
+import { choose, frontierAfter, kept } from "./Choice.ts";
+import { askAgain, contradictionIn, type Given, isOutOfPlace, RETRIES } from "./Given.ts";
+import { leastSize } from "./Bounds.ts";
+import { ObservedIds } from "./ObservedIds.ts";
+import { compare, type ListShape } from "./Order.ts";
+import type { Place } from "./Place.ts";
+import { doubt, finished, leave, over, type Step, type Walk, withDoubt, withStrays } from "./Walk.ts";
+
+/** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
+const PATIENCE = 20;
+
+const isOutOfPatience = (walk: Walk, stalls: number): boolean =>
+  stalls > PATIENCE + 2 * Math.ceil(walk.high / walk.size);
+
+/** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
+const stepBack = (walk: Walk, place: Place): Step => {
+  const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
+  const stride = walk.stalls < 2 ? 0 : walk.size * 2 ** Math.min(walk.stalls - 2, 30);
+  const slack = Math.min(Math.floor(walk.size / 2), Math.max(4, 2 * walk.slack));
+  const end = Math.max(0, Math.min(walk.end, place.start) - Math.max(vanished, stride));
+  return {
+    walk: {
+      ...walk,
+      end,
+      slack,
+      run: Math.max(1, walk.run),
+      total: place.total,
+      stalls: walk.stalls + 1,
+      retries: 0,
+      avoid: undefined,
+    },
+    take: [],
+    isTaken: false,
+    onCourse: false,
+  };
+};
+
+/** Takes in an answer that must overlap those before it. */
+export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given: Given): Step => {
+  const { request, rows, place, order, keys } = given;
+  let walk = counted;
+  const isWhole = place.start === 0 && place.isLast;
+  const { until } = before.order === 0 ? shape : {};
+  const isPast = until !== undefined && keys.some((key) => compare(order, key, until) > 0);
+
+  if (!isWhole && place.size > request.size) {
+    const last = { ...walk, order: shape.orders.length - 1, size: place.size };
+    return { walk: leave(shape, last, doubt.otherSize), take: [], isTaken: false, onCourse: false };
+  }
+  const against = contradictionIn(given, isWhole);
+  if (against !== undefined) {
+    if (walk.retries < RETRIES) return askAgain(walk, given);
+    // A list that one page holds reads no better in another order.
+    const fits = isWhole || (place.start === 0 && place.total !== undefined && place.total <= place.size);
+    if (!fits) return { walk: leave(shape, walk, against), take: [], isTaken: false, onCourse: false };
+    walk = withDoubt(walk, against);
+  }
+  const isAllGiven = rows.count === request.size || (walk.isClamped && rows.count >= walk.size);
+  if (!place.isTold && against === undefined && !isAllGiven) {
+    // Without a header a short answer is the last one, or all that the tenant gives, or wrong: it is asked for once more.
+    if (before.short === undefined || (place.end < before.short && walk.retries <= RETRIES)) {
+      return askAgain(walk, given, { short: place.end });
+    }
+    // The page before was shorter than this one shows that it should have been, and this one is short again: by more rows
+    // than come between two answers.
+    const isCut = walk.end === 0 && walk.avoid !== undefined && place.end > walk.avoid &&
+      place.end - before.short >= Math.max(2 * leastSize, before.short / 2);
+    if (isCut) return { walk: leave(shape, walk, doubt.short), take: [], isTaken: false, onCourse: false };
+  }
+  const isClamped = place.size < request.size;
+  if (isClamped) walk = { ...walk, size: Math.max(1, Math.min(before.size, place.size)), isClamped };
+  const hasStrays = keys.includes(undefined);
+  if (!isWhole) {
+    if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
+    if (hasStrays) walk = withDoubt(walk, doubt.strays);
+    const side = before.frontier &&
+      compare(order, keys.find((key) => key !== undefined), before.frontier.key);
+    const reaches = (place.start === 0 && request.page === 1) || side === undefined || side < 0 ||
+      (order.unique === true && side === 0);
+    if (!reaches) {
+      if (isOutOfPatience(before, before.stalls)) {
+        return { walk: leave(shape, walk, doubt.vanishing), take: [], isTaken: false, onCourse: false };
+      }
+      // A page asked for ahead did not know how many rows share the frontier's key.
+      return side === 0 && place.total === before.total && before.stalls === 0
+        ? { walk: { ...walk, stalls: 1 }, take: [], isTaken: false, onCourse: false }
+        : stepBack(walk, place);
+    }
+    if (isOutOfPlace(before, given)) {
+      if (walk.retries === 0) return askAgain(walk, given);
+      const { earlier } = walk;
+      if (earlier !== undefined && walk.backs < RETRIES) {
+        // It is the answer before that was wrong: what it brought is known, and its stretch is read again.
+        const { answers, backs } = walk;
+        const back = {
+          ...walk,
+          ...earlier,
+          earlier: undefined,
+          // Rows met since are met again now.
+          rewoundAt: answers,
+          retries: 1,
+          backs: backs + 1,
+        };
+        return { walk: back, take: [], isTaken: false, onCourse: false };
+      }
+      return { walk: leave(shape, walk, doubt.moved), take: [], isTaken: false, onCourse: false };
+    }
+  }
+
+  const isFirstAndWhole = isWhole && before.observed === undefined;
+  const observed = isFirstAndWhole ? undefined : before.observed?.ids ?? new ObservedIds();
+  const { take, met, isAgain } = choose(shape, before, given, observed);
+  const reached = frontierAfter(before, order, rows, keys);
+  // New rows at an old place may never cease to come.
+  const isProgress = (place.end > before.high && met > 0) || reached.frontier?.key !== before.frontier?.key ||
+    (!order.fixed && take.length > 0);
+  const stalls = isProgress ? 0 : before.stalls + 1;
+  const isEnd = place.isLast || isPast;
+  const memory = kept(order, before, observed);
+  const next: Walk = {
+    ...walk,
+    ...reached,
+    ...memory,
+    strays: hasStrays
+      ? withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id))
+      : walk.strays,
+    end: place.end,
+    high: isProgress ? Math.max(before.high, place.end) : before.high,
+    slack: Math.floor(before.slack / 2),
+    stalls,
+    total: place.total,
+    retries: 0,
+    avoid: undefined,
+    short: undefined,
+    earlier: memory.isExact ? { frontier: before.frontier, run: before.run, end: before.end } : undefined,
+    backs: place.end > before.high ? 0 : before.backs,
+    met: before.met === undefined ? undefined : before.met + met,
+    most: place.total === undefined ? before.most : Math.max(before.most ?? 0, place.total),
+  };
+  if (!isEnd) {
+    const isStuck = isOutOfPatience(walk, stalls);
+    // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
+    return isStuck || isAgain
+      ? {
+        walk: leave(shape, next, isStuck ? doubt.noFurtherPage : doubt.twice),
+        take,
+        isTaken: true,
+        onCourse: false,
+      }
+      : { walk: next, take, isTaken: true, onCourse: walk.size === before.size };
+  }
+  if (next.doubts.length === 0 && isAgain) {
+    return { walk: over(shape, next, doubt.twice), take, isTaken: true, onCourse: false };
+  }
+  const hasFewer = !isPast && next.isExact && (next.met ?? Infinity) < (next.most ?? 0);
+  return {
+    // Rows may have come at the top, and others gone: then they are there.
+    walk: next.doubts.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
+    take,
+    isTaken: true,
+    onCourse: false,
+  };
+};

@@ -1,0 +1,244 @@
+/**
+ * Where a walk stands, and how it ends or starts over.
+ *
+ * @module
+ */
+import { leastSize } from "./Bounds.ts";
+import { ObservedIds } from "./ObservedIds.ts";
+import type { Key, ListShape, Order } from "./Order.ts";
+
+/** The last key delivered in one of the orders, and the ids delivered at that key. */
+export interface Frontier {
+  readonly order: number;
+  readonly key: Key;
+  readonly ids: ReadonlyArray<string>;
+}
+
+/** The first so many ids of a table that successive states share, each adding to its end. */
+export interface Observed {
+  readonly ids: ObservedIds;
+  readonly count: number;
+}
+
+/** The first so many ids of a list that successive states share, likewise; several may be alike. */
+export interface Strays {
+  readonly ids: Array<string>;
+  /** How many times each is in the list. */
+  readonly times: Map<string, number>;
+  readonly count: number;
+}
+
+/** These ids as strays. */
+export const straysOf = (ids: Iterable<string>): Strays => {
+  const strays: Strays = { ids: [], times: new Map(), count: 0 };
+  return withStrays(strays, ids);
+};
+
+export const withStrays = ({ ids, times }: Strays, more: Iterable<string>): Strays => {
+  for (const id of more) {
+    ids.push(id);
+    times.set(id, (times.get(id) ?? 0) + 1);
+  }
+  return { ids, times, count: ids.length };
+};
+
+/** How far a walk had come before its last answer, to go back to where that answer turns out to be wrong. */
+interface Earlier {
+  readonly frontier: Frontier | undefined;
+  readonly run: number;
+  readonly end: number;
+}
+
+/** Where a walk stands. Only the latest state may be gone on from; {@link save} keeps any. */
+export interface Walk {
+  /** The largest page to ask for unless a larger one is needed: what was wished, or less if the tenant gives less. */
+  readonly size: number;
+  /** Whether the tenant has given a smaller page than asked for. */
+  readonly isClamped: boolean;
+  /** Which of the shape's orders is in use. */
+  readonly order: number;
+  /** False once the orders have run out, and pages 1, 2, 3… are read. */
+  readonly overlapping: boolean;
+  readonly frontier: Frontier | undefined;
+  /** How many rows at the end of the last answer share the frontier's key. */
+  readonly run: number;
+  /** The frontiers of the orders given up: what they cover has been delivered. */
+  readonly past: ReadonlyArray<Frontier>;
+  /** The ids met so far; none where the list came in one answer, or the walk goes on from a stored state. */
+  readonly observed: Observed | undefined;
+  /** Whether `observed` holds every id delivered; else frontiers tell what was. */
+  readonly isExact: boolean;
+  /** The ids of the rows met so far that have no place in the order. */
+  readonly strays: Strays;
+  /** How many rows of the list lie before the end of the last answer, as of that answer. */
+  readonly end: number;
+  /** How many rows more than necessary to overlap, since rows vanish from under the walk. */
+  readonly slack: number;
+  /** The furthest `end` at which an answer brought something. */
+  readonly high: number;
+  /** How many answers in a row did not move the frontier. */
+  readonly stalls: number;
+  /** How many answers have brought nothing in all. */
+  readonly vain: number;
+  /** How many rows the list had at the last count. */
+  readonly total: number | undefined;
+  /** How many answers were taken in. */
+  readonly answers: number;
+  /** How many answers in a row were contradicted, and the size asked for in the last of them. */
+  readonly retries: number;
+  readonly avoid: number | undefined;
+  /** Where the last answer ended that was short and had no header; asked for again once. */
+  readonly short: number | undefined;
+  readonly earlier: Earlier | undefined;
+  /** How many times the walk has gone back to it without coming further than before. */
+  readonly backs: number;
+  /** How often the list has been read in this order, or in pages 1, 2, 3…, before. */
+  readonly pass: number;
+  /** The first answer of this pass. */
+  readonly passBegan: number;
+  /** The first answer since the walk began or last went back to where it had been. */
+  readonly rewoundAt: number;
+  /** How many rows this pass has met; undefined where a state of an earlier version does not say. */
+  readonly met: number | undefined;
+  /** The highest count of the list in this pass; undefined where no answer of it counted. */
+  readonly most: number | undefined;
+  /** The page that is read once more after the end, to see what has come at the top meanwhile; 0 before that. */
+  readonly topPage: number;
+  /** How many rows this pass has brought that were not delivered before. */
+  readonly brought: number;
+  /** By how much the counts have moved in this pass. */
+  readonly moved: number;
+  /** Why the walk has started over: a doubt, unless a later pass or a count proves the list. */
+  readonly pending: ReadonlyArray<string>;
+  readonly doubts: ReadonlyArray<string>;
+  readonly done: boolean;
+}
+
+/** What an answer means for the walk. */
+export interface Step {
+  readonly walk: Walk;
+  /** The indices of the rows to deliver now. */
+  readonly take: ReadonlyArray<number>;
+  /** Whether the answer is believed: of one that is not, nothing counts. */
+  readonly isTaken: boolean;
+  /** Whether requests planned before this answer are still of use. */
+  readonly onCourse: boolean;
+}
+
+/** A pass that has not begun. */
+const fromTheTop = {
+  frontier: undefined,
+  run: 0,
+  end: 0,
+  slack: 0,
+  stalls: 0,
+  retries: 0,
+  avoid: undefined,
+  short: undefined,
+  earlier: undefined,
+  backs: 0,
+  met: 0,
+  brought: 0,
+  most: undefined,
+  moved: 0,
+  topPage: 0,
+} as const;
+
+/**
+ * The beginning of a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where
+ * no smaller ones overlap.
+ */
+export const begin = (_: ListShape, size: number): Walk => {
+  if (!Number.isSafeInteger(size) || size < leastSize) {
+    throw new RangeError(
+      `Cannot read pages as their size must be an integer of ${leastSize} or more: it is ${size}`,
+    );
+  }
+  return {
+    size,
+    isClamped: false,
+    order: 0,
+    overlapping: true,
+    past: [],
+    observed: undefined,
+    isExact: true,
+    strays: straysOf([]),
+    high: 0,
+    answers: 0,
+    vain: 0,
+    total: undefined,
+    pending: [],
+    doubts: [],
+    done: false,
+    ...fromTheTop,
+    pass: 0,
+    passBegan: 0,
+    rewoundAt: 0,
+  };
+};
+
+export const orderOf = (shape: ListShape, index: number): Order => shape.orders[index] ?? shape.orders[0];
+
+export const doubt = {
+  mutableKey: "rows can change their place while the list is read in this order",
+  otherOrder: "rows came in another order than the one asked for",
+  otherSize: "pages came in another size than the one asked for",
+  noOverlap: "pages are too small to overlap, or too many rows share one key",
+  strays: "rows that are not what they should be have no place in the order",
+  vanishing: "rows vanished faster than the list could be read",
+  miscounted: "the tenant counts more rows than it lists",
+  noFurtherPage: "the tenant promised a further page and did not give it",
+  short: "pages were shorter than they said while more rows followed",
+  twice: "an id came twice in one reading of the list",
+  moved: "pages did not follow on each other though the list was the same",
+  unknown: "an earlier answer was wrong, and what it had brought is no longer known",
+} as const;
+
+export type Doubt = typeof doubt[keyof typeof doubt];
+
+/** Reasons to start over that leave no doubt of what was delivered before. */
+export const harmless: ReadonlySet<string> = new Set([doubt.noOverlap, doubt.vanishing, doubt.otherSize]);
+
+export const withDoubt = (walk: Walk, ...why: ReadonlyArray<string>): Walk => {
+  const more = why.filter((each) => !walk.doubts.includes(each));
+  return more.length === 0 ? walk : { ...walk, doubts: [...walk.doubts, ...more] };
+};
+
+/** The list from its top, once more. */
+export const again = (walk: Walk, why: Doubt): Walk => ({
+  ...walk,
+  ...fromTheTop,
+  past: walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier],
+  pending: walk.pending.includes(why) ? walk.pending : [...walk.pending, why],
+  passBegan: walk.answers,
+  rewoundAt: walk.answers,
+  pass: walk.pass + 1,
+});
+
+/** The order after the one in use; pages 1, 2, 3… when there is none. */
+export const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
+  const next = {
+    ...again(walk, why),
+    pass: 0,
+    observed: walk.observed ?? { ids: new ObservedIds(), count: 0 },
+  };
+  return shape.orders[walk.order + 1] === undefined
+    ? { ...next, overlapping: false, high: 0 }
+    : { ...next, order: walk.order + 1 };
+};
+
+/** The list once more in the same order, or else in the next. */
+export const over = (shape: ListShape, walk: Walk, why: Doubt): Walk =>
+  walk.pass === 0 ? again(walk, why) : leave(shape, walk, why);
+
+/**
+ * The walk at its end: what made it start over is forgotten where the list was read again without a contradiction, and
+ * counted, by a walk that knows what it has delivered.
+ */
+export const finished = (walk: Walk): Walk => {
+  const why = walk.pending.filter((why) => !harmless.has(why));
+  const judged = why.length === 0 || (walk.isExact && walk.most !== undefined)
+    ? walk
+    : withDoubt(walk, ...(walk.isExact ? why : [doubt.unknown]));
+  return { ...judged, pending: [], done: true };
+};
