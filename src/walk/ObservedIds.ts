@@ -13,26 +13,29 @@ const join = (one: number, other: number, length: number): number => {
   return (a >>> 0) * 0x200000 + (b >>> 11);
 };
 
-/** Hash a text. Two of a million ids share their hash once in some 18,000 such lists. */
-export const hashText = (text: string): number => {
-  let [one, other] = [0x811c9dc5, 0x9e3779b9];
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    one = Math.imul(one ^ unit, 0x01000193);
-    other = Math.imul(other + unit, 0x2c1b3c6d) ^ other >>> 15;
-  }
-  return join(one, other, text.length);
-};
-
-/** Hash ASCII bytes as {@link hashText} hashes the text they are. */
+/** Hash UTF-8 bytes, four at a time. Two of a million ids share their hash once in some 18,000 such lists. */
 export const hashBytes = (bytes: Uint8Array, from: number, to: number): number => {
-  let [one, other] = [0x811c9dc5, 0x9e3779b9];
-  for (let at = from; at < to; at++) {
-    const unit = bytes[at]!;
-    one = Math.imul(one ^ unit, 0x01000193);
-    other = Math.imul(other + unit, 0x2c1b3c6d) ^ other >>> 15;
+  let one = 0x811c9dc5;
+  let other = 0x9e3779b9;
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    const word = bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24;
+    one = Math.imul(one ^ word, 0x01000193) ^ one >>> 15;
+    other = Math.imul(other + word, 0x2c1b3c6d) ^ other >>> 13;
+  }
+  for (; at < to; at++) {
+    one = Math.imul(one ^ bytes[at]!, 0x01000193) ^ one >>> 15;
+    other = Math.imul(other + bytes[at]!, 0x2c1b3c6d) ^ other >>> 13;
   }
   return join(one, other, to - from);
+};
+
+const utf8 = new TextEncoder();
+
+/** Hash a text as {@link hashBytes} hashes its UTF-8. */
+export const hashText = (text: string): number => {
+  const bytes = utf8.encode(text);
+  return hashBytes(bytes, 0, bytes.length);
 };
 
 /** A table of ids in the order they were first met. Memory: 24 to 40 bytes an id. */

@@ -76,8 +76,9 @@ const listedFields = (
     id,
     hash: (index) => {
       const at = 2 * (index * textCount + idPlace);
-      const [begin, end] = [texts[at]!, texts[at + 1]!];
-      return begin >= 0 && end >= 0 && !odd.has(index)
+      const begin = texts[at]!;
+      const end = texts[at + 1]!;
+      return begin >= 0 && end >= 0 && (odd.size === 0 || !odd.has(index))
         ? ObservedIds.hashBytes(bytes, begin, end)
         : ObservedIds.hashText(id(index));
     },
