@@ -137,8 +137,13 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     retries: 0,
     avoid: undefined,
     short: undefined,
-    earlier: memory.isExact ? { frontier: before.frontier, run: before.run, end: before.end } : undefined,
-    backs: place.end > before.high ? 0 : before.backs,
+    // Before the last answer that moved the frontier: it may turn out wrong later than with the next one.
+    earlier: !memory.isExact
+      ? undefined
+      : reached.frontier?.key === before.frontier?.key
+      ? before.earlier
+      : { frontier: before.frontier, run: before.run, end: before.end },
+    backs: place.end > before.high && isProgress ? 0 : before.backs,
     met: before.met === undefined ? undefined : before.met + met,
     most: place.total === undefined ? before.most : Math.max(before.most ?? 0, place.total),
   };
