@@ -24,7 +24,7 @@ export interface Told extends
   readonly folder?: string | undefined;
   /** What is no longer there, where that was asked for. */
   readonly removed?: Manifest.Run["removed"];
-  /** What may be there from an earlier run as it is. */
+  /** The sessions that may be there from an earlier run, unchanged. */
   readonly redelivered?: Manifest.Run["redelivered"];
   /** There was nothing left to do. */
   readonly wasFinished?: boolean | undefined;

@@ -116,7 +116,7 @@ export const partNumber = (name: string): number | undefined => {
 /** A new name for a list of users. */
 export const newUsersName = (): string => `users-${randomUUID().slice(0, 8)}.txt`;
 
-/** Whether it is the name of a list of users; version 0.1 had one name for all. */
+/** Tell whether a file is a list of users by its name; version 0.1 had one name for all. */
 export const isUsersName = (name: string): boolean => /^users(-[0-9a-f]{8})?\.txt$/.test(name);
 
 /** A part that is about to be written. Its folder is made when it is opened. */
@@ -160,10 +160,10 @@ export const foreignIn = (root: string) =>
 export const isPartial = (name: string): boolean =>
   /^(manifest\.json|journal\.ndjson|users(-[0-9a-f]{8})?\.txt)\.[0-9a-f]{8}\.partial$/.test(name);
 
-/** Whether it is a journal that was moved away to be removed. */
+/** Tell a journal that was moved away to be removed by its name. */
 export const isMoved = (name: string): boolean => /^journal\.ndjson\.[0-9a-f]{8}\.moved$/.test(name);
 
-/** Whether it is what a process has left that wanted to write here. */
+/** Tell what a process that wanted to write here has left by its name. */
 const isToken = (name: string): boolean => /^lock\.json\.[0-9a-f]{8}$/.test(name);
 
 /** The paths of what killed processes have left half done: partial files and tokens of the lease, with names of ours. */

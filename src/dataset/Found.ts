@@ -34,7 +34,7 @@ export const look = (root: string): Effect.Effect<Found, Folder.DatasetError | O
     return { manifest, journal };
   });
 
-/** Whether the run of a journal has finished: a process may die after that, before it removes the journal. */
+/** Tell whether the run of a journal has finished: a process may die after that, before it removes the journal. */
 const isOver = ({ manifest, journal }: Found): boolean =>
   manifest?.runs.some(({ run }) => run === journal?.header.run) === true;
 

@@ -119,7 +119,7 @@ export const remove = (root: string, { header }: Journal, prove: Proof): Effect.
   });
 };
 
-/** Whether two headers are of one run and of one writer: whoever goes on with a run takes another number. */
+/** Tell whether two headers are of one run and of one writer: whoever goes on with a run takes another number. */
 const isSame = (one: Header, other: Header): boolean =>
   one.run === other.run && one.began === other.began && one.claims === other.claims;
 

@@ -35,7 +35,7 @@ import { OutputError } from "../output/Output.ts";
 import { DatasetError, leftoversIn, makeFolder, names, type Proof } from "./Folder.ts";
 import * as Writer from "./Writer.ts";
 
-/** How often a writer shows that it lives. Version 0.1 did so every 15 seconds. */
+/** The pause between two heartbeats of a writer. Version 0.1 made it 15 seconds. */
 const BEAT = "5 seconds";
 /** A newcomer looks so often whether the heartbeat moves, and takes over after so many looks at which it did not. */
 const LOOK = "500 millis";
