@@ -57,11 +57,14 @@ export const receive = (
   const keys = rows.keys(order);
   const hashes = hashesOf(rows, keys);
   const given = { request, rows, place, order, keys, hashes, isTwice: hasTwice(hashes, rows.count) };
+  const change = place.total === undefined || before.total === undefined
+    ? 0
+    : Math.abs(place.total - before.total);
+  // A count that leaps is no sign that rows come and go, but of another list, or a wrong answer.
   const walk = {
     ...before,
     answers: before.answers + 1,
-    moved: before.moved +
-      (place.total === undefined || before.total === undefined ? 0 : Math.abs(place.total - before.total)),
+    moved: before.moved + (change <= leastSize ? change : 0),
   };
   if (before.topPage > 0) return takeTop(shape, walk, given);
   if (!before.overlapping) return takeNumbered(shape, walk, given);

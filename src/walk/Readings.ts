@@ -35,6 +35,8 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   const isWhole = place.start === 0 && place.isLast;
   const isContradicted = !place.isTold || contradictionIn({ ...given, order, keys }, isWhole) !== undefined;
   if (isContradicted && walk.retries < RETRIES) return askAgain(walk, given);
+  // A list that has become shorter is believed by two answers.
+  if (!isContradicted && place.total! < (walk.most ?? 0) && walk.retries === 0) return askAgain(walk, given);
   if (isContradicted || walk.observed === undefined) {
     return { walk: over(shape, walk, doubt.miscounted), take: [], isTaken: false, onCourse: false };
   }

@@ -100,7 +100,7 @@ export interface Walk {
   readonly rewoundAt: number;
   /** How many rows this pass has met; undefined where a state of an earlier version does not say. */
   readonly met: number | undefined;
-  /** The highest count of the list in this pass; undefined where no answer of it counted. */
+  /** The highest count of the list; undefined where no answer counted. */
   readonly most: number | undefined;
   /** The page that is read once more after the end, to see what has come at the top meanwhile; 0 before that. */
   readonly topPage: number;
@@ -139,7 +139,6 @@ const fromTheTop = {
   backs: 0,
   met: 0,
   brought: 0,
-  most: undefined,
   moved: 0,
   topPage: 0,
 } as const;
@@ -166,6 +165,7 @@ export const begin = (_: ListShape, size: number): Walk => {
     high: 0,
     answers: 0,
     vain: 0,
+    most: undefined,
     total: undefined,
     pending: [],
     doubts: [],
