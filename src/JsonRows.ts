@@ -79,6 +79,32 @@ export const cut = (bytes: Uint8Array): JsonRows => {
   return new Rows({ bytes, from, to, areLines });
 };
 
+/** How many values a body may hold, and how many more for each of its bytes: what is honest has names and words in it. */
+const [MOST_VALUES, VALUES_A_BYTE] = [1_000_000, 1 / 16];
+
+/**
+ * Tells whether bytes that may be a JSON array have more elements than that, or would take far more memory as values than they
+ * do as bytes. A pass over them that makes nothing.
+ */
+export const hasMore = (bytes: Uint8Array, most: number): boolean => {
+  // An element takes two bytes at the least, and a value in it no less.
+  const mostValues = MOST_VALUES + bytes.length * VALUES_A_BYTE;
+  if (bytes.length < 2 * Math.min(most, mostValues)) return false;
+  let depth = 0;
+  let [elements, values] = [1, 0];
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      for (at++; at < bytes.length && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++;
+    } else if (byte === BEGIN || byte === OPEN) {
+      depth++;
+      if (++values > mostValues) return true;
+    } else if (byte === END || byte === CLOSE) depth--;
+    else if (byte === COMMA && (++values > mostValues || (depth === 1 && ++elements > most))) return true;
+  }
+  return false;
+};
+
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder() };
 
 /** Rows from texts, each a JSON value. */

@@ -282,19 +282,19 @@ class Scanner {
     this.others = undefined;
   }
 
-  scan(bytes: Uint8Array): Scanned | undefined {
+  scan(bytes: Uint8Array, most: number): Scanned | "more" | undefined {
     this.bytes = bytes;
     this.words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.row = 0;
-    const rows = this.rows();
+    const rows = this.rows(most);
     // The room is the next page's.
-    if (rows === undefined) this.clear(0);
+    if (rows === undefined || rows === "more") this.clear(0);
     this.bytes = nothing;
     this.words = nothingInWords;
     return rows;
   }
 
-  rows(): Scanned | undefined {
+  rows(most: number): Scanned | "more" | undefined {
     const { bytes } = this;
     const from: Array<number> = [];
     const to: Array<number> = [];
@@ -307,6 +307,7 @@ class Scanner {
     if (bytes[at] === CLOSE) at++;
     else {
       for (;;) {
+        if (this.row === most) return "more";
         this.grow();
         this.areLines = areLines;
         from.push(at);
@@ -358,8 +359,11 @@ export interface Scanned {
 
 /** A scanner of pages, and the places of fields in what it finds. */
 export interface Scan {
-  /** The rows of a page. Undefined where it is no list in JSON, or may be none. */
-  readonly scan: (bytes: Uint8Array) => Scanned | undefined;
+  /** The rows of a page. Undefined where it is no list in JSON, or may be none; `"more"` if there are more than that. */
+  readonly scan: {
+    (bytes: Uint8Array): Scanned | undefined;
+    (bytes: Uint8Array, most: number): Scanned | "more" | undefined;
+  };
   /**
    * The place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws a
    * TypeError if there is no such field.
@@ -379,7 +383,7 @@ export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<s
   const shape = ScanShape.of(schema.ast, counts, reserved);
   const scanner = new Scanner(shape, counts);
   return {
-    scan: (bytes) => scanner.scan(bytes),
+    scan: ((bytes: Uint8Array, most: number = Infinity) => scanner.scan(bytes, most)) as Scan["scan"],
     place: (kind, path) => {
       let [fields, field] = [shape.fields, undefined as ScanShape.Field | undefined];
       for (const name of path.split(".")) {

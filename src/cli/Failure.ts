@@ -57,10 +57,16 @@ const apiCodes: Readonly<Record<ApiErrorReason, keyof typeof exitCodes>> = {
   RateLimited: "again",
   ServerError: "again",
   Redirect: "protocol",
+  NotModified: "protocol",
   UnexpectedStatus: "protocol",
+  UnknownHost: "again",
+  Certificate: "again",
+  Proxy: "again",
   Transport: "again",
   Timeout: "again",
+  WebPage: "protocol",
   ContentType: "protocol",
+  TooLarge: "protocol",
   Body: "protocol",
 };
 

@@ -108,14 +108,16 @@ const readDuration = (text: string): number | undefined => {
 };
 
 /** The patience with a tenant that fails or asks to be left alone, in milliseconds. */
-export const maxElapsed = Options.text("max-elapsed").pipe(
-  Options.withPseudoName("TIME"),
-  Options.withDescription(
-    "How long to try a request that fails, or to be held off by the tenant, before giving up: 90s, 5m or 2h; 5m if left out.",
-  ),
-  Options.withDefault("5m"),
-  (option) => readAs(option, readDuration, "--max-elapsed must be a time such as 90s, 5m or 2h"),
-);
+export const patience = (byDefault: string) =>
+  Options.text("max-elapsed").pipe(
+    Options.withPseudoName("TIME"),
+    Options.withDescription(
+      "How long to try a request that fails, or to be held off by the tenant, before giving up: 90s, 10m or 2h; " +
+        `${byDefault} if left out.`,
+    ),
+    Options.withDefault(byDefault),
+    (option) => readAs(option, readDuration, "--max-elapsed must be a time such as 90s, 5m or 2h"),
+  );
 
 const multiples = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 } as const;
 
@@ -150,6 +152,16 @@ export const partBytes = Options.text("part-bytes").pipe(
     "In a folder: complete a part once its largest file has so many bytes before compression: 64M or 1G; 512M if left out.",
   ),
   (option) => readAs(option, readBytes, "--part-bytes must be a size such as 64M or 1G"),
+  Options.optional,
+);
+
+/** The largest body of an answer. */
+export const maxBodyBytes = Options.text("max-body-bytes").pipe(
+  Options.withPseudoName("SIZE"),
+  Options.withDescription(
+    "The most bytes an answer of the tenant may have, as sent and unpacked: 16M or 1G; 64M if left out.",
+  ),
+  (option) => readAs(option, readBytes, "--max-body-bytes must be a size such as 16M or 1G"),
   Options.optional,
 );
 

@@ -7,7 +7,9 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
+import type * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Settings from "./Settings.ts";
 import * as Terminal from "./Terminal.ts";
@@ -23,14 +25,28 @@ const options = {
   clientId: Settings.clientId,
   pageSize: Settings.pageSize,
   rate: Settings.rate,
+  maxElapsed: Settings.patience("30s"),
   json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
 };
 
-/** The command. It makes one request, without retries. */
+/** One line that says what is waited for, and since when. */
+const waiting = (origin: string, traffic: HttpPolicy.Traffic, seconds: number, now: number): string => {
+  const { retries, lastFailure, heldUntil } = traffic;
+  return [
+    `Waiting for ${origin} to answer`,
+    ProgressBar.duration(seconds),
+    ...(heldUntil > now ? [`held for ${Math.ceil((heldUntil - now) / 1000)}s by the tenant`] : []),
+    ...(retries === 0 ? [] : [ProgressBar.plural(retries, "retry")]),
+    ...(lastFailure === undefined ? [] : [`last failure: ${lastFailure}`]),
+  ].join(", ");
+};
+
+/** The command. It makes one request, again where that fails and may not the next time. */
 export const command = Command.make("check", options, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
-    const { httpFor } = yield* Effect.promise(() => import("./http.ts"));
+    const HttpPolicy = yield* Effect.promise(() => import("../tenant/HttpPolicy.ts"));
+    const Platform = yield* Effect.promise(() => import("../tenant/Platform.ts"));
     const SessionsApi = yield* Effect.promise(() => import("../tenant/SessionsApi.ts"));
     const UsersApi = yield* Effect.promise(() => import("../tenant/UsersApi.ts"));
     const tenant = yield* Settings.tenantFrom(args);
@@ -42,7 +58,17 @@ export const command = Command.make("check", options, (args) =>
       : SessionsApi.page(user, { page: 1, size, clientId, sort: "initiated_at:-1" });
 
     const began = yield* Clock.currentTimeMillis;
-    const { rows, facts } = yield* Effect.provide(ask, httpFor(tenant, { rate, maxAttempts: 1 }));
+    const { rows, facts } = yield* Effect.flatMap(
+      HttpPolicy.TenantHttp,
+      ({ traffic }) =>
+        ProgressBar.showing(ask, (began, now, width) =>
+          waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width)),
+    ).pipe(
+      Effect.provide(Layer.provide(
+        HttpPolicy.layer(tenant, { rate, maxElapsed: args.maxElapsed }),
+        Platform.transport,
+      )),
+    );
     const milliseconds = (yield* Clock.currentTimeMillis) - began;
 
     const what = user === undefined ? "users" : "sessions";
@@ -84,6 +110,6 @@ export const command = Command.make("check", options, (args) =>
     ].map(Terminal.printable));
   })).pipe(
     Command.withDescription(
-      "One request: are domain, key and user good, how much is there, how long would an export take?",
+      "One request, again while it fails: are domain, key and user good, how much is there, how long would an export take?",
     ),
   );

@@ -48,7 +48,8 @@ const options = {
   pageSize: Settings.pageSize,
   concurrency: Settings.concurrency,
   rate: Settings.rate,
-  maxElapsed: Settings.maxElapsed,
+  maxElapsed: Settings.patience("5m"),
+  maxBodyBytes: Settings.maxBodyBytes,
   resume: Options.boolean("resume").pipe(
     Options.withDescription(
       "Go on with the export in the folder where it was broken off, or try the users again that failed. Begins one if there is none.",

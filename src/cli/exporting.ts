@@ -9,6 +9,7 @@ import process from "node:process";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
+import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import * as Dataset from "../dataset/Dataset.ts";
@@ -16,12 +17,12 @@ import * as Folder from "../dataset/Folder.ts";
 import type { Batch } from "../Batch.ts";
 import * as Export from "../export/Export.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
-import { TenantHttp } from "../tenant/HttpPolicy.ts";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
+import * as Platform from "../tenant/Platform.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as Destination from "./Destination.ts";
 import type { Args } from "./export.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
-import { httpFor } from "./http.ts";
 import * as ProgressBar from "./ProgressBar.ts";
 import * as Settings from "./Settings.ts";
 import * as Summary from "./Summary.ts";
@@ -33,11 +34,11 @@ const toFiles = (
   { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
   options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected" | "progress">,
-  batches: Stream.Stream<Batch, ApiError | UsageError, TenantHttp>,
+  batches: Stream.Stream<Batch, ApiError | UsageError, HttpPolicy.TenantHttp>,
   change: (batch: Batch) => Batch,
 ) =>
   Effect.gen(function* () {
-    const { traffic } = yield* TenantHttp;
+    const { traffic } = yield* HttpPolicy.TenantHttp;
     const report = yield* Export.run({
       source: Stream.map(batches, change),
       targets,
@@ -62,7 +63,7 @@ const isBegun = (root: string): boolean => {
 /** Runs the export into a dataset, or goes on with it. */
 const toDataset = (
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
-  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, TenantHttp>, "root" | "formats">,
+  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, HttpPolicy.TenantHttp>, "root" | "formats">,
 ) =>
   Effect.map(
     Dataset.run({ root, formats, ...options }),
@@ -141,33 +142,34 @@ export const run = (args: Args) =>
     const { onInvalid } = args;
     const maxRejected = Option.getOrUndefined(args.maxRejected);
     const work = Effect.gen(function* () {
-      const { traffic } = yield* TenantHttp;
-      const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantHttp> = destination.kind === "files"
-        ? toFiles(
-          destination,
-          users,
-          { onInvalid, maxRejected, progress },
-          since === undefined
-            ? SessionSource.batches(users.ids, walk)
-            : SessionSource.changes(users.ids, { ...walk, ...since }),
-          redact,
-        )
-        : toDataset(destination, {
-          users,
-          tenant: tenant.origin,
-          mode: args.resume ? "resume" : "new",
-          walk,
-          options: { keepFormulas: args.keepFormulas, redact: policy },
-          changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
-          pruneReport: args.pruneReport,
-          lookback: args.lookback,
-          change: redact,
-          onInvalid,
-          maxRejected,
-          partRows: Option.getOrUndefined(args.partRows),
-          partBytes: Option.getOrUndefined(args.partBytes),
-          progress,
-        });
+      const { traffic } = yield* HttpPolicy.TenantHttp;
+      const exporting: Effect.Effect<Summary.Told, ExportFailure, HttpPolicy.TenantHttp> =
+        destination.kind === "files"
+          ? toFiles(
+            destination,
+            users,
+            { onInvalid, maxRejected, progress },
+            since === undefined
+              ? SessionSource.batches(users.ids, walk)
+              : SessionSource.changes(users.ids, { ...walk, ...since }),
+            redact,
+          )
+          : toDataset(destination, {
+            users,
+            tenant: tenant.origin,
+            mode: args.resume ? "resume" : "new",
+            walk,
+            options: { keepFormulas: args.keepFormulas, redact: policy },
+            changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
+            pruneReport: args.pruneReport,
+            lookback: args.lookback,
+            change: redact,
+            onInvalid,
+            maxRejected,
+            partRows: Option.getOrUndefined(args.partRows),
+            partBytes: Option.getOrUndefined(args.partBytes),
+            progress,
+          });
       const told = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
         ...progress,
         ...traffic(),
@@ -181,5 +183,7 @@ export const run = (args: Args) =>
       const isComplete = told.verified && told.rejected === 0 && (told.missing.count === 0 || args.allUsers);
       process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
     });
-    yield* Effect.provide(work, httpFor(tenant, { rate: args.rate, maxElapsed: args.maxElapsed }));
+    const { rate, maxElapsed } = args;
+    const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
+    yield* Effect.provide(work, Layer.provide(HttpPolicy.layer(tenant, limits), Platform.transport));
   });

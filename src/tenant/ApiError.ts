@@ -6,6 +6,7 @@
 import * as Data from "effect/Data";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
+import { ProxyError, ProxyNameError } from "./ProxyError.ts";
 
 /** Why a request failed for good. */
 export type ApiErrorReason =
@@ -20,10 +21,16 @@ export type ApiErrorReason =
   | "RateLimited"
   | "ServerError"
   | "Redirect"
+  | "NotModified"
   | "UnexpectedStatus"
+  | "UnknownHost"
+  | "Certificate"
+  | "Proxy"
   | "Transport"
   | "Timeout"
+  | "WebPage"
   | "ContentType"
+  | "TooLarge"
   | "Body";
 
 const advice: Readonly<Record<ApiErrorReason, string>> = {
@@ -38,10 +45,23 @@ const advice: Readonly<Record<ApiErrorReason, string>> = {
   RateLimited: "The tenant limits the rate of requests: lower the rate, or be more patient",
   ServerError: "The tenant failed to answer: try again later",
   Redirect: "Redirects are never followed, for the key must not reach another host: check the domain",
+  NotModified:
+    "A cache between here and the tenant answered, though nothing was asked of it: have it let these requests pass",
   UnexpectedStatus: "The documentation knows no such answer: check the domain",
+  UnknownHost: "There is no host of that name: check the domain, and the network's name server",
+  Certificate:
+    "The host's certificate is not trusted here: if a proxy of your company opens encrypted traffic, name the file of its " +
+    "certificate in NODE_EXTRA_CA_CERTS (on Deno: DENO_CERT); otherwise check the domain and this machine's clock",
+  Proxy:
+    "The proxy did not let the request through: check HTTPS_PROXY, with its user name and password, or name " +
+    "the tenant in NO_PROXY",
   Transport: "The connection failed: check the domain and the network",
   Timeout: "The tenant took too long: allow more time, or ask for smaller pages",
-  ContentType: "Something other than the API answered, such as a proxy or a login page: check the domain",
+  WebPage:
+    "A web page answered in the API's place: check the domain. On a network with a sign-in page, sign in there " +
+    "first; a firewall may have blocked the request",
+  ContentType: "Something other than the API answered, such as a proxy: check the domain",
+  TooLarge: "The answer is larger than it may be: ask for smaller pages, or allow more",
   Body: "The answer was cut off or is not the JSON array it should be",
 };
 
@@ -102,16 +122,46 @@ export const reasonOf = (status: number): ApiErrorReason =>
   statusReasons[status] ??
     (status >= 500
       ? "ServerError"
+      : status === 304
+      ? "NotModified"
+      : status === 407
+      ? "Proxy"
       : status === 0 || (status >= 300 && status < 400)
       ? "Redirect"
       : "UnexpectedStatus");
 
-const retriedStatuses: ReadonlySet<number | undefined> = new Set([408, 425, 429, 500, 502, 503, 504]);
-const retriedReasons: ReadonlySet<ApiErrorReason> = new Set(["Transport", "Timeout", "ContentType", "Body"]);
+/** Statuses of a failure that may pass. Those from 520 on are of networks in front of the tenant. */
+const retriedStatuses: ReadonlySet<number | undefined> = new Set([
+  ...[408, 425, 429, 500, 502, 503, 504],
+  ...[520, 521, 522, 523, 524, 525, 526, 527, 528, 529, 530],
+]);
+const retriedReasons: ReadonlySet<ApiErrorReason> = new Set([
+  ...["UnknownHost", "Certificate", "Transport", "Timeout", "WebPage", "ContentType", "Body"] as const,
+]);
 
 /** Whether the same request may succeed a moment later. */
-export const isTransient = (error: ApiError): boolean =>
-  retriedStatuses.has(error.status) || retriedReasons.has(error.reason);
+export const isTransient = ({ status, reason }: ApiError): boolean =>
+  retriedStatuses.has(status) || retriedReasons.has(reason) || (reason === "Proxy" && status === undefined);
+
+/** Codes of Node for a certificate that is not trusted, and the words of Deno. */
+const distrust =
+  /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|ERR_TLS_CERT_ALTNAME_INVALID)$|invalid peer certificate/;
+
+/** The code of Node for a name that no host has, and the words of the systems below Deno. */
+const unknownHost =
+  /^ENOTFOUND$|Name or service not known|No address associated with hostname|nodename nor servname|No such host is known/;
+
+/** The reason for what kept an answer from coming. */
+export const reasonOfCause = (cause: unknown): ApiErrorReason => {
+  for (let at = cause, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
+    const { code = "" } = at as { readonly code?: unknown };
+    if (at instanceof ProxyNameError) return "InvalidRequest";
+    if (at instanceof ProxyError) return "Proxy";
+    if (distrust.test(String(code)) || distrust.test(at.message)) return "Certificate";
+    if (unknownHost.test(String(code)) || unknownHost.test(at.message)) return "UnknownHost";
+  }
+  return "Transport";
+};
 
 /** Whether the tenant says that there is no such thing. */
 export const isNotFound = ({ reason }: ApiError): boolean => reason === "NotFound";
@@ -157,6 +207,11 @@ export const isProblem = (body: string, type: string): boolean => {
   }
 };
 
+/** Tell whether a body is a page for people, by its type or by its first tag. */
+export const isWebPage = (body: string, type: string): boolean =>
+  /^\s*(text\/html|application\/xhtml\+xml)\b/i.test(type) ||
+  /^\s*<(!doctype\s+html|html|head|body)\b/i.test(body);
+
 /** Reads problem details; undefined if the body is something else. Every word of theirs goes through `quote`. */
 export const parseProblem = (body: string, quote: (text: string) => string): Problem | undefined => {
   const quoted = (text: string | null | undefined) => text ? quote(text) : undefined;
@@ -169,33 +224,4 @@ export const parseProblem = (body: string, quote: (text: string) => string): Pro
       errors: wordErrors(errors).map(quote),
     })),
   );
-};
-
-/** How much of a server's text an error quotes. */
-const QUOTED = 500;
-
-const asChar = (_: string, hex: string): string => String.fromCharCode(parseInt(hex, 16));
-const undoPercent = (text: string): string => text.replace(/%([0-9a-f]{2})/gi, asChar);
-const undoEscapes = (text: string): string =>
-  text.replace(/\\u00([0-9a-f]{2})/gi, asChar).replace(/\\(["'\\/])/g, "$1");
-
-/** A text as it is, and as it reads once the escapes of URLs and JSON are undone, up to so many times. */
-const readings = (text: string, times = 3): ReadonlyArray<string> => {
-  const undone = [undoPercent(text), undoEscapes(text)].filter((reading) => times > 0 && reading !== text);
-  return [text, ...undone.flatMap((reading) => readings(reading, times - 1))];
-};
-
-/**
- * Makes the words of others fit to be shown. A tenant, a proxy or a client may quote what it was sent: the key is
- * taken out, and where it is there in disguise, nothing is left. Control characters become spaces, and long texts
- * end early.
- */
-export const quoteWithout = (key: string): (text: string) => string => {
-  const hidden = key.toLowerCase();
-  return (text) => {
-    const known = text.replaceAll(key, "<redacted>");
-    if (readings(known).some((reading) => reading.toLowerCase().includes(hidden))) return "<redacted>";
-    const shown = known.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ");
-    return shown.length <= QUOTED ? shown : `${shown.slice(0, QUOTED).toWellFormed()}…`;
-  };
 };

@@ -40,7 +40,7 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
   const sleep = (clock: Clock.Clock): void => {
     const before = sleeper;
     wakesAt = Math.min(...underWay.map(({ at }) => at));
-    const nap = Duration.millis(Math.max(0, wakesAt - clock.unsafeCurrentTimeMillis()));
+    const nap = Duration.millis(Math.max(0, Math.ceil(wakesAt - clock.unsafeCurrentTimeMillis())));
     sleeper = underWay.length === 0
       ? undefined
       : Effect.runFork(Effect.map(clock.sleep(nap), () => wake(clock)));

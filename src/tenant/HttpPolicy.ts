@@ -13,23 +13,18 @@ import * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import * as Redacted from "effect/Redacted";
 import type * as Scope from "effect/Scope";
-import {
-  ApiError,
-  type ApiErrorReason,
-  isProblem,
-  isTransient,
-  parseProblem,
-  quoteWithout,
-  reasonOf,
-} from "./ApiError.ts";
-import type { Scanned } from "../Scan.ts";
-import * as Lazy from "../Lazy.ts";
+import * as Answer from "./Answer.ts";
+import { ApiError, type ApiErrorReason, isTransient, reasonOf, reasonOfCause } from "./ApiError.ts";
+import * as BodyBounds from "./BodyBounds.ts";
 import * as Deadlines from "./Deadlines.ts";
-import * as PageFacts from "./PageFacts.ts";
+import { ProxyError } from "./ProxyError.ts";
+import { quoteWithout } from "./Quote.ts";
 import * as RateLimit from "./RateLimit.ts";
 import * as RetryAfter from "./RetryAfter.ts";
 import * as Tenant from "./Tenant.ts";
 import { type Headers, Transport } from "./Transport.ts";
+
+export { emptyPage, type Page } from "./Answer.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
 export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
@@ -40,9 +35,9 @@ export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
    */
   readonly timeout?: Duration.DurationInput | undefined;
   /**
-   * How many times a request is sent before it fails.
+   * How many times a request is sent before it fails. Left out, only {@link maxElapsed} ends it.
    *
-   * @default {8}
+   * @default {Infinity}
    */
   readonly maxAttempts?: number | undefined;
   /**
@@ -65,23 +60,14 @@ export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
    * @default {"30 seconds"}
    */
   readonly maxDelay?: Duration.DurationInput | undefined;
+  /**
+   * The most bytes that the body of an answer may have, as sent and once unpacked. All bodies at once take no more than that,
+   * and 1 MiB for each request under way.
+   *
+   * @default {67_108_864}
+   */
+  readonly maxBodyBytes?: number | undefined;
 }
-
-/** One answer of a list endpoint. */
-export interface Page {
-  readonly rows: ReadonlyArray<unknown>;
-  /** The body as served: a JSON array in UTF-8, whose elements are the rows. */
-  readonly bytes: Uint8Array;
-  /** The rows as {@link ListRequest.scan} has found them, if it was given and did. */
-  readonly scanned?: Scanned | undefined;
-  /** Absent if the tenant sent none that could be read. */
-  readonly facts: PageFacts.PageFacts | undefined;
-  /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
-  readonly servedAt?: number | undefined;
-}
-
-/** A page without a row, of which nothing is told. */
-export const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
 
 /** A request for one thing. `userId` and `page` locate an error. */
 export interface ItemRequest {
@@ -103,7 +89,7 @@ export interface ListRequest extends ItemRequest {
    */
   readonly turn?: Effect.Effect<void> | undefined;
   /** Tells the rows of a body apart, if it is JSON beyond doubt: nothing is parsed then until somebody looks at the rows. */
-  readonly scan?: ((bytes: Uint8Array) => Scanned | undefined) | undefined;
+  readonly scan?: Answer.Asked["scan"];
 }
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
@@ -122,7 +108,7 @@ export interface Traffic extends RateLimit.Pace {
 /** The tenant, reached under its policy: every request of a program that shares it shares the pace. */
 export class TenantHttp extends Context.Tag("monocloud-sessions/TenantHttp")<TenantHttp, {
   /** Asks for one page. Retried as the policy says. */
-  readonly list: (request: ListRequest) => Effect.Effect<Page, ApiError>;
+  readonly list: (request: ListRequest) => Effect.Effect<Answer.Page, ApiError>;
   /** Asks for a JSON object, past all caches. Retried likewise. */
   readonly item: (request: ItemRequest) => Effect.Effect<object, ApiError>;
   readonly traffic: () => Traffic;
@@ -144,19 +130,11 @@ const causes = (error: unknown): string => {
   return messages.length === 0 ? String(error) : messages.join(": ");
 };
 
+/** What a proxy answered, where that is why there is no answer. */
+const statusOf = (error: unknown): number | undefined =>
+  error instanceof ProxyError ? error.status : error instanceof Error ? statusOf(error.cause) : undefined;
+
 const after = (error: ApiError, attempts: number): ApiError => new ApiError({ ...error, attempts });
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-const rows = Lazy.property("rows", ({ bytes }: Page) => JSON.parse(utf8.decode(bytes)));
-
-/** A page whose rows are parsed once somebody looks at them. */
-const parsedLater = (page: Omit<Page, "rows">): Page => Object.defineProperty(page, "rows", rows) as Page;
-
-const secondsOf = (date: string | undefined): number | undefined => {
-  const milliseconds = Date.parse(date ?? "");
-  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
-};
 
 const positive = (name: string, value: Duration.DurationInput): number => {
   const millis = Duration.toMillis(value);
@@ -176,12 +154,21 @@ const urlOf = (origin: string, { path, query = {} }: Asked): string => {
 /** A request of either kind. */
 type Asked = ItemRequest & Partial<Omit<ListRequest, keyof ItemRequest>>;
 
-/** What makes the thing asked for of a body. */
-type Read<A> = (request: Asked, headers: Headers, body: Uint8Array) => Effect.Effect<A, ApiError>;
+/** How many rows an answer has where no number was asked for. */
+const DOCUMENTED_SIZE = 10;
 
 /** How often something other than the API is asked before anything has answered as the API does, and how far apart at most. */
-const STRANGER_ATTEMPTS = 3;
+const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
+  UnknownHost: 1,
+  Certificate: 1,
+  WebPage: 3,
+  ContentType: 3,
+  Body: 8,
+};
 const STRANGER_DELAY = 2000;
+
+/** How long before its time is up a request is tried for the last time, and what is too short a time for that. */
+const [LAST_CHANCE, LEAST_CHANCE] = [1000, 10];
 
 /** A client of one tenant under one policy. Options out of range throw a RangeError. */
 export const make = (
@@ -189,12 +176,12 @@ export const make = (
   options: HttpPolicyOptions = {},
 ): Effect.Effect<typeof TenantHttp.Service, never, Transport | Scope.Scope> =>
   Effect.map(Effect.all([Transport, Deadlines.make]), ([transport, deadlines]) => {
-    const { maxAttempts = 8 } = options;
-    if (!Number.isInteger(maxAttempts) || maxAttempts < 1) {
-      throw new RangeError(
-        `Cannot make requests as 'maxAttempts' must be a positive integer: it is ${maxAttempts}`,
-      );
+    const { maxAttempts = Infinity, maxBodyBytes = 2 ** 26 } = options;
+    for (const [name, value] of Object.entries({ maxAttempts, maxBodyBytes })) {
+      if ((Number.isInteger(value) || value === maxAttempts && value === Infinity) && value >= 1) continue;
+      throw new RangeError(`Cannot make requests as '${name}' must be a positive integer: it is ${value}`);
     }
+    const bodies = BodyBounds.make(maxBodyBytes);
     const timeout = positive("timeout", options.timeout ?? "30 seconds");
     const maxElapsed = positive("maxElapsed", options.maxElapsed ?? "5 minutes");
     const baseDelay = positive("baseDelay", options.baseDelay ?? "500 millis");
@@ -251,67 +238,9 @@ export const make = (
       return refusal;
     };
 
-    /** What an error answer says. Only a problem document speaks for the API: others may answer 404 in its name. */
-    const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array): ApiError => {
-      const text = new TextDecoder().decode(body);
-      const type = headers["content-type"] ?? "";
-      if (refusal.status === 404 && !isProblem(text, type)) {
-        return new ApiError({
-          ...refusal,
-          reason: "ContentType",
-          detail: quote(`content-type is ${type || "not given"}`),
-        });
-      }
-      isKnown ||= refusal.status === 404;
-      return new ApiError({ ...refusal, problem: parseProblem(text, quote) });
-    };
-
-    /** The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key. */
-    const unreadable = (request: Asked, headers: Headers, body: Uint8Array, error: unknown): ApiError => {
-      const type = headers["content-type"] ?? "application/json";
-      return /[/+]json\b/i.test(type)
-        ? fail(request, "Body", {
-          detail: `the body, ${body.byteLength} bytes, is not ${
-            error instanceof SyntaxError ? "JSON" : "UTF-8"
-          }`,
-        })
-        : fail(request, "ContentType", { detail: `content-type is ${type}` });
-    };
-
-    const readPage: Read<Page> = (request, headers, body) => {
-      try {
-        const facts = PageFacts.parse(headers["x-pagination"]);
-        const servedAt = secondsOf(headers["date"]);
-        const scanned = request.scan?.(body);
-        if (scanned !== undefined) {
-          isKnown = true;
-          return Effect.succeed(parsedLater({ bytes: body, scanned, facts, servedAt }));
-        }
-        const rows: unknown = JSON.parse(utf8.decode(body));
-        if (!Array.isArray(rows)) {
-          return Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an array" }));
-        }
-        isKnown = true;
-        return Effect.succeed({ rows, bytes: body, facts, servedAt });
-      } catch (error) {
-        return Effect.fail(unreadable(request, headers, body, error));
-      }
-    };
-
-    const readItem: Read<object> = (request, headers, body) => {
-      try {
-        const item: unknown = JSON.parse(utf8.decode(body));
-        return typeof item === "object" && item !== null && !Array.isArray(item)
-          ? Effect.succeed(item)
-          : Effect.fail(fail(request, "Body", { detail: "the body is JSON, but not an object" }));
-      } catch (error) {
-        return Effect.fail(unreadable(request, headers, body, error));
-      }
-    };
-
     const attempt = <A>(
       request: Asked,
-      read: Read<A>,
+      read: Answer.Read<A>,
       leftAt: number,
       limit: number,
       onTurn: (waited: number) => void,
@@ -322,47 +251,77 @@ export const make = (
         let headers: Headers = {};
         let end: ((reason: Error) => void) | undefined;
         let isLate = false;
-        const body = transport.get(
-          urlOf(tenant.origin, request),
-          request.fresh ? sentPastCaches : sent,
-          (status, found) => {
-            headers = found;
-            refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
-          },
-          (abort) => {
+        let callOff: (() => void) | undefined;
+        const watch = (at: number) => {
+          callOff = deadlines.watch(clock, at, () => {
+            isLate = true;
+            end?.(new Error("timed out"));
+          });
+        };
+        let waited = 0;
+        const turn = request.turn && Effect.suspend(() => {
+          const from = clock.unsafeCurrentTimeMillis();
+          return Effect.map(request.turn!, () => {
+            const more = clock.unsafeCurrentTimeMillis() - from;
+            waited += more;
+            onTurn(more);
+          });
+        });
+        const bounds = bodies.watch(() => refusal === undefined, async () => {
+          // That others have to be read before it is none of its doing.
+          callOff?.();
+          if (turn !== undefined) await Effect.runPromise(Effect.provideService(turn, Clock.Clock, clock));
+          if (end !== undefined) watch(leftAt + limit + waited);
+        });
+        const body = transport.get(urlOf(tenant.origin, request), request.fresh ? sentPastCaches : sent, {
+          whenAborted: (abort) => {
             end = abort;
             // There may have been no time left to begin with.
             if (isLate) abort(new Error("timed out"));
           },
-        );
-        let callOff: (() => void) | undefined = deadlines.watch(clock, leftAt + limit, () => {
-          isLate = true;
-          end?.(new Error("timed out"));
+          onHead: (status, found) => {
+            headers = found;
+            refusal = judge(request, status, found, leftAt, clock.unsafeCurrentTimeMillis());
+            const tooLarge = bounds.onLength(Number(found["content-length"] ?? 0));
+            if (tooLarge !== undefined) end?.(tooLarge);
+          },
+          onGrowth: bounds.onGrowth,
         });
+        watch(leftAt + limit);
+        const failing: Answer.Fail = (reason, detail) => fail(request, reason, { detail });
         const failureOf = (cause: unknown) =>
           refusal ?? (isLate
-            ? fail(request, "Timeout", { detail: `no complete answer within ${limit / 1000} s` })
-            : fail(request, "Transport", { detail: causes(cause) }));
+            ? failing("Timeout", `no complete answer within ${limit / 1000} s`)
+            : cause instanceof BodyBounds.TooLarge
+            ? failing("TooLarge", `${cause.message}: 'maxBodyBytes' is the limit`)
+            : fail(request, reasonOfCause(cause), { status: statusOf(cause), detail: causes(cause) }));
+        const take = (body: Uint8Array): Effect.Effect<A, ApiError> => {
+          if (refusal !== undefined) {
+            const error = Answer.refusalOf(refusal, headers, body, quote);
+            isKnown ||= error.reason === "NotFound";
+            return Effect.fail(error);
+          }
+          const taken = read(headers, body, failing);
+          if (taken instanceof ApiError) return Effect.fail(taken);
+          isKnown = true;
+          return Effect.succeed(taken);
+        };
         return Effect.onExit(body, (exit) =>
           Effect.sync(() => {
             callOff?.();
-            answerTime += clock.unsafeCurrentTimeMillis() - leftAt;
+            answerTime += clock.unsafeCurrentTimeMillis() - leftAt - waited;
             if (Exit.isFailure(exit)) end?.(new Error("interrupted"));
             // What is held here outlives the request by far otherwise: collections of the young then copy it all.
             end = callOff = undefined;
           })).pipe(
             Effect.matchEffect({
               onFailure: (cause) => Effect.fail(failureOf(cause)),
-              onSuccess: (body) => {
-                if (refusal !== undefined) return Effect.fail(refusalOf(refusal, headers, body));
-                if (request.turn === undefined) return read(request, headers, body);
-                const from = clock.unsafeCurrentTimeMillis();
-                return Effect.flatMap(request.turn, () => {
-                  onTurn(clock.unsafeCurrentTimeMillis() - from);
-                  return read(request, headers, body);
-                });
-              },
+              onSuccess: (body) =>
+                refusal !== undefined || turn === undefined
+                  ? take(body)
+                  : Effect.flatMap(turn, () => take(body)),
             }),
+            Effect.ensuring(Effect.sync(bounds.end)),
           );
       });
 
@@ -382,7 +341,7 @@ export const make = (
           : Effect.timeoutFail(taken, { duration: patience, onTimeout: () => before.error });
       });
 
-    const ask = <A>(request: Asked, read: Read<A>): Effect.Effect<A, ApiError> => {
+    const ask = <A>(request: Asked, read: Answer.Read<A>): Effect.Effect<A, ApiError> => {
       const send = (before?: Retried): Effect.Effect<A, ApiError> =>
         Effect.flatMap(turn(request, before), (leftAt) => {
           requests++;
@@ -392,18 +351,29 @@ export const make = (
           // For how long others were read before it is none of its doing.
           const onTurn = (waited: number) => void (deadline += waited);
           return Effect.catchAll(attempt(request, read, leftAt, limit, onTurn), (cause) => {
-            const error = after(cause, (before?.error.attempts ?? 0) + 1);
-            // What answers at a mistyped domain must not be asked for minutes.
-            const isStranger = !isKnown && error.reason === "ContentType";
-            const most = isStranger ? Math.min(STRANGER_ATTEMPTS, maxAttempts) : maxAttempts;
-            if (!isTransient(error) || error.attempts >= most) return Effect.fail(error);
+            const attempts = (before?.error.attempts ?? 0) + 1;
+            // Of an attempt that was given less time than it may take, the one before it tells more.
+            const isCut = cause.reason === "Timeout" && limit < timeout && before !== undefined;
+            const error = after(isCut ? before.error : cause, attempts);
+            // What answers at a mistyped domain, or does not, must not be asked for minutes.
+            const most = isKnown
+              ? maxAttempts
+              : Math.min(strangerAttempts[error.reason] ?? Infinity, maxAttempts);
+            if (isCut || !isTransient(error) || attempts >= most) return Effect.fail(error);
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
-              const jitter = chance * Math.min(maxDelay, baseDelay * 2 ** (error.attempts - 1));
-              const delay = isStranger
-                ? Math.min(STRANGER_DELAY, jitter)
-                : Math.max(error.retryAfter ?? 0, jitter);
+              const { retryAfter = 0 } = error;
+              const jitter = chance * Math.min(
+                most === maxAttempts ? maxDelay : STRANGER_DELAY,
+                baseDelay * 2 ** Math.min(attempts - 1, 30),
+              );
               lastFailure = error.reason;
-              return now + delay < deadline
+              // Tried once more before its time is up, however long it would have waited otherwise.
+              const left = deadline - now;
+              const delay = Math.max(
+                retryAfter,
+                Math.floor(Math.min(jitter, left - Math.min(LAST_CHANCE, left / 2))),
+              );
+              return delay < left && left > LEAST_CHANCE
                 ? Effect.flatMap(Effect.sleep(delay), () => send({ error, deadline }))
                 : Effect.fail(error);
             });
@@ -412,8 +382,11 @@ export const make = (
       return send();
     };
 
-    const list = (request: ListRequest) => ask(request, readPage);
-    const item = (request: ItemRequest) => ask({ ...request, fresh: true }, readItem);
+    const list = (request: ListRequest) => {
+      const size = Number(request.query["size"] ?? DOCUMENTED_SIZE);
+      return ask(request, Answer.page({ size, scan: request.scan }));
+    };
+    const item = (request: ItemRequest) => ask({ ...request, fresh: true }, Answer.item);
     return {
       list,
       item,

@@ -1,6 +1,6 @@
 /**
  * How the bytes of a request and its answer travel: the one thing that differs between runtimes. Policy is none of its
- * business: it follows no redirect, repeats nothing, and has no limit of time.
+ * business: it follows no redirect, repeats nothing, and has no limit of time or size.
  *
  * @module
  */
@@ -11,40 +11,114 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
+import * as Stream from "effect/Stream";
+import * as ContentEncoding from "./ContentEncoding.ts";
 
 /** By name in lower case. */
 export type Headers = Readonly<Record<string, string | undefined>>;
 
-/** What is called as soon as an answer begins: its body may be long in coming, or never come. */
-export type OnHead = (status: number, headers: Headers) => void;
-
-/** What is told, once a request has begun, how it is ended: its effect then fails with that reason. */
-export type WhenAborted = (abort: (reason: Error) => void) => void;
+/** What is told of a request while it is under way. */
+export interface Receiver {
+  /**
+   * Called before anything is sent. To abort ends the request, with its connection unless that is as good as new: the effect
+   * then fails with that reason.
+   */
+  readonly whenAborted: (abort: (reason: Error) => void) => void;
+  /** Called as soon as an answer begins: its body may be long in coming, or never come. */
+  readonly onHead: (status: number, headers: Headers) => void;
+  /**
+   * Called each time the body has grown, with its bytes so far, first as sent and then as unpacked. Throws if it may not be
+   * that large: the request then ends with what was thrown. While a promise is open, no more of the body is taken.
+   */
+  readonly onGrowth: (bytes: number) => Promise<void> | undefined;
+}
 
 /** What brings a request to the tenant and its answer back. */
 export class Transport extends Context.Tag("monocloud-sessions/Transport")<Transport, {
   /**
-   * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. Fails with whatever
-   * kept it from coming. `whenAborted` is called before anything is sent, and to abort ends the request, with its
-   * connection unless that is as good as new. Interrupting the effect is not enough: whoever does it aborts as well.
+   * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. A body in a coding that
+   * is not known is given as it came. Fails with whatever kept it from coming. Interrupting the effect is not enough to end
+   * the request: whoever does it aborts as well.
    */
   readonly get: (
     url: string,
     headers: Readonly<Record<string, string>>,
-    onHead: OnHead,
-    whenAborted: WhenAborted,
+    receiver: Receiver,
   ) => Effect.Effect<Uint8Array, unknown>;
 }>() {}
+
+/** Gathers chunks of a body. */
+class Chunks {
+  readonly #chunks: Array<Uint8Array> = [];
+  #size = 0;
+  /** Adds a chunk; what {@link Receiver.onGrowth} gives has to be waited for. */
+  add(chunk: Uint8Array, { onGrowth }: Receiver): Promise<void> | undefined {
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    return onGrowth(this.#size);
+  }
+  whole(): Uint8Array {
+    if (this.#chunks.length === 1) return this.#chunks[0]!;
+    const whole = new Uint8Array(this.#size);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      whole.set(chunk, at);
+      at += chunk.length;
+    }
+    return whole;
+  }
+}
+
+const gather = async (stream: ReadableStream<Uint8Array>, receiver: Receiver): Promise<Uint8Array> => {
+  const chunks = new Chunks();
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return chunks.whole();
+      await chunks.add(value, receiver);
+    }
+  } catch (error) {
+    // Whatever comes of it: nobody reads on.
+    reader.cancel(error).catch(() => {});
+    throw error;
+  }
+};
+
+/** The format of a body that a runtime has not unpacked; undefined if it has, or the coding is not known. */
+const packedAs = (bytes: Uint8Array, headers: Headers): CompressionFormat | undefined => {
+  const [coding, ...more] = ContentEncoding.codingsOf(headers["content-encoding"]);
+  const [first = 0, second] = bytes;
+  if (more.length > 0) return undefined;
+  if (coding === "gzip" || coding === "x-gzip") {
+    return first === 0x1f && second === 0x8b ? "gzip" : undefined;
+  }
+  // No text begins with such a byte, but for a mark of its order.
+  const isText = first === 0xef || (first >= 0x20 && first < 0x7f) || (first >= 9 && first <= 13);
+  if (coding !== "deflate" || isText && !ContentEncoding.isZlib(bytes)) return undefined;
+  return ContentEncoding.isZlib(bytes) ? "deflate" : "deflate-raw";
+};
+
+/** Unpacks what the runtime has not: Deno's `fetch` knows neither `x-gzip` nor `deflate`. */
+const unpacked = async (bytes: Uint8Array, headers: Headers, receiver: Receiver): Promise<Uint8Array> => {
+  const format = packedAs(bytes, headers);
+  if (format === undefined) return bytes;
+  const packed = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
+  return await gather(packed.pipeThrough(new DecompressionStream(format)), receiver);
+};
+
+/** The most bytes of a body that is taken in one piece, where its length was told. */
+const ONE_PIECE = 1 << 20;
 
 /** Any `fetch`, told what else each request should be. Its redirects are never followed. */
 export const ofFetch = (
   fetch: typeof globalThis.fetch,
   init: RequestInit = {},
 ): typeof Transport.Service => ({
-  get: (url, headers, onHead, whenAborted) =>
+  get: (url, headers, receiver) =>
     Effect.async<Uint8Array, unknown>((resume) => {
       const controller = new AbortController();
-      whenAborted((reason) => {
+      receiver.whenAborted((reason) => {
         controller.abort(reason);
         // Not every fetch heeds the signal.
         resume(Effect.fail(reason));
@@ -52,10 +126,19 @@ export const ofFetch = (
       const bodyOf = async () => {
         const { signal } = controller;
         const response = await fetch(url, { ...init, headers, redirect: "manual", signal });
-        onHead(response.status, Object.fromEntries(response.headers));
-        return new Uint8Array(await response.arrayBuffer());
+        const found: Headers = Object.fromEntries(response.headers);
+        receiver.onHead(response.status, found);
+        if (response.body === null) return new Uint8Array();
+        const length = Number(found["content-length"] ?? NaN);
+        const body = length <= ONE_PIECE && found["content-encoding"] === undefined
+          ? new Uint8Array(await response.arrayBuffer())
+          : await gather(response.body, receiver);
+        return await unpacked(body, found, receiver);
       };
-      bodyOf().then((body) => resume(Effect.succeed(body)), (cause) => resume(Effect.fail(cause)));
+      bodyOf().then((body) => resume(Effect.succeed(body)), (cause) => {
+        controller.abort(cause);
+        resume(Effect.fail(cause));
+      });
     }),
 });
 
@@ -94,23 +177,26 @@ export const httpClient: Layer.Layer<Transport, never, HttpClient.HttpClient> = 
     const client = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true);
     const own = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit));
     const init: RequestInit = { ...own, redirect: "manual" };
-    const aborted = (whenAborted: WhenAborted) =>
+    const aborted = ({ whenAborted }: Receiver) =>
       Effect.async<never, unknown>((resume) => whenAborted((reason) => resume(Effect.fail(reason))));
+    const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: (cause) => cause });
     return {
-      get: (url, headers, onHead, whenAborted) =>
+      get: (url, headers, receiver) =>
         Effect.raceFirst(
-          aborted(whenAborted),
+          aborted(receiver),
           client.execute(HttpClientRequest.get(url, { headers })).pipe(
+            // The client's error holds the request, and with it the key: only what is beneath it is passed on.
+            Effect.mapError((error) => error.cause ?? new Error(error.message)),
             Effect.flatMap((response) => {
-              onHead(response.status, response.headers);
-              return response.arrayBuffer;
+              receiver.onHead(response.status, response.headers);
+              const chunks = new Chunks();
+              return response.stream.pipe(
+                Stream.mapError((error) => error.cause ?? new Error(error.message)),
+                Stream.runForEach((chunk) => attempt(async () => await chunks.add(chunk, receiver))),
+                Effect.zipRight(attempt(() => unpacked(chunks.whole(), response.headers, receiver))),
+              );
             }),
             Effect.provideService(FetchHttpClient.RequestInit, init),
-            // The client's error holds the request, and with it the key: only what is beneath it is passed on.
-            Effect.mapBoth({
-              onSuccess: (body) => new Uint8Array(body),
-              onFailure: (error) => error.cause ?? new Error(error.message),
-            }),
           ),
         ),
     };

@@ -5,36 +5,46 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { gunzip } from "node:zlib";
+import type { Transform } from "node:stream";
+import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
-import { Agent, type Dispatcher } from "undici";
-import { type Headers, Transport } from "./Transport.ts";
+import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool } from "undici";
+import * as ContentEncoding from "./ContentEncoding.ts";
+import * as Proxy from "./Proxy.ts";
+import { ProxyError } from "./ProxyError.ts";
+import { type Headers, type Receiver, Transport } from "./Transport.ts";
 
 /** The most bytes that are set aside for a body before it has come. */
 const MOST_AT_ONCE = 1 << 24;
 
 /** Gathers a body. Where its length was told beforehand, each chunk is let go as it comes. */
-const gather = (length: number) => {
-  const chunks: Array<Buffer> = [];
-  let whole: Buffer | undefined;
-  let at = 0;
-  return {
-    add: (chunk: Buffer): void => {
-      if (at === 0 && chunk.length < length && length <= MOST_AT_ONCE) whole = Buffer.allocUnsafeSlow(length);
-      if (whole === undefined) chunks.push(chunk);
-      else chunk.copy(whole, at);
-      at += chunk.length;
-    },
-    /** Undefined if it has another length than was told: undici sees to that, not every dispatcher in front of it. */
-    body: (): Buffer | undefined =>
-      whole === undefined
-        ? chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
-        : at === length
-        ? whole
-        : undefined,
-  };
-};
+class Body {
+  readonly #length: number;
+  readonly #chunks: Array<Buffer> = [];
+  #whole: Buffer | undefined;
+  #at = 0;
+  constructor(length: number) {
+    this.#length = length;
+  }
+  /** Adds a chunk; gives how many bytes there are now. */
+  add(chunk: Buffer): number {
+    const length = this.#length;
+    if (this.#at === 0 && chunk.length < length && length <= MOST_AT_ONCE) {
+      this.#whole = Buffer.allocUnsafeSlow(length);
+    }
+    if (this.#whole === undefined) this.#chunks.push(chunk);
+    else chunk.copy(this.#whole, this.#at);
+    return this.#at += chunk.length;
+  }
+  /** Undefined if it has another length than was told: undici sees to that, not every dispatcher in front of it. */
+  bytes(): Buffer | undefined {
+    if (this.#whole === undefined) {
+      return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    }
+    return this.#at === this.#length ? this.#whole : undefined;
+  }
+}
 
 const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>): Headers => {
   const found: Record<string, string | undefined> = {};
@@ -45,21 +55,79 @@ const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | 
   return found;
 };
 
+/** What undoes each coding. */
+const unpackers: Readonly<Record<string, (bytes: Buffer) => Zlib>> = {
+  gzip: () => createGunzip({ chunkSize: CHUNK }),
+  "x-gzip": () => createGunzip({ chunkSize: CHUNK }),
+  deflate: (bytes) =>
+    ContentEncoding.isZlib(bytes)
+      ? createInflate({ chunkSize: CHUNK })
+      : createInflateRaw({ chunkSize: CHUNK }),
+  br: () => createBrotliDecompress({ chunkSize: CHUNK }),
+};
+
+type Zlib = Transform & { readonly close: () => void };
+
+/** The bytes that are unpacked at a time. */
+const CHUNK = 1 << 16;
+
+/** The most codings that are undone, one after the other. */
+const MOST_CODINGS = 3;
+
+/** Undoes one coding; gives what ends it early. */
+const unpack = (
+  packed: Buffer,
+  coding: string,
+  onGrowth: Receiver["onGrowth"],
+  done: (error: Error | undefined, bytes: Buffer) => void,
+): () => void => {
+  const stream = unpackers[coding]!(packed);
+  const body = new Body(NaN);
+  const fail = (error: Error) => {
+    stream.destroy();
+    done(error, packed);
+  };
+  stream.on("data", (chunk: Buffer) => {
+    try {
+      const room = onGrowth(body.add(chunk));
+      if (room === undefined) return;
+      stream.pause();
+      room.then(() => stream.resume(), fail);
+    } catch (error) {
+      fail(error as Error);
+    }
+  });
+  stream.on("error", fail);
+  stream.on("end", () => done(undefined, body.bytes()!));
+  stream.end(packed);
+  return () => stream.destroy();
+};
+
 /** A dispatcher of undici's, a proxy's for example. */
 export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service => ({
-  get: (url, headers, onHead, whenAborted) =>
+  get: (url, headers, { whenAborted, onHead, onGrowth }) =>
     Effect.async<Uint8Array, unknown>((resume) => {
       const at = url.indexOf("/", url.indexOf("://") + 3);
       let controller: Dispatcher.DispatchController | undefined;
-      let body = gather(NaN);
-      let isCompressed = false;
+      let body = new Body(NaN);
+      let codings: ReadonlyArray<string> = [];
       let aborted: Error | undefined;
-      whenAborted((reason) => {
+      let endUnpacking: (() => void) | undefined;
+      const abort = (reason: Error) => {
         aborted = reason;
         controller?.abort(reason);
+        endUnpacking?.();
         // Before it has a connection there is nothing to abort, and between two tries of a dispatcher that retries.
         resume(Effect.fail(reason));
-      });
+      };
+      whenAborted(abort);
+      const finish = (bytes: Buffer, still: ReadonlyArray<string>): void => {
+        const coding = still.at(-1);
+        if (aborted !== undefined) return;
+        if (coding === undefined) return resume(Effect.succeed(bytes));
+        endUnpacking = unpack(bytes, coding, onGrowth, (error, plain) =>
+          error === undefined ? finish(plain, still.slice(0, -1)) : resume(Effect.fail(error)));
+      };
       dispatcher.dispatch({
         origin: url.slice(0, at),
         path: url.slice(at),
@@ -71,34 +139,108 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
       }, {
         onRequestStart: (its) => {
           controller = its;
-          if (aborted !== undefined) its.abort(aborted);
+          if (aborted !== undefined) {
+            its.abort(aborted);
+          }
         },
         onResponseStart: (_, status, headers) => {
           // What only announces the answer is none.
-          if (status < 200) return;
-          isCompressed = headers["content-encoding"] === "gzip";
-          body = gather(Number(headers["content-length"] ?? NaN));
-          onHead(status, flat(headers));
+          if (status < 200) {
+            return;
+          }
+          const found = flat(headers);
+          codings = ContentEncoding.codingsOf(found["content-encoding"]);
+          body = new Body(Number(found["content-length"] ?? NaN));
+          onHead(status, found);
         },
-        onResponseData: (_, chunk) => body.add(chunk),
+        onResponseData: (its, chunk) => {
+          try {
+            const room = onGrowth(body.add(chunk));
+            if (room === undefined) {
+              return;
+            }
+            its.pause();
+            room.then(() =>
+              its.resume(), abort);
+          } catch (error) {
+            abort(error as Error);
+          }
+        },
         onResponseEnd: () => {
-          const bytes = body.body();
+          const bytes = body.bytes();
           if (bytes === undefined) {
             return resume(Effect.fail(new Error("the body is not as long as was told")));
           }
-          if (!isCompressed) return resume(Effect.succeed(bytes));
-          gunzip(
-            bytes,
-            (error, plain) => resume(error === null ? Effect.succeed(plain) : Effect.fail(error)),
+          const areKnown = codings.length <= MOST_CODINGS && codings.every((coding) =>
+            Object.hasOwn(unpackers, coding)
           );
+          finish(bytes, areKnown && bytes.length > 0 ? codings : []);
         },
-        onResponseError: (_, error) => resume(Effect.fail(error)),
+        onResponseError: (_, error) =>
+          resume(Effect.fail(error)),
       });
     }),
 });
 
+/** What connects to a place, or says why not. */
+type Connect = ReturnType<typeof buildConnector>;
+
+/** A connector whose failures name the proxy that it connects to. */
+const connectorTo = (proxy: Proxy.Named): Connect => {
+  const connect = buildConnector({});
+  return (options, done) =>
+    connect(
+      options,
+      (error, socket) =>
+        error === null
+          ? done(null, socket)
+          : done(new ProxyError(`${proxy.text} can't be reached`, { cause: error }), null),
+    );
+};
+
+/** What undici says where a proxy refuses to connect, or wants a password. */
+const refused = /^Proxy (?:response|Authentication Required) \((\d+)\)/;
+
+/** What a transport of proxies fails with: why a proxy did not connect, in words that name it. */
+const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): typeof Transport.Service => ({
+  get: (url, headers, receiver) =>
+    Effect.mapError(transport.get(url, headers, receiver), (error) => {
+      const status = error instanceof Error ? Number(refused.exec(error.message)?.[1]) : NaN;
+      return Number.isNaN(status) ? error : new ProxyError(`${proxy.text} answered ${status}`, { status });
+    }),
+});
+
+/** A transport that reaches nothing, and says why. */
+const failing = (error: unknown): typeof Transport.Service => ({ get: () => Effect.fail(error) });
+
+/** By way of the proxies that the environment names, if it names any. */
+const fromEnvironment = (): { readonly agent: Dispatcher; readonly transport: typeof Transport.Service } => {
+  const { http, https } = Proxy.fromEnvironment();
+  const proxy = https ?? http;
+  if (proxy === undefined) {
+    const agent = new Agent({ pipelining: 1 });
+    return { agent, transport: ofDispatcher(agent) };
+  }
+  const ofOrigin = (origin: URL) => [https, http].find((proxy) => proxy?.origin === origin.origin);
+  const pool = (origin: URL, options: object) => {
+    const named = ofOrigin(origin);
+    return new Pool(origin, { ...options, ...(named && { connect: connectorTo(named) }) });
+  };
+  const agent = new EnvHttpProxyAgent({
+    ...(http && { httpProxy: http.url }),
+    ...(https && { httpsProxy: https.url }),
+    pipelining: 1,
+    // As other programs do: plain HTTP is asked of the proxy, and only what is encrypted goes through a tunnel.
+    proxyTunnel: false,
+    clientFactory: pool,
+    factory: (origin, options) => pool(new URL(origin), options),
+  });
+  return { agent, transport: namingProxy(ofDispatcher(agent), proxy) };
+};
+
 /**
- * Connections of undici's own, as many as there are requests at once, closed with the scope.
+ * Connections of undici's own, as many as there are requests at once, closed with the scope. They go through the proxies that
+ * `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name, in upper or lower case.
  *
  * @example
  * ```ts
@@ -119,12 +261,13 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
  */
 export const layer: Layer.Layer<Transport> = Layer.scoped(
   Transport,
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => new Agent({ pipelining: 1 })),
+  Effect.suspend(() => {
+    try {
+      const { agent, transport } = fromEnvironment();
       // What is under way has been interrupted by now: there is nothing to wait for.
-      (agent) => Effect.promise(() => agent.destroy()),
-    ),
-    ofDispatcher,
-  ),
+      return Effect.as(Effect.addFinalizer(() => Effect.promise(() => agent.destroy())), transport);
+    } catch (error) {
+      return Effect.succeed(failing(error));
+    }
+  }),
 );

@@ -25,6 +25,7 @@ const Tenant = Schema.Struct({
   maxElapsed: number,
   baseDelay: number,
   maxDelay: number,
+  maxBodyBytes: number,
 });
 
 const Walk = Schema.Struct({

@@ -16,8 +16,8 @@ import type * as Export from "../export/Export.ts";
 import type { FormatName, FormatOptions } from "../format/Formats.ts";
 import type { Output, OutputError, Sink } from "../output/Output.ts";
 import type * as Redact from "../Redact.ts";
-import { quoteWithout } from "../tenant/ApiError.ts";
 import type { TenantOptions } from "../tenant/HttpPolicy.ts";
+import { quoteWithout } from "../tenant/Quote.ts";
 import type { SessionSourceOptions } from "../walk/SessionSource.ts";
 import type { Failure } from "./Failures.ts";
 import {

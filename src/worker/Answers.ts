@@ -26,7 +26,9 @@ export const unavailable = (message: string, again = AGAIN) =>
   kept({ error: "Unavailable", message }, 503, again);
 
 const invalid: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
-const passing: ReadonlySet<ApiErrorReason> = new Set(["RateLimited", "Transport", "Timeout", "ServerError"]);
+const passing: ReadonlySet<ApiErrorReason> = new Set([
+  ...["RateLimited", "UnknownHost", "Certificate", "Proxy", "Transport", "Timeout", "ServerError"] as const,
+]);
 
 /** What the tenant did, as an answer. */
 export const ofTenant = (error: ApiError) => {

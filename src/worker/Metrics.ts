@@ -139,14 +139,17 @@ export const counted: Layer.Layer<Transport, never, Transport | Metrics> = Layer
     const metrics = yield* Metrics;
     const transport = yield* Transport;
     return {
-      get: (url, headers, onHead, whenAborted) =>
+      get: (url, headers, receiver) =>
         Effect.gen(function* () {
           const began = yield* Clock.currentTimeMillis;
           let answered: number | undefined;
-          const body = transport.get(url, headers, (status, found) => {
-            answered = status;
-            onHead(status, found);
-          }, whenAborted);
+          const body = transport.get(url, headers, {
+            ...receiver,
+            onHead: (status, found) => {
+              answered = status;
+              receiver.onHead(status, found);
+            },
+          });
           const note = (exit: Exit.Exit<unknown, unknown>) =>
             Effect.flatMap(Clock.currentTimeMillis, (now) => {
               const status = statusOf(exit, answered);

@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as Scope from "effect/Scope";
 import * as HttpPolicy from "../tenant/HttpPolicy.ts";
-import * as Transport from "../tenant/Transport.ts";
+import * as Platform from "../tenant/Platform.ts";
 import { version } from "../version.ts";
 import * as Access from "./Access.ts";
 import type { Settings } from "./Config.ts";
@@ -74,7 +74,7 @@ const everything = (settings: Settings, life: Handlers.Life) => {
   );
   const tenant = HttpPolicy.layer(settings.tenant, { rate: settings.rate }).pipe(
     Layer.provide(Metrics.counted),
-    Layer.provide(Transport.fetch()),
+    Layer.provide(Platform.transport),
   );
   return routes.pipe(
     Layer.provide(Jobs.layer(settings)),

@@ -132,9 +132,11 @@ describe("exit code", () => {
 
   it("75: nothing listens", async () => {
     const { env } = await refusing(200, "");
-    const { code, err } = await failing(["check", "--domain", "http://127.0.0.1:9"], { env });
+    const { code, err } = await failing(["check", "--domain", "http://127.0.0.1:9", "--max-elapsed", "2s"], {
+      env,
+    });
     expect(err).toMatch(
-      /^Error: GET http:\S+: Transport: .+\. The connection failed: check the domain and the/,
+      /^Error: GET http:\S+ \(after \d+ attempts\): Transport: .+\. The connection failed: check the domain and the/,
     );
     expect(code).toBe(75);
   });

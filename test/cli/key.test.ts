@@ -67,7 +67,9 @@ it.each([400, 401, 403, 404, 409, 422, 302, 200])(
       response.end(JSON.stringify({ title: echo, detail: echo, type: echo, instance: echo, errors }));
     }, key);
     for (const level of ["all", "none"]) {
-      const finished = await run(["check", "--log-level", level, "--user", "alice"], { env });
+      const finished = await run(["check", "--log-level", level, "--user", "alice", "--max-elapsed", "2s"], {
+        env,
+      });
       expect([2, 3, 66, 75, 76]).toContain(finished.code);
       expect(finished.err).toContain("Error: GET ");
       await expectSilence(finished);
@@ -89,7 +91,9 @@ it("not when a row quotes it and is put aside or fails the run", async () => {
 it("not when nothing listens, or the connection breaks", async () => {
   const { env } = await answering((request) => void request.socket.destroy(), key);
   for (const domain of [env.MONOCLOUD_DOMAIN, "http://127.0.0.1:9"]) {
-    const finished = await run(["check", "--log-level", "all", "--domain", domain], { env });
+    const finished = await run(["check", "--log-level", "all", "--domain", domain, "--max-elapsed", "2s"], {
+      env,
+    });
     expect(finished.code).toBe(75);
     await expectSilence(finished);
   }

@@ -27,8 +27,8 @@ const layerOf = (path: string): string => {
 };
 
 const mayUseNode = (path: string): boolean =>
-  path === "output/File.ts" || path === "sandbox/Server.ts" || path === "tenant/Undici.ts" ||
-  /^(dataset|cli|worker)\/|^thread\/[nN]ode/.test(path);
+  path === "output/File.ts" || path === "sandbox/Server.ts" ||
+  /^tenant\/(Undici|Proxy)\.ts$/.test(path) || /^(dataset|cli|worker)\/|^thread\/[nN]ode/.test(path);
 
 /** Node's own modules, the commonest of them also by the names they had before `node:`. */
 const ofNode =
@@ -36,7 +36,7 @@ const ofNode =
 
 const problemWith = (path: string, specifier: string): string | undefined => {
   if (ofNode.test(specifier) && !mayUseNode(path)) {
-    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, tenant/Undici.ts, dataset/, worker/, cli/ and thread/Node*.ts import ${specifier}`;
+    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, tenant/Undici.ts, tenant/Proxy.ts, dataset/, worker/, cli/ and thread/Node*.ts import ${specifier}`;
   }
   if (specifier === "effect" || /^@effect\/[^/]+$/.test(specifier)) {
     return `Import a subpath such as effect/Effect: the barrel ${specifier} costs 200 ms and more at start-up`;

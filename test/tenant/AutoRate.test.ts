@@ -91,7 +91,7 @@ const play = async (
   const headers: Record<string, string> = retryAfter === undefined ? {} : { "retry-after": `${retryAfter}` };
   const way = latency === 0 ? Effect.void : Effect.sleep(latency / 2);
   const transport: typeof Transport.Service = {
-    get: (_url, _headers, onHead) =>
+    get: (_url, _headers, { onHead }) =>
       Effect.gen(function* () {
         yield* way;
         const at = yield* Clock.currentTimeMillis;

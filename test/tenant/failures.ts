@@ -66,7 +66,13 @@ const ADVICE = {
   redirect: "Redirects are never followed, for the key must not reach another host: check the domain.",
   transport: "The connection failed: check the domain and the network.",
   timeout: "The tenant took too long: allow more time, or ask for smaller pages.",
-  contentType: "Something other than the API answered, such as a proxy or a login page: check the domain.",
+  webPage:
+    "A web page answered in the API's place: check the domain. On a network with a sign-in page, sign in there " +
+    "first; a firewall may have blocked the request.",
+  proxy:
+    "The proxy did not let the request through: check HTTPS_PROXY, with its user name and password, or name " +
+    "the tenant in NO_PROXY.",
+  contentType: "Something other than the API answered, such as a proxy: check the domain.",
   body: "The answer was cut off or is not the JSON array it should be.",
 };
 
@@ -304,9 +310,102 @@ export const failures: ReadonlyArray<Failure> = [
   {
     what: "an HTML page under 200",
     answer: (words) => body(() => `<title>${words}</title>`, `text/html; for="${words}"`)(words),
+    reason: "WebPage",
+    retried: true,
+    says: (words) => `WebPage: content-type is text/html; for="${words}", the title "${words}"`,
+    advises: ADVICE.webPage,
+  },
+  ...[400, 401, 402, 403, 404].map((status): Failure => ({
+    what: `an HTML page under ${status}`,
+    answer: (words) => () =>
+      new Response(`<!doctype html><title>${words}</title>`, {
+        status,
+        headers: { "content-type": "text/html" },
+      }),
+    reason: "WebPage",
+    status,
+    retried: true,
+    says: (words) => `${status} WebPage: content-type is text/html, the title "${words}"`,
+    advises: ADVICE.webPage,
+  })),
+  {
+    what: "a text under 200",
+    answer: (words) => body(() => `(${words}`, `text/plain; for="${words}"`)(words),
     reason: "ContentType",
     retried: true,
-    says: (words) => `ContentType: content-type is text/html; for="${words}"`,
+    says: (words) => `ContentType: content-type is text/plain; for="${words}"`,
     advises: ADVICE.contentType,
   },
+  {
+    what: "a body in a coding that is not known",
+    answer: (words) => () =>
+      new Response("(coded)", {
+        headers: { "content-type": "application/json", "content-encoding": `zstd, ${words}` },
+      }),
+    reason: "Body",
+    retried: true,
+    says: (words) =>
+      `Body: the body, 7 bytes, is not JSON, and content-encoding is zstd, ${words.toLowerCase()}`,
+    advises: ADVICE.body,
+  },
+  {
+    what: "a cache that answers 304",
+    answer: () => () => new Response(null, { status: 304 }),
+    reason: "NotModified",
+    status: 304,
+    retried: false,
+    says: () => "304 NotModified",
+    advises:
+      "A cache between here and the tenant answered, though nothing was asked of it: have it let these requests pass.",
+  },
+  {
+    what: "a proxy that wants a password",
+    answer: () => () => new Response("", { status: 407 }),
+    reason: "Proxy",
+    status: 407,
+    retried: false,
+    says: () => "407 Proxy",
+    advises: ADVICE.proxy,
+  },
+  ...[520, 525, 529].map((status): Failure => ({
+    what: `${status} of a network in front`,
+    answer: (words) => () => new Response(words, { status }),
+    reason: "ServerError",
+    status,
+    retried: true,
+    says: () => `${status} ServerError`,
+    advises: "The tenant failed to answer: try again later.",
+  })),
+  ...[
+    ["ENOTFOUND", "getaddrinfo"],
+    ["", "failed to lookup address information: Name or service not known"],
+  ].map(([code, message]): Failure => ({
+    what: `a name that no host has: ${code || message}`,
+    answer: (words) => () =>
+      Promise.reject(
+        new TypeError("fetch failed", { cause: Object.assign(new Error(`${message} ${words}`), { code }) }),
+      ),
+    reason: "UnknownHost",
+    retried: true,
+    says: (words) => `UnknownHost: fetch failed: ${message} ${words}`,
+    advises: "There is no host of that name: check the domain, and the network's name server.",
+  })),
+  ...[
+    ["SELF_SIGNED_CERT_IN_CHAIN", "self-signed certificate"],
+    ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "unable to verify"],
+    ["", "invalid peer certificate: UnknownIssuer"],
+  ].map(([code, message]): Failure => ({
+    what: `a certificate that is not trusted: ${code || message}`,
+    answer: (words) => () =>
+      Promise.reject(
+        new TypeError("fetch failed", { cause: Object.assign(new Error(`${message} ${words}`), { code }) }),
+      ),
+    reason: "Certificate",
+    retried: true,
+    says: (words) => `Certificate: fetch failed: ${message} ${words}`,
+    advises:
+      "The host's certificate is not trusted here: if a proxy of your company opens encrypted traffic, name the " +
+      "file of its certificate in NODE_EXTRA_CA_CERTS (on Deno: DENO_CERT); otherwise check the domain and this " +
+      "machine's clock.",
+  })),
 ];

@@ -76,7 +76,13 @@ describe.each(transports)("list() over faulty connections, by %s,", (name, trans
     const server = await serve(sandbox);
     try {
       const exit = await Effect.runPromiseExit(
-        over(transport, server.url, sandbox.key, fast, SessionsApi.page("mia", { page: 1, size: 1 })),
+        over(
+          transport,
+          server.url,
+          sandbox.key,
+          { ...fast, maxAttempts: 8 },
+          SessionsApi.page("mia", { page: 1, size: 1 }),
+        ),
       );
       expect(errorOf(exit)).toMatchObject({ reason: "Transport", attempts: 8 });
       expect(errorOf(exit).message).toMatch(

@@ -200,7 +200,7 @@ describe("what fails in a thread fails here as the same", () => {
       targets: [{ format: "ndjson", to: place.output }],
       walk: { concurrency: 1 },
       ...options,
-      tenant: { ...tenant, ...options.tenant },
+      tenant: { ...tenant, maxAttempts: 8, ...options.tenant },
     });
     const expected = await failure(inThread(all(here)));
     const error = await failure(runIn(all(there)));

@@ -77,7 +77,7 @@ const play = async ({
   let underWay = 0;
   let freeAt = 0;
   const transport: typeof Transport.Service = {
-    get: (url, _headers, onHead) =>
+    get: (url, _headers, { onHead }) =>
       Effect.gen(function* () {
         const arrived = yield* Clock.currentTimeMillis;
         const second = () => (log[Math.floor(clock.unsafeCurrentTimeMillis() / 1000)] ??= {

@@ -208,7 +208,7 @@ export const make = (options: LyingOptions) => {
   };
 
   const transport: typeof Transport.Service = {
-    get: (url, _, onHead) =>
+    get: (url, _, { onHead }) =>
       Effect.sync(() => {
         const { status, headers, body } = answer(url);
         if (requests > (options.most ?? Infinity)) throw new Error("the walk does not end");
