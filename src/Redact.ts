@@ -85,13 +85,13 @@ const withhold = ({ userId, page, size, index, source }: Rejected): Rejected => 
   const row = Either.getOrUndefined(Either.try((): unknown => JSON.parse(source)));
   const id = Predicate.isRecord(row) ? row["session_id"] : undefined;
   const flaw = Either.flip(Session.decode(row));
-  const wrong = Either.match(flaw, { onLeft: () => "unknown", onRight: Session.flaws });
+  const wrong = Either.match(flaw, { onLeft: () => "unknown", onRight: Session.flawedFields });
   return {
     userId,
     page,
     size,
     index,
-    paths: Either.match(flaw, { onLeft: () => [], onRight: Session.paths }),
+    paths: Either.match(flaw, { onLeft: () => [], onRight: ({ paths }) => paths }),
     message: `wrong: ${wrong}; the values are redacted`,
     source: JSON.stringify(typeof id === "string" ? { session_id: id } : {}),
     redacted: true,

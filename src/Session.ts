@@ -67,8 +67,6 @@ export type Session = typeof Session.Type;
 /** What MonoCloud knew of the client when the session was last used. */
 export type Metadata = typeof Metadata.Type;
 
-const decodeUnknown = Schema.decodeUnknownEither(Session, { errors: "all" });
-
 /** Whether a value is a session, many times as fast as the schema says it. */
 export const is: (row: unknown) => row is Session = Guard.of(Session);
 
@@ -78,27 +76,55 @@ export const is: (row: unknown) => row is Session = Guard.of(Session);
  */
 export const { scan, place } = Scan.of(Session, ["user_id"]);
 
-/**
- * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.
- *
- * @returns the session, which is the row itself, or the schema's error: {@link describe} words it for people.
- */
-export const decode = (row: unknown): Either.Either<Session, ParseResult.ParseError> =>
-  // Nearly every row is a session, so the schema is asked only about those the guard stops. Its answer is not
-  // taken for the session: its copy would lose a member named `__proto__`, which becomes the copy's prototype.
-  is(row) ? Either.right(row) : Either.map(decodeUnknown(row), () => row as Session);
-
 /** What is wrong with a row: which fields, and what of each. */
 export interface Flaw {
   /** Each once: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
   readonly paths: ReadonlyArray<string>;
-  /** `expires_at: Expected an integer, actual 1.5`. */
+  /** `expires_at: Expected an integer, actual 1.5`. Of what is long or deep, only the beginning is quoted. */
   readonly message: string;
 }
 
-/** What is wrong with a row, field by field. */
-export const explain = (error: ParseResult.ParseError): Flaw => {
-  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+/**
+ * Decodes one row of a page. Unknown fields, also those inside `last_metadata`, are kept.
+ *
+ * @returns the session, which is the row itself, or what is wrong with it
+ */
+export const decode = (row: unknown): Either.Either<Session, Flaw> =>
+  // Nearly every row is a session, so the schema is asked only about those the guard stops.
+  is(row) ? Either.right(row) : Either.left(flawOf(row));
+
+const findIssue = ParseResult.decodeUnknownEither(Session, { errors: "all" });
+
+/** The most of a value that is quoted: characters, elements or members, and objects within objects. */
+const [MOST_CHARACTERS, MOST_MEMBERS, DEEPEST] = [200, 50, 4];
+
+const known = new Set([...Object.keys(Session.fields), ...Object.keys(Metadata.fields)]);
+
+/** A value of the same kind, with as much of it as is quoted: rows may hold anything, of any size and depth. */
+const glimpse = (value: unknown, depth = 0): unknown => {
+  if (typeof value === "string") {
+    return value.length <= MOST_CHARACTERS ? value : `${value.slice(0, MOST_CHARACTERS).toWellFormed()}…`;
+  }
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) {
+    return depth === DEEPEST
+      ? []
+      : value.slice(0, MOST_MEMBERS).map((element) => glimpse(element, depth + 1));
+  }
+  const names = depth === DEEPEST
+    ? []
+    : Object.keys(value).filter((name, index) => index < MOST_MEMBERS || known.has(name));
+  return Object.fromEntries(
+    names.map((name) => [name, glimpse((value as Readonly<Record<string, unknown>>)[name], depth + 1)]),
+  );
+};
+
+const flawOf = (row: unknown): Flaw => {
+  const found = findIssue(glimpse(row));
+  if (Either.isRight(found)) {
+    return { paths: [""], message: "a value beyond what is looked at is not as it should be" };
+  }
+  const issues = ParseResult.ArrayFormatter.formatIssueSync(found.left)
     .map(({ path, message }) => ({ path: path.map(String).join("."), message }));
   return {
     paths: [...new Set(issues.map(({ path }) => path))],
@@ -106,12 +132,6 @@ export const explain = (error: ParseResult.ParseError): Flaw => {
   };
 };
 
-/** The words of {@link explain}. */
-export const describe = (error: ParseResult.ParseError): string => explain(error).message;
-
-/** The fields of {@link explain}. */
-export const paths = (error: ParseResult.ParseError): ReadonlyArray<string> => explain(error).paths;
-
 /** Which fields of a row are wrong, without a word of what is in them: `expires_at, client_ids.0`. */
-export const flaws = (error: ParseResult.ParseError): string =>
-  paths(error).map((path) => path || "the row as a whole").join(", ");
+export const flawedFields = ({ paths }: Flaw): string =>
+  paths.map((path) => path || "the row as a whole").join(", ");

@@ -98,8 +98,8 @@ const carrying = (session: Session.Session, data: Personal, inUnknown: boolean):
       page: 1,
       size: 10,
       index: 0,
-      paths: Session.paths(error),
-      message: Session.describe(error),
+      paths: error.paths,
+      message: error.message,
       source: JSON.stringify(wrong),
     }],
   };

@@ -5,7 +5,7 @@ import * as Session from "../src/Session.ts";
 import { example, served } from "./contract/sessions.ts";
 
 const problem = (row: unknown): string =>
-  Either.match(Session.decode(row), { onLeft: Session.describe, onRight: () => "none" });
+  Either.match(Session.decode(row), { onLeft: ({ message }) => message, onRight: () => "none" });
 
 describe("decode()", () => {
   it("accepts any session, and returns it with every member it came with", () => {
@@ -56,7 +56,8 @@ describe("describe()", () => {
 });
 
 describe("flaws()", () => {
-  const flaws = (row: unknown): string => Session.flaws(Either.getOrThrow(Either.flip(Session.decode(row))));
+  const flaws = (row: unknown): string =>
+    Session.flawedFields(Either.getOrThrow(Either.flip(Session.decode(row))));
 
   it("names every field that is wrong, once, and nothing of its value", () => {
     expect(flaws({ ...example(), session_id: "", client_ids: ["a", 1], last_metadata: { city: 7 } }))

@@ -16,7 +16,7 @@ import type { MaxRejected } from "../export/Export.ts";
 import * as RedactPolicy from "../RedactPolicy.ts";
 import { type Sort, sortKeys } from "../tenant/Sort.ts";
 import * as Tenant from "../tenant/Tenant.ts";
-import { leastSize } from "../walk/Bounds.ts";
+import { leastSize, mostSize } from "../walk/Bounds.ts";
 import { UsageError } from "./Failure.ts";
 
 const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
@@ -183,10 +183,10 @@ export const maxRejected = Options.text("max-rejected").pipe(
 );
 
 /** Rows a page. */
-export const pageSize = whole("page-size", leastSize, 1e6).pipe(
+export const pageSize = whole("page-size", leastSize, mostSize).pipe(
   Options.withPseudoName("N"),
   Options.withDescription(
-    `Sessions to ask for at a time, from ${leastSize} on, 100 if left out. The tenant may give fewer.`,
+    `Sessions to ask for at a time, from ${leastSize} to ${mostSize}, 100 if left out. The tenant may give fewer.`,
   ),
   Options.withDefault(100),
 );

@@ -47,7 +47,7 @@ export async function* rows(
 /** The line of a row that stays put aside: with what is wrong with it by now, unless that can't be told. */
 export const lineOf = ({ text, line, decoded }: Aside): string => {
   if (line.redacted || Either.isRight(decoded)) return text;
-  const { paths, message } = Session.explain(decoded.left);
+  const { paths, message } = decoded.left;
   const { row, ...where } = JSON.parse(text);
   return JSON.stringify({ ...where, paths, message, version, row });
 };

@@ -59,7 +59,7 @@ const rowOf = (line: string): Row | Flaw => {
     return { flaw: "is not JSON" };
   }
   const decoded = Session.decode(value);
-  if (Either.isLeft(decoded)) return { flaw: `is no session: ${Session.describe(decoded.left)}` };
+  if (Either.isLeft(decoded)) return { flaw: `is no session: ${decoded.left.message}` };
   const session = decoded.right as UserSession;
   if (typeof session.user_id !== "string") return { flaw: "has no user_id" };
   return {

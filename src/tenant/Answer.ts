@@ -103,7 +103,7 @@ export const item: Read<object> = (headers, body, fail) => {
   }
 };
 
-/** The most rows that an answer may have where fewer were asked for, whatever it says of itself. */
+/** The most rows that an answer may have where fewer than half as many were asked for, whatever it says of itself. */
 const MOST_UNASKED = 10_000;
 
 /** What an answer is asked for: how many rows, and what tells them apart without parsing them. */
@@ -118,7 +118,8 @@ export const page = ({ size, scan }: Asked): Read<Page> => (headers, body, fail)
   try {
     const facts = PageFacts.parse(headers["x-pagination"]);
     const servedAt = secondsOf(headers["date"]);
-    const most = Math.max(size, Math.min(facts?.pageSize ?? MOST_UNASKED, MOST_UNASKED));
+    const unasked = Math.max(2 * size, MOST_UNASKED);
+    const most = Math.max(size, Math.min(facts?.pageSize ?? unasked, unasked));
     const scanned = scan?.(body, most);
     if (scanned === "more" || (scanned === undefined && JsonRows.hasMore(body, most))) {
       return fail("TooLarge", `there are more than ${most} rows, and ${size} were asked for`);

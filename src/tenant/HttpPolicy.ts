@@ -61,8 +61,8 @@ export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
    */
   readonly maxDelay?: Duration.DurationInput | undefined;
   /**
-   * The most bytes that the body of an answer may have, as sent and once unpacked. All bodies at once take no more than that,
-   * and 1 MiB for each request under way.
+   * The most bytes that the body of an answer may have, as sent and once unpacked. While they come in, all bodies at once take
+   * no more than that, and 1 MiB for each request under way.
    *
    * @default {67_108_864}
    */

@@ -47,25 +47,30 @@ export class Transport extends Context.Tag("monocloud-sessions/Transport")<Trans
   ) => Effect.Effect<Uint8Array, unknown>;
 }>() {}
 
-/** Gathers chunks of a body. */
+/** The bytes that a body is given room for at first. */
+const FIRST_ROOM = 1 << 15;
+
+/** Gathers a body. Chunks are copied: each may be a few bytes of a buffer of its own, as under Deno. */
 class Chunks {
-  readonly #chunks: Array<Uint8Array> = [];
+  #room = new Uint8Array(FIRST_ROOM);
   #size = 0;
   /** Adds a chunk; what {@link Receiver.onGrowth} gives has to be waited for. */
   add(chunk: Uint8Array, { onGrowth }: Receiver): Promise<void> | undefined {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    return onGrowth(this.#size);
-  }
-  whole(): Uint8Array {
-    if (this.#chunks.length === 1) return this.#chunks[0]!;
-    const whole = new Uint8Array(this.#size);
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      whole.set(chunk, at);
-      at += chunk.length;
+    const size = this.#size + chunk.length;
+    const wait = onGrowth(size);
+    if (size > this.#room.length) {
+      const room = new Uint8Array(Math.max(size, 2 * this.#room.length));
+      room.set(this.#room.subarray(0, this.#size));
+      this.#room = room;
     }
-    return whole;
+    this.#room.set(chunk, this.#size);
+    this.#size = size;
+    return wait;
+  }
+  /** What is there, in room of its own unless it fills most of what there is. */
+  whole(): Uint8Array {
+    const [room, size] = [this.#room, this.#size];
+    return size > 0.75 * room.length ? room.subarray(0, size) : room.slice(0, size);
   }
 }
 

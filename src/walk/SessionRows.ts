@@ -4,8 +4,8 @@
  *
  * @module
  */
+import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import type * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import * as Batch from "../Batch.ts";
 import * as Fields from "../Fields.ts";
@@ -18,6 +18,7 @@ import * as Changes from "./Changes.ts";
 import * as ObservedIds from "./ObservedIds.ts";
 import * as Order from "./Order.ts";
 import type * as PageWalk from "./PageWalk.ts";
+import { everythingReady } from "./Ready.ts";
 
 /** The rows of an answer. */
 export interface SessionRows {
@@ -27,8 +28,10 @@ export interface SessionRows {
   readonly served: (indices: ReadonlyArray<number>) => JsonRows.JsonRows;
   /** The value of a row, which is a session unless it is among those rejected. */
   readonly value: (index: number) => unknown;
-  /** Those that are no sessions, by the words of the schema. */
-  readonly rejected: ReadonlyMap<number, ParseResult.ParseError>;
+  /** Those that are no sessions. */
+  readonly rejected: ReadonlySet<number>;
+  /** What is wrong with one of those: it is found out when it is first asked for. */
+  readonly flaw: (index: number) => Session.Flaw;
 }
 
 /** A row that is no session may still say where in the list it stands. */
@@ -94,46 +97,70 @@ const listedFields = (
   };
 };
 
+/** The most bytes of a row that is looked into by its values: no session has as many. */
+const MOST_OF_ROW = 1 << 20;
+
 /** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
-const placeOf = (row: unknown): Order.Row => isPlaced(row) ? row : Changes.digest(JSON.stringify(row));
+const placeOf = (row: unknown, { bytes, from, to }: JsonRows.JsonRows, index: number): Order.Row =>
+  isPlaced(row) ? row : `#${ObservedIds.hashBytes(bytes, from[index]!, to[index]!).toString(36)}`;
+
+/** What is wrong with rows, each of which is looked into once. */
+const flawsOf = (value: (index: number) => unknown): SessionRows["flaw"] => {
+  const flaws = new Map<number, Session.Flaw>();
+  return (index) => {
+    const flaw = flaws.get(index) ??
+      Either.getOrElse(Either.flip(Session.decode(value(index))), () => ({ paths: [""], message: "" }));
+    flaws.set(index, flaw);
+    return flaw;
+  };
+};
 
 /** The rows of a page, each of which is looked into. */
 const byValues = (page: Page): SessionRows => {
   const { rows } = page;
-  const rejected = new Map<number, ParseResult.ParseError>();
+  const rejected = new Set<number>();
+  const all = JsonRows.later(() => JsonRows.cut(page.bytes));
   const placed = rows.map((row, index) => {
     // Most rows are sessions: nothing is made of those.
     if (Session.is(row)) return row;
-    const decoded = Session.decode(row);
-    if (Either.isRight(decoded)) return decoded.right;
-    rejected.set(index, decoded.left);
-    return placeOf(row);
+    rejected.add(index);
+    return placeOf(row, all, index);
   });
-  const all = JsonRows.later(() => JsonRows.cut(page.bytes));
+  const value = (index: number) => rows[index];
   return {
     listed: Order.listed(placed, ID),
     served: (indices) => JsonRows.later(() => JsonRows.pick(all, indices)),
-    value: (index) => rows[index],
+    value,
     rejected,
+    flaw: flawsOf(value),
   };
 };
 
 /** The rows of a page, of which only those that are odd are looked into; undefined if a session is among them. */
 const byFields = (page: Page, { rows, odd }: Scanned, fields: Fields.Fields): SessionRows | undefined => {
-  const rejected = new Map<number, ParseResult.ParseError>();
+  const rejected = new Set(odd);
   const placed = new Map<number, Order.Row>();
+  const size = (index: number) => rows.to[index]! - rows.from[index]!;
+  const parsed = (index: number): unknown =>
+    size(index) > MOST_OF_ROW ? undefined : JSON.parse(JsonRows.text(rows, index));
   for (const index of odd) {
-    const row: unknown = JSON.parse(JsonRows.text(rows, index));
-    const decoded = Session.decode(row);
-    if (Either.isRight(decoded)) return undefined;
-    rejected.set(index, decoded.left);
-    placed.set(index, placeOf(row));
+    const row = parsed(index);
+    if (Session.is(row)) return undefined;
+    placed.set(index, placeOf(row, rows, index));
   }
+  const flaw = flawsOf(parsed);
   return {
     listed: listedFields(rows, fields, placed),
     served: (indices) => JsonRows.pick(rows, indices),
-    value: (index) => page.rows[index],
+    value: (index) => rejected.has(index) ? parsed(index) : page.rows[index],
     rejected,
+    flaw: (index) =>
+      size(index) > MOST_OF_ROW
+        ? {
+          paths: [""],
+          message: `the row has ${size(index)} bytes: no more than ${MOST_OF_ROW} are looked into`,
+        }
+        : flaw(index),
   };
 };
 
@@ -163,11 +190,29 @@ export const idOf = ({ listed, rejected, value }: SessionRows, index: number): s
   return isNamed(row) ? row.session_id : undefined;
 };
 
+/** How many flaws are found out before others have their turn. */
+const FLAWS_AT_A_TIME = 500;
+
+/** Finds out what is wrong with those of the rows that are no sessions, without keeping others from their work. */
+export const findFlaws = (
+  { rejected, flaw }: SessionRows,
+  take: ReadonlyArray<number>,
+): Effect.Effect<void> => {
+  if (rejected.size <= FLAWS_AT_A_TIME) return Effect.void;
+  const refused = take.filter((index) => rejected.has(index));
+  const from = (at: number): Effect.Effect<void> => {
+    if (at >= refused.length) return Effect.void;
+    for (const index of refused.slice(at, at + FLAWS_AT_A_TIME)) flaw(index);
+    return Effect.zipRight(everythingReady, Effect.suspend(() => from(at + FLAWS_AT_A_TIME)));
+  };
+  return Effect.suspend(() => from(0));
+};
+
 /** What of a batch comes from the rows of its answer: those at these indices. */
 export const batchOf = (
   userId: string,
   { page, size }: PageWalk.PageRequest,
-  { served, rejected, value }: SessionRows,
+  { served, rejected, value, flaw }: SessionRows,
   take: ReadonlyArray<number>,
 ): Pick<Batch.Batch, "sessions" | "source" | "rejected"> => {
   const accepted = rejected.size === 0 ? take : take.filter((index) => !rejected.has(index));
@@ -175,17 +220,14 @@ export const batchOf = (
   return Object.assign(
     Batch.served(served(accepted), () => accepted.map((index) => value(index) as Session.Session)),
     {
-      rejected: refused.map((index): Batch.Rejected => {
-        const error = rejected.get(index)!;
-        return {
-          userId,
-          page,
-          size,
-          index,
-          ...Session.explain(error),
-          source: JsonRows.text(served([index]), 0),
-        };
-      }),
+      rejected: refused.map((index): Batch.Rejected => ({
+        userId,
+        page,
+        size,
+        index,
+        ...flaw(index),
+        source: JsonRows.text(served([index]), 0),
+      })),
     },
   );
 };

@@ -21,7 +21,9 @@ import * as Changes from "./Changes.ts";
 import * as Clocks from "./Clocks.ts";
 import * as Concurrency from "./Concurrency.ts";
 import * as ListReader from "./ListReader.ts";
+import { mostSize } from "./Bounds.ts";
 import { leastSize, type ListShape, type Order } from "./PageWalk.ts";
+import { everythingReady } from "./Ready.ts";
 import * as SessionRows from "./SessionRows.ts";
 import * as WalkState from "./WalkState.ts";
 
@@ -348,9 +350,9 @@ const walkAll = <E, R>(
       `Cannot walk users as 'concurrency' must be a positive integer or "auto": it is ${concurrency}`,
     );
   }
-  if (!Number.isSafeInteger(pageSize) || pageSize < leastSize) {
+  if (!Number.isSafeInteger(pageSize) || pageSize < leastSize || pageSize > mostSize) {
     throw new RangeError(
-      `Cannot walk users as 'pageSize' must be an integer of ${leastSize} or more: it is ${pageSize}`,
+      `Cannot walk users as 'pageSize' must be an integer from ${leastSize} to ${mostSize}: it is ${pageSize}`,
     );
   }
   const orders = sort === undefined ? safeOrders : [orderFrom(sort)] as const;
@@ -449,7 +451,10 @@ const walkAll = <E, R>(
           }));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
-          ? out.offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))
+          ? Effect.zipRight(
+            SessionRows.findFlaws(rows, take),
+            Effect.suspend(() => out.offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))),
+          )
           : Effect.void;
       }).pipe(Effect.catchAll((error) => giveUp(userId, error, watch, hasDelivered)));
     };
@@ -487,12 +492,6 @@ const walkAll = <E, R>(
     return togetherFrom(out);
   }));
 };
-
-/** Waits until what is ready now has been done, where the runtime has a way to tell. */
-const everythingReady: Effect.Effect<void> = Effect.async((resume) => {
-  if ("setImmediate" in globalThis) setImmediate(() => resume(Effect.void));
-  else resume(Effect.void);
-});
 
 /**
  * What has been put into a mailbox. Answers that come at once are taken at once: a stream takes as many steps for a chunk as
