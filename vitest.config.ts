@@ -7,6 +7,7 @@ const ofNode = [
   "test/cli/between.test.ts",
   "test/cli/compile.test.ts",
   "test/cli/deno.test.ts",
+  "test/cli/hostile.test.ts",
   "test/cli/permissions.test.ts",
   "test/dataset/Lease.test.ts",
   "test/thread/{ExportPool,Thread,deno,package}.test.ts",

@@ -67,8 +67,19 @@ export type Session = typeof Session.Type;
 /** What MonoCloud knew of the client when the session was last used. */
 export type Metadata = typeof Metadata.Type;
 
+const isShaped = Guard.of(Session);
+
+/** How deep the values of unknown fields may be nested: many readers of JSON go no deeper than a few hundred levels. */
+const DEEPEST = 100;
+
+/** Tells whether a value is nested deeper than that. Looks no deeper itself. */
+const isTooDeep = (value: unknown, left = DEEPEST): boolean => {
+  if (typeof value !== "object" || value === null) return false;
+  return left === 0 || Object.values(value).some((inner) => isTooDeep(inner, left - 1));
+};
+
 /** Whether a value is a session, many times as fast as the schema says it. */
-export const is: (row: unknown) => row is Session = Guard.of(Session);
+export const is = (row: unknown): row is Session => isShaped(row) && !isTooDeep(row);
 
 /**
  * The sessions of a page from its bytes, and the place of each field in what is found; see {@link Scan.Scan}. One that names
@@ -96,7 +107,7 @@ export const decode = (row: unknown): Either.Either<Session, Flaw> =>
 const findIssue = ParseResult.decodeUnknownEither(Session, { errors: "all" });
 
 /** The most of a value that is quoted: characters, elements or members, and objects within objects. */
-const [MOST_CHARACTERS, MOST_MEMBERS, DEEPEST] = [200, 50, 4];
+const [MOST_CHARACTERS, MOST_MEMBERS, MOST_LEVELS] = [200, 50, 4];
 
 const known = new Set([...Object.keys(Session.fields), ...Object.keys(Metadata.fields)]);
 
@@ -107,11 +118,11 @@ const glimpse = (value: unknown, depth = 0): unknown => {
   }
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) {
-    return depth === DEEPEST
+    return depth === MOST_LEVELS
       ? []
       : value.slice(0, MOST_MEMBERS).map((element) => glimpse(element, depth + 1));
   }
-  const names = depth === DEEPEST
+  const names = depth === MOST_LEVELS
     ? []
     : Object.keys(value).filter((name, index) => index < MOST_MEMBERS || known.has(name));
   return Object.fromEntries(
@@ -120,6 +131,7 @@ const glimpse = (value: unknown, depth = 0): unknown => {
 };
 
 const flawOf = (row: unknown): Flaw => {
+  if (isShaped(row)) return { paths: [""], message: `values are nested more than ${DEEPEST} deep` };
   const found = findIssue(glimpse(row));
   if (Either.isRight(found)) {
     return { paths: [""], message: "a value beyond what is looked at is not as it should be" };

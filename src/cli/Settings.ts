@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import process from "node:process";
 import * as HelpDoc from "@effect/cli/HelpDoc";
 import * as Options from "@effect/cli/Options";
@@ -18,6 +18,7 @@ import { type Sort, sortKeys } from "../tenant/Sort.ts";
 import * as Tenant from "../tenant/Tenant.ts";
 import { leastSize, mostSize } from "../walk/Bounds.ts";
 import { UsageError } from "./Failure.ts";
+import * as Terminal from "./Terminal.ts";
 
 const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
 
@@ -243,6 +244,44 @@ const variable = (name: string): Effect.Effect<string | undefined, UsageError> =
       }),
   });
 
+/** The text of a file, and whether other users of this machine can read it as well. */
+const readSecret = async (path: string): Promise<{ readonly text: string; readonly isOpen: boolean }> => {
+  const file = await open(path);
+  try {
+    const stat = await file.stat();
+    const isOpen = process.platform !== "win32" && stat.isFile() && (stat.mode & 0o044) !== 0;
+    return { text: await file.readFile("utf8"), isOpen };
+  } finally {
+    await file.close();
+  }
+};
+
+const readKeyFile = (path: string): Effect.Effect<string, UsageError> =>
+  Effect.tryPromise({
+    try: () => readSecret(path),
+    // Neither the name nor the system's words, which quote it: it may be the key, put in the wrong place.
+    catch: (cause) => {
+      const { code, name } = cause as { readonly code?: unknown; readonly name?: unknown };
+      const why = typeof code === "string"
+        ? unreadable[code] ?? code
+        : name === "NotCapable"
+        ? "Deno needs --allow-read for that"
+        : "it can't be read";
+      return new UsageError({
+        message: `Cannot read the API key from the file that --api-key-file names: ${why}`,
+      });
+    },
+  }).pipe(
+    Effect.tap(({ isOpen }) =>
+      isOpen
+        ? Terminal.say([
+          "Warning: other users of this machine can read the file that --api-key-file names: chmod 600 keeps it to you",
+        ])
+        : Effect.void
+    ),
+    Effect.map(({ text }) => text),
+  );
+
 const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError> =>
   Option.match(file, {
     onNone: () =>
@@ -252,22 +291,7 @@ const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError>
             message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file",
           }),
         )),
-    onSome: (path) =>
-      Effect.tryPromise({
-        try: () => readFile(path, "utf8"),
-        // Neither the name nor the system's words, which quote it: it may be the key, put in the wrong place.
-        catch: (cause) => {
-          const { code, name } = cause as { readonly code?: unknown; readonly name?: unknown };
-          const why = typeof code === "string"
-            ? unreadable[code] ?? code
-            : name === "NotCapable"
-            ? "Deno needs --allow-read for that"
-            : "it can't be read";
-          return new UsageError({
-            message: `Cannot read the API key from the file that --api-key-file names: ${why}`,
-          });
-        },
-      }),
+    onSome: readKeyFile,
   });
 
 /** The tenant that options and environment name. */

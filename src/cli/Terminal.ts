@@ -10,16 +10,19 @@ import * as Logger from "effect/Logger";
 import type { Output, OutputError } from "../output/Output.ts";
 import * as Web from "../output/Web.ts";
 
-// Control characters, line breaks of all kinds, and those that turn the direction of writing.
-// deno-lint-ignore no-control-regex
-const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+// Control characters, line breaks of all kinds, and what has no shape, such as marks that turn the direction of writing.
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Escapes such as `\u001b`, one for each code unit. */
+const escapes = (char: string): string =>
+  Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, "0")}`)
+    .join("");
 
 /**
  * The text on one line, with escapes such as `\u001b` for what a terminal would obey instead of show: ids and messages
  * come from files and servers.
  */
-export const printable = (text: string): string =>
-  text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const printable = (text: string): string => text.replace(unprintable, escapes);
 
 /** A value as JSON on one line that a terminal shows as it is. */
 export const printableJson = (value: unknown): string => printable(JSON.stringify(value));

@@ -5,6 +5,7 @@
  * @module
  */
 import { type Column, columns } from "../Columns.ts";
+import * as Formula from "../format/Formula.ts";
 
 /** What a column holds: text, null, a number, seconds since the epoch, a list of texts. Text holds no lone surrogate. */
 export type Value = string | number | null | ReadonlyArray<string>;
@@ -63,23 +64,27 @@ export const lastUpdated = ({ values }: Row): number => values[updated] as numbe
 export const isCertain = (row: Row): boolean =>
   keyOf(row).every((id) => !id.includes("\ufffd") && (row.text === "plain" || !id.startsWith("'")));
 
-// What spreadsheets run: also the full-width forms of the first four.
-const formula = /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/;
-const inert = /^[A-Za-z0-9_-]+$/;
-
-/** The text of a column as CSV escapes it. */
-export const escaped = ({ key }: Pick<Column, "key">, text: string): string =>
-  formula.test(text) && !(key && inert.test(text)) ? `'${text}` : text;
+/** The text of a column as CSV escapes it; `isFormula` is this version's rule, or that of 0.1. */
+const escaped = ({ key }: Pick<Column, "key">, text: string, isFormula = Formula.isFormula): string =>
+  isFormula(text) && !(key && Formula.isPlainId(text)) ? Formula.inert(text) : text;
 
 /** How a file that writes text so may write a key. */
-export const spelled = (key: readonly [userId: string, sessionId: string], how: Text) => {
+export const spelled = (
+  key: readonly [userId: string, sessionId: string],
+  how: Text,
+): ReadonlyArray<readonly [userId: string, sessionId: string]> => {
   const plain = [key[0].toWellFormed(), key[1].toWellFormed()] as const;
-  const other = [escaped(compared[user]!, plain[0]), escaped(compared[session]!, plain[1])] as const;
-  return how === "plain" ? [plain] : how === "escaped" ? [other] : [plain, other];
+  if (how === "plain" || !plain.some(Formula.isFormula)) return [plain];
+  const written = [Formula.isFormula, Formula.wasFormula].map((rule) =>
+    [escaped(compared[user]!, plain[0], rule), escaped(compared[session]!, plain[1], rule)] as const
+  );
+  return how === "escaped" ? written : [plain, ...written];
 };
 
 const sameText = (column: Column, plain: string, written: string, how: Text): boolean =>
-  (how !== "escaped" && plain === written) || (how !== "plain" && escaped(column, plain) === written);
+  (how !== "escaped" && plain === written) ||
+  (how !== "plain" &&
+    (escaped(column, plain) === written || escaped(column, plain, Formula.wasFormula) === written));
 
 const sameTexts = (one: ReadonlyArray<string>, other: ReadonlyArray<string>): boolean =>
   one.length === other.length && one.every((text, i) => text === other[i]);

@@ -11,12 +11,13 @@ import * as Room from "../Room.ts";
 import type { Session } from "../Session.ts";
 import * as CsvBytes from "./CsvBytes.ts";
 import * as Encoder from "./Encoder.ts";
+import * as Formula from "./Formula.ts";
 
 /** How CSV is written. */
 export interface CsvOptions {
   /**
    * Whether text that a spreadsheet would run as a formula gets a `'` in front: text that begins with `=`,
-   * `+`, `-`, `@` (full-width too), tab or CR. A user agent is whatever the client sent, so leave this on for
+   * `+`, `-`, `@` (full-width too), `|` or `%`, white space before them or not, and with tab, CR or LF. A user agent is whatever the client sent, so leave this on for
    * files that people open. Numbers stay as they are, and so do ids of letters, digits, `_` and `-` alone:
    * they call nothing, and others join on them. Turn it off for a file that only programs read: then every
    * text comes back exactly.
@@ -54,23 +55,27 @@ const jsonList = (texts: ReadonlyArray<string>): string => {
   return json.includes("\\ud") ? JSON.stringify(texts.map((text) => text.toWellFormed())) : json;
 };
 
-const settle = ({ escapeFormulas = true }: CsvOptions): Options => {
+/** Options, checked: what csv-stringify takes, and what is ours. */
+interface Settled {
+  readonly options: Options;
+  readonly escapeFormulas: boolean;
+}
+
+const settle = ({ escapeFormulas = true }: CsvOptions): Settled => {
   if (typeof escapeFormulas !== "boolean") {
     throw new TypeError(
       `Cannot write CSV as 'escapeFormulas' must be a boolean: current value is ${escapeFormulas}`,
     );
   }
-  return {
+  const options: Options = {
     record_delimiter: "\r\n",
     quote_record_delimiter: true, // a lone CR or LF too, which CRLF as delimiter would otherwise leave bare
     quoted_empty: true, // or it would read the same as null, which csv-stringify is not asked about
-    escape_formulas: escapeFormulas,
     eof: false,
   };
+  return { options, escapeFormulas };
 };
 
-/** Ids that go as they are, though `-` in front makes a formula of other texts. */
-const isPlainKey = (text: string) => /^[\w-]+$/.test(text);
 /** Texts that csv-stringify leaves as they are, whatever its options: nearly all there are. */
 const isPlain = (text: string) => /^\w[^",\r\n]*$/.test(text);
 
@@ -97,7 +102,7 @@ const cells = (quote: (text: string) => string): ReadonlyArray<Cell> => {
           return number === null ? "" : String(number);
         };
       default: {
-        const isAsItIs = column.key ? isPlainKey : isPlain;
+        const isAsItIs = column.key ? Formula.isPlainId : isPlain;
         return (session, userId, source, index) => {
           const text = column.get(session, userId, source, index);
           return text === null ? "" : isAsItIs(text) ? text : quote(text);
@@ -117,11 +122,15 @@ const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> 
   return both;
 };
 
-const makeSettled = (options: Options): Encoder.Encoder => {
-  const quote = Memo.of(1024, (text: string) => stringify([[text]], options));
+const makeSettled = ({ options, escapeFormulas }: Settled): Encoder.Encoder => {
+  const quote = Memo.of(
+    1024,
+    (text: string) =>
+      stringify([[escapeFormulas && Formula.isFormula(text) ? Formula.inert(text) : text]], options),
+  );
   const write = cells(quote);
   const list = (texts: ReadonlyArray<string>) => quote(jsonList(texts));
-  const key = (text: string) => isPlainKey(text) ? text : quote(text);
+  const key = (text: string) => Formula.isPlainId(text) ? text : quote(text);
   const fromBytes = CsvBytes.make({ quote, key, list, date });
   const row = write.map(() => "");
   let text = header;

@@ -96,6 +96,11 @@ const formulas: readonly string[] = [
   "\t=1+1",
   "\r=1+1",
   " =1+1",
+  "\n=1+1",
+  "\u00a0=1+1",
+  "\ufeff=1+1",
+  "|calc",
+  "%0",
 ];
 
 const punctuation: readonly string[] = [

@@ -6,12 +6,24 @@ import { newFolder } from "../folders.ts";
 import { answering, quotedCommand, run, start, tenant } from "./command.ts";
 
 // deno-lint-ignore no-control-regex
-const obeyed = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
+const obeyed =
+  /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/u;
 
 const wild = fc.string({
   unit: fc.oneof(
     anyText,
-    fc.constantFrom("\u001b[2J", "\u009b31m", "\n", "\r", "\u202e", "\u2029", "\u007f"),
+    fc.constantFrom(
+      "\u001b[2J",
+      "\u009b31m",
+      "\n",
+      "\r",
+      "\u202e",
+      "\u2029",
+      "\u007f",
+      "\u200b",
+      "\ufeff",
+      "\u{e0041}",
+    ),
   ),
 });
 
@@ -22,6 +34,7 @@ describe("printable()", () => {
       expect(printable(text).split(/[\n\r\u2028\u2029\u0085]/)).toHaveLength(1);
     }));
     expect(printable("Zoë \u001b[31m\n漢 🦆")).toBe("Zoë \\u001b[31m\\u000a漢 🦆");
+    expect(printable("a\u200bb\u202e\u{e0041}c")).toBe("a\\u200bb\\u202e\\udb40\\udc41c");
   });
 
   it("of any JSON is the same JSON", () => {
@@ -65,7 +78,10 @@ describe("what a terminal would obey never reaches it", () => {
       response.writeHead(isList ? 200 : 404, { "content-type": "application/json" });
       response.end(isList ? JSON.stringify([{ user_id: evil, creation_time: 1 }]) : "{}");
     });
-    const { err } = await run(["export", "--all-users", "--out", "s.csv"], { env, cwd: await newFolder() });
+    const { err } = await run(["export", "--all-users", "--out", "s.csv", "--max-elapsed", "2s"], {
+      env,
+      cwd: await newFolder(),
+    });
     expect(err).toContain("owned");
     expect(err).not.toMatch(obeyed);
   });

@@ -55,7 +55,7 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
       ["export", "--user", "a", "--out", "s.parquet.gz"],
       "Error: Parquet is compressed inside: leave out the .gz",
     ],
-    [[...one, "--page-size", "3"], '--page-size must be a whole number from 10 to 1000000: it is "3"'],
+    [[...one, "--page-size", "3"], '--page-size must be a whole number from 10 to 50000: it is "3"'],
     [
       [...one, "--concurrency", "0"],
       '--concurrency must be a whole number from 1 to 1000, or auto: it is "0"',
@@ -219,6 +219,23 @@ describe("--api-key-file", () => {
     await chmod(join(cwd, "key"), 0o600);
     const args = ["export", "--all-users", "--api-key-file", "key", "--domain", url, "--out", "s.csv"];
     expect(await run(args, { cwd })).toMatchObject({ code: 0 });
+  });
+
+  it("that others can read gets a warning, and is used", async (context) => {
+    if (process.platform === "win32") return context.skip("needs the modes of POSIX");
+    const { sandbox, url } = await tenant();
+    const cwd = await newFolder();
+    await writeFile(join(cwd, "key"), sandbox.key);
+    const warning =
+      "Warning: other users of this machine can read the file that --api-key-file names: chmod 600 keeps it to you\n";
+    for (const [mode, said] of [[0o644, warning], [0o640, warning], [0o400, ""]] as const) {
+      await chmod(join(cwd, "key"), mode);
+      const { code, err } = await run(["check", "--api-key-file", "key", "--domain", url], { cwd });
+      expect({ code, err }).toEqual({ code: 0, err: said });
+    }
+    // A pipe is nobody else's: the shell's <(…).
+    const { code, err } = await shell(`"$@" check --api-key-file <(cat key) --domain ${url}`, { cwd }).done;
+    expect({ code, err }).toEqual({ code: 0, err: "" });
   });
 
   it.each([["absent", "there is no such file"], [".", "it is a folder"]])(

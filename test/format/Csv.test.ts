@@ -17,7 +17,9 @@ const write = (session: Session, options?: Csv.CsvOptions, userId = "alice") =>
 const agent = (user_agent: string | null) => example({ last_metadata: { user_agent } });
 
 /** A text as csv-stringify and every spreadsheet see it: what begins with one of these may be run. */
-const isFormula = (text: string) => /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(text);
+const isFormula = (text: string) =>
+  "\t\r\n".includes(text[0] ?? " ") ||
+  "=+-@|%\uff1d\uff0b\uff0d\uff20".includes(text.replace(/^[\s\p{Cc}\p{Cf}]+/u, "")[0] ?? " ");
 
 /** The same cells, all of them written by csv-stringify, row by row. */
 const stringified = (batches: ReadonlyArray<Encodable>, escapeFormulas: boolean): string => {
@@ -37,11 +39,12 @@ const stringified = (batches: ReadonlyArray<Encodable>, escapeFormulas: boolean)
     columns: columns.map(({ name }) => name),
     record_delimiter: "\r\n",
     quote_record_delimiter: true,
-    escape_formulas: escapeFormulas,
     cast: {
       string: (text, { index }) => {
         if (text === "") return { value: text, quoted_empty: true };
-        return columns[index]!.key && /^[\w-]+$/.test(text) ? { value: text, escape_formulas: false } : text;
+        return escapeFormulas && isFormula(text) && !(columns[index]!.key && /^[\w-]+$/.test(text))
+          ? `'${text}`
+          : text;
       },
     },
   });
@@ -77,7 +80,22 @@ describe("Csv.make()", () => {
     expect(await csvRows(file)).toMatchObject([{ user_agent: text }]);
   });
 
-  it.each(["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])(
+  it.each([
+    ...[
+      "=1+1",
+      "+1",
+      "-1",
+      "@SUM(A1)",
+      "\t=1",
+      "\r=1",
+      '=HYPERLINK("http://x","y")',
+      "\n=1",
+      "\n",
+      " =1",
+      "\u00a0 @A1",
+    ],
+    ...["\ufeff=1", "\u200b\u202e-1", "\u0000=1", "|calc", "%1", " |cmd", "\uff1d1", "\u3000\uff0b1"],
+  ])(
     "makes the formula %j inert",
     async (formula) => {
       expect(await csvRows(write(agent(formula)))).toMatchObject([{ user_agent: `'${formula}` }]);
@@ -85,6 +103,11 @@ describe("Csv.make()", () => {
         user_agent: formula,
       }]);
     },
+  );
+
+  it.each(["a=1", "it's", "'=1", "  led by spaces", "\u00a0a", "(1)", "\u200bzero", "#=1", "_|", "1-1"])(
+    "leaves %j as it is",
+    async (text) => expect(await csvRows(write(agent(text)))).toMatchObject([{ user_agent: text }]),
   );
 
   it("keeps ids that begin with '-' as they are", async () => {

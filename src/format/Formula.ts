@@ -1,0 +1,27 @@
+/**
+ * Which texts spreadsheets take for formulas.
+ *
+ * `=`, `+`, `-`, `@`, tab, CR and LF in front are OWASP's list, with the full-width forms of the first four. `|` and `%` are
+ * what others add to it (the gem `csv-safe`, for one). White space before any of these hides nothing: LibreOffice, Google Sheets and
+ * programs that make workbooks of CSV are reported to take it away before they look, and a byte order mark or another
+ * character without a shape is white space to some.
+ *
+ * @module
+ */
+
+const formula = /^(?:[\t\r\n]|[\s\p{Cc}\p{Cf}]*[=+\-@|%\uff1d\uff0b\uff0d\uff20])/u;
+
+/** What version 0.1 took for one. */
+const formulaBefore = /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/;
+
+/** Tells whether a spreadsheet may take the text for a formula. */
+export const isFormula = (text: string): boolean => formula.test(text);
+
+/** Tells the same as version 0.1 did. */
+export const wasFormula = (text: string): boolean => formulaBefore.test(text);
+
+/** Tells whether an id goes as it is, though `-` in front makes a formula of other texts: it calls nothing. */
+export const isPlainId = (text: string): boolean => /^[A-Za-z0-9_-]+$/.test(text);
+
+/** The text with a `'` in front, which makes it inert. */
+export const inert = (text: string): string => `'${text}`;
