@@ -15,8 +15,8 @@ import * as Proxy from "./Proxy.ts";
 import { ProxyError } from "./ProxyError.ts";
 import { type Headers, type Receiver, Transport } from "./Transport.ts";
 
-/** The most bytes that are set aside for a body before it has come. */
-const MOST_AT_ONCE = 1 << 24;
+/** The most bytes that are set aside for a body before it has come. Memory that nothing is written to costs nothing. */
+const MOST_AT_ONCE = 1 << 26;
 
 /** Gathers a body. Where its length was told beforehand, each chunk is let go as it comes. */
 class Body {
@@ -30,19 +30,25 @@ class Body {
   /** Adds a chunk; gives how many bytes there are now. */
   add(chunk: Buffer): number {
     const length = this.#length;
-    if (this.#at === 0 && chunk.length < length && length <= MOST_AT_ONCE) {
+    const at = this.#at;
+    this.#at += chunk.length;
+    if (at === 0 && chunk.length < length && length <= MOST_AT_ONCE) {
       this.#whole = Buffer.allocUnsafeSlow(length);
+    } else if (this.#at > length && this.#whole !== undefined) {
+      this.#chunks.push(this.#whole.subarray(0, at));
+      this.#whole = undefined;
     }
     if (this.#whole === undefined) this.#chunks.push(chunk);
-    else chunk.copy(this.#whole, this.#at);
-    return this.#at += chunk.length;
+    else chunk.copy(this.#whole, at);
+    return this.#at;
   }
-  /** Undefined if it has another length than was told: undici sees to that, not every dispatcher in front of it. */
-  bytes(): Buffer | undefined {
-    if (this.#whole === undefined) {
-      return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
-    }
-    return this.#at === this.#length ? this.#whole : undefined;
+  /** Whether it is as long as was told: undici sees to that, not every dispatcher in front of it. */
+  isWhole(): boolean {
+    return Number.isNaN(this.#length) || this.#at === this.#length;
+  }
+  bytes(): Buffer {
+    if (this.#whole !== undefined) return this.#whole.subarray(0, this.#at);
+    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
   }
 }
 
@@ -82,7 +88,9 @@ const unpack = (
   done: (error: Error | undefined, bytes: Buffer) => void,
 ): () => void => {
   const stream = unpackers[coding]!(packed);
-  const body = new Body(NaN);
+  // The end of gzip says how long it is, if it is of one piece.
+  const isGzip = coding === "gzip" || coding === "x-gzip";
+  const body = new Body(isGzip && packed.length >= 4 ? packed.readUInt32LE(packed.length - 4) : NaN);
   const fail = (error: Error) => {
     stream.destroy();
     done(error, packed);
@@ -98,7 +106,7 @@ const unpack = (
     }
   });
   stream.on("error", fail);
-  stream.on("end", () => done(undefined, body.bytes()!));
+  stream.on("end", () => done(undefined, body.bytes()));
   stream.end(packed);
   return () => stream.destroy();
 };
@@ -167,10 +175,10 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
           }
         },
         onResponseEnd: () => {
-          const bytes = body.bytes();
-          if (bytes === undefined) {
+          if (!body.isWhole()) {
             return resume(Effect.fail(new Error("the body is not as long as was told")));
           }
+          const bytes = body.bytes();
           const areKnown = codings.length <= MOST_CODINGS && codings.every((coding) =>
             Object.hasOwn(unpackers, coding)
           );

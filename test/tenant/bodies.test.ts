@@ -139,6 +139,8 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
   it.each<[string, Buffer]>([
     ["gzip", zlib.gzipSync(body)],
     ["GZIP", zlib.gzipSync(body)],
+    ["gzip", Buffer.concat([zlib.gzipSync(body.subarray(0, 70_000)), zlib.gzipSync(body.subarray(70_000))])],
+    ["gzip", Buffer.concat([zlib.gzipSync(body.subarray(0, 10)), zlib.gzipSync(body.subarray(10))])],
     ["x-gzip", zlib.gzipSync(body)],
     ["deflate", zlib.deflateSync(body)],
     ["Deflate", zlib.deflateRawSync(body)],
