@@ -6,14 +6,21 @@
 import process from "node:process";
 import { ProxyNameError } from "./ProxyError.ts";
 
-const variable = (name: string): string | undefined => {
-  try {
-    return process.env[name]?.trim() || undefined;
-  } catch {
-    // Under Deno, it may not be looked at.
-    return undefined;
-  }
+const { Deno: deno } = globalThis as {
+  readonly Deno?: {
+    readonly permissions: {
+      readonly querySync: (
+        of: { readonly name: "env"; readonly variable: string },
+      ) => { readonly state: string };
+    };
+  };
 };
+
+/** Undefined also where Deno would have to ask whether it may be looked at. */
+const variable = (name: string): string | undefined =>
+  deno !== undefined && deno.permissions.querySync({ name: "env", variable: name }).state !== "granted"
+    ? undefined
+    : process.env[name]?.trim() || undefined;
 
 /** A variable of the environment by its name in lower case, which counts first, or in upper case. */
 const either = (name: string): { readonly name: string; readonly value: string } | undefined =>
