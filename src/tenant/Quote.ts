@@ -10,6 +10,9 @@ const [QUOTED, LOOKED_AT] = [500, 4000];
 /** As much of a key as gives away a part of it. A shorter key is looked for as a whole. */
 const TELLING = 12;
 
+/** The length from which on a key is looked for in disguise: a shorter one is in many a text by chance. */
+const SHORTEST_DISGUISED = 5;
+
 const asChar = (_: string, hex: string): string => String.fromCharCode(parseInt(hex, 16));
 
 /** What one way of writing a text makes of it, undone; the text itself if it is not written that way. */
@@ -109,9 +112,9 @@ export const quoteWithout = (key: string): (text: string) => string => {
     const visible = text.slice(0, LOOKED_AT).replace(/\p{Cf}+/gu, "");
     const known = without(visible);
     const packed = visible.replace(/[\p{Cc}\s]+/gu, "");
-    if (readings(known, 3).some(tells) || (packed !== visible && readings(without(packed), 1).some(tells))) {
-      return "<redacted>";
-    }
+    const isDisguised = () =>
+      readings(known, 3).some(tells) || (packed !== visible && readings(without(packed), 1).some(tells));
+    if (length >= SHORTEST_DISGUISED && isDisguised()) return "<redacted>";
     const shown = known.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ");
     return shown.length <= QUOTED ? shown : `${shown.slice(0, QUOTED).toWellFormed()}…`;
   };
