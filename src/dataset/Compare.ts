@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import * as Either from "effect/Either";
 import * as Keys from "./Keys.ts";
 import type { Part } from "./Manifest.ts";
@@ -28,7 +27,7 @@ export interface FileState {
 /** Compares a file's bytes with what is recorded; undefined if it can't be read at all. */
 export const checkBytes = async (root: string, part: Part, note: Note): Promise<FileState | undefined> => {
   try {
-    const { bytes, sha256 } = await PartReader.sumOf(join(root, part.path));
+    const { bytes, sha256 } = await PartReader.sumOf(root, part);
     const intact = bytes === part.bytes && sha256 === part.sha256;
     if (bytes !== part.bytes) note(part.path, `has ${bytes} bytes, not ${part.bytes}`);
     else if (!intact) {

@@ -14,8 +14,6 @@
  *
  * @module
  */
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { OutputError } from "../output/Output.ts";
 import * as Compare from "./Compare.ts";
@@ -28,6 +26,7 @@ import * as Rejects from "./Rejects.ts";
 import * as Removed from "./Removed.ts";
 import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
 import * as Repeated from "./Repeated.ts";
+import * as SafeFile from "./SafeFile.ts";
 import * as Stated from "./Stated.ts";
 
 export type { Problem } from "./Problems.ts";
@@ -95,19 +94,12 @@ const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): vo
       note(said, `says run ${run} has ${bytes} bytes, and ${sum("bytes")} in its parts`);
     }
   }
-  const named = new Set<string>();
-  for (const { path } of parts) {
-    if (named.has(path)) note(Folder.names.manifest, `names ${path} twice`);
-    named.add(path);
-  }
 };
 
 /** List a folder of parts; one that can't be read is told, as what lies there can't be. */
 const namesIn = (root: string, folder: string, note: Note): Promise<ReadonlyArray<string>> =>
-  readdir(join(root, folder)).catch((error) => {
-    if ((error as { readonly code?: unknown }).code !== "ENOENT") {
-      note(folder, `can't be read: ${wordsOf(error)}`);
-    }
+  SafeFile.namesIn(root, folder).catch((error) => {
+    note(folder, `can't be read: ${wordsOf(error)}`);
     return [];
   });
 
@@ -192,9 +184,9 @@ export const run = (
   { progress = noProgress() }: VerifyOptions = {},
 ): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
   Effect.gen(function* () {
-    const path = join(root, Folder.names.manifest);
+    const manifest = Folder.textOf(root, Folder.names.manifest, Folder.most.manifest);
     const found = yield* open(root);
-    const before = yield* Folder.textOf(path);
+    const before = yield* manifest;
     const stated = Stated.by(root, found);
     progress.partsTotal = stated.parts.length;
     progress.rowsTotal = stated.parts.reduce((sum, { rows }) => sum + rows, 0);
@@ -202,7 +194,7 @@ export const run = (
     const result = yield* Effect.promise((signal) => readAll(stated, note, progress, signal));
     checkTotals(stated, note);
     if (found.journal === undefined) yield* Effect.promise(() => checkOthers(stated, note));
-    if (before !== (yield* Folder.textOf(path))) {
+    if (before !== (yield* manifest)) {
       note(Folder.names.manifest, "has changed while it was verified: verify once more");
     }
     return { ...result, unfinished: stated.unfinished, problems: problems() };
