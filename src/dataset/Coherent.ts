@@ -20,15 +20,23 @@ const isOwnPath = ({ path, format, part }: Part): boolean => {
 
 /** What is wrong with parts of these runs; undefined if nothing is. */
 const flawOf = (parts: Iterable<Part>, isRun: (run: number) => boolean): string | undefined => {
-  const named = new Set<string>();
   for (const part of parts) {
     const { path, format, part: number, run } = part;
     if (!isOwnPath(part)) return `it names ${path} as part ${number} of ${format}`;
     if (!isRun(run)) return `it names ${path} as of run ${run}, which there is not`;
-    if (named.has(path)) return `it names ${path} twice`;
-    named.add(path);
   }
   return undefined;
+};
+
+/** The paths that come again among those of these parts. */
+export const repeated = (parts: Iterable<Part>): ReadonlyArray<string> => {
+  const named = new Set<string>();
+  const again: Array<string> = [];
+  for (const { path } of parts) {
+    if (named.has(path)) again.push(path);
+    named.add(path);
+  }
+  return again;
 };
 
 /** The error for what can't be so; undefined if all of it can. */

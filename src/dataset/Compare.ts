@@ -92,6 +92,15 @@ const fetchMore = async (reading: Reading, note: Note): Promise<void> => {
   }
 };
 
+const areNone = "more rows than can be told are none of a dataset";
+
+/** Reads no more of a file in which too many rows are none. */
+const giveUp = (reading: Reading, note: Note): void => {
+  if (reading.isOver || !reading.flawed.areTooMany()) return;
+  reading.isOver = reading.isBroken = true;
+  note(reading.file.part.path, `was not read on from row ${reading.rows + 1}: ${areNone}`);
+};
+
 /** What is said of a file once all its rows are read. */
 const conclude = ({ file: { part }, flawed, differing, ...reading }: Reading, note: Note): void => {
   flawed.tell();
@@ -155,6 +164,7 @@ export const checkRows = async (
         for (const reading of open) take(reading, reading.batch[reading.at++]!, expected);
       }
       progress.rows += count * open.length;
+      for (const reading of open) giveUp(reading, note);
     }
   } finally {
     for (const { source } of readings) await source.return(undefined);
@@ -190,6 +200,7 @@ export const checkLines = async (
         if (Either.isLeft(decoded)) flawed.add(() => `row ${number} ${decoded.left}`);
       }
       progress.rows += lines.length;
+      if (flawed.areTooMany()) throw new Error(areNone);
     }
     if (rows !== part.rows) note(part.path, `has ${rows} rows, not ${part.rows}`);
   } catch (error) {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { OutputError } from "../output/Output.ts";
 import * as Coherent from "./Coherent.ts";
-import { failure } from "./DatasetError.ts";
+import { damaged, failure } from "./DatasetError.ts";
 import * as Folder from "./Folder.ts";
 import * as Journal from "./Journal.ts";
 import * as Manifest from "./Manifest.ts";
@@ -68,6 +68,11 @@ export const refuseOthers = (
       return yield* Effect.fail(
         occupied(root, `it holds ${list(foreign)}, which is no part of an export. Choose another folder`),
       );
+    }
+    // What is superseded is removed: a part that is not must not be named there as well.
+    const [again] = Coherent.repeated([...manifest?.parts ?? [], ...manifest?.superseded ?? []]);
+    if (again !== undefined) {
+      return yield* Effect.fail(damaged(join(root, Folder.names.manifest), `it names ${again} twice`));
     }
     const { parts } = yield* Folder.partsIn(root);
     const named = new Set(

@@ -77,8 +77,13 @@ export const textOf = (options: Run["options"] | undefined): Text => {
 /** How a part writes text, by the options of its run. */
 export const writtenAs = (
   { format, run }: Part,
-  runs: Iterable<Pick<Run, "run" | "options">>,
-): Text => format === "csv" ? textOf([...runs].find((one) => one.run === run)?.options) : "plain";
+  runs: ReadonlyArray<Pick<Run, "run" | "options">>,
+): Text => {
+  if (format !== "csv") return "plain";
+  // They are numbered from 1, but for a run that has not finished and is told once more.
+  const its = runs[run - 1]?.run === run ? runs[run - 1] : runs.find((one) => one.run === run);
+  return textOf(its?.options);
+};
 
 /** Of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
 export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {

@@ -367,14 +367,14 @@ export const goOn = <E, R>(
         Effect.suspend(() => current.discard),
       );
       const all = [...manifest.parts, ...parts];
-      const superseded = all.filter(({ format, part }) =>
-        format === "seen" || (isCompact && format === "state" && part < number)
-      );
+      const isSuperseded = ({ format, part }: Manifest.Part) =>
+        format === "seen" || (isCompact && format === "state" && part < number);
+      const superseded = all.filter(isSuperseded);
       const whole: Manifest.Manifest = {
         ...manifest,
         dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
         runs: [...manifest.runs, summary],
-        parts: all.filter((part) => !superseded.includes(part)),
+        parts: all.filter((part) => !isSuperseded(part)),
         // Of those that were superseded before this run only results matter: they are in the totals of their runs.
         superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
         next_part: nextPart,
