@@ -14,6 +14,11 @@ const DEEPEST = 100;
 /** A value takes 16 bytes at the least of what this program writes: so many are in no file that it may read. */
 const MOST = 1 << 24;
 
+/** The names of fields that this program writes are some dozens. Where there are millions, each takes a moment. */
+const NAMES = 500;
+/** Text that is no longer can't have so many that it matters. */
+const SHORT = 1 << 20;
+
 const isEscaped = (text: string, quote: number): boolean => {
   let before = quote;
   while (text.charCodeAt(before - 1) === 0x5c) before--;
@@ -23,13 +28,21 @@ const isEscaped = (text: string, quote: number): boolean => {
 const check = (text: string): void => {
   let depth = 0;
   let values = 1;
+  let [from, to] = [0, 0];
+  const names = new Set<string>();
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case 0x22: // "
+        from = i;
         do {
           i = text.indexOf('"', i + 1);
           if (i === -1) return;
         } while (isEscaped(text, i));
+        to = i;
+        break;
+      case 0x3a: // :
+        if (text.length > SHORT) names.add(text.slice(from, to));
+        if (names.size > NAMES) throw new SyntaxError(`it has more than ${NAMES} names of fields`);
         break;
       case 0x5b: // [
       case 0x7b: // {
