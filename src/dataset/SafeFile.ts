@@ -27,7 +27,7 @@ export class Strange extends Error {
   }
 }
 
-const kindOf = (found: Stats | Dirent): string =>
+const kindOf = (found: Stats): string =>
   found.isSymbolicLink()
     ? "it is a symbolic link"
     : found.isDirectory()
@@ -160,14 +160,13 @@ export const namesIn = async (
   root: string,
   folder = "",
   areFiles: (name: string) => boolean = () => false,
-): Promise<ReadonlyArray<string>> =>
-  (await entriesIn(root, folder)).map((entry) => {
-    const { name } = entry;
-    if (areFiles(name) && !entry.isFile()) {
-      throw new Strange(join(root, folder, name), `${kindOf(entry)}, not a file`);
-    }
-    return name;
-  });
+): Promise<ReadonlyArray<string>> => {
+  const entries = await entriesIn(root, folder);
+  for (const entry of entries) {
+    if (areFiles(entry.name) && !entry.isFile()) await checkFile(root, `${folder}/${entry.name}`);
+  }
+  return entries.map(({ name }) => name);
+};
 
 /** Refuses to write to this path unless it would lie in real folders. */
 export const checkPlace = checkAbove;

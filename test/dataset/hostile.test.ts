@@ -4,7 +4,7 @@
  * under strace where there is one; `npm test` tries some dozens.
  */
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, realpath, rm } from "node:fs/promises";
+import { cp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
