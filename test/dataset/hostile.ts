@@ -3,7 +3,9 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import * as Effect from "effect/Effect";
 import * as fc from "fast-check";
+import * as Verify from "../../src/dataset/Verify.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { newFolder } from "../folders.ts";
 import { choices, exportInto, mend } from "./written.ts";
@@ -223,3 +225,23 @@ export const outsideOf = async (root: string, dataset: string) => {
   };
   return { outside, look };
 };
+
+/** What damage is told with. */
+export const doNow = "Restore it from a backup, or export into another folder";
+
+export const formats = choices("ndjson", "csv", "parquet");
+
+export const sandbox = make({ users: 3, sessionsPerUser: 4, seed: 3, malformed: 0.2 });
+
+/** A small dataset in a folder of its own, beside which there is something that nobody may touch. */
+export const received = async () => {
+  const root = join(await newFolder(), "data");
+  await exportInto(sandbox, root, { formats, changes: "since-last" });
+  const { look } = await outsideOf(root, root);
+  const before = await look();
+  return { root, isUntouched: async () => await look() === before };
+};
+
+/** What is found to be wrong with a dataset. */
+export const problemsOf = async (root: string): Promise<ReadonlyArray<string>> =>
+  (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);
