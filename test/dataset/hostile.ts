@@ -1,7 +1,18 @@
 /** Folders of datasets that do what they can to harm whoever opens them. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
+import {
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as fc from "fast-check";
@@ -128,8 +139,10 @@ export const pipe = (path: string): void => {
 export const makeStrange = async (root: string, path: string, as: string): Promise<void> => {
   const full = join(root, path);
   const outside = join(dirname(root), "outside");
-  await rm(full, { recursive: true, force: true });
   await mkdir(dirname(full), { recursive: true });
+  // Not into what is outside, where the folder is a link by now.
+  if (await realpath(dirname(full)) !== join(await realpath(root), dirname(path))) return;
+  await rm(full, { recursive: true, force: true });
   if (as === "pipe") return pipe(full);
   if (as === "folder") return await mkdir(full).then(() => undefined);
   // Half a minute is waited for who may have written an empty lock.
