@@ -37,7 +37,7 @@ const count = (operation: string, exit: Exit.Exit<unknown, unknown>) => {
   outcomes[name] = (outcomes[name] ?? 0) + 1;
 };
 
-/** Says of the paths touched which are neither in the folder nor of what runs the test. */
+/** Tells which of the paths touched are neither in the folder nor of what runs the test. */
 const strangers = async (root: string, paths: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
   const real = await realpath(root);
   const allowed = [real, project.replace(/\/$/, ""), "/proc/", join(await realpath(tmpdir()), "vitest")];
@@ -46,16 +46,15 @@ const strangers = async (root: string, paths: ReadonlyArray<string>): Promise<Re
   return [...new Set(paths)].filter((path) => !isAllowed(path.slice(path.indexOf(" ") + 1)));
 };
 
-/** What a refusal says, if it is one that is meant, and names a file of the folder or the folder. */
+/** Expects what was meant to come of it: a refusal names a file of the folder, or the folder, and says nothing of others. */
 const checkExit = (root: string, exit: Exit.Exit<unknown, unknown>, told: string) => {
   expect(told).not.toContain(secret);
   if (Exit.isSuccess(exit)) return;
   expect(Cause.defects(exit.cause).length, told).toBe(0);
   const error = Cause.squash(exit.cause) as { readonly _tag: string; readonly message: string };
   expect(["DatasetError", "OutputError", "ExportError", "ApiError"], told).toContain(error._tag);
-  if (error._tag === "DatasetError" || error._tag === "OutputError") expect(error.message).toMatch(/data\b/);
+  if (error._tag === "DatasetError" || error._tag === "OutputError") expect(error.message).toContain(root);
   expect(error.message.length).toBeLessThan(2000);
-  expect(root.length).toBeGreaterThan(0);
 };
 
 const names = ["verify", "replay", "resume", "since-last", "prune"] as const;
@@ -101,8 +100,8 @@ const calls = "open,openat,creat,unlink,unlinkat,rename,renameat,renameat2,link,
   "symlink,symlinkat,truncate,chmod,fchmodat,chown,fchownat,utimensat,getdents64";
 
 it.skipIf(!isLong || !hasStrace)("nor does the command, by what strace sees of it", async () => {
-  const { roots } = await datasets();
   const { env } = await tenant({ users: 4, sessionsPerUser: 12, seed: 3, malformed: 0.05 });
+  const { roots } = await datasets(env.MONOCLOUD_DOMAIN);
   const folder = await realpath(await newFolder());
   const root = join(folder, "data");
   const { outside, look } = await outsideOf(root, roots[0]);

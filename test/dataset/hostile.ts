@@ -15,6 +15,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
+import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
 import * as Verify from "../../src/dataset/Verify.ts";
 import { make } from "../../src/sandbox/mod.ts";
@@ -196,11 +197,18 @@ export const attack = async (root: string, attacks: ReadonlyArray<Attack>): Prom
 };
 
 /** A dataset of two runs, of which the second has found what was removed; and one with a third run that has not finished. */
-export const datasets = async () => {
+export const datasets = async (tenant = "https://sandbox.example") => {
   const folder = await newFolder();
   const [finished, unfinished] = [join(folder, "finished"), join(folder, "unfinished")];
   const sandbox = make({ users: 4, sessionsPerUser: 12, seed: 3, malformed: 0.05 });
-  const options = { formats: choices("ndjson.gz", "csv", "parquet"), partRows: 25 };
+  // As the command would have it of all users.
+  const options = {
+    formats: choices("ndjson.gz", "csv", "parquet"),
+    partRows: 25,
+    tenant,
+    options: { keepFormulas: false },
+    users: { ids: Stream.fromIterable(sandbox.userIds()), identity: "all" },
+  };
   await exportInto(sandbox, finished, { ...options, changes: "since-last" });
   const [user = ""] = sandbox.userIds();
   for (const { session_id } of [...sandbox.sessions(user)].slice(0, 3)) sandbox.remove(user, session_id);

@@ -1,14 +1,10 @@
-/**
- * Records what a process opens, lists, makes, moves and removes, each by its real path. A test imports it; into the command it is
- * loaded by `node --import` or `deno run --preload`, and writes what it has recorded to the file that `RECORD_PATHS` names.
- */
+/** Records what the process that imports it opens, lists, makes, moves and removes from then on, each by its real path. */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-const { realpathSync, writeFileSync } = fs;
+const { realpathSync } = fs;
 
 /** @type {Array<string>} */
 export const touched = [];
@@ -53,6 +49,3 @@ for (const suffix of ["", "Sync"]) {
   record(fs, named(moving), false, 2);
 }
 syncBuiltinESMExports();
-
-const { RECORD_PATHS } = process.env;
-if (RECORD_PATHS !== undefined) process.on("exit", () => writeFileSync(RECORD_PATHS, touched.join("\n")));
