@@ -19,11 +19,12 @@ export interface Aside {
   readonly decoded: ReturnType<typeof Session.decode>;
 }
 
-const parsed = (text: string): unknown => {
+/** What a row is by now. One that is nested deeper than the stack allows is no session. */
+const decoded = ({ redacted, row }: Rejects.Line): Aside["decoded"] => {
   try {
-    return JSON.parse(text);
+    return Session.decode(redacted ? undefined : JSON.parse(row));
   } catch {
-    return undefined;
+    return Session.decode(undefined);
   }
 };
 
@@ -38,7 +39,7 @@ export async function* rows(
         text,
         line,
         place: `${part.path} ${number}`,
-        decoded: Session.decode(line.redacted ? undefined : parsed(line.row)),
+        decoded: decoded(line),
       }));
     }
   }

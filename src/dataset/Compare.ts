@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import * as Either from "effect/Either";
 import * as Keys from "./Keys.ts";
 import type { Part } from "./Manifest.ts";
@@ -28,7 +27,7 @@ export interface FileState {
 /** Compares a file's bytes with what is recorded; undefined if it can't be read at all. */
 export const checkBytes = async (root: string, part: Part, note: Note): Promise<FileState | undefined> => {
   try {
-    const { bytes, sha256 } = await PartReader.sumOf(join(root, part.path));
+    const { bytes, sha256 } = await PartReader.sumOf(root, part);
     const intact = bytes === part.bytes && sha256 === part.sha256;
     if (bytes !== part.bytes) note(part.path, `has ${bytes} bytes, not ${part.bytes}`);
     else if (!intact) {
@@ -91,6 +90,15 @@ const fetchMore = async (reading: Reading, note: Note): Promise<void> => {
     const where = reading.rows === 0 ? "can't be read" : `can't be read on from row ${reading.rows + 1}`;
     note(reading.file.part.path, `${where}: ${wordsOf(error)}`);
   }
+};
+
+const areNone = "more rows than can be told are none of a dataset";
+
+/** Reads no more of a file in which too many rows are none. */
+const giveUp = (reading: Reading, note: Note): void => {
+  if (reading.isOver || !reading.flawed.areTooMany()) return;
+  reading.isOver = reading.isBroken = true;
+  note(reading.file.part.path, `was not read on from row ${reading.rows + 1}: ${areNone}`);
 };
 
 /** What is said of a file once all its rows are read. */
@@ -156,6 +164,7 @@ export const checkRows = async (
         for (const reading of open) take(reading, reading.batch[reading.at++]!, expected);
       }
       progress.rows += count * open.length;
+      for (const reading of open) giveUp(reading, note);
     }
   } finally {
     for (const { source } of readings) await source.return(undefined);
@@ -191,6 +200,7 @@ export const checkLines = async (
         if (Either.isLeft(decoded)) flawed.add(() => `row ${number} ${decoded.left}`);
       }
       progress.rows += lines.length;
+      if (flawed.areTooMany()) throw new Error(areNone);
     }
     if (rows !== part.rows) note(part.path, `has ${rows} rows, not ${part.rows}`);
   } catch (error) {

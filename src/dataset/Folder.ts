@@ -19,24 +19,15 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import * as File from "../output/File.ts";
 import { type Output, OutputError } from "../output/Output.ts";
+import { type DatasetError, failure } from "./DatasetError.ts";
+import * as SafeFile from "./SafeFile.ts";
 
-/** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost`, nothing in its folder was changed. */
-export class DatasetError extends Data.TaggedError("DatasetError")<{
-  /**
-   * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `LeaseLost`: another process
-   * has taken over, as this one was silent for too long. `Options`: it was begun with others. `Corrupt`: a file of it is not as
-   * it was written. `Version`: a newer version of this program wrote it. `Absent`: there is none.
-   */
-  readonly reason: "Occupied" | "Locked" | "LeaseLost" | "Options" | "Corrupt" | "Version" | "Absent";
-  readonly path: string;
-  readonly message: string;
-}> {}
+export { DatasetError } from "./DatasetError.ts";
 
 /** Rejects unless the folder is still this process's to write to: see `Lease.ts`. */
 export type Proof = () => Promise<void>;
@@ -48,18 +39,27 @@ export const names = {
   lock: "lock.json",
 } as const;
 
+/**
+ * The most bytes that they may have; a line of the journal is no longer than {@link Lines.LONGEST}. A run into three formats
+ * adds 4 kB to the manifest: one an hour comes to that in 7 years. No text of Node's is longer than twice as much.
+ */
+export const most = { manifest: 2 ** 28, journal: 2 ** 28, lock: 2 ** 16 } as const;
+
 /** The folders of parts. */
 export const partFolders = ["ndjson", "csv", "parquet", "rejected", "removed", "state", "seen"] as const;
 
 const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
-  Effect.tryPromise({ try: work, catch: (cause) => new OutputError({ reason, path, cause }) });
+  Effect.tryPromise({ try: work, catch: failure(reason, path) });
 
 const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
 
-/** Create a folder, and those it lies in, if need be. What is new is on the disk when the effect ends. */
+/**
+ * Create a folder, and those it lies in, if need be, for nobody else to look into. What is new is on the disk when the effect
+ * ends. The folder may be a link, as someone has named it.
+ */
 export const makeFolder = (path: string) =>
   attempt("Open", path, async () => {
-    const first = await mkdir(path, { recursive: true });
+    const first = await mkdir(path, { recursive: true, mode: 0o700 });
     if (first === undefined) return;
     // Each folder that was made is an entry of the one above it. Deno names `/` as the first if it may not look above.
     for (
@@ -71,34 +71,37 @@ export const makeFolder = (path: string) =>
     }
   });
 
-/** The names in a folder; none if there is no such folder. */
-export const namesIn = (path: string): Effect.Effect<ReadonlyArray<string>, OutputError> =>
-  attempt("Open", path, () =>
-    readdir(path).catch((error) => {
-      if (isMissing(error)) return [];
-      throw error;
-    }));
+/** The names in the root, or in a folder of it; none if there is no such folder. Of these, some must be of files. */
+export const namesIn = (root: string, folder = "", areFiles?: (name: string) => boolean) =>
+  attempt("Open", join(root, folder), () => SafeFile.namesIn(root, folder, areFiles));
 
 /** The text of a file; undefined if there is none. */
-export const textOf = (path: string): Effect.Effect<string | undefined, OutputError> =>
-  attempt("Open", path, () =>
-    readFile(path, "utf8").catch((error) => {
+export const textOf = (root: string, name: string, most: number) =>
+  attempt("Open", join(root, name), () =>
+    SafeFile.textOf(root, name, { most }).catch((error) => {
       if (isMissing(error)) return undefined;
       throw error;
     }));
 
 /** Remove files, each after a proof. Their names must have been known before it, and be used by nobody again. */
-export const remove = (paths: ReadonlyArray<string>, prove: Proof): Effect.Effect<void, OutputError> =>
+export const remove = (root: string, paths: ReadonlyArray<string>, prove: Proof) =>
   Effect.forEach(
     paths,
-    (path) => attempt("Write", path, () => prove().then(() => rm(path, { force: true }))),
+    (path) => attempt("Write", join(root, path), () => prove().then(() => SafeFile.remove(root, path))),
     { discard: true },
   );
 
 /** Put a whole file in place of what has its name, in one step. */
-export const replace = (path: string, text: string, prove?: Proof): Effect.Effect<void, OutputError> =>
+export const replace = (
+  root: string,
+  path: string,
+  text: string,
+  prove?: Proof,
+): Effect.Effect<void, OutputError | DatasetError> =>
   Effect.scoped(Effect.gen(function* () {
-    const sink = yield* File.make(path, { prove }).open;
+    const full = join(root, path);
+    yield* attempt("Open", full, () => SafeFile.checkPlace(root, path));
+    const sink = yield* File.make(full, { prove }).open;
     yield* sink.write(new TextEncoder().encode(text));
     yield* sink.commit;
   }));
@@ -119,10 +122,17 @@ export const newUsersName = (): string => `users-${randomUUID().slice(0, 8)}.txt
 /** Tell whether a file is a list of users by its name; version 0.1 had one name for all. */
 export const isUsersName = (name: string): boolean => /^users(-[0-9a-f]{8})?\.txt$/.test(name);
 
-/** A part that is about to be written. Its folder is made when it is opened. */
+/** A file of the dataset that is about to be written. The folder of its format is made when it is opened. */
 export const part = (root: string, path: string, prove?: Proof): Output => {
   const file = File.make(join(root, path), { prove });
-  return { name: path, open: Effect.zipRight(makeFolder(join(root, path, "..")), file.open) };
+  const folder = dirname(path);
+  const place = Effect.tryPromise({
+    try: async () => {
+      if (folder !== "." && await SafeFile.makeFolder(root, folder)) await File.syncFolder(root);
+    },
+    catch: (cause) => new OutputError({ reason: "Open", path: join(root, folder), cause }),
+  });
+  return { name: path, open: Effect.zipRight(place, file.open) };
 };
 
 /** The paths of all parts in the folder, whether anything speaks of them or not, and of partial files. */
@@ -130,11 +140,13 @@ export const partsIn = (root: string) =>
   Effect.gen(function* () {
     const parts: Array<{ readonly path: string; readonly number: number }> = [];
     const partials: Array<string> = [];
+    const isPartial = (name: string) => name.endsWith(".partial");
     for (const folder of partFolders) {
-      for (const name of yield* namesIn(join(root, folder))) {
+      const isOurs = (name: string) => partNumber(name) !== undefined || isPartial(name);
+      for (const name of yield* namesIn(root, folder, isOurs)) {
         const number = partNumber(name);
         if (number !== undefined) parts.push({ path: `${folder}/${name}`, number });
-        else if (name.endsWith(".partial")) partials.push(`${folder}/${name}`);
+        else if (isPartial(name)) partials.push(`${folder}/${name}`);
       }
     }
     return { parts, partials };
@@ -149,7 +161,7 @@ export const foreignIn = (root: string) =>
       isMoved(name) || isToken(name);
     const foreign = (yield* namesIn(root)).filter((name) => !isOurs(name));
     for (const folder of partFolders) {
-      for (const name of yield* namesIn(join(root, folder))) {
+      for (const name of yield* namesIn(root, folder)) {
         if (partNumber(name) === undefined && !name.endsWith(".partial")) foreign.push(`${folder}/${name}`);
       }
     }
@@ -168,14 +180,10 @@ const isToken = (name: string): boolean => /^lock\.json\.[0-9a-f]{8}$/.test(name
 
 /** The paths of what killed processes have left half done: partial files and tokens of the lease, with names of ours. */
 export const leftoversIn = async (root: string): Promise<ReadonlyArray<string>> => {
-  const list = (folder: string) =>
-    readdir(join(root, folder)).catch((error) => {
-      if (isMissing(error)) return [];
-      throw error;
-    });
-  const found = (await list("")).filter((name) => isPartial(name) || isToken(name));
+  const isLeft = (name: string) => isPartial(name) || isToken(name);
+  const found = (await SafeFile.namesIn(root, "", isLeft)).filter(isLeft);
   for (const folder of partFolders) {
-    for (const name of await list(folder)) {
+    for (const name of await SafeFile.namesIn(root, folder)) {
       const whole = /^(.*)\.[0-9a-f]{8}\.partial$/.exec(name)?.[1];
       if (whole !== undefined && partNumber(whole) !== undefined) found.push(`${folder}/${name}`);
     }

@@ -6,6 +6,8 @@
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { OutputError } from "../output/Output.ts";
+import * as Coherent from "./Coherent.ts";
+import { damaged, failure } from "./DatasetError.ts";
 import * as Folder from "./Folder.ts";
 import * as Journal from "./Journal.ts";
 import * as Manifest from "./Manifest.ts";
@@ -22,16 +24,27 @@ const occupied = (root: string, message: string) =>
 export interface Found {
   readonly manifest: Manifest.Manifest | undefined;
   readonly journal: Journal.Journal | undefined;
+  /** Whether no run may be added, as the manifest could become too long to read. */
+  readonly isFull?: boolean | undefined;
 }
+
+/** A manifest of more characters gets no further run. */
+const FULL = Folder.most.manifest / 8 * 7;
 
 /** Reads what the folder says of itself. */
 export const look = (root: string): Effect.Effect<Found, Folder.DatasetError | OutputError> =>
   Effect.gen(function* () {
-    const path = join(root, Folder.names.manifest);
-    const text = yield* Folder.textOf(path);
-    const manifest = text === undefined ? undefined : yield* Manifest.decode(Manifest.Manifest, path, text);
+    const { manifest: name } = Folder.names;
+    const path = join(root, name);
+    const text = yield* Folder.textOf(root, name, Folder.most.manifest);
+    const manifest = text === undefined ? undefined : yield* Effect.try({
+      try: () => Manifest.decode(Manifest.Manifest, path, text),
+      catch: failure("Open", path),
+    });
     const journal = yield* Journal.read(root);
-    return { manifest, journal };
+    const found = { manifest, journal, isFull: text !== undefined && text.length > FULL };
+    const flaw = Coherent.check(root, manifest, journal, nextPart(found));
+    return flaw === undefined ? found : yield* Effect.fail(flaw);
   });
 
 /** Tell whether the run of a journal has finished: a process may die after that, before it removes the journal. */
@@ -45,7 +58,7 @@ export const isUnfinished = (found: Found): boolean =>
 /** Refuses a folder that holds something else, or a run where none is to be added to it. */
 export const refuseOthers = (
   root: string,
-  { manifest, journal }: Found,
+  { manifest, journal, isFull = false }: Found,
   mode: "new" | "resume",
   isAddition: boolean,
 ) =>
@@ -55,6 +68,11 @@ export const refuseOthers = (
       return yield* Effect.fail(
         occupied(root, `it holds ${list(foreign)}, which is no part of an export. Choose another folder`),
       );
+    }
+    // What is superseded is removed: a part that is not must not be named there as well.
+    const [again] = Coherent.repeated([...manifest?.parts ?? [], ...manifest?.superseded ?? []]);
+    if (again !== undefined) {
+      return yield* Effect.fail(damaged(join(root, Folder.names.manifest), `it names ${again} twice`));
     }
     const { parts } = yield* Folder.partsIn(root);
     const named = new Set(
@@ -76,6 +94,15 @@ export const refuseOthers = (
             list(unnamed.map(({ path }) => path))
           }, of which neither manifest nor journal speaks. ` +
             "Choose another folder, or move it away",
+        ),
+      );
+    }
+    if (isFull && !isUnfinished({ manifest, journal })) {
+      return yield* Effect.fail(
+        occupied(
+          root,
+          `${Folder.names.manifest} has more than ${FULL} bytes, and ${Folder.most.manifest} are the most it may have. ` +
+            "Choose another folder",
         ),
       );
     }
@@ -158,7 +185,7 @@ export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
     if (journal !== undefined && left.length > 0 && !isOver(found)) {
       yield* Journal.write(root, journal, prove);
     }
-    yield* Folder.remove(left.map((path) => join(root, path)), prove);
+    yield* Folder.remove(root, left, prove);
     if (journal === undefined || isUnfinished(found)) return found;
     if (isOver(found)) {
       yield* Journal.remove(root, journal, prove);
@@ -167,7 +194,7 @@ export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
     // It has come to nothing, and still no number that it has taken may be given again: the next header says so, or the manifest.
     if (manifest === undefined) return found;
     const whole = { ...manifest, next_part: nextPart(found) };
-    yield* Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove);
+    yield* Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove);
     yield* Journal.remove(root, journal, prove);
     return { manifest: whole, journal: undefined };
   });
@@ -176,7 +203,7 @@ export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
 export const usersOf = ({ users_file }: Manifest.Header): string => users_file?.path ?? "users.txt";
 
 /** Remove what tells of a run that is over, or that has come to nothing before a part of it had a name. */
-export const forget = (root: string, { manifest, journal }: Required<Found>, prove: Folder.Proof) =>
+export const forget = (root: string, { manifest, journal }: Found, prove: Folder.Proof) =>
   Effect.gen(function* () {
     if (journal === undefined) return;
     const { header } = journal;
@@ -185,5 +212,5 @@ export const forget = (root: string, { manifest, journal }: Required<Found>, pro
     yield* isCovered
       ? Journal.remove(root, journal, prove)
       : Journal.write(root, { header, cuts: [] }, prove);
-    yield* Folder.remove([join(root, usersOf(header))], prove);
+    yield* Folder.remove(root, [usersOf(header)], prove);
   });

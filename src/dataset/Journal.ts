@@ -9,14 +9,17 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { constants, link, open, readFile, rename, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { link, rename } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import { OutputError } from "../output/Output.ts";
-import { type DatasetError, isMoved, names, namesIn, type Proof, replace, textOf } from "./Folder.ts";
+import type { OutputError } from "../output/Output.ts";
+import { damaged, type DatasetError, failure } from "./DatasetError.ts";
+import { isMoved, most, names, namesIn, type Proof, replace } from "./Folder.ts";
 import * as Lines from "./Lines.ts";
 import { Cut, decode, Header } from "./Manifest.ts";
+import * as SafeFile from "./SafeFile.ts";
 
 /** What a journal says. */
 export interface Journal {
@@ -34,9 +37,7 @@ const isWhole = (line: string): boolean => {
 };
 
 const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
-  Effect.uninterruptible(
-    Effect.tryPromise({ try: work, catch: (cause) => new OutputError({ reason, path, cause }) }),
-  );
+  Effect.uninterruptible(Effect.tryPromise({ try: work, catch: failure(reason, path) }));
 
 /**
  * Write a journal in place of what is there. It is a new file, so that what a writer before adds to the old one is added to
@@ -46,37 +47,73 @@ export const write = (
   root: string,
   { header, cuts }: Journal,
   prove: Proof,
-): Effect.Effect<void, OutputError> =>
+): Effect.Effect<void, OutputError | DatasetError> =>
   replace(
-    join(root, names.journal),
+    root,
+    names.journal,
     [header, ...cuts].map((line) => `${JSON.stringify(line)}\n`).join(""),
     prove,
   );
 
+/** The whole lines of a journal, one by one, each with whether it is the last. */
+async function* linesOf(
+  root: string,
+  name: string,
+): AsyncGenerator<readonly [line: string, isLast: boolean]> {
+  const path = join(root, name);
+  let before: string | undefined;
+  try {
+    const chunks = SafeFile.chunks(root, name, { most: most.journal });
+    for await (const lines of Lines.of(chunks, { areWhole: true })) {
+      for (const line of lines) {
+        if (before !== undefined) yield [before, false];
+        before = line;
+      }
+    }
+  } catch (error) {
+    throw error instanceof RangeError ? damaged(path, error.message) : error;
+  }
+  if (before !== undefined) yield [before, true];
+}
+
 /** Read the journal; undefined if there is none. */
-export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | OutputError> =>
-  Effect.gen(function* () {
-    const path = join(root, names.journal);
-    const text = yield* textOf(path);
-    if (text === undefined) return undefined;
-    const [first, ...others] = Lines.whole(text);
-    const header = yield* decode(Header, path, first ?? "");
-    // A line may be without its end, and yet be followed by a break.
-    if (others.length > 0 && !isWhole(others.at(-1)!)) others.pop();
-    const cuts = yield* Effect.forEach(others, (line) => decode(Cut, path, line));
-    return { header, cuts };
+export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | OutputError> => {
+  const path = join(root, names.journal);
+  return Effect.tryPromise({
+    try: async () => {
+      let header: Header | undefined;
+      const cuts: Array<Cut> = [];
+      try {
+        for await (const [line, isLast] of linesOf(root, names.journal)) {
+          if (header === undefined) header = decode(Header, path, line);
+          // A line may be without its end, and yet be followed by a break.
+          else if (!isLast || isWhole(line)) cuts.push(decode(Cut, path, line));
+        }
+      } catch (error) {
+        if ((error as { readonly code?: unknown }).code === "ENOENT") return undefined;
+        throw error;
+      }
+      return { header: header ?? decode(Header, path, ""), cuts };
+    },
+    catch: failure("Open", path),
   });
+};
 
 /** Open the journal that this process has written, to add to it: each line given is on the disk when the effect ends. */
 export const append = (
   root: string,
   prove: Proof,
-): Effect.Effect<(cut: Cut) => Effect.Effect<void, OutputError>, OutputError, Scope.Scope> => {
+): Effect.Effect<
+  (cut: Cut) => Effect.Effect<void, OutputError | DatasetError>,
+  OutputError | DatasetError,
+  Scope.Scope
+> => {
   const path = join(root, names.journal);
+  const flags = constants.O_WRONLY | constants.O_APPEND;
   return Effect.gen(function* () {
     const handle = yield* Effect.acquireRelease(
       // Not "a", which would make one where another writer has removed it meanwhile.
-      attempt("Open", path, () => open(path, constants.O_WRONLY | constants.O_APPEND)),
+      attempt("Open", path, () => SafeFile.open(root, names.journal, { flags })),
       // Each line was flushed when it was written: there is nothing that closing could lose.
       (handle) => Effect.promise(() => handle.close().catch(() => undefined)),
     );
@@ -84,6 +121,12 @@ export const append = (
     return (cut) =>
       attempt("Write", path, async () => {
         const line = Buffer.from(`${JSON.stringify(cut)}\n`);
+        // What nobody could read any more must not be what tells of all the parts before.
+        if (line.length > Lines.LONGEST || length + line.length > most.journal) {
+          throw new Error(
+            `a line of ${line.length} bytes after ${length} is more than may be read: export fewer users into one folder`,
+          );
+        }
         await prove();
         try {
           await handle.appendFile(line);
@@ -103,41 +146,43 @@ export const append = (
  * Remove the journal of a run that is over. Its name is used again, so it is moved away first and looked at: that of another
  * writer, who has taken over in this very moment, is put back.
  */
-export const remove = (root: string, { header }: Journal, prove: Proof): Effect.Effect<void, OutputError> => {
-  const path = join(root, names.journal);
-  return attempt("Write", path, async () => {
-    const moved = `${path}.${randomUUID().slice(0, 8)}.moved`;
+export const remove = (root: string, { header }: Journal, prove: Proof) =>
+  attempt("Write", join(root, names.journal), async () => {
+    const moved = `${names.journal}.${randomUUID().slice(0, 8)}.moved`;
     await prove();
-    const isMissing = await rename(path, moved).then(() => false, (error) => {
-      if ((error as { readonly code?: unknown }).code === "ENOENT") return true;
-      throw error;
-    });
+    const isMissing = await rename(join(root, names.journal), join(root, moved)).then(
+      () => false,
+      (error) => {
+        if ((error as { readonly code?: unknown }).code === "ENOENT") return true;
+        throw error;
+      },
+    );
     if (isMissing) return;
-    const [first = ""] = Lines.whole(await readFile(moved, "utf8"));
-    if (isWhole(first) && !isSame(JSON.parse(first), header)) await putBack(moved, path);
-    await rm(moved, { force: true });
+    for await (const [first] of linesOf(root, moved)) {
+      if (isWhole(first) && !isSame(Object(JSON.parse(first)), header)) await putBack(root, moved);
+      break;
+    }
+    await SafeFile.remove(root, moved);
   });
-};
 
 /** Tell whether two headers are of one run and of one writer: whoever goes on with a run takes another number. */
 const isSame = (one: Header, other: Header): boolean =>
   one.run === other.run && one.began === other.began && one.claims === other.claims;
 
 /** Give a journal its name again, unless there is another one by now. */
-const putBack = (moved: string, path: string): Promise<void> =>
-  link(moved, path).catch((error) => {
+const putBack = (root: string, moved: string): Promise<void> =>
+  link(join(root, moved), join(root, names.journal)).catch((error) => {
     if ((error as { readonly code?: unknown }).code !== "EEXIST") throw error;
   });
 
 /** Put back a journal that was moved away by a process that died before it could look at it. */
-export const recover = (root: string, prove: Proof): Effect.Effect<void, OutputError> =>
+export const recover = (root: string, prove: Proof) =>
   Effect.gen(function* () {
-    const path = join(root, names.journal);
-    for (const name of (yield* namesIn(root)).filter(isMoved)) {
-      yield* attempt("Write", path, async () => {
+    for (const name of (yield* namesIn(root, "", isMoved)).filter(isMoved)) {
+      yield* attempt("Write", join(root, names.journal), async () => {
         await prove();
-        await putBack(join(root, name), path);
-        await rm(join(root, name), { force: true });
+        await putBack(root, name);
+        await SafeFile.remove(root, name);
       });
     }
   });

@@ -23,7 +23,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, link, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, link, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import * as Cause from "effect/Cause";
@@ -31,8 +31,10 @@ import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import type * as Scope from "effect/Scope";
-import { OutputError } from "../output/Output.ts";
-import { DatasetError, leftoversIn, makeFolder, names, type Proof } from "./Folder.ts";
+import type { OutputError } from "../output/Output.ts";
+import { DatasetError, failure } from "./DatasetError.ts";
+import { leftoversIn, makeFolder, most, names, type Proof } from "./Folder.ts";
+import * as SafeFile from "./SafeFile.ts";
 import * as Writer from "./Writer.ts";
 
 /** The pause between two heartbeats of a writer. Version 0.1 made it 15 seconds. */
@@ -152,19 +154,22 @@ const place = async (
 
 /** What `lock.json` was at a look. */
 interface Look {
-  readonly text: string;
   /** Differs from that of another look if there was a heartbeat in between. */
   readonly pulse: string;
   readonly writer: Writer.Writer | undefined;
 }
 
-const lookAt = async (path: string): Promise<Look | undefined> => {
+/** The text of `lock.json`, with what else of the file changes with each heartbeat; undefined if there is none. */
+const readLock = async (
+  root: string,
+): Promise<{ readonly text: string; readonly pulse: string } | undefined> => {
   try {
-    const handle = await open(path, "r");
+    const handle = await SafeFile.open(root, names.lock);
     try {
-      const text = await handle.readFile("utf8");
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(most.lock), 0, most.lock, 0);
+      const text = buffer.toString("utf8", 0, bytesRead);
       const { mtimeMs, ino } = await handle.stat();
-      return { text, pulse: `${ino} ${mtimeMs} ${text}`, writer: Option.getOrUndefined(Writer.decode(text)) };
+      return { text, pulse: `${ino} ${mtimeMs} ${text}` };
     } finally {
       await handle.close();
     }
@@ -172,6 +177,11 @@ const lookAt = async (path: string): Promise<Look | undefined> => {
     if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
+};
+
+const lookAt = async (root: string): Promise<Look | undefined> => {
+  const found = await readLock(root);
+  return found && { ...found, writer: Option.getOrUndefined(Writer.decode(found.text)) };
 };
 
 const nameOf = ({ writer }: Look): string => {
@@ -194,6 +204,7 @@ const again = { again: true } as const;
  * no decision made before that can take it from him.
  */
 const tryOnce = async (
+  root: string,
   path: string,
   token: Token,
   own: Awaited<ReturnType<typeof Writer.self>>,
@@ -207,7 +218,7 @@ const tryOnce = async (
     if (codeOf(error) === "ENOENT") return again;
     if (codeOf(error) !== "EEXIST") throw error;
   }
-  const found = await lookAt(path);
+  const found = await lookAt(root);
   if (found === undefined) return again;
   const refused = { refused: nameOf(found) };
   let lock: Awaited<ReturnType<typeof lockFile>> = "unknown";
@@ -222,7 +233,7 @@ const tryOnce = async (
       : await Writer.isRunning(found.writer, own);
     if (isRunning === true) return refused;
     if (isRunning === undefined && found.pulse !== silent) return { unknown: found };
-    if ((await lookAt(path))?.pulse !== found.pulse) return again;
+    if ((await lookAt(root))?.pulse !== found.pulse) return again;
     await rename(token.path, path);
     return { held: token };
   } catch (error) {
@@ -237,23 +248,18 @@ const tryOnce = async (
   }
 };
 
-const isOwn = async (path: string, id: string): Promise<boolean> => {
-  const text = await readFile(path, "utf8").catch((error) => {
-    if (codeOf(error) === "ENOENT") return "";
-    throw error;
-  });
-  return text.includes(id);
-};
+const isOwn = async (root: string, id: string): Promise<boolean> =>
+  (await readLock(root))?.text.includes(id) === true;
 
 /**
  * Remove the partial files and tokens of all others, as the first thing that a new owner does. They are listed before it is
  * proven that the lease is still his, so none is of an owner after him.
  */
-const fence = async (root: string, path: string, token: Token): Promise<boolean> => {
+const fence = async (root: string, token: Token): Promise<boolean> => {
   const left = await leftoversIn(root);
-  if (!await isOwn(path, token.id)) return false;
-  for (const name of left) if (join(root, name) !== token.path) await rm(join(root, name), { force: true });
-  return await isOwn(path, token.id);
+  if (!await isOwn(root, token.id)) return false;
+  for (const name of left) if (join(root, name) !== token.path) await SafeFile.remove(root, name);
+  return await isOwn(root, token.id);
 };
 
 const attemptOnce = async (
@@ -266,13 +272,13 @@ const attemptOnce = async (
   if (token === undefined) return again;
   let isHeld = false;
   try {
-    const attempt = await tryOnce(path, token, own, silent);
+    const attempt = await tryOnce(root, path, token, own, silent);
     if (!("held" in attempt)) return attempt;
-    isHeld = await fence(root, path, token);
+    isHeld = await fence(root, token);
     return isHeld ? attempt : again;
   } finally {
     if (!isHeld) {
-      if (await isOwn(path, token.id).catch(() => false)) await rm(path, { force: true });
+      if (await isOwn(root, token.id).catch(() => false)) await rm(path, { force: true });
       await token.close();
       await rm(token.path, { force: true });
     }
@@ -303,13 +309,13 @@ export const acquire = (
 ): Effect.Effect<Lease, DatasetError | OutputError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = join(root, names.lock);
-    const failed = (cause: unknown) => new OutputError({ reason: "Open", path, cause });
+    const failed = failure("Open", path);
     const own = yield* Effect.promise(Writer.self);
-    const look = Effect.tryPromise({ try: () => lookAt(path), catch: failed });
+    const look = Effect.tryPromise({ try: () => lookAt(root), catch: failed });
     const release = ({ id, close }: Token) =>
       Effect.promise(async () => {
         // Whoever comes next sees that this process is no more, if the file can't be removed.
-        if (await isOwn(path, id).catch(() => false)) await rm(path, { force: true }).catch(() => undefined);
+        if (await isOwn(root, id).catch(() => false)) await rm(path, { force: true }).catch(() => undefined);
         await close();
       });
     const attempt = (silent: string | undefined) =>
@@ -356,7 +362,7 @@ export const acquire = (
         yield* Effect.forkScoped(Effect.repeat(Effect.delay(beats, BEAT), Schedule.forever));
         return {
           prove: async () => {
-            if (!await isOwn(path, id)) throw lost(root, path);
+            if (!await isOwn(root, id)) throw lost(root, path);
           },
         };
       }

@@ -4,26 +4,39 @@
  *
  * @module
  */
-import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
 import { columns, sqlTypes } from "../Columns.ts";
 import { noProgress } from "../export/Export.ts";
 import { version } from "../version.ts";
-import { DatasetError } from "./Folder.ts";
+import * as Changes from "../walk/Changes.ts";
+import * as WalkState from "../walk/WalkState.ts";
+import { damaged, DatasetError } from "./DatasetError.ts";
+import * as Json from "./Json.ts";
 
-const Count = Schema.Int.pipe(Schema.nonNegative());
+/** No count comes near that, nor do sums of a few of them to what a number can hold. */
+const Count = Schema.Int.pipe(Schema.between(0, 2 ** 50));
+
+/** No dataset comes to so many runs, or to parts of so many numbers. */
+export const MOST = 1e9;
+
+const RunNumber = Schema.Int.pipe(Schema.between(1, MOST));
+const PartNumber = Schema.Int.pipe(Schema.between(0, MOST));
 
 /** A complete part. */
 export const Part = Schema.Struct({
-  /** From the folder of the dataset, with `/`. */
-  path: Schema.String,
+  /** From the folder of the dataset, with `/`: that of its format, its number and how such files end. */
+  path: Schema.String.pipe(
+    Schema.pattern(
+      /^(ndjson|csv|parquet|rejected|removed|state|seen)\/part-\d{5,10}\.(ndjson|csv|parquet)(\.gz)?$/,
+      { message: () => "is no path of a part" },
+    ),
+  ),
   format: Schema.Literal("ndjson", "csv", "parquet", "rejected", "removed", "state", "seen"),
   /** Parts of one number hold the same rows. */
-  part: Count,
+  part: PartNumber,
   /** The run it was written by. */
-  run: Schema.Int.pipe(Schema.positive()),
+  run: RunNumber,
   rows: Count,
   bytes: Count,
   sha256: Schema.String,
@@ -49,11 +62,22 @@ export const columnsOf = (format: Part["format"]): Pick<Part, "columns"> => {
   return { columns: format === "ndjson" ? names.filter((name) => name !== "_rescued_data") : names };
 };
 
+const isWalk = Schema.is(
+  Schema.Struct({ walk: WalkState.WalkState, watch: Schema.optional(Changes.WatchState) }),
+);
+
+/** Where a walk stands, as `SessionSource` has it. More spans than a mark has would be more than can be compared at once. */
+const State = Schema.Unknown.pipe(
+  Schema.filter((state) => isWalk(state) && (state.watch?.before?.spans ?? []).length <= 1000, {
+    message: () => "is no state of a walk",
+  }),
+);
+
 /** A user whose walk broke off, and where it stood. */
 const Failed = Schema.Struct({
   user_id: Schema.String,
   message: Schema.String,
-  state: Schema.optional(Schema.Unknown),
+  state: Schema.optional(State),
 });
 
 const Doubtful = Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Schema.String) });
@@ -65,11 +89,15 @@ const some = <A, I>(schema: Schema.Schema<A, I>) =>
 const Redelivered = Schema.Struct({ sessions: Count, users: some(Schema.String) });
 
 /** What it was asked for that must stay the same within a run. */
-const Options = Schema.Record({ key: Schema.String, value: Schema.Unknown });
+const Options = Schema.Record({
+  // Of this name it would become the prototype of the others.
+  key: Schema.String.pipe(Schema.filter((name) => name !== "__proto__")),
+  value: Schema.Unknown,
+});
 
 /** What a run did. */
 export const Run = Schema.Struct({
-  run: Schema.Int.pipe(Schema.positive()),
+  run: RunNumber,
   /**
    * `full`: every session. `retry`: of the users that had failed before. `changes`: what had changed since the last run.
    * `replay`: of rows that had been rejected.
@@ -121,7 +149,7 @@ export const Manifest = Schema.Struct({
   /** Parts that later ones have taken the place of. Their files are about to be removed, or are removed already. */
   superseded: Schema.optional(Schema.Array(Part)),
   /** The lowest number that no part has had, nor will any lower one be given again. Version 0.1 did not say. */
-  next_part: Schema.optional(Count),
+  next_part: Schema.optional(PartNumber),
   /** The users that are still to be tried again. */
   failed: Schema.Array(Failed),
 });
@@ -145,7 +173,8 @@ export const empty = (tenant: string): Manifest => ({
 export const textOf = (manifest: Manifest): string =>
   `${
     JSON.stringify(manifest, null, 2).replace(
-      /\[\n\s+("(?:[^"\\]|\\.)*"(?:,\n\s+"(?:[^"\\]|\\.)*")*)\n\s+\]/g,
+      // Lists of more would take more stack than there is.
+      /\[\n\s+("[^\n]*"(?:,\n\s+"[^\n]*"){0,9999})\n\s+\]/g,
       (_, names: string) => `[${names.replace(/,\n\s+/g, ", ")}]`,
     )
   }\n`;
@@ -155,7 +184,7 @@ export const Standing = Schema.Struct({
   /** How many users of the list have been begun. */
   position: Count,
   /** Of these, the ones whose walk has not ended, and where it stands. */
-  open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(Schema.Unknown) })),
+  open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(State) })),
   failed: Schema.Array(Failed),
   progress: Schema.Struct({
     users: Count,
@@ -197,7 +226,7 @@ export const Header = Schema.Struct({
   journal_version: Schema.Literal(manifestVersion),
   created_by: Schema.String,
   dataset_id: Schema.optional(Schema.String),
-  run: Schema.Int.pipe(Schema.positive()),
+  run: RunNumber,
   kind: Run.fields.kind,
   began: Schema.String,
   tenant: Schema.String,
@@ -223,7 +252,7 @@ export const Header = Schema.Struct({
    * The number that the next parts get. It is taken: whoever goes on from here takes a higher one, whether there are such parts
    * or not. Absent in journals of version 0.1, which took the number after the highest.
    */
-  claims: Schema.optional(Count),
+  claims: Schema.optional(PartNumber),
   user_doubts: Schema.Array(Schema.String),
   standing: Standing,
 });
@@ -237,7 +266,7 @@ export const Cut = Schema.Struct({
   at: Schema.String,
   parts: Schema.Array(Part),
   /** As for {@link Header}; absent where the number has not changed, or nothing follows. */
-  claims: Schema.optional(Count),
+  claims: Schema.optional(PartNumber),
   standing: Standing,
 });
 
@@ -249,43 +278,25 @@ const versionOf = (value: unknown): unknown => {
   return manifest_version ?? journal_version;
 };
 
-/** Reads JSON of one of these shapes; says what is wrong with it, and what to do. */
-export const decode = <A, I>(
-  schema: Schema.Schema<A, I>,
-  path: string,
-  text: string,
-): Effect.Effect<A, DatasetError> =>
-  Effect.suspend(() => {
-    const corrupt = (why: string) =>
-      Effect.fail(
-        new DatasetError({
-          reason: "Corrupt",
-          path,
-          message: `${path} is damaged: ${why}. Restore it from a backup, or export into another folder`,
-        }),
-      );
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      return corrupt("it is not JSON");
-    }
-    const found = versionOf(value);
-    if (typeof found === "number" && found > manifestVersion) {
-      return Effect.fail(
-        new DatasetError({
-          reason: "Version",
-          path,
-          message:
-            `${path} has version ${found} and this program knows ${manifestVersion}: use the newer monocloud-sessions that wrote it`,
-        }),
-      );
-    }
-    return Either.match(Schema.decodeUnknownEither(schema)(value), {
-      onLeft: (error) => {
-        const [first] = ParseResult.ArrayFormatter.formatErrorSync(error);
-        return corrupt(`${first?.path.join(".")}: ${first?.message}`);
-      },
-      onRight: Effect.succeed,
+/** Reads JSON of one of these shapes; throws an error that says what is wrong with it, and what to do. */
+export const decode = <A, I>(schema: Schema.Schema<A, I>, path: string, text: string): A => {
+  let value: unknown;
+  try {
+    value = Json.parse(text);
+  } catch (error) {
+    throw damaged(path, (error as Error).message);
+  }
+  const found = versionOf(value);
+  if (typeof found === "number" && found > manifestVersion) {
+    throw new DatasetError({
+      reason: "Version",
+      path,
+      message:
+        `${path} has version ${found} and this program knows ${manifestVersion}: use the newer monocloud-sessions that wrote it`,
     });
-  });
+  }
+  return Either.getOrThrowWith(
+    Schema.decodeUnknownEither(schema)(value),
+    (error) => damaged(path, Json.flawOf(error)),
+  );
+};

@@ -8,19 +8,21 @@ import type * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import * as Changes from "../walk/Changes.ts";
-import type { DatasetError } from "./Folder.ts";
+import type { DatasetError } from "./DatasetError.ts";
+import * as Json from "./Json.ts";
 import type { Part } from "./Manifest.ts";
 import * as Sound from "./Sound.ts";
 
 /** The marks by user, each as JSON. About 300 bytes a user; up to 170 kB for one that can't be verified. */
 export type Marks = Map<string, string>;
 
-const Line = Schema.Struct({ user_id: Schema.String, mark: Changes.Mark });
-const decodeUnknown = Schema.decodeUnknownEither(Schema.parseJson(Line));
+/** More spans than a mark has would be more than can be compared at once. */
+const Mark = Changes.Mark.pipe(Schema.filter(({ spans = [] }) => spans.length <= 1000));
+
+const Line = Schema.Struct({ user_id: Schema.String, mark: Mark });
 
 /** Reads a line; says what is wrong with it if it is none. */
-export const decode = (line: string): Either.Either<typeof Line.Type, string> =>
-  Either.mapLeft(decodeUnknown(line), () => "is no mark");
+export const decode = Json.lineDecoder(Line, "mark");
 
 /** The line for a user. */
 export const lineOf = (userId: string, mark: string): string =>

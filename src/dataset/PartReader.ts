@@ -4,9 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
-import { join } from "node:path";
+import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import * as Lines from "./Lines.ts";
 import type { Part, Run } from "./Manifest.ts";
@@ -14,35 +12,58 @@ import * as ReadCsv from "./ReadCsv.ts";
 import * as ReadNdjson from "./ReadNdjson.ts";
 import * as ReadParquet from "./ReadParquet.ts";
 import type { Flaw, Row, Text } from "./Row.ts";
+import * as SafeFile from "./SafeFile.ts";
 
 /** The formats of sessions, the one that alters least first. */
 export const order: ReadonlyArray<string> = ["ndjson", "parquet", "csv"];
 
-/** Bytes read at a time. */
+/** Unpacked bytes handed on at a time. */
 const CHUNK = 1 << 18;
 
+/** What is written here unpacks to a tenth of that at most; what does not is made to unpack for ever. */
+const RATIO = 250;
+/** So much may be unpacked, whatever it was. */
+const UNPACKED = 2 ** 30;
+
 /** The file's bytes, unpacked if it is compressed. */
-async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
-  const file = createReadStream(path, { highWaterMark: CHUNK });
-  if (!path.endsWith(".gz")) return yield* file;
+async function* chunksOf(root: string, path: string): AsyncGenerator<Uint8Array> {
+  if (!path.endsWith(".gz")) return yield* SafeFile.chunks(root, path);
   const gunzip = createGunzip({ chunkSize: CHUNK });
+  let [packed, unpacked] = [0, 0];
+  async function* counted() {
+    for await (const chunk of SafeFile.chunks(root, path)) {
+      packed += chunk.length;
+      yield chunk;
+    }
+  }
+  const file = Readable.from(counted(), { objectMode: false });
   file.on("error", (error) => gunzip.destroy(error));
   try {
-    yield* file.pipe(gunzip);
+    for await (const chunk of file.pipe(gunzip)) {
+      unpacked += (chunk as Uint8Array).length;
+      if (unpacked > UNPACKED + RATIO * packed) {
+        throw new RangeError(`it unpacks to more than ${UNPACKED} bytes and ${RATIO} times its own`);
+      }
+      yield chunk as Uint8Array;
+    }
   } finally {
     file.destroy();
+    gunzip.destroy();
   }
 }
 
-/** How many bytes a file has, and their sha256. */
+/** How many bytes a file has, and their sha256; undefined if it has others than so many anyhow. */
 export const sumOf = async (
-  path: string,
-): Promise<{ readonly bytes: number; readonly sha256: string }> => {
+  root: string,
+  { path, bytes: recorded }: Pick<Part, "path" | "bytes">,
+): Promise<{ readonly bytes: number; readonly sha256: string | undefined }> => {
+  const size = await SafeFile.sizeOf(root, path);
+  if (size !== recorded) return { bytes: size, sha256: undefined };
   const hash = createHash("sha256");
   let bytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK })) {
-    hash.update(chunk as Uint8Array);
-    bytes += (chunk as Uint8Array).length;
+  for await (const chunk of SafeFile.chunks(root, path)) {
+    hash.update(chunk);
+    bytes += chunk.length;
   }
   return { bytes, sha256: hash.digest("hex") };
 };
@@ -56,8 +77,13 @@ export const textOf = (options: Run["options"] | undefined): Text => {
 /** How a part writes text, by the options of its run. */
 export const writtenAs = (
   { format, run }: Part,
-  runs: Iterable<Pick<Run, "run" | "options">>,
-): Text => format === "csv" ? textOf([...runs].find((one) => one.run === run)?.options) : "plain";
+  runs: ReadonlyArray<Pick<Run, "run" | "options">>,
+): Text => {
+  if (format !== "csv") return "plain";
+  // They are numbered from 1, but for a run that has not finished and is told once more.
+  const its = runs[run - 1]?.run === run ? runs[run - 1] : runs.find((one) => one.run === run);
+  return textOf(its?.options);
+};
 
 /** Of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
 export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
@@ -71,10 +97,10 @@ export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
 };
 
 /** The lines of a part that has lines, some at a time. */
-export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(chunksOf(join(root, path)));
+export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(chunksOf(root, path));
 
-async function* parquet(path: string): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
-  const handle = await open(path, "r");
+async function* parquet(root: string, path: string): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  const handle = await SafeFile.open(root, path);
   try {
     yield* ReadParquet.rows(handle, (await handle.stat()).size);
   } finally {
@@ -93,7 +119,7 @@ export const rows = (
   { path, format }: Pick<Part, "path" | "format">,
   text: Text,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> => {
-  const full = join(root, path);
-  if (format === "parquet") return parquet(full);
-  return format === "csv" ? ReadCsv.rows(chunksOf(full), text) : ReadNdjson.rows(chunksOf(full));
+  if (format === "parquet") return parquet(root, path);
+  const chunks = chunksOf(root, path);
+  return format === "csv" ? ReadCsv.rows(chunks, text) : ReadNdjson.rows(chunks);
 };

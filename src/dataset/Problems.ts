@@ -23,7 +23,9 @@ export const collector = () => {
   const found = new Map<string, Array<string>>();
   return {
     note: ((path, problem) => {
-      found.set(path, [...found.get(path) ?? [], problem]);
+      const problems = found.get(path) ?? [];
+      problems.push(problem);
+      found.set(path, problems);
     }) as Note,
     problems: (): Array<Problem> =>
       [...found].flatMap(([path, problems]) => [
@@ -32,6 +34,9 @@ export const collector = () => {
       ]),
   };
 };
+
+/** Of so many faults it is plain that the file is another one, made to be read for ever maybe. */
+const MOST = 100_000;
 
 /** Faults of one kind in the rows of a file, of which one is told and the others are counted. */
 export const faults = (note: (problem: string) => void) => {
@@ -43,6 +48,7 @@ export const faults = (note: (problem: string) => void) => {
       else more++;
     },
     any: () => first !== undefined,
+    areTooMany: () => more >= MOST,
     tell: () => {
       if (first !== undefined) note(more === 0 ? first : `${first}; and ${more} more rows like it`);
     },

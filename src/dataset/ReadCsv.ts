@@ -11,6 +11,8 @@ import { compared, type Flaw, type Row, type Text, type Value } from "./Row.ts";
 
 /** A row is no longer than this, in characters: what is longer comes of a quote that is nowhere closed. */
 const LONGEST = 1 << 26;
+/** A row has no more cells than this when there is still more of it: only the parser's own cells are held, which are not told. */
+const CELLS = 10_000;
 /** Rows handed on at a time. */
 const ROWS = 1000;
 
@@ -90,7 +92,14 @@ export async function* rows(
   text: Text,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   const parser = parse({ ...options, raw: true });
-  const source = Readable.from(chunks, { objectMode: false });
+  const { state } = parser as unknown as { readonly state: { readonly record: ReadonlyArray<string> } };
+  async function* checked() {
+    for await (const chunk of chunks) {
+      if (state.record.length > CELLS) throw new Error(`a row has more than ${CELLS} columns`);
+      yield chunk;
+    }
+  }
+  const source = Readable.from(checked(), { objectMode: false });
   source.on("error", (error) => parser.destroy(error));
   source.pipe(parser);
   let isHeader = true;

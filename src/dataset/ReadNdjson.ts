@@ -51,7 +51,7 @@ const wellFormed = (value: Value): Value => {
   return typeof value === "object" && value !== null ? value.map((text) => text.toWellFormed()) : value;
 };
 
-const rowOf = (line: string): Row | Flaw => {
+const read = (line: string): Row | Flaw => {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -67,6 +67,16 @@ const rowOf = (line: string): Row | Flaw => {
     rescued: saysWhat(line, session),
     text: "plain",
   };
+};
+
+/** What is nested deeper than the stack allows is no session, whatever it says. */
+const rowOf = (line: string): Row | Flaw => {
+  try {
+    return read(line);
+  } catch (error) {
+    if (error instanceof RangeError) return { flaw: "is nested too deep" };
+    throw error;
+  }
 };
 
 /** The rows of an NDJSON part. Memory: a chunk, and the line it ends in. */

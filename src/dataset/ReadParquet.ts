@@ -4,24 +4,47 @@
  * @module
  */
 import type { FileHandle } from "node:fs/promises";
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetRead } from "hyparquet";
+import { type AsyncBuffer, type FileMetaData, parquetMetadata, parquetRead } from "hyparquet";
 import { columns } from "../Columns.ts";
 import { schema } from "../format/Parquet.ts";
+import * as Json from "./Json.ts";
+import * as ParquetPages from "./ParquetPages.ts";
 import { compared, type Flaw, type Row, type Value } from "./Row.ts";
+import * as Thrift from "./Thrift.ts";
 
-const bufferOf = (handle: FileHandle, byteLength: number): AsyncBuffer => ({
+/** A footer has a hundred bytes for each column of 10,000 rows. */
+const FOOTER = 2 ** 26;
+
+const read = async (handle: FileHandle, start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
+  const bytes = new Uint8Array(end - start);
+  let filled = 0;
+  while (filled < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
+    if (bytesRead === 0) throw new Error("it ends before its last row");
+    filled += bytesRead;
+  }
+  return bytes;
+};
+
+/** A file of which no more is read than these bytes, which lie there. */
+const bufferOf = (byteLength: number, from: number, bytes: Uint8Array<ArrayBuffer>): AsyncBuffer => ({
   byteLength,
-  slice: async (start, end = byteLength) => {
-    const bytes = new Uint8Array(end - start);
-    let filled = 0;
-    while (filled < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
-      if (bytesRead === 0) throw new Error("it ends before its last row");
-      filled += bytesRead;
-    }
-    return bytes.buffer;
+  slice: (start, end = byteLength) => {
+    if (start < from || end < start || end > from + bytes.length) throw Thrift.lie("it leads elsewhere");
+    return bytes.slice(start - from, end - from).buffer;
   },
 });
+
+/** What the file says of itself, once that can be believed. */
+const metadataOf = async (handle: FileHandle, byteLength: number): Promise<FileMetaData> => {
+  if (byteLength < 12) throw Thrift.lie("it is too short");
+  const end = await read(handle, byteLength - 8, byteLength);
+  const length = new DataView(end.buffer).getUint32(0, true);
+  if (length > Math.min(FOOTER, byteLength - 12)) throw Thrift.lie(`its footer has ${length} bytes`);
+  const footer = await read(handle, byteLength - 8 - length, byteLength);
+  ParquetPages.checkFooter(footer.subarray(0, length));
+  return parquetMetadata(footer, { geoparquet: false, parsers });
+};
 
 type Element = (typeof schema)[number];
 
@@ -45,8 +68,10 @@ const checkSchema = (found: FileMetaData["schema"]): void => {
     if (element && wanted && i === 0 && element.num_children === wanted.num_children) continue;
     if (element && wanted && wordsOf(element as Element) === wordsOf(wanted)) continue;
     throw new Error(
-      `its schema is not that of a session: ${element ? wordsOf(element as Element) : "nothing"} is where ` +
-        `${wanted ? wordsOf(wanted) : "nothing"} should be`,
+      `its schema is not that of a session: ${
+        element ? Json.brief(wordsOf(element as Element)) : "nothing"
+      } is ` +
+        `where ${wanted ? wordsOf(wanted) : "nothing"} should be`,
     );
   }
 };
@@ -70,29 +95,28 @@ const rowOf = (cells: ReadonlyArray<unknown>): Row | Flaw => {
 /** The rows of a Parquet part. Throws if its schema is not that of sessions. Memory: a row group. */
 export async function* rows(
   handle: FileHandle,
-  bytes: number,
+  byteLength: number,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
-  const file = bufferOf(handle, bytes);
-  const metadata = await parquetMetadataAsync(file, { geoparquet: false, parsers });
+  const metadata = await metadataOf(handle, byteLength);
   checkSchema(metadata.schema);
-  let rowStart = 0;
-  for (const { num_rows } of metadata.row_groups) {
-    const rowEnd = rowStart + Number(num_rows);
-    let group: ReadonlyArray<ReadonlyArray<unknown>> = [];
+  let count = 0;
+  for (const group of metadata.row_groups) {
+    const place = ParquetPages.placeOf(group, byteLength);
+    const bytes = await read(handle, place.start, place.end);
+    ParquetPages.checkGroup(bytes, place);
+    let found: ReadonlyArray<ReadonlyArray<unknown>> = [];
     await parquetRead({
-      file,
-      metadata,
-      rowStart,
-      rowEnd,
+      file: bufferOf(byteLength, place.start, bytes),
+      metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
       parsers,
       geoparquet: false,
       columns: columns.map(({ name }) => name),
-      onComplete: (rows) => group = rows,
+      onComplete: (rows) => found = rows,
     });
-    yield group.map(rowOf);
-    rowStart = rowEnd;
+    yield found.map(rowOf);
+    count += Number(group.num_rows);
   }
-  if (rowStart !== Number(metadata.num_rows)) {
-    throw new Error(`it says it has ${metadata.num_rows} rows, and its groups hold ${rowStart}`);
+  if (count !== Number(metadata.num_rows)) {
+    throw new Error(`it says it has ${metadata.num_rows} rows, and its groups hold ${count}`);
   }
 }

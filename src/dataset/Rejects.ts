@@ -3,9 +3,8 @@
  *
  * @module
  */
-import * as Either from "effect/Either";
-import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
+import * as Json from "./Json.ts";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
@@ -29,13 +28,5 @@ export const Line = Schema.Struct({
 /** See {@link Line}. */
 export type Line = typeof Line.Type;
 
-const decodeUnknown = Schema.decodeUnknownEither(Schema.parseJson(Line));
-
 /** Reads a line; says what is wrong with it if it is none. */
-export const decode = (line: string): Either.Either<Line, string> =>
-  Either.mapLeft(decodeUnknown(line), (error) => {
-    const [first] = ParseResult.ArrayFormatter.formatErrorSync(error);
-    return `is no rejected row: ${[...(first?.path ?? []), ""].join(".").slice(0, -1)}${
-      first?.path.length ? ": " : ""
-    }${first?.message}`;
-  });
+export const decode = Json.lineDecoder(Line, "rejected row");

@@ -13,9 +13,9 @@
  *
  * @module
  */
-import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import type { Batch, WalkEnd } from "../Batch.ts";
+import * as Json from "./Json.ts";
 import * as KeySet from "./KeySet.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
@@ -52,16 +52,11 @@ export const Seen = Schema.Struct({
 /** See {@link Seen}. */
 export type Seen = typeof Seen.Type;
 
-const reading = <A, I>(schema: Schema.Schema<A, I>, what: string) => {
-  const decode = Schema.decodeUnknownEither(Schema.parseJson(schema));
-  return (text: string): Either.Either<A, string> => Either.mapLeft(decode(text), () => `is no ${what}`);
-};
-
 /** Reads a line of a removed part; says what is wrong with it if it is none. */
-export const decode = reading(Line, "tombstone");
+export const decode = Json.lineDecoder(Line, "tombstone");
 
 /** Reads a line of a seen part; says what is wrong with it if it is none. */
-export const decodeSeen = reading(Seen, "list of ids that were seen");
+export const decodeSeen = Json.lineDecoder(Seen, "list of ids that were seen");
 
 /** Ends of a user that is not there: it never was, or it was removed in the midst of its walk. */
 const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);

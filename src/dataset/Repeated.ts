@@ -91,6 +91,11 @@ export const census = (stated: Stated) => {
   // A session may change again in the second in which a run has read it.
   const version = (row: Row) => [...keyOf(row), String(lastUpdated(row)), JSON.stringify(row.values)];
   const readable: Array<Part> = [];
+  /** How many rows the parts say they have that go into one group, by their format. */
+  const nameOf = (part: Part) => `${part.format} ${groupOf(part)}`;
+  const rows = new Map<string, number>();
+  for (const part of stated.parts) rows.set(nameOf(part), (rows.get(nameOf(part)) ?? 0) + part.rows);
+  const rowsOf = (part: Part): number => rows.get(nameOf(part)) ?? 0;
 
   const countVersion = (row: Row, { run }: Part): void => {
     const key = version(row);
@@ -122,9 +127,7 @@ export const census = (stated: Stated) => {
       const name = groupOf(part);
       let group = sets.get(name);
       if (group === undefined) {
-        const rows = stated.parts.filter((other) => groupOf(other) === name && other.format === part.format)
-          .reduce((sum, { rows }) => sum + rows, 0);
-        sets.set(name, group = Keys.make(Math.min(rows, 1 << 26)));
+        sets.set(name, group = Keys.make(Math.min(rowsOf(part), name === "once" ? 1 << 22 : 1 << 16)));
       }
       group.add(keyOf(row));
       if (hasVersions) countVersion(row, part);

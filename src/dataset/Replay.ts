@@ -9,7 +9,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
@@ -179,8 +178,7 @@ const noSome = { count: 0, first: [] };
  * import * as Stream from "effect/Stream";
  * import { mkdtemp, rm } from "node:fs/promises";
  * import { tmpdir } from "node:os";
- * import { join } from "node:path";
- *
+ *  *
  * const sandbox = Sandbox.make({ users: 3, malformed: 0.1 });
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
@@ -321,7 +319,7 @@ const writeAll = (
       next_part: number + 1,
     };
     yield* Effect.uninterruptible(Effect.zipRight(
-      Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove),
+      Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove),
       Found.sweep(root, { manifest: whole, journal }, prove),
     ));
     return written.parts;

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
@@ -12,7 +11,7 @@ import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import * as Batch from "../Batch.ts";
 import * as Export from "../export/Export.ts";
-import { OutputError } from "../output/Output.ts";
+import type { OutputError } from "../output/Output.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
 import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
@@ -21,7 +20,7 @@ import * as Folder from "./Folder.ts";
 import * as Found from "./Found.ts";
 import * as Journal from "./Journal.ts";
 import type { Lease } from "./Lease.ts";
-import * as Lines from "./Lines.ts";
+import * as Listed from "./Listed.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Marks from "./Marks.ts";
 import * as Parts from "./Parts.ts";
@@ -31,30 +30,6 @@ import * as Sound from "./Sound.ts";
 
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
-
-/** The listed users from the given one on. A list that is not as it was written would leave users out: it is `Corrupt`. */
-const listedFrom = (
-  root: string,
-  header: Manifest.Header,
-  position: number,
-): Stream.Stream<string, OutputError | Folder.DatasetError> => {
-  const path = join(root, Found.usersOf(header));
-  async function* lines() {
-    if (header.users_file !== undefined) {
-      const reader = { root, purpose: "go on with the run", progress: { rows: 0 } };
-      await Sound.checkSum(reader, header.users_file);
-    }
-    let number = 0;
-    for await (const some of Lines.inFile(path)) {
-      for (const line of some) if (number++ >= position) yield JSON.parse(line) as string;
-    }
-  }
-  return Stream.fromAsyncIterable(
-    lines(),
-    (cause) =>
-      cause instanceof Folder.DatasetError ? cause : new OutputError({ reason: "Open", path, cause }),
-  );
-};
 
 /** The tally of a run that stands there. Users that failed are tried again, so they do not count as ended. */
 const tallyOf = (
@@ -120,7 +95,7 @@ export const goOn = <E, R>(
       const parts = cuts.flatMap((cut) => cut.parts);
       const marks = header.kind === "full"
         ? undefined
-        : yield* Marks.load(root, [...manifest.parts, ...parts]);
+        : yield* restore(Marks.load(root, [...manifest.parts, ...parts]));
 
       const redelivered = counterOf(standing.redelivered);
       // What an earlier run came upon of them is not known here.
@@ -142,7 +117,7 @@ export const goOn = <E, R>(
       );
       const users = Stream.concat(
         Stream.fromIterable(left),
-        Stream.map(listedFrom(root, header, position), (userId) => {
+        Stream.map(Listed.from(root, header, position), (userId) => {
           position++;
           return startOf(userId);
         }),
@@ -322,10 +297,11 @@ export const goOn = <E, R>(
       const forgetAbsent = Effect.gen(function* () {
         if (header.all_users !== true || marks === undefined) return;
         const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
-        yield* Stream.runForEach(
-          listedFrom(root, header, 0),
+        const listed = Stream.runForEach(
+          Listed.from(root, header, 0),
           (userId) => Effect.sync(() => void asked.add(userId)),
         );
+        yield* Effect.onInterrupt(restore(listed), () => Effect.ignore(cut));
         for (const [userId, mark] of marks) {
           const forgotten = asked.has(userId) ? mark : Marks.forget(mark);
           if (forgotten === mark) continue;
@@ -391,22 +367,22 @@ export const goOn = <E, R>(
         Effect.suspend(() => current.discard),
       );
       const all = [...manifest.parts, ...parts];
-      const superseded = all.filter(({ format, part }) =>
-        format === "seen" || (isCompact && format === "state" && part < number)
-      );
+      const isSuperseded = ({ format, part }: Manifest.Part) =>
+        format === "seen" || (isCompact && format === "state" && part < number);
+      const superseded = all.filter(isSuperseded);
       const whole: Manifest.Manifest = {
         ...manifest,
         dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
         runs: [...manifest.runs, summary],
-        parts: all.filter((part) => !superseded.includes(part)),
+        parts: all.filter((part) => !isSuperseded(part)),
         // Of those that were superseded before this run only results matter: they are in the totals of their runs.
         superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
         next_part: nextPart,
         failed: [...failed.values()],
       };
-      yield* Folder.replace(join(root, Folder.names.manifest), Manifest.textOf(whole), prove);
+      yield* Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove);
       yield* Found.forget(root, { manifest: whole, journal: found.journal }, prove);
-      yield* Folder.remove(superseded.map(({ path }) => join(root, path)), prove);
+      yield* Folder.remove(root, superseded.map(({ path }) => path), prove);
       return {
         summary,
         failed: { count: progress.failed, first: tally.failed },

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import { DatasetError } from "./Folder.ts";
+import { DatasetError } from "./DatasetError.ts";
 import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import type { Row, Text } from "./Row.ts";
@@ -42,7 +42,7 @@ export const checkSum = async (
   reader: Reader,
   part: Pick<Part, "path" | "bytes" | "sha256">,
 ): Promise<void> => {
-  const { bytes, sha256 } = await PartReader.sumOf(join(reader.root, part.path)).catch((error) => {
+  const { bytes, sha256 } = await PartReader.sumOf(reader.root, part).catch((error) => {
     throw damaged(reader, part.path, `can't be read (${error.message})`);
   });
   if (bytes !== part.bytes || sha256 !== part.sha256) {

@@ -4,34 +4,45 @@
  * @module
  */
 import { open } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
 import { Mark } from "../walk/Changes.ts";
 import { StateStore, StateStoreError } from "../walk/StateStore.ts";
 import * as Folder from "./Folder.ts";
-import * as Lines from "./Lines.ts";
 import * as Marks from "./Marks.ts";
+import * as SafeFile from "./SafeFile.ts";
 
 const isMark = Schema.is(Mark);
 
+/** No text of Node's is longer. */
+const MOST = 2 ** 29 - 25;
+
+/** The text of the file that someone names, which may be a link; nothing if there is none. */
+const textOf = (path: string): Promise<string> =>
+  SafeFile.textOf(dirname(path), basename(path), { most: MOST, mayBeLink: true }).catch((error) => {
+    if ((error as { readonly code?: unknown }).code === "ENOENT") return "";
+    throw error;
+  });
+
 /** The marks in the text; what follows the last whole line was being written when the process died. */
 const read = (path: string, text: string): { readonly marks: Marks.Marks; readonly lines: number } => {
-  const lines = Lines.whole(text);
   const marks: Marks.Marks = new Map();
-  for (const [index, line] of lines.entries()) {
+  let lines = 0;
+  for (let at = 0, end; (end = text.indexOf("\n", at)) !== -1; at = end + 1) {
+    lines++;
     try {
-      const { userId, mark } = Marks.read(line);
+      const { userId, mark } = Marks.read(text.slice(at, end));
       marks.set(userId, mark);
     } catch {
       throw new StateStoreError({
-        message: `${path} is damaged: line ${
-          index + 1
-        } is no mark. Restore it from a backup, or remove it to begin anew`,
+        message:
+          `${path} is damaged: line ${lines} is no mark. Restore it from a backup, or remove it to begin anew`,
       });
     }
   }
-  return { marks, lines: lines.length };
+  return { marks, lines };
 };
 
 /**
@@ -47,10 +58,14 @@ export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> =>
   return Layer.scoped(
     StateStore,
     Effect.gen(function* () {
-      const text = (yield* Folder.textOf(path)) ?? "";
+      const text = yield* Effect.tryPromise({ try: () => textOf(path), catch: failed });
       const { marks, lines } = yield* Effect.try({ try: () => read(path, text), catch: failed });
       if (!text.endsWith("\n") || lines > 2 * marks.size + 1000) {
-        yield* Folder.replace(path, [...marks].map(([userId, mark]) => Marks.lineOf(userId, mark)).join(""));
+        yield* Folder.replace(
+          dirname(path),
+          basename(path),
+          [...marks].map(([userId, mark]) => Marks.lineOf(userId, mark)).join(""),
+        );
       }
       const handle = yield* Effect.acquireRelease(
         Effect.tryPromise({ try: () => open(path, "a"), catch: failed }),

@@ -14,10 +14,9 @@
  *
  * @module
  */
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { OutputError } from "../output/Output.ts";
+import * as Coherent from "./Coherent.ts";
 import * as Compare from "./Compare.ts";
 import * as Found from "./Found.ts";
 import * as Folder from "./Folder.ts";
@@ -28,6 +27,7 @@ import * as Rejects from "./Rejects.ts";
 import * as Removed from "./Removed.ts";
 import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
 import * as Repeated from "./Repeated.ts";
+import * as SafeFile from "./SafeFile.ts";
 import * as Stated from "./Stated.ts";
 
 export type { Problem } from "./Problems.ts";
@@ -67,8 +67,15 @@ export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, r
 
 /** Whether each run has what it says. */
 const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): void => {
+  const results = new Map<number, Array<Manifest.Part>>();
+  for (const part of [...parts, ...superseded]) {
+    if (!Manifest.isResult(part)) continue;
+    const own = results.get(part.run);
+    if (own === undefined) results.set(part.run, [part]);
+    else own.push(part);
+  }
   for (const { run, sessions, rejected, removed, bytes, options, said } of runs.values()) {
-    const own = [...parts, ...superseded].filter((part) => part.run === run && Manifest.isResult(part));
+    const own = results.get(run) ?? [];
     const sum = (field: "rows" | "bytes", format?: string) =>
       own.filter((part) => format === undefined || part.format === format)
         .reduce((total, part) => total + part[field], 0);
@@ -95,19 +102,13 @@ const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): vo
       note(said, `says run ${run} has ${bytes} bytes, and ${sum("bytes")} in its parts`);
     }
   }
-  const named = new Set<string>();
-  for (const { path } of parts) {
-    if (named.has(path)) note(Folder.names.manifest, `names ${path} twice`);
-    named.add(path);
-  }
+  for (const path of Coherent.repeated(parts)) note(Folder.names.manifest, `names ${path} twice`);
 };
 
 /** List a folder of parts; one that can't be read is told, as what lies there can't be. */
 const namesIn = (root: string, folder: string, note: Note): Promise<ReadonlyArray<string>> =>
-  readdir(join(root, folder)).catch((error) => {
-    if ((error as { readonly code?: unknown }).code !== "ENOENT") {
-      note(folder, `can't be read: ${wordsOf(error)}`);
-    }
+  SafeFile.namesIn(root, folder).catch((error) => {
+    note(folder, `can't be read: ${wordsOf(error)}`);
     return [];
   });
 
@@ -150,7 +151,7 @@ export const open = (
  *
  * Fails with a `DatasetError` if the folder holds no dataset, or its manifest or journal can't be read.
  *
- * Memory: 8 bytes for each session (20 to 32 where runs other than `full` and `retry` may bring one again), 8 more for each
+ * Memory: 8 to 16 bytes for each session (20 to 40 where runs other than `full` and `retry` may bring one again), 8 more for each
  * further format of one part, and what the readers hold: a chunk, or a row group of Parquet. A row is said to be there
  * twice only once both have been compared, not their 64 bits alone.
  *
@@ -192,9 +193,9 @@ export const run = (
   { progress = noProgress() }: VerifyOptions = {},
 ): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
   Effect.gen(function* () {
-    const path = join(root, Folder.names.manifest);
+    const manifest = Folder.textOf(root, Folder.names.manifest, Folder.most.manifest);
     const found = yield* open(root);
-    const before = yield* Folder.textOf(path);
+    const before = yield* manifest;
     const stated = Stated.by(root, found);
     progress.partsTotal = stated.parts.length;
     progress.rowsTotal = stated.parts.reduce((sum, { rows }) => sum + rows, 0);
@@ -202,7 +203,7 @@ export const run = (
     const result = yield* Effect.promise((signal) => readAll(stated, note, progress, signal));
     checkTotals(stated, note);
     if (found.journal === undefined) yield* Effect.promise(() => checkOthers(stated, note));
-    if (before !== (yield* Folder.textOf(path))) {
+    if (before !== (yield* manifest)) {
       note(Folder.names.manifest, "has changed while it was verified: verify once more");
     }
     return { ...result, unfinished: stated.unfinished, problems: problems() };
@@ -228,7 +229,9 @@ const byNumber = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<ReadonlyAr
 const readAll = async (stated: Stated.Stated, note: Note, progress: Progress, signal: AbortSignal) => {
   const total = { parts: 0, sessions: 0, rows: 0, bytes: 0 };
   const sessions = Repeated.census(stated);
-  for (const parts of byNumber(stated.parts)) {
+  // One that is named again is read once.
+  const distinct = [...new Map(stated.parts.map((part) => [part.path, part])).values()];
+  for (const parts of byNumber(distinct)) {
     const files: Array<Compare.FileState> = [];
     for (const part of parts) {
       if (signal.aborted) return total;

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { createReadStream } from "node:fs";
 import * as Cause from "effect/Cause";
 import * as Data from "effect/Data";
 import * as Deferred from "effect/Deferred";
@@ -12,6 +11,7 @@ import * as Exit from "effect/Exit";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
 import * as Batch from "../Batch.ts";
+import * as SafeFile from "../dataset/SafeFile.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
@@ -174,14 +174,14 @@ export const sessions = (
 
 /** A file as it lies, for an answer that tells how many bytes it has. */
 export const file = (
-  { path, bytes }: { readonly path: string; readonly bytes: number },
+  { root, path, bytes }: { readonly root: string; readonly path: string; readonly bytes: number },
   patience: Patience,
 ): Effect.Effect<Readable.Bytes, OutputError, Metrics.Metrics> =>
   transfer(patience, (output) =>
     Effect.scoped(Effect.gen(function* () {
       const sink = yield* output.open;
       const chunks: Stream.Stream<Uint8Array<ArrayBuffer>, OutputError> = Stream.fromAsyncIterable(
-        createReadStream(path),
+        SafeFile.chunks(root, path),
         (cause) => new OutputError({ reason: "Open", path, cause }),
       );
       yield* Stream.runForEach(chunks, sink.write);

@@ -7,8 +7,6 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
@@ -25,6 +23,7 @@ import * as Stream from "effect/Stream";
 import * as Folder from "../dataset/Folder.ts";
 import * as Found from "../dataset/Found.ts";
 import * as Lease from "../dataset/Lease.ts";
+import * as SafeFile from "../dataset/SafeFile.ts";
 import * as Export from "../export/Export.ts";
 import type { OutputError } from "../output/Output.ts";
 import * as Redact from "../Redact.ts";
@@ -49,18 +48,20 @@ export class JobError extends Data.TaggedError("JobError")<{
 
 /** A file of an export. */
 export interface File {
+  /** The folder of the export's dataset, and the path from there. */
+  readonly root: string;
   readonly path: string;
   readonly name: string;
   readonly bytes: number;
 }
 
-/** Why the files of an export can't be told. */
+/** Why something can't be done with the files of an export. */
 type ReadError = JobError | OutputError | Folder.DatasetError;
 
 /** The exports of a worker. */
 export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   /** Puts an export into the queue. It is on the disk when the effect ends. */
-  readonly start: (description: Job.Description) => Effect.Effect<Job.Summary, JobError | OutputError>;
+  readonly start: (description: Job.Description) => Effect.Effect<Job.Summary, ReadError>;
   /** The latest first: so many that are earlier than the one with this id. */
   readonly list: (page: {
     readonly limit: number;
@@ -70,9 +71,9 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   /** What is told of it whenever that has changed, until it has ended. */
   readonly events: (id: string) => Effect.Effect<Stream.Stream<Job.Summary>, JobError>;
   /** Ends when what has come is complete. */
-  readonly cancel: (id: string) => Effect.Effect<Job.Summary, JobError | OutputError>;
+  readonly cancel: (id: string) => Effect.Effect<Job.Summary, ReadError>;
   /** Puts one that failed or was cancelled, or of which users failed, into the queue again. */
-  readonly resume: (id: string) => Effect.Effect<Job.Summary, JobError | OutputError>;
+  readonly resume: (id: string) => Effect.Effect<Job.Summary, ReadError>;
   /** A file that the export's manifest names, or the manifest. */
   readonly file: (id: string, path: string) => Effect.Effect<File, ReadError>;
   /** Why exports can't be run; undefined if they can. */
@@ -135,7 +136,7 @@ const make = (folder: string, settings: Settings) =>
       entry: Entry,
       status: Job.Status,
       error?: Job.Failure,
-    ): Effect.Effect<void, OutputError> => {
+    ): Effect.Effect<void, OutputError | Folder.DatasetError> => {
       const { error: _, ...rest } = summaryOf(entry);
       const summary = { ...rest, status, ...(error && { error }) };
       const { id, progress } = summary;
@@ -169,7 +170,8 @@ const make = (folder: string, settings: Settings) =>
         yield* stand(entry, "running");
         const { description } = yield* askedOf(id);
         const meter = Metrics.meter(metrics, progress);
-        const run = JobRun.run(description, { root: store.dataOf(id), settings, progress, meter });
+        const root = yield* store.dataOf(id);
+        const run = JobRun.run(description, { root, settings, progress, meter });
         const exit = yield* Effect.retry(run, {
           // The dataset of a worker that was killed frees itself after a while.
           while: isLocked,
@@ -229,7 +231,7 @@ const make = (folder: string, settings: Settings) =>
     );
 
     /** Lets one in that can be prepared. */
-    const enqueue = (entry: Entry, prepare: Effect.Effect<void, JobError | OutputError>) =>
+    const enqueue = (entry: Entry, prepare: Effect.Effect<void, ReadError>) =>
       alone(Effect.gen(function* () {
         yield* prepare;
         entries.set(entry.summary.id, entry);
@@ -243,14 +245,19 @@ const make = (folder: string, settings: Settings) =>
         yield* Folder.makeFolder(folder);
         yield* Scope.extend(Lease.acquire(folder, { wait }), lockScope);
         for (const id of yield* store.ids) {
-          const asked = yield* store.asked(id);
-          if (Option.isNone(asked)) {
-            // A worker died before it had written this one down, and so before its id was given away; or the file is damaged.
+          const found = yield* Effect.all([store.asked(id), store.standing(id)]).pipe(
+            Effect.map(([asked, standing]) => Option.map(asked, (asked) => ({ asked, standing }))),
+            Effect.catchTag(
+              "DatasetError",
+              ({ message }) => Effect.as(Effect.logWarning(message), Option.none()),
+            ),
+          );
+          if (Option.isNone(found)) {
+            // A worker died before it had written this one down, and so before its id was given away; or a file is damaged.
             yield* Effect.logWarning(`Export ${id} can't be read, and is left alone`);
             continue;
           }
-          const { status, ...standing } = yield* store.standing(id);
-          const { created, description } = asked.value;
+          const { asked: { created, description }, standing: { status, ...standing } } = found.value;
           const summary = { ...Job.summaryOf(id, created, description), ...standing };
           entries.set(id, { summary: { ...summary, status: isOpen(status) ? "queued" : status } });
           if (isOpen(status)) queue.push(id);
@@ -277,7 +284,7 @@ const make = (folder: string, settings: Settings) =>
 
     /** What the dataset of an export says of itself. */
     const lookAt = (id: string) =>
-      Effect.map(Found.look(store.dataOf(id)), ({ manifest, journal }) => {
+      Effect.map(Effect.flatMap(store.dataOf(id), Found.look), ({ manifest, journal }) => {
         const named = [
           ...manifest?.parts ?? [],
           ...journal?.cuts.flatMap((cut) =>
@@ -353,7 +360,7 @@ const make = (folder: string, settings: Settings) =>
       resume: (id) =>
         Effect.gen(function* () {
           const entry = yield* entryOf(id);
-          const again = Effect.suspend((): Effect.Effect<void, JobError | OutputError> => {
+          const again = Effect.suspend((): Effect.Effect<void, ReadError> => {
             const { status, progress } = entry.summary;
             const isUnfinished = status === "failed" || status === "cancelled" ||
               (status === "done" && (progress?.failed ?? 0) > 0);
@@ -369,12 +376,12 @@ const make = (folder: string, settings: Settings) =>
           yield* entryOf(id);
           const { parts } = yield* lookAt(id);
           const isNamed = path === Folder.names.manifest || parts.some((part) => part.path === path);
-          const full = join(store.dataOf(id), path);
+          const root = yield* store.dataOf(id);
           const bytes = isNamed
-            ? yield* Effect.promise(() => stat(full).then(({ size }) => size, () => undefined))
+            ? yield* Effect.promise(() => SafeFile.sizeOf(root, path).catch(() => undefined))
             : undefined;
           if (bytes === undefined) return yield* fail("Absent", `Export ${id} has no complete file ${path}`);
-          return { path: full, name: path.replaceAll("/", "-"), bytes };
+          return { root, path, name: path.replaceAll("/", "-"), bytes };
         }),
       trouble: () => trouble,
       counts: () => {

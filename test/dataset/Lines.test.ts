@@ -1,8 +1,9 @@
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import * as Lines from "../../src/dataset/Lines.ts";
+import * as SafeFile from "../../src/dataset/SafeFile.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { answering, beginDeno, keysOf } from "../cli/command.ts";
 import { keysInEach } from "../duckdb.ts";
@@ -44,7 +45,11 @@ it("an endless line is refused, not held", async () => {
 it("a file is read line by line", async () => {
   const path = join(await newFolder(), "lines");
   await writeFile(path, '"a\u2028b"\n"c"\r\n"d');
-  expect(await collect(Lines.inFile(path))).toEqual(['"a\u2028b"', '"c"\r', '"d']);
+  expect(await collect(Lines.of(SafeFile.chunks(dirname(path), basename(path))))).toEqual([
+    '"a\u2028b"',
+    '"c"\r',
+    '"d',
+  ]);
 });
 
 it("under Deno, ids with U+2028 and U+2029 are users like any other, from run to run", async () => {

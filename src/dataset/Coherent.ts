@@ -1,0 +1,69 @@
+/**
+ * Whether what a dataset says of its runs and parts can be so: each of the two files may be well formed, and lie.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { damaged, type DatasetError } from "./DatasetError.ts";
+import * as Folder from "./Folder.ts";
+import type { Journal } from "./Journal.ts";
+import { type Manifest, MOST, type Part } from "./Manifest.ts";
+
+/** Formats whose parts may be compressed; those of others end in their name, or in `ndjson`. */
+const compressible: ReadonlyArray<string> = ["ndjson", "csv"];
+
+const isOwnPath = ({ path, format, part }: Part): boolean => {
+  const extension = format === "csv" || format === "parquet" ? format : "ndjson";
+  const plain = Folder.partPath(format, part, extension);
+  return path === plain || (compressible.includes(format) && path === `${plain}.gz`);
+};
+
+/** What is wrong with parts of these runs; undefined if nothing is. */
+const flawOf = (parts: Iterable<Part>, isRun: (run: number) => boolean): string | undefined => {
+  for (const part of parts) {
+    const { path, format, part: number, run } = part;
+    if (!isOwnPath(part)) return `it names ${path} as part ${number} of ${format}`;
+    if (!isRun(run)) return `it names ${path} as of run ${run}, which there is not`;
+  }
+  return undefined;
+};
+
+/** The paths that come again among those of these parts. */
+export const repeated = (parts: Iterable<Part>): ReadonlyArray<string> => {
+  const named = new Set<string>();
+  const again: Array<string> = [];
+  for (const { path } of parts) {
+    if (named.has(path)) again.push(path);
+    named.add(path);
+  }
+  return again;
+};
+
+/** The error for what can't be so; undefined if all of it can. */
+export const check = (
+  root: string,
+  manifest: Manifest | undefined,
+  journal: Journal | undefined,
+  nextPart: number,
+): DatasetError | undefined => {
+  const { runs = [], parts = [], superseded = [] } = manifest ?? {};
+  const [ofManifest, ofJournal] = [join(root, Folder.names.manifest), join(root, Folder.names.journal)];
+  const misplaced = runs.findIndex(({ run }, i) => run !== i + 1);
+  if (misplaced !== -1) {
+    return damaged(ofManifest, `run ${runs[misplaced]!.run} is where run ${misplaced + 1} should be`);
+  }
+  const flaw = flawOf([...parts, ...superseded], (run) => run <= runs.length);
+  if (flaw !== undefined) return damaged(ofManifest, flaw);
+  if (journal !== undefined) {
+    const { header: { run }, cuts } = journal;
+    if (run > runs.length + 1) {
+      return damaged(ofJournal, `it is of run ${run}, and run ${runs.length + 1} is next`);
+    }
+    const flaw = flawOf(cuts.flatMap(({ parts }) => parts), (of) => of === run);
+    if (flaw !== undefined) return damaged(ofJournal, flaw);
+  }
+  // So that what is written next can be read.
+  return nextPart > MOST / 2
+    ? damaged(journal === undefined ? ofManifest : ofJournal, `its next part would be the ${nextPart}th`)
+    : undefined;
+};

@@ -1,0 +1,37 @@
+/**
+ * Why a dataset can't be written, gone on with or read.
+ *
+ * @module
+ */
+import * as Data from "effect/Data";
+import { OutputError } from "../output/Output.ts";
+import { Strange } from "./SafeFile.ts";
+
+/** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost`, nothing in its folder was changed. */
+export class DatasetError extends Data.TaggedError("DatasetError")<{
+  /**
+   * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `LeaseLost`: another process
+   * has taken over, as this one was silent for too long. `Options`: it was begun with others. `Corrupt`: a file of it is not as
+   * it was written. `Version`: a newer version of this program wrote it. `Absent`: there is none.
+   */
+  readonly reason: "Occupied" | "Locked" | "LeaseLost" | "Options" | "Corrupt" | "Version" | "Absent";
+  readonly path: string;
+  readonly message: string;
+}> {}
+
+/** The error for a file of the dataset that is not what this program writes; `why` goes on from `is damaged:`. */
+export const damaged = (path: string, why: string): DatasetError =>
+  new DatasetError({
+    reason: "Corrupt",
+    path,
+    message: `${path} is damaged: ${why}. Restore it from a backup, or export into another folder`,
+  });
+
+/** What a failure to read or write a file is told as. */
+export const failure =
+  (reason: OutputError["reason"], path: string) => (cause: unknown): OutputError | DatasetError =>
+    cause instanceof DatasetError
+      ? cause
+      : cause instanceof Strange
+      ? damaged(cause.path, cause.message)
+      : new OutputError({ reason, path, cause });

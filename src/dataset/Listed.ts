@@ -1,0 +1,52 @@
+/**
+ * The users of an unfinished run, as their file lists them.
+ *
+ * @module
+ */
+import * as Stream from "effect/Stream";
+import type { OutputError } from "../output/Output.ts";
+import { type DatasetError, failure } from "./DatasetError.ts";
+import { join } from "node:path";
+import * as Found from "./Found.ts";
+import * as Json from "./Json.ts";
+import * as Lines from "./Lines.ts";
+import type { Header } from "./Manifest.ts";
+import * as SafeFile from "./SafeFile.ts";
+import * as Sound from "./Sound.ts";
+
+const idIn = (line: string): unknown => {
+  try {
+    return Json.parse(line);
+  } catch {
+    return undefined;
+  }
+};
+
+/** The listed users from the given one on. A list that is not as it was written would leave users out: it is `Corrupt`. */
+export const from = (
+  root: string,
+  header: Header,
+  position: number,
+): Stream.Stream<string, OutputError | DatasetError> => {
+  const name = Found.usersOf(header);
+  const reader = { root, purpose: "go on with the run", progress: { rows: 0 } };
+  async function* lines() {
+    if (header.users_file !== undefined) await Sound.checkSum(reader, header.users_file);
+    let number = 0;
+    try {
+      for await (const some of Lines.of(SafeFile.chunks(root, name))) {
+        for (const line of some) {
+          if (number++ < position) continue;
+          const id = idIn(line);
+          if (typeof id !== "string") throw Sound.damaged(reader, name, `has no user's id on line ${number}`);
+          yield id;
+        }
+      }
+    } catch (error) {
+      throw error instanceof RangeError
+        ? Sound.damaged(reader, name, `can't be read (${error.message})`)
+        : error;
+    }
+  }
+  return Stream.fromAsyncIterable(lines(), failure("Open", join(root, name)));
+};
