@@ -178,7 +178,8 @@ const noSome = { count: 0, first: [] };
  * import * as Stream from "effect/Stream";
  * import { mkdtemp, rm } from "node:fs/promises";
  * import { tmpdir } from "node:os";
- *  *
+ * import { join } from "node:path";
+ *
  * const sandbox = Sandbox.make({ users: 3, malformed: 0.1 });
  * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
