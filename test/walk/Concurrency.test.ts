@@ -184,8 +184,13 @@ describe("concurrency that is found out", () => {
   );
 
   it("comes down to one where the tenant takes no more", async () => {
-    const log = await play({ speed: { latency: 50, atOnce: 1 }, seconds: 60 });
-    expect(log.filter(({ atOnce, refusals }) => atOnce === 1 && refusals === 0).length).toBeGreaterThan(20);
+    const quiet: Array<number> = [];
+    for (const seed of [1, 2, 3, 4, 5]) {
+      const log = await play({ speed: { latency: 50, atOnce: 1 }, seconds: 60, seed });
+      quiet.push(log.filter(({ atOnce, refusals }) => atOnce === 1 && refusals === 0).length);
+    }
+    // How soon one turn is had without a refusal is chance: of five walks the middle one counts.
+    expect(quiet.sort((a, b) => a - b)[2]).toBeGreaterThan(20);
   });
 
   it("goes up when answers become slower, and down again", async () => {
