@@ -4,9 +4,10 @@
  * @module
  */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
-import { type Options, stringify } from "csv-stringify/browser/esm/sync";
+import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../Columns.ts";
 import * as Memo from "../Memo.ts";
+import * as Options from "../Options.ts";
 import * as Room from "../Room.ts";
 import type { Session } from "../Session.ts";
 import * as CsvBytes from "./CsvBytes.ts";
@@ -25,6 +26,9 @@ export interface CsvOptions {
    */
   readonly escapeFormulas?: boolean;
 }
+
+/** See {@link CsvOptions}. */
+export const optionNames: Options.Names<CsvOptions> = { escapeFormulas: Options.boolean };
 
 const DAY = 86_400;
 const sixty = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, "0"));
@@ -54,7 +58,7 @@ const jsonList = (texts: ReadonlyArray<string>): string => {
   return json.includes("\\ud") ? JSON.stringify(texts.map((text) => text.toWellFormed())) : json;
 };
 
-const settle = ({ escapeFormulas = true }: CsvOptions): Options => {
+const settle = ({ escapeFormulas = true }: CsvOptions): StringifyOptions => {
   if (typeof escapeFormulas !== "boolean") {
     throw new TypeError(
       `Cannot write CSV as 'escapeFormulas' must be a boolean: current value is ${escapeFormulas}`,
@@ -117,7 +121,7 @@ const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> 
   return both;
 };
 
-const makeSettled = (options: Options): Encoder.Encoder => {
+const makeSettled = (options: StringifyOptions): Encoder.Encoder => {
   const quote = Memo.of(1024, (text: string) => stringify([[text]], options));
   const write = cells(quote);
   const list = (texts: ReadonlyArray<string>) => quote(jsonList(texts));

@@ -24,6 +24,7 @@ import {
 } from "./ApiError.ts";
 import type { Scanned } from "../Scan.ts";
 import * as Lazy from "../Lazy.ts";
+import * as Options from "../Options.ts";
 import * as Deadlines from "./Deadlines.ts";
 import * as PageFacts from "./PageFacts.ts";
 import * as RateLimit from "./RateLimit.ts";
@@ -429,6 +430,17 @@ export const layer = (
 
 /** Which tenant, how to get in, and how requests to it are made. */
 export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {}
+
+/** See {@link TenantOptions}. */
+export const optionNames: Options.Names<TenantOptions> = {
+  ...Tenant.optionNames,
+  ...RateLimit.optionNames,
+  timeout: Options.any,
+  maxAttempts: Options.number,
+  maxElapsed: Options.any,
+  baseDelay: Options.any,
+  maxDelay: Options.any,
+};
 
 /**
  * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't be
