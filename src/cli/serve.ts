@@ -29,22 +29,27 @@ const options = {
   ),
 };
 
-/** Limits on what a connection may send before it is a request, in bytes and milliseconds. */
-const node = {
-  maxHeaderSize: 16_384,
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 60_000,
-};
+/** Connections that there may be at once. One more is closed as soon as it is opened. */
+const CONNECTIONS = 4096;
 
-const arrivalOf = ({ ip, runtime }: ServerRequest): Access.Arrival => {
-  const { req, res } = runtime?.node ?? {};
+/** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
+const limits = ({ arrival }: Config.Settings) => ({
+  maxHeaderSize: 16_384,
+  headersTimeout: Math.min(10_000, arrival * 1000),
+  // Whoever waits for a body gives up first, with an answer.
+  requestTimeout: arrival * 1000 + 5000,
+  keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 1000,
+});
+
+const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: Config.Settings): Access.Arrival => {
+  const { req, res } = runtime!.node!;
+  // The last bytes of an answer are the system's to send: they wait for their reader no longer than the others.
+  res!.once("prefinish", () => res!.setTimeout(idle * 1000));
   return {
     from: ip,
-    version: req?.httpVersion,
-    sent: res === undefined
-      ? runtime?.deno?.info.completed
-      : new Promise((resolve) => res.once("close", resolve)),
+    version: req.httpVersion,
+    sent: new Promise((resolve) => res!.once("close", resolve)),
   };
 };
 
@@ -57,7 +62,7 @@ export const command = Command.make(
       const settings = yield* Effect.mapError(Config.load, ({ message }) => new UsageError({ message }));
       // Loaded here: no other command has a use for them.
       const [{ serve }, Access, Worker] = yield* Effect.promise(() =>
-        Promise.all([import("srvx"), import("../worker/Access.ts"), import("../worker/Worker.ts")])
+        Promise.all([import("srvx/node"), import("../worker/Access.ts"), import("../worker/Worker.ts")])
       );
       if (settings.token === undefined && !Access.isLoopback(host)) {
         return yield* Effect.fail(new UsageError({ message: Access.needsToken(host) }));
@@ -65,15 +70,18 @@ export const command = Command.make(
       const worker = yield* Worker.make(settings);
       const server = yield* Effect.acquireRelease(
         Effect.tryPromise({
-          try: () =>
-            serve({
-              fetch: (request) => worker.fetch(request, arrivalOf(request)),
+          try: async () => {
+            const server = serve({
+              fetch: (request) => worker.fetch(request, arrivalOf(request, settings)),
               hostname: host,
               port,
-              node,
+              node: limits(settings),
               silent: true,
               gracefulShutdown: false,
-            }).ready(),
+            });
+            server.node!.server!.maxConnections = CONNECTIONS;
+            return await server.ready();
+          },
           catch: (error) =>
             new UsageError({
               message: `Cannot listen on ${host}, port ${port}: ${(error as Error).message}`,

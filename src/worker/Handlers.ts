@@ -20,11 +20,13 @@ import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as Access from "./Access.ts";
 import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
 import * as Api from "./Api.ts";
+import * as Body from "./Body.ts";
 import type { Settings } from "./Config.ts";
 import * as Download from "./Download.ts";
 import type * as Job from "./Job.ts";
 import { JobError, Jobs } from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Strict from "./Strict.ts";
 
 /** Whether the worker is about to stop. */
 export interface Life {
@@ -103,7 +105,6 @@ const sessions = (settings: Settings, life: Life) =>
           clientId: client_id,
           pageSize: page_size,
           allow: new Set(allow?.split(",")),
-          idle: settings.idle,
         });
         return HttpServerResponse.raw(bytes, {
           headers: {
@@ -138,55 +139,77 @@ const encode = new TextEncoder();
 /** Something to send to keep a connection alive that has nothing to say. */
 const PAUSE = "15 seconds";
 
-const eventsOf = (summaries: Stream.Stream<Job.Summary>, { stopped }: Life) =>
+/** How long one stream of events goes on. A browser that still wants to know opens the next one by itself. */
+const LIFE = "15 minutes";
+
+const eventsOf = (
+  summaries: Stream.Stream<Job.Summary>,
+  { stopped }: Life,
+  { watcher }: typeof Metrics.Metrics.Service,
+) =>
   Stream.merge(
     Stream.map(summaries, (summary) => `event: export\ndata: ${JSON.stringify(summary)}\n\n`),
     Stream.drop(Stream.map(Stream.tick(PAUSE), () => ":\n\n"), 1),
     { haltStrategy: "left" },
-  ).pipe(Stream.map((text) => encode.encode(text)), Stream.interruptWhen(Deferred.await(stopped)));
+  ).pipe(
+    Stream.map((text) => encode.encode(text)),
+    Stream.interruptWhen(Effect.raceFirst(Deferred.await(stopped), Effect.sleep(LIFE))),
+    (events) =>
+      Stream.flatMap(
+        Stream.acquireRelease(Effect.sync(() => watcher(1)), () => Effect.sync(() => watcher(-1))),
+        () => events,
+      ),
+  );
 
 const exports = (settings: Settings, life: Life) =>
-  HttpApiBuilder.group(Api.Api, "exports", (handlers) =>
-    Effect.map(Jobs, (jobs) => {
-      const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
-        answering(Effect.gen(function* () {
-          const file = yield* jobs.file(id, path);
-          const headers = {
-            ...untouched,
-            "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
-            "content-length": String(file.bytes),
-            "content-disposition": `attachment; filename="${file.name}"`,
-          };
-          if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
-          const sent = Effect.map(
-            Download.file(file, settings),
-            (bytes) => HttpServerResponse.raw(bytes, { headers }),
+  HttpApiBuilder.group(
+    Api.Api,
+    "exports",
+    (handlers) =>
+      Effect.map(Effect.all([Jobs, Metrics.Metrics]), ([jobs, metrics]) => {
+        const description = Body.reader(settings.arrival);
+        const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
+          answering(Effect.gen(function* () {
+            const file = yield* jobs.file(id, path);
+            const headers = {
+              ...untouched,
+              "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
+              "content-length": String(file.bytes),
+              "content-disposition": `attachment; filename="${file.name}"`,
+            };
+            if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+            const sent = Effect.map(
+              Download.file(file),
+              (bytes) => HttpServerResponse.raw(bytes, { headers }),
+            );
+            return yield* sent.pipe(ifThereIsRoom(settings, life));
+          }));
+        const open = <A, R>(work: Effect.Effect<A, never, R>) =>
+          Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
+            life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
           );
-          return yield* sent.pipe(ifThereIsRoom(settings, life));
-        }));
-      const open = <A, R>(work: Effect.Effect<A, never, R>) =>
-        Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
-          life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
-        );
-      return handlers
-        .handle("start", ({ payload, request }) =>
-          open(answering(jobs.start(payload))).pipe(withCaller(request)))
-        .handle("list", ({ urlParams }) =>
-          answering(jobs.list(urlParams)))
-        .handle("get", ({ path }) => answering(jobs.get(path.id)))
-        .handle("events", ({ path }) =>
-          answering(Effect.map(jobs.events(path.id), (summaries) =>
-            HttpServerResponse.stream(eventsOf(summaries, life), {
-              headers: { ...untouched, "content-type": "text/event-stream" },
-            }))))
-        .handle("cancel", ({ path }) =>
-          answering(jobs.cancel(path.id)))
-        .handle("resume", ({ path }) =>
-          open(answering(jobs.resume(path.id))))
-        .handle("manifest", ({ path, request }) =>
-          file(request, path.id, "manifest.json"))
-        .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
-    }));
+        return handlers
+          .handleRaw("start", ({ request }) =>
+            open(Effect.matchEffect(description(request), {
+              onFailure: Effect.succeed,
+              onSuccess: (description) => answering(jobs.start(description)),
+            })).pipe(withCaller(request)))
+          .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+          .handle("get", ({ path }) => answering(jobs.get(path.id)))
+          .handle("events", ({ path }) =>
+            answering(Effect.map(jobs.events(path.id), (summaries) =>
+              metrics.watchers() < settings.streams
+                ? HttpServerResponse.stream(eventsOf(summaries, life, metrics), {
+                  headers: { ...untouched, "content-type": "text/event-stream" },
+                })
+                : busy(`${settings.streams} streams of events are open, and no more may be`))))
+          .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
+          .handle("resume", ({ path }) =>
+            open(answering(jobs.resume(path.id))))
+          .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
+          .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
+      }),
+  );
 
 const operations = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
@@ -273,5 +296,5 @@ const authorization = ({ token }: Settings) =>
 export const layer = (settings: Settings, life: Life) =>
   HttpApiBuilder.api(Api.Api).pipe(
     Layer.provide([sessions(settings, life), exports(settings, life), operations(settings, life)]),
-    Layer.provide(authorization(settings)),
+    Layer.provide([Strict.layer, authorization(settings)]),
   );

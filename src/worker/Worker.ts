@@ -5,7 +5,6 @@
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
-import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
 import * as HttpServer from "@effect/platform/HttpServer";
@@ -21,10 +20,13 @@ import * as Transport from "../tenant/Transport.ts";
 import { version } from "../version.ts";
 import * as Access from "./Access.ts";
 import type { Settings } from "./Config.ts";
+import * as Docs from "./Docs.ts";
 import * as Handlers from "./Handlers.ts";
+import * as Headers from "./Headers.ts";
 import * as Jobs from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
 import * as Page from "./Page.ts";
+import * as Patience from "./Patience.ts";
 
 export type { Arrival } from "./Access.ts";
 
@@ -63,11 +65,7 @@ const noServerSpans = Layer.scopedDiscard(
 );
 
 const everything = (settings: Settings, life: Handlers.Life) => {
-  const routes = Layer.mergeAll(
-    Page.layer,
-    HttpApiSwagger.layer({ path: "/docs" }),
-    HttpApiBuilder.middlewareOpenApi(),
-  ).pipe(
+  const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
     Layer.provideMerge(Handlers.layer(settings, life)),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
     Layer.provideMerge(HttpServer.layerContext),
@@ -88,10 +86,7 @@ const everything = (settings: Settings, life: Handlers.Life) => {
 const LOOK = 50;
 
 const answer = ({ status, message }: Access.Refusal | { readonly status: 404; readonly message: string }) =>
-  Response.json({ error: status === 404 ? "Absent" : "Refused", message }, {
-    status,
-    headers: { "cache-control": "no-store" },
-  });
+  Response.json({ error: status === 404 ? "Absent" : "Refused", message }, { status });
 
 /**
  * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
@@ -116,15 +111,14 @@ export const make = (settings: Settings): Effect.Effect<Worker> =>
           arrival.sent.then(end, end);
         }
         const refusal = Access.refusalOf(request, arrival, settings.token !== undefined);
-        if (refusal !== undefined) return answer(refusal);
-        const handled = await handle(request);
+        const handled = refusal === undefined ? await handle(request) : answer(refusal);
         const response = handled.status === 404 && handled.body === null
           ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
           : handled;
-        const { headers } = response;
-        if (response.status === 401) headers.set("www-authenticate", "Bearer");
-        headers.set("x-content-type-options", "nosniff");
-        return response;
+        if (response.status === 401) response.headers.set("www-authenticate", "Bearer");
+        Headers.complete(response);
+        const { body } = response;
+        return body === null ? response : new Response(Patience.patient(body, settings.idle), response);
       },
       stop: async () => {
         if (life.isStopping) return;
