@@ -97,6 +97,7 @@ export const reader = (seconds: number) => {
       return Effect.fail(invalid("An export is described as JSON: send content-type: application/json"));
     }
     const length = Number(headers["content-length"] ?? 0);
+    if (length === 0) return Effect.fail(invalid("An export is described as JSON, and the body is empty"));
     const chunks: Array<Uint8Array> = [];
     const read = Stream.runForEach(stream, (chunk) => Effect.sync(() => void chunks.push(chunk))).pipe(
       Effect.mapError(() => invalid("Its body broke off")),

@@ -40,7 +40,9 @@ const Policy = Schema.Struct({
 
 /** Each format once: with gzip and without, its parts would have one place and two names. */
 const Formats = Schema.NonEmptyArray(
-  Schema.Literal(...choices).annotations({ message: () => `is none of ${choices.join(", ")}` }),
+  Schema.Literal(...choices).annotations({
+    message: () => ({ message: `is none of ${choices.join(", ")}`, override: true }),
+  }),
 ).pipe(
   Schema.filter(
     (formats) => new Set(formats.map((format) => format.replace(/\.gz$/, ""))).size === formats.length,

@@ -185,7 +185,9 @@ describe("the rate limit, as the tenant sees it", () => {
     const { tenant } = await tenantOf();
     vi.stubGlobal("SharedArrayBuffer", undefined);
     onTestFinished(() => void vi.unstubAllGlobals());
-    const exit = await Effect.runPromiseExit(Effect.scoped(runIn({ tenant, ...spawner().options, threads: 1 }, [])));
+    const exit = await Effect.runPromiseExit(
+      Effect.scoped(runIn({ tenant, ...spawner().options, threads: 1 }, [])),
+    );
     expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toMatchObject({
       name: "RangeError",
       message: expect.stringContaining("cross-origin isolated"),
@@ -204,7 +206,10 @@ describe("the rate limit, as the tenant sees it", () => {
       targets: [{ format: "csv" as const, to: memory(user).output }],
     }));
     const error = await failure(
-      runIn({ tenant: { ...tenant, rate: 400, burst: 1, maxElapsed: "3 seconds" }, ...spawner().options }, exports),
+      runIn(
+        { tenant: { ...tenant, rate: 400, burst: 1, maxElapsed: "3 seconds" }, ...spawner().options },
+        exports,
+      ),
     );
     expect(error).toMatchObject({ _tag: "ApiError", reason: "RateLimited" });
     // Sixty are answered, then each second one. Those refused are the few under way when the first was, and again after

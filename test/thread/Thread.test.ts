@@ -507,7 +507,9 @@ it("the key reaches a thread as a message alone: not by its arguments or environ
     if (JSON.stringify({ argv, env, execArgv, workerData }).includes("sandbox-key")) throw new Error("it is here");
     import(${JSON.stringify(entry.href)});`;
   const targets = [{ format: "csv", to: memory("csv").output }] as const;
-  const report = await run(runIn({ tenant: { ...tenant, apiKey }, users, targets }, scripted(script).options));
+  const report = await run(
+    runIn({ tenant: { ...tenant, apiKey }, users, targets }, scripted(script).options),
+  );
   expect(report.users).toBe(5);
   expect(process.argv.join()).not.toContain("sandbox-key");
 });
