@@ -3,11 +3,12 @@
  *
  * @module
  */
+import type { Socket } from "node:net";
 import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
-import type { ServerRequest } from "srvx";
+import type { NodeServerResponse, ServerRequest } from "srvx";
 import type * as Access from "../worker/Access.ts";
 import * as Config from "../worker/Config.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
@@ -37,10 +38,32 @@ const limits = ({ arrival }: Config.Settings) => ({
   maxHeaderSize: 16_384,
   headersTimeout: Math.min(10_000, arrival * 1000),
   // Whoever waits for a body gives up first, with an answer.
-  requestTimeout: arrival * 1000 + 5000,
+  requestTimeout: arrival * 1000 + 2000,
   keepAliveTimeout: 60_000,
   connectionsCheckingInterval: 1000,
 });
+
+/** What is to be done once a connection is closed, for each that is open. */
+const closing = new WeakMap<Socket, Set<() => void>>();
+
+/**
+ * Done when an answer has been handed over, or its connection is closed. An answer that has not had its turn by then, for more
+ * was asked for at once, never says so itself.
+ */
+const whenSent = (socket: Socket, answer: NodeServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    let waiting = closing.get(socket);
+    if (waiting === undefined) {
+      const all = waiting = new Set<() => void>();
+      closing.set(socket, all);
+      socket.once("close", () => all.forEach((end) => end()));
+    }
+    waiting.add(resolve);
+    answer.once("close", () => {
+      closing.get(socket)?.delete(resolve);
+      resolve();
+    });
+  });
 
 const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: Config.Settings): Access.Arrival => {
   const { req, res } = runtime!.node!;
@@ -49,7 +72,7 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: Config.Settings): A
   return {
     from: ip,
     version: req.httpVersion,
-    sent: new Promise((resolve) => res!.once("close", resolve)),
+    sent: whenSent(req.socket, res!),
   };
 };
 

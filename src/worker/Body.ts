@@ -3,14 +3,12 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
-import * as Stream from "effect/Stream";
 import { BEGIN, CLOSE, COLON, END, OPEN, QUOTE } from "../JsonBytes.ts";
 import { skipString } from "../JsonText.ts";
 import * as Options from "../Options.ts";
@@ -85,27 +83,41 @@ const described = (bytes: Uint8Array): Either.Either<Job.Description, string> =>
     return yield* Either.mapLeft(decode(known), wordsOf);
   });
 
+/** Reads a body of so many bytes. However small the pieces are that it comes in, it takes no more room than that. */
+const bytesOf = async ({ body }: Request, length: number, signal: AbortSignal): Promise<Uint8Array> => {
+  const reader = body!.getReader();
+  signal.addEventListener("abort", () => reader.cancel().catch(() => {}));
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    bytes.set(next.value, at);
+    at += next.value.length;
+  }
+  return bytes.subarray(0, at);
+};
+
 /** Reads descriptions of exports, each within so many seconds; fails with the answer that says why one can't be read. */
 export const reader = (seconds: number) => {
   let held = 0;
   return (
     request: HttpServerRequest.HttpServerRequest,
   ): Effect.Effect<Job.Description, HttpServerResponse.HttpServerResponse> => {
-    const { headers, stream } = request;
+    const { headers } = request;
     const [type = ""] = (headers["content-type"] ?? "application/json").split(";");
     if (type.trim().toLowerCase() !== "application/json") {
       return Effect.fail(invalid("An export is described as JSON: send content-type: application/json"));
     }
     const length = Number(headers["content-length"] ?? 0);
     if (length === 0) return Effect.fail(invalid("An export is described as JSON, and the body is empty"));
-    const chunks: Array<Uint8Array> = [];
-    const read = Stream.runForEach(stream, (chunk) => Effect.sync(() => void chunks.push(chunk))).pipe(
-      Effect.mapError(() => invalid("Its body broke off")),
+    const read = Effect.tryPromise({
+      try: (signal) => bytesOf(request.source as Request, length, signal),
+      catch: () => invalid("Its body broke off"),
+    }).pipe(
       Effect.timeoutFail({
         duration: `${seconds} seconds`,
         onTimeout: () => late(`Its body has not come within ${seconds} seconds`),
       }),
-      Effect.flatMap(() => described(Buffer.concat(chunks))),
+      Effect.flatMap(described),
       Effect.mapError((why) =>
         typeof why === "string" ? invalid(`The export can't be started as ${why}`) : why
       ),

@@ -7,12 +7,10 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext";
-import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
-import * as Stream from "effect/Stream";
 import type { DatasetError } from "../dataset/Folder.ts";
 import * as Formats from "../format/Formats.ts";
 import type { OutputError } from "../output/Output.ts";
@@ -23,7 +21,7 @@ import * as Api from "./Api.ts";
 import * as Body from "./Body.ts";
 import type { Settings } from "./Config.ts";
 import * as Download from "./Download.ts";
-import type * as Job from "./Job.ts";
+import * as Events from "./Events.ts";
 import { JobError, Jobs } from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
 import * as Strict from "./Strict.ts";
@@ -31,8 +29,8 @@ import * as Strict from "./Strict.ts";
 /** Whether the worker is about to stop. */
 export interface Life {
   isStopping: boolean;
-  /** Done when it is. */
-  readonly stopped: Deferred.Deferred<void>;
+  /** Streams of events that are open: each is ended by a call. */
+  readonly streams: Set<() => void>;
 }
 
 /** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
@@ -134,39 +132,12 @@ const sessions = (settings: Settings, life: Life) =>
       .handle("parquet", download("parquet"));
   });
 
-const encode = new TextEncoder();
-
-/** Something to send to keep a connection alive that has nothing to say. */
-const PAUSE = "15 seconds";
-
-/** How long one stream of events goes on. A browser that still wants to know opens the next one by itself. */
-const LIFE = "15 minutes";
-
-const eventsOf = (
-  summaries: Stream.Stream<Job.Summary>,
-  { stopped }: Life,
-  { watcher }: typeof Metrics.Metrics.Service,
-) =>
-  Stream.merge(
-    Stream.map(summaries, (summary) => `event: export\ndata: ${JSON.stringify(summary)}\n\n`),
-    Stream.drop(Stream.map(Stream.tick(PAUSE), () => ":\n\n"), 1),
-    { haltStrategy: "left" },
-  ).pipe(
-    Stream.map((text) => encode.encode(text)),
-    Stream.interruptWhen(Effect.raceFirst(Deferred.await(stopped), Effect.sleep(LIFE))),
-    (events) =>
-      Stream.flatMap(
-        Stream.acquireRelease(Effect.sync(() => watcher(1)), () => Effect.sync(() => watcher(-1))),
-        () => events,
-      ),
-  );
-
 const exports = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(
     Api.Api,
     "exports",
     (handlers) =>
-      Effect.map(Effect.all([Jobs, Metrics.Metrics]), ([jobs, metrics]) => {
+      Effect.map(Jobs, (jobs) => {
         const description = Body.reader(settings.arrival);
         const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
           answering(Effect.gen(function* () {
@@ -196,16 +167,16 @@ const exports = (settings: Settings, life: Life) =>
             })).pipe(withCaller(request)))
           .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
           .handle("get", ({ path }) => answering(jobs.get(path.id)))
-          .handle("events", ({ path }) =>
-            answering(Effect.map(jobs.events(path.id), (summaries) =>
-              metrics.watchers() < settings.streams
-                ? HttpServerResponse.stream(eventsOf(summaries, life, metrics), {
-                  headers: { ...untouched, "content-type": "text/event-stream" },
-                })
-                : busy(`${settings.streams} streams of events are open, and no more may be`))))
+          .handle("events", ({ path, request }) =>
+            answering(Effect.map(jobs.events(path.id), (watch) => {
+              const headers = { ...untouched, "content-type": "text/event-stream" };
+              if (request.method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+              return life.streams.size < settings.streams
+                ? HttpServerResponse.raw(Events.stream(watch, life.streams), { headers })
+                : busy(`${settings.streams} streams of events are open, and no more may be`);
+            })))
           .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
-          .handle("resume", ({ path }) =>
-            open(answering(jobs.resume(path.id))))
+          .handle("resume", ({ path }) => open(answering(jobs.resume(path.id))))
           .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
           .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
       }),
@@ -260,6 +231,12 @@ const operations = (settings: Settings, life: Life) =>
               type: "gauge",
               help: "How much longer the tenant asked to be left alone.",
               values: [["", Math.max(0, (heldUntil - Date.now()) / 1000)]],
+            },
+            {
+              name: "monocloud_event_streams",
+              type: "gauge",
+              help: "Streams of events that are open.",
+              values: [["", life.streams.size]],
             },
             {
               name: "monocloud_exports",

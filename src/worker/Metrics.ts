@@ -27,9 +27,6 @@ export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, 
   readonly bytes: (kind: "download" | "export", count: number) => void;
   readonly download: (change: "begun" | Outcome) => void;
   readonly downloads: () => number;
-  /** One more, or one fewer, watches an export. */
-  readonly watcher: (change: 1 | -1) => void;
-  readonly watchers: () => number;
   /** Everything as Prometheus text, with these gauges and counters beside. */
   readonly render: (others: ReadonlyArray<Family>) => string;
 }>() {}
@@ -55,7 +52,7 @@ const lines = ({ name, type, help, values }: Family): string =>
 const make = (): typeof Metrics.Service => {
   const requests = new Map<string, number>();
   const buckets = BOUNDS.map(() => 0);
-  const sums = { seconds: 0, answers: 0, sessions: 0, open: 0, watchers: 0 };
+  const sums = { seconds: 0, answers: 0, sessions: 0, open: 0 };
   const bytes = { download: 0, export: 0 };
   const outcomes: Record<Outcome, number> = { complete: 0, aborted: 0, left: 0 };
   return {
@@ -74,8 +71,6 @@ const make = (): typeof Metrics.Service => {
       outcomes[change]++;
     },
     downloads: () => sums.open,
-    watcher: (change) => void (sums.watchers += change),
-    watchers: () => sums.watchers,
     render: (others) => {
       let sum = 0;
       const own: ReadonlyArray<Family> = [
@@ -115,12 +110,6 @@ const make = (): typeof Metrics.Service => {
           type: "gauge",
           help: "Downloads under way.",
           values: [["", sums.open]],
-        },
-        {
-          name: "monocloud_event_streams",
-          type: "gauge",
-          help: "Streams of events that are open.",
-          values: [["", sums.watchers]],
         },
         {
           name: "monocloud_downloads_total",

@@ -9,7 +9,6 @@ import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
 import * as HttpServer from "@effect/platform/HttpServer";
 import * as Context from "effect/Context";
-import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
@@ -97,7 +96,7 @@ const answer = ({ status, message }: Access.Refusal | { readonly status: 404; re
 export const make = (settings: Settings): Effect.Effect<Worker> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make();
-    const life: Handlers.Life = { isStopping: false, stopped: yield* Deferred.make<void>() };
+    const life: Handlers.Life = { isStopping: false, streams: new Set() };
     const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life)), scope);
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
@@ -123,7 +122,7 @@ export const make = (settings: Settings): Effect.Effect<Worker> =>
       stop: async () => {
         if (life.isStopping) return;
         life.isStopping = true;
-        Effect.runSync(Deferred.succeed(life.stopped, undefined));
+        for (const end of life.streams) end();
         const limit = Date.now() + settings.grace * 1000;
         while (downloads() + unsent > 0 && Date.now() < limit) {
           await new Promise((resume) => setTimeout(resume, LOOK));

@@ -1,9 +1,9 @@
 /**
  * The HTTP worker for `deno serve`, and whatever else serves a module's default export.
  *
- * Deno bounds neither the number of connections nor the time that one takes to send a request, or to send none at all, and
- * gives a module no hold on them. What is bounded here is what follows on a request. Where strangers can connect, a proxy has to bound
- * the rest, or `monocloud-sessions serve`, which has limits of its own.
+ * **What Deno does not bound.** `Deno.serve` limits neither connections nor the time in which one sends its request, and can't be
+ * told to close one: whoever sends nothing, or reads nothing, keeps a socket until they leave. All that follows on a request
+ * is bounded here. Where strangers can connect, put a proxy before it, or use `monocloud-sessions serve`, on either runtime.
  *
  * ```sh
  * deno serve --host 127.0.0.1 --port 8080 --allow-net=HOST --allow-env=NAMES --allow-read=FOLDER --allow-write=FOLDER src/worker/serve.ts
@@ -16,7 +16,6 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Access from "./Access.ts";
 import * as Config from "./Config.ts";
-import * as Leftover from "./Leftover.ts";
 import * as Worker from "./Worker.ts";
 
 const leave = (message: string): never => {
@@ -40,13 +39,8 @@ interface Info {
 }
 
 export default {
-  fetch: async (request: Request, info?: Info): Promise<Response> => {
-    const response = await worker.fetch(request, {
-      from: info?.remoteAddr?.hostname,
-      sent: info?.completed,
-    });
-    return Leftover.bounded(request, response, settings.arrival);
-  },
+  fetch: (request: Request, info?: Info): Promise<Response> =>
+    worker.fetch(request, { from: info?.remoteAddr?.hostname, sent: info?.completed }),
   onListen: ({ hostname, port }: { readonly hostname: string; readonly port: number }): void => {
     if (settings.token === undefined && !Access.isLoopback(hostname)) leave(Access.needsToken(hostname));
     process.stderr.write(
