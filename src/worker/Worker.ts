@@ -84,8 +84,25 @@ const everything = (settings: Settings, life: Handlers.Life) => {
 /** How often it is looked whether downloads have ended, in milliseconds. */
 const LOOK = 50;
 
-const answer = ({ status, message }: Access.Refusal | { readonly status: 404; readonly message: string }) =>
-  Response.json({ error: status === 404 ? "Absent" : "Refused", message }, { status });
+const answer = (
+  { status, message }: Access.Refusal | { readonly status: 404; readonly message: string },
+) => {
+  const bytes = new TextEncoder().encode(
+    JSON.stringify({ error: status === 404 ? "Absent" : "Refused", message }),
+  );
+  const headers = { "content-type": "application/json", "content-length": String(bytes.length) };
+  return new Response(bytes, { status, headers });
+};
+
+/** The most bytes of an answer that is short, which the system takes at once. */
+const SHORT = 1 << 14;
+
+/**
+ * Whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is anything
+ * made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
+ */
+const isShort = ({ headers }: Response): boolean =>
+  Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");
 
 /**
  * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
@@ -111,13 +128,14 @@ export const make = (settings: Settings): Effect.Effect<Worker> =>
         }
         const refusal = Access.refusalOf(request, arrival, settings.token !== undefined);
         const handled = refusal === undefined ? await handle(request) : answer(refusal);
-        const response = handled.status === 404 && handled.body === null
+        const response = handled.status === 404 && !handled.headers.has("content-type")
           ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
           : handled;
         if (response.status === 401) response.headers.set("www-authenticate", "Bearer");
         Headers.complete(response);
-        const { body } = response;
-        return body === null ? response : new Response(Patience.patient(body, settings.idle), response);
+        // To look at the body of a short one would make a stream of it.
+        if (isShort(response) || response.body === null) return response;
+        return new Response(Patience.patient(response.body, settings.idle), response);
       },
       stop: async () => {
         if (life.isStopping) return;

@@ -5,8 +5,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import process from "node:process";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { make } from "../../src/sandbox/mod.ts";
+import * as Events from "../../src/worker/Events.ts";
+import type { Summary } from "../../src/worker/Job.ts";
 import { intercepted, tenant, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { runtimes, serve, type Serving, startExport, stop, token } from "./serving.ts";
@@ -16,7 +18,7 @@ const COUNT = isLong ? 500 : 40;
 const ROUNDS = isLong ? 4 : 1;
 
 /** How long the worker lets a request take to arrive, and an answer wait for its reader, in seconds. */
-const PATIENCE = isLong ? 10 : 2;
+const PATIENCE = isLong ? 10 : 1;
 
 /** Connections of this test's own that may still be open. */
 const OWN = 3;
@@ -152,7 +154,11 @@ describe.each(runtimes)("on %s", (runtime) => {
         const length = "content-length: 100000";
         const post = (...more: ReadonlyArray<string>) =>
           `${head("POST", "/v1/exports", length, ...more)}\r\n\r\n{`;
-        const bodies = await many(worker, half - 10, { first: post(authorized), drip: " " });
+        // Half of them send a byte at a time, and half nothing more.
+        const bodies = [
+          ...await many(worker, half / 2 - 5, { first: post(authorized), drip: " " }),
+          ...await many(worker, half / 2 - 5, { first: post(authorized) }),
+        ];
         const strangers = await many(worker, 5, { first: post(), drip: " " });
         const deaf = await many(worker, 5, { first: request("GET", "/docs").repeat(20), deaf: true });
         const opened = 3 * COUNT - 10;
@@ -233,4 +239,32 @@ describe.each(runtimes)("on %s", (runtime) => {
     isHeld = false;
     expect((await worker.ask("/health")).status).toBe(200);
   }, 60_000);
+});
+
+it("a stream of events ends after a quarter of an hour, and nothing of it is left", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  let users = 0;
+  const summary = (): Summary => ({
+    id: "20261124T000000000Z-000000000000",
+    status: "running",
+    created: "",
+    formats: ["csv"],
+    users: users++,
+  });
+  const open = new Set<() => void>();
+  const watch = Events.watching(summary);
+  const [one, other] = [0, 1].map(() => Events.stream(watch, open).getReader());
+  expect(open.size).toBe(2);
+  const read = async () => new TextDecoder().decode((await one!.read()).value);
+  expect(await read()).toContain('"users":2}');
+  vi.advanceTimersByTime(1000);
+  // Of what has happened meanwhile, the latest alone is told.
+  expect(await read()).toContain(`"users":${users - 1}}`);
+  await other!.cancel();
+  expect(open.size).toBe(1);
+  vi.advanceTimersByTime(15 * 60_000);
+  await read();
+  expect(await one!.read()).toEqual({ done: true, value: undefined });
+  expect([open.size, vi.getTimerCount()]).toEqual([0, 0]);
 });
