@@ -13,7 +13,7 @@ import { BACKSLASH, BEGIN, CLOSE, COMMA, END, OPEN, QUOTE } from "./JsonBytes.ts
 const unfinished = () => new SyntaxError("JSON text ends before its value does");
 
 /** The index just after the string that opens at `start`. */
-const skipString = (text: string, start: number): number => {
+export const skipString = (text: string, start: number): number => {
   for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
     while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes++;

@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
+import * as Options from "./Options.ts";
 
 /** What becomes of each field: a plain value, which can be stored as JSON. */
 export interface Policy {
@@ -53,27 +54,27 @@ const actions: { readonly [Field in keyof Policy]-?: ReadonlyArray<SettledPolicy
 export const usage: string = Object.entries(actions)
   .map(([field, allowed]) => `${field}=${allowed.join("|")}`).join(", ");
 
-const flawOf = (field: string, action: unknown): string | undefined => {
-  const allowed: ReadonlyArray<unknown> | undefined = Object.hasOwn(actions, field)
-    ? actions[field as keyof Policy]
-    : undefined;
-  if (allowed === undefined) return `there is no field ${JSON.stringify(field)}`;
-  return allowed.includes(action) ? undefined : `${field} can't be ${JSON.stringify(action)}`;
+/** See {@link Policy}. */
+export const optionNames: Options.Names<Policy> = {
+  ip: Options.oneOf(actions.ip),
+  user_agent: Options.oneOf(actions.user_agent),
+  location: Options.oneOf(actions.location),
+  session_key: Options.oneOf(actions.session_key),
+  unknown: Options.oneOf(actions.unknown),
 };
+
+/** A policy as callers give it. */
+export const kind: Options.Kind<Policy> = Options.object(optionNames, { what: "field" });
 
 /**
  * The policy with its defaults filled in, as an export's manifest should record it.
  *
  * @throws {TypeError} on a field or an action that there is not: a misspelt one must not keep what was to be dropped.
  */
-export const settle = (policy: Policy): SettledPolicy => {
-  const named = Object.entries(policy).filter(([, action]) => action !== undefined);
-  for (const [field, action] of named) {
-    const flaw = flawOf(field, action);
-    if (flaw !== undefined) throw new TypeError(`Cannot redact as ${flaw}: allowed are ${usage}`);
-  }
-  return { ...defaults, ...Object.fromEntries(named) };
-};
+export const settle = (policy: Policy): SettledPolicy => ({
+  ...defaults,
+  ...Options.take("redact", kind, policy) as Partial<SettledPolicy>,
+});
 
 /** The policy that a command line writes as `ip=truncate,user_agent=drop`, settled, or what is wrong with the text. */
 export const parse = (text: string): Either.Either<SettledPolicy, string> => {
@@ -84,11 +85,16 @@ export const parse = (text: string): Either.Either<SettledPolicy, string> => {
       ? `${JSON.stringify(part)} is not FIELD=ACTION`
       : named.has(field)
       ? `${field} is there twice`
-      : flawOf(field, action);
+      : undefined;
     if (flaw !== undefined) return Either.left(`${flaw}; allowed are, with commas between: ${usage}`);
     named.set(field, action!);
   }
-  return Either.right(settle(Object.fromEntries(named)));
+  return Options.read(kind, Object.fromEntries(named)).pipe(
+    Either.mapBoth({
+      onLeft: (flaw) => `${flaw}; allowed are, with commas between: ${usage}`,
+      onRight: settle,
+    }),
+  );
 };
 
 /** Whether a secret is needed for it. */

@@ -14,6 +14,7 @@ import type { Batch, Rejected, WalkEnd } from "./Batch.ts";
 import * as Export from "./export/Export.ts";
 import * as Verdict from "./export/Verdict.ts";
 import * as Formats from "./format/Formats.ts";
+import * as Options from "./Options.ts";
 import * as Gzip from "./output/Gzip.ts";
 import * as Readable from "./output/Readable.ts";
 import type { Session } from "./Session.ts";
@@ -27,7 +28,7 @@ export type { Unverified, UnverifiedOptions } from "./export/Verdict.ts";
 export type { Session } from "./Session.ts";
 
 /** Whose sessions, of which tenant, and how to ask for them. */
-export interface SessionsOptions extends HttpPolicy.TenantOptions, SessionSource.SessionSourceOptions {
+export interface SessionsOptions extends HttpPolicy.TenantOptions, SessionSource.WalkOptions {
   /** User ids, each once, or `"all"` for every user of the tenant. */
   readonly users: Iterable<string> | AsyncIterable<string> | "all";
   /** Ends the work: what it was for rejects with the signal's reason. */
@@ -35,6 +36,14 @@ export interface SessionsOptions extends HttpPolicy.TenantOptions, SessionSource
   /** Makes the requests. @default {globalThis.fetch} */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
+
+const sessionsNames: Options.Names<SessionsOptions> = {
+  ...HttpPolicy.optionNames,
+  ...SessionSource.optionNames,
+  users: Options.any,
+  signal: Options.any,
+  fetch: Options.callback,
+};
 
 /** A session, with the user it belongs to. */
 export interface UserSession extends Session {
@@ -48,6 +57,13 @@ export interface Watch {
   /** A user's list has been read. Left out, a user that the tenant does not know is an error. */
   readonly onEnd?: ((userId: string, end: WalkEnd) => void) | undefined;
 }
+
+const readKind = Options.object<SessionsOptions & Watch & Verdict.UnverifiedOptions>({
+  ...sessionsNames,
+  ...Verdict.optionNames,
+  onRejected: Options.callback,
+  onEnd: Options.callback,
+});
 
 const httpFor = ({ fetch, ...options }: SessionsOptions) =>
   Layer.provide(HttpPolicy.connect(options), Transport.fetch(fetch));
@@ -113,6 +129,7 @@ async function* batchIterator(options: SessionsOptions, verdict: Verdict.Verdict
 
 /**
  * The sessions one by one, each with its `user_id`, newest first within a user. Breaking off the loop ends all requests.
+ * Options are read once, when it begins: one that there is not, or of the wrong kind, is a TypeError before any request.
  *
  * Throws what {@link ApiError} describes, and whatever `users` throws. After the last session it throws an `ExportError`
  * with the reason `Unverified` if something may be missing, unless that is allowed. Holds a few pages.
@@ -138,8 +155,9 @@ async function* batchIterator(options: SessionsOptions, verdict: Verdict.Verdict
  * ```
  */
 export async function* sessions(
-  options: SessionsOptions & Watch & Verdict.UnverifiedOptions,
+  given: SessionsOptions & Watch & Verdict.UnverifiedOptions,
 ): AsyncGenerator<UserSession> {
+  const options = Options.take("read sessions", readKind, given);
   const { onRejected, onEnd, signal } = options;
   const verdict = Verdict.make(options);
   for await (const batch of batchIterator(options, verdict)) {
@@ -171,10 +189,20 @@ export interface EncodingOptions extends Formats.FormatOptions {
   readonly maxRejected?: Export.MaxRejected | undefined;
 }
 
+const encodingNames: Options.Names<EncodingOptions> = { ...Formats.optionNames, ...Export.rejectionNames };
+
+const streamKind = Options.object<SessionsOptions & EncodingOptions & Verdict.UnverifiedOptions>({
+  ...sessionsNames,
+  ...encodingNames,
+  ...Verdict.optionNames,
+});
+
 /**
  * An export as a stream of bytes in one of the formats, read as fast as it is consumed. It errors, and never just ends,
  * when the export fails, and after its last byte if something may be missing, unless that is allowed. Cancelling it ends all
  * requests.
+ *
+ * @throws {TypeError} on an option that there is not, or of the wrong kind.
  *
  * @example
  * ```ts
@@ -193,15 +221,17 @@ export interface EncodingOptions extends Formats.FormatOptions {
  */
 export const stream = (
   format: Formats.FormatName,
-  options: SessionsOptions & EncodingOptions & Verdict.UnverifiedOptions,
-): ReadableStream<Uint8Array<ArrayBuffer>> =>
-  Readable.make("the stream", (output, cancelled, taken) => {
+  given: SessionsOptions & EncodingOptions & Verdict.UnverifiedOptions,
+): ReadableStream<Uint8Array<ArrayBuffer>> => {
+  const options = Options.take("export", streamKind, given);
+  const name = Options.take("export", Options.oneOf(Formats.names), format, "format");
+  return Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const verdict = Verdict.make(options);
     const batches = batchesOf({ ...options, signal }, verdict.seeUsers);
     const work = Export.run({
       source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
-      targets: [{ format: Formats.make(format, options), output }],
+      targets: [{ format: Formats.make(name, options), output }],
       onInvalid: options.onInvalid ?? "fail",
       maxRejected: options.maxRejected,
     });
@@ -216,6 +246,7 @@ export const stream = (
     });
     return run(Effect.provide(judged, httpFor(options)));
   });
+};
 
 /** Where an export goes. */
 export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions {
@@ -225,6 +256,13 @@ export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions 
   readonly rejected?: string | undefined;
 }
 
+const exportKind = Options.object<ExportSessionsOptions>({
+  ...sessionsNames,
+  ...encodingNames,
+  out: Options.textOr(Options.text, Options.list(Options.text)),
+  rejected: Options.text,
+});
+
 /** What an export did. */
 export interface Report extends Export.Report {
   /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
@@ -232,7 +270,8 @@ export interface Report extends Export.Report {
 }
 
 /**
- * Exports to files, which appear under their names once they are complete, and reports what was done.
+ * Exports to files, which appear under their names once they are complete, and reports what was done. Rejects with a TypeError
+ * on an option that there is not, or of the wrong kind.
  *
  * @example
  * ```ts
@@ -255,7 +294,8 @@ export interface Report extends Export.Report {
  * await rm(folder, { recursive: true });
  * ```
  */
-export const exportSessions = async (options: ExportSessionsOptions): Promise<Report> => {
+export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
+  const options = Options.take("export", exportKind, given);
   const paths = typeof options.out === "string" ? [options.out] : options.out;
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import type { Socket } from "node:net";
 import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
-import type { ServerRequest } from "srvx";
+import type { NodeServerResponse, ServerRequest } from "srvx";
 import type * as Access from "../worker/Access.ts";
 import * as Config from "../worker/Config.ts";
 import { exitCodes, UsageError } from "./Failure.ts";
@@ -29,22 +30,49 @@ const options = {
   ),
 };
 
-/** Limits on what a connection may send before it is a request, in bytes and milliseconds. */
-const node = {
-  maxHeaderSize: 16_384,
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 60_000,
-};
+/** Connections that there may be at once. One more is closed as soon as it is opened. */
+const CONNECTIONS = 4096;
 
-const arrivalOf = ({ ip, runtime }: ServerRequest): Access.Arrival => {
-  const { req, res } = runtime?.node ?? {};
+/** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
+const limits = ({ arrival }: Config.Settings) => ({
+  maxHeaderSize: 16_384,
+  headersTimeout: Math.min(10_000, arrival * 1000),
+  // Whoever waits for a body gives up first, with an answer.
+  requestTimeout: arrival * 1000 + 2000,
+  keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 1000,
+});
+
+/** What is to be done once a connection is closed, for each that is open. */
+const closing = new WeakMap<Socket, Set<() => void>>();
+
+/**
+ * Done when an answer has been handed over, or its connection is closed. An answer that has not had its turn by then, for more
+ * was asked for at once, never says so itself.
+ */
+const whenSent = (socket: Socket, answer: NodeServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    let waiting = closing.get(socket);
+    if (waiting === undefined) {
+      const all = waiting = new Set<() => void>();
+      closing.set(socket, all);
+      socket.once("close", () => all.forEach((end) => end()));
+    }
+    waiting.add(resolve);
+    answer.once("close", () => {
+      closing.get(socket)?.delete(resolve);
+      resolve();
+    });
+  });
+
+const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: Config.Settings): Access.Arrival => {
+  const { req, res } = runtime!.node!;
+  // The last bytes of an answer are the system's to send: they wait for their reader no longer than the others.
+  res!.once("prefinish", () => res!.setTimeout(idle * 1000));
   return {
     from: ip,
-    version: req?.httpVersion,
-    sent: res === undefined
-      ? runtime?.deno?.info.completed
-      : new Promise((resolve) => res.once("close", resolve)),
+    version: req.httpVersion,
+    sent: whenSent(req.socket, res!),
   };
 };
 
@@ -57,7 +85,7 @@ export const command = Command.make(
       const settings = yield* Effect.mapError(Config.load, ({ message }) => new UsageError({ message }));
       // Loaded here: no other command has a use for them.
       const [{ serve }, Access, Worker] = yield* Effect.promise(() =>
-        Promise.all([import("srvx"), import("../worker/Access.ts"), import("../worker/Worker.ts")])
+        Promise.all([import("srvx/node"), import("../worker/Access.ts"), import("../worker/Worker.ts")])
       );
       if (settings.token === undefined && !Access.isLoopback(host)) {
         return yield* Effect.fail(new UsageError({ message: Access.needsToken(host) }));
@@ -65,15 +93,18 @@ export const command = Command.make(
       const worker = yield* Worker.make(settings);
       const server = yield* Effect.acquireRelease(
         Effect.tryPromise({
-          try: () =>
-            serve({
-              fetch: (request) => worker.fetch(request, arrivalOf(request)),
+          try: async () => {
+            const server = serve({
+              fetch: (request) => worker.fetch(request, arrivalOf(request, settings)),
               hostname: host,
               port,
-              node,
+              node: limits(settings),
               silent: true,
               gracefulShutdown: false,
-            }).ready(),
+            });
+            server.node!.server!.maxConnections = CONNECTIONS;
+            return await server.ready();
+          },
           catch: (error) =>
             new UsageError({
               message: `Cannot listen on ${host}, port ${port}: ${(error as Error).message}`,

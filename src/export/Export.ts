@@ -10,6 +10,7 @@ import * as Option from "effect/Option";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type * as Batch from "../Batch.ts";
+import * as Options from "../Options.ts";
 import type { OutputError } from "../output/Output.ts";
 import type { ExportError } from "./ExportError.ts";
 import { type FilesOptions, openFiles } from "./Files.ts";
@@ -37,6 +38,15 @@ export interface ExportOptions<E, R> extends FilesOptions {
   /** Kept up to date as the export goes on. */
   readonly progress?: Progress | undefined;
 }
+
+/** What becomes of rows that are not sessions. */
+export type RejectionOptions = Pick<ExportOptions<never, never>, "onInvalid" | "maxRejected">;
+
+/** See {@link RejectionOptions}. */
+export const rejectionNames: Options.Names<RejectionOptions> = {
+  onInvalid: Options.oneOf(["quarantine", "fail"]),
+  maxRejected: Options.exactlyOne<MaxRejected>({ count: Options.number, percent: Options.number }),
+};
 
 /**
  * Hands each batch of a stream to a function, in order. A stream's own runners would do, but keep a hold on every chunk until

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Batch } from "../Batch.ts";
+import * as Options from "../Options.ts";
 import { ExportError } from "./ExportError.ts";
 import type { Report } from "./Tally.ts";
 
@@ -28,6 +29,12 @@ export interface UnverifiedOptions {
   /** Told of each list that can't be verified, whether that is allowed or not. */
   readonly onUnverified?: ((list: Unverified) => void) | undefined;
 }
+
+/** See {@link UnverifiedOptions}. */
+export const optionNames: Options.Names<UnverifiedOptions> = {
+  allowUnverified: Options.boolean,
+  onUnverified: Options.callback,
+};
 
 /** The facts that a verdict rests on. */
 export interface Evidence extends Pick<Report, "users" | "unverified" | "failed"> {

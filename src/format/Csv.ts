@@ -4,9 +4,10 @@
  * @module
  */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
-import { type Options, stringify } from "csv-stringify/browser/esm/sync";
+import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../Columns.ts";
 import * as Memo from "../Memo.ts";
+import * as Options from "../Options.ts";
 import * as Room from "../Room.ts";
 import type { Session } from "../Session.ts";
 import * as CsvBytes from "./CsvBytes.ts";
@@ -26,6 +27,9 @@ export interface CsvOptions {
    */
   readonly escapeFormulas?: boolean;
 }
+
+/** See {@link CsvOptions}. */
+export const optionNames: Options.Names<CsvOptions> = { escapeFormulas: Options.boolean };
 
 const DAY = 86_400;
 const sixty = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, "0"));
@@ -57,7 +61,7 @@ const jsonList = (texts: ReadonlyArray<string>): string => {
 
 /** Options, checked: what csv-stringify takes, and what is ours. */
 interface Settled {
-  readonly options: Options;
+  readonly options: StringifyOptions;
   readonly escapeFormulas: boolean;
 }
 
@@ -67,7 +71,7 @@ const settle = ({ escapeFormulas = true }: CsvOptions): Settled => {
       `Cannot write CSV as 'escapeFormulas' must be a boolean: current value is ${escapeFormulas}`,
     );
   }
-  const options: Options = {
+  const options: StringifyOptions = {
     record_delimiter: "\r\n",
     quote_record_delimiter: true, // a lone CR or LF too, which CRLF as delimiter would otherwise leave bare
     quoted_empty: true, // or it would read the same as null, which csv-stringify is not asked about

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as Options from "../Options.ts";
 import * as Csv from "./Csv.ts";
 import type { Format } from "./Encoder.ts";
 import * as Ndjson from "./Ndjson.ts";
@@ -16,6 +17,12 @@ export interface FormatOptions {
   readonly csv?: Csv.CsvOptions | undefined;
   readonly parquet?: Parquet.ParquetOptions | undefined;
 }
+
+/** See {@link FormatOptions}. */
+export const optionNames: Options.Names<FormatOptions> = {
+  csv: Options.object(Csv.optionNames),
+  parquet: Options.object(Parquet.optionNames),
+};
 
 const formats: Readonly<Record<FormatName, (options: FormatOptions) => Format>> = {
   ndjson: () => Ndjson.format(),

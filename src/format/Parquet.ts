@@ -10,6 +10,7 @@ import * as Batch from "../Batch.ts";
 import * as Columns from "../Columns.ts";
 import * as Fields from "../Fields.ts";
 import type { JsonRows } from "../JsonRows.ts";
+import * as Options from "../Options.ts";
 import * as Room from "../Room.ts";
 import * as ColumnValues from "./ColumnValues.ts";
 import * as Encoder from "./Encoder.ts";
@@ -32,6 +33,12 @@ export interface ParquetOptions {
    */
   readonly codec?: "snappy" | "uncompressed";
 }
+
+/** See {@link ParquetOptions}. */
+export const optionNames: Options.Names<ParquetOptions> = {
+  rowGroupRows: Options.number,
+  codec: Options.oneOf(["snappy", "uncompressed"]),
+};
 
 const utf8 = new TextEncoder();
 

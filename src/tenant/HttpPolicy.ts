@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer";
 import * as Random from "effect/Random";
 import * as Redacted from "effect/Redacted";
 import type * as Scope from "effect/Scope";
+import * as Options from "../Options.ts";
 import * as Answer from "./Answer.ts";
 import { ApiError, type ApiErrorReason, isTransient, reasonOf, reasonOfCause } from "./ApiError.ts";
 import * as BodyBounds from "./BodyBounds.ts";
@@ -142,6 +143,11 @@ const positive = (name: string, value: Duration.DurationInput): number => {
   throw new RangeError(`Cannot make requests as '${name}' must be longer than 0: it is ${millis} ms`);
 };
 
+const count = (name: string, value: number): void => {
+  if (Number.isSafeInteger(value) && value >= 1) return;
+  throw new RangeError(`Cannot make requests as '${name}' must be a positive integer: it is ${value}`);
+};
+
 const urlOf = (origin: string, { path, query = {} }: Asked): string => {
   let parameters = "";
   for (const name in query) {
@@ -177,10 +183,8 @@ export const make = (
 ): Effect.Effect<typeof TenantHttp.Service, never, Transport | Scope.Scope> =>
   Effect.map(Effect.all([Transport, Deadlines.make]), ([transport, deadlines]) => {
     const { maxAttempts = Infinity, maxBodyBytes = 2 ** 26 } = options;
-    for (const [name, value] of Object.entries({ maxAttempts, maxBodyBytes })) {
-      if ((Number.isInteger(value) || value === maxAttempts && value === Infinity) && value >= 1) continue;
-      throw new RangeError(`Cannot make requests as '${name}' must be a positive integer: it is ${value}`);
-    }
+    if (maxAttempts !== Infinity) count("maxAttempts", maxAttempts);
+    count("maxBodyBytes", maxBodyBytes);
     const bodies = BodyBounds.make(maxBodyBytes);
     const timeout = positive("timeout", options.timeout ?? "30 seconds");
     const maxElapsed = positive("maxElapsed", options.maxElapsed ?? "5 minutes");
@@ -402,6 +406,18 @@ export const layer = (
 
 /** Which tenant, how to get in, and how requests to it are made. */
 export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {}
+
+/** See {@link TenantOptions}. */
+export const optionNames: Options.Names<TenantOptions> = {
+  ...Tenant.optionNames,
+  ...RateLimit.optionNames,
+  timeout: Options.any,
+  maxAttempts: Options.number,
+  maxElapsed: Options.any,
+  baseDelay: Options.any,
+  maxDelay: Options.any,
+  maxBodyBytes: Options.number,
+};
 
 /**
  * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't be

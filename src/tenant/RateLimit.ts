@@ -6,6 +6,7 @@
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
+import * as Options from "../Options.ts";
 import * as AutoRate from "./AutoRate.ts";
 import { BYTES, change, make as cell } from "./Cells.ts";
 
@@ -33,6 +34,13 @@ export interface RateLimitOptions {
    */
   readonly shared?: SharedArrayBuffer | undefined;
 }
+
+/** See {@link RateLimitOptions}. */
+export const optionNames: Options.Names<RateLimitOptions> = {
+  rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
+  burst: Options.number,
+  shared: Options.any,
+};
 
 /** The pace, as it is now. */
 export interface Pace {

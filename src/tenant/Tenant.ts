@@ -6,6 +6,7 @@
 import * as Data from "effect/Data";
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
+import * as Options from "../Options.ts";
 
 /** A MonoCloud tenant: where it is, and the key that opens it. */
 export interface Tenant {
@@ -21,6 +22,9 @@ export interface TenantAddress {
   readonly domain: string;
   readonly apiKey: string | Redacted.Redacted;
 }
+
+/** See {@link TenantAddress}. */
+export const optionNames: Options.Names<TenantAddress> = { domain: Options.text, apiKey: Options.secret };
 
 /** The domain or the key can't be used. The message never holds the key. */
 export class TenantError extends Data.TaggedError("TenantError")<{

@@ -7,17 +7,19 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import * as Export from "../export/Export.ts";
-import type { TenantOptions } from "../tenant/HttpPolicy.ts";
+import * as Options from "../Options.ts";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import * as RateLimit from "../tenant/RateLimit.ts";
 import type { Failure } from "./Failures.ts";
 import type { Report } from "./Messages.ts";
+import * as RemoteExport from "./RemoteExport.ts";
 import * as Thread from "./Thread.ts";
 import type { ThreadError } from "./ThreadError.ts";
 
 /** Of which tenant, and over how many threads. */
 export interface ExportPoolOptions extends Thread.ThreadOptions {
   /** Its `rate` and `burst` hold for all threads together, and so does what the tenant asks for with 429 and `Retry-After`. */
-  readonly tenant: TenantOptions;
+  readonly tenant: HttpPolicy.TenantOptions;
   /** More than there are cores gain nothing. @default {2} */
   readonly threads?: number | undefined;
   /**
@@ -40,6 +42,19 @@ export interface PoolRunOptions {
   readonly onProgress?: ((progress: Export.Progress) => void) | undefined;
 }
 
+const poolKind = Options.object<ExportPoolOptions>({
+  ...Thread.optionNames,
+  tenant: Options.object(HttpPolicy.optionNames),
+  threads: Options.number,
+  exportsPerThread: Options.number,
+});
+
+const { tenant: _, onProgress: __, ...ofOne } = RemoteExport.optionNames;
+const exportsKind = Options.list(
+  Options.object<PoolExport>({ ...ofOne, users: Options.list(Options.text) }),
+);
+const runKind = Options.object<PoolRunOptions>({ onProgress: Options.callback });
+
 /** Threads that share a rate limit. */
 export interface ExportPool {
   /**
@@ -47,7 +62,8 @@ export interface ExportPool {
    * in the order of the exports. An export none of whose users the tenant knows leaves no file and counts as missing.
    *
    * The first export that fails ends those under way, and their outputs are undone; files of finished ones stay. Fails with
-   * what {@link Thread.Thread.run} fails with; with `NoSuchUsers` only if the tenant knows none of all users.
+   * what {@link Thread.Thread.run} fails with; with `NoSuchUsers` only if the tenant knows none of all users. All options are read
+   * before the first export begins.
    */
   readonly run: (
     exports: Iterable<PoolExport>,
@@ -61,7 +77,7 @@ const positive = (name: string, value: number): number => {
 };
 
 /** One pace for all exports. Each of them has one of its own otherwise, those of one thread as well. */
-const shareRate = (tenant: TenantOptions): TenantOptions => {
+const shareRate = (tenant: HttpPolicy.TenantOptions): HttpPolicy.TenantOptions => {
   if (tenant.shared !== undefined) return tenant;
   if (typeof SharedArrayBuffer === "undefined") {
     throw new RangeError(
@@ -166,14 +182,15 @@ const refuseRepeated = (exports: ReadonlyArray<PoolExport>): void => {
  * ```
  */
 export const make = (
-  options: ExportPoolOptions,
+  given: ExportPoolOptions,
 ): Effect.Effect<ExportPool, ThreadError, Scope.Scope> =>
   Effect.gen(function* () {
+    const options = Options.take("make a pool", poolKind, given);
     const count = positive("threads", options.threads ?? 2);
     const perThread = positive("exportsPerThread", options.exportsPerThread ?? 4);
     const tenant = shareRate(options.tenant);
     const threads = yield* Effect.all(
-      Array.from({ length: count }, () => Thread.make(options)),
+      Array.from({ length: count }, () => Thread.make(Options.pick(Thread.optionNames, options))),
       { concurrency: "unbounded" },
     );
     // The places for exports, those of one thread far from each other: the first that is free has most room.
@@ -198,9 +215,10 @@ export const make = (
       );
 
     return {
-      run: (exports, { onProgress } = {}) =>
+      run: (exports, given = {}) =>
         Effect.gen(function* () {
-          const all = [...exports];
+          const all = Options.take("export in a pool", exportsKind, [...exports], "exports");
+          const { onProgress } = Options.take("export in a pool", runKind, given);
           refuseRepeated(all);
           const began = yield* Clock.currentTimeMillis;
           const usersTotal = all.reduce((total, { users }) => total + users.length, 0);

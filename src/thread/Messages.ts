@@ -164,5 +164,8 @@ export class AwaitEnd extends Schema.TaggedRequest<AwaitEnd>()("AwaitEnd", {
 }) {}
 
 /** All that a thread can be asked. */
-export const Request = Schema.Union(StartExport, Acknowledge, AwaitEnd);
+export const Request = Schema.Union(StartExport, Acknowledge, AwaitEnd).annotations({
+  // What a thread does not know it must not leave out: it may be of another version, or a redaction under a wrong name.
+  parseOptions: { onExcessProperty: "error" },
+});
 export type Request = typeof Request.Type;

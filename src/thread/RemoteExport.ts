@@ -12,13 +12,14 @@ import * as ParseResult from "effect/ParseResult";
 import * as Redacted from "effect/Redacted";
 import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
-import type * as Export from "../export/Export.ts";
-import type { FormatName, FormatOptions } from "../format/Formats.ts";
+import * as Export from "../export/Export.ts";
+import * as Formats from "../format/Formats.ts";
+import * as Options from "../Options.ts";
 import type { Output, OutputError, Sink } from "../output/Output.ts";
-import type * as Redact from "../Redact.ts";
-import type { TenantOptions } from "../tenant/HttpPolicy.ts";
+import * as RedactPolicy from "../RedactPolicy.ts";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
 import { quoteWithout } from "../tenant/Quote.ts";
-import type { SessionSourceOptions } from "../walk/SessionSource.ts";
+import * as SessionSource from "../walk/SessionSource.ts";
 import type { Failure } from "./Failures.ts";
 import {
   Acknowledge,
@@ -34,7 +35,7 @@ import { patiently } from "./WorkerPort.ts";
 
 /** A format and where it goes. */
 export interface Target {
-  readonly format: FormatName;
+  readonly format: Formats.FormatName;
   /** Compressed as well, in the thread. @default {false} */
   readonly gzip?: boolean | undefined;
   /** The path of a file, which the thread writes, or an output of this thread, which gets the bytes. */
@@ -43,17 +44,16 @@ export interface Target {
 
 /** What becomes of personal data, in the thread. As for `Redact.make`. */
 export interface Redaction {
-  readonly policy: Redact.Policy;
+  readonly policy: RedactPolicy.Policy;
   readonly secret?: string | Redacted.Redacted | undefined;
 }
 
 /** What to export, and where to: all of it plain values, but for outputs and callbacks, which stay in this thread. */
-export interface ExportOptions
-  extends FormatOptions, Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected"> {
-  readonly tenant: TenantOptions;
+export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOptions {
+  readonly tenant: HttpPolicy.TenantOptions;
   /** User ids, each once, or `"all"` for every user of the tenant. */
   readonly users: ReadonlyArray<string> | "all";
-  readonly walk?: SessionSourceOptions | undefined;
+  readonly walk?: SessionSource.WalkOptions | undefined;
   readonly redact?: Redaction | undefined;
   readonly targets: ReadonlyArray<Target>;
   /** Where rejected rows go, as NDJSON. Left out, they are only counted. */
@@ -70,6 +70,39 @@ export interface ExportOptions
    */
   readonly windowBytes?: number | undefined;
 }
+
+/** What is to become of sessions in the thread. */
+export interface ContentOptions
+  extends Formats.FormatOptions, Export.RejectionOptions, Pick<ExportOptions, "redact" | "onProgress"> {}
+
+/** See {@link ContentOptions}. */
+export const contentNames: Options.Names<ContentOptions> = {
+  ...Formats.optionNames,
+  ...Export.rejectionNames,
+  redact: Options.object<Redaction>(
+    { policy: RedactPolicy.kind, secret: Options.secret },
+    { required: ["policy"] },
+  ),
+  onProgress: Options.callback,
+};
+
+const target = Options.object<Target>({
+  format: Options.oneOf(Formats.names),
+  gzip: Options.boolean,
+  to: Options.any,
+}, { required: ["format", "to"] });
+
+/** See {@link ExportOptions}. */
+export const optionNames: Options.Names<ExportOptions> = {
+  ...contentNames,
+  tenant: Options.object(HttpPolicy.optionNames),
+  users: Options.textOr(Options.oneOf(["all"]), Options.list(Options.text)),
+  walk: Options.object(SessionSource.optionNames),
+  targets: Options.list(target),
+  rejects: Options.any,
+  progressEvery: Options.any,
+  windowBytes: Options.number,
+};
 
 const secretOf = (secret: string | Redacted.Redacted) =>
   Redacted.isRedacted(secret) ? secret : Redacted.make(secret);

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../output/Gzip.ts";
+import * as Options from "../Options.ts";
 import type { Output } from "../output/Output.ts";
 import * as Redact from "../Redact.ts";
 import type { ApiError } from "../tenant/ApiError.ts";
@@ -133,6 +134,8 @@ export interface RunnerOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
+const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
+
 /**
  * Serves exports on a thread's end of its port, until it is closed. The threads of this package call it by themselves; a
  * module of your own, for threads that need a `fetch` of their own, calls it with `self`, or in Node with `parentPort`,
@@ -149,7 +152,8 @@ export interface RunnerOptions {
  * port2.close();
  * ```
  */
-export const serve = async (port: ThreadPort, { fetch }: RunnerOptions = {}): Promise<void> => {
+export const serve = async (port: ThreadPort, options: RunnerOptions = {}): Promise<void> => {
+  const { fetch } = Options.take("serve a thread", runnerKind, options);
   forgetPlace();
   const running = new Map<number, Running>();
   const runner = WorkerRunner.layerSerialized(Request, {

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
 import * as Scope from "effect/Scope";
+import * as Options from "../Options.ts";
 import type { Failure } from "./Failures.ts";
 import type { Report, Request } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";
@@ -33,6 +34,12 @@ export interface ThreadOptions {
   readonly spawn?: (() => AnyWorker) | undefined;
 }
 
+/** See {@link ThreadOptions}. */
+export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
+
+const threadKind = Options.object(optionNames);
+const exportKind = Options.object(RemoteExport.optionNames, { required: ["tenant", "users", "targets"] });
+
 /** A thread that runs exports. */
 export interface Thread {
   /**
@@ -42,6 +49,8 @@ export interface Thread {
    *
    * Interrupting it ends the requests and waits until what was written is undone. After a crash every export of the thread
    * has failed, what it had not completed is removed, and the next one gets a new thread.
+   *
+   * An option that there is not, or of the wrong kind, is a TypeError before anything is asked of the tenant.
    *
    * Fails with an `ApiError`, an `OutputError`, an `ExportError` and a `TenantError` as an export in this thread does, and
    * with a {@link ThreadError}.
@@ -118,8 +127,9 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
  * await server.close();
  * ```
  */
-export const make = (options: ThreadOptions = {}): Effect.Effect<Thread, ThreadError, Scope.Scope> =>
+export const make = (given: ThreadOptions = {}): Effect.Effect<Thread, ThreadError, Scope.Scope> =>
   Effect.gen(function* () {
+    const options = Options.take("start a thread", threadKind, given);
     const scope = yield* Effect.scope;
     const spawn = options.spawn ?? (yield* Spawn.byDefault);
     const turn = yield* Effect.makeSemaphore(1);
@@ -130,19 +140,22 @@ export const make = (options: ThreadOptions = {}): Effect.Effect<Thread, ThreadE
       return current;
     }));
     return {
-      run: (options) =>
-        Effect.flatMap(
-          live,
-          ({ worker, crash, over }) =>
-            RemoteExport.run(
-              {
-                worker,
-                crashed: Deferred.await(crash),
-                gone: Effect.whenEffect(Deferred.await(over), Deferred.isDone(crash)),
-              },
-              exports++,
-              options,
-            ),
-        ),
+      run: (given) =>
+        Effect.suspend(() => {
+          const options = Options.take("export in a thread", exportKind, given);
+          return Effect.flatMap(
+            live,
+            ({ worker, crash, over }) =>
+              RemoteExport.run(
+                {
+                  worker,
+                  crashed: Deferred.await(crash),
+                  gone: Effect.whenEffect(Deferred.await(over), Deferred.isDone(crash)),
+                },
+                exports++,
+                options,
+              ),
+          );
+        }),
     };
   });

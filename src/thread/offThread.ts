@@ -9,23 +9,39 @@ import * as Exit from "effect/Exit";
 import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Readable from "../output/Readable.ts";
-import type { TenantOptions } from "../tenant/HttpPolicy.ts";
-import type { SessionSourceOptions } from "../walk/SessionSource.ts";
+import * as Options from "../Options.ts";
+import * as HttpPolicy from "../tenant/HttpPolicy.ts";
+import * as SessionSource from "../walk/SessionSource.ts";
 import type { Report } from "./Messages.ts";
+import * as RemoteExport from "./RemoteExport.ts";
 import * as Thread from "./Thread.ts";
 
 /** Whose sessions, of which tenant, how to ask for them and how to write them. */
 export interface OffThreadOptions
   extends
-    TenantOptions,
-    SessionSourceOptions,
+    HttpPolicy.TenantOptions,
+    SessionSource.WalkOptions,
     Thread.ThreadOptions,
-    Pick<Thread.ExportOptions, "csv" | "parquet" | "onInvalid" | "maxRejected" | "redact" | "onProgress"> {
+    RemoteExport.ContentOptions {
   /** User ids, each once, or `"all"` for every user of the tenant. Read to the end before the thread begins. */
   readonly users: Iterable<string> | AsyncIterable<string> | "all";
   /** Ends the work: what it was for rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const optionNames: Options.Names<OffThreadOptions> = {
+  ...HttpPolicy.optionNames,
+  ...SessionSource.optionNames,
+  ...Thread.optionNames,
+  ...RemoteExport.contentNames,
+  users: Options.any,
+  signal: Options.any,
+};
+
+const streamKind = Options.object<OffThreadOptions & Verdict.UnverifiedOptions>({
+  ...optionNames,
+  ...Verdict.optionNames,
+});
 
 const usersOf = async ({ users }: OffThreadOptions): Promise<ReadonlyArray<string> | "all"> => {
   if (typeof users === "string") {
@@ -45,8 +61,15 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
   const users = await usersOf(options);
   const work = Effect.scoped(
     Effect.flatMap(
-      Thread.make(options),
-      (thread) => thread.run({ ...options, tenant: options, users, walk: options, ...what }),
+      Thread.make(Options.pick(Thread.optionNames, options)),
+      (thread) =>
+        thread.run({
+          ...Options.pick(RemoteExport.contentNames, options),
+          tenant: Options.pick(HttpPolicy.optionNames, options),
+          walk: Options.pick(SessionSource.optionNames, options),
+          users,
+          ...what,
+        }),
     ),
   );
   const exit = await Effect.runPromiseExit(work, signal && { signal });
@@ -59,6 +82,8 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
  * An export as a stream of bytes in one of the formats, made in a thread of its own as fast as it is read. It errors, and
  * never just ends, when the export fails, and after its last byte if something may be missing, unless that is allowed.
  * Cancelling it ends all requests and the thread.
+ *
+ * @throws {TypeError} on an option that there is not, or of the wrong kind.
  *
  * @example
  * ```ts
@@ -74,19 +99,24 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
  */
 export const stream = (
   format: Formats.FormatName,
-  options: OffThreadOptions & Verdict.UnverifiedOptions,
-): ReadableStream<Uint8Array<ArrayBuffer>> =>
-  Readable.make("the stream", (output, cancelled, taken) => {
+  given: OffThreadOptions & Verdict.UnverifiedOptions,
+): ReadableStream<Uint8Array<ArrayBuffer>> => {
+  const options = Options.take("export in a thread", streamKind, given);
+  const name = Options.take("export in a thread", Options.oneOf(Formats.names), format, "format");
+  return Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const { onInvalid = "fail" } = options;
-    return run(options, { targets: [{ format, to: output }], onInvalid }, signal).then(async (report) => {
-      const error = Verdict.judge(report, options);
-      if (error === undefined) return;
-      // Its reader is to have all the bytes first.
-      await Promise.race([taken, new Promise((resolve) => signal.addEventListener("abort", resolve))]);
-      throw error;
-    });
+    return run(options, { targets: [{ format: name, to: output }], onInvalid }, signal).then(
+      async (report) => {
+        const error = Verdict.judge(report, options);
+        if (error === undefined) return;
+        // Its reader is to have all the bytes first.
+        await Promise.race([taken, new Promise((resolve) => signal.addEventListener("abort", resolve))]);
+        throw error;
+      },
+    );
   });
+};
 
 /** Where an export goes. */
 export interface ExportSessionsOptions extends OffThreadOptions {
@@ -96,9 +126,15 @@ export interface ExportSessionsOptions extends OffThreadOptions {
   readonly rejected?: string | undefined;
 }
 
+const exportKind = Options.object<ExportSessionsOptions>({
+  ...optionNames,
+  out: Options.textOr(Options.text, Options.list(Options.text)),
+  rejected: Options.text,
+});
+
 /**
  * Exports to files, written by a thread of its own, which appear under their names once they are complete, and reports what
- * was done.
+ * was done. Rejects with a TypeError on an option that there is not, or of the wrong kind.
  *
  * @example
  * ```ts
@@ -122,7 +158,8 @@ export interface ExportSessionsOptions extends OffThreadOptions {
  * await rm(folder, { recursive: true });
  * ```
  */
-export const exportSessions = async (options: ExportSessionsOptions): Promise<Report> => {
+export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
+  const options = Options.take("export in a thread", exportKind, given);
   const paths = typeof options.out === "string" ? [options.out] : options.out;
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");

@@ -13,9 +13,11 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import type { Batch, WalkEnd } from "../Batch.ts";
+import * as Options from "../Options.ts";
 import { ApiError, type ApiErrorReason, isNotFound } from "../tenant/ApiError.ts";
 import { emptyPage, type Page, TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionsApi from "../tenant/SessionsApi.ts";
+import { sortKeys } from "../tenant/Sort.ts";
 import * as UsersApi from "../tenant/UsersApi.ts";
 import * as Changes from "./Changes.ts";
 import * as Clocks from "./Clocks.ts";
@@ -70,6 +72,18 @@ export interface SessionSourceOptions {
    */
   readonly areListed?: boolean | undefined;
 }
+
+/** How to walk, for those who find out by themselves whether the users are listed. */
+export type WalkOptions = Omit<SessionSourceOptions, "areListed">;
+
+/** See {@link WalkOptions}. */
+export const optionNames: Options.Names<WalkOptions> = {
+  clientId: Options.text,
+  sort: Options.oneOf(sortKeys.flatMap((key) => [`${key}:1`, `${key}:-1`] as const)),
+  pageSize: Options.number,
+  concurrency: Options.textOr(Options.oneOf(["auto"]), Options.number),
+  onFailure: Options.oneOf(["stop", "continue"]),
+};
 
 /** A user to walk: from the beginning, or from where an earlier walk stood. */
 export type Start = string | {

@@ -59,9 +59,20 @@ const isCrossSite = ({ headers }: Request): boolean => {
   return origin !== null && (!URL.canParse(origin) || new URL(origin).host !== headers.get("host"));
 };
 
+/**
+ * The headers in which proxies, balancers and networks of them say whose request they pass on, or where it was to go.
+ *
+ * Of those that name an address there are too many to list: any header counts whose name ends with `ip` or an address.
+ */
+const ofProxies = [
+  /^(forwarded|x-forwarded.*|via|cdn-loop|x-original-.*|x-originating-.*|x-rewrite-url|x-proxy.*)$/,
+  /^(cf|fastly|akamai|incap|fly|x-envoy|x-amzn?|x-amz-cf|x-azure|x-fd|x-vercel|x-nf|x-appengine|x-goog|x-arr|x-sucuri)-.*$/,
+  /^(.*[-_])?(client|connecting|real|remote|source|src|user|cluster)?[-_]?(ip|ips|ipv4|ipv6|addr|address)$/,
+];
+
 /** Whether a proxy says that it passes the request on. Not every one does. */
 const isPassedOn = ({ headers }: Request): boolean =>
-  [...headers.keys()].some((name) => /^(forwarded|via|x-real-ip|x-forwarded-.*)$/.test(name));
+  [...headers.keys()].some((name) => ofProxies.some((pattern) => pattern.test(name)));
 
 /**
  * Whether there may be a body whose length is not told. In HTTP/1 one of two headers tells that there is one; HTTP/2, which
@@ -102,7 +113,8 @@ export const refusalOf = (
         "A proxy may have to be told so (nginx: proxy_http_version 1.1)",
     };
   }
-  const isOpen = pathname === "/" || isProbe;
+  // What another site may lead to: a page is there for people who follow links.
+  const isOpen = pathname === "/" || pathname === "/docs" || isProbe;
   if (!isOpen && isCrossSite(request)) {
     return { status: 403, message: "A page of another site can't use this worker" };
   }

@@ -11,6 +11,13 @@ import type { JobError } from "./Jobs.ts";
 /** How long to wait before trying again, in seconds, where nothing says so. */
 const AGAIN = 30;
 
+/** It can't be followed. */
+export const invalid = (message: string) => kept({ error: "Invalid", message }, 400);
+
+/** It did not come in time. What is left of it is not waited for. */
+export const late = (message: string) =>
+  HttpServerResponse.setHeader(kept({ error: "Late", message }, 408), "connection", "close");
+
 /** What can be seen of a failure as an answer, with how long to wait before trying again. */
 export const kept = (answer: Api.Problem, status: number, again?: number) =>
   HttpServerResponse.unsafeJson(answer, {
@@ -25,7 +32,7 @@ export const busy = (message: string) => kept({ error: "Busy", message }, 429, A
 export const unavailable = (message: string, again = AGAIN) =>
   kept({ error: "Unavailable", message }, 503, again);
 
-const invalid: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
+const refused: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
 const passing: ReadonlySet<ApiErrorReason> = new Set([
   ...["RateLimited", "UnknownHost", "Certificate", "Proxy", "Transport", "Timeout", "ServerError"] as const,
 ]);
@@ -33,7 +40,7 @@ const passing: ReadonlySet<ApiErrorReason> = new Set([
 /** What the tenant did, as an answer. */
 export const ofTenant = (error: ApiError) => {
   const { message } = error;
-  if (invalid.has(error.reason)) return kept({ error: "Invalid", message }, 400);
+  if (refused.has(error.reason)) return invalid(message);
   if (passing.has(error.reason)) {
     return unavailable(message, error.retryAfter === undefined ? AGAIN : Math.ceil(error.retryAfter / 1000));
   }
@@ -45,7 +52,5 @@ export const ofJob = ({ reason, message }: JobError) => {
   if (reason === "Full") return busy(message);
   if (reason === "Unavailable") return unavailable(message);
   if (reason === "Absent") return kept({ error: "Absent", message }, 404);
-  return reason === "State"
-    ? kept({ error: "Conflict", message }, 409)
-    : kept({ error: "Invalid", message }, 400);
+  return reason === "State" ? kept({ error: "Conflict", message }, 409) : invalid(message);
 };

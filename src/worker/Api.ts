@@ -26,6 +26,7 @@ const problem = <Name extends string>(name: Name, status: number, description: s
 export const Invalid = problem("Invalid", 400, "The request can't be followed.");
 export const Unauthorized = problem("Unauthorized", 401, "The token is missing or wrong.");
 export const Absent = problem("Absent", 404, "There is no such user, export or file.");
+export const Late = problem("Late", 408, "The body has not come in time.");
 export const Conflict = problem("Conflict", 409, "It can't be done with an export that stands so.");
 export const Busy = problem("Busy", 429, "As much is going on as may: try again after Retry-After.");
 export const TenantFailure = problem("TenantFailure", 502, "The tenant refuses the worker, or fails.");
@@ -36,10 +37,14 @@ export type Problem =
   | typeof Invalid.Type
   | typeof Unauthorized.Type
   | typeof Absent.Type
+  | typeof Late.Type
   | typeof Conflict.Type
   | typeof Busy.Type
   | typeof TenantFailure.Type
   | typeof Unavailable.Type;
+
+/** Lets through what a route knows of: no other parameter, no parameter twice, and no body where none is read. */
+export class Strict extends HttpApiMiddleware.Tag<Strict>()("Strict", { failure: Invalid }) {}
 
 /** Lets through who may use the worker. */
 export class Authorization extends HttpApiMiddleware.Tag<Authorization>()("Authorization", {
@@ -84,7 +89,7 @@ const Sessions = HttpApiGroup.make("sessions")
   .add(sessionsOf("ndjson", "application/x-ndjson"))
   .add(sessionsOf("csv", "text/csv; charset=utf-8; header=present"))
   .add(sessionsOf("parquet", "application/vnd.apache.parquet"))
-  .middleware(Authorization)
+  .middleware(Strict).middleware(Authorization)
   .annotateContext(OpenApi.annotations({ description: "Sessions of one user, streamed." }));
 
 const ofExport = Schema.Struct({ id: Job.Id });
@@ -93,7 +98,7 @@ const Exports = HttpApiGroup.make("exports")
   .add(
     HttpApiEndpoint.post("start", "/v1/exports")
       .setPayload(Job.Description).addSuccess(Job.Summary, { status: 202 })
-      .addError(Invalid).addError(Busy).addError(Unavailable),
+      .addError(Invalid).addError(Late).addError(Busy).addError(Unavailable),
   )
   .add(
     HttpApiEndpoint.get("list", "/v1/exports")
@@ -111,7 +116,7 @@ const Exports = HttpApiGroup.make("exports")
   )
   .add(
     HttpApiEndpoint.get("events", "/v1/exports/:id/events").setPath(ofExport)
-      .addSuccess(text("text/event-stream")).addError(Absent).addError(Unavailable),
+      .addSuccess(text("text/event-stream")).addError(Absent).addError(Busy).addError(Unavailable),
   )
   .add(
     HttpApiEndpoint.del("cancel", "/v1/exports/:id").setPath(ofExport)
@@ -134,7 +139,7 @@ const Exports = HttpApiGroup.make("exports")
       .addSuccess(Bytes("application/octet-stream", "A part of the dataset, as its manifest names it."))
       .addError(Absent).addError(Unavailable),
   )
-  .middleware(Authorization)
+  .middleware(Strict).middleware(Authorization)
   .annotateContext(OpenApi.annotations({
     description: "Exports of many users into the worker's folder. They survive a restart of the worker.",
   }));
@@ -165,7 +170,8 @@ const Operations = HttpApiGroup.make("operations", { topLevel: true })
   .add(
     HttpApiEndpoint.del("signOut", "/v1/session").addSuccess(State)
       .annotateContext(OpenApi.annotations({ description: "Removes the cookie." })),
-  );
+  )
+  .middleware(Strict);
 
 /** All routes. */
 export class Api extends HttpApi.make("monocloud-sessions").add(Sessions).add(Exports).add(Operations)

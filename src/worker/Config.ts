@@ -32,8 +32,12 @@ export interface Settings {
   readonly queue: number;
   /** How many downloads there may be at once. */
   readonly downloads: number;
-  /** How long a download may wait for its reader, in seconds. */
+  /** How many exports may be watched at once, each by a stream of events. */
+  readonly streams: number;
+  /** How long an answer may wait for its reader, in seconds. */
   readonly idle: number;
+  /** How long a request may take to arrive, its body included, in seconds. */
+  readonly arrival: number;
   /** How long downloads may go on once the worker is told to stop, in seconds. */
   readonly grace: number;
   /** Keys the hashes of redaction. */
@@ -53,7 +57,9 @@ export const names = [
   "WORKER_EXPORTS",
   "WORKER_QUEUE",
   "WORKER_DOWNLOADS",
+  "WORKER_STREAMS",
   "WORKER_IDLE_SECONDS",
+  "WORKER_REQUEST_SECONDS",
   "WORKER_GRACE_SECONDS",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
   // Read by what makes the traces.
@@ -104,7 +110,9 @@ const all = Config.all({
   running: whole("WORKER_EXPORTS", 1, 100, 2),
   queue: whole("WORKER_QUEUE", 0, 10_000, 100),
   downloads: whole("WORKER_DOWNLOADS", 1, 10_000, 256),
+  streams: whole("WORKER_STREAMS", 1, 10_000, 256),
   idle: whole("WORKER_IDLE_SECONDS", 1, 86_400, 120),
+  arrival: whole("WORKER_REQUEST_SECONDS", 1, 3600, 60),
   grace: whole("WORKER_GRACE_SECONDS", 0, 3600, 20),
   telemetry: given(Config.url("OTEL_EXPORTER_OTLP_ENDPOINT" satisfies Name)),
 });

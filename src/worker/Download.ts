@@ -21,6 +21,7 @@ import type { ApiError } from "../tenant/ApiError.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as SessionSource from "../walk/SessionSource.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Patience from "./Patience.ts";
 import * as Trace from "./Trace.ts";
 
 /** The download can't vouch that nothing is missing, so it does not end as if it could. */
@@ -28,13 +29,8 @@ export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
   readonly message: string;
 }> {}
 
-/** A transfer that waits for its reader no longer than so many seconds. */
-interface Patience {
-  readonly idle: number;
-}
-
 /** What to download. */
-export interface DownloadOptions extends Patience {
+export interface DownloadOptions {
   readonly userId: string;
   readonly format: Formats.FormatName;
   readonly gzip: boolean;
@@ -42,13 +38,6 @@ export interface DownloadOptions extends Patience {
   readonly pageSize?: number | undefined;
   readonly allow: ReadonlySet<string>;
 }
-
-/** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
-const PIECE = 1 << 16;
-
-const pieces = function* (bytes: Uint8Array<ArrayBuffer>) {
-  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
-};
 
 /** Pages of one user that are asked for at once: what is being read, and what comes next. */
 const AHEAD = 2;
@@ -61,39 +50,22 @@ interface Watch {
   readonly took: (bytes: number) => void;
 }
 
-/** An output that gives up when its reader has stopped reading, and is complete only once its reader has `taken` all of it. */
-const impatient = (
-  output: Output,
-  { idle }: Patience,
-  taken: Promise<void>,
-  { begin, took }: Watch,
-): Output => {
-  const waiting = <A>(work: Effect.Effect<A, OutputError>) =>
-    Effect.timeoutFail(work, {
-      duration: `${idle} seconds`,
-      onTimeout: () =>
-        new OutputError({
-          reason: "Closed",
-          path: output.name,
-          cause: new Error(`its reader has read nothing for ${idle} s`),
-        }),
-    });
-  return {
-    ...output,
-    open: Effect.map(output.open, (sink) => ({
-      write: (bytes) =>
-        Effect.forEach(
-          pieces(bytes),
-          (piece) => Effect.zipRight(begin, Effect.map(waiting(sink.write(piece)), () => took(piece.length))),
-          { discard: true },
-        ),
-      commit: Effect.zipRight(
-        begin,
-        Effect.zipLeft(sink.commit, waiting(Effect.promise(() => taken))),
+/** An output that is watched piece by piece, and complete only once its reader has `taken` all of it. */
+const watched = (output: Output, taken: Promise<void>, { begin, took }: Watch): Output => ({
+  ...output,
+  open: Effect.map(output.open, (sink) => ({
+    write: (bytes) =>
+      Effect.forEach(
+        Patience.pieces(bytes),
+        (piece) => Effect.zipRight(begin, Effect.map(sink.write(piece), () => took(piece.length))),
+        { discard: true },
       ),
-    })),
-  };
-};
+    commit: Effect.zipRight(begin, Effect.zipLeft(sink.commit, Effect.promise(() => taken))),
+  })),
+});
+
+const aborted = ({ message }: { readonly message: string }) =>
+  Effect.logWarning(`A download was aborted: ${message}`);
 
 /**
  * Begins what `work` writes, and gives its bytes once there is one to send, or once it has ended without: what goes wrong
@@ -101,7 +73,6 @@ const impatient = (
  * which otherwise lasts until its reader has taken everything. `length` is how many bytes it will be, if the answer tells.
  */
 const transfer = <E extends { readonly message: string }, R>(
-  patience: Patience,
   work: (output: Output) => Effect.Effect<unknown, E, R>,
   length?: number,
 ): Effect.Effect<Readable.Bytes, E, R | Metrics.Metrics> =>
@@ -111,7 +82,7 @@ const transfer = <E extends { readonly message: string }, R>(
     const begun = yield* Deferred.make<void, E>();
     const bytes = Readable.make("the response", (output, signal, taken) => {
       let count = 0;
-      const target = impatient(output, patience, taken, {
+      const target = watched(output, taken, {
         begin: Deferred.succeed(begun, undefined),
         took: (bytes) => {
           count += bytes;
@@ -121,13 +92,17 @@ const transfer = <E extends { readonly message: string }, R>(
       metrics.download("begun");
       const working = work(target).pipe(
         Effect.onExit((exit) => {
-          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause);
+          const isUnread = signal.reason instanceof Patience.Unread;
+          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isUnread;
           // Where the length was told, a server may leave with the last byte, and not come back for the end.
           const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);
           metrics.download(isWhole ? "complete" : isLeft ? "left" : "aborted");
-          return Deferred.done(begun, Exit.asVoid(exit));
+          return Effect.zipRight(
+            isUnread ? aborted(signal.reason) : Effect.void,
+            Deferred.done(begun, Exit.asVoid(exit)),
+          );
         }),
-        Effect.tapError(({ message }) => Effect.logWarning(`A download was aborted: ${message}`)),
+        Effect.tapError(aborted),
       );
       return Runtime.runPromise(runtime)(working, { signal });
     });
@@ -145,7 +120,7 @@ const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArr
 
 /** The sessions of a user. */
 export const sessions = (
-  { userId, format, gzip, clientId, pageSize, allow, idle }: DownloadOptions,
+  { userId, format, gzip, clientId, pageSize, allow }: DownloadOptions,
 ): Effect.Effect<
   Readable.Bytes,
   ApiError | OutputError | Export.ExportError | UnverifiedError,
@@ -164,20 +139,20 @@ export const sessions = (
           );
         }),
       );
-    return transfer({ idle }, (output) =>
+    return transfer((output) =>
       Export.run({
         source,
         targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(output) : output }],
         onInvalid: allow.has("rejected") ? "quarantine" : "fail",
-      }).pipe(Trace.span("download", { format })));
+      }).pipe(Trace.span("download", { format }))
+    );
   });
 
 /** A file as it lies, for an answer that tells how many bytes it has. */
 export const file = (
   { root, path, bytes }: { readonly root: string; readonly path: string; readonly bytes: number },
-  patience: Patience,
 ): Effect.Effect<Readable.Bytes, OutputError, Metrics.Metrics> =>
-  transfer(patience, (output) =>
+  transfer((output) =>
     Effect.scoped(Effect.gen(function* () {
       const sink = yield* output.open;
       const chunks: Stream.Stream<Uint8Array<ArrayBuffer>, OutputError> = Stream.fromAsyncIterable(

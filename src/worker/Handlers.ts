@@ -7,12 +7,10 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext";
-import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
-import * as Stream from "effect/Stream";
 import type { DatasetError } from "../dataset/Folder.ts";
 import * as Formats from "../format/Formats.ts";
 import type { OutputError } from "../output/Output.ts";
@@ -20,17 +18,19 @@ import { TenantHttp } from "../tenant/HttpPolicy.ts";
 import * as Access from "./Access.ts";
 import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
 import * as Api from "./Api.ts";
+import * as Body from "./Body.ts";
 import type { Settings } from "./Config.ts";
 import * as Download from "./Download.ts";
-import type * as Job from "./Job.ts";
+import * as Events from "./Events.ts";
 import { JobError, Jobs } from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
+import * as Strict from "./Strict.ts";
 
 /** Whether the worker is about to stop. */
 export interface Life {
   isStopping: boolean;
-  /** Done when it is. */
-  readonly stopped: Deferred.Deferred<void>;
+  /** Streams of events that are open: each is ended by a call. */
+  readonly streams: Set<() => void>;
 }
 
 /** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
@@ -103,7 +103,6 @@ const sessions = (settings: Settings, life: Life) =>
           clientId: client_id,
           pageSize: page_size,
           allow: new Set(allow?.split(",")),
-          idle: settings.idle,
         });
         return HttpServerResponse.raw(bytes, {
           headers: {
@@ -133,60 +132,55 @@ const sessions = (settings: Settings, life: Life) =>
       .handle("parquet", download("parquet"));
   });
 
-const encode = new TextEncoder();
-
-/** Something to send to keep a connection alive that has nothing to say. */
-const PAUSE = "15 seconds";
-
-const eventsOf = (summaries: Stream.Stream<Job.Summary>, { stopped }: Life) =>
-  Stream.merge(
-    Stream.map(summaries, (summary) => `event: export\ndata: ${JSON.stringify(summary)}\n\n`),
-    Stream.drop(Stream.map(Stream.tick(PAUSE), () => ":\n\n"), 1),
-    { haltStrategy: "left" },
-  ).pipe(Stream.map((text) => encode.encode(text)), Stream.interruptWhen(Deferred.await(stopped)));
-
 const exports = (settings: Settings, life: Life) =>
-  HttpApiBuilder.group(Api.Api, "exports", (handlers) =>
-    Effect.map(Jobs, (jobs) => {
-      const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
-        answering(Effect.gen(function* () {
-          const file = yield* jobs.file(id, path);
-          const headers = {
-            ...untouched,
-            "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
-            "content-length": String(file.bytes),
-            "content-disposition": `attachment; filename="${file.name}"`,
-          };
-          if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
-          const sent = Effect.map(
-            Download.file(file, settings),
-            (bytes) => HttpServerResponse.raw(bytes, { headers }),
+  HttpApiBuilder.group(
+    Api.Api,
+    "exports",
+    (handlers) =>
+      Effect.map(Jobs, (jobs) => {
+        const description = Body.reader(settings.arrival);
+        const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
+          answering(Effect.gen(function* () {
+            const file = yield* jobs.file(id, path);
+            const headers = {
+              ...untouched,
+              "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
+              "content-length": String(file.bytes),
+              "content-disposition": `attachment; filename="${file.name}"`,
+            };
+            if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+            const sent = Effect.map(
+              Download.file(file),
+              (bytes) => HttpServerResponse.raw(bytes, { headers }),
+            );
+            return yield* sent.pipe(ifThereIsRoom(settings, life));
+          }));
+        const open = <A, R>(work: Effect.Effect<A, never, R>) =>
+          Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
+            life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
           );
-          return yield* sent.pipe(ifThereIsRoom(settings, life));
-        }));
-      const open = <A, R>(work: Effect.Effect<A, never, R>) =>
-        Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
-          life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
-        );
-      return handlers
-        .handle("start", ({ payload, request }) =>
-          open(answering(jobs.start(payload))).pipe(withCaller(request)))
-        .handle("list", ({ urlParams }) =>
-          answering(jobs.list(urlParams)))
-        .handle("get", ({ path }) => answering(jobs.get(path.id)))
-        .handle("events", ({ path }) =>
-          answering(Effect.map(jobs.events(path.id), (summaries) =>
-            HttpServerResponse.stream(eventsOf(summaries, life), {
-              headers: { ...untouched, "content-type": "text/event-stream" },
-            }))))
-        .handle("cancel", ({ path }) =>
-          answering(jobs.cancel(path.id)))
-        .handle("resume", ({ path }) =>
-          open(answering(jobs.resume(path.id))))
-        .handle("manifest", ({ path, request }) =>
-          file(request, path.id, "manifest.json"))
-        .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
-    }));
+        return handlers
+          .handleRaw("start", ({ request }) =>
+            open(Effect.matchEffect(description(request), {
+              onFailure: Effect.succeed,
+              onSuccess: (description) => answering(jobs.start(description)),
+            })).pipe(withCaller(request)))
+          .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+          .handle("get", ({ path }) => answering(jobs.get(path.id)))
+          .handle("events", ({ path, request }) =>
+            answering(Effect.map(jobs.events(path.id), (watch) => {
+              const headers = { ...untouched, "content-type": "text/event-stream" };
+              if (request.method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+              return life.streams.size < settings.streams
+                ? HttpServerResponse.raw(Events.stream(watch, life.streams), { headers })
+                : busy(`${settings.streams} streams of events are open, and no more may be`);
+            })))
+          .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
+          .handle("resume", ({ path }) => open(answering(jobs.resume(path.id))))
+          .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
+          .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
+      }),
+  );
 
 const operations = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
@@ -239,6 +233,12 @@ const operations = (settings: Settings, life: Life) =>
               values: [["", Math.max(0, (heldUntil - Date.now()) / 1000)]],
             },
             {
+              name: "monocloud_event_streams",
+              type: "gauge",
+              help: "Streams of events that are open.",
+              values: [["", life.streams.size]],
+            },
+            {
               name: "monocloud_exports",
               type: "gauge",
               help: "Exports, by how they stand.",
@@ -273,5 +273,5 @@ const authorization = ({ token }: Settings) =>
 export const layer = (settings: Settings, life: Life) =>
   HttpApiBuilder.api(Api.Api).pipe(
     Layer.provide([sessions(settings, life), exports(settings, life), operations(settings, life)]),
-    Layer.provide(authorization(settings)),
+    Layer.provide([Strict.layer, authorization(settings)]),
   );

@@ -8,6 +8,8 @@ import * as Schema from "effect/Schema";
 import * as Manifest from "../dataset/Manifest.ts";
 import type * as Export from "../export/Export.ts";
 import { choices } from "../format/Formats.ts";
+import * as Options from "../Options.ts";
+import * as RedactPolicy from "../RedactPolicy.ts";
 import { leastSize } from "../walk/Bounds.ts";
 
 /** A user's id: nothing that could lead to another path, whatever is made of it. */
@@ -37,7 +39,11 @@ const Policy = Schema.Struct({
 });
 
 /** Each format once: with gzip and without, its parts would have one place and two names. */
-const Formats = Schema.NonEmptyArray(Schema.Literal(...choices)).pipe(
+const Formats = Schema.NonEmptyArray(
+  Schema.Literal(...choices).annotations({
+    message: () => ({ message: `is none of ${choices.join(", ")}`, override: true }),
+  }),
+).pipe(
   Schema.filter(
     (formats) => new Set(formats.map((format) => format.replace(/\.gz$/, ""))).size === formats.length,
     {
@@ -61,6 +67,17 @@ export const Description = Schema.Struct({
 
 /** See {@link Description}. */
 export type Description = typeof Description.Type;
+
+/** See {@link Description}: names alone, for it says itself what each is. Of its redaction, all that there is to check. */
+export const optionNames: Options.Names<Description> = {
+  users: Options.any,
+  formats: Options.any,
+  client_id: Options.any,
+  page_size: Options.any,
+  part_rows: Options.any,
+  on_invalid: Options.any,
+  redact: RedactPolicy.kind,
+};
 
 /**
  * `queued`: waits for its turn. `running`. `done`: complete. `failed`: broken off, `error` says why; `cancelled`: broken off

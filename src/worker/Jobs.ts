@@ -19,7 +19,6 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import * as Scope from "effect/Scope";
-import * as Stream from "effect/Stream";
 import * as Folder from "../dataset/Folder.ts";
 import * as Found from "../dataset/Found.ts";
 import * as Lease from "../dataset/Lease.ts";
@@ -29,6 +28,7 @@ import type { OutputError } from "../output/Output.ts";
 import * as Redact from "../Redact.ts";
 import type { TenantHttp } from "../tenant/HttpPolicy.ts";
 import type { Settings } from "./Config.ts";
+import * as Events from "./Events.ts";
 import * as Job from "./Job.ts";
 import * as JobRun from "./JobRun.ts";
 import * as JobStore from "./JobStore.ts";
@@ -68,8 +68,8 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
     readonly before?: string | undefined;
   }) => Effect.Effect<ReadonlyArray<Job.Summary>, JobError>;
   readonly get: (id: string) => Effect.Effect<Job.View, ReadError>;
-  /** What is told of it whenever that has changed, until it has ended. */
-  readonly events: (id: string) => Effect.Effect<Stream.Stream<Job.Summary>, JobError>;
+  /** Watches it. */
+  readonly events: (id: string) => Effect.Effect<Events.Watch, JobError>;
   /** Ends when what has come is complete. */
   readonly cancel: (id: string) => Effect.Effect<Job.Summary, ReadError>;
   /** Puts one that failed or was cancelled, or of which users failed, into the queue again. */
@@ -88,10 +88,9 @@ interface Entry {
   /** While it runs. */
   progress?: Export.Progress | undefined;
   fiber?: Fiber.RuntimeFiber<unknown> | undefined;
+  /** Once somebody has watched it. */
+  watch?: Events.Watch;
 }
-
-/** How often the progress of an export is looked at for those who watch. */
-const LOOK = "250 millis";
 
 /** How often a worker tries to get at a folder that another one may still hold. */
 const RETRY = "5 seconds";
@@ -330,14 +329,7 @@ const make = (folder: string, settings: Settings) =>
           return { ...summary, description, ...(report && { report }), parts };
         }),
       events: (id) =>
-        Effect.map(entryOf(id), (entry) =>
-          Stream.repeatEffectWithSchedule(
-            Effect.sync(() => summaryOf(entry)),
-            Schedule.spaced(LOOK),
-          ).pipe(
-            Stream.changesWith((one, other) => JSON.stringify(one) === JSON.stringify(other)),
-            Stream.takeUntil(({ status }) => !isOpen(status)),
-          )),
+        Effect.map(entryOf(id), (entry) => entry.watch ??= Events.watching(() => summaryOf(entry))),
       cancel: (id) =>
         Effect.gen(function* () {
           const entry = yield* entryOf(id);

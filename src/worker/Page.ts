@@ -11,8 +11,10 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { names } from "../format/Formats.ts";
+import * as Headers from "./Headers.ts";
 import { client } from "./PageClient.ts";
 import { style } from "./PageStyle.ts";
+import * as Strict from "./Strict.ts";
 
 const formats = names.map((format) =>
   `<label><input type="checkbox" name="format" value="${format}"${
@@ -86,16 +88,8 @@ const page = `<!doctype html>
 </html>
 `;
 
-const guarded = {
-  "cache-control": "no-cache",
-  "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'none'; " +
-    "frame-ancestors 'none'; base-uri 'none'",
-  "referrer-policy": "no-referrer",
-};
-
 const text = (body: string, contentType: string) =>
-  Effect.succeed(HttpServerResponse.text(body, { contentType, headers: guarded }));
+  Effect.as(Strict.check, HttpServerResponse.text(body, { contentType, headers: Headers.forPage({}) }));
 
 /** The page and what it is made of. */
 export const layer = HttpApiBuilder.Router.use((router) =>

@@ -5,12 +5,10 @@
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
-import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
 import * as HttpServer from "@effect/platform/HttpServer";
 import * as Context from "effect/Context";
-import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
@@ -21,10 +19,13 @@ import * as Platform from "../tenant/Platform.ts";
 import { version } from "../version.ts";
 import * as Access from "./Access.ts";
 import type { Settings } from "./Config.ts";
+import * as Docs from "./Docs.ts";
 import * as Handlers from "./Handlers.ts";
+import * as Headers from "./Headers.ts";
 import * as Jobs from "./Jobs.ts";
 import * as Metrics from "./Metrics.ts";
 import * as Page from "./Page.ts";
+import * as Patience from "./Patience.ts";
 
 export type { Arrival } from "./Access.ts";
 
@@ -63,11 +64,7 @@ const noServerSpans = Layer.scopedDiscard(
 );
 
 const everything = (settings: Settings, life: Handlers.Life) => {
-  const routes = Layer.mergeAll(
-    Page.layer,
-    HttpApiSwagger.layer({ path: "/docs" }),
-    HttpApiBuilder.middlewareOpenApi(),
-  ).pipe(
+  const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
     Layer.provideMerge(Handlers.layer(settings, life)),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
     Layer.provideMerge(HttpServer.layerContext),
@@ -87,11 +84,25 @@ const everything = (settings: Settings, life: Handlers.Life) => {
 /** How often it is looked whether downloads have ended, in milliseconds. */
 const LOOK = 50;
 
-const answer = ({ status, message }: Access.Refusal | { readonly status: 404; readonly message: string }) =>
-  Response.json({ error: status === 404 ? "Absent" : "Refused", message }, {
-    status,
-    headers: { "cache-control": "no-store" },
-  });
+const answer = (
+  { status, message }: Access.Refusal | { readonly status: 404; readonly message: string },
+) => {
+  const bytes = new TextEncoder().encode(
+    JSON.stringify({ error: status === 404 ? "Absent" : "Refused", message }),
+  );
+  const headers = { "content-type": "application/json", "content-length": String(bytes.length) };
+  return new Response(bytes, { status, headers });
+};
+
+/** The most bytes of an answer that is short, which the system takes at once. */
+const SHORT = 1 << 14;
+
+/**
+ * Whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is anything
+ * made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
+ */
+const isShort = ({ headers }: Response): boolean =>
+  Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");
 
 /**
  * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
@@ -102,7 +113,7 @@ const answer = ({ status, message }: Access.Refusal | { readonly status: 404; re
 export const make = (settings: Settings): Effect.Effect<Worker> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make();
-    const life: Handlers.Life = { isStopping: false, stopped: yield* Deferred.make<void>() };
+    const life: Handlers.Life = { isStopping: false, streams: new Set() };
     const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life)), scope);
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
@@ -116,20 +127,20 @@ export const make = (settings: Settings): Effect.Effect<Worker> =>
           arrival.sent.then(end, end);
         }
         const refusal = Access.refusalOf(request, arrival, settings.token !== undefined);
-        if (refusal !== undefined) return answer(refusal);
-        const handled = await handle(request);
-        const response = handled.status === 404 && handled.body === null
+        const handled = refusal === undefined ? await handle(request) : answer(refusal);
+        const response = handled.status === 404 && !handled.headers.has("content-type")
           ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
           : handled;
-        const { headers } = response;
-        if (response.status === 401) headers.set("www-authenticate", "Bearer");
-        headers.set("x-content-type-options", "nosniff");
-        return response;
+        if (response.status === 401) response.headers.set("www-authenticate", "Bearer");
+        Headers.complete(response);
+        // To look at the body of a short one would make a stream of it.
+        if (isShort(response) || response.body === null) return response;
+        return new Response(Patience.patient(response.body, settings.idle), response);
       },
       stop: async () => {
         if (life.isStopping) return;
         life.isStopping = true;
-        Effect.runSync(Deferred.succeed(life.stopped, undefined));
+        for (const end of life.streams) end();
         const limit = Date.now() + settings.grace * 1000;
         while (downloads() + unsent > 0 && Date.now() < limit) {
           await new Promise((resume) => setTimeout(resume, LOOK));

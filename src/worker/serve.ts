@@ -1,6 +1,10 @@
 /**
  * The HTTP worker for `deno serve`, and whatever else serves a module's default export.
  *
+ * **What Deno does not bound.** `Deno.serve` limits neither connections nor the time in which one sends its request, and can't be
+ * told to close one: whoever sends nothing, or reads nothing, keeps a socket until they leave. All that follows on a request
+ * is bounded here. Where strangers can connect, put a proxy before it, or use `monocloud-sessions serve`, on either runtime.
+ *
  * ```sh
  * deno serve --host 127.0.0.1 --port 8080 --allow-net=HOST --allow-env=NAMES --allow-read=FOLDER --allow-write=FOLDER src/worker/serve.ts
  * ```

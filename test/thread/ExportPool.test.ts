@@ -89,7 +89,7 @@ describe("run()", () => {
     const { users, tenant } = await tenantOf({ malformed: 0.1 });
     const folder = await newFolder();
     const all = [...users.slice(0, 2), "nobody", ...users.slice(2), "no one"];
-    const report = await run(runIn({ tenant, ...spawner() }, filesOf(all, folder)));
+    const report = await run(runIn({ tenant, ...spawner().options }, filesOf(all, folder)));
     expect(report.missing).toEqual({ count: 2, first: ["nobody", "no one"] });
     expect(report.users).toBe(7);
     expect(report.rejected).toBeGreaterThan(0);
@@ -104,7 +104,7 @@ describe("run()", () => {
   it("fails if the tenant knows none of all users", async () => {
     const { tenant } = await tenantOf();
     const error = await failure(
-      runIn({ tenant, ...spawner() }, filesOf(["nobody", "no one"], await newFolder())),
+      runIn({ tenant, ...spawner().options }, filesOf(["nobody", "no one"], await newFolder())),
     );
     expect(error).toMatchObject({ _tag: "ExportError", reason: "NoSuchUsers" });
     expect(error.message).toContain('none of the 2 users asked for, such as "nobody"');
@@ -121,7 +121,7 @@ describe("run()", () => {
       { users: users.slice(3, 4), targets: [{ format: "csv", to: nowhere }] } as const,
       ...half.slice(4),
     ];
-    const error = await failure(runIn({ tenant, ...spawner(), exportsPerThread: 2 }, exports));
+    const error = await failure(runIn({ tenant, ...spawner().options, exportsPerThread: 2 }, exports));
     expect(error).toMatchObject({ _tag: "OutputError", reason: "Open", path: nowhere });
     expect((await readdir(folder)).filter((name) => !/^\d+\.ndjson$/.test(name))).toEqual([]);
     expect(sandbox.counts.total).toBeLessThan(3_000);
@@ -137,10 +137,10 @@ describe("run()", () => {
       const exit = await Effect.runPromiseExit(Effect.scoped(work));
       return Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined;
     };
-    expect(await defect(runIn({ tenant, ...spawner() }, twice))).toMatchObject({
+    expect(await defect(runIn({ tenant, ...spawner().options }, twice))).toMatchObject({
       message: "Cannot export to same.csv as it is named twice",
     });
-    expect(await defect(runIn({ tenant, ...spawner(), threads: 0 }, []))).toMatchObject({
+    expect(await defect(runIn({ tenant, ...spawner().options, threads: 0 }, []))).toMatchObject({
       message: "Cannot make a pool as 'threads' must be a positive integer: it is 0",
     });
   });
@@ -173,7 +173,7 @@ describe("the rate limit, as the tenant sees it", () => {
       users: [user],
       targets: [{ format: "csv" as const, to: memory(user).output }],
     }));
-    await run(runIn({ tenant: { ...tenant, rate: 100, burst: 10 }, ...spawner(), threads }, exports));
+    await run(runIn({ tenant: { ...tenant, rate: 100, burst: 10 }, ...spawner().options, threads }, exports));
     expect(asked.length).toBeGreaterThanOrEqual(300);
     const seconds = (asked.at(-1)! - asked[0]!) / 1000;
     // What is on its way may arrive late by as much. With a limit for each thread, or each export, it would take a third of
@@ -185,7 +185,9 @@ describe("the rate limit, as the tenant sees it", () => {
     const { tenant } = await tenantOf();
     vi.stubGlobal("SharedArrayBuffer", undefined);
     onTestFinished(() => void vi.unstubAllGlobals());
-    const exit = await Effect.runPromiseExit(Effect.scoped(runIn({ tenant, ...spawner(), threads: 1 }, [])));
+    const exit = await Effect.runPromiseExit(
+      Effect.scoped(runIn({ tenant, ...spawner().options, threads: 1 }, [])),
+    );
     expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toMatchObject({
       name: "RangeError",
       message: expect.stringContaining("cross-origin isolated"),
@@ -204,7 +206,10 @@ describe("the rate limit, as the tenant sees it", () => {
       targets: [{ format: "csv" as const, to: memory(user).output }],
     }));
     const error = await failure(
-      runIn({ tenant: { ...tenant, rate: 400, burst: 1, maxElapsed: "3 seconds" }, ...spawner() }, exports),
+      runIn(
+        { tenant: { ...tenant, rate: 400, burst: 1, maxElapsed: "3 seconds" }, ...spawner().options },
+        exports,
+      ),
     );
     expect(error).toMatchObject({ _tag: "ApiError", reason: "RateLimited" });
     // Sixty are answered, then each second one. Those refused are the few under way when the first was, and again after

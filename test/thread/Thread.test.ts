@@ -28,7 +28,7 @@ import {
   ThreadError,
 } from "./threads.ts";
 
-const runIn = (options: Thread.ExportOptions, thread: Thread.ThreadOptions = spawner()) =>
+const runIn = (options: Thread.ExportOptions, thread: Thread.ThreadOptions = spawner().options) =>
   Effect.flatMap(Thread.make(thread), ({ run }) => run(options));
 
 const pause = (millis: number) => new Promise((resume) => setTimeout(resume, millis));
@@ -331,7 +331,7 @@ describe("interrupting an export", () => {
     const { users, tenant, sandbox } = await tenantOf({ users: 10_000, faults: { latencyMs: 5 } });
     const folder = await newFolder();
     await run(Effect.gen(function* () {
-      const thread = yield* Thread.make(spawner());
+      const thread = yield* Thread.make(spawner().options);
       const targets = [{ format: "ndjson", to: join(folder, "s.ndjson") }] as const;
       yield* Effect.forkDaemon(thread.run({ tenant, users, targets }));
       yield* Effect.promise(() => until(() => sandbox.counts.total > 50, "the export is under way"));
@@ -393,7 +393,7 @@ describe("a thread that ends by itself", () => {
     }] as const;
     const options = { tenant, users, targets, rejects };
     return await run(Effect.gen(function* () {
-      const { run } = yield* Thread.make(thread);
+      const { run } = yield* Thread.make(thread.options);
       const fiber = yield* Effect.fork(Effect.flip(run(options)));
       yield* Effect.promise(() => until(() => sandbox.counts.total > 20, "the export is under way"));
       yield* Effect.promise(() =>
@@ -462,7 +462,7 @@ describe("a thread that does not start", () => {
     ["its module fails", scripted("throw new Error('not today')"), /not today/],
     ["its module ends at once", scripted("process.exit(3)"), /code 3/],
   ])("when %s", async (_, thread, words) => {
-    const error = await failure(Thread.make(thread));
+    const error = await failure(Thread.make(thread.options));
     expect(error).toBeInstanceOf(ThreadError);
     expect(error).toMatchObject({ _tag: "ThreadError", reason: "Spawn" });
     expect(error.message).toMatch(/^Cannot start a thread: .*Check that its module is there/s);
@@ -491,7 +491,7 @@ it("a thread of another version is told apart", async () => {
     });`);
   const { users, tenant } = await tenantOf();
   const error = await failure(
-    runIn({ tenant, users, targets: [{ format: "csv", to: memory("csv").output }] }, thread),
+    runIn({ tenant, users, targets: [{ format: "csv", to: memory("csv").output }] }, thread.options),
   );
   expect(error).toMatchObject({ _tag: "ThreadError", reason: "Protocol" });
   expect(error.message).not.toContain("sandbox-key");
@@ -507,7 +507,9 @@ it("the key reaches a thread as a message alone: not by its arguments or environ
     if (JSON.stringify({ argv, env, execArgv, workerData }).includes("sandbox-key")) throw new Error("it is here");
     import(${JSON.stringify(entry.href)});`;
   const targets = [{ format: "csv", to: memory("csv").output }] as const;
-  const report = await run(runIn({ tenant: { ...tenant, apiKey }, users, targets }, scripted(script)));
+  const report = await run(
+    runIn({ tenant: { ...tenant, apiKey }, users, targets }, scripted(script).options),
+  );
   expect(report.users).toBe(5);
   expect(process.argv.join()).not.toContain("sandbox-key");
 });

@@ -28,7 +28,7 @@ export const spawner = (options: WorkerOptions = {}, module: string | URL = entr
     started.push(worker);
     return worker;
   };
-  return { spawn, started };
+  return { spawn, started, options: { spawn } };
 };
 
 /** A script in place of this package's module. Files are named in full: it has no place of its own. */

@@ -19,7 +19,7 @@ const tenant = async () => {
   };
   const { env } = await intercepted(reversed, () => undefined);
   const options = { domain: env.MONOCLOUD_DOMAIN, apiKey: sandbox.key, rate: 10_000, pageSize: 10 };
-  return { sandbox, options: { ...options, users: "all" as const, ...spawner() } };
+  return { sandbox, options: { ...options, users: "all" as const, ...spawner().options } };
 };
 
 describe.skipIf(onDeno)("a stream off the thread", () => {

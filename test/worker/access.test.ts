@@ -47,6 +47,45 @@ const routes = (userId: string): ReadonlyArray<readonly [method: string, path: s
 
 const open = ["/", "/page.js", "/page.css", "/docs", "/openapi.json", "/health", "/ready"];
 
+/** Headers by which proxies tell whose request they pass on. */
+const ofProxies = [
+  ...[
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+  ],
+  ...["cf-connecting-ip", "cf-connecting-ipv6", "cf-ray", "cf-visitor", "cdn-loop", "true-client-ip"],
+  ...[
+    "fastly-client-ip",
+    "fastly-ff",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "client-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+  ],
+  ...["x-original-forwarded-for", "x-original-host", "x-original-url", "x-originating-ip", "x-rewrite-url"],
+  ...[
+    "x-envoy-external-address",
+    "x-azure-clientip",
+    "fly-client-ip",
+    "do-connecting-ip",
+    "x-appengine-user-ip",
+  ],
+  ...[
+    "x-nf-client-connection-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    "x-proxyuser-ip",
+    "ali-cdn-real-ip",
+  ],
+  ...["x-amzn-trace-id", "x-vercel-id", "incap-client-ip", "x-user-ip", "remote-addr", "x-ip", "x_real_ip"],
+];
+
 describe.each(runtimes)("on %s", (runtime: Runtime) => {
   it("every route that tells or does something wants the token, and the others do not", async () => {
     const { sandbox, env } = await tenant();
@@ -232,9 +271,23 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
     expect((await raw(worker, path, { headers: { "sec-fetch-site": "cross-site" } })).status).toBe(403);
     expect((await raw(worker, path, { headers: { origin: "https://evil.example" } })).status).toBe(403);
     // What a proxy on this machine passes on comes from anywhere.
-    for (const name of ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-proto"]) {
+    for (const name of ofProxies) {
       const { status, text } = await raw(worker, path, { headers: { [name]: "203.0.113.7" } });
       expect([name, status, text]).toEqual([name, 403, expect.stringContaining("set WORKER_TOKEN")]);
+    }
+    // What browsers and programs send is from no proxy.
+    const ordinary = [
+      "accept",
+      "accept-language",
+      "dnt",
+      "priority",
+      "sec-ch-ua",
+      "traceparent",
+      "x-request-id",
+      "zip",
+    ];
+    for (const name of ordinary) {
+      expect([name, (await raw(worker, path, { headers: { [name]: "1" } })).status]).toEqual([name, 200]);
     }
     expect((await raw(worker, path, { headers: { "sec-fetch-site": "same-origin" } })).status).toBe(200);
     expect((await raw(worker, "/v1/exports")).status).toBe(503);

@@ -174,3 +174,42 @@ it("fits a phone and a screen, by daylight and in the dark, and names its contro
   }
   expect(seen.size).toBe(2);
 });
+
+it.each(runtimes)("the API's page on %s shows it, and runs nothing but its own script", async (runtime) => {
+  const { env } = await tenant({ users: 1 });
+  const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+  const page = await (await open()).newPage();
+  const said = complaints(page);
+  await page.goto(`${worker.url}/docs`);
+  await page.getByText("/v1/exports/{id}/resume").waitFor();
+  await page.getByText("Sessions of one user, streamed.").waitFor();
+  await picture(page, "docs");
+  expect(said).toEqual([]);
+  await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "document.title = 'taken over'";
+    document.body.append(script);
+  });
+  expect(await page.title()).not.toContain("taken over");
+  for (const path of ["/", "/docs", "/openapi.json", "/page.js", "/nowhere", "/v1/exports", "/health"]) {
+    const { headers } = await worker.ask(path);
+    expect([path, headers.get("content-security-policy")]).toEqual([
+      path,
+      expect.stringMatching(/^default-src 'none';.*frame-ancestors 'none'; base-uri 'none'$/),
+    ]);
+    expect([path, headers.get("x-frame-options"), headers.get("x-content-type-options")]).toEqual([
+      path,
+      "DENY",
+      "nosniff",
+    ]);
+    expect([path, headers.get("referrer-policy"), headers.get("cache-control")]).toEqual([
+      path,
+      "no-referrer",
+      expect.stringMatching(/^no-(store|cache)/),
+    ]);
+    // A link may lead to a page; nothing else is of use to another site.
+    const site = { "sec-fetch-site": "cross-site" };
+    const isOpen = ["/", "/docs", "/health"].includes(path);
+    expect([path, (await worker.ask(path, { headers: site })).status]).toEqual([path, isOpen ? 200 : 403]);
+  }
+});

@@ -1,0 +1,63 @@
+/**
+ * Bodies that wait for their reader, though not for ever: of the one who stops reading nothing is left behind.
+ *
+ * @module
+ */
+
+/** A reader has stopped reading. */
+export class Unread extends Error {}
+
+/** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
+const PIECE = 1 << 16;
+
+/** Gives bytes piece by piece; nothing is copied. */
+export function* pieces(bytes: Uint8Array<ArrayBuffer>): Generator<Uint8Array<ArrayBuffer>> {
+  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+}
+
+/** Gives bytes that are kept, as a body that holds none of its own. */
+export const ofKept = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
+  const left = pieces(bytes);
+  return new ReadableStream({
+    pull: (controller) => {
+      const { done, value } = left.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  }, { highWaterMark: 0 });
+};
+
+/**
+ * The same body, which errors once its reader has taken nothing for so many seconds, and is cancelled then. However long it
+ * takes to make a piece is no matter.
+ */
+export const patient = (
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  seconds: number,
+): ReadableStream<Uint8Array<ArrayBuffer>> => {
+  const source = body.getReader();
+  let left: Iterator<Uint8Array<ArrayBuffer>> | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull: async (controller) => {
+      clearTimeout(timer);
+      let piece = left?.next();
+      while (piece === undefined || piece.done) {
+        const next = await source.read();
+        if (next.done) return controller.close();
+        left = pieces(next.value);
+        piece = left.next();
+      }
+      controller.enqueue(piece.value);
+      timer = setTimeout(() => {
+        const why = new Unread(`its reader has read nothing for ${seconds} s`);
+        controller.error(why);
+        source.cancel(why).catch(() => {});
+      }, seconds * 1000);
+    },
+    cancel: (reason) => {
+      clearTimeout(timer);
+      return source.cancel(reason);
+    },
+  }, { highWaterMark: 0 });
+};
