@@ -14,7 +14,7 @@ import * as JsonRows from "../JsonRows.ts";
 import * as Session from "../Session.ts";
 import type { Scanned } from "../Scan.ts";
 import type { Page } from "../tenant/HttpPolicy.ts";
-import * as Changes from "./Changes.ts";
+import type * as Changes from "./Changes.ts";
 import * as ObservedIds from "./ObservedIds.ts";
 import * as Order from "./Order.ts";
 import type * as PageWalk from "./PageWalk.ts";

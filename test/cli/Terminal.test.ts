@@ -5,8 +5,8 @@ import { anyText } from "../contract/sessions.ts";
 import { newFolder } from "../folders.ts";
 import { answering, quotedCommand, run, start, tenant } from "./command.ts";
 
-// deno-lint-ignore no-control-regex
 const obeyed =
+  // deno-lint-ignore no-control-regex
   /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/u;
 
 const wild = fc.string({
