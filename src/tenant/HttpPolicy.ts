@@ -173,8 +173,8 @@ const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
 };
 const STRANGER_DELAY = 2000;
 
-/** How long before its time is up a request is tried for the last time, and what is too short a time for that. */
-const [LAST_CHANCE, LEAST_CHANCE] = [1000, 10];
+/** How long before its time is up a request is tried for the last time, in milliseconds. */
+const LAST_CHANCE = 1000;
 
 /** A client of one tenant under one policy. Options out of range throw a RangeError. */
 export const make = (
@@ -262,21 +262,24 @@ export const make = (
             end?.(new Error("timed out"));
           });
         };
+        // For how long others were read before it, which is none of its doing.
         let waited = 0;
-        const turn = request.turn && Effect.suspend(() => {
+        const passed = (from: number) => {
+          const more = clock.unsafeCurrentTimeMillis() - from;
+          waited += more;
+          onTurn(more);
+        };
+        const bounds = bodies.watch(
+          () => refusal === undefined,
+          () => request.turn === undefined ? Promise.resolve() : Effect.runPromise(request.turn),
+        );
+        const makeRoom = async (room: Promise<void>) => {
           const from = clock.unsafeCurrentTimeMillis();
-          return Effect.map(request.turn!, () => {
-            const more = clock.unsafeCurrentTimeMillis() - from;
-            waited += more;
-            onTurn(more);
-          });
-        });
-        const bounds = bodies.watch(() => refusal === undefined, async () => {
-          // That others have to be read before it is none of its doing.
           callOff?.();
-          if (turn !== undefined) await Effect.runPromise(Effect.provideService(turn, Clock.Clock, clock));
+          await room;
+          passed(from);
           if (end !== undefined) watch(leftAt + limit + waited);
-        });
+        };
         const body = transport.get(urlOf(tenant.origin, request), request.fresh ? sentPastCaches : sent, {
           whenAborted: (abort) => {
             end = abort;
@@ -289,7 +292,10 @@ export const make = (
             const tooLarge = bounds.onLength(Number(found["content-length"] ?? 0));
             if (tooLarge !== undefined) end?.(tooLarge);
           },
-          onGrowth: bounds.onGrowth,
+          onGrowth: (bytes) => {
+            const room = bounds.onGrowth(bytes);
+            return room && makeRoom(room);
+          },
         });
         watch(leftAt + limit);
         const failing: Answer.Fail = (reason, detail) => fail(request, reason, { detail });
@@ -320,10 +326,14 @@ export const make = (
           })).pipe(
             Effect.matchEffect({
               onFailure: (cause) => Effect.fail(failureOf(cause)),
-              onSuccess: (body) =>
-                refusal !== undefined || turn === undefined
-                  ? take(body)
-                  : Effect.flatMap(turn, () => take(body)),
+              onSuccess: (body) => {
+                if (refusal !== undefined || request.turn === undefined) return take(body);
+                const from = clock.unsafeCurrentTimeMillis();
+                return Effect.flatMap(request.turn, () => {
+                  passed(from);
+                  return take(body);
+                });
+              },
             }),
             Effect.ensuring(Effect.sync(bounds.end)),
           );
@@ -373,11 +383,9 @@ export const make = (
               lastFailure = error.reason;
               // Tried once more before its time is up, however long it would have waited otherwise.
               const left = deadline - now;
-              const delay = Math.max(
-                retryAfter,
-                Math.floor(Math.min(jitter, left - Math.min(LAST_CHANCE, left / 2))),
-              );
-              return delay < left && left > LEAST_CHANCE
+              const latest = left > LAST_CHANCE ? left - LAST_CHANCE : Infinity;
+              const delay = Math.max(retryAfter, Math.floor(Math.min(jitter, latest)));
+              return delay < left
                 ? Effect.flatMap(Effect.sleep(delay), () => send({ error, deadline }))
                 : Effect.fail(error);
             });

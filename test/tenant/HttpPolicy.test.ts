@@ -458,7 +458,7 @@ describe("the caps", () => {
         fc.double({ min: 0, max: 1, noNaN: true }),
         fc.string(),
         async (maxElapsed, share, seed) => {
-          // Requests are tried a last time a second before the end, or at half of what is left where that is less.
+          // Requests are tried a last time a second before the end.
           const outage = share * (maxElapsed - 1001);
           const answer = ({ at }: { readonly at: number }) => at < outage ? refuse(503) : ok("[1]");
           const { exit, at } = await run(ask(answer, { maxElapsed }), seed);

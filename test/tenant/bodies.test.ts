@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import type * as Layer from "effect/Layer";
+import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
 import { once } from "node:events";
 import * as http from "node:http";
@@ -14,6 +15,7 @@ import * as BodyBounds from "../../src/tenant/BodyBounds.ts";
 import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
 import * as SessionsApi from "../../src/tenant/SessionsApi.ts";
 import * as Transport from "../../src/tenant/Transport.ts";
+import * as SessionSource from "../../src/walk/SessionSource.ts";
 import { errorOf, tenantAt } from "./asking.ts";
 import { transports } from "./transports.ts";
 
@@ -131,6 +133,60 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
         Exit.succeed(users.map(() => rows)),
       );
       expect(server.requests()).toBe(12);
+    } finally {
+      await server.close();
+    }
+  });
+
+  it("of more than 1 MiB is waited for by those behind it, though it has to be asked for again", async () => {
+    const count = 600;
+    const sessions = Array.from({ length: count }, (_, n) => ({
+      session_id: `S${n}`,
+      client_ids: [],
+      initiated_at: 1_700_000_000 - n,
+      expires_at: 1_800_000_000,
+      last_updated: 1_700_000_000,
+      filler: "x".repeat(30_000),
+    }));
+    const refused = new Set<string>();
+    const server = await serving(({ url = "" }, response) => {
+      const query = new URL(url, "http://tenant.example").searchParams;
+      const [page, size] = [Number(query.get("page")), Number(query.get("size"))];
+      // Every second page fails at first: those behind it are there before it is.
+      if (page % 2 === 0 && !refused.has(url)) {
+        refused.add(url);
+        return response.writeHead(503).end();
+      }
+      const facts = {
+        page_size: size,
+        current_page: page,
+        total_count: count,
+        has_next: page * size < count,
+      };
+      const rows = sessions.slice((page - 1) * size, page * size);
+      response.writeHead(200, { ...headers, "x-pagination": JSON.stringify(facts) }).end(
+        JSON.stringify(rows),
+      );
+    });
+    try {
+      const exit = await asking(
+        transport,
+        server.origin,
+        { baseDelay: 100, maxDelay: 100 },
+        SessionSource.batches(Stream.make("mia"), { pageSize: 50, concurrency: 8 }).pipe(
+          Stream.runFold(
+            { ids: new Set<string>(), verified: false },
+            ({ ids }, { sessions, end }) => ({
+              ids: new Set([...ids, ...sessions.map(({ session_id }) => session_id)]),
+              verified: end?.verified === true,
+            }),
+          ),
+        ),
+      );
+      expect(Exit.map(exit, ({ ids, verified }) => [ids.size, verified])).toEqual(
+        Exit.succeed([count, true]),
+      );
+      expect(refused.size).toBeGreaterThan(3);
     } finally {
       await server.close();
     }
