@@ -30,7 +30,7 @@ export interface Batch {
    */
   readonly seen?: ReadonlyArray<string | undefined> | undefined;
   /**
-   * How many of the sessions may be there from an earlier run, as they are. Only of a walk that looks for changes: of a time
+   * The number of sessions that may be there from an earlier run, as they are. Only of a walk that looks for changes: of a time
    * before its mark, of a user or a session that came back, or where the mark does not know all that was delivered.
    */
   readonly redelivered?: number | undefined;

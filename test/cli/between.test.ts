@@ -20,6 +20,7 @@ import {
   type Running,
   start,
   tenant,
+  until,
 } from "./command.ts";
 
 const isLong = process.env["BETWEEN_TEST"] === "long";
@@ -183,6 +184,23 @@ describe.each(runtimes)("under %s, an export", (runtime, begin) => {
       expect(passed).toHaveLength(sandbox.counts.total);
     },
   );
+
+  it("over HTTP goes through it too", async () => {
+    const [{ sandbox, env, url }, { port, passed }] = [await tenant(), await proxy()];
+    const worker = begin(["serve", "--port", "0"], {
+      env: { ...env, HTTP_PROXY: `http://127.0.0.1:${port}` },
+    });
+    await until(() => worker.err().includes("Listening on"), "the worker listens");
+    const place = /Listening on (\S+?)\/?\n/.exec(worker.err())![1];
+    const [userId = ""] = sandbox.userIds();
+    const answer = await fetch(`${place}/v1/users/${userId}/sessions.ndjson`);
+    expect(keysIn(await answer.text())).toEqual(
+      keysOf(sandbox).filter((key) => key.startsWith(`${userId} `)),
+    );
+    expect(new Set(passed)).toEqual(new Set([`GET ${url}`]));
+    worker.kill("SIGTERM");
+    await worker.done;
+  });
 
   it("goes past the proxy to a host that NO_PROXY names", async () => {
     const [{ sandbox, env }, { port, passed }] = [await tenant(), await proxy()];
