@@ -17,11 +17,11 @@ import * as Formula from "./Formula.ts";
 /** How CSV is written. */
 export interface CsvOptions {
   /**
-   * Whether text that a spreadsheet would run as a formula gets a `'` in front: text that begins with `=`,
-   * `+`, `-`, `@` (full-width too), `|` or `%`, white space before them or not, and with tab, CR or LF. A user agent is whatever the client sent, so leave this on for
-   * files that people open. Numbers stay as they are, and so do ids of letters, digits, `_` and `-` alone:
-   * they call nothing, and others join on them. Turn it off for a file that only programs read: then every
-   * text comes back exactly.
+   * Whether text that a spreadsheet may run as a formula gets a `'` in front: text that begins with `=`, `+`, `-`, `@`
+   * (full-width too), `|` or `%`, also behind white space, and text that begins with tab, CR or LF. A user agent is
+   * whatever the client sent, so leave this on for files that people open. Numbers stay as they are, and so do ids of
+   * letters, digits, `_` and `-` alone: they call nothing, and others join on them. Turn it off for a file that only
+   * programs read: then every text comes back exactly.
    *
    * @default {true}
    */

@@ -1,10 +1,10 @@
 /**
  * Which texts spreadsheets take for formulas.
  *
- * `=`, `+`, `-`, `@`, tab, CR and LF in front are OWASP's list, with the full-width forms of the first four. `|` and `%` are
- * what others add to it (the gem `csv-safe`, for one). White space before any of these hides nothing: LibreOffice, Google Sheets and
- * programs that make workbooks of CSV are reported to take it away before they look, and a byte order mark or another
- * character without a shape is white space to some.
+ * OWASP's list has `=`, `+`, `-`, `@` in front, with their full-width forms, and tab, CR and LF. Others add `|` and `%`, such
+ * as the gem `csv-safe`. White space before one of these hides nothing: LibreOffice, Google Sheets and programs that turn CSV
+ * into workbooks are reported to take it away first. To some of them a byte order mark, or another character without a shape,
+ * is white space too.
  *
  * @module
  */
