@@ -62,7 +62,7 @@ const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | 
 };
 
 /** What undoes each coding. */
-const unpackers: Readonly<Record<string, (bytes: Buffer) => Zlib>> = {
+const unpackers: Readonly<Record<string, (bytes: Buffer) => Transform>> = {
   gzip: () => createGunzip({ chunkSize: CHUNK }),
   "x-gzip": () => createGunzip({ chunkSize: CHUNK }),
   deflate: (bytes) =>
@@ -71,8 +71,6 @@ const unpackers: Readonly<Record<string, (bytes: Buffer) => Zlib>> = {
       : createInflateRaw({ chunkSize: CHUNK }),
   br: () => createBrotliDecompress({ chunkSize: CHUNK }),
 };
-
-type Zlib = Transform & { readonly close: () => void };
 
 /** The bytes that are unpacked at a time. */
 const CHUNK = 1 << 16;
