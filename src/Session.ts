@@ -107,7 +107,10 @@ export const decode = (row: unknown): Either.Either<Session, Flaw> =>
 const findIssue = ParseResult.decodeUnknownEither(Session, { errors: "all" });
 
 /** The most of a value that is quoted: characters, elements or members, and objects within objects. */
-const [MOST_CHARACTERS, MOST_MEMBERS, MOST_LEVELS] = [200, 50, 4];
+const [MOST_CHARACTERS, MOST_MEMBERS, MOST_LEVELS] = [200, 1000, 4];
+
+/** The most flaws of a row that are told. */
+const MOST_ISSUES = 50;
 
 const known = new Set([...Object.keys(Session.fields), ...Object.keys(Metadata.fields)]);
 
@@ -136,7 +139,7 @@ const flawOf = (row: unknown): Flaw => {
   if (Either.isRight(found)) {
     return { paths: [""], message: "a value beyond what is looked at is not as it should be" };
   }
-  const issues = ParseResult.ArrayFormatter.formatIssueSync(found.left)
+  const issues = ParseResult.ArrayFormatter.formatIssueSync(found.left).slice(0, MOST_ISSUES)
     .map(({ path, message }) => ({ path: path.map(String).join("."), message }));
   return {
     paths: [...new Set(issues.map(({ path }) => path))],

@@ -45,9 +45,12 @@ const secondsOf = (date: string | undefined): number | undefined => {
   return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
 };
 
+/** How much of a body is looked at for what it is. */
+const LOOKED_AT = 4096;
+
 /** What an answer of another kind is: its type, and its title if it is a web page. */
 const kindOf = (text: string, headers: Headers): string => {
-  const title = /<title[^>]*>([^<]{1,200})/i.exec(text)?.[1]?.trim();
+  const title = /<title[^<>]*>([^<]{1,200})/i.exec(text.slice(0, LOOKED_AT))?.[1]?.trim();
   return `content-type is ${headers["content-type"] ?? "not given"}${title ? `, the title "${title}"` : ""}`;
 };
 
@@ -75,7 +78,7 @@ export const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array,
 /** The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key. */
 const unreadable = (headers: Headers, body: Uint8Array, error: unknown, fail: Fail): ApiError => {
   const type = headers["content-type"] ?? "application/json";
-  const text = new TextDecoder().decode(body.subarray(0, 4096));
+  const text = new TextDecoder().decode(body.subarray(0, LOOKED_AT));
   if (isWebPage(text, type)) return fail("WebPage", kindOf(text, headers));
   if (!/[/+]json\b/i.test(type)) return fail("ContentType", `content-type is ${type}`);
   const codings = ContentEncoding.codingsOf(headers["content-encoding"]);

@@ -182,18 +182,25 @@ const decodeCodes = Schema.decodeUnknownOption(
   Schema.Array(Schema.Struct({ code: string, description: string })),
 );
 
+const isObject = Schema.is(Schema.Record({ key: Schema.String, value: Schema.Unknown }));
+
+/** The most messages of a problem that are told. */
+const MOST_MESSAGES = 20;
+
+const first = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> => all.slice(0, MOST_MESSAGES);
+
 const wordErrors = (errors: unknown): ReadonlyArray<string> => {
-  const codes = decodeCodes(errors);
-  if (Option.isSome(codes)) {
-    return codes.value.map(({ code, description }) => [code, description].filter((part) => part).join(": "));
+  if (Array.isArray(errors)) {
+    const codes = Option.getOrElse(decodeCodes(first(errors)), () => []);
+    return codes.map(({ code, description }) => [code, description].filter((part) => part).join(": "));
   }
-  const fields = Option.getOrElse(decodeFields(errors), () => ({}));
-  return Object.entries(fields).flatMap(([field, messages]) =>
-    messages.map((message) => `${field}: ${message}`)
+  const some = Object.entries(isObject(errors) ? errors : {}).slice(0, MOST_MESSAGES)
+    .map(([field, messages]) => [field, Array.isArray(messages) ? first(messages) : messages]);
+  const fields = Option.getOrElse(decodeFields(Object.fromEntries(some)), () => ({}));
+  return first(
+    Object.entries(fields).flatMap(([field, messages]) => messages.map((message) => `${field}: ${message}`)),
   );
 };
-
-const isObject = Schema.is(Schema.Record({ key: Schema.String, value: Schema.Unknown }));
 
 /** Tell whether a 404 is the API's own: a problem document, by its type or by its members. */
 export const isProblem = (body: string, type: string): boolean => {

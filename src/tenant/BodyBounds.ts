@@ -73,6 +73,8 @@ export const make = (most: number): BodyBounds => {
           const index = place === undefined ? -1 : line.indexOf(place);
           if (index === -1) return;
           line.splice(index, 1);
+          // It need not wait any longer, to be left.
+          place?.();
           if (index === 0) line[0]?.();
         },
       };

@@ -370,14 +370,13 @@ export const make = (
             const isCut = cause.reason === "Timeout" && limit < timeout && before !== undefined;
             const error = after(isCut ? before.error : cause, attempts);
             // What answers at a mistyped domain, or does not, must not be asked for minutes.
-            const most = isKnown
-              ? maxAttempts
-              : Math.min(strangerAttempts[error.reason] ?? Infinity, maxAttempts);
+            const strangers = isKnown ? undefined : strangerAttempts[error.reason];
+            const most = Math.min(strangers ?? Infinity, maxAttempts);
             if (isCut || !isTransient(error) || attempts >= most) return Effect.fail(error);
             return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
               const { retryAfter = 0 } = error;
               const jitter = chance * Math.min(
-                most === maxAttempts ? maxDelay : STRANGER_DELAY,
+                strangers === undefined ? maxDelay : STRANGER_DELAY,
                 baseDelay * 2 ** Math.min(attempts - 1, 30),
               );
               lastFailure = error.reason;

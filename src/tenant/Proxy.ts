@@ -35,27 +35,53 @@ export interface Named {
   readonly origin: string;
   /** For people: `the proxy http://proxy.example:3128 (HTTPS_PROXY)`. */
   readonly text: string;
+  readonly isLoopback: boolean;
 }
 
-const named = (variable: string): Named | undefined => {
+const isUsable = (url: string): boolean => {
+  if (!URL.canParse(url)) return false;
+  const { protocol, username, password } = new URL(url);
+  try {
+    decodeURIComponent(username + password);
+  } catch {
+    return false;
+  }
+  return protocol === "http:" || protocol === "https:";
+};
+
+const named = (variable: string): Named | ProxyNameError | undefined => {
   const found = either(variable);
   if (found === undefined) return undefined;
   const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(found.value) ? found.value : `http://${found.value}`;
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+  if (!isUsable(url)) {
     // Its value is not quoted: it may hold a password.
-    throw new ProxyNameError(
-      `${found.name} must be the URL of a proxy, such as http://proxy.example:3128 or http://USER:PASSWORD@proxy.example:3128`,
+    return new ProxyNameError(
+      `${found.name} must be the URL of a proxy, such as http://proxy.example:3128 or ` +
+        "http://USER:PASSWORD@proxy.example:3128, with % in a password written as %25",
     );
   }
-  const { origin } = new URL(url);
-  return { url, origin, text: `the proxy ${origin} (${found.name})` };
+  const { origin, hostname } = new URL(url);
+  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+  return { url, origin, isLoopback, text: `the proxy ${origin} (${found.name})` };
 };
 
-/** The proxies that the environment names for each kind of request. Throws a {@link ProxyNameError} for one that is no URL. */
+/** The proxies that the environment names for each kind of request, or why one can't be used. */
 export const fromEnvironment = (): {
-  readonly http: Named | undefined;
-  readonly https: Named | undefined;
-} => ({
-  http: named("http_proxy"),
-  https: named("https_proxy"),
-});
+  readonly http: Named | ProxyNameError | undefined;
+  readonly https: Named | ProxyNameError | undefined;
+} => ({ http: named("http_proxy"), https: named("https_proxy") });
+
+/** Tells whether `NO_PROXY` has the host of a URL, as it is or by the end of its name. Deno knows neither `*` nor ports there. */
+export const isExcepted = (url: string): boolean => {
+  const { hostname } = new URL(url);
+  return (either("no_proxy")?.value ?? "").split(/[\s,]+/).some((entry) => {
+    const name = entry.toLowerCase().replace(/^\./, "");
+    return name !== "" && (hostname === name || hostname.endsWith(`.${name}`));
+  });
+};
+
+/** Why a request is not sent: its key would leave the machine in plain text, for plain HTTP is for loopback alone. */
+export const plainText = ({ text }: Named): ProxyNameError =>
+  new ProxyNameError(
+    `${text} would get the key in plain text: name the tenant's host in NO_PROXY, as it is on this machine`,
+  );

@@ -74,18 +74,26 @@ class Chunks {
   }
 }
 
-const gather = async (stream: ReadableStream<Uint8Array>, receiver: Receiver): Promise<Uint8Array> => {
+const gather = async (
+  stream: ReadableStream<Uint8Array>,
+  receiver: Receiver,
+  signal?: AbortSignal,
+): Promise<Uint8Array> => {
   const chunks = new Chunks();
   const reader = stream.getReader();
+  // Whatever comes of it: nobody reads on.
+  const leave = (reason: unknown) => void reader.cancel(reason).catch(() => {});
+  // Not every fetch heeds the signal.
+  signal?.addEventListener("abort", () => leave(signal.reason), { once: true });
   try {
     for (;;) {
       const { done, value } = await reader.read();
+      signal?.throwIfAborted();
       if (done) return chunks.whole();
       await chunks.add(value, receiver);
     }
   } catch (error) {
-    // Whatever comes of it: nobody reads on.
-    reader.cancel(error).catch(() => {});
+    leave(error);
     throw error;
   }
 };
@@ -135,9 +143,13 @@ export const ofFetch = (
         receiver.onHead(response.status, found);
         if (response.body === null) return new Uint8Array();
         const length = Number(found["content-length"] ?? NaN);
-        const body = length <= ONE_PIECE && found["content-encoding"] === undefined
+        // Deno takes a length and chunks as well, of which the chunks count.
+        const isOnePiece = length <= ONE_PIECE &&
+          found["content-encoding"] === undefined && found["transfer-encoding"] === undefined;
+        const body = isOnePiece
           ? new Uint8Array(await response.arrayBuffer())
-          : await gather(response.body, receiver);
+          : await gather(response.body, receiver, signal);
+        if (isOnePiece) receiver.onGrowth(body.length);
         return await unpacked(body, found, receiver);
       };
       bodyOf().then((body) => resume(Effect.succeed(body)), (cause) => {

@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer";
 import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool } from "undici";
 import * as ContentEncoding from "./ContentEncoding.ts";
 import * as Proxy from "./Proxy.ts";
-import { ProxyError } from "./ProxyError.ts";
+import { ProxyError, ProxyNameError } from "./ProxyError.ts";
 import { type Headers, type Receiver, Transport } from "./Transport.ts";
 
 /** The most bytes that are set aside for a body before it has come. Memory that nothing is written to costs nothing. */
@@ -219,29 +219,51 @@ const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): t
 /** A transport that reaches nothing, and says why. */
 const failing = (error: unknown): typeof Transport.Service => ({ get: () => Effect.fail(error) });
 
-/** By way of the proxies that the environment names, if it names any. */
-const fromEnvironment = (): { readonly agent: Dispatcher; readonly transport: typeof Transport.Service } => {
-  const { http, https } = Proxy.fromEnvironment();
-  const proxy = https ?? http;
-  if (proxy === undefined) {
-    const agent = new Agent({ pipelining: 1 });
-    return { agent, transport: ofDispatcher(agent) };
-  }
-  const ofOrigin = (origin: URL) => [https, http].find((proxy) => proxy?.origin === origin.origin);
+/** Through proxies, those that undici knows to go past included. */
+const through = (http: Proxy.Named | undefined, https: Proxy.Named | undefined): EnvHttpProxyAgent => {
   const pool = (origin: URL, options: object) => {
-    const named = ofOrigin(origin);
+    const named = [https, http].find((proxy) => proxy?.origin === origin.origin);
     return new Pool(origin, { ...options, ...(named && { connect: connectorTo(named) }) });
   };
-  const agent = new EnvHttpProxyAgent({
-    ...(http && { httpProxy: http.url }),
-    ...(https && { httpsProxy: https.url }),
+  return new EnvHttpProxyAgent({
+    // Empty, or undici would read them itself.
+    httpProxy: http?.url ?? "",
+    httpsProxy: https?.url ?? "",
     pipelining: 1,
     // As other programs do: plain HTTP is asked of the proxy, and only what is encrypted goes through a tunnel.
     proxyTunnel: false,
     clientFactory: pool,
     factory: (origin, options) => pool(new URL(origin), options),
   });
-  return { agent, transport: namingProxy(ofDispatcher(agent), proxy) };
+};
+
+/** By way of the proxies that the environment names, if it names any. */
+const fromEnvironment = (): {
+  readonly agents: ReadonlyArray<Dispatcher>;
+  readonly transport: typeof Transport.Service;
+} => {
+  const { http, https = http } = Proxy.fromEnvironment();
+  const direct = new Agent({ pipelining: 1 });
+  if (http === undefined && https === undefined) return { agents: [direct], transport: ofDispatcher(direct) };
+  const usable = (proxy: typeof http) => proxy instanceof ProxyNameError ? undefined : proxy;
+  const agent = through(usable(http), usable(https));
+  /** How requests of one kind travel. */
+  const by = (proxy: typeof http) =>
+    proxy instanceof ProxyNameError
+      ? failing(proxy)
+      : proxy === undefined
+      ? ofDispatcher(direct)
+      : namingProxy(ofDispatcher(agent), proxy);
+  // Plain HTTP is for loopback alone, and must not leave the machine by a proxy.
+  const isAway = http !== undefined && !(http instanceof ProxyNameError) && !http.isLoopback;
+  const [plain, encrypted] = [isAway ? ofDispatcher(direct) : by(http), by(https)];
+  return {
+    agents: [direct, agent],
+    transport: {
+      get: (url, headers, receiver) =>
+        (url.startsWith("https:") ? encrypted : plain).get(url, headers, receiver),
+    },
+  };
 };
 
 /**
@@ -268,12 +290,9 @@ const fromEnvironment = (): { readonly agent: Dispatcher; readonly transport: ty
 export const layer: Layer.Layer<Transport> = Layer.scoped(
   Transport,
   Effect.suspend(() => {
-    try {
-      const { agent, transport } = fromEnvironment();
-      // What is under way has been interrupted by now: there is nothing to wait for.
-      return Effect.as(Effect.addFinalizer(() => Effect.promise(() => agent.destroy())), transport);
-    } catch (error) {
-      return Effect.succeed(failing(error));
-    }
+    const { agents, transport } = fromEnvironment();
+    // What is under way has been interrupted by now: there is nothing to wait for.
+    const end = Effect.promise(() => Promise.all(agents.map((agent) => agent.destroy())));
+    return Effect.as(Effect.addFinalizer(() => end), transport);
   }),
 );

@@ -97,8 +97,8 @@ const listedFields = (
   };
 };
 
-/** The most bytes of a row that is looked into by its values: no session has as many. */
-const MOST_OF_ROW = 1 << 20;
+/** From how many bytes on a row is looked over before it is looked into: as values it may take far more memory. */
+const LARGE_ROW = 1 << 20;
 
 /** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
 const placeOf = (row: unknown, { bytes, from, to }: JsonRows.JsonRows, index: number): Order.Row =>
@@ -140,9 +140,12 @@ const byValues = (page: Page): SessionRows => {
 const byFields = (page: Page, { rows, odd }: Scanned, fields: Fields.Fields): SessionRows | undefined => {
   const rejected = new Set(odd);
   const placed = new Map<number, Order.Row>();
-  const size = (index: number) => rows.to[index]! - rows.from[index]!;
+  const isHuge = (index: number) => {
+    const [from, to] = [rows.from[index]!, rows.to[index]!];
+    return to - from > LARGE_ROW && JsonRows.hasMore(rows.bytes.subarray(from, to), Infinity);
+  };
   const parsed = (index: number): unknown =>
-    size(index) > MOST_OF_ROW ? undefined : JSON.parse(JsonRows.text(rows, index));
+    isHuge(index) ? undefined : JSON.parse(JsonRows.text(rows, index));
   for (const index of odd) {
     const row = parsed(index);
     if (Session.is(row)) return undefined;
@@ -155,12 +158,7 @@ const byFields = (page: Page, { rows, odd }: Scanned, fields: Fields.Fields): Se
     value: (index) => rejected.has(index) ? parsed(index) : page.rows[index],
     rejected,
     flaw: (index) =>
-      size(index) > MOST_OF_ROW
-        ? {
-          paths: [""],
-          message: `the row has ${size(index)} bytes: no more than ${MOST_OF_ROW} are looked into`,
-        }
-        : flaw(index),
+      isHuge(index) ? { paths: [""], message: "it holds more values than a session has" } : flaw(index),
   };
 };
 

@@ -226,20 +226,40 @@ describe.each(runtimes)("under %s, an export", (runtime, begin) => {
     const dead = { ...env, HTTP_PROXY: `http://me:secret-word@127.0.0.1:${gone}` };
     const byDown = await begin(["check", "--max-elapsed", "1s"], { env: dead }).done;
     expect(byDown.err).toContain(`the proxy http://127.0.0.1:${gone} (HTTP_PROXY)`);
+    expect(byDown.err).toContain("The proxy did not let the request through");
     expect(byDown.code).toBe(75);
     expect(byWrongPassword.err + byDown.err).not.toContain("secret-word");
   });
 
-  it("with a proxy that is none says so, and not what is in the variable", async () => {
-    if (runtime === "Deno") return;
-    const { env } = await tenant();
-    const { code, err } = await begin(["check"], { env: { ...env, HTTP_PROXY: "socks9://me:secret@x" } })
-      .done;
-    expect(err).toMatch(
-      /^Error: GET \S+: InvalidRequest: HTTP_PROXY must be the URL of a proxy, such as http:/,
-    );
-    expect(err).not.toContain("secret");
-    expect(code).toBe(2);
+  it.each([
+    ["HTTP_PROXY", "socks9://me:secret@x", "must be the URL of a proxy, such as http:"],
+    ["http_proxy", "proxy.example:99999", "must be the URL of a proxy, such as http:"],
+    ["HTTP_PROXY", "http://me:secret%ss@127.0.0.1:1", "must be the URL of a proxy, such as http:"],
+  ])(
+    "with %s that is none says so at once, and not what is in the variable",
+    async (variable, value, words) => {
+      const { env, sandbox } = await tenant();
+      const { code, err } = await begin(["check"], { env: { ...env, [variable]: value } }).done;
+      expect(err).toContain(`InvalidRequest: ${variable} ${words}`);
+      expect(err).not.toContain("secret");
+      expect(code).toBe(2);
+      // Of no account where it is not asked.
+      const past = { ...env, [variable]: value, no_proxy: "127.0.0.1" };
+      if (runtime === "Deno") expect((await begin(["check"], { env: past }).done).code).toBe(0);
+      expect(sandbox.counts.total).toBe(runtime === "Deno" ? 1 : 0);
+    },
+  );
+
+  it("to this machine in plain HTTP never sends the key to a proxy elsewhere", async () => {
+    const { env, sandbox } = await tenant();
+    const away = { ...env, HTTP_PROXY: "http://proxy.invalid:3128" };
+    const { code, err } = await begin(["check"], { env: away }).done;
+    if (runtime === "Node") expect({ code, err }).toEqual({ code: 0, err: "" });
+    else expect(err).toContain("would get the key in plain text: name the tenant's host in NO_PROXY");
+    expect(code).toBe(runtime === "Node" ? 0 : 2);
+    const excepted = await begin(["check"], { env: { ...away, NO_PROXY: "localhost,127.0.0.1" } }).done;
+    expect(excepted.code).toBe(0);
+    expect(sandbox.counts.total).toBe(runtime === "Node" ? 2 : 1);
   });
 
   it("outlasts an outage, and ends in time where there is no end to it", async () => {

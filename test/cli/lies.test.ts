@@ -75,10 +75,10 @@ it("takes a user that goes while it is walked for removed: a fault only where th
 
 it("ends with exit code 76 within seconds where something other than the API answers with 404", async () => {
   for (
-    const [type, body] of [["text/html", "<h1>Not Found</h1>"], [
-      "application/json",
-      `{"message":"no route"}`,
-    ]]
+    const [type, body, words] of [
+      ["text/html", "<h1>Not Found</h1>", "A web page answered in the API's place"],
+      ["application/json", `{"message":"no route"}`, "Something other than the API answered"],
+    ]
   ) {
     let requests = 0;
     const { env } = await answering((_, response) => {
@@ -89,7 +89,7 @@ it("ends with exit code 76 within seconds where something other than the API ans
     const { code, err } = await run(["export", "--all-users", "--out", out, "--quiet"], { env });
     expect(code, err).toBe(76);
     expect(err).toContain("(after 3 attempts)");
-    expect(err).toContain("Something other than the API answered");
+    expect(err).toContain(words);
     expect(requests).toBe(3);
   }
 });

@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
 import { once } from "node:events";
 import * as http from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import * as zlib from "node:zlib";
 import { describe, expect, it } from "vitest";
 import * as BodyBounds from "../../src/tenant/BodyBounds.ts";
@@ -99,6 +99,35 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
       expect(server.requests()).toBe(1);
     } finally {
       await server.close();
+    }
+  });
+
+  it("that says another length than its chunks have is bounded all the same", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.write(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10\r\ntransfer-encoding: chunked\r\n\r\n",
+      );
+      const chunk = `10000\r\n${SPACES}\r\n`;
+      const more = () => {
+        while (!socket.destroyed && socket.write(chunk));
+      };
+      socket.on("drain", more);
+      more();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    try {
+      const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const exit = await asking(
+        transport,
+        origin,
+        { maxBodyBytes: 4 * MIB, maxAttempts: 1, timeout: 5000 },
+        pageOf("mia"),
+      );
+      // Node takes no such answer at all.
+      expect(errorOf(exit).reason).toMatch(/^(TooLarge|Transport)$/);
+    } finally {
+      server.close();
     }
   });
 
@@ -266,6 +295,72 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
       // What the one step that is under way unpacks may still be told of; the rest is 56 MiB.
       await new Promise((resolve) => setTimeout(resolve, 200));
       expect(growths).toBeLessThan(40);
+    } finally {
+      await server.close();
+    }
+  });
+});
+
+describe("a body", () => {
+  it("that waits for others is let go once its request is aborted, by a fetch that does not heed that", async () => {
+    const sources: Array<{ isLeft: boolean }> = [];
+    const stubborn = (): Promise<Response> => {
+      const source = { isLeft: false };
+      sources.push(source);
+      const stream = new ReadableStream({
+        pull: async (controller) => {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          controller.enqueue(new Uint8Array(MIB + 1).fill(0x20));
+        },
+        cancel: () => void (source.isLeft = true),
+      }, { highWaterMark: 0 });
+      return Promise.resolve(new Response(stream, { headers }));
+    };
+    const users = ["a", "b", "c", "d"];
+    await asking(
+      Transport.fetch(stubborn),
+      "https://tenant.example",
+      { maxAttempts: 1, maxBodyBytes: 2 ** 40, timeout: 300 },
+      Effect.forEach(users, (user) => Effect.exit(pageOf(user)), { concurrency: "unbounded" }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(sources.map(({ isLeft }) => isLeft)).toEqual(users.map(() => true));
+  });
+});
+
+describe("a refusal", () => {
+  it.each([
+    ["a title that never ends", 403, "text/html", `<html>${"<title".repeat(150_000)}`],
+    [
+      "messages without end",
+      422,
+      "application/problem+json",
+      JSON.stringify({ errors: Array(300_000).fill({}) }),
+    ],
+    [
+      "fields without end",
+      422,
+      "application/problem+json",
+      JSON.stringify({
+        errors: Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`f${n}`, ["no"]])),
+      }),
+    ],
+  ])("with %s is read in a moment, and told in a few words", async (_, status, type, body) => {
+    const server = await serving((_, response) => {
+      response.writeHead(status, { "content-type": type }).end(body);
+    });
+    try {
+      let longest = 0;
+      let last = Date.now();
+      const beat = setInterval(() => {
+        longest = Math.max(longest, Date.now() - last);
+        last = Date.now();
+      }, 5);
+      const exit = await asking(transports[2]![1], server.origin, { maxAttempts: 1 }, pageOf("mia"));
+      clearInterval(beat);
+      expect(errorOf(exit).message.length).toBeLessThan(3000);
+      // Where it is not bounded, a minute and more.
+      expect(longest).toBeLessThan(5000);
     } finally {
       await server.close();
     }
