@@ -86,12 +86,12 @@ export const parse = (text: string): Either.Either<SettledPolicy, string> => {
       : named.has(field)
       ? `${field} is there twice`
       : undefined;
-    if (flaw !== undefined) return Either.left(`${flaw}; allowed are, with commas between: ${usage}`);
+    if (flaw !== undefined) return Either.left(`${flaw}; in full, with commas between: ${usage}`);
     named.set(field, action!);
   }
   return Options.read(kind, Object.fromEntries(named)).pipe(
     Either.mapBoth({
-      onLeft: (flaw) => `${flaw}; allowed are, with commas between: ${usage}`,
+      onLeft: (flaw) => `${flaw}; in full, with commas between: ${usage}`,
       onRight: settle,
     }),
   );

@@ -396,7 +396,7 @@ describe("parse()", () => {
     const said = Either.getOrThrow(Either.flip(Redact.parse(text)));
     expect(said.slice(0, flaw.length)).toBe(flaw);
     expect(said).toContain(
-      "; allowed are, with commas between: ip=keep|truncate|hash|drop, user_agent=keep|hash|drop, " +
+      "; in full, with commas between: ip=keep|truncate|hash|drop, user_agent=keep|hash|drop, " +
         "location=keep|truncate|hash|drop, session_key=keep|hash|drop, unknown=keep|drop",
     );
   });
