@@ -79,7 +79,7 @@ export const cut = (bytes: Uint8Array): JsonRows => {
   return new Rows({ bytes, from, to, areLines });
 };
 
-/** How many values a body may hold, and how many more for each of its bytes: what is honest has names and words in it. */
+/** Limit of the values in a body: a fixed number, and one more for every 16 bytes. Honest rows have names and words in them. */
 const [MOST_VALUES, VALUES_A_BYTE] = [1_000_000, 1 / 16];
 
 /**

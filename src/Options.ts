@@ -18,7 +18,7 @@ export type Kind<A> = (value: unknown, name: string) => A;
 /** The names of an interface's options, each with its kind. A list with one too few or one too many does not compile. */
 export type Names<A> = { readonly [Name in keyof A]-?: Kind<Exclude<A[Name], undefined>> };
 
-/** What is wrong with an option: the rest of a sentence that says what can't be done. */
+/** A flaw of an option, worded to end a sentence that says what can't be done. */
 class Flaw extends Error {}
 
 /** Longest name that is quoted in full; whoever sends a longer one has not misspelt anything. */
@@ -109,7 +109,7 @@ export const secret: Kind<string | Redacted.Redacted> = kind(
   (value) => typeof value === "string" || Redacted.isRedacted(value),
 );
 
-/** Whether an object is nobody's instance, of whatever realm, and inherits nothing that could be taken for an option. */
+/** Tell plain objects, of any realm, from class instances and from objects that inherit options. */
 const isPlain = (value: unknown): value is object => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype = Object.getPrototypeOf(value);

@@ -69,7 +69,7 @@ export type Metadata = typeof Metadata.Type;
 
 const isShaped = Guard.of(Session);
 
-/** How deep the values of unknown fields may be nested: many readers of JSON go no deeper than a few hundred levels. */
+/** Limit of the nesting of a row: many readers of JSON go no deeper than a few hundred levels. */
 const DEEPEST = 100;
 
 /** Tells whether a value is nested deeper than that. Looks no deeper itself. */

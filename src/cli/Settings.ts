@@ -146,24 +146,25 @@ export const since = Options.text("since").pipe(
   Options.optional,
 );
 
+/** A size in bytes, which may be left out. */
+const size = (name: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName("SIZE"),
+    Options.withDescription(description),
+    (option) => readAs(option, readBytes, `--${name} must be a size such as 64M or 1G`),
+    Options.optional,
+  );
+
 /** The size of a part. */
-export const partBytes = Options.text("part-bytes").pipe(
-  Options.withPseudoName("SIZE"),
-  Options.withDescription(
-    "In a folder: complete a part once its largest file has so many bytes before compression: 64M or 1G; 512M if left out.",
-  ),
-  (option) => readAs(option, readBytes, "--part-bytes must be a size such as 64M or 1G"),
-  Options.optional,
+export const partBytes = size(
+  "part-bytes",
+  "In a folder: complete a part once its largest file has so many bytes before compression: 64M or 1G; 512M if left out.",
 );
 
 /** The largest body of an answer. */
-export const maxBodyBytes = Options.text("max-body-bytes").pipe(
-  Options.withPseudoName("SIZE"),
-  Options.withDescription(
-    "The most bytes an answer of the tenant may have, as sent and unpacked: 16M or 1G; 64M if left out.",
-  ),
-  (option) => readAs(option, readBytes, "--max-body-bytes must be a size such as 16M or 1G"),
-  Options.optional,
+export const maxBodyBytes = size(
+  "max-body-bytes",
+  "The most bytes an answer of the tenant may have, as sent and unpacked: 16M or 1G; 64M if left out.",
 );
 
 const readBudget = (text: string): MaxRejected | undefined => {

@@ -43,7 +43,7 @@ const limits = ({ arrival }: Config.Settings) => ({
   connectionsCheckingInterval: 1000,
 });
 
-/** What is to be done once a connection is closed, for each that is open. */
+/** Callbacks for the close of each open connection. */
 const closing = new WeakMap<Socket, Set<() => void>>();
 
 /**

@@ -19,7 +19,7 @@ export interface Aside {
   readonly decoded: ReturnType<typeof Session.decode>;
 }
 
-/** What a row is by now. One that is nested deeper than the stack allows is no session. */
+/** Decode a row as this version does. A row nested deeper than the stack allows is no session. */
 const decoded = ({ redacted, row }: Rejects.Line): Aside["decoded"] => {
   try {
     return Session.decode(redacted ? undefined : JSON.parse(row));

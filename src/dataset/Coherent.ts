@@ -1,5 +1,5 @@
 /**
- * Whether what a dataset says of its runs and parts can be so: each of the two files may be well formed, and lie.
+ * Checks that manifest and journal fit together: each may be well formed, and lie about runs and parts.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const isOwnPath = ({ path, format, part }: Part): boolean => {
   return path === plain || (compressible.includes(format) && path === `${plain}.gz`);
 };
 
-/** What is wrong with parts of these runs; undefined if nothing is. */
+/** Find the first flaw of parts of these runs; undefined if there is none. */
 const flawOf = (parts: Iterable<Part>, isRun: (run: number) => boolean): string | undefined => {
   for (const part of parts) {
     const { path, format, part: number, run } = part;
