@@ -11,7 +11,7 @@ const ofNode = [
   "test/cli/permissions.test.ts",
   "test/dataset/Lease.test.ts",
   "test/thread/{ExportPool,Thread,deno,package}.test.ts",
-  "test/worker/**",
+  "test/server/**",
 ];
 
 export default defineConfig({

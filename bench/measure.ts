@@ -3,7 +3,7 @@ import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { Job } from "./contender.ts";
+import type { Job } from "./job.ts";
 import { memoryOf } from "./processes.ts";
 import type { Account, Behaviour } from "./tenant.ts";
 

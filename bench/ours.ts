@@ -3,7 +3,7 @@ import { Export, File, Formats, HttpPolicy, SessionSource, Transport } from "mon
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
-import type { Job } from "./contender.ts";
+import type { Job } from "./job.ts";
 
 const transport = "Deno" in globalThis
   ? Transport.fetch()

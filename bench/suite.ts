@@ -6,18 +6,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type RunningTenant, startTenant } from "./measure.ts";
+import type { Case } from "./case.ts";
+import { startTenant } from "./measure.ts";
 import { type Section, write } from "./report.ts";
-
-/** What a case is given. */
-export interface Bench {
-  readonly tenant: RunningTenant;
-  /** For files. Removed in the end. */
-  readonly folder: string;
-  readonly isQuick: boolean;
-}
-
-type Case = (bench: Bench) => Promise<Section>;
 
 const cases: Readonly<Record<string, () => Promise<{ readonly run: Case }>>> = {
   cpu: () => import("./cases/cpu.ts"),

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { names } from "../src/worker/Config.ts";
+import { names } from "../src/server/Config.ts";
 import { memoryOf, startSandbox } from "./processes.ts";
 
 const SESSIONS = Number(process.env["SESSIONS"] ?? 1_000_000);
@@ -24,7 +24,7 @@ const serve = async (runtime: "Node" | "Deno", environment: Readonly<Record<stri
     ? spawn("node", [pathOf("dist/cli.js"), "serve", ...where], { env, stdio: ["ignore", "ignore", "pipe"] })
     : spawn(pathOf("node_modules/.bin/deno"), [
       ...["serve", "--no-prompt", "--unstable-no-legacy-abort", ...where, `--allow-env=${names.join(",")}`],
-      ...["--allow-net=127.0.0.1", pathOf("src/worker/serve.ts")],
+      ...["--allow-net=127.0.0.1", pathOf("src/server/serve.ts")],
     ], { env: { ...env, NO_COLOR: "1" }, stdio: ["ignore", "ignore", "pipe"] });
   for await (const line of createInterface({ input: child.stderr! })) {
     const [, url] = /Listening on (http:\S+?)\/?$/.exec(line) ?? [];

@@ -10,22 +10,22 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
-import type { Batch, Rejected, WalkEnd } from "./Batch.ts";
+import type { Batch, Rejected, WalkEnd } from "./session/Batch.ts";
 import * as Export from "./export/Export.ts";
 import * as Verdict from "./export/Verdict.ts";
 import * as Formats from "./format/Formats.ts";
-import * as Options from "./Options.ts";
-import * as Gzip from "./output/Gzip.ts";
-import * as Readable from "./output/Readable.ts";
-import type { Session } from "./Session.ts";
-import * as HttpPolicy from "./tenant/HttpPolicy.ts";
-import * as Transport from "./tenant/Transport.ts";
-import * as SessionSource from "./walk/SessionSource.ts";
-import * as UserSource from "./walk/UserSource.ts";
+import * as Options from "./options/Options.ts";
+import * as Gzip from "./sink/Gzip.ts";
+import * as Readable from "./sink/Readable.ts";
+import type { Session } from "./session/Session.ts";
+import * as HttpPolicy from "./api/HttpPolicy.ts";
+import * as Transport from "./api/transport/Transport.ts";
+import * as SessionSource from "./source/SessionSource.ts";
+import * as UserSource from "./source/UserSource.ts";
 
-export type { Rejected, WalkEnd } from "./Batch.ts";
+export type { Rejected, WalkEnd } from "./session/Batch.ts";
 export type { Unverified, UnverifiedOptions } from "./export/Verdict.ts";
-export type { Session } from "./Session.ts";
+export type { Session } from "./session/Session.ts";
 
 /** Whose sessions, of which tenant, and how to ask for them. */
 export interface SessionsOptions extends HttpPolicy.TenantOptions, SessionSource.WalkOptions {
@@ -300,7 +300,7 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
   // Loaded here, so that the rest of this module runs where there are no files.
-  const File = await import("./output/File.ts");
+  const File = await import("./sink/File.ts");
   const targets = paths.map((path): Export.Target => {
     const found = Formats.ofPath(path, options);
     if (found === undefined) {

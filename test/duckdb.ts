@@ -1,6 +1,6 @@
 /** SQL over files on disk, by a reader that shares no code with the encoders. */
 import { DuckDBInstance } from "@duckdb/node-api";
-import { columns, sqlTypes } from "../src/Columns.ts";
+import { columns, sqlTypes } from "../src/session/Columns.ts";
 
 export type Row = Record<string, unknown>;
 

@@ -5,7 +5,7 @@ import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import * as promise from "../src/promise.ts";
 import { make, type Sandbox, type SandboxOptions } from "../src/sandbox/mod.ts";
-import { ApiError } from "../src/tenant/ApiError.ts";
+import { ApiError } from "../src/api/ApiError.ts";
 import { doubtful } from "./doubtful.ts";
 import { csvTable, parquetTable, sql } from "./duckdb.ts";
 import { newFolder } from "./folders.ts";

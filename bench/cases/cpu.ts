@@ -1,14 +1,14 @@
 /** CPU time a session: one user with 200,000 sessions, to each format and to all, beside what people would use instead. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Job } from "../contender.ts";
+import type { Job } from "../job.ts";
 import { inTurn, median, ratio, runJob, runProgram, type Taken } from "../measure.ts";
 import type { Section } from "../report.ts";
 import { sameRows } from "../outputs.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const CONCURRENCY = 16;
-const curl = fileURLToPath(new URL("../../bench/peers/curl.sh", import.meta.url));
+const curl = fileURLToPath(new URL("../peers/curl.sh", import.meta.url));
 
 /** `kind` of rows, `sessions` of them. */
 const contendersFor = (

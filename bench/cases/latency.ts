@@ -1,10 +1,10 @@
 /** Latency: a tenant whose every answer takes 50 ms. */
 import { join } from "node:path";
-import type { Job } from "../contender.ts";
+import type { Job } from "../job.ts";
 import { inTurn, median, ratio, runJob } from "../measure.ts";
 import { sameRows } from "../outputs.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const LATENCY = 50;
 

@@ -10,7 +10,7 @@ import * as Wasm from "parquet-wasm";
 import { median } from "../measure.ts";
 import { sameRows } from "../outputs.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const PAGES = 200, SIZE = 1000;
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { runJob } from "../measure.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const LIMIT = 50;
 const SECONDS = 60;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runProgram, type Taken } from "../measure.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const SESSIONS_A_USER = 10_000;
 const sizes = [100_000, 1_000_000, 5_000_000] as const;

@@ -1,10 +1,10 @@
 /** Small requests: many users with ten sessions each, where what a request costs is all that counts. */
 import { join } from "node:path";
-import type { Job } from "../contender.ts";
+import type { Job } from "../job.ts";
 import { inTurn, median, ratio, runJob } from "../measure.ts";
 import { sameRows } from "../outputs.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const CONCURRENCY = 16;
 

@@ -5,7 +5,7 @@ import * as Either from "effect/Either";
 import { type Batch, Formats, JsonRows, Session } from "monocloud-sessions";
 import { median } from "../measure.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const PAGES = 50, SIZE = 1000;
 

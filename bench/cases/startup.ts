@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { inTurn, median, ratio, runProgram } from "../measure.ts";
 import type { Section } from "../report.ts";
-import type { Bench } from "../suite.ts";
+import type { Bench } from "../case.ts";
 
 const cli = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 

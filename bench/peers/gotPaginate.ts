@@ -4,7 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import { stringify } from "csv-stringify";
 import got from "got";
-import type { Job } from "../contender.ts";
+import type { Job } from "../job.ts";
 
 const time = (seconds: number) => new Date(seconds * 1000).toISOString().replace(".000", "");
 

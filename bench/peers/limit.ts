@@ -1,6 +1,6 @@
 /** What parsing alone takes: undici with as many connections as there are requests at once, `JSON.parse`, nothing kept. */
 import { Agent, request } from "undici";
-import type { Job } from "../contender.ts";
+import type { Job } from "../job.ts";
 
 export const run = async ({ url, users, pageSize, concurrency = 1 }: Job): Promise<void> => {
   const dispatcher = new Agent({ connections: concurrency, pipelining: 1 });

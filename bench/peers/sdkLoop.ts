@@ -5,7 +5,7 @@
 import { createWriteStream } from "node:fs";
 import { once } from "node:events";
 import { finished } from "node:stream/promises";
-import type { Job } from "../contender.ts";
+import type { Job } from "../job.ts";
 
 export const run = async ({ url, users, pageSize, out }: Job): Promise<void> => {
   const file = createWriteStream(out["ndjson"]!);

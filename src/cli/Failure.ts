@@ -4,7 +4,7 @@
  * @module
  */
 import * as Data from "effect/Data";
-import type { ApiErrorReason } from "../tenant/ApiError.ts";
+import type { ApiErrorReason } from "../api/ApiError.ts";
 
 /** The exit codes, each with its meaning; from 64 on they are those of BSD's `sysexits` and of shells. */
 export const exitCodes = {

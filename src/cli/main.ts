@@ -17,14 +17,14 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import { version } from "../version.ts";
-import * as check from "./check.ts";
-import * as exporting from "./export.ts";
+import * as check from "./commands/check.ts";
+import * as exporting from "./commands/export.ts";
 import { codeOf, exitCodes, UsageError } from "./Failure.ts";
-import * as replaying from "./replay.ts";
-import * as sandbox from "./sandbox.ts";
-import * as serving from "./serve.ts";
-import * as Terminal from "./Terminal.ts";
-import * as verifying from "./verify.ts";
+import * as replaying from "./commands/replay.ts";
+import * as sandbox from "./commands/sandbox.ts";
+import * as serving from "./commands/serve.ts";
+import * as Terminal from "./ui/Terminal.ts";
+import * as verifying from "./commands/verify.ts";
 
 const root = Command.make("monocloud-sessions").pipe(
   Command.withDescription(

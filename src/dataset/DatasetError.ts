@@ -4,8 +4,8 @@
  * @module
  */
 import * as Data from "effect/Data";
-import { OutputError } from "../output/Output.ts";
-import { Strange } from "./SafeFile.ts";
+import { OutputError } from "../sink/Output.ts";
+import { Strange } from "../sink/SafeFile.ts";
 
 /** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost`, nothing in its folder was changed. */
 export class DatasetError extends Data.TaggedError("DatasetError")<{

@@ -22,10 +22,10 @@ import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import * as Effect from "effect/Effect";
-import * as File from "../output/File.ts";
-import { type Output, OutputError } from "../output/Output.ts";
+import * as File from "../sink/File.ts";
+import { type Output, OutputError } from "../sink/Output.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
-import * as SafeFile from "./SafeFile.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 
 export { DatasetError } from "./DatasetError.ts";
 

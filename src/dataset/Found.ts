@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
-import type { OutputError } from "../output/Output.ts";
+import type { OutputError } from "../sink/Output.ts";
 import * as Coherent from "./Coherent.ts";
 import { damaged, failure } from "./DatasetError.ts";
 import * as Folder from "./Folder.ts";

@@ -14,12 +14,12 @@ import { link, rename } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import type { OutputError } from "../output/Output.ts";
+import type { OutputError } from "../sink/Output.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Folder.ts";
-import * as Lines from "./Lines.ts";
+import * as Lines from "../format/Lines.ts";
 import { Cut, decode, Header } from "./Manifest.ts";
-import * as SafeFile from "./SafeFile.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 
 /** What a journal says. */
 export interface Journal {

@@ -31,10 +31,10 @@ import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import type * as Scope from "effect/Scope";
-import type { OutputError } from "../output/Output.ts";
+import type { OutputError } from "../sink/Output.ts";
 import { DatasetError, failure } from "./DatasetError.ts";
 import { leftoversIn, makeFolder, most, names, type Proof } from "./Folder.ts";
-import * as SafeFile from "./SafeFile.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 import * as Writer from "./Writer.ts";
 
 /** The pause between two heartbeats of a writer. Version 0.1 made it 15 seconds. */

@@ -4,14 +4,14 @@
  * @module
  */
 import * as Stream from "effect/Stream";
-import type { OutputError } from "../output/Output.ts";
+import type { OutputError } from "../sink/Output.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
 import { join } from "node:path";
 import * as Found from "./Found.ts";
-import * as Json from "./Json.ts";
-import * as Lines from "./Lines.ts";
+import * as Json from "../format/Json.ts";
+import * as Lines from "../format/Lines.ts";
 import type { Header } from "./Manifest.ts";
-import * as SafeFile from "./SafeFile.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 import * as Sound from "./Sound.ts";
 
 const idIn = (line: string): unknown => {

@@ -6,13 +6,13 @@
  */
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
-import { columns, sqlTypes } from "../Columns.ts";
+import { columns, sqlTypes } from "../session/Columns.ts";
 import { noProgress } from "../export/Export.ts";
 import { version } from "../version.ts";
-import * as Changes from "../walk/Changes.ts";
-import * as WalkState from "../walk/WalkState.ts";
+import * as Changes from "../source/incremental/Changes.ts";
+import * as WalkState from "../source/paging/WalkState.ts";
 import { damaged, DatasetError } from "./DatasetError.ts";
-import * as Json from "./Json.ts";
+import * as Json from "../format/Json.ts";
 
 /** No count comes near that, nor do sums of a few of them to what a number can hold. */
 const Count = Schema.Int.pipe(Schema.between(0, 2 ** 50));

@@ -7,9 +7,9 @@
 import type * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
-import * as Changes from "../walk/Changes.ts";
+import * as Changes from "../source/incremental/Changes.ts";
 import type { DatasetError } from "./DatasetError.ts";
-import * as Json from "./Json.ts";
+import * as Json from "../format/Json.ts";
 import type { Part } from "./Manifest.ts";
 import * as Sound from "./Sound.ts";
 

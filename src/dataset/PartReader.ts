@@ -6,13 +6,13 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import * as Lines from "./Lines.ts";
+import * as Lines from "../format/Lines.ts";
 import type { Part, Run } from "./Manifest.ts";
-import * as ReadCsv from "./ReadCsv.ts";
-import * as ReadNdjson from "./ReadNdjson.ts";
-import * as ReadParquet from "./ReadParquet.ts";
-import type { Flaw, Row, Text } from "./Row.ts";
-import * as SafeFile from "./SafeFile.ts";
+import * as ReadCsv from "../format/csv/ReadCsv.ts";
+import * as ReadNdjson from "../format/ndjson/ReadNdjson.ts";
+import * as ReadParquet from "../format/parquet/ReadParquet.ts";
+import type { Flaw, Row, Text } from "../format/Row.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 
 /** The formats of sessions, the one that alters least first. */
 export const order: ReadonlyArray<string> = ["ndjson", "parquet", "csv"];

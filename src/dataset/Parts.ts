@@ -6,11 +6,11 @@
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Scope from "effect/Scope";
-import type { Batch } from "../Batch.ts";
+import type { Batch } from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import type { Choice } from "../format/Formats.ts";
-import * as Gzip from "../output/Gzip.ts";
-import type { OutputError, Sink } from "../output/Output.ts";
+import * as Gzip from "../sink/Gzip.ts";
+import type { OutputError, Sink } from "../sink/Output.ts";
 import * as Folder from "./Folder.ts";
 import { columnsOf, type Part } from "./Manifest.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import * as Schema from "effect/Schema";
-import * as Json from "./Json.ts";
+import * as Json from "../format/Json.ts";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 

@@ -14,12 +14,12 @@
  * @module
  */
 import * as Schema from "effect/Schema";
-import type { Batch, WalkEnd } from "../Batch.ts";
-import * as Json from "./Json.ts";
+import type { Batch, WalkEnd } from "../session/Batch.ts";
+import * as Json from "../format/Json.ts";
 import * as KeySet from "./KeySet.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
-import { keyOf, spelled } from "./Row.ts";
+import { keyOf, spelled } from "../format/Row.ts";
 import * as Sound from "./Sound.ts";
 
 /** A line of a removed part. */

@@ -6,12 +6,12 @@
  *
  * @module
  */
-import type { Holding } from "../walk/Changes.ts";
+import type { Holding } from "../source/incremental/Changes.ts";
 import * as DigestMap from "./DigestMap.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import { decode } from "./Removed.ts";
-import { keyOf, lastUpdated, spelled } from "./Row.ts";
+import { keyOf, lastUpdated, spelled } from "../format/Row.ts";
 import * as Sound from "./Sound.ts";
 
 /** An index of what a dataset holds. */

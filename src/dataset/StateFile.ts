@@ -8,11 +8,11 @@ import { basename, dirname } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
-import { Mark } from "../walk/Changes.ts";
-import { StateStore, StateStoreError } from "../walk/StateStore.ts";
+import { Mark } from "../source/incremental/Changes.ts";
+import { StateStore, StateStoreError } from "../source/incremental/StateStore.ts";
 import * as Folder from "./Folder.ts";
 import * as Marks from "./Marks.ts";
-import * as SafeFile from "./SafeFile.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 
 const isMark = Schema.is(Mark);
 

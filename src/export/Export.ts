@@ -9,9 +9,9 @@ import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
-import type * as Batch from "../Batch.ts";
-import * as Options from "../Options.ts";
-import type { OutputError } from "../output/Output.ts";
+import type * as Batch from "../session/Batch.ts";
+import * as Options from "../options/Options.ts";
+import type { OutputError } from "../sink/Output.ts";
 import type { ExportError } from "./ExportError.ts";
 import { type FilesOptions, openFiles } from "./Files.ts";
 import {

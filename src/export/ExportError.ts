@@ -4,7 +4,7 @@
  * @module
  */
 import * as Data from "effect/Data";
-import type * as Batch from "../Batch.ts";
+import type * as Batch from "../session/Batch.ts";
 
 /** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept, but where the reason says so. */
 export class ExportError extends Data.TaggedError("ExportError")<{

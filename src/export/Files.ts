@@ -5,9 +5,9 @@
  */
 import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
-import * as Batch from "../Batch.ts";
+import * as Batch from "../session/Batch.ts";
 import type { Format } from "../format/Encoder.ts";
-import type { Output, OutputError, Receipt, Sink } from "../output/Output.ts";
+import type { Output, OutputError, Receipt, Sink } from "../sink/Output.ts";
 import { version } from "../version.ts";
 import { type ExportError, invalidRow } from "./ExportError.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import * as Effect from "effect/Effect";
-import * as Batch from "../Batch.ts";
+import * as Batch from "../session/Batch.ts";
 import { ExportError, noSuchUsers, wordsOf } from "./ExportError.ts";
 import type { ExportedFile } from "./Files.ts";
 

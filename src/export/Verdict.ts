@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Batch } from "../Batch.ts";
-import * as Options from "../Options.ts";
+import type { Batch } from "../session/Batch.ts";
+import * as Options from "../options/Options.ts";
 import { ExportError } from "./ExportError.ts";
 import type { Report } from "./Tally.ts";
 

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import * as Batch from "../Batch.ts";
-import * as Room from "../Room.ts";
+import * as Batch from "../session/Batch.ts";
+import * as Room from "../sink/Room.ts";
 
 /** What an encoder needs of a batch. */
 export type Encodable = Pick<Batch.Batch, "userId" | "sessions" | "source">;

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import * as Options from "../Options.ts";
-import * as Csv from "./Csv.ts";
+import * as Options from "../options/Options.ts";
+import * as Csv from "./csv/Csv.ts";
 import type { Format } from "./Encoder.ts";
-import * as Ndjson from "./Ndjson.ts";
-import * as Parquet from "./Parquet.ts";
+import * as Ndjson from "./ndjson/Ndjson.ts";
+import * as Parquet from "./parquet/Parquet.ts";
 
 /** The name of a format. */
 export type FormatName = Format["name"];

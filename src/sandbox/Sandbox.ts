@@ -4,15 +4,15 @@
  *
  * @module
  */
-import * as Active from "./Active.ts";
-import * as Answers from "./Answers.ts";
-import * as Churn from "./Churn.ts";
-import { type Answer, page, problem, route, split } from "./Endpoint.ts";
-import * as Faults from "./Faults.ts";
-import * as People from "./People.ts";
-import * as Population from "./Population.ts";
-import * as TokenBucket from "./TokenBucket.ts";
-import { response } from "./WebAnswer.ts";
+import * as Active from "./data/Active.ts";
+import * as Answers from "./http/Answers.ts";
+import * as Churn from "./faults/Churn.ts";
+import { type Answer, page, problem, route, split } from "./http/Endpoint.ts";
+import * as Faults from "./faults/Faults.ts";
+import * as People from "./data/People.ts";
+import * as Population from "./data/Population.ts";
+import * as TokenBucket from "./faults/TokenBucket.ts";
+import { response } from "./http/WebAnswer.ts";
 
 /** What the tenant holds and how it behaves. */
 export interface SandboxOptions extends Population.PopulationOptions, Answers.AnswerOptions {

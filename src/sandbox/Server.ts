@@ -6,9 +6,9 @@
  */
 import { Buffer } from "node:buffer";
 import * as http from "node:http";
-import type { Answer } from "./Endpoint.ts";
+import type { Answer } from "./http/Endpoint.ts";
 import type { Sandbox } from "./Sandbox.ts";
-import { half } from "./WebAnswer.ts";
+import { half } from "./http/WebAnswer.ts";
 
 /** Where to listen. */
 export interface ServeOptions {

@@ -15,15 +15,15 @@
  *
  * @module
  */
-export type { AnswerOptions, SessionsRequest } from "./Answers.ts";
-export type { ChurnOptions } from "./Churn.ts";
-export type { Answer } from "./Endpoint.ts";
-export type { FaultName, FaultOptions } from "./Faults.ts";
-export { parseFaults } from "./FaultText.ts";
-export type { SandboxMetadata } from "./Metadata.ts";
-export type { PageFacts } from "./Pages.ts";
-export type { SandboxUser } from "./People.ts";
-export type { PopulationOptions, SandboxSession } from "./Population.ts";
+export type { AnswerOptions, SessionsRequest } from "./http/Answers.ts";
+export type { ChurnOptions } from "./faults/Churn.ts";
+export type { Answer } from "./http/Endpoint.ts";
+export type { FaultName, FaultOptions } from "./faults/Faults.ts";
+export { parseFaults } from "./faults/FaultText.ts";
+export type { SandboxMetadata } from "./data/Metadata.ts";
+export type { PageFacts } from "./data/Pages.ts";
+export type { SandboxUser } from "./data/People.ts";
+export type { PopulationOptions, SandboxSession } from "./data/Population.ts";
 export { type Counts, make, type PlainRequest, type Sandbox, type SandboxOptions } from "./Sandbox.ts";
 export { serve, type Served, type ServeOptions } from "./Server.ts";
-export type { RateLimitOptions } from "./TokenBucket.ts";
+export type { RateLimitOptions } from "./faults/TokenBucket.ts";

@@ -5,9 +5,9 @@
  */
 import * as Schema from "effect/Schema";
 import { ExportError } from "../export/Export.ts";
-import { OutputError } from "../output/Output.ts";
-import { ApiError, type ApiErrorReason } from "../tenant/ApiError.ts";
-import { TenantError } from "../tenant/Tenant.ts";
+import { OutputError } from "../sink/Output.ts";
+import { ApiError, type ApiErrorReason } from "../api/ApiError.ts";
+import { TenantError } from "../api/Tenant.ts";
 
 /** A field that may be absent. */
 export const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(schema);

@@ -4,7 +4,7 @@
  * @module
  */
 import * as Effect from "effect/Effect";
-import type { Output } from "../output/Output.ts";
+import type { Output } from "../sink/Output.ts";
 
 /** Small writes are gathered up to this many bytes, so that a message is worth its while. */
 const GATHER = 1 << 18;

@@ -14,12 +14,12 @@ import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import * as Options from "../Options.ts";
-import type { Output, OutputError, Sink } from "../output/Output.ts";
-import * as RedactPolicy from "../RedactPolicy.ts";
-import * as HttpPolicy from "../tenant/HttpPolicy.ts";
-import { quoteWithout } from "../tenant/Quote.ts";
-import * as SessionSource from "../walk/SessionSource.ts";
+import * as Options from "../options/Options.ts";
+import type { Output, OutputError, Sink } from "../sink/Output.ts";
+import * as RedactPolicy from "../session/RedactPolicy.ts";
+import * as HttpPolicy from "../api/HttpPolicy.ts";
+import { quoteWithout } from "../api/Quote.ts";
+import * as SessionSource from "../source/SessionSource.ts";
 import type { Failure } from "./Failures.ts";
 import {
   Acknowledge,
@@ -111,7 +111,7 @@ const millis = (duration: Duration.DurationInput | undefined) =>
   duration === undefined ? undefined : Duration.toMillis(duration);
 
 /** Loaded only where there is a file, for there are runtimes without. */
-const loadFile = Effect.promise(() => import("../output/File.ts"));
+const loadFile = Effect.promise(() => import("../sink/File.ts"));
 
 const placeOf = (to: Target["to"]): Effect.Effect<Place> =>
   typeof to === "string"

@@ -14,15 +14,15 @@ import * as Mailbox from "effect/Mailbox";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import * as Gzip from "../output/Gzip.ts";
-import * as Options from "../Options.ts";
-import type { Output } from "../output/Output.ts";
-import * as Redact from "../Redact.ts";
-import type { ApiError } from "../tenant/ApiError.ts";
-import * as HttpPolicy from "../tenant/HttpPolicy.ts";
-import * as Transport from "../tenant/Transport.ts";
-import * as SessionSource from "../walk/SessionSource.ts";
-import * as UserSource from "../walk/UserSource.ts";
+import * as Gzip from "../sink/Gzip.ts";
+import * as Options from "../options/Options.ts";
+import type { Output } from "../sink/Output.ts";
+import * as Redact from "../session/Redact.ts";
+import type { ApiError } from "../api/ApiError.ts";
+import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as Transport from "../api/transport/Transport.ts";
+import * as SessionSource from "../source/SessionSource.ts";
+import * as UserSource from "../source/UserSource.ts";
 import type { Failure } from "./Failures.ts";
 import { type Event, type Place, type Report, Request, type StartExport } from "./Messages.ts";
 import * as Outbox from "./Outbox.ts";
@@ -37,7 +37,7 @@ interface Running {
 const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Output> =>
   "caller" in place
     ? Effect.succeed(outbox.output(index, place.caller))
-    : Effect.map(Effect.promise(() => import("../output/File.ts")), (File) => File.make(place.file, place));
+    : Effect.map(Effect.promise(() => import("../sink/File.ts")), (File) => File.make(place.file, place));
 
 const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
   let doubts: ReadonlyArray<string> = [];

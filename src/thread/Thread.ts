@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
 import * as Scope from "effect/Scope";
-import * as Options from "../Options.ts";
+import * as Options from "../options/Options.ts";
 import type { Failure } from "./Failures.ts";
 import type { Report, Request } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";

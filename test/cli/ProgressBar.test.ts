@@ -8,7 +8,7 @@ import {
   render,
   renderLine,
   type Snapshot,
-} from "../../src/cli/ProgressBar.ts";
+} from "../../src/cli/ui/ProgressBar.ts";
 import { newFolder } from "../folders.ts";
 import { begin, quotedCommand, start, tenant, until } from "./command.ts";
 

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { newFolder } from "../folders.ts";
-import { lies, type LyingOptions, make } from "../walk/lyingTenant.ts";
+import { lies, type LyingOptions, make } from "../source/lyingTenant.ts";
 import { answering, keysIn, run } from "./command.ts";
 
 /** The tenant, some of whose answers may be replaced. */

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import * as UserList from "../../src/dataset/UserList.ts";
+import * as UserList from "../../src/source/UserList.ts";
 import { make, type Sandbox, serve } from "../../src/sandbox/mod.ts";
 import { exportInto } from "../dataset/written.ts";
 import { newFolder } from "../folders.ts";

@@ -5,7 +5,7 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as JsonRows from "../../src/JsonRows.ts";
+import * as JsonRows from "../../src/scan/JsonRows.ts";
 import type { Encodable, Encoder, Format } from "../../src/format/Encoder.ts";
 import { batch, examples, serve } from "./sessions.ts";
 

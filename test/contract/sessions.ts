@@ -4,10 +4,10 @@
  * @module
  */
 import * as fc from "fast-check";
-import * as Batch from "../../src/Batch.ts";
+import * as Batch from "../../src/session/Batch.ts";
 import type { Encodable } from "../../src/format/Encoder.ts";
-import * as JsonRows from "../../src/JsonRows.ts";
-import { scan, type Session } from "../../src/Session.ts";
+import * as JsonRows from "../../src/scan/JsonRows.ts";
+import { scan, type Session } from "../../src/session/Session.ts";
 
 /** A session and the JSON text it was parsed from. */
 export interface Served {

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import { describe, expect, it } from "vitest";
-import { columns } from "../../src/Columns.ts";
+import { columns } from "../../src/session/Columns.ts";
 import type * as Dataset from "../../src/dataset/Dataset.ts";
 import { make, type Sandbox, type SandboxOptions } from "../../src/sandbox/mod.ts";
 import { version } from "../../src/version.ts";
@@ -15,7 +15,7 @@ import { keysOf } from "../cli/command.ts";
 import { keysFrom, keysInEach, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
-import { draws } from "../walk/histories.ts";
+import { draws } from "../source/paging/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, mend, type Options } from "./written.ts";
 
 const all = choices("ndjson", "csv", "parquet");

@@ -8,12 +8,12 @@ import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import { isUserGone, type Line, seenLines } from "../../src/dataset/Removed.ts";
-import * as Verify from "../../src/dataset/Verify.ts";
+import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
 import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
-import { draws } from "../walk/histories.ts";
+import { draws } from "../source/paging/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, type Options, present } from "./written.ts";
 
 const prune: Options = { changes: "since-last", mode: "resume", pruneReport: true };

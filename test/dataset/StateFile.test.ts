@@ -6,10 +6,10 @@ import * as Stream from "effect/Stream";
 import { expect, it } from "vitest";
 import * as StateFile from "../../src/dataset/StateFile.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
-import * as SessionSource from "../../src/walk/SessionSource.ts";
-import { marked, memory, StateStore, type StateStoreError } from "../../src/walk/StateStore.ts";
+import * as SessionSource from "../../src/source/SessionSource.ts";
+import { marked, memory, StateStore, type StateStoreError } from "../../src/source/incremental/StateStore.ts";
 import { newFolder } from "../folders.ts";
-import { httpFor } from "../walk/histories.ts";
+import { httpFor } from "../source/paging/histories.ts";
 
 /** A loader of its own: takes the sessions in, and keeps the mark after them. */
 const load = (sandbox: Sandbox, into: Array<string>) =>

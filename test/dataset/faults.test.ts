@@ -13,7 +13,7 @@ import type { Sandbox } from "../../src/sandbox/mod.ts";
 import { type CommandOptions, type Finished, keysOf, run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
-import { draws } from "../walk/histories.ts";
+import { draws } from "../source/paging/histories.ts";
 import { present } from "./written.ts";
 
 const isLong = process.env["LEASE_TEST"] === "long";

@@ -17,7 +17,7 @@ import { dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
-import * as Verify from "../../src/dataset/Verify.ts";
+import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { newFolder } from "../folders.ts";
 import { choices, exportInto, mend } from "./written.ts";

@@ -5,14 +5,14 @@ import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import * as PartReader from "../../src/dataset/PartReader.ts";
 import * as Removed from "../../src/dataset/Removed.ts";
-import * as Row from "../../src/dataset/Row.ts";
+import * as Row from "../../src/format/Row.ts";
 import * as Sound from "../../src/dataset/Sound.ts";
-import * as Verify from "../../src/dataset/Verify.ts";
+import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
 import { some } from "../runtime.ts";
-import { draws } from "../walk/histories.ts";
+import { draws } from "../source/paging/histories.ts";
 import { changeManifest, choices, exportInto, manifestOf, type Options } from "./written.ts";
 
 const isLong = process.env["INCREMENTAL_TEST"] === "long";

@@ -10,7 +10,7 @@ import { begin, type CommandOptions, keysOf, run, tenant } from "../cli/command.
 import { keysInEach } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
-import { draws } from "../walk/histories.ts";
+import { draws } from "../source/paging/histories.ts";
 import { witness } from "./witness.ts";
 import { present } from "./written.ts";
 

@@ -12,7 +12,7 @@ import { command, keysOf, run, type Running, start, tenant, until } from "../cli
 import { keysInEach } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
-import { draws } from "../walk/histories.ts";
+import { draws } from "../source/paging/histories.ts";
 import { witness } from "./witness.ts";
 
 const isLong = process.env["LEASE_TEST"] === "long";

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import { expect, it } from "vitest";
-import * as Verify from "../../src/dataset/Verify.ts";
+import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
 import { keysInEach } from "../duckdb.ts";

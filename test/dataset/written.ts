@@ -4,19 +4,19 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
-import type { Batch } from "../../src/Batch.ts";
+import type { Batch } from "../../src/session/Batch.ts";
 import * as Dataset from "../../src/dataset/Dataset.ts";
 import * as Folder from "../../src/dataset/Folder.ts";
 import * as Manifest from "../../src/dataset/Manifest.ts";
 import * as Export from "../../src/export/Export.ts";
 import type { Encodable } from "../../src/format/Encoder.ts";
 import * as Formats from "../../src/format/Formats.ts";
-import * as Gzip from "../../src/output/Gzip.ts";
+import * as Gzip from "../../src/sink/Gzip.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
-import type { ApiError } from "../../src/tenant/ApiError.ts";
-import type { TenantHttp } from "../../src/tenant/HttpPolicy.ts";
+import type { ApiError } from "../../src/api/ApiError.ts";
+import type { TenantHttp } from "../../src/api/HttpPolicy.ts";
 import { sql } from "../duckdb.ts";
-import { httpFor } from "../walk/histories.ts";
+import { httpFor } from "../source/paging/histories.ts";
 
 /** Formats by their names. */
 export const choices = (...names: ReadonlyArray<string>): ReadonlyArray<Formats.Choice> =>

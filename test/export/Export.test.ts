@@ -6,21 +6,21 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { describe, expect, it, onTestFinished } from "vitest";
-import * as Batch from "../../src/Batch.ts";
+import * as Batch from "../../src/session/Batch.ts";
 import * as Export from "../../src/export/Export.ts";
 import * as Formats from "../../src/format/Formats.ts";
-import * as File from "../../src/output/File.ts";
+import * as File from "../../src/sink/File.ts";
 import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
-import * as Session from "../../src/Session.ts";
-import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
-import * as Tenant from "../../src/tenant/Tenant.ts";
-import * as Transport from "../../src/tenant/Transport.ts";
-import * as SessionSource from "../../src/walk/SessionSource.ts";
+import * as Session from "../../src/session/Session.ts";
+import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as Tenant from "../../src/api/Tenant.ts";
+import * as Transport from "../../src/api/transport/Transport.ts";
+import * as SessionSource from "../../src/source/SessionSource.ts";
 import { version } from "../../src/version.ts";
 import { example, examples } from "../contract/sessions.ts";
 import { csvTable, keysFrom, parquetTable, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
-import { httpFor } from "../walk/histories.ts";
+import { httpFor } from "../source/paging/histories.ts";
 
 /** The sandbox behind a real port. */
 const listening = async (options: SandboxOptions, policy: HttpPolicy.HttpPolicyOptions) => {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { columns } from "../../src/Columns.ts";
+import { columns } from "../../src/session/Columns.ts";
 import type { Encodable } from "../../src/format/Encoder.ts";
 import { csvTable, parquetTable, type Row, sql } from "../duckdb.ts";
 

@@ -1,34 +1,15 @@
 /**
- * A lint plugin that keeps the layers apart: imports point down, never up or sideways, Node's own modules are used where
- * there are files and processes and nowhere else, and Effect is imported by subpath.
+ * A lint plugin that keeps the rooms apart: imports point down, Node's own modules are used where there are files and
+ * processes and nowhere else, and Effect is imported by subpath.
  *
  * @module
  */
-
-const below: Readonly<Record<string, ReadonlyArray<string>>> = {
-  base: ["base"],
-  tenant: ["base", "tenant"],
-  walk: ["base", "tenant", "walk"],
-  format: ["base", "format"],
-  output: ["base", "output"],
-  export: ["base", "format", "output", "export"],
-  dataset: ["base", "tenant", "walk", "format", "output", "export", "dataset"],
-  sandbox: ["sandbox"],
-  entry: ["base", "tenant", "walk", "format", "output", "export", "dataset"],
-  cli: ["base", "tenant", "walk", "format", "output", "export", "dataset", "sandbox", "worker", "cli"],
-  worker: ["base", "tenant", "walk", "format", "output", "export", "dataset", "worker"],
-  thread: ["base", "tenant", "walk", "format", "output", "export", "thread"],
-};
-
-const layerOf = (path: string): string => {
-  const [first = "", second] = path.split("/");
-  if (second !== undefined) return first;
-  return first === "mod.ts" || first === "promise.ts" ? "entry" : "base";
-};
+import { below, roomOf } from "./rooms.ts";
 
 const mayUseNode = (path: string): boolean =>
-  path === "output/File.ts" || path === "sandbox/Server.ts" ||
-  /^tenant\/(Undici|Proxy)\.ts$/.test(path) || /^(dataset|cli|worker)\/|^thread\/[nN]ode/.test(path);
+  /^(dataset|cli|server)\/|^thread\/[nN]ode/.test(path) ||
+  /^(sink\/(Safe)?File|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/ReadCsv|format\/parquet\/ReadParquet)\.ts$/
+    .test(path);
 
 /** Node's own modules, the commonest of them also by the names they had before `node:`. */
 const ofNode =
@@ -36,17 +17,17 @@ const ofNode =
 
 const problemWith = (path: string, specifier: string): string | undefined => {
   if (ofNode.test(specifier) && !mayUseNode(path)) {
-    return `src/${path} must run without Node: only output/File.ts, sandbox/Server.ts, tenant/Undici.ts, tenant/Proxy.ts, dataset/, worker/, cli/ and thread/Node*.ts import ${specifier}`;
+    return `src/${path} must run without Node: import ${specifier} where there are files or processes`;
   }
   if (specifier === "effect" || /^@effect\/[^/]+$/.test(specifier)) {
     return `Import a subpath such as effect/Effect: the barrel ${specifier} costs 200 ms and more at start-up`;
   }
   if (!specifier.startsWith(".")) return undefined;
   const target = new URL(specifier, `file:///${path}`).pathname.slice(1);
-  const [from, to] = [layerOf(path), layerOf(target)];
-  return below[from]?.includes(to)
+  const [from, to] = [roomOf(path), roomOf(target)];
+  return from === to || below[from]?.includes(to)
     ? undefined
-    : `src/${path} (layer ${from}) must not import from layer ${to}: imports point down`;
+    : `src/${path} must not import from ${to}: see test/lint/rooms.ts`;
 };
 
 const plugin: Deno.lint.Plugin = {

@@ -2,7 +2,7 @@ import * as Either from "effect/Either";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { make, type SandboxSession } from "../../src/sandbox/mod.ts";
-import { decode } from "../../src/Session.ts";
+import { decode } from "../../src/session/Session.ts";
 import { ask, askJson, firstUser, sessionsPath, walk } from "./ask.ts";
 
 const keys = ["session_id", "initiated_at", "expires_at", "last_updated"] as const;

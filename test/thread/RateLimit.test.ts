@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { expect, it, onTestFinished } from "vitest";
-import * as RateLimit from "../../src/tenant/RateLimit.ts";
+import * as RateLimit from "../../src/api/rate/RateLimit.ts";
 
 const start = async (data: unknown) => {
   const worker = new Worker(new URL("./limited.mjs", import.meta.url), { workerData: data });

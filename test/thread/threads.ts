@@ -7,13 +7,13 @@ import * as Stream from "effect/Stream";
 import { onTestFinished } from "vitest";
 import * as Export from "../../src/export/Export.ts";
 import * as Formats from "../../src/format/Formats.ts";
-import * as Gzip from "../../src/output/Gzip.ts";
-import type { Output } from "../../src/output/Output.ts";
+import * as Gzip from "../../src/sink/Gzip.ts";
+import type { Output } from "../../src/sink/Output.ts";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
-import * as HttpPolicy from "../../src/tenant/HttpPolicy.ts";
+import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
 import { type Thread, ThreadError } from "../../src/thread/mod.ts";
-import * as Transport from "../../src/tenant/Transport.ts";
-import * as SessionSource from "../../src/walk/SessionSource.ts";
+import * as Transport from "../../src/api/transport/Transport.ts";
+import * as SessionSource from "../../src/source/SessionSource.ts";
 
 export { ThreadError };
 

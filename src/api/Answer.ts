@@ -1,0 +1,138 @@
+/**
+ * What an answer's body says: a page, an object, or why there is none.
+ *
+ * @module
+ */
+import * as JsonRows from "../scan/JsonRows.ts";
+import * as Lazy from "../scan/Lazy.ts";
+import type { Scanned } from "../scan/Scan.ts";
+import { ApiError, type ApiErrorReason, isProblem, isWebPage, parseProblem } from "./ApiError.ts";
+import * as ContentEncoding from "./transport/ContentEncoding.ts";
+import * as PageFacts from "./PageFacts.ts";
+import type { Headers } from "./transport/Transport.ts";
+
+/** One answer of a list endpoint. */
+export interface Page {
+  readonly rows: ReadonlyArray<unknown>;
+  /** The body as served: a JSON array in UTF-8, whose elements are the rows. */
+  readonly bytes: Uint8Array;
+  /** The rows as a scan has found them, if one was asked for and did. */
+  readonly scanned?: Scanned | undefined;
+  /** Absent if the tenant sent none that could be read. */
+  readonly facts: PageFacts.PageFacts | undefined;
+  /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
+  readonly servedAt?: number | undefined;
+}
+
+/** A page without a row, of which nothing is told. */
+export const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
+
+/** Makes the error of a request whose answer can't be read. */
+export type Fail = (reason: ApiErrorReason, detail: string) => ApiError;
+
+/** Makes the words of others fit to be shown. */
+export type Quote = (text: string) => string;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+const rows = Lazy.property("rows", ({ bytes }: Page) => JSON.parse(utf8.decode(bytes)));
+
+/** A page whose rows are parsed once somebody looks at them. */
+const parsedLater = (page: Omit<Page, "rows">): Page => Object.defineProperty(page, "rows", rows) as Page;
+
+const secondsOf = (date: string | undefined): number | undefined => {
+  const milliseconds = Date.parse(date ?? "");
+  return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
+};
+
+/** How much of a body is looked at for what it is. */
+const LOOKED_AT = 4096;
+
+/** What an answer of another kind is: its type, and its title if it is a web page. */
+const kindOf = (text: string, headers: Headers): string => {
+  const title = /<title[^<>]*>([^<]{1,200})/i.exec(text.slice(0, LOOKED_AT))?.[1]?.trim();
+  return `content-type is ${headers["content-type"] ?? "not given"}${title ? `, the title "${title}"` : ""}`;
+};
+
+/**
+ * The error of an answer that is a refusal by its status, with what its body says. Only the API speaks for the API: others
+ * answer 401, 403 or 404 in its name, with a page for people or a text.
+ */
+export const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array, quote: Quote): ApiError => {
+  const text = new TextDecoder().decode(body);
+  const type = headers["content-type"] ?? "";
+  const { status = 0 } = refusal;
+  const isPage = isWebPage(text, type);
+  if (
+    (isPage && status >= 400 && status < 500 && status !== 407) || (status === 404 && !isProblem(text, type))
+  ) {
+    return new ApiError({
+      ...refusal,
+      reason: isPage ? "WebPage" : "ContentType",
+      detail: quote(kindOf(text, headers)),
+    });
+  }
+  return new ApiError({ ...refusal, problem: parseProblem(text, quote) });
+};
+
+/** The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key. */
+const unreadable = (headers: Headers, body: Uint8Array, error: unknown, fail: Fail): ApiError => {
+  const type = headers["content-type"] ?? "application/json";
+  const text = new TextDecoder().decode(body.subarray(0, LOOKED_AT));
+  if (isWebPage(text, type)) return fail("WebPage", kindOf(text, headers));
+  if (!/[/+]json\b/i.test(type)) return fail("ContentType", `content-type is ${type}`);
+  const codings = ContentEncoding.codingsOf(headers["content-encoding"]);
+  const coded = codings.length === 0 ? "" : `, and content-encoding is ${codings.join(", ")}`;
+  const flaw = error instanceof SyntaxError ? "JSON" : "UTF-8";
+  return fail("Body", `the body, ${body.byteLength} bytes, is not ${flaw}${coded}`);
+};
+
+/** How an answer of one kind is read: what it says, or why it can't be told. */
+export type Read<A> = (
+  headers: Headers,
+  body: Uint8Array,
+  fail: Fail,
+) => A | ApiError;
+
+/** Reads the body of an object. */
+export const item: Read<object> = (headers, body, fail) => {
+  try {
+    const value: unknown = JSON.parse(utf8.decode(body));
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value
+      : fail("Body", "the body is JSON, but not an object");
+  } catch (error) {
+    return unreadable(headers, body, error, fail);
+  }
+};
+
+/** The most rows that an answer may have where fewer than half as many were asked for, whatever it says of itself. */
+const MOST_UNASKED = 10_000;
+
+/** What an answer is asked for: how many rows, and what tells them apart without parsing them. */
+export interface Asked {
+  readonly size: number;
+  /** Undefined where it can't tell; `"more"` if there are more rows than `most`. */
+  readonly scan?: ((bytes: Uint8Array, most: number) => Scanned | "more" | undefined) | undefined;
+}
+
+/** Reads the body of a page. One with more rows than were asked for, and than it says itself, is refused unparsed. */
+export const page = ({ size, scan }: Asked): Read<Page> => (headers, body, fail) => {
+  try {
+    const facts = PageFacts.parse(headers["x-pagination"]);
+    const servedAt = secondsOf(headers["date"]);
+    const unasked = Math.max(2 * size, MOST_UNASKED);
+    const most = Math.max(size, Math.min(facts?.pageSize ?? unasked, unasked));
+    const scanned = scan?.(body, most);
+    if (scanned === "more" || (scanned === undefined && JsonRows.hasMore(body, most))) {
+      return fail("TooLarge", `there are more than ${most} rows, and ${size} were asked for`);
+    }
+    if (scanned !== undefined) return parsedLater({ bytes: body, scanned, facts, servedAt });
+    const rows: unknown = JSON.parse(utf8.decode(body));
+    return Array.isArray(rows)
+      ? { rows, bytes: body, facts, servedAt }
+      : fail("Body", "the body is JSON, but not an array");
+  } catch (error) {
+    return unreadable(headers, body, error, fail);
+  }
+};

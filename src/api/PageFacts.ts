@@ -1,0 +1,46 @@
+/**
+ * What the tenant says of a page beside its rows: the `x-pagination` header.
+ *
+ * @module
+ */
+import * as Schema from "effect/Schema";
+import * as Guard from "../scan/Guard.ts";
+
+const Count = Schema.Int.pipe(Schema.nonNegative());
+
+const isHeader = Guard.of(Schema.Struct({
+  page_size: Schema.Int.pipe(Schema.positive()),
+  current_page: Schema.Int.pipe(Schema.positive()),
+  total_count: Count,
+  has_next: Schema.Boolean,
+}));
+
+/** The size really used, which may be below the one asked for, and where the page lies in the list. */
+export interface PageFacts {
+  readonly pageSize: number;
+  /** From 1. */
+  readonly page: number;
+  readonly total: number;
+  readonly hasNext: boolean;
+}
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
+
+/** Reads the header; undefined if it is absent or not as both of MonoCloud's SDKs read it. */
+export const parse = (header: string | undefined): PageFacts | undefined => {
+  const facts = header === undefined ? undefined : parseJson(header);
+  return isHeader(facts)
+    ? {
+      pageSize: facts.page_size,
+      page: facts.current_page,
+      total: facts.total_count,
+      hasNext: facts.has_next,
+    }
+    : undefined;
+};

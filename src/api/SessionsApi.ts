@@ -1,0 +1,57 @@
+/**
+ * `GET /api/users/{user_id}/sessions`: one page of the active sessions of one user.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Session from "../session/Session.ts";
+import { ApiError } from "./ApiError.ts";
+import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
+import type { Sort } from "./Sort.ts";
+
+export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
+
+/** The endpoint's query. */
+export interface SessionsQuery {
+  /** From 1. */
+  readonly page: number;
+  /** How many sessions to ask for; the tenant may give fewer. */
+  readonly size: number;
+  /** Only sessions of this client. */
+  readonly clientId?: string | undefined;
+  readonly sort?: Sort | undefined;
+  /** See {@link ListRequest}. Not part of the query. */
+  readonly turn?: ListRequest["turn"];
+  readonly fresh?: ListRequest["fresh"];
+}
+
+const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): string | undefined => {
+  if (userId === "" || userId === "." || userId === "..") {
+    return `${JSON.stringify(userId)} can't be a user's id`;
+  }
+  if (!userId.isWellFormed()) return "the user's id holds half a surrogate pair";
+  if (clientId?.isWellFormed() === false) return "the client's id holds half a surrogate pair";
+  if (!Number.isSafeInteger(page) || page < 1) return `'page' must be a positive integer: it is ${page}`;
+  if (!Number.isSafeInteger(size) || size < 1) return `'size' must be a positive integer: it is ${size}`;
+};
+
+/** Asks for one page of a user's sessions. Fails with an {@link ApiError} once the policy's retries are used up. */
+export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, ApiError, TenantHttp> => {
+  const path = "/api/users/{user_id}/sessions";
+  const detail = problemWith(userId, query);
+  if (detail !== undefined) {
+    return Effect.fail(
+      new ApiError({ reason: "InvalidRequest", url: path, userId, page: query.page, detail, attempts: 0 }),
+    );
+  }
+  return Effect.flatMap(TenantHttp, (tenant) =>
+    tenant.list({
+      path: path.replace("{user_id}", () => encodeURIComponent(userId)),
+      query: { page: `${query.page}`, size: `${query.size}`, client_id: query.clientId, sort: query.sort },
+      userId,
+      page: query.page,
+      turn: query.turn,
+      fresh: query.fresh,
+      scan: Session.scan,
+    }));
+};

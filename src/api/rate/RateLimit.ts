@@ -1,0 +1,234 @@
+/**
+ * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or
+ * seeks what the tenant allows.
+ *
+ * @module
+ */
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Options from "../../options/Options.ts";
+import * as AutoRate from "./AutoRate.ts";
+import { BYTES, change, make as cell } from "./Cells.ts";
+
+/** How fast to ask. */
+export interface RateLimitOptions {
+  /**
+   * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
+   * limit is not known, the rate begins at 20, grows until the tenant answers 429, and stays just below what it allows.
+   *
+   * @default {20}
+   */
+  readonly rate?: number | "auto" | undefined;
+  /**
+   * How many requests may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
+   * `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
+   *
+   * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
+   */
+  readonly burst?: number | undefined;
+  /**
+   * One pace for several threads: what {@link share} made, sent to each of them and given along with the same `rate` and
+   * `burst`. What is promised holds for all of them together; those that wait in different threads have no order.
+   *
+   * @default {a pace of its own}
+   */
+  readonly shared?: SharedArrayBuffer | undefined;
+}
+
+/** See {@link RateLimitOptions}. */
+export const optionNames: Options.Names<RateLimitOptions> = {
+  rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
+  burst: Options.number,
+  shared: Options.any,
+};
+
+/** The pace, as it is now. */
+export interface Pace {
+  /** Requests a second in force. */
+  readonly rate: number;
+  /** How many requests of this thread are waiting for their turn. */
+  readonly waiting: number;
+  /** When the tenant asked to be left alone: until when, in milliseconds since the epoch. 0 otherwise. */
+  readonly heldUntil: number;
+}
+
+/** The gate every attempt goes through. */
+export interface RateLimit {
+  /** Takes a turn if nobody waits and there is one now. */
+  readonly tryTake: (now: number) => boolean;
+  /**
+   * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left
+   * alone for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
+   */
+  readonly take: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
+  /** Lets nothing through before this time, in milliseconds since the epoch. */
+  readonly hold: (until: number) => void;
+  /**
+   * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or
+   * draws its conclusions where the rate is sought. To be called after `hold` where the answer asks for one.
+   */
+  readonly throttled: (leftAt: number, now: number) => void;
+  /** The tenant answered: the rate grows back by 5 % of the ceiling each second, or on in search of the limit. */
+  readonly accepted: () => void;
+  readonly pace: () => Pace;
+}
+
+/** The share of the ceiling below which the rate never falls. */
+const FLOOR = 1 / 100;
+/** The share of the ceiling that a second without a 429 gives back. */
+const RECOVERY = 0.05;
+
+/** The numbers of a pace, each in eight bytes. Those from `AUTO` on are of a rate that is sought. */
+const [RATE, HELD_UNTIL, SLOWED_AT, LAST_TURN, PAUSED_UNTIL, AUTO] = [0, 1, 2, 3, 4, 5] as const;
+
+const fresh = <B extends ArrayBufferLike>(buffer: B, { rate }: Settled): B => {
+  const state = new Float64Array(buffer);
+  state[RATE] = rate;
+  state[HELD_UNTIL] = 0;
+  state[SLOWED_AT] = -Infinity;
+  state[LAST_TURN] = -Infinity;
+  return buffer;
+};
+
+const SIZE = (AUTO + AutoRate.CELLS) * BYTES;
+
+interface Settled {
+  readonly isAuto: boolean;
+  /** The ceiling, or what to begin with. */
+  readonly rate: number;
+  readonly burst: number | undefined;
+}
+
+const settle = ({ rate = 20, burst }: RateLimitOptions): Settled => {
+  if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
+    throw new RangeError(
+      `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
+    );
+  }
+  if (burst !== undefined && !(burst >= 1)) {
+    throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
+  }
+  return rate === "auto" ? { isAuto: true, rate: AutoRate.START, burst } : { isAuto: false, rate, burst };
+};
+
+/** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
+const AUTO_SLACK = 10;
+
+/**
+ * A pace for several threads, to give to each of them as `shared`. No message is sent for it: a turn costs one change of a
+ * number that all of them see.
+ *
+ * @example
+ * ```ts
+ * import { RateLimit } from "monocloud-sessions";
+ *
+ * const options = { rate: 50 };
+ * const shared = RateLimit.share(options);
+ * // One here, one in another thread that `shared` was posted to.
+ * const [one, other] = [RateLimit.make({ ...options, shared }), RateLimit.make({ ...options, shared })];
+ * one.throttled(1, 2);
+ * console.assert(other.pace().rate === 25);
+ * ```
+ */
+export const share = (options: Omit<RateLimitOptions, "shared"> = {}): SharedArrayBuffer =>
+  fresh(new SharedArrayBuffer(SIZE), settle(options));
+
+/** A gate with a rate of its own, or with one that it shares with other threads. */
+export const make = (options: RateLimitOptions = {}): RateLimit => {
+  const settled = settle(options);
+  const { isAuto, rate: ceiling } = settled;
+  const state = new BigInt64Array(options.shared ?? fresh(new ArrayBuffer(SIZE), settled));
+
+  const rate = cell(state, RATE);
+  const heldUntil = cell(state, HELD_UNTIL);
+  const slowedAt = cell(state, SLOWED_AT);
+  const pausedUntil = cell(state, PAUSED_UNTIL);
+  const auto = isAuto
+    ? AutoRate.make({ rate, heldUntil, slowedAt, pausedUntil, own: (index) => cell(state, AUTO + index) })
+    : undefined;
+  // What a pause saves up, in milliseconds.
+  const { burst = Math.max(1, ceiling / 10) } = settled;
+  const slackAtCeiling = (burst - 1) * 1000 / ceiling;
+  const slack = (): number =>
+    !isAuto ? slackAtCeiling : settled.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / rate.get();
+  // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
+  const lastTurn = cell(state, LAST_TURN);
+  // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
+  // that is interrupted costs the others nothing.
+  const line = new Set<{ call: () => void }>();
+  const first = () => line.values().next().value;
+
+  /** Takes a turn if there is one now: 0 if there was, else how long to wait before trying again. */
+  const tryTurn = (now: number): number => {
+    for (;;) {
+      const last = lastTurn.get();
+      const free = last + 1000 / rate.get();
+      const closed = Math.max(heldUntil.get(), pausedUntil.get());
+      const pause = Math.max(closed - now, free - now);
+      if (pause > 0) return Math.ceil(pause);
+      // A rate that is sought is measured by how evenly it is kept to: there is no burst after a 429.
+      const saved = isAuto ? Math.max(now - slack(), closed) : now - slackAtCeiling;
+      // Where another thread took the turn meanwhile, the next one is tried for.
+      if (lastTurn.replace(last, Math.max(free, saved))) return 0;
+    }
+  };
+
+  const turn = (patience: number): Effect.Effect<number, { readonly heldFor: number }> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const heldFor = heldUntil.get() - now;
+      if (heldFor > patience) return Effect.fail({ heldFor });
+      const pause = tryTurn(now);
+      if (pause === 0) {
+        auto?.waited(now);
+        return Effect.succeed(now);
+      }
+      return Effect.flatMap(Effect.sleep(pause), () => turn(patience));
+    });
+
+  const wait = (patience: number) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const place = { call: () => {} };
+        line.add(place);
+        return place;
+      }),
+      (place) => {
+        const called = Effect.async<void>((resume) => {
+          place.call = () => resume(Effect.void);
+          if (first() === place) place.call();
+        });
+        return Effect.zipRight(called, turn(patience));
+      },
+      (place) =>
+        Effect.sync(() => {
+          line.delete(place);
+          first()?.call();
+        }),
+    );
+
+  // Where nobody waits there is no line to stand in.
+  const tryTake = (now: number) => line.size === 0 && tryTurn(now) === 0;
+
+  return {
+    tryTake,
+    take: (patience) =>
+      Effect.flatMap(
+        Clock.currentTimeMillis,
+        (now) => {
+          const heldFor = heldUntil.get() - now;
+          if (heldFor > patience) return Effect.fail({ heldFor });
+          return tryTake(now) ? Effect.succeed(now) : wait(patience);
+        },
+      ),
+    hold: (until) => change(heldUntil, (held) => Math.max(held, until)),
+    throttled: auto?.throttled ?? ((leftAt, now) => {
+      const read = slowedAt.get();
+      // Of several threads whose requests were refused together, the first to say so halves the rate for all.
+      if (leftAt <= read || !slowedAt.replace(read, now)) return;
+      change(rate, (rate) => Math.max(ceiling * FLOOR, rate / 2));
+    }),
+    accepted: auto?.accepted ??
+      (() => change(rate, (rate) => Math.min(ceiling, rate + ceiling * RECOVERY / rate))),
+    pace: () => ({ rate: rate.get(), waiting: line.size, heldUntil: heldUntil.get() }),
+  };
+};

@@ -1,0 +1,189 @@
+/**
+ * What `monocloud-sessions export` runs.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import { identity } from "effect/Function";
+import * as Layer from "effect/Layer";
+import * as Option from "effect/Option";
+import * as Stream from "effect/Stream";
+import * as Dataset from "../../dataset/Dataset.ts";
+import * as Folder from "../../dataset/Folder.ts";
+import type { Batch } from "../../session/Batch.ts";
+import * as Export from "../../export/Export.ts";
+import type { ApiError } from "../../api/ApiError.ts";
+import * as HttpPolicy from "../../api/HttpPolicy.ts";
+import * as Platform from "../../api/transport/Platform.ts";
+import * as SessionSource from "../../source/SessionSource.ts";
+import * as Destination from "../options/Destination.ts";
+import type { Args } from "../options/ExportFlags.ts";
+import { exitCodes, UsageError } from "../Failure.ts";
+import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Settings from "../options/Settings.ts";
+import * as Summary from "../ui/Summary.ts";
+import * as Terminal from "../ui/Terminal.ts";
+import * as Users from "../options/Users.ts";
+
+/** Runs the export into files, which are all of them complete or none. */
+const toFiles = (
+  { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
+  users: Users.Users,
+  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected" | "progress">,
+  batches: Stream.Stream<Batch, ApiError | UsageError, HttpPolicy.TenantHttp>,
+  change: (batch: Batch) => Batch,
+) =>
+  Effect.gen(function* () {
+    const { traffic } = yield* HttpPolicy.TenantHttp;
+    const report = yield* Export.run({
+      source: Stream.map(batches, change),
+      targets,
+      rejects,
+      ...options,
+    });
+    const { requests, retries } = traffic();
+    const userDoubts = users.doubts?.() ?? [];
+    const verified = report.verified && userDoubts.length === 0;
+    return { ...report, requests, retries, verified, userDoubts } satisfies Summary.Told;
+  });
+
+const isBegun = (root: string): boolean => {
+  try {
+    return existsSync(join(root, Folder.names.journal));
+  } catch {
+    // Under Deno, it may not be looked at.
+    return false;
+  }
+};
+
+/** Runs the export into a dataset, or goes on with it. */
+const toDataset = (
+  { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
+  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, HttpPolicy.TenantHttp>, "root" | "formats">,
+) =>
+  Effect.map(
+    Dataset.run({ root, formats, ...options }),
+    ({ user_doubts, wasFinished, options: _, files, ...report }) => ({
+      ...report,
+      userDoubts: user_doubts,
+      wasFinished,
+      folder: root,
+      files: files.map(({ path, ...file }) => ({ name: join(root, path), ...file })),
+    } satisfies Summary.Told),
+  ).pipe(
+    Effect.provide(Terminal.logger),
+    Effect.onError((cause) =>
+      isBegun(root) && !isOccupied(cause)
+        ? Terminal.say([
+          `What has come so far is kept in ${root}: run the same again with --resume to go on from there`,
+        ])
+        : Effect.void
+    ),
+  );
+
+type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
+
+const usageError = (message: string) => Effect.fail(new UsageError({ message }));
+
+const isOccupied = (cause: Cause.Cause<unknown>): boolean =>
+  (Cause.squash(cause) as { readonly _tag?: string })._tag === "DatasetError";
+
+/** Runs the command. */
+export const run = (args: Args) =>
+  Effect.gen(function* () {
+    const tenant = yield* Settings.tenantFrom(args);
+    const users = yield* Users.from({ ...args, usersFile: Option.getOrUndefined(args.usersFile) });
+    const policy = Option.getOrUndefined(args.redact);
+    const redact = policy === undefined ? identity : yield* Settings.redactionFrom(policy);
+    const destination = yield* Destination.from(args.out, args.format, {
+      csv: { escapeFormulas: !args.keepFormulas },
+      rejected: Option.getOrUndefined(args.rejected),
+    });
+    if (args.json && destination.kind === "files" && destination.usesStdout) {
+      return yield* usageError("--json and --out - both want standard output: write the export to a file");
+    }
+    const since = Option.getOrUndefined(args.since);
+    if (args.sinceLast && since !== undefined) {
+      return yield* usageError(
+        "--since-last and --since can't be combined: the one goes by what the folder knows",
+      );
+    }
+    if ((args.sinceLast || since !== undefined) && Option.isSome(args.sort)) {
+      return yield* usageError("--since-last and --since read newest change first: leave out --sort");
+    }
+    if (args.sinceLast && destination.kind === "files") {
+      return yield* usageError(
+        "--since-last goes with a folder, which knows what was exported last: or use --since TIME",
+      );
+    }
+    if (args.pruneReport && !args.sinceLast) {
+      return yield* usageError(
+        "--prune-report goes with --since-last: it compares the folder with what the tenant lists now",
+      );
+    }
+    if (args.resume && destination.kind === "files") {
+      return yield* usageError(
+        "--resume goes with a folder: files are all complete, or none of them is there",
+      );
+    }
+    const walk: SessionSource.SessionSourceOptions = {
+      clientId: Option.getOrUndefined(args.clientId),
+      sort: Option.getOrUndefined(args.sort),
+      pageSize: args.pageSize,
+      concurrency: args.concurrency,
+      areListed: args.allUsers,
+    };
+    const progress = Export.noProgress();
+
+    const { onInvalid } = args;
+    const maxRejected = Option.getOrUndefined(args.maxRejected);
+    const work = Effect.gen(function* () {
+      const { traffic } = yield* HttpPolicy.TenantHttp;
+      const exporting: Effect.Effect<Summary.Told, ExportFailure, HttpPolicy.TenantHttp> =
+        destination.kind === "files"
+          ? toFiles(
+            destination,
+            users,
+            { onInvalid, maxRejected, progress },
+            since === undefined
+              ? SessionSource.batches(users.ids, walk)
+              : SessionSource.changes(users.ids, { ...walk, ...since }),
+            redact,
+          )
+          : toDataset(destination, {
+            users,
+            tenant: tenant.origin,
+            mode: args.resume ? "resume" : "new",
+            walk,
+            options: { keepFormulas: args.keepFormulas, redact: policy },
+            changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
+            pruneReport: args.pruneReport,
+            lookback: args.lookback,
+            change: redact,
+            onInvalid,
+            maxRejected,
+            partRows: Option.getOrUndefined(args.partRows),
+            partBytes: Option.getOrUndefined(args.partBytes),
+            progress,
+          });
+      const told = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
+        ...progress,
+        ...traffic(),
+        usersTotal: progress.usersTotal ?? users.total?.(),
+        elapsed: now - began,
+        now,
+      }));
+      if (!args.quiet) yield* Terminal.say(Summary.lines(told));
+      yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
+      if (args.json) yield* Terminal.print([Terminal.printableJson(told)]);
+      const isComplete = told.verified && told.rejected === 0 && (told.missing.count === 0 || args.allUsers);
+      process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
+    });
+    const { rate, maxElapsed } = args;
+    const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
+    yield* Effect.provide(work, Layer.provide(HttpPolicy.layer(tenant, limits), Platform.transport));
+  });

@@ -1,0 +1,65 @@
+/**
+ * `monocloud-sessions replay`.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Args from "@effect/cli/Args";
+import * as Command from "@effect/cli/Command";
+import * as Options from "@effect/cli/Options";
+import * as Effect from "effect/Effect";
+import type * as Replay from "../../dataset/quarantine/Replay.ts";
+import { version } from "../../version.ts";
+import { exitCodes } from "../Failure.ts";
+import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Terminal from "../ui/Terminal.ts";
+
+const options = {
+  json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
+  quiet: Options.boolean("quiet").pipe(Options.withDescription("Show no progress.")),
+};
+
+const folder = Args.text({ name: "DIR" }).pipe(
+  Args.withDescription("The folder that an export was written to."),
+);
+
+const resultOf = (root: string, report: Replay.Report): ReadonlyArray<string> => {
+  const { rows, sessions, known, rejected, redacted, files } = report;
+  if (rows === 0) return [`Nothing to replay: ${root} has put no row aside`];
+  const added = files.filter(({ format }) => format !== "rejected").map(({ path }) => path);
+  return [
+    `${ProgressBar.plural(rows, "row")} put aside, by the schema of version ${version}:`,
+    `  ${ProgressBar.plural(sessions, "row")} added${added.length === 0 ? "" : ` as ${added.join(", ")}`}`,
+    ...(known === 0
+      ? []
+      : [`  ${ProgressBar.plural(known, "row")} not added, as the dataset has the session`]),
+    `  ${ProgressBar.plural(rejected, "row")} still put aside${
+      redacted === 0 ? "" : `, ${redacted} of which redaction has left too little to tell`
+    }`,
+  ];
+};
+
+/** The command. */
+export const command = Command.make(
+  "replay",
+  { folder, ...options },
+  ({ folder, json, quiet }) =>
+    Effect.gen(function* () {
+      // Loaded once it runs: help has no need of it.
+      const { noProgress, run } = yield* Effect.promise(() => import("../../dataset/quarantine/Replay.ts"));
+      const progress = noProgress();
+      const work = Effect.provide(run(folder, { progress }), Terminal.logger);
+      const report = yield* quiet ? work : ProgressBar.showing(
+        work,
+        (_, __, width) => ProgressBar.share(progress.rows, progress.rowsTotal, "rows", width),
+      );
+      yield* Terminal.print(
+        json ? [Terminal.printableJson(report)] : resultOf(folder, report).map(Terminal.printable),
+      );
+      process.exitCode = report.rejected === 0 ? exitCodes.done : exitCodes.incomplete;
+    }),
+).pipe(
+  Command.withDescription(
+    "Run the rows that an export into a folder has put aside through this version's schema: what passes becomes a new part.",
+  ),
+);

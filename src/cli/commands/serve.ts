@@ -1,0 +1,130 @@
+/**
+ * `monocloud-sessions serve`.
+ *
+ * @module
+ */
+import type { Socket } from "node:net";
+import process from "node:process";
+import * as Command from "@effect/cli/Command";
+import * as Options from "@effect/cli/Options";
+import * as Effect from "effect/Effect";
+import type { NodeServerResponse, ServerRequest } from "srvx";
+import type * as Access from "../../server/Access.ts";
+import * as Config from "../../server/Config.ts";
+import { exitCodes, UsageError } from "../Failure.ts";
+import * as Settings from "../options/Settings.ts";
+import * as Terminal from "../ui/Terminal.ts";
+
+const options = {
+  host: Options.text("host").pipe(
+    Options.withPseudoName("ADDRESS"),
+    Options.withDescription(
+      "Where to listen, 127.0.0.1 if left out. Elsewhere than on loopback WORKER_TOKEN is needed.",
+    ),
+    Options.withDefault("127.0.0.1"),
+  ),
+  port: Settings.whole("port", 0, 65_535).pipe(
+    Options.withPseudoName("N"),
+    Options.withDescription("The port to listen on, 8080 if left out; 0 for any free one."),
+    Options.withDefault(8080),
+  ),
+};
+
+/** Connections that there may be at once. One more is closed as soon as it is opened. */
+const CONNECTIONS = 4096;
+
+/** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
+const limits = ({ arrival }: Config.Settings) => ({
+  maxHeaderSize: 16_384,
+  headersTimeout: Math.min(10_000, arrival * 1000),
+  // Whoever waits for a body gives up first, with an answer.
+  requestTimeout: arrival * 1000 + 2000,
+  keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 1000,
+});
+
+/** Callbacks for the close of each open connection. */
+const closing = new WeakMap<Socket, Set<() => void>>();
+
+/**
+ * Done when an answer has been handed over, or its connection is closed. An answer that has not had its turn by then, for more
+ * was asked for at once, never says so itself.
+ */
+const whenSent = (socket: Socket, answer: NodeServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    let waiting = closing.get(socket);
+    if (waiting === undefined) {
+      const all = waiting = new Set<() => void>();
+      closing.set(socket, all);
+      socket.once("close", () => all.forEach((end) => end()));
+    }
+    waiting.add(resolve);
+    answer.once("close", () => {
+      closing.get(socket)?.delete(resolve);
+      resolve();
+    });
+  });
+
+const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: Config.Settings): Access.Arrival => {
+  const { req, res } = runtime!.node!;
+  // The last bytes of an answer are the system's to send: they wait for their reader no longer than the others.
+  res!.once("prefinish", () => res!.setTimeout(idle * 1000));
+  return {
+    from: ip,
+    version: req.httpVersion,
+    sent: whenSent(req.socket, res!),
+  };
+};
+
+/** The command. It runs until it is told to stop; where it listens is told on standard error. */
+export const command = Command.make(
+  "serve",
+  options,
+  ({ host, port }) =>
+    Effect.scoped(Effect.gen(function* () {
+      const settings = yield* Effect.mapError(Config.load, ({ message }) => new UsageError({ message }));
+      // Loaded here: no other command has a use for them.
+      const [{ serve }, Access, Worker] = yield* Effect.promise(() =>
+        Promise.all([import("srvx/node"), import("../../server/Access.ts"), import("../../server/Worker.ts")])
+      );
+      if (settings.token === undefined && !Access.isLoopback(host)) {
+        return yield* Effect.fail(new UsageError({ message: Access.needsToken(host) }));
+      }
+      const worker = yield* Worker.make(settings);
+      const server = yield* Effect.acquireRelease(
+        Effect.tryPromise({
+          try: async () => {
+            const server = serve({
+              fetch: (request) => worker.fetch(request, arrivalOf(request, settings)),
+              hostname: host,
+              port,
+              node: limits(settings),
+              silent: true,
+              gracefulShutdown: false,
+            });
+            server.node!.server!.maxConnections = CONNECTIONS;
+            return await server.ready();
+          },
+          catch: (error) =>
+            new UsageError({
+              message: `Cannot listen on ${host}, port ${port}: ${(error as Error).message}`,
+            }),
+        }),
+        (server) =>
+          Effect.promise(async () => {
+            await worker.stop();
+            // Those that are still there have had their time.
+            await server.close(true);
+            process.exitCode = exitCodes.done;
+          }),
+      );
+      yield* Terminal.say([`Listening on ${server.url}`]);
+      yield* Effect.never;
+    })),
+).pipe(
+  Command.withDescription(
+    `Exports over HTTP, with a page and an API of their own. Set by the environment: ${
+      Config.names.join(", ")
+    }.`,
+  ),
+);

@@ -1,0 +1,150 @@
+/**
+ * How far an export has come, on standard error: a bar that is drawn anew on a terminal, a line every few seconds
+ * elsewhere.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Schedule from "effect/Schedule";
+import type { Progress } from "../../export/Export.ts";
+import type { Traffic } from "../../api/HttpPolicy.ts";
+
+/** What the bar shows. */
+export interface Snapshot
+  extends
+    Pick<Progress, "users" | "sessions" | "listed" | "compared">,
+    Omit<Traffic, "refused" | "answerTime"> {
+  /** How many users there are to export, as far as that is known. */
+  readonly usersTotal: number | undefined;
+  /** Milliseconds since the export began. */
+  readonly elapsed: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+const count = (value: number): string => Math.round(value).toLocaleString("en-US");
+
+/** `1 request`, `2,000 requests`, `2 retries`. */
+export const plural = (value: number, what: string): string =>
+  `${count(value)} ${value === 1 ? what : what.endsWith("y") ? `${what.slice(0, -1)}ies` : `${what}s`}`;
+
+/** `20/s`, or `2.5/s` where a digit more tells something. */
+export const perSecond = (rate: number): string =>
+  `${rate < 10 ? Number(rate.toPrecision(2)) : count(rate)}/s`;
+
+/** `1h 05m`, `4m 07s`, `12s`. */
+export const duration = (seconds: number): string => {
+  const whole = Math.round(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (value: number) => String(value).padStart(2, "0");
+  return h > 0 ? `${h}h ${two(m)}m` : m > 0 ? `${m}m ${two(s)}s` : `${s}s`;
+};
+
+/** `1.2 MB`. */
+export const byteCount = (bytes: number): string => {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return power === 0 ? `${bytes} bytes` : `${(bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
+};
+
+/** How much is done, from 0 to 1. By sessions where there are few users, whose lists may differ widely. */
+const fraction = ({ users, usersTotal, sessions, listed }: Snapshot): number | undefined => {
+  if (usersTotal === undefined || usersTotal === 0) return undefined;
+  const byUsers = users / usersTotal;
+  const share = usersTotal <= 16 && listed > 0
+    ? Math.max(byUsers, sessions / listed * Math.min(1, (users + 1) / usersTotal))
+    : byUsers;
+  return Math.min(1, share);
+};
+
+/** The parts of a line, the most important first: those that do not fit are left out from the end. */
+const parts = (at: Snapshot): ReadonlyArray<string> => {
+  const seconds = at.elapsed / 1000;
+  const done = fraction(at);
+  const held = Math.ceil((at.heldUntil - at.now) / 1000);
+  return [
+    `${count(at.users)}${at.usersTotal === undefined ? "" : `/${count(at.usersTotal)}`} users`,
+    `${count(at.sessions)} sessions`,
+    ...(at.compared === undefined
+      ? []
+      : [`${count(at.compared.rows)}/${count(at.compared.rowsTotal)} rows compared`]),
+    ...(done !== undefined && done > 0 && done < 1 ? [`${duration(seconds / done - seconds)} left`] : []),
+    `${count(seconds > 0 ? at.sessions / seconds : 0)}/s`,
+    `${count(at.requests)} requests`,
+    `${count(at.retries)} retries`,
+    ...(held > 0 ? [`held for ${held}s by the tenant`] : []),
+    `${count(at.waiting)} waiting for ${perSecond(at.rate)}`,
+    ...(at.lastFailure === undefined ? [] : [`last failure: ${at.lastFailure}`]),
+  ];
+};
+
+const BAR = 10;
+
+/** One line of no more than this many columns. */
+export const render = (at: Snapshot, width: number): string => {
+  const done = fraction(at);
+  const filled = Math.round((done ?? 0) * BAR);
+  const head = done === undefined
+    ? ""
+    : `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${String(Math.floor(done * 100)).padStart(3)}%`;
+  let line = head;
+  for (const part of parts(at)) {
+    const longer = line === "" ? part : `${line} · ${part}`;
+    if (longer.length > width) break;
+    line = longer;
+  }
+  return line.slice(0, Math.max(0, width));
+};
+
+/** The same as a line for a log. */
+export const renderLine = (at: Snapshot): string => {
+  const done = fraction(at);
+  return [...(done === undefined ? [] : [`${Math.floor(done * 100)}%`]), ...parts(at)].join(", ");
+};
+
+const CLEAR = "\r\u001b[K";
+
+/** What is drawn: on a terminal one line of no more columns than `width`; without it a line for a log. */
+export type Drawing = (began: number, now: number, width: number | undefined) => string;
+
+/** Shows how far the work has come while it runs, and leaves the terminal clean when it ends, however it ends. */
+export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Clock.currentTimeMillis, (began) => {
+    const { stderr } = process;
+    const draw = Effect.map(Clock.currentTimeMillis, (now) => {
+      stderr.write(
+        stderr.isTTY
+          ? `${CLEAR}${drawing(began, now, (stderr.columns || 80) - 1)}`
+          : `${drawing(began, now, undefined)}\n`,
+      );
+    });
+    const interval = stderr.isTTY ? "100 millis" : "5 seconds";
+    const ticker = Effect.repeat(Effect.delay(draw, interval), Schedule.forever);
+    const clear = Effect.sync(() => {
+      if (stderr.isTTY) stderr.write(CLEAR);
+    });
+    // Cleared once the ticker has ended, which might draw once more.
+    return Effect.ensuring(Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), work)), clear);
+  });
+
+/** Shows the progress of an export. */
+export const during = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  read: (began: number, now: number) => Snapshot,
+): Effect.Effect<A, E, R> =>
+  showing(work, (began, now, width) => {
+    const at = read(began, now);
+    return width === undefined ? renderLine(at) : render(at, width);
+  });
+
+/** How much of something is done, for work whose size is known. */
+export const share = (done: number, total: number, what: string, width: number | undefined): string => {
+  const part = total === 0 ? 0 : Math.min(1, done / total);
+  const percent = `${Math.floor(part * 100)}%`;
+  const words = `${count(done)}/${count(total)} ${what}`;
+  if (width === undefined) return `${percent}, ${words}`;
+  const filled = Math.round(part * BAR);
+  return `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${percent.padStart(4)} · ${words}`.slice(0, width);
+};

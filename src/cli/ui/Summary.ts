@@ -1,0 +1,103 @@
+/**
+ * What a person should know once an export has ended.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type * as Manifest from "../../dataset/Manifest.ts";
+import type { Report, Some } from "../../export/Export.ts";
+import { byteCount, duration, plural } from "./ProgressBar.ts";
+
+/** What is told of an export. */
+export interface Told extends
+  Pick<
+    Report,
+    "users" | "sessions" | "rejected" | "seconds" | "verified" | "missing" | "unverified" | "failed"
+  > {
+  readonly requests: number;
+  readonly retries: number;
+  readonly userDoubts: ReadonlyArray<string>;
+  readonly files: ReadonlyArray<
+    { readonly name: string; readonly format: string; readonly rows: number; readonly bytes: number }
+  >;
+  /** The folder of the dataset that the files are parts of. */
+  readonly folder?: string | undefined;
+  /** What is no longer there, where that was asked for. */
+  readonly removed?: Manifest.Run["removed"];
+  /** The sessions that may be there from an earlier run, unchanged. */
+  readonly redelivered?: Manifest.Run["redelivered"];
+  /** There was nothing left to do. */
+  readonly wasFinished?: boolean | undefined;
+}
+
+const some = <A>({ count, first }: Some<A>, word: (item: A) => string): string =>
+  first.slice(0, 5).map(word).join(", ") + (count > 5 ? `, and ${count - 5} more` : "");
+
+/** A line for each file, or for each format where there are parts. */
+const fileLines = ({ files, folder }: Told): ReadonlyArray<string> => {
+  const line = (name: string, rows: number, bytes: number) =>
+    `  ${name}: ${plural(rows, "row")}, ${byteCount(bytes)}`;
+  if (folder === undefined) return files.map(({ name, rows, bytes }) => line(name, rows, bytes));
+  const formats = [...new Set(files.map(({ format }) => format))];
+  return formats.map((format) => {
+    const parts = files.filter((file) => file.format === format);
+    const sum = (field: "rows" | "bytes") => parts.reduce((sum, part) => sum + part[field], 0);
+    return `${line(join(folder, format), sum("rows"), sum("bytes"))} in ${plural(parts.length, "part")}`;
+  });
+};
+
+const removedLines = ({ removed, users }: Told): ReadonlyArray<string> => {
+  if (removed === undefined) return [];
+  const silent = users - removed.users;
+  return [
+    `${plural(removed.gone, "session")} no longer listed since the last prune report` +
+    `${removed.again === 0 ? "" : `, ${plural(removed.again, "session")} listed again`}` +
+    `${silent > 0 ? `; nothing can be said of ${plural(silent, "user")}` : ""}`,
+  ];
+};
+
+const redeliveredLines = ({ redelivered }: Told): ReadonlyArray<string> => {
+  if (redelivered === undefined) return [];
+  const { sessions, users } = redelivered;
+  return [
+    `${plural(sessions, "session")} of ${
+      plural(users.count, "user")
+    } delivered again, which may be there unchanged: ` +
+    some(users, (id) => id),
+  ];
+};
+
+/** What was done, and where it lies. */
+export const lines = (told: Told): ReadonlyArray<string> => [
+  ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
+  `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
+  `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
+  `${told.verified ? `; verified: nothing missed${told.redelivered ? "" : ", nothing repeated"}` : ""}`,
+  ...removedLines(told),
+  ...redeliveredLines(told),
+  ...fileLines(told),
+];
+
+/** What is not as it should be. */
+export const warnings = (told: Told): ReadonlyArray<string> => [
+  ...(told.missing.count > 0
+    ? [`${plural(told.missing.count, "user")} unknown to the tenant: ${some(told.missing, (id) => id)}`]
+    : []),
+  ...(told.failed.count > 0
+    ? [
+      `${plural(told.failed.count, "user")} failed, to be tried again with --resume: ${
+        some(told.failed, ({ userId, message }) => `${userId} (${message})`)
+      }`,
+    ]
+    : []),
+  ...(told.rejected > 0
+    ? [`${plural(told.rejected, "row")} put aside that are not sessions by the schema`]
+    : []),
+  ...(told.unverified.count > 0
+    ? [
+      `${plural(told.unverified.count, "user")} not verified: ` +
+      some(told.unverified, ({ userId, doubts }) => `${userId} (${doubts.join("; ")})`),
+    ]
+    : []),
+  ...(told.userDoubts.length > 0 ? [`the list of users is not verified: ${told.userDoubts.join("; ")}`] : []),
+];

@@ -1,0 +1,101 @@
+/**
+ * What commands print: never a control character of someone else's, and never a crash because the reader has gone.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as Console from "effect/Console";
+import * as Effect from "effect/Effect";
+import * as Logger from "effect/Logger";
+import type { Output, OutputError } from "../../sink/Output.ts";
+import * as Web from "../../sink/Web.ts";
+
+// Control characters, line breaks of all kinds, and what has no shape, such as marks that turn the direction of writing.
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Escapes such as `\u001b`, one for each code unit. */
+const escapes = (char: string): string =>
+  Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, "0")}`)
+    .join("");
+
+/**
+ * The text on one line, with escapes such as `\u001b` for what a terminal would obey instead of show: ids and messages
+ * come from files and servers.
+ */
+export const printable = (text: string): string => text.replace(unprintable, escapes);
+
+/** A value as JSON on one line that a terminal shows as it is. */
+export const printableJson = (value: unknown): string => printable(JSON.stringify(value));
+
+/** Lines for people, on standard error. */
+export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.sync(() => lines.forEach((line) => process.stderr.write(`${printable(line)}\n`)));
+
+/** Layer that tells what the library logs on standard error, a line each; a bar that is there is drawn anew below it. */
+export const logger = Logger.replace(
+  Logger.defaultLogger,
+  Logger.make(({ message }) => {
+    const text = (Array.isArray(message) ? message : [message]).join(" ");
+    process.stderr.write(`${process.stderr.isTTY ? "\r\u001b[K" : ""}${printable(text)}\n`);
+  }),
+);
+
+const { Deno: deno } = globalThis as {
+  readonly Deno?: { readonly stdout: { readonly write: (bytes: Uint8Array) => Promise<number> } };
+};
+
+const writeOut = (bytes: Uint8Array): Promise<void> =>
+  new Promise((done, failed) => {
+    process.stdout.write(bytes, (error) => error ? failed(error) : done());
+  });
+
+/** Under Deno, `process.stdout` lets nothing else happen until the bytes are read, and no signal arrive. */
+const writeOutOfDeno = async (bytes: Uint8Array): Promise<void> => {
+  for (let at = 0; at < bytes.length;) at += await deno!.stdout.write(bytes.subarray(at));
+};
+
+/** Standard output. Its end is left to the process. */
+export const stdout = (): Output =>
+  Web.make(
+    "standard output",
+    new WritableStream({ write: deno === undefined ? writeOut : writeOutOfDeno }),
+  );
+
+/** Lines on standard output, for people or programs; returns when they have left. */
+export const print = (lines: ReadonlyArray<string>): Effect.Effect<void, OutputError> =>
+  Effect.scoped(Effect.gen(function* () {
+    const sink = yield* stdout().open;
+    yield* sink.write(new TextEncoder().encode(lines.map((line) => `${line}\n`).join("")));
+    yield* sink.commit;
+  }));
+
+/**
+ * Outlives readers that have gone. A write to standard output reports that itself; without its reader, what standard
+ * error would have said is lost, and the work goes on.
+ */
+export const guard: Effect.Effect<void> = Effect.sync(() => {
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
+});
+
+/** The escapes that set colours. */
+// deno-lint-ignore no-control-regex
+const colour = /\u001b\[[\d;]*m/g;
+
+const plainFor =
+  (stream: { readonly isTTY?: boolean }, write: (...args: ReadonlyArray<unknown>) => void) =>
+  (...args: ReadonlyArray<unknown>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      const isColoured = stream.isTTY === true && !process.env["NO_COLOR"];
+      write(...args.map((arg) => typeof arg === "string" && !isColoured ? arg.replace(colour, "") : arg));
+    });
+
+/** Help and usage errors in colour on a terminal, and as plain text elsewhere or if `NO_COLOR` is set. */
+export const withPlainText = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Console.consoleWith((console) =>
+    Effect.withConsole(work, {
+      ...console,
+      log: plainFor(process.stdout, console.unsafe.log),
+      error: plainFor(process.stderr, console.unsafe.error),
+    })
+  );

@@ -1,0 +1,54 @@
+/**
+ * Rows that were put aside, read back to be replayed.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as Session from "../../session/Session.ts";
+import { version } from "../../version.ts";
+import type { Part } from "../Manifest.ts";
+import * as Rejects from "../Rejects.ts";
+import * as Sound from "../Sound.ts";
+
+/** A row that was put aside: what is said of it, and the session that it is by now, if it is one. */
+export interface Aside {
+  /** Its part and its number there. */
+  readonly place: string;
+  readonly text: string;
+  readonly line: Rejects.Line;
+  readonly decoded: ReturnType<typeof Session.decode>;
+}
+
+/** Decode a row as this version does. A row nested deeper than the stack allows is no session. */
+const decoded = ({ redacted, row }: Rejects.Line): Aside["decoded"] => {
+  try {
+    return Session.decode(redacted ? undefined : JSON.parse(row));
+  } catch {
+    return Session.decode(undefined);
+  }
+};
+
+/** The rows of rejected parts, some at a time. Fails if a part is not as it was written. */
+export async function* rows(
+  reader: Sound.Reader,
+  parts: ReadonlyArray<Part>,
+): AsyncGenerator<ReadonlyArray<Aside>> {
+  for (const part of parts) {
+    for await (const lines of Sound.lines(reader, part, Rejects.decode)) {
+      yield lines.map(({ text, line, number }) => ({
+        text,
+        line,
+        place: `${part.path} ${number}`,
+        decoded: decoded(line),
+      }));
+    }
+  }
+}
+
+/** The line of a row that stays put aside: with what is wrong with it by now, unless that can't be told. */
+export const lineOf = ({ text, line, decoded }: Aside): string => {
+  if (line.redacted || Either.isRight(decoded)) return text;
+  const { paths, message } = decoded.left;
+  const { row, ...where } = JSON.parse(text);
+  return JSON.stringify({ ...where, paths, message, version, row });
+};

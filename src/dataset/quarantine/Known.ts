@@ -1,0 +1,46 @@
+/**
+ * Which of the sessions that were put aside the dataset has already.
+ *
+ * @module
+ */
+import type { Manifest } from "../Manifest.ts";
+import * as PartReader from "../PartReader.ts";
+import { keyOf, lastUpdated, spelled, type Text } from "../../format/Row.ts";
+import * as Sound from "../Sound.ts";
+
+/** A row put aside that may become a session: the latest that was put aside of those with its key. */
+export interface Candidate {
+  readonly place: string;
+  readonly lastUpdated: number;
+}
+
+/** A key as one text. */
+export const nameOf = (key: readonly [userId: string, sessionId: string]): string => JSON.stringify(key);
+
+/** Takes out the candidates that the dataset holds already, as late or later. */
+export const remove = async (
+  reader: Sound.Reader,
+  { parts, runs }: Manifest,
+  candidates: Map<string, Candidate>,
+): Promise<void> => {
+  const asWritten = (how: Text) =>
+    new Map(
+      [...candidates.keys()].flatMap((name) =>
+        spelled(JSON.parse(name), how).map((key) => [nameOf(key), name] as const)
+      ),
+    );
+  const written = new Map<Text, ReadonlyMap<string, string>>();
+  for (const part of PartReader.oneOfEach(parts)) {
+    const how = PartReader.writtenAs(part, runs);
+    if (!written.has(how)) written.set(how, asWritten(how));
+    const names = written.get(how)!;
+    for await (const rows of Sound.sessions(reader, part, how)) {
+      for (const row of rows) {
+        const name = names.get(nameOf(keyOf(row)));
+        if (name !== undefined && lastUpdated(row) >= (candidates.get(name)?.lastUpdated ?? Infinity)) {
+          candidates.delete(name);
+        }
+      }
+    }
+  }
+};

@@ -1,0 +1,327 @@
+/**
+ * Runs rows that were put aside through the schema of this version: those that pass now become sessions of the dataset, the
+ * others stay put aside.
+ *
+ * **Why nothing is lost or doubled, whenever it is killed.** New parts are written and flushed first; nothing speaks of
+ * them yet, so the next process that writes to the folder removes them. Then the manifest is replaced, in one step: it names
+ * the new parts, and says that they have taken the place of the old rejected ones. Only then are the old files removed; if
+ * that is broken off, the next process does it.
+ *
+ * @module
+ */
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
+import type { Batch } from "../../session/Batch.ts";
+import * as Export from "../../export/Export.ts";
+import * as Formats from "../../format/Formats.ts";
+import * as Gzip from "../../sink/Gzip.ts";
+import type { OutputError } from "../../sink/Output.ts";
+import * as JsonRows from "../../scan/JsonRows.ts";
+import type * as Session from "../../session/Session.ts";
+import { version } from "../../version.ts";
+import { type Aside, lineOf, rows as rowsOf } from "./Aside.ts";
+import * as Found from "../Found.ts";
+import * as Folder from "../Folder.ts";
+import * as Journal from "../Journal.ts";
+import * as Known from "./Known.ts";
+import * as Lease from "../Lease.ts";
+import * as Manifest from "../Manifest.ts";
+import * as Sound from "../Sound.ts";
+import * as Verify from "../verify/Verify.ts";
+
+const { DatasetError } = Folder;
+
+/** What became of the rows that had been put aside. */
+export interface Report {
+  /** Rows that had been put aside. */
+  readonly rows: number;
+  /** Of these, the ones that are sessions of the dataset now. */
+  readonly sessions: number;
+  /** The ones that are sessions, and that the dataset had already, as they are or as they were later. They are put aside no more. */
+  readonly known: number;
+  /** The ones that stay put aside. */
+  readonly rejected: number;
+  /** Of those, the ones of which redaction has left too little to tell. */
+  readonly redacted: number;
+  /** The new parts; none if no row passed. */
+  readonly files: ReadonlyArray<Manifest.Part>;
+}
+
+/** How far it has come. It is changed in place. */
+export interface Progress {
+  rows: number;
+  rowsTotal: number;
+}
+
+/** How to replay. */
+export interface ReplayOptions {
+  /** Kept up to date. */
+  readonly progress?: Progress | undefined;
+}
+
+/** Nothing yet. */
+export const noProgress = (): Progress => ({ rows: 0, rowsTotal: 0 });
+
+const readerOf = (root: string, progress: Progress): Sound.Reader => ({ root, purpose: "replay", progress });
+
+/** The formats of a run, as it was asked for them. */
+const formatsOf = (
+  root: string,
+  { options }: Manifest.Run,
+): Effect.Effect<ReadonlyArray<Formats.Choice>, Folder.DatasetError> => {
+  const { format, keepFormulas } = options;
+  const csv = { escapeFormulas: keepFormulas !== true };
+  const choices = (Array.isArray(format) ? format : []).map((name) => Formats.choose(String(name), { csv }));
+  return choices.length === 0 || choices.includes(undefined)
+    ? Effect.fail(
+      Sound.damaged(
+        { root, purpose: "replay" },
+        Folder.names.manifest,
+        `names formats that are unknown, ${JSON.stringify(format)}`,
+      ),
+    )
+    : Effect.succeed(choices as ReadonlyArray<Formats.Choice>);
+};
+
+const partOf = (file: Export.ExportedFile, part: number, run: number): Manifest.Part => ({
+  path: file.name,
+  format: file.format,
+  part,
+  run,
+  rows: file.rows,
+  bytes: file.bytes,
+  sha256: file.sha256 ?? "",
+  ...(file.initiatedAt && { initiated_at: file.initiatedAt }),
+  ...Manifest.columnsOf(file.format),
+});
+
+/** Sessions as batches, one for each user that follows on another. */
+const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch> => {
+  const batches: Array<{ userId: string; sessions: Array<Session.Session>; texts: Array<string> }> = [];
+  for (const { line, decoded } of rows) {
+    if (Either.isLeft(decoded)) continue;
+    if (batches.at(-1)?.userId !== line.user_id) {
+      batches.push({ userId: line.user_id, sessions: [], texts: [] });
+    }
+    batches.at(-1)!.sessions.push(decoded.right);
+    batches.at(-1)!.texts.push(line.row);
+  }
+  return batches.map(({ texts, ...batch }) => ({ ...batch, source: JsonRows.of(texts), rejected: [] }));
+};
+
+interface Work {
+  readonly root: string;
+  readonly number: number;
+  readonly run: number;
+  readonly formats: ReadonlyArray<Formats.Choice>;
+  readonly aside: ReadonlyArray<Manifest.Part>;
+  /** Where the rows are that become sessions, and the keys of those that the dataset has. */
+  readonly added: ReadonlySet<string>;
+  readonly progress: Progress;
+  readonly prove: Folder.Proof;
+}
+
+/** Writes the new parts. They are complete, and nothing speaks of them yet. */
+const writeParts = ({ root, number, run, formats, aside, added, progress, prove }: Work) =>
+  Effect.gen(function* () {
+    const targets = formats.map(({ format, gzip }): Export.Target => {
+      const extension = gzip ? `${format.extension}.gz` : format.extension;
+      const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
+      return { format, output: gzip ? Gzip.make(output) : output };
+    });
+    const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"), prove);
+    const files = added.size === 0 ? undefined : yield* Export.openFiles({ targets });
+    const users = new Set<string>();
+    let sink: Effect.Effect.Success<typeof rejects.open> | undefined;
+    let rejected = 0;
+    const rows = rowsOf(readerOf(root, progress), aside);
+    yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
+    while (true) {
+      const { done, value } = yield* Sound.attempt(() => rows.next());
+      if (done) break;
+      for (const batch of batchesOf(value.filter(({ place }) => added.has(place)))) {
+        users.add(batch.userId);
+        yield* files!.write(batch);
+      }
+      const staying = value.filter(({ decoded }) => Either.isLeft(decoded));
+      if (staying.length === 0) continue;
+      sink ??= yield* rejects.open;
+      yield* sink.write(new TextEncoder().encode(staying.map((row) => `${lineOf(row)}\n`).join("")));
+      rejected += staying.length;
+    }
+    const complete = files === undefined ? [] : [...yield* files.commit];
+    if (sink !== undefined) {
+      complete.push({ name: rejects.name, format: "rejected", rows: rejected, ...yield* sink.commit });
+    }
+    return { parts: complete.map((file) => partOf(file, number, run)), users: users.size };
+  });
+
+const noSome = { count: 0, first: [] };
+
+/**
+ * Replays what a dataset has put aside. Rows that were redacted can't be replayed, and stay. A row whose session the dataset
+ * has already, as late or later, is not added; of several rows of one session the latest is. If no row passes, nothing is
+ * changed.
+ *
+ * Fails with a `DatasetError` if the folder holds no dataset, another process writes to it, a run of it has not finished, or
+ * a part of it is damaged; and with an `OutputError`.
+ *
+ * Memory: the ids of the rows that pass, and what the readers and the encoders hold.
+ *
+ * @example
+ * ```ts
+ * import { Dataset, Formats, HttpPolicy, Replay, Transport } from "monocloud-sessions";
+ * import * as Sandbox from "monocloud-sessions/sandbox";
+ * import * as Effect from "effect/Effect";
+ * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = Sandbox.make({ users: 3, malformed: 0.1 });
+ * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
+ * );
+ * const root = await mkdtemp(join(tmpdir(), "example-"));
+ * const { rejected } = await Effect.runPromise(
+ *   Dataset.run({
+ *     root,
+ *     formats: [Formats.choose("parquet")!],
+ *     users: { ids: Stream.fromIterable(sandbox.userIds()) },
+ *     tenant: "https://sandbox.example",
+ *   }).pipe(Effect.provide(tenant)),
+ * );
+ * // The same version finds the same rows wrong.
+ * const report = await Effect.runPromise(Replay.run(root));
+ * console.assert(report.rows === rejected && report.sessions === 0 && report.rejected === rejected);
+ * await rm(root, { recursive: true });
+ * ```
+ */
+export const run = (
+  root: string,
+  { progress = noProgress() }: ReplayOptions = {},
+): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
+  Effect.zipRight(Verify.open(root), Lease.during(root, (lease) => replay(root, progress, lease)));
+
+/** Replay with the lease of the folder. */
+const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
+  Effect.gen(function* () {
+    yield* Journal.recover(root, prove);
+    const before = yield* Verify.open(root);
+    const last = before.manifest?.runs.at(-1);
+    if (Found.isUnfinished(before) || before.manifest === undefined || last === undefined) {
+      return yield* Effect.fail(
+        new DatasetError({
+          reason: "Occupied",
+          path: root,
+          message:
+            `Cannot replay in ${root}: it holds an export that did not finish. Go on with it first (export --resume)`,
+        }),
+      );
+    }
+    yield* Found.refuseOthers(root, before, "resume", true);
+    const found = yield* Found.sweep(root, before, prove);
+    const { manifest = before.manifest } = found;
+
+    // The latest first, so that of rows that are equally late the last one counts.
+    const aside = manifest.parts.filter(({ format }) => format === "rejected").reverse();
+    const rows = aside.reduce((sum, { rows }) => sum + rows, 0);
+    progress.rowsTotal = 2 * rows + manifest.runs.reduce((sum, { sessions }) => sum + sessions, 0);
+    const candidates = new Map<string, Known.Candidate>();
+    const counts = { passed: 0, redacted: 0 };
+    yield* Sound.attempt(async () => {
+      for await (const some of rowsOf(readerOf(root, progress), aside)) {
+        for (const { line, decoded, place } of some) {
+          if (line.redacted) counts.redacted++;
+          if (Either.isLeft(decoded)) continue;
+          counts.passed++;
+          const name = Known.nameOf([line.user_id, decoded.right.session_id]);
+          const before = candidates.get(name)?.lastUpdated ?? -1;
+          if (decoded.right.last_updated > before) {
+            candidates.set(name, { place, lastUpdated: decoded.right.last_updated });
+          }
+        }
+      }
+    });
+    const { passed, redacted } = counts;
+    const nothing = { rows, rejected: rows - passed, redacted };
+    if (passed === 0) return { ...nothing, sessions: 0, known: 0, files: [] };
+    yield* Sound.attempt(() => Known.remove(readerOf(root, progress), manifest, candidates));
+
+    const files = yield* writeAll(manifest, last, {
+      root,
+      number: Found.nextPart(found),
+      run: last.run + 1,
+      formats: yield* formatsOf(root, last),
+      aside,
+      added: new Set([...candidates.values()].map(({ place }) => place)),
+      progress,
+      prove,
+    });
+    return { ...nothing, sessions: candidates.size, known: passed - candidates.size, files };
+  });
+
+/** Writes the parts and then the manifest; removes what the one or the other has made needless. */
+const writeAll = (
+  manifest: Manifest.Manifest,
+  last: Manifest.Run,
+  work: Work,
+): Effect.Effect<ReadonlyArray<Manifest.Part>, Folder.DatasetError | OutputError> =>
+  Effect.gen(function* () {
+    const { root, number, run, aside, added, prove } = work;
+    const began = yield* Clock.currentTimeMillis;
+    const at = (time: number) => new Date(time).toISOString();
+    const common = { run, kind: "replay" as const, began: at(began), options: last.options };
+    // Without a cut it says no more than that the number of the new parts is taken, and that they are nobody's.
+    const header: Manifest.Header = {
+      ...common,
+      journal_version: Manifest.manifestVersion,
+      created_by: `monocloud-sessions ${version}`,
+      tenant: manifest.tenant,
+      claims: number,
+      users: 0,
+      user_doubts: [],
+      standing: Manifest.noStanding(),
+    };
+    const journal = { header, cuts: [] };
+    yield* Journal.write(root, journal, prove);
+    const written = yield* Effect.scoped(writeParts(work)).pipe(
+      Effect.catchTag("ExportError", Effect.die),
+      Effect.onError(() => Effect.ignore(Found.sweep(root, { manifest, journal }, prove))),
+    );
+    const sum = (format: string, field: "rows" | "bytes") =>
+      written.parts.filter((part) => format === "" || part.format === format)
+        .reduce((total, part) => total + part[field], 0);
+    const ended = yield* Clock.currentTimeMillis;
+    const summary: Manifest.Run = {
+      ...common,
+      ended: at(ended),
+      seconds: (ended - began) / 1000,
+      users: written.users,
+      sessions: added.size,
+      rejected: sum("rejected", "rows"),
+      bytes: sum("", "bytes"),
+      requests: 0,
+      retries: 0,
+      verified: last.verified,
+      missing: noSome,
+      unverified: noSome,
+      user_doubts: [],
+    };
+    const old = new Set(aside.map(({ path }) => path));
+    const whole: Manifest.Manifest = {
+      ...manifest,
+      dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
+      runs: [...manifest.runs, summary],
+      parts: [...manifest.parts.filter(({ path }) => !old.has(path)), ...written.parts],
+      superseded: [...manifest.superseded ?? [], ...[...aside].reverse()],
+      next_part: number + 1,
+    };
+    yield* Effect.uninterruptible(Effect.zipRight(
+      Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove),
+      Found.sweep(root, { manifest: whole, journal }, prove),
+    ));
+    return written.parts;
+  });

@@ -1,0 +1,71 @@
+/**
+ * What a dataset says that it is: what the manifest says of its finished runs, and the journal of the one that is not.
+ *
+ * @module
+ */
+import type * as Found from "../Found.ts";
+import * as Folder from "../Folder.ts";
+import type { Part } from "../Manifest.ts";
+
+/** What belongs to a run. */
+export interface Of {
+  readonly run: number;
+  readonly kind: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly sessions: number;
+  readonly rejected: number;
+  /** Lines that say which sessions were removed; unknown for a run that has not finished. */
+  readonly removed: number | undefined;
+  /** How many of its sessions may be in earlier runs as they are. */
+  readonly redelivered: number;
+  /** Unknown for a run that has not finished. */
+  readonly bytes: number | undefined;
+  /** The file that says so. */
+  readonly said: string;
+}
+
+/** What a dataset says that it is. */
+export interface Stated {
+  readonly root: string;
+  readonly parts: ReadonlyArray<Part>;
+  /** Parts that others have taken the place of, whether their files are still there or not. */
+  readonly superseded: ReadonlyArray<Part>;
+  readonly runs: ReadonlyMap<number, Of>;
+  /** Whether there is a run that has not finished. */
+  readonly unfinished: boolean;
+}
+
+/** What is in the folder, as a whole that can be verified. */
+export const by = (
+  root: string,
+  { manifest, journal }: Found.Found,
+): Stated => {
+  const unfinished = journal !== undefined && !manifest?.runs.some(({ run }) => run === journal.header.run);
+  const runs = new Map<number, Of>();
+  for (const run of manifest?.runs ?? []) {
+    const { gone, again } = run.removed ?? { gone: 0, again: 0 };
+    const redelivered = run.redelivered?.sessions ?? 0;
+    runs.set(run.run, { ...run, removed: gone + again, redelivered, said: Folder.names.manifest });
+  }
+  const cuts = unfinished ? journal.cuts : [];
+  const last = cuts.at(-1);
+  if (journal !== undefined && last !== undefined) {
+    const { redelivered, progress: { sessions, rejected } } = last.standing;
+    runs.set(journal.header.run, {
+      ...journal.header,
+      sessions,
+      rejected,
+      removed: undefined,
+      redelivered: redelivered?.sessions ?? 0,
+      bytes: undefined,
+      said: Folder.names.journal,
+    });
+  }
+  return {
+    root,
+    runs,
+    parts: [...manifest?.parts ?? [], ...cuts.flatMap(({ parts }) => parts)],
+    superseded: manifest?.superseded ?? [],
+    unfinished,
+  };
+};

@@ -1,0 +1,259 @@
+/**
+ * Reads a whole dataset back, and says of every file of it whether it is still what was written, and whether all of it fits
+ * together.
+ *
+ * **What is checked.** Every part that the manifest names (or the journal, for a run that has not finished) is there, with
+ * the bytes, the sha256 and the rows recorded. Every row is a session by the format's own rules: NDJSON by the schema, CSV
+ * by its header and columns, Parquet by its schema. Parts of one number hold the same rows with the same values in the same
+ * order, whatever their formats; the earliest and the latest `initiated_at` are those recorded. No session is there twice,
+ * but for as many as a run says that it has delivered again: of a time asked for, or of what had ended and came back.
+ * Each run has as many rows and bytes as it says. The folders of parts hold no other file that a reader of `csv/*.csv`, say,
+ * would read as well.
+ *
+ * It reads with other code than what wrote: `csv-parse` and `hyparquet`.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import type { OutputError } from "../../sink/Output.ts";
+import * as Coherent from "../Coherent.ts";
+import * as Compare from "./Compare.ts";
+import * as Found from "../Found.ts";
+import * as Folder from "../Folder.ts";
+import * as Manifest from "../Manifest.ts";
+import * as Marks from "../Marks.ts";
+import * as PartReader from "../PartReader.ts";
+import * as Rejects from "../Rejects.ts";
+import * as Removed from "../Removed.ts";
+import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
+import * as Repeated from "./Repeated.ts";
+import * as SafeFile from "../../sink/SafeFile.ts";
+import * as Stated from "./Stated.ts";
+
+export type { Problem } from "./Problems.ts";
+
+/** What was read, and what is wrong with it. */
+export interface Report {
+  /** Files of parts. */
+  readonly parts: number;
+  /** Sessions, each counted once, however many formats hold it. */
+  readonly sessions: number;
+  /** Rows of all files: sessions of each format, rejected rows and tombstones. */
+  readonly rows: number;
+  /** Of all files, as they lie. */
+  readonly bytes: number;
+  /** Whether there is a run that has not finished. Its parts so far were verified as well. */
+  readonly unfinished: boolean;
+  /** Empty if all is well. */
+  readonly problems: ReadonlyArray<Problem>;
+}
+
+/** How far it has come. It is changed in place. */
+export interface Progress {
+  parts: number;
+  partsTotal: number;
+  rows: number;
+  rowsTotal: number;
+}
+
+/** How to verify. */
+export interface VerifyOptions {
+  /** Kept up to date. */
+  readonly progress?: Progress | undefined;
+}
+
+/** Nothing yet. */
+export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
+
+/** Whether each run has what it says. */
+const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): void => {
+  const results = new Map<number, Array<Manifest.Part>>();
+  for (const part of [...parts, ...superseded]) {
+    if (!Manifest.isResult(part)) continue;
+    const own = results.get(part.run);
+    if (own === undefined) results.set(part.run, [part]);
+    else own.push(part);
+  }
+  for (const { run, sessions, rejected, removed, bytes, options, said } of runs.values()) {
+    const own = results.get(run) ?? [];
+    const sum = (field: "rows" | "bytes", format?: string) =>
+      own.filter((part) => format === undefined || part.format === format)
+        .reduce((total, part) => total + part[field], 0);
+    const { format: choices } = options;
+    const asked = Array.isArray(choices) ? choices.map((choice) => String(choice).replace(/\.gz$/, "")) : [];
+    for (const format of new Set([...asked, ...own.map(({ format }) => format)])) {
+      if (!PartReader.order.includes(format)) continue;
+      const rows = sum("rows", format);
+      if (rows !== sessions) {
+        note(said, `says run ${run} has ${sessions} sessions, and ${rows} in its ${format} parts`);
+      }
+    }
+    const aside = sum("rows", "rejected");
+    if (aside !== rejected) {
+      note(said, `says run ${run} has ${rejected} rejected rows, and ${aside} in its rejected parts`);
+    }
+    if (removed !== undefined && sum("rows", "removed") !== removed) {
+      note(
+        said,
+        `says run ${run} has ${removed} tombstones, and ${sum("rows", "removed")} in its removed parts`,
+      );
+    }
+    if (bytes !== undefined && sum("bytes") !== bytes) {
+      note(said, `says run ${run} has ${bytes} bytes, and ${sum("bytes")} in its parts`);
+    }
+  }
+  for (const path of Coherent.repeated(parts)) note(Folder.names.manifest, `names ${path} twice`);
+};
+
+/** List a folder of parts; one that can't be read is told, as what lies there can't be. */
+const namesIn = (root: string, folder: string, note: Note): Promise<ReadonlyArray<string>> =>
+  SafeFile.namesIn(root, folder).catch((error) => {
+    note(folder, `can't be read: ${wordsOf(error)}`);
+    return [];
+  });
+
+/** Files beside the parts that whoever reads a whole folder would read as well. */
+const checkOthers = async ({ root, parts, superseded }: Stated.Stated, note: Note): Promise<void> => {
+  const named = new Set([...parts, ...superseded].map(({ path }) => path));
+  for (const folder of Folder.partFolders) {
+    for (const name of await namesIn(root, folder, note)) {
+      const path = `${folder}/${name}`;
+      if (named.has(path) || name.endsWith(".partial") || name.startsWith(".")) continue;
+      note(path, `is no part of the dataset, and is read by all who read the whole folder: move it away`);
+    }
+  }
+};
+
+const noDataset = (root: string) =>
+  new Folder.DatasetError({
+    reason: "Absent",
+    path: root,
+    message:
+      `There is no dataset in ${root}: it holds neither ${Folder.names.manifest} nor ${Folder.names.journal}. ` +
+      "Name the folder that an export was written to",
+  });
+
+/** What is in a dataset's folder; fails if it is none. */
+export const open = (
+  root: string,
+): Effect.Effect<Found.Found, Folder.DatasetError | OutputError> =>
+  Effect.filterOrFail(
+    Found.look(root),
+    ({ manifest, journal }) => manifest !== undefined || journal !== undefined,
+    () => noDataset(root),
+  );
+
+/**
+ * Verifies a dataset. That something is wrong with it is no failure of the effect: it is told in the report.
+ *
+ * Takes no lock and changes nothing, so it may be read from where nothing can be written. It sees what the dataset was when
+ * it began; if a run has ended meanwhile, that is told as a problem.
+ *
+ * Fails with a `DatasetError` if the folder holds no dataset, or its manifest or journal can't be read.
+ *
+ * Memory: 8 to 16 bytes for each session (20 to 40 where runs other than `full` and `retry` may bring one again), 8 more for each
+ * further format of one part, and what the readers hold: a chunk, or a row group of Parquet. A row is said to be there
+ * twice only once both have been compared, not their 64 bits alone.
+ *
+ * @example
+ * ```ts
+ * import { Dataset, Formats, HttpPolicy, Transport, Verify } from "monocloud-sessions";
+ * import * as Sandbox from "monocloud-sessions/sandbox";
+ * import * as Effect from "effect/Effect";
+ * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
+ * import { appendFile, mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = Sandbox.make({ users: 3 });
+ * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
+ * );
+ * const root = await mkdtemp(join(tmpdir(), "example-"));
+ * const { sessions } = await Effect.runPromise(
+ *   Dataset.run({
+ *     root,
+ *     formats: [Formats.choose("csv")!, Formats.choose("parquet")!],
+ *     users: { ids: Stream.fromIterable(sandbox.userIds()) },
+ *     tenant: "https://sandbox.example",
+ *   }).pipe(Effect.provide(tenant)),
+ * );
+ * const report = await Effect.runPromise(Verify.run(root));
+ * console.assert(report.problems.length === 0 && report.sessions === sessions && report.rows === 2 * sessions);
+ *
+ * await appendFile(join(root, "csv/part-00000.csv"), "a line\r\n");
+ * const [problem] = (await Effect.runPromise(Verify.run(root))).problems;
+ * console.assert(problem?.path === "csv/part-00000.csv" && problem.problem.startsWith("has "));
+ * await rm(root, { recursive: true });
+ * ```
+ */
+export const run = (
+  root: string,
+  { progress = noProgress() }: VerifyOptions = {},
+): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
+  Effect.gen(function* () {
+    const manifest = Folder.textOf(root, Folder.names.manifest, Folder.most.manifest);
+    const found = yield* open(root);
+    const before = yield* manifest;
+    const stated = Stated.by(root, found);
+    progress.partsTotal = stated.parts.length;
+    progress.rowsTotal = stated.parts.reduce((sum, { rows }) => sum + rows, 0);
+    const { note, problems } = collector();
+    const result = yield* Effect.promise((signal) => readAll(stated, note, progress, signal));
+    checkTotals(stated, note);
+    if (found.journal === undefined) yield* Effect.promise(() => checkOthers(stated, note));
+    if (before !== (yield* manifest)) {
+      note(Folder.names.manifest, "has changed while it was verified: verify once more");
+    }
+    return { ...result, unfinished: stated.unfinished, problems: problems() };
+  });
+
+/** What a line of a part is that holds no sessions. */
+const decoders: Partial<Record<Manifest.Part["format"], Parameters<typeof Compare.checkLines>[2]>> = {
+  rejected: Rejects.decode,
+  removed: Removed.decode,
+  state: Marks.decode,
+  seen: Removed.decodeSeen,
+};
+
+/** The parts of each number, the lowest first. */
+const byNumber = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<ReadonlyArray<Manifest.Part>> => {
+  const numbers = new Map<number, Array<Manifest.Part>>();
+  for (const part of [...parts].sort((one, other) => one.part - other.part)) {
+    numbers.set(part.part, [...numbers.get(part.part) ?? [], part]);
+  }
+  return [...numbers.values()];
+};
+
+const readAll = async (stated: Stated.Stated, note: Note, progress: Progress, signal: AbortSignal) => {
+  const total = { parts: 0, sessions: 0, rows: 0, bytes: 0 };
+  const sessions = Repeated.census(stated);
+  // One that is named again is read once.
+  const distinct = [...new Map(stated.parts.map((part) => [part.path, part])).values()];
+  for (const parts of byNumber(distinct)) {
+    const files: Array<Compare.FileState> = [];
+    for (const part of parts) {
+      if (signal.aborted) return total;
+      const state = await Compare.checkBytes(stated.root, part, note);
+      progress.parts++;
+      if (state === undefined) continue;
+      total.parts++;
+      total.bytes += part.bytes;
+      const decode = decoders[part.format];
+      if (decode === undefined) files.push(state);
+      else {
+        const rows = await Compare.checkLines(stated.root, part, decode, { note, progress });
+        if (Manifest.isResult(part)) total.rows += rows;
+      }
+    }
+    const tracked = { note, see: sessions.see, signal, progress };
+    const reference = await Compare.checkRows(stated, files, tracked);
+    if (reference === undefined) continue;
+    sessions.read(reference.part);
+    total.sessions += reference.sessions;
+    total.rows += reference.rows;
+  }
+  await sessions.tell(note);
+  return total;
+};

@@ -1,0 +1,127 @@
+/**
+ * Reads sessions off the rows of a CSV part.
+ *
+ * @module
+ */
+import { Readable } from "node:stream";
+import { type CastingContext, type Options, parse } from "csv-parse";
+import { parse as parseNow } from "csv-parse/sync";
+import { type Column, columns } from "../../session/Columns.ts";
+import { compared, type Flaw, type Row, type Text, type Value } from "../Row.ts";
+
+/** A row is no longer than this, in characters: what is longer comes of a quote that is nowhere closed. */
+const LONGEST = 1 << 26;
+/** A row has no more cells than this when there is still more of it: only the parser's own cells are held, which are not told. */
+const CELLS = 10_000;
+/** Rows handed on at a time. */
+const ROWS = 1000;
+
+const options: Options = {
+  record_delimiter: "\r\n",
+  relax_column_count: true,
+  max_record_size: LONGEST,
+};
+
+/** `""` is the empty text, and nothing at all is null. */
+const cast = (text: string, { quoting }: CastingContext): string | null =>
+  text === "" && !quoting ? null : text;
+
+type Cells = ReadonlyArray<string | null>;
+
+/**
+ * The cells of a row. The parser tells `""` from nothing at all only if it is asked about every cell, which takes three
+ * times as long as to parse; so it is asked about rows in which there may be a `""`.
+ */
+const cellsOf = (record: ReadonlyArray<string>, raw: string): Cells =>
+  /(^|,)""(,|\r|$)/.test(raw)
+    ? parseNow(raw.replace(/[\r\n]+$/, ""), { ...options, cast })[0] as unknown as Cells
+    : record.map((text) => text === "" ? null : text);
+
+const names = columns.map(({ name }) => name);
+
+/** What a text is in a column, or undefined if it can't be there. */
+const valueOf = ({ kind }: Column, text: string): Value | undefined => {
+  switch (kind) {
+    case "timestamp": {
+      const time = Date.parse(text) / 1000;
+      return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) && Number.isInteger(time) ? time : undefined;
+    }
+    case "number": {
+      const number = Number(text);
+      return text === String(number) && Number.isFinite(number) ? number : undefined;
+    }
+    case "text_list":
+      try {
+        const list: unknown = JSON.parse(text);
+        return Array.isArray(list) && list.every((item) => typeof item === "string") ? list : undefined;
+      } catch {
+        return undefined;
+      }
+    default:
+      return text;
+  }
+};
+
+const rowOf = (cells: Cells, text: Text): Row | Flaw => {
+  if (cells.length !== columns.length) {
+    return { flaw: `has ${cells.length} columns, not ${columns.length}` };
+  }
+  const values = new Array<Value>(compared.length);
+  for (let i = 0; i < compared.length; i++) {
+    const column = compared[i]!;
+    const cell = cells[i]!;
+    if (cell === null && !column.nullable) return { flaw: `has no ${column.name}` };
+    const value = cell === null ? null : valueOf(column, cell);
+    if (value === undefined) {
+      return { flaw: `has ${JSON.stringify(cell)} for ${column.name}, which is no ${column.kind}` };
+    }
+    values[i] = value;
+  }
+  return { values, rescued: cells[compared.length]!, text };
+};
+
+/** A row as the parser gives it, with its text. */
+interface Raw {
+  readonly record: ReadonlyArray<string>;
+  readonly raw: string;
+}
+
+/** The rows of a CSV part. Throws if its header is not the columns. Memory: a chunk, and the rows in it. */
+export async function* rows(
+  chunks: AsyncIterable<Uint8Array>,
+  text: Text,
+): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  const parser = parse({ ...options, raw: true });
+  const { state } = parser as unknown as { readonly state: { readonly record: ReadonlyArray<string> } };
+  async function* checked() {
+    for await (const chunk of chunks) {
+      if (state.record.length > CELLS) throw new Error(`a row has more than ${CELLS} columns`);
+      yield chunk;
+    }
+  }
+  const source = Readable.from(checked(), { objectMode: false });
+  source.on("error", (error) => parser.destroy(error));
+  source.pipe(parser);
+  let isHeader = true;
+  let batch: Array<Row | Flaw> = [];
+  try {
+    for await (const { record, raw } of parser as AsyncIterable<Raw>) {
+      if (isHeader) {
+        isHeader = false;
+        if (record.join("\n") !== names.join("\n")) {
+          throw new Error(`its header is ${JSON.stringify(record.join())}, not the columns ${names.join()}`);
+        }
+        continue;
+      }
+      batch.push(rowOf(cellsOf(record, raw), text));
+      if (batch.length === ROWS) {
+        yield batch;
+        batch = [];
+      }
+    }
+  } finally {
+    source.destroy();
+  }
+  if (isHeader) throw new Error("it has no header");
+  if (batch.length > 0) yield batch;
+}

@@ -1,0 +1,176 @@
+/**
+ * Looks a Parquet file over before its reader believes it: that one asks for as much memory as a file says it needs, and
+ * goes on for as long as it says. Only what this program writes passes: pages of version 2, in the encodings that it uses.
+ *
+ * @module
+ */
+import { type FileMetaData, snappyUncompress } from "hyparquet";
+import { type Column, columns } from "../../session/Columns.ts";
+import * as Thrift from "./Thrift.ts";
+
+const { lie } = Thrift;
+
+/** A row group has 10,000 rows unless a program asks for another number. */
+const ROWS = 1 << 20;
+/** Values of a list in a row group. */
+const VALUES = 1 << 22;
+/** Bytes of a row group, as they lie, and unpacked as well. */
+const BYTES = 2 ** 29;
+
+const [DATA_PAGE_V2, DICTIONARY_PAGE] = [3, 2];
+const [PLAIN, PLAIN_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, RLE_DICTIONARY] = [
+  0,
+  2,
+  5,
+  6,
+  8,
+];
+
+const numberIn = (fields: Thrift.Struct, id: number): number => {
+  const value = fields.get(id);
+  if (typeof value !== "number" || value < 0) throw lie(`a page has ${value} for field ${id}`);
+  return value;
+};
+
+const structIn = (fields: Thrift.Struct, id: number): Thrift.Struct => {
+  const value = fields.get(id);
+  if (!(value instanceof Map)) throw lie(`a page has no field ${id}`);
+  return value;
+};
+
+/** Refuses a footer that can't be held as it says, before it is read. */
+export const checkFooter = (bytes: Uint8Array): void => void Thrift.struct({ bytes, at: 0 });
+
+/** Refuses runs and packed groups of values that are not so many, of so many bits each. */
+const checkRuns = (bytes: Uint8Array, width: number, count: number): void => {
+  const cursor = { bytes, at: 0 };
+  if (width > 32) throw lie(`a value has ${width} bits`);
+  for (let seen = 0; seen < count;) {
+    const header = Thrift.varint(cursor);
+    const length = header >>> 1;
+    const isPacked = (header & 1) === 1;
+    // The last group may be filled up.
+    const values = isPacked ? 8 * length : length;
+    if (length === 0 || values - (count - seen) >= (isPacked ? 8 : 1)) {
+      throw lie(`there are more than ${count} values`);
+    }
+    Thrift.take(cursor, isPacked ? length * width : (width + 7) >> 3);
+    seen += values;
+  }
+};
+
+/** Refuses deltas in other blocks than those of 128 in 4 parts, which their reader may not get to the end of. */
+const checkDeltas = (bytes: Uint8Array, count: number): void => {
+  const cursor = { bytes, at: 0 };
+  const header = [Thrift.varint(cursor), Thrift.varint(cursor), Thrift.varint(cursor)];
+  if (header.join() !== [128, 4, count].join()) throw lie(`deltas come in blocks of ${header.join()}`);
+};
+
+const checkValues = (bytes: Uint8Array, encoding: number, count: number): void => {
+  switch (encoding) {
+    case PLAIN:
+      if (count > bytes.length) throw lie(`${count} values take ${bytes.length} bytes`);
+      return;
+    case PLAIN_DICTIONARY:
+    case RLE_DICTIONARY:
+      if (bytes.length === 0) throw lie("a page has no values");
+      return checkRuns(bytes.subarray(1), bytes[0]!, count);
+    case DELTA_BINARY_PACKED:
+    case DELTA_LENGTH_BYTE_ARRAY:
+      return checkDeltas(bytes, count);
+    default:
+      throw lie(`its values are encoded by method ${encoding}`);
+  }
+};
+
+/** What a row group may still hold. */
+interface Budget {
+  bytes: number;
+  values: number;
+}
+
+const unpack = (bytes: Uint8Array, codec: string, length: number, budget: Budget): Uint8Array => {
+  budget.bytes -= length;
+  if (budget.bytes < 0) throw lie("a row group unpacks to too much");
+  if (codec === "UNCOMPRESSED") return bytes;
+  if (codec !== "SNAPPY") throw lie(`it is packed by ${codec}`);
+  const unpacked = new Uint8Array(length);
+  snappyUncompress(bytes, unpacked);
+  return unpacked;
+};
+
+/** Refuses a column of a row group unless all its pages are what they say. */
+const checkChunk = (bytes: Uint8Array, column: Column, codec: string, budget: Budget): void => {
+  const isList = column.kind === "text_list";
+  const definitions = Number(column.nullable) + Number(isList);
+  const cursor = { bytes, at: 0 };
+  while (cursor.at < bytes.length) {
+    const header = Thrift.struct(cursor);
+    const page = Thrift.take(cursor, numberIn(header, 3));
+    const size = numberIn(header, 2);
+    const type = header.get(1);
+    if (type === DICTIONARY_PAGE) {
+      const count = numberIn(structIn(header, 7), 1);
+      checkValues(unpack(page, codec, size, budget), PLAIN, count);
+      continue;
+    }
+    if (type !== DATA_PAGE_V2) throw lie(`a page is of type ${type}`);
+    const data = structIn(header, 8);
+    const [values, nulls, encoding, ofDefinitions, ofRepetitions] = [1, 2, 4, 5, 6].map((id) =>
+      numberIn(data, id)
+    ) as [number, number, number, number, number];
+    budget.values -= isList ? values : 0;
+    if (values > (isList ? VALUES : ROWS) || budget.values < 0 || nulls > values) {
+      throw lie(`a page has ${values} values, of which ${nulls} are null`);
+    }
+    const levels = { bytes: page, at: 0 };
+    if (isList) checkRuns(Thrift.take(levels, ofRepetitions), 1, values);
+    else if (ofRepetitions > 0) throw lie("a column that holds no lists has levels of lists");
+    const ofNulls = Thrift.take(levels, ofDefinitions);
+    if (definitions > 0) checkRuns(ofNulls, definitions === 2 ? 2 : 1, values);
+    const rest = page.subarray(levels.at);
+    const isPacked = data.get(7) !== false;
+    const length = size - levels.at;
+    if (length < 0) throw lie("a page is shorter than its levels");
+    checkValues(unpack(rest, isPacked ? codec : "UNCOMPRESSED", length, budget), encoding, values - nulls);
+  }
+};
+
+/** A row group of a file. */
+type RowGroup = FileMetaData["row_groups"][number];
+
+/** Where a row group lies. Refuses one that has no rows or too many, and one that does not lie in the file. */
+export const placeOf = ({ columns: chunks, num_rows }: RowGroup, byteLength: number) => {
+  if (num_rows < 1n || num_rows > BigInt(ROWS) || num_rows > BigInt(byteLength)) {
+    throw lie(`a row group has ${num_rows} rows`);
+  }
+  if (chunks.length !== columns.length) throw lie(`a row group has ${chunks.length} columns`);
+  const places = chunks.map(({ meta_data: its }, i) => {
+    const [start, length] = [
+      Number(its?.dictionary_page_offset || its?.data_page_offset || -1),
+      Number(its?.total_compressed_size ?? -1),
+    ];
+    const isOwn = its?.path_in_schema[0] === columns[i]!.name;
+    if (its === undefined || !isOwn || start < 0 || length < 0 || start + length > byteLength) {
+      throw lie(`column ${i + 1} of a row group is not in the file`);
+    }
+    return { start, end: start + length, codec: its.codec };
+  });
+  const [start, end] = [
+    Math.min(...places.map(({ start }) => start)),
+    Math.max(...places.map(({ end }) => end)),
+  ];
+  const total = places.reduce((sum, place) => sum + place.end - place.start, 0);
+  if (end - start > BYTES || total > end - start) {
+    throw lie(`a row group has ${total} bytes in ${end - start}`);
+  }
+  return { start, end, places };
+};
+
+/** Refuses a row group unless all its pages are what they say. Its bytes are those from `start` on. */
+export const checkGroup = (bytes: Uint8Array, { start, places }: ReturnType<typeof placeOf>): void => {
+  const budget = { bytes: BYTES, values: VALUES };
+  for (const [i, place] of places.entries()) {
+    checkChunk(bytes.subarray(place.start - start, place.end - start), columns[i]!, place.codec, budget);
+  }
+};

@@ -1,0 +1,122 @@
+/**
+ * Reads sessions off the rows of a Parquet part.
+ *
+ * @module
+ */
+import type { FileHandle } from "node:fs/promises";
+import { type AsyncBuffer, type FileMetaData, parquetMetadata, parquetRead } from "hyparquet";
+import { columns } from "../../session/Columns.ts";
+import { schema } from "./Parquet.ts";
+import * as Json from "../Json.ts";
+import * as ParquetPages from "./ParquetPages.ts";
+import { compared, type Flaw, type Row, type Value } from "../Row.ts";
+import * as Thrift from "./Thrift.ts";
+
+/** A footer has a hundred bytes for each column of 10,000 rows. */
+const FOOTER = 2 ** 26;
+
+const read = async (handle: FileHandle, start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
+  const bytes = new Uint8Array(end - start);
+  let filled = 0;
+  while (filled < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
+    if (bytesRead === 0) throw new Error("it ends before its last row");
+    filled += bytesRead;
+  }
+  return bytes;
+};
+
+/** A file of which no more is read than these bytes, which lie there. */
+const bufferOf = (byteLength: number, from: number, bytes: Uint8Array<ArrayBuffer>): AsyncBuffer => ({
+  byteLength,
+  slice: (start, end = byteLength) => {
+    if (start < from || end < start || end > from + bytes.length) throw Thrift.lie("it leads elsewhere");
+    return bytes.slice(start - from, end - from).buffer;
+  },
+});
+
+/** What the file says of itself, once that can be believed. */
+const metadataOf = async (handle: FileHandle, byteLength: number): Promise<FileMetaData> => {
+  if (byteLength < 12) throw Thrift.lie("it is too short");
+  const end = await read(handle, byteLength - 8, byteLength);
+  const length = new DataView(end.buffer).getUint32(0, true);
+  if (length > Math.min(FOOTER, byteLength - 12)) throw Thrift.lie(`its footer has ${length} bytes`);
+  const footer = await read(handle, byteLength - 8 - length, byteLength);
+  ParquetPages.checkFooter(footer.subarray(0, length));
+  return parquetMetadata(footer, { geoparquet: false, parsers });
+};
+
+type Element = (typeof schema)[number];
+
+/** What an element of a schema says, by which two can be compared. */
+const wordsOf = (element: Element): string => {
+  const { name, type, repetition_type, num_children, converted_type, logical_type } = element;
+  return JSON.stringify({
+    name,
+    type,
+    repetition_type,
+    num_children,
+    converted_type,
+    logical_type: logical_type && Object.fromEntries(Object.entries(logical_type).sort()),
+  });
+};
+
+const checkSchema = (found: FileMetaData["schema"]): void => {
+  for (let i = 0; i < Math.max(found.length, schema.length); i++) {
+    const [element, wanted] = [found[i], schema[i]];
+    // The first names the whole; whether it says it is required is up to the writer.
+    if (element && wanted && i === 0 && element.num_children === wanted.num_children) continue;
+    if (element && wanted && wordsOf(element as Element) === wordsOf(wanted)) continue;
+    throw new Error(
+      `its schema is not that of a session: ${
+        element ? Json.brief(wordsOf(element as Element)) : "nothing"
+      } is ` +
+        `where ${wanted ? wordsOf(wanted) : "nothing"} should be`,
+    );
+  }
+};
+
+// A BOM is text like any other.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+const parsers = {
+  /** In seconds since the epoch, as the other formats have them. */
+  timestampFromMilliseconds: (time: bigint): number => Number(time) / 1000,
+  stringFromBytes: (bytes: Uint8Array | undefined): string | undefined => bytes && utf8.decode(bytes),
+};
+
+const rowOf = (cells: ReadonlyArray<unknown>): Row | Flaw => {
+  const values = cells.slice(0, compared.length).map((value) => value ?? null) as Array<Value>;
+  const missing = compared.find(({ nullable }, i) => !nullable && values[i] === null);
+  if (missing !== undefined) return { flaw: `has no ${missing.name}` };
+  return { values, rescued: (cells[compared.length] ?? null) as string | null, text: "plain" };
+};
+
+/** The rows of a Parquet part. Throws if its schema is not that of sessions. Memory: a row group. */
+export async function* rows(
+  handle: FileHandle,
+  byteLength: number,
+): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  const metadata = await metadataOf(handle, byteLength);
+  checkSchema(metadata.schema);
+  let count = 0;
+  for (const group of metadata.row_groups) {
+    const place = ParquetPages.placeOf(group, byteLength);
+    const bytes = await read(handle, place.start, place.end);
+    ParquetPages.checkGroup(bytes, place);
+    let found: ReadonlyArray<ReadonlyArray<unknown>> = [];
+    await parquetRead({
+      file: bufferOf(byteLength, place.start, bytes),
+      metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
+      parsers,
+      geoparquet: false,
+      columns: columns.map(({ name }) => name),
+      onComplete: (rows) => found = rows,
+    });
+    yield found.map(rowOf);
+    count += Number(group.num_rows);
+  }
+  if (count !== Number(metadata.num_rows)) {
+    throw new Error(`it says it has ${metadata.num_rows} rows, and its groups hold ${count}`);
+  }
+}

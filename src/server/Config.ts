@@ -1,0 +1,153 @@
+/**
+ * What the worker is told by its environment, decoded once.
+ *
+ * @module
+ */
+import * as Config from "effect/Config";
+import * as ConfigError from "effect/ConfigError";
+import * as Data from "effect/Data";
+import * as Effect from "effect/Effect";
+import * as Option from "effect/Option";
+import * as Redacted from "effect/Redacted";
+import * as RedactPolicy from "../session/RedactPolicy.ts";
+import * as Tenant from "../api/Tenant.ts";
+
+/** The environment is not as it must be. */
+export class ConfigurationError extends Data.TaggedError("ConfigurationError")<{
+  readonly message: string;
+}> {}
+
+/** A worker's settings. */
+export interface Settings {
+  readonly tenant: Tenant.Tenant;
+  /** Requests a second to the tenant, of all downloads and exports together, or `"auto"` to find out what it allows. */
+  readonly rate: number | "auto";
+  /** What callers have to send; undefined where only callers on the same machine are served. */
+  readonly token: Redacted.Redacted | undefined;
+  /** Where exports are kept; undefined where there are none, but downloads alone. */
+  readonly folder: string | undefined;
+  /** How many exports run at once. */
+  readonly running: number;
+  /** How many more may wait. */
+  readonly queue: number;
+  /** How many downloads there may be at once. */
+  readonly downloads: number;
+  /** How many exports may be watched at once, each by a stream of events. */
+  readonly streams: number;
+  /** How long an answer may wait for its reader, in seconds. */
+  readonly idle: number;
+  /** How long a request may take to arrive, its body included, in seconds. */
+  readonly arrival: number;
+  /** How long downloads may go on once the worker is told to stop, in seconds. */
+  readonly grace: number;
+  /** Keys the hashes of redaction. */
+  readonly redactSecret: Redacted.Redacted | undefined;
+  /** Where traces go: the root of an OTLP endpoint over HTTP. */
+  readonly telemetry: string | undefined;
+}
+
+/** The names of all variables, as a runtime that asks for permission wants them. */
+export const names = [
+  "MONOCLOUD_DOMAIN",
+  "MONOCLOUD_API_KEY",
+  "MONOCLOUD_RATE",
+  "MONOCLOUD_REDACT_SECRET",
+  "WORKER_TOKEN",
+  "WORKER_FOLDER",
+  "WORKER_EXPORTS",
+  "WORKER_QUEUE",
+  "WORKER_DOWNLOADS",
+  "WORKER_STREAMS",
+  "WORKER_IDLE_SECONDS",
+  "WORKER_REQUEST_SECONDS",
+  "WORKER_GRACE_SECONDS",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  // Read by what makes the traces.
+  "OTEL_RESOURCE_ATTRIBUTES",
+  "OTEL_SERVICE_NAME",
+  "OTEL_SERVICE_VERSION",
+] as const;
+
+type Name = typeof names[number];
+
+const whole = (name: Name, least: number, most: number, otherwise: number) =>
+  Config.integer(name).pipe(
+    Config.validate({
+      message: `must be a whole number from ${least} to ${most}`,
+      validation: (value) => value >= least && value <= most,
+    }),
+    Config.withDefault(otherwise),
+  );
+
+const given = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined);
+
+/** A token that can be guessed is none. */
+const TOKEN = 16;
+
+const all = Config.all({
+  domain: Config.nonEmptyString("MONOCLOUD_DOMAIN" satisfies Name),
+  apiKey: Config.redacted(Config.nonEmptyString("MONOCLOUD_API_KEY" satisfies Name)),
+  rate: Config.string("MONOCLOUD_RATE" satisfies Name).pipe(
+    Config.validate({
+      message: "must be a number of requests a second, above 0 and at most 1000000, or auto",
+      validation: (text) => text === "auto" || Number(text) > 0 && Number(text) <= 1e6,
+    }),
+    Config.map((text) => text === "auto" ? text : Number(text)),
+    Config.withDefault(20),
+  ),
+  redactSecret: given(Config.redacted(Config.nonEmptyString("MONOCLOUD_REDACT_SECRET" satisfies Name))),
+  token: given(
+    Config.string("WORKER_TOKEN" satisfies Name).pipe(
+      Config.validate({
+        message:
+          `must have ${TOKEN} characters or more, none of them a space: openssl rand -hex 32 makes one`,
+        validation: (token) => new RegExp(`^[!-~]{${TOKEN},}$`).test(token),
+      }),
+      Config.map(Redacted.make),
+    ),
+  ),
+  folder: given(Config.nonEmptyString("WORKER_FOLDER" satisfies Name)),
+  running: whole("WORKER_EXPORTS", 1, 100, 2),
+  queue: whole("WORKER_QUEUE", 0, 10_000, 100),
+  downloads: whole("WORKER_DOWNLOADS", 1, 10_000, 256),
+  streams: whole("WORKER_STREAMS", 1, 10_000, 256),
+  idle: whole("WORKER_IDLE_SECONDS", 1, 86_400, 120),
+  arrival: whole("WORKER_REQUEST_SECONDS", 1, 3600, 60),
+  grace: whole("WORKER_GRACE_SECONDS", 0, 3600, 20),
+  telemetry: given(Config.url("OTEL_EXPORTER_OTLP_ENDPOINT" satisfies Name)),
+});
+
+const problems = ConfigError.reduceWithContext<undefined, ReadonlyArray<string>>(undefined, {
+  andCase: (_, one, other) => [...one, ...other],
+  orCase: (_, one, other) => [...one, ...other],
+  missingDataCase: (_, path) => [`${path.join("_")} is not set`],
+  invalidDataCase: (_, path, message) => [`${path.join("_")} ${message}`],
+  sourceUnavailableCase: (_, path, message) => [`${path.join("_")} can't be read: ${message}`],
+  unsupportedCase: (_, path, message) => [`${path.join("_")} can't be read: ${message}`],
+});
+
+/** Reads the environment; says of everything that is wrong with it what to do. */
+export const load: Effect.Effect<Settings, ConfigurationError> = Effect.gen(function* () {
+  const { domain, apiKey, telemetry, ...rest } = yield* Effect.mapError(
+    all,
+    (error) =>
+      new ConfigurationError({
+        message: `The environment is incomplete or wrong: ${problems(error).join("; ")}`,
+      }),
+  );
+  const tenant = yield* Effect.mapError(
+    Tenant.make({ domain, apiKey }),
+    ({ message }) => new ConfigurationError({ message }),
+  );
+  if (rest.redactSecret !== undefined) {
+    // A secret that is too short is told of now, not by the first export that hashes.
+    yield* Effect.try({
+      try: () => RedactPolicy.keyOf(rest.redactSecret),
+      catch: (error) =>
+        new ConfigurationError({
+          message: `MONOCLOUD_REDACT_SECRET can't be used: ${(error as Error).message}`,
+        }),
+    });
+  }
+  return { ...rest, tenant, telemetry: telemetry?.href };
+});

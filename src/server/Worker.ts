@@ -1,0 +1,151 @@
+/**
+ * The HTTP worker: exports over HTTP, as a handler that any server of web standards can carry.
+ *
+ * @module
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import * as HttpApp from "@effect/platform/HttpApp";
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
+import * as HttpServer from "@effect/platform/HttpServer";
+import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Layer from "effect/Layer";
+import * as Logger from "effect/Logger";
+import * as Scope from "effect/Scope";
+import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as Platform from "../api/transport/Platform.ts";
+import { version } from "../version.ts";
+import * as Access from "./Access.ts";
+import type { Settings } from "./Config.ts";
+import * as Docs from "./page/Docs.ts";
+import * as Handlers from "./handlers/Handlers.ts";
+import * as Headers from "./Headers.ts";
+import * as Jobs from "./jobs/Jobs.ts";
+import * as Metrics from "./telemetry/Metrics.ts";
+import * as Page from "./page/Page.ts";
+import * as Patience from "./Patience.ts";
+
+export type { Arrival } from "./Access.ts";
+
+/** A worker that is at work. */
+export interface Worker {
+  /** Answers a request, given what the server knows of it: without `version`, HTTP/1.0 gets bodies that may look whole. */
+  readonly fetch: (request: Request, arrival: Access.Arrival) => Promise<Response>;
+  /**
+   * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
+   * {@link Access.Arrival.sent} tells of them, and cuts exports, which the next worker goes on with. What is left of downloads
+   * has to be broken off by closing the server.
+   */
+  readonly stop: () => Promise<void>;
+}
+
+/** Traces to where the settings say. What they are made of is loaded only then. */
+const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
+  telemetry === undefined ? Layer.empty : Layer.unwrapEffect(Effect.promise(async () => {
+    const OtlpTracer = await import("@effect/opentelemetry/OtlpTracer");
+    const OtlpSerialization = await import("@effect/opentelemetry/OtlpSerialization");
+    return OtlpTracer.layer({
+      url: `${telemetry.replace(/\/$/, "")}/v1/traces`,
+      resource: { serviceName: "monocloud-sessions", serviceVersion: version },
+    }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
+  }));
+
+/** Lines on standard error, and not in spans as well: they may name users. */
+const logging = Layer.merge(
+  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+  Logger.remove(Logger.tracerLogger),
+);
+
+/** A span of the server's own would carry the paths of requests, and with them the ids of users. */
+const noServerSpans = Layer.scopedDiscard(
+  Effect.locallyScoped(HttpMiddleware.currentTracerDisabledWhen, () => true),
+);
+
+const everything = (settings: Settings, life: Handlers.Life) => {
+  const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
+    Layer.provideMerge(Handlers.layer(settings, life)),
+    Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
+    Layer.provideMerge(HttpServer.layerContext),
+  );
+  const tenant = HttpPolicy.layer(settings.tenant, { rate: settings.rate }).pipe(
+    Layer.provide(Metrics.counted),
+    Layer.provide(Platform.transport),
+  );
+  return routes.pipe(
+    Layer.provide(Jobs.layer(settings)),
+    Layer.provide(tenant),
+    Layer.provideMerge(Metrics.layer),
+    Layer.provideMerge(Layer.mergeAll(tracing(settings), logging, noServerSpans)),
+  );
+};
+
+/** How often it is looked whether downloads have ended, in milliseconds. */
+const LOOK = 50;
+
+const answer = (
+  { status, message }: Access.Refusal | { readonly status: 404; readonly message: string },
+) => {
+  const bytes = new TextEncoder().encode(
+    JSON.stringify({ error: status === 404 ? "Absent" : "Refused", message }),
+  );
+  const headers = { "content-type": "application/json", "content-length": String(bytes.length) };
+  return new Response(bytes, { status, headers });
+};
+
+/** The most bytes of an answer that is short, which the system takes at once. */
+const SHORT = 1 << 14;
+
+/**
+ * Whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is anything
+ * made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
+ */
+const isShort = ({ headers }: Response): boolean =>
+  Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");
+
+/**
+ * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
+ *
+ * Memory: for each download a page and what its encoder holds, for each export what {@link Dataset.run} holds, and about
+ * 1 kB for each export in the folder.
+ */
+export const make = (settings: Settings): Effect.Effect<Worker> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make();
+    const life: Handlers.Life = { isStopping: false, streams: new Set() };
+    const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life)), scope);
+    const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
+    const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
+    const { downloads } = Context.get(runtime.context, Metrics.Metrics);
+    let unsent = 0;
+    return {
+      fetch: async (request, arrival) => {
+        if (arrival.sent !== undefined) {
+          unsent++;
+          const end = () => void unsent--;
+          arrival.sent.then(end, end);
+        }
+        const refusal = Access.refusalOf(request, arrival, settings.token !== undefined);
+        const handled = refusal === undefined ? await handle(request) : answer(refusal);
+        const response = handled.status === 404 && !handled.headers.has("content-type")
+          ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
+          : handled;
+        if (response.status === 401) response.headers.set("www-authenticate", "Bearer");
+        Headers.complete(response);
+        // To look at the body of a short one would make a stream of it.
+        if (isShort(response) || response.body === null) return response;
+        return new Response(Patience.patient(response.body, settings.idle), response);
+      },
+      stop: async () => {
+        if (life.isStopping) return;
+        life.isStopping = true;
+        for (const end of life.streams) end();
+        const limit = Date.now() + settings.grace * 1000;
+        while (downloads() + unsent > 0 && Date.now() < limit) {
+          await new Promise((resume) => setTimeout(resume, LOOK));
+        }
+        await Effect.runPromise(Scope.close(scope, Exit.void));
+      },
+    };
+  });

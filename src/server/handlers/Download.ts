@@ -1,0 +1,164 @@
+/**
+ * Response bodies: the sessions of one user as they are walked, and files as they lie.
+ *
+ * @module
+ */
+import * as Cause from "effect/Cause";
+import * as Data from "effect/Data";
+import * as Deferred from "effect/Deferred";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Runtime from "effect/Runtime";
+import * as Stream from "effect/Stream";
+import * as Batch from "../../session/Batch.ts";
+import * as SafeFile from "../../sink/SafeFile.ts";
+import * as Export from "../../export/Export.ts";
+import * as Formats from "../../format/Formats.ts";
+import * as Gzip from "../../sink/Gzip.ts";
+import { type Output, OutputError } from "../../sink/Output.ts";
+import * as Readable from "../../sink/Readable.ts";
+import type { ApiError } from "../../api/ApiError.ts";
+import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import * as SessionSource from "../../source/SessionSource.ts";
+import * as Metrics from "../telemetry/Metrics.ts";
+import * as Patience from "../Patience.ts";
+import * as Trace from "../telemetry/Trace.ts";
+
+/** The download can't vouch that nothing is missing, so it does not end as if it could. */
+export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
+  readonly message: string;
+}> {}
+
+/** What to download. */
+export interface DownloadOptions {
+  readonly userId: string;
+  readonly format: Formats.FormatName;
+  readonly gzip: boolean;
+  readonly clientId?: string | undefined;
+  readonly pageSize?: number | undefined;
+  readonly allow: ReadonlySet<string>;
+}
+
+/** Pages of one user that are asked for at once: what is being read, and what comes next. */
+const AHEAD = 2;
+
+/** What is told of a transfer as it goes on. */
+interface Watch {
+  /** There is something to take, or it is certain that there is nothing. */
+  readonly begin: Effect.Effect<unknown>;
+  /** So many bytes have been taken. */
+  readonly took: (bytes: number) => void;
+}
+
+/** An output that is watched piece by piece, and complete only once its reader has `taken` all of it. */
+const watched = (output: Output, taken: Promise<void>, { begin, took }: Watch): Output => ({
+  ...output,
+  open: Effect.map(output.open, (sink) => ({
+    write: (bytes) =>
+      Effect.forEach(
+        Patience.pieces(bytes),
+        (piece) => Effect.zipRight(begin, Effect.map(sink.write(piece), () => took(piece.length))),
+        { discard: true },
+      ),
+    commit: Effect.zipRight(begin, Effect.zipLeft(sink.commit, Effect.promise(() => taken))),
+  })),
+});
+
+const aborted = ({ message }: { readonly message: string }) =>
+  Effect.logWarning(`A download was aborted: ${message}`);
+
+/**
+ * Begins what `work` writes, and gives its bytes once there is one to send, or once it has ended without: what goes wrong
+ * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work,
+ * which otherwise lasts until its reader has taken everything. `length` is how many bytes it will be, if the answer tells.
+ */
+const transfer = <E extends { readonly message: string }, R>(
+  work: (output: Output) => Effect.Effect<unknown, E, R>,
+  length?: number,
+): Effect.Effect<Readable.Bytes, E, R | Metrics.Metrics> =>
+  Effect.gen(function* () {
+    const metrics = yield* Metrics.Metrics;
+    const runtime = yield* Effect.runtime<R>();
+    const begun = yield* Deferred.make<void, E>();
+    const bytes = Readable.make("the response", (output, signal, taken) => {
+      let count = 0;
+      const target = watched(output, taken, {
+        begin: Deferred.succeed(begun, undefined),
+        took: (bytes) => {
+          count += bytes;
+          metrics.bytes("download", bytes);
+        },
+      });
+      metrics.download("begun");
+      const working = work(target).pipe(
+        Effect.onExit((exit) => {
+          const isUnread = signal.reason instanceof Patience.Unread;
+          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isUnread;
+          // Where the length was told, a server may leave with the last byte, and not come back for the end.
+          const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);
+          metrics.download(isWhole ? "complete" : isLeft ? "left" : "aborted");
+          return Effect.zipRight(
+            isUnread ? aborted(signal.reason) : Effect.void,
+            Deferred.done(begun, Exit.asVoid(exit)),
+          );
+        }),
+        Effect.tapError(aborted),
+      );
+      return Runtime.runPromise(runtime)(working, { signal });
+    });
+    // Whoever asked may have gone before there is anything to read.
+    yield* Effect.onInterrupt(Deferred.await(begun), () => Effect.promise(() => bytes.cancel()));
+    return bytes;
+  });
+
+const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
+  end === undefined || allow.has("unverified")
+    ? []
+    : end.status === "removed"
+    ? ["the user was removed while the sessions were read"]
+    : end.doubts;
+
+/** The sessions of a user. */
+export const sessions = (
+  { userId, format, gzip, clientId, pageSize, allow }: DownloadOptions,
+): Effect.Effect<
+  Readable.Bytes,
+  ApiError | OutputError | Export.ExportError | UnverifiedError,
+  TenantHttp | Metrics.Metrics
+> =>
+  Effect.flatMap(Metrics.Metrics, (metrics) => {
+    const source = SessionSource.batches(Stream.make(userId), { clientId, pageSize, concurrency: AHEAD })
+      .pipe(
+        Stream.mapEffect((batch) => {
+          const doubts = doubtsOf(batch, allow);
+          metrics.sessions(Batch.size(batch));
+          return doubts.length === 0 ? Effect.succeed(batch) : Effect.fail(
+            new UnverifiedError({
+              message: `It can't be vouched that nothing is missing: ${doubts.join("; ")}`,
+            }),
+          );
+        }),
+      );
+    return transfer((output) =>
+      Export.run({
+        source,
+        targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(output) : output }],
+        onInvalid: allow.has("rejected") ? "quarantine" : "fail",
+      }).pipe(Trace.span("download", { format }))
+    );
+  });
+
+/** A file as it lies, for an answer that tells how many bytes it has. */
+export const file = (
+  { root, path, bytes }: { readonly root: string; readonly path: string; readonly bytes: number },
+): Effect.Effect<Readable.Bytes, OutputError, Metrics.Metrics> =>
+  transfer((output) =>
+    Effect.scoped(Effect.gen(function* () {
+      const sink = yield* output.open;
+      const chunks: Stream.Stream<Uint8Array<ArrayBuffer>, OutputError> = Stream.fromAsyncIterable(
+        SafeFile.chunks(root, path),
+        (cause) => new OutputError({ reason: "Open", path, cause }),
+      );
+      yield* Stream.runForEach(chunks, sink.write);
+      yield* sink.commit;
+    })), bytes);

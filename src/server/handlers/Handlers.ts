@@ -1,0 +1,277 @@
+/**
+ * What each route does.
+ *
+ * @module
+ */
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import * as HttpTraceContext from "@effect/platform/HttpTraceContext";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Option from "effect/Option";
+import * as Redacted from "effect/Redacted";
+import type { DatasetError } from "../../dataset/Folder.ts";
+import * as Formats from "../../format/Formats.ts";
+import type { OutputError } from "../../sink/Output.ts";
+import { TenantHttp } from "../../api/HttpPolicy.ts";
+import * as Access from "../Access.ts";
+import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
+import * as Api from "./Api.ts";
+import * as Body from "./Body.ts";
+import type { Settings } from "../Config.ts";
+import * as Download from "./Download.ts";
+import * as Events from "../jobs/Events.ts";
+import { JobError, Jobs } from "../jobs/Jobs.ts";
+import * as Metrics from "../telemetry/Metrics.ts";
+import * as Strict from "./Strict.ts";
+
+/** Whether the worker is about to stop. */
+export interface Life {
+  isStopping: boolean;
+  /** Streams of events that are open: each is ended by a call. */
+  readonly streams: Set<() => void>;
+}
+
+/** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
+const answering = <A, R>(work: Effect.Effect<A, JobError | OutputError | DatasetError, R>) =>
+  Effect.catchAll(
+    work,
+    (error) =>
+      error instanceof JobError
+        ? Effect.succeed(ofJob(error))
+        : Effect.as(Effect.logError(error.message), unavailable(error.message)),
+  );
+
+/** What no one between is to change, keep or guess at. */
+const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
+
+/** Whether gzip is welcome: `gzip`, `*`, but not `gzip;q=0`. */
+export const acceptsGzip = (header: string | undefined): boolean => {
+  const choices = (header ?? "").split(",").map((choice) => choice.trim().toLowerCase().split(/\s*;\s*q=/));
+  const weight = (name: string) => choices.find(([coding]) => coding === name)?.[1];
+  const has = (name: string) => choices.some(([coding]) => coding === name);
+  return has("gzip") ? Number(weight("gzip") ?? 1) > 0 : has("*") && Number(weight("*") ?? 1) > 0;
+};
+
+/** Goes on with the trace of whoever asks, if there is one. */
+const withCaller =
+  ({ headers }: HttpServerRequest.HttpServerRequest) => <A, E, R>(work: Effect.Effect<A, E, R>) =>
+    Option.match(HttpTraceContext.fromHeaders(headers), {
+      onNone: () => work,
+      onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
+    });
+
+/** Another download, if as many as may be are not under way already. */
+const ifThereIsRoom = ({ downloads }: Settings, life: Life) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(
+    Metrics.Metrics,
+    (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
+      if (life.isStopping) return Effect.succeed(unavailable("The worker is stopping"));
+      return metrics.downloads() < downloads
+        ? download
+        : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
+    },
+  );
+
+/** The router takes HEAD for GET. */
+const onlyGet = HttpServerResponse.unsafeJson(
+  { error: "Refused", message: "What sessions there are is known only by walking them: use GET" },
+  { status: 405, headers: { "cache-control": "no-store", allow: "GET" } },
+);
+
+const sessions = (settings: Settings, life: Life) =>
+  HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
+    const download = (format: Formats.FormatName) =>
+    (
+      { path: { user_id }, urlParams: { client_id, page_size, allow }, request }: {
+        readonly path: { readonly user_id: string };
+        readonly urlParams: {
+          readonly client_id?: string | undefined;
+          readonly page_size?: number | undefined;
+          readonly allow?: string | undefined;
+        };
+        readonly request: HttpServerRequest.HttpServerRequest;
+      },
+    ) =>
+      request.method === "HEAD" ? Effect.succeed(onlyGet) : Effect.gen(function* () {
+        const gzip = format !== "parquet" && acceptsGzip(request.headers["accept-encoding"]);
+        const bytes = yield* Download.sessions({
+          userId: user_id,
+          format,
+          gzip,
+          clientId: client_id,
+          pageSize: page_size,
+          allow: new Set(allow?.split(",")),
+        });
+        return HttpServerResponse.raw(bytes, {
+          headers: {
+            ...untouched,
+            "content-type": Formats.make(format).contentType,
+            "content-disposition": `attachment; filename="sessions.${format}"`,
+            vary: "accept-encoding",
+            ...(gzip && { "content-encoding": "gzip" }),
+          },
+        });
+      }).pipe(
+        withCaller(request),
+        ifThereIsRoom(settings, life),
+        Effect.catchTags({
+          ApiError: (error) => Effect.succeed(ofTenant(error)),
+          ExportError: ({ reason, message }) =>
+            Effect.succeed(
+              reason === "NoSuchUsers"
+                ? kept({ error: "Absent", message }, 404)
+                : kept({ error: "TenantFailure", message }, 502),
+            ),
+          UnverifiedError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
+          OutputError: ({ message }) => Effect.succeed(unavailable(message)),
+        }),
+      );
+    return handlers.handle("ndjson", download("ndjson")).handle("csv", download("csv"))
+      .handle("parquet", download("parquet"));
+  });
+
+const exports = (settings: Settings, life: Life) =>
+  HttpApiBuilder.group(
+    Api.Api,
+    "exports",
+    (handlers) =>
+      Effect.map(Jobs, (jobs) => {
+        const description = Body.reader(settings.arrival);
+        const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
+          answering(Effect.gen(function* () {
+            const file = yield* jobs.file(id, path);
+            const headers = {
+              ...untouched,
+              "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
+              "content-length": String(file.bytes),
+              "content-disposition": `attachment; filename="${file.name}"`,
+            };
+            if (method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+            const sent = Effect.map(
+              Download.file(file),
+              (bytes) => HttpServerResponse.raw(bytes, { headers }),
+            );
+            return yield* sent.pipe(ifThereIsRoom(settings, life));
+          }));
+        const open = <A, R>(work: Effect.Effect<A, never, R>) =>
+          Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
+            life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
+          );
+        return handlers
+          .handleRaw("start", ({ request }) =>
+            open(Effect.matchEffect(description(request), {
+              onFailure: Effect.succeed,
+              onSuccess: (description) => answering(jobs.start(description)),
+            })).pipe(withCaller(request)))
+          .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+          .handle("get", ({ path }) => answering(jobs.get(path.id)))
+          .handle("events", ({ path, request }) =>
+            answering(Effect.map(jobs.events(path.id), (watch) => {
+              const headers = { ...untouched, "content-type": "text/event-stream" };
+              if (request.method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
+              return life.streams.size < settings.streams
+                ? HttpServerResponse.raw(Events.stream(watch, life.streams), { headers })
+                : busy(`${settings.streams} streams of events are open, and no more may be`);
+            })))
+          .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
+          .handle("resume", ({ path }) => open(answering(jobs.resume(path.id))))
+          .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
+          .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
+      }),
+  );
+
+const operations = (settings: Settings, life: Life) =>
+  HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
+    Effect.gen(function* () {
+      const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantHttp, Metrics.Metrics]);
+      const ok = { status: "ok" as const };
+      const cookie = (value: string, rest: string, { headers }: HttpServerRequest.HttpServerRequest) =>
+        HttpServerResponse.unsafeJson(ok, {
+          headers: {
+            // A token may hold what ends a value; whoever reads the cookie decodes it.
+            "set-cookie": `${Access.COOKIE}=${
+              encodeURIComponent(value)
+            }; HttpOnly; SameSite=Strict; Path=/${rest}${
+              headers["x-forwarded-proto"] === "https" ? "; Secure" : ""
+            }`,
+            "cache-control": "no-store",
+          },
+        });
+      return handlers
+        .handle("health", () => Effect.succeed(ok))
+        .handle("ready", () => {
+          const trouble = life.isStopping ? "The worker is stopping" : jobs.trouble();
+          return Effect.succeed(trouble === undefined ? ok : unavailable(trouble));
+        })
+        .handle("metrics", () => {
+          const { retries, waiting, rate, heldUntil } = tenant.traffic();
+          return Effect.succeed(metrics.render([
+            {
+              name: "monocloud_tenant_retries_total",
+              type: "counter",
+              help: "Requests to the tenant that were sent again.",
+              values: [["", retries]],
+            },
+            {
+              name: "monocloud_tenant_waiting",
+              type: "gauge",
+              help: "Requests that wait for their turn.",
+              values: [["", waiting]],
+            },
+            {
+              name: "monocloud_tenant_rate",
+              type: "gauge",
+              help: "Requests a second that may be sent now.",
+              values: [["", rate]],
+            },
+            {
+              name: "monocloud_tenant_held_seconds",
+              type: "gauge",
+              help: "How much longer the tenant asked to be left alone.",
+              values: [["", Math.max(0, (heldUntil - Date.now()) / 1000)]],
+            },
+            {
+              name: "monocloud_event_streams",
+              type: "gauge",
+              help: "Streams of events that are open.",
+              values: [["", life.streams.size]],
+            },
+            {
+              name: "monocloud_exports",
+              type: "gauge",
+              help: "Exports, by how they stand.",
+              values: Object.entries(jobs.counts()).map(([status, count]) => [
+                Metrics.label("status", status),
+                count,
+              ]),
+            },
+          ]));
+        })
+        .handle("signIn", ({ request }) => {
+          const bearer = /^Bearer (\S+)$/i.exec(request.headers["authorization"] ?? "")?.[1];
+          return Effect.succeed(
+            settings.token === undefined || bearer === undefined ? ok : cookie(bearer, "", request),
+          );
+        })
+        .handle("signOut", ({ request }) => Effect.succeed(cookie("", "; Max-Age=0", request)));
+    }));
+
+const authorization = ({ token }: Settings) =>
+  Layer.sync(Api.Authorization, () => {
+    const isToken = token === undefined ? () => true : Access.isToken(token);
+    const check = (given: Redacted.Redacted) =>
+      isToken(Redacted.value(given)) ? Effect.void : Effect.fail({
+        error: "Unauthorized" as const,
+        message: "Send the worker's token: Authorization: Bearer TOKEN",
+      });
+    return { bearer: check, cookie: check };
+  });
+
+/** All routes, carried out. */
+export const layer = (settings: Settings, life: Life) =>
+  HttpApiBuilder.api(Api.Api).pipe(
+    Layer.provide([sessions(settings, life), exports(settings, life), operations(settings, life)]),
+    Layer.provide([Strict.layer, authorization(settings)]),
+  );

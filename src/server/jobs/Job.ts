@@ -1,0 +1,168 @@
+/**
+ * An export that the worker is asked for: a plain description, which says nothing of where or when it runs. Each user of it
+ * is exported on their own, so it can be split by user.
+ *
+ * @module
+ */
+import * as Schema from "effect/Schema";
+import * as Manifest from "../../dataset/Manifest.ts";
+import type * as Export from "../../export/Export.ts";
+import { choices } from "../../format/Formats.ts";
+import * as Options from "../../options/Options.ts";
+import * as RedactPolicy from "../../session/RedactPolicy.ts";
+import { leastSize } from "../../source/paging/Bounds.ts";
+
+/** A user's id: nothing that could lead to another path, whatever is made of it. */
+export const UserId = Schema.String.pipe(
+  Schema.pattern(/^(?!\.{1,2}$)[^\s/\\\p{Cc}\p{Cs}]{1,200}$/u, {
+    message: () => "a user's id has from 1 to 200 characters, without spaces, slashes and control characters",
+  }),
+  Schema.annotations({ identifier: "UserId" }),
+);
+
+/** The id of an export, which the worker gives: a time and something random. */
+export const Id = Schema.String.pipe(
+  Schema.pattern(/^\d{8}T\d{9}Z-[0-9a-f]{12}$/, { message: () => "is not the id of an export" }),
+  Schema.annotations({ identifier: "ExportId" }),
+);
+
+/** How many rows a page may be asked to hold. */
+export const PageSize = Schema.Int.pipe(Schema.between(leastSize, 1000));
+
+/** As for {@link Redact.Policy}. */
+const Policy = Schema.Struct({
+  ip: Schema.optional(Schema.Literal("keep", "truncate", "hash", "drop")),
+  user_agent: Schema.optional(Schema.Literal("keep", "hash", "drop")),
+  location: Schema.optional(Schema.Literal("keep", "truncate", "hash", "drop")),
+  session_key: Schema.optional(Schema.Literal("keep", "hash", "drop")),
+  unknown: Schema.optional(Schema.Literal("keep", "drop")),
+});
+
+/** Each format once: with gzip and without, its parts would have one place and two names. */
+const Formats = Schema.NonEmptyArray(
+  Schema.Literal(...choices).annotations({
+    message: () => ({ message: `is none of ${choices.join(", ")}`, override: true }),
+  }),
+).pipe(
+  Schema.filter(
+    (formats) => new Set(formats.map((format) => format.replace(/\.gz$/, ""))).size === formats.length,
+    {
+      message: () => "each format can be named once, with .gz or without",
+    },
+  ),
+);
+
+/** What to export. */
+export const Description = Schema.Struct({
+  /** `"all"`, or ids. */
+  users: Schema.Union(Schema.Literal("all"), Schema.NonEmptyArray(UserId)),
+  formats: Formats,
+  client_id: Schema.optional(Schema.NonEmptyString),
+  page_size: Schema.optional(PageSize),
+  /** Sessions a part. */
+  part_rows: Schema.optional(Schema.Int.pipe(Schema.between(1, 1e9))),
+  on_invalid: Schema.optional(Schema.Literal("quarantine", "fail")),
+  redact: Schema.optional(Policy),
+}).annotations({ identifier: "ExportDescription" });
+
+/** See {@link Description}. */
+export type Description = typeof Description.Type;
+
+/** See {@link Description}: names alone, for it says itself what each is. Of its redaction, all that there is to check. */
+export const optionNames: Options.Names<Description> = {
+  users: Options.any,
+  formats: Options.any,
+  client_id: Options.any,
+  page_size: Options.any,
+  part_rows: Options.any,
+  on_invalid: Options.any,
+  redact: RedactPolicy.kind,
+};
+
+/**
+ * `queued`: waits for its turn. `running`. `done`: complete. `failed`: broken off, `error` says why; `cancelled`: broken off
+ * by a caller. The last two can be gone on with.
+ */
+export const Status = Schema.Literal("queued", "running", "done", "failed", "cancelled");
+
+/** See {@link Status}. */
+export type Status = typeof Status.Type;
+
+const Count = Schema.Int.pipe(Schema.nonNegative());
+
+/** How far an export has come. */
+export const Progress = Schema.Struct({
+  /** Users whose walk has ended; how many there are, once that is known. */
+  users: Count,
+  users_total: Schema.optional(Count),
+  missing: Count,
+  failed: Count,
+  unverified: Count,
+  sessions: Count,
+  rejected: Count,
+  /** Before any compression. */
+  bytes: Count,
+});
+
+/** See {@link Progress}. */
+export type Progress = typeof Progress.Type;
+
+/** Why an export broke off. */
+export const Failure = Schema.Struct({ reason: Schema.String, message: Schema.String });
+
+/** See {@link Failure}. */
+export type Failure = typeof Failure.Type;
+
+/** An export as it is told of. */
+export const View = Schema.Struct({
+  id: Id,
+  status: Status,
+  created: Schema.String,
+  description: Description,
+  error: Schema.optional(Failure),
+  progress: Schema.optional(Progress),
+  /** What the run did, once it has ended. */
+  report: Schema.optional(Manifest.Run),
+  /** The parts that are complete. */
+  parts: Schema.Array(Manifest.Part),
+}).annotations({ identifier: "ExportReport" });
+
+/** See {@link View}. */
+export type View = typeof View.Type;
+
+/** The same without what makes it long. */
+export const Summary = Schema.Struct({
+  id: Id,
+  status: Status,
+  created: Schema.String,
+  formats: Description.fields.formats,
+  users: Schema.Union(Schema.Literal("all"), Count),
+  progress: Schema.optional(Progress),
+  error: Schema.optional(Failure),
+}).annotations({ identifier: "ExportSummary" });
+
+/** See {@link Summary}. */
+export type Summary = typeof Summary.Type;
+
+/** What is told of an export that has just been asked for. */
+export const summaryOf = (id: string, created: string, { users, formats }: Description): Summary => ({
+  id,
+  status: "queued",
+  created,
+  formats,
+  users: users === "all" ? "all" : new Set(users).size,
+});
+
+/** The same as the driver keeps it. */
+export const progressOf = (
+  { users, usersTotal, missing, failed, unverified, sessions, rejected, encodedBytes }: Export.Progress,
+): Progress => ({
+  users,
+  ...(usersTotal !== undefined && { users_total: usersTotal }),
+  missing,
+  failed,
+  unverified,
+  sessions,
+  rejected,
+  bytes: encodedBytes,
+});

@@ -1,0 +1,51 @@
+/**
+ * One export of the worker: from its description to a dataset.
+ *
+ * @module
+ */
+import { identity } from "effect/Function";
+import type { Batch } from "../../session/Batch.ts";
+import * as Dataset from "../../dataset/Dataset.ts";
+import * as UserList from "../../source/UserList.ts";
+import type * as Export from "../../export/Export.ts";
+import * as Formats from "../../format/Formats.ts";
+import * as Redact from "../../session/Redact.ts";
+import type { ApiError } from "../../api/ApiError.ts";
+import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { Settings } from "../Config.ts";
+import type * as Job from "./Job.ts";
+import type * as Metrics from "../telemetry/Metrics.ts";
+
+/** Where and how an export runs. */
+export interface JobRunOptions {
+  /** The folder of its dataset. */
+  readonly root: string;
+  readonly settings: Pick<Settings, "tenant" | "redactSecret">;
+  readonly progress: Export.Progress;
+  readonly meter: Metrics.Meter;
+}
+
+/** Begins it, or goes on with it from its last cut. */
+export const run = (description: Job.Description, { root, settings, progress, meter }: JobRunOptions) => {
+  const { users, formats, client_id, page_size, part_rows, on_invalid, redact } = description;
+  const policy = redact && Redact.settle(redact);
+  const change: (batch: Batch) => Batch = policy === undefined
+    ? identity
+    : Redact.make(policy, settings.redactSecret);
+  const list: UserList.UserList<ApiError, TenantHttp> = users === "all"
+    ? UserList.all(page_size)
+    : UserList.of(users);
+  return Dataset.run({
+    root,
+    formats: formats.map((format) => Formats.choose(format)!),
+    users: list,
+    tenant: settings.tenant.origin,
+    mode: "resume",
+    walk: { clientId: client_id, pageSize: page_size },
+    options: { redact: policy },
+    onInvalid: on_invalid,
+    partRows: part_rows,
+    change: (batch) => change(meter.batch(batch)),
+    progress,
+  });
+};

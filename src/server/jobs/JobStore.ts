@@ -1,0 +1,102 @@
+/**
+ * What is kept of exports on the disk.
+ *
+ * ```
+ * <folder>/
+ *   lock.json                 which worker's it is
+ *   20261124T061500000Z-0f…/  an export
+ *     job.json                what was asked for; written once
+ *     status.json             what has become of it; not there before it has begun
+ *     data/                   the dataset
+ * ```
+ *
+ * @module
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
+import type * as Option from "effect/Option";
+import * as Schema from "effect/Schema";
+import { type DatasetError, failure } from "../../dataset/DatasetError.ts";
+import * as Folder from "../../dataset/Folder.ts";
+import * as Json from "../../format/Json.ts";
+import * as SafeFile from "../../sink/SafeFile.ts";
+import * as File from "../../sink/File.ts";
+import type { OutputError } from "../../sink/Output.ts";
+import * as Job from "./Job.ts";
+
+/** What was asked for. */
+export const Asked = Schema.Struct({ id: Job.Id, created: Schema.String, description: Job.Description });
+
+/** See {@link Asked}. */
+export type Asked = typeof Asked.Type;
+
+/** What has become of it. */
+export const Standing = Schema.Struct({
+  status: Job.Status,
+  progress: Schema.optional(Job.Progress),
+  error: Schema.optional(Job.Failure),
+});
+
+/** See {@link Standing}. */
+export type Standing = typeof Standing.Type;
+
+const decodeAsked = Json.lineDecoder(Asked, "export");
+const decodeStanding = Json.lineDecoder(Standing, "status");
+const isId = Schema.is(Job.Id);
+
+/** Why a file can't be read or written. */
+type FileError = OutputError | DatasetError;
+
+/** The exports in a worker's folder. */
+export interface JobStore {
+  /** The folder of an export's dataset. Fails where it is not the worker's own. */
+  readonly dataOf: (id: string) => Effect.Effect<string, FileError>;
+  /** Puts a new export, which has yet to begin, on the disk: all of it or nothing. */
+  readonly add: (asked: Asked) => Effect.Effect<void, FileError>;
+  /** Writes down what has become of one. */
+  readonly stand: (id: string, standing: Standing) => Effect.Effect<void, FileError>;
+  /** What was asked for; none if that can't be read. */
+  readonly asked: (id: string) => Effect.Effect<Option.Option<Asked>, FileError>;
+  /** What has become of it: one of which nothing else is known has yet to begin. */
+  readonly standing: (id: string) => Effect.Effect<Standing, FileError>;
+  /** The ids of all exports, the earliest first. */
+  readonly ids: Effect.Effect<ReadonlyArray<string>, FileError>;
+}
+
+/** The store in a folder. */
+export const make = (folder: string): JobStore => {
+  const attempt = <A>(path: string, work: () => Promise<A>) =>
+    Effect.tryPromise({ try: work, catch: failure("Open", join(folder, path)) });
+  const textOf = (path: string) =>
+    Effect.map(Folder.textOf(folder, path, Folder.most.manifest), (text = "") => text);
+  const write = (id: string, name: "job.json" | "status.json", value: unknown) =>
+    Folder.replace(folder, `${id}/${name}`, `${JSON.stringify(value, null, 2)}\n`);
+  return {
+    dataOf: (id) =>
+      Effect.as(
+        attempt(`${id}/data`, () => SafeFile.namesIn(folder, `${id}/data`)),
+        join(folder, id, "data"),
+      ),
+    add: (asked) =>
+      attempt(asked.id, async () => {
+        if (await SafeFile.makeFolder(folder, asked.id)) await File.syncFolder(folder);
+      }).pipe(
+        Effect.zipRight(write(asked.id, "job.json", asked)),
+        Effect.onError(() =>
+          Effect.promise(() =>
+            rm(join(folder, asked.id), { recursive: true, force: true }).catch(() => undefined)
+          )
+        ),
+      ),
+    stand: (id, standing) => write(id, "status.json", standing),
+    asked: (id) => Effect.map(textOf(`${id}/job.json`), (text) => Either.getRight(decodeAsked(text))),
+    standing: (id) =>
+      Effect.map(
+        textOf(`${id}/status.json`),
+        (text) => Either.getOrElse(decodeStanding(text), (): Standing => ({ status: "queued" })),
+      ),
+    ids: Effect.map(Folder.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
+  };
+};

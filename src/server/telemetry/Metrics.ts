@@ -1,0 +1,190 @@
+/**
+ * What the worker counts, and how Prometheus reads it.
+ *
+ * @module
+ */
+import * as Clock from "effect/Clock";
+import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Layer from "effect/Layer";
+import * as Batch from "../../session/Batch.ts";
+import type * as Export from "../../export/Export.ts";
+import { Transport } from "../../api/transport/Transport.ts";
+
+/** Upper bounds of the histogram's buckets, in seconds. */
+const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** How a download ended: `complete`, `aborted` as it could not be completed, `left` by its reader. */
+export type Outcome = "complete" | "aborted" | "left";
+
+/** The counts of one worker since it began. */
+export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, {
+  /** A request to the tenant was answered with this status (or `error`, `interrupted`), and when its answer began. */
+  readonly answered: (status: string, seconds: number) => void;
+  readonly sessions: (count: number) => void;
+  /** Bytes of sessions, as they leave: in downloads after compression, in exports before. */
+  readonly bytes: (kind: "download" | "export", count: number) => void;
+  readonly download: (change: "begun" | Outcome) => void;
+  readonly downloads: () => number;
+  /** Everything as Prometheus text, with these gauges and counters beside. */
+  readonly render: (others: ReadonlyArray<Family>) => string;
+}>() {}
+
+/** A metric and its values. */
+export interface Family {
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  /** Each with what follows the name: labels, or the suffix of a histogram. */
+  readonly values: ReadonlyArray<readonly [rest: string, value: number]>;
+}
+
+/** A label as it follows a name. */
+export const label = (name: string, value: string): string =>
+  `{${name}="${value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"}`;
+
+const lines = ({ name, type, help, values }: Family): string =>
+  `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${
+    values.map(([rest, value]) => `${name}${rest} ${value}\n`).join("")
+  }`;
+
+const make = (): typeof Metrics.Service => {
+  const requests = new Map<string, number>();
+  const buckets = BOUNDS.map(() => 0);
+  const sums = { seconds: 0, answers: 0, sessions: 0, open: 0 };
+  const bytes = { download: 0, export: 0 };
+  const outcomes: Record<Outcome, number> = { complete: 0, aborted: 0, left: 0 };
+  return {
+    answered: (status, seconds) => {
+      requests.set(status, (requests.get(status) ?? 0) + 1);
+      sums.seconds += seconds;
+      sums.answers++;
+      const place = BOUNDS.findIndex((bound) => seconds <= bound);
+      if (place >= 0) buckets[place]!++;
+    },
+    sessions: (count) => void (sums.sessions += count),
+    bytes: (kind, count) => void (bytes[kind] += count),
+    download: (change) => {
+      if (change === "begun") return void sums.open++;
+      sums.open--;
+      outcomes[change]++;
+    },
+    downloads: () => sums.open,
+    render: (others) => {
+      let sum = 0;
+      const own: ReadonlyArray<Family> = [
+        {
+          name: "monocloud_tenant_requests_total",
+          type: "counter",
+          help: "Requests sent to the tenant, retries included, by the status of the answer.",
+          values: [...requests].sort().map(([status, count]) => [label("status", status), count]),
+        },
+        {
+          name: "monocloud_tenant_request_seconds",
+          type: "histogram",
+          help: "How long the tenant took to begin an answer.",
+          values: [
+            ...BOUNDS.map((bound, i) =>
+              [`_bucket${label("le", String(bound))}`, sum += buckets[i]!] as const
+            ),
+            [`_bucket${label("le", "+Inf")}`, sums.answers],
+            ["_sum", sums.seconds],
+            ["_count", sums.answers],
+          ],
+        },
+        {
+          name: "monocloud_sessions_total",
+          type: "counter",
+          help: "Sessions exported, in downloads and in exports.",
+          values: [["", sums.sessions]],
+        },
+        {
+          name: "monocloud_bytes_total",
+          type: "counter",
+          help: "Bytes of sessions: of downloads as sent, of exports as encoded.",
+          values: Object.entries(bytes).map(([kind, count]) => [label("kind", kind), count]),
+        },
+        {
+          name: "monocloud_downloads",
+          type: "gauge",
+          help: "Downloads under way.",
+          values: [["", sums.open]],
+        },
+        {
+          name: "monocloud_downloads_total",
+          type: "counter",
+          help: "Downloads that have ended, by how.",
+          values: Object.entries(outcomes).map(([outcome, count]) => [label("outcome", outcome), count]),
+        },
+      ];
+      return [...own, ...others].map(lines).join("");
+    },
+  };
+};
+
+/** Counts that begin at nothing. */
+export const layer: Layer.Layer<Metrics> = Layer.sync(Metrics, make);
+
+const statusOf = (exit: Exit.Exit<unknown, unknown>, answered: number | undefined): string =>
+  answered !== undefined ? String(answered) : Exit.isInterrupted(exit) ? "interrupted" : "error";
+
+/**
+ * Requests counted by their status, and traced by it alone: their URLs, and the words of what went wrong, name people. One
+ * that got a status and no whole body counts as answered.
+ */
+export const counted: Layer.Layer<Transport, never, Transport | Metrics> = Layer.effect(
+  Transport,
+  Effect.gen(function* () {
+    const metrics = yield* Metrics;
+    const transport = yield* Transport;
+    return {
+      get: (url, headers, receiver) =>
+        Effect.gen(function* () {
+          const began = yield* Clock.currentTimeMillis;
+          let answered: number | undefined;
+          const body = transport.get(url, headers, {
+            ...receiver,
+            onHead: (status, found) => {
+              answered = status;
+              receiver.onHead(status, found);
+            },
+          });
+          const note = (exit: Exit.Exit<unknown, unknown>) =>
+            Effect.flatMap(Clock.currentTimeMillis, (now) => {
+              const status = statusOf(exit, answered);
+              metrics.answered(status, (now - began) / 1000);
+              return Effect.annotateCurrentSpan("status", status);
+            });
+          // A span that fails is sent with the words of its error: this one ends well, and gives the exit back.
+          return yield* Effect.exit(Effect.onExit(body, note));
+        }).pipe(Effect.withSpan("tenant request", { kind: "client" }), Effect.flatten),
+    };
+  }),
+);
+
+/** Counts an export as it goes on. */
+export interface Meter {
+  /** Counts a batch that is about to be written. */
+  readonly batch: (batch: Batch.Batch) => Batch.Batch;
+  /** Counts what was written last. */
+  readonly end: () => void;
+}
+
+/** Counts the batches of an export, and its bytes by its progress. */
+export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress): Meter => {
+  let bytes: number | undefined;
+  const look = () => {
+    // A run that is gone on with begins with what it had: that is no news.
+    if (bytes !== undefined) metrics.bytes("export", progress.encodedBytes - bytes);
+    bytes = progress.encodedBytes;
+  };
+  return {
+    batch: (batch) => {
+      look();
+      metrics.sessions(Batch.size(batch));
+      return batch;
+    },
+    end: look,
+  };
+};

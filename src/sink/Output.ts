@@ -1,0 +1,71 @@
+/**
+ * Where bytes go: opened, written to, and either committed or, when the scope closes first, undone.
+ *
+ * @module
+ */
+import * as Data from "effect/Data";
+import type * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
+import type { Room } from "./Room.ts";
+
+/** Bytes could not be brought to where they should go. */
+export class OutputError extends Data.TaggedError("OutputError")<{
+  /** `Closed`: the reader has gone, as with `| head`. */
+  readonly reason: "Open" | "Write" | "Commit" | "Closed";
+  /** The path or the name of the output. */
+  readonly path: string;
+  readonly cause?: unknown;
+}> {
+  override get message(): string {
+    const doing = { Open: "open", Write: "write", Commit: "complete", Closed: "go on writing" }[this.reason];
+    return `Cannot ${doing} ${this.path}: ${explain(this.cause)}`;
+  }
+}
+
+const codes: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full: free some space or choose another place",
+  EDQUOT: "the disk quota is used up: free some space or choose another place",
+  EFBIG: "the file is larger than the system allows: raise the limit or choose another place",
+  EACCES: "permission denied: choose another place, or change who may write there",
+  EPERM: "permission denied: choose another place, or change who may write there",
+  EROFS: "the file system is read-only: choose another place",
+  ENOENT: "its folder does not exist: create it first",
+  EEXIST: "a file of that name is in the way: choose another place, or remove it",
+  ENOTDIR: "part of its path is a file, not a folder",
+  EISDIR: "it is a folder: name a file",
+  EPIPE: "its reader has gone",
+};
+
+const explain = (cause: unknown): string => {
+  const { code } = (cause ?? {}) as { readonly code?: unknown };
+  const words = typeof code === "string" ? codes[code] : undefined;
+  return words ?? (cause instanceof Error ? cause.message : String(cause));
+};
+
+/** What an output holds once it is complete. */
+export interface Receipt {
+  readonly bytes: number;
+  /** Of the bytes, in lower-case hexadecimal; where the output can be read back. */
+  readonly sha256?: string | undefined;
+}
+
+/** An open output. */
+export interface Sink {
+  /**
+   * Where the bytes of the next write may be laid: they are then taken over as they lie. Left out by those that keep the bytes
+   * they are given, which nobody may use again.
+   */
+  readonly room?: Room | undefined;
+  /** Returns when the bytes have been taken over, which is what holds back a source faster than its output. */
+  readonly write: (bytes: Uint8Array<ArrayBuffer>) => Effect.Effect<void, OutputError>;
+  /** Makes the output complete and visible. Nothing may be written after it. */
+  readonly commit: Effect.Effect<Receipt, OutputError>;
+}
+
+/** A place for bytes. */
+export interface Output {
+  /** As people know it: a path, or `standard output`. */
+  readonly name: string;
+  /** Undone when the scope closes before {@link Sink.commit}. */
+  readonly open: Effect.Effect<Sink, OutputError, Scope.Scope>;
+}

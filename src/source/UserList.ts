@@ -1,0 +1,67 @@
+/**
+ * Whose sessions a run is for: users named one by one, or all that the tenant has.
+ *
+ * @module
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import * as Effect from "effect/Effect";
+import * as Stream from "effect/Stream";
+import type { ApiError } from "../api/ApiError.ts";
+import type { TenantHttp } from "../api/HttpPolicy.ts";
+import * as UserSource from "./UserSource.ts";
+
+/** The users of a run, as they are listed. */
+export interface UserList<E = never, R = never> {
+  /** Each once. Read once, to its end, before the first session is asked for; not read when a run is gone on with. */
+  readonly ids: Stream.Stream<string, E, R>;
+  /** What tells this choice of users from another one: a run is gone on with for the same users alone. */
+  readonly identity?: string | undefined;
+  /** After the ids: why not every user may have been named. */
+  readonly doubts?: (() => ReadonlyArray<string>) | undefined;
+  /** Whether they are all that the tenant has. A prune report then asks for those as well that it had before. */
+  readonly all?: boolean | undefined;
+  /** How many there are, as far as that is known by now. */
+  readonly total?: (() => number | undefined) | undefined;
+}
+
+const utf8 = new TextEncoder();
+
+/** What tells these ids from others, without naming them. */
+export const identityOf = (ids: Iterable<string>): string => {
+  const hash = sha256.create();
+  for (const id of ids) hash.update(utf8.encode(`${id}\n`));
+  return `sha256:${bytesToHex(hash.digest()).slice(0, 16)}`;
+};
+
+/** These users; repeated ones are left out. */
+export const of = (ids: Iterable<string>) => {
+  const distinct = [...new Set(ids)];
+  return {
+    ids: Stream.fromIterable(distinct),
+    identity: identityOf(distinct),
+    doubts: (): ReadonlyArray<string> => [],
+    total: (): number | undefined => distinct.length,
+  } satisfies UserList;
+};
+
+/** All users of the tenant, asked for so many at a time. */
+export const all = (pageSize?: number) => {
+  let total: number | undefined;
+  let doubts: ReadonlyArray<string> = [];
+  return {
+    ids: UserSource.all({ pageSize }).pipe(
+      Stream.tap((batch) =>
+        Effect.sync(() => {
+          total = batch.total;
+          doubts = batch.doubts ?? doubts;
+        })
+      ),
+      Stream.mapConcat(({ userIds }) => userIds),
+    ),
+    identity: "all",
+    all: true,
+    doubts: () => doubts,
+    total: () => total,
+  } satisfies UserList<ApiError, TenantHttp>;
+};

@@ -1,0 +1,129 @@
+/**
+ * The ids of all users of a tenant, read by the same walk as sessions: a user that is there from beginning to end is
+ * named exactly once, whoever is created or deleted meanwhile.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Mailbox from "effect/Mailbox";
+import * as Option from "effect/Option";
+import * as Schema from "effect/Schema";
+import * as Stream from "effect/Stream";
+import { ApiError, isNotFound } from "../api/ApiError.ts";
+import { emptyPage, type Page, type TenantHttp } from "../api/HttpPolicy.ts";
+import * as UsersApi from "../api/UsersApi.ts";
+import * as ListReader from "./paging/ListReader.ts";
+import { listed, type ListShape, type PageRequest } from "./paging/PageWalk.ts";
+
+/** Some of the users of a tenant. */
+export interface UserBatch {
+  readonly userIds: ReadonlyArray<string>;
+  /** How many users the tenant says it has, as of this answer. */
+  readonly total: number | undefined;
+  /** Set on the last one: why the walk can't vouch that it has named every user. Empty if it can. */
+  readonly doubts?: ReadonlyArray<string> | undefined;
+}
+
+const SORT = "creation_time:-1";
+
+const shape: ListShape = {
+  orders: [{ sort: SORT, key: "creation_time", type: "number", descending: true, fixed: true }],
+};
+
+/** Of a user nothing is needed but the id, and the time for the walk to go by. */
+const User = Schema.Struct({
+  user_id: Schema.NonEmptyString,
+  creation_time: Schema.optional(Schema.Unknown),
+});
+const decode = Schema.decodeUnknownOption(User);
+
+const idOf = (user: Option.Option<typeof User.Type>, page: number): Effect.Effect<string, ApiError> =>
+  Option.match(user, {
+    onSome: ({ user_id }) => Effect.succeed(user_id),
+    onNone: () =>
+      Effect.fail(
+        new ApiError({
+          reason: "Body",
+          url: "/api/users",
+          page,
+          detail: "a user came without a user_id",
+          attempts: 1,
+        }),
+      ),
+  });
+
+/** Users a page: as many as a tenant may give, for a large page is one request, and users created in one second fit it. */
+const PAGE = 1000;
+/** Users a page where the tenant refuses more, or then gives fewer than that. */
+const SMALLER_PAGE = 100;
+
+/** How long to wait before the list is asked for again that was said not to be there. */
+const ABSENT_DELAY = "1 second";
+
+/** One page of the list. There always is a list: where an answer says there is none, another is asked for. */
+const askFor = (request: PageRequest): Effect.Effect<Page, ApiError, TenantHttp> => {
+  const ask = (more: Partial<PageRequest>) =>
+    UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
+  return Effect.catchIf(ask({}), isNotFound, () =>
+    // There may be a list, and no such page of it.
+    Effect.map(
+      Effect.delay(ask({ page: 1, fresh: true }), ABSENT_DELAY),
+      (first) => request.page > 1 ? emptyPage : first,
+    ));
+};
+
+/** Whether the tenant does not give pages of that size. */
+const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
+
+/** The first answer, to a request of the largest page that the tenant takes. */
+const firstAnswer = (pageSize: number) => {
+  const ask = (size: number) => Effect.map(askFor({ page: 1, size, sort: SORT }), (page) => ({ size, page }));
+  const smaller = ask(pageSize);
+  return Effect.flatMap(
+    Effect.catchIf(ask(PAGE), isTooLarge, () => smaller),
+    (first) => {
+      // Some tenants answer a size that they do not take with their default.
+      const { hasNext, pageSize: given } = first.page.facts ?? { hasNext: false, pageSize: 0 };
+      return hasNext && given < pageSize ? smaller : Effect.succeed(first);
+    },
+  );
+};
+
+/**
+ * All users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where the
+ * tenant refuses so many. Holds one page.
+ */
+export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
+  UserBatch,
+  ApiError,
+  TenantHttp
+> =>
+  Stream.unwrapScoped(Effect.gen(function* () {
+    const out = yield* Mailbox.make<UserBatch, ApiError>({ capacity: 1 });
+    const pageSize = Math.min(options.pageSize ?? SMALLER_PAGE, SMALLER_PAGE);
+    const read = Effect.flatMap(firstAnswer(pageSize), ({ size, page }) => {
+      let first: Page | undefined = page;
+      return ListReader.read({
+        shape,
+        pageSize: size,
+        isTooLarge,
+        ask: (request) => {
+          if (first === undefined) return askFor(request);
+          const answer = first;
+          first = undefined;
+          return Effect.succeed(answer);
+        },
+        decode: (page) => {
+          const users = page.rows.map((row) => decode(row));
+          return { users, listed: listed(users.map(Option.getOrElse(() => "")), "user_id") };
+        },
+        share: () => 1,
+      }, ({ rows, request, take, walk }) =>
+        Effect.flatMap(
+          Effect.forEach(take, (index) => idOf(rows.users[index]!, request.page)),
+          (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
+        ));
+    });
+    yield* Effect.forkScoped(Effect.onExit(read, (exit) => out.done(exit)));
+    return Mailbox.toStream(out);
+  }));

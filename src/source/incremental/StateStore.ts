@@ -1,0 +1,81 @@
+/**
+ * Where the marks are kept that tell what has changed since the last run, for those who keep sessions in a place of their
+ * own. A dataset keeps its own.
+ *
+ * @module
+ */
+import * as Context from "effect/Context";
+import * as Data from "effect/Data";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Stream from "effect/Stream";
+import type { Start } from "../SessionSource.ts";
+
+/** A mark could not be read or kept. */
+export class StateStoreError extends Data.TaggedError("StateStoreError")<{
+  readonly message: string;
+  readonly cause?: unknown;
+}> {}
+
+/**
+ * Keeps a mark for each user: a plain value that JSON can hold. Save the mark of every end that has one, of a user that is
+ * missing or could not be verified as well: it claims no more than was delivered. Save a user's mark along with its sessions, in one
+ * transaction if the place has such, or else after them: then a crash in between delivers some sessions a second time,
+ * and loses none.
+ */
+export class StateStore extends Context.Tag("monocloud-sessions/StateStore")<StateStore, {
+  /** The user's mark; undefined if there is none. */
+  readonly load: (userId: string) => Effect.Effect<unknown, StateStoreError>;
+  readonly save: (userId: string, mark: unknown) => Effect.Effect<void, StateStoreError>;
+}>() {}
+
+/** Keeps marks as long as the layer lives: for tests, and for a service that may begin anew. */
+export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
+  const marks = new Map<string, unknown>();
+  return {
+    load: (userId) => Effect.sync(() => marks.get(userId)),
+    save: (userId, mark) => Effect.sync(() => void marks.set(userId, mark)),
+  };
+});
+
+/**
+ * These users, each with its mark, to give to `SessionSource.changes`.
+ *
+ * @example
+ * ```ts
+ * import { HttpPolicy, SessionSource, StateStore, Transport } from "monocloud-sessions";
+ * import * as Sandbox from "monocloud-sessions/sandbox";
+ * import * as Effect from "effect/Effect";
+ * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
+ *
+ * const sandbox = Sandbox.make({ users: 2, sessionsPerUser: 5 });
+ * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
+ * );
+ * const counted = Effect.gen(function* () {
+ *   const store = yield* StateStore.StateStore;
+ *   let count = 0;
+ *   yield* SessionSource.changes(StateStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
+ *     Stream.runForEach(({ userId, sessions, end }) => {
+ *       // Your own place for sessions goes here, and then the mark. Tell people of an end that is not verified.
+ *       if (end?.verified === false) console.warn(`${userId}: ${end.doubts.join("; ")}`);
+ *       count += sessions.length;
+ *       return end?.mark === undefined ? Effect.void : store.save(userId, end.mark);
+ *     }),
+ *   );
+ *   return count;
+ * });
+ * const twice = Effect.all([counted, counted]).pipe(Effect.provide([tenant, StateStore.memory]));
+ * const [first, second] = await Effect.runPromise(twice);
+ * console.assert(first === 10 && second === 0);
+ * ```
+ */
+export const marked = <E, R>(
+  users: Stream.Stream<string, E, R>,
+): Stream.Stream<Start, E | StateStoreError, R | StateStore> =>
+  Stream.mapEffect(
+    users,
+    (userId) =>
+      Effect.flatMap(StateStore, (store) => Effect.map(store.load(userId), (mark) => ({ userId, mark }))),
+  );

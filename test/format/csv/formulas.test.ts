@@ -1,0 +1,67 @@
+/** What is escaped for spreadsheets is read back as what it was: as this version writes it, and as 0.1 did. */
+import * as fc from "fast-check";
+import { expect, it } from "vitest";
+import * as Batch from "../../../src/session/Batch.ts";
+import * as ReadCsv from "../../../src/format/csv/ReadCsv.ts";
+import * as ReadNdjson from "../../../src/format/ndjson/ReadNdjson.ts";
+import { difference, keyOf, type Row, spelled } from "../../../src/format/Row.ts";
+import * as Csv from "../../../src/format/csv/Csv.ts";
+import * as Ndjson from "../../../src/format/ndjson/Ndjson.ts";
+import type { Session } from "../../../src/session/Session.ts";
+
+const text = fc.string({
+  unit: fc.constantFrom(..."=+-@|%'\t\r\n \u00a0\ufeff\u200b\u0000\uff1d\uff20", "a", "1", "é", '"', ","),
+  maxLength: 6,
+});
+
+const session = (id: string, agent: string): Session => ({
+  session_id: id,
+  client_ids: [],
+  initiated_at: 1640975400,
+  expires_at: 1640983490,
+  last_updated: 1640975400,
+  last_metadata: { user_agent: agent, city: agent },
+});
+
+const only = async (rows: AsyncIterable<ReadonlyArray<unknown>>): Promise<Row> => {
+  for await (const [row] of rows) return row as Row;
+  throw new Error("There is no row");
+};
+
+async function* once(bytes: Uint8Array) {
+  yield bytes;
+}
+
+const encoded = (encoder: ReturnType<typeof Csv.make>, batch: Batch.Batch): Uint8Array =>
+  Buffer.concat([encoder.encode(batch), encoder.finish()]);
+
+/** The rule of 0.1, as it was. */
+const before = (value: string, isKey: boolean): string =>
+  /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(value) && !(isKey && /^[A-Za-z0-9_-]+$/.test(value))
+    ? `'${value}`
+    : value;
+
+it("any text and any id, whichever version wrote them", () =>
+  fc.assert(
+    fc.asyncProperty(text.filter((id) => id !== ""), text, async (id, agent) => {
+      const batch = Batch.make(id, [session(id, agent)]);
+      const plain = await only(ReadNdjson.rows(once(encoded(Ndjson.make(), batch))));
+      const now = encoded(Csv.make(), batch);
+      const then = encoded(
+        Csv.make({ escapeFormulas: false }),
+        Batch.make(before(id, true), [session(before(id, true), before(agent, false))]),
+      );
+      for (const bytes of [now, then]) {
+        const row = await only(ReadCsv.rows(once(bytes), "escaped"));
+        expect(difference(row, plain)).toBeUndefined();
+        expect(difference(plain, row)).toBeUndefined();
+        expect(spelled(keyOf(plain), "escaped")).toContainEqual(keyOf(row));
+        expect(spelled(keyOf(plain), "either")).toContainEqual(keyOf(row));
+      }
+      const other = await only(
+        ReadCsv.rows(once(encoded(Csv.make(), Batch.make(id, [session(id, `${agent}x`)]))), "escaped"),
+      );
+      expect(difference(other, plain)).toContain("is ");
+    }),
+    { seed: 5, numRuns: 300 },
+  ));

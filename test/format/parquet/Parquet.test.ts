@@ -1,0 +1,200 @@
+import * as fc from "fast-check";
+import { parquetReadObjects } from "hyparquet";
+import { describe, expect, it } from "vitest";
+import { columns, sqlTypes } from "../../../src/session/Columns.ts";
+import * as Parquet from "../../../src/format/parquet/Parquet.ts";
+import { encodeAll, encoderContract } from "../../contract/encoder.ts";
+import { batch, example, examples } from "../../contract/sessions.ts";
+import { expectedRows, parquetRows, query } from "../duckdb.ts";
+
+for (const options of [{}, { rowGroupRows: 7 }, { codec: "uncompressed" }] as const) {
+  describe(`with ${JSON.stringify(options)}`, () => {
+    encoderContract({ format: Parquet.format(options), read: parquetRows, rows: expectedRows });
+  });
+}
+
+// A BOM is text like any other.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+const parsers = {
+  stringFromBytes: (bytes: Uint8Array | undefined): string | undefined => bytes && utf8.decode(bytes),
+};
+
+const agents = (user_agents: ReadonlyArray<string | null>) =>
+  user_agents.map((user_agent) => example({ last_metadata: { user_agent } }));
+
+describe("Parquet.make()", () => {
+  it("writes the types of the columns, whatever the data", async () => {
+    const types = columns.map(({ name, kind }) => ({
+      name,
+      type: sqlTypes[kind].replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"),
+    }));
+    const describeFile =
+      "SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM read_parquet($file))";
+    const sparse = example({ session_key: null, client_ids: [], last_metadata: null });
+    for (const sessions of [[], [example()], [sparse]]) {
+      expect(await query(encodeAll(Parquet.make(), [{ userId: "a", sessions }]), describeFile)).toEqual(
+        types,
+      );
+    }
+  });
+
+  it("declares times as UTC twice over, and required columns as required", async () => {
+    const schema = await query(
+      encodeAll(Parquet.make(), []),
+      "SELECT name, type, repetition_type, converted_type, logical_type FROM parquet_schema($file)",
+    );
+    const element = (name: string) => schema.find((row) => row.name === name);
+    expect(element("initiated_at")).toMatchObject({
+      type: "INT64",
+      repetition_type: "REQUIRED",
+      converted_type: "TIMESTAMP_MILLIS",
+      logical_type: expect.stringContaining("isAdjustedToUTC=1"),
+    });
+    expect(element("user_agent")).toMatchObject({ repetition_type: "OPTIONAL", converted_type: "UTF8" });
+    expect(element("client_ids")).toMatchObject({ repetition_type: "REQUIRED", converted_type: "LIST" });
+    expect(element("list")).toMatchObject({ repetition_type: "REPEATED" });
+    expect(element("element")).toMatchObject({ repetition_type: "REQUIRED", converted_type: "UTF8" });
+  });
+
+  it("names who made it", async () => {
+    const made = await query(
+      encodeAll(Parquet.make(), []),
+      "SELECT created_by FROM parquet_file_metadata($file)",
+    );
+    expect(made).toEqual([{ created_by: "monocloud-sessions" }]);
+  });
+
+  it("gives the bytes of each row group as it fills, across batches and within one", async () => {
+    const encoder = Parquet.make({ rowGroupRows: 10 });
+    const batches = [7, 7, 31].map((count, i) => ({ userId: `u${i}`, sessions: examples(count) }));
+    const lengths = batches.map((batch) => encoder.encode(batch).length);
+    expect(lengths[0]).toBe("PAR1".length);
+    expect(lengths[1]).toBeGreaterThan(100);
+    expect(lengths[2]).toBeGreaterThan(300);
+    const groups = await query(
+      encodeAll(Parquet.make({ rowGroupRows: 10 }), batches),
+      `SELECT DISTINCT row_group_id::INT AS id, row_group_num_rows::INT AS rows
+       FROM parquet_metadata($file) ORDER BY id`,
+    );
+    expect(groups.map(({ rows }) => rows)).toEqual([10, 10, 10, 10, 5]);
+  });
+
+  it("tries no dictionary where values are unique, and compresses nothing that is packed", async () => {
+    const chunks = await query(
+      encodeAll(Parquet.make(), [{ userId: "a", sessions: examples(2000) }]),
+      "SELECT path_in_schema AS name, encodings, compression FROM parquet_metadata($file)",
+    );
+    const of = (encodings: string) => chunks.filter((chunk) => chunk.encodings === encodings);
+    expect(of("DELTA_LENGTH_BYTE_ARRAY").map(({ name }) => name)).toEqual(["session_id", "session_key"]);
+    expect(of("DELTA_BINARY_PACKED").map(({ name }) => name))
+      .toEqual(["initiated_at", "expires_at", "last_updated"]);
+    for (const { encodings, compression } of chunks) {
+      expect(compression).toBe(String(encodings).startsWith("DELTA") ? "UNCOMPRESSED" : "SNAPPY");
+    }
+  });
+
+  it("gives hyparquet the ids of any batches, also where no session has a key", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(batch, { maxLength: 20 }), fc.boolean(), async (batches, withKeys) => {
+        const kept = withKeys ? batches : batches.map(({ userId, sessions }) => ({
+          userId,
+          sessions: sessions.map((session) => ({ ...session, session_key: null })),
+        }));
+        const file = encodeAll(Parquet.make({ rowGroupRows: 9 }), kept);
+        const names = ["session_id", "session_key"];
+        const expected = kept.flatMap(expectedRows).map((row) => names.map((name) => row[name]));
+        const rows = await parquetReadObjects({ file: file.buffer, columns: names, parsers });
+        expect(rows.map((row) => names.map((name) => row[name]))).toEqual(expected);
+      }),
+    );
+  });
+
+  it("keeps a text of megabytes", async () => {
+    const long = "漢".repeat(3_000_000);
+    const rows = await parquetRows(
+      encodeAll(Parquet.make(), [{ userId: "a", sessions: agents([long, "b", long]) }]),
+    );
+    expect(rows.map(({ user_agent }) => user_agent === long)).toEqual([true, false, true]);
+  });
+
+  it("writes bounds of cut texts that still hold the texts", async () => {
+    // Each ends where a bound is cut, or can't be rounded up there: the last code points, and a lone
+    // surrogate.
+    const texts = [
+      "a".repeat(40),
+      "z".repeat(40),
+      "\u{10ffff}".repeat(9),
+      "\uffff".repeat(20),
+      "🦆".repeat(9),
+      `${"x".repeat(15)}é-after`,
+      `${"x".repeat(15)}\ud800-after`,
+      `${"\ud7ff".repeat(20)}!`,
+    ];
+    const file = encodeAll(
+      Parquet.make({ rowGroupRows: 1 }),
+      texts.map((userId) => ({ userId, sessions: examples(1) })),
+    );
+    const found = await query(
+      file,
+      `SELECT count(*)::INT AS rows, count(*) FILTER (bounds.stats_min_value <= user_id)::INT AS above,
+        count(*) FILTER (bounds.stats_max_value >= user_id)::INT AS below
+       FROM (SELECT user_id, row_number() OVER () - 1 AS id FROM read_parquet($file)) AS file
+       JOIN parquet_metadata($file) AS bounds ON bounds.row_group_id = file.id
+       WHERE path_in_schema = 'user_id'`,
+    );
+    expect(found).toEqual([{ rows: texts.length, above: texts.length, below: texts.length }]);
+    for (const text of texts) {
+      const matching = `FROM read_parquet($file) WHERE user_id = '${text.toWellFormed()}'`;
+      expect(await query(file, `SELECT count(*)::INT AS rows ${matching}`), text).toEqual([{ rows: 1 }]);
+    }
+  });
+
+  it("has bounds of users and times, and says how many rows have something rescued", async () => {
+    const found = await query(
+      encodeAll(Parquet.make(), [{ userId: "a", sessions: examples(5) }]),
+      `SELECT path_in_schema AS name, stats_min_value IS NOT NULL AS bounds, stats_null_count::INT AS nulls
+       FROM parquet_metadata($file) WHERE stats_null_count IS NOT NULL`,
+    );
+    expect(found).toEqual([
+      { name: "user_id", bounds: true, nulls: 0 },
+      ...["initiated_at", "expires_at", "last_updated"].map((name) => ({ name, bounds: true, nulls: 0 })),
+      { name: "_rescued_data", bounds: false, nulls: 5 },
+    ]);
+  });
+
+  it("lets a reader skip by time", async () => {
+    const bounds = await query(
+      encodeAll(Parquet.make({ rowGroupRows: 100 }), [{ userId: "a", sessions: examples(250) }]),
+      `SELECT epoch(stats_min_value::TIMESTAMPTZ)::INT AS low,
+        epoch(stats_max_value::TIMESTAMPTZ)::INT AS high
+       FROM parquet_metadata($file) WHERE path_in_schema = 'initiated_at' ORDER BY row_group_id`,
+    );
+    expect(bounds).toEqual([0, 100, 200].map((i) => ({
+      low: 1640975400 + i,
+      high: 1640975400 + Math.min(249, i + 99),
+    })));
+  });
+
+  it("keeps the first and the last second there is", async () => {
+    const session = example({ initiated_at: 0, expires_at: 253_402_300_799 });
+    expect(await parquetRows(encodeAll(Parquet.make(), [{ userId: "a", sessions: [session] }])))
+      .toMatchObject([{
+        initiated_at: new Date(0),
+        expires_at: new Date("9999-12-31T23:59:59Z"),
+      }]);
+  });
+
+  it.each([0, -1, 1.5, Number.NaN, "10"])("refuses %j rows a group", (rowGroupRows) => {
+    const options = { rowGroupRows: rowGroupRows as number };
+    expect(() => Parquet.make(options)).toThrow(
+      `'rowGroupRows' must be a positive integer: current value is ${rowGroupRows}`,
+    );
+    expect(() => Parquet.format(options)).toThrow(TypeError);
+  });
+
+  it("refuses a codec that it does not know", () => {
+    expect(() => Parquet.make({ codec: "zstd" as never })).toThrow(
+      'must be "snappy" or "uncompressed": current value is zstd',
+    );
+  });
+});

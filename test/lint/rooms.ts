@@ -1,0 +1,33 @@
+/**
+ * The rooms of `src`, and which other rooms each may import from. A room is a folder, or a file beside the folders.
+ *
+ * @module
+ */
+
+const ground = ["options", "scan", "sink", "version"];
+const session = [...ground, "session"];
+const source = [...session, "api", "source"];
+const output = [...session, "format", "export"];
+
+/** What each room may import from, besides itself. Nothing else is allowed, so imports point down. */
+export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
+  options: [],
+  sandbox: [],
+  scan: [],
+  sink: [],
+  version: [],
+  session: ["options", "scan"],
+  api: session,
+  format: session,
+  source: [...session, "api"],
+  export: [...session, "format"],
+  dataset: [...source, ...output],
+  thread: [...source, ...output],
+  server: [...source, ...output, "dataset"],
+  mod: [...source, ...output, "dataset"],
+  promise: [...source, ...output, "dataset"],
+  cli: [...source, ...output, "dataset", "sandbox", "server"],
+};
+
+/** Name the room of a file, by its path beneath `src`. */
+export const roomOf = (path: string): string => path.split("/")[0]!.replace(/\.ts$/, "");
