@@ -4,8 +4,7 @@
  */
 import { once } from "node:events";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { Formats, JsonRows } from "monocloud-sessions";
-import type { Batch } from "monocloud-sessions";
+import { Batch, Formats, RowSlices } from "monocloud-sessions";
 
 interface Crossing {
   readonly userId: string;
@@ -25,10 +24,11 @@ export const elsewhere = (format: Formats.FormatName) => {
     resume();
   });
   return {
-    write: async ({ userId, source = JsonRows.of([]) }: Batch.Batch): Promise<void> => {
+    write: async (batch: Batch.Batch): Promise<void> => {
       while (underWay >= WINDOW) await new Promise<void>((resolve) => (resume = resolve));
       underWay++;
-      const texts = source.from.map((_, row) => JsonRows.text(source, row));
+      const { userId, rows: { slices } } = Batch.toBytes(batch);
+      const texts = slices.from.map((_, row) => RowSlices.text(slices, row));
       worker.postMessage({ userId, texts } satisfies Crossing);
     },
     end: async (): Promise<void> => {
@@ -48,7 +48,7 @@ if (!isMainThread && parentPort !== null && typeof workerData === "string") {
       return port.close();
     }
     const { userId, texts } = message;
-    encoder.encode({ userId, source: JsonRows.of(texts), sessions: JSON.parse(`[${texts.join(",")}]`) });
+    encoder.encode(Batch.ofTexts(userId, texts));
     port.postMessage("");
   });
 }

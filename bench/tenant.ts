@@ -6,7 +6,7 @@
  * the number of sessions must divide that of the rows, or a list would be out of order. Of the `bad` rows one in fifty is no session; the `odd` ones have fields that nobody knows.
  */
 import { createServer, type Socket } from "node:net";
-import { JsonRows } from "monocloud-sessions";
+import { RowSlices } from "monocloud-sessions";
 import { make } from "monocloud-sessions/sandbox";
 
 /** Rows of each kind, newest first. */
@@ -52,8 +52,8 @@ const rowsOf = (kind: keyof typeof kinds): Rows => {
   for (let page = 1; page <= ROWS / size; page++) {
     const target = `/api/users/${user}/sessions?page=${page}&size=${size}&sort=initiated_at:-1`;
     const { body } = sandbox.answer({ method: "GET", target, key: sandbox.key }) as { readonly body: string };
-    const rows = JsonRows.cut(Buffer.from(body));
-    rows.from.forEach((_, row) => texts.push(JsonRows.text(rows, row)));
+    const rows = RowSlices.cut(Buffer.from(body));
+    rows.from.forEach((_, row) => texts.push(RowSlices.text(rows, row)));
   }
   const starts = new Float64Array(ROWS + 1);
   texts.forEach((text, row) => starts[row + 1] = starts[row]! + Buffer.byteLength(text) + 1);

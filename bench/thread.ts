@@ -48,11 +48,11 @@ const drain = async (stream: ReadableStream<Uint8Array>) => {
 
 const stalls = async (sessions: number) => {
   const options = { ...tenant, users: users(sessions) };
-  const files = (name: string) => Formats.names.map((format) => join(folder, `${name}.${format}`));
+  const files = (name: string) => Formats.builtInNames.map((format) => join(folder, `${name}.${format}`));
   const works: ReadonlyArray<readonly [string, string, () => Promise<unknown>]> = [
     ["three files", "this thread", () => inThread.exportSessions({ ...options, out: files("here") })],
     ["three files", "own thread", () => offThread.exportSessions({ ...options, out: files("there") })],
-    ...Formats.names.flatMap((format): typeof works => [
+    ...Formats.builtInNames.flatMap((format): typeof works => [
       [`${format} stream`, "this thread", () => drain(inThread.stream(format, options))],
       [`${format} stream`, "own thread", () => drain(offThread.stream(format, options))],
     ]),
@@ -112,7 +112,7 @@ const pools = async (sessions: number, where: "no network" | "loopback") => {
     const { format, gzip } = Formats.choose(choice)!;
     const exports = Array.from({ length: ids.length / 20 }, (_, n): ExportPool.PoolExport => ({
       users: ids.slice(n * 20, n * 20 + 20),
-      targets: [{ format: format.name, gzip, to: join(folder, `${n}.${choice}`) }],
+      targets: [{ format: format.name as Formats.BuiltIn, gzip, to: join(folder, `${n}.${choice}`) }],
     }));
     const row = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
       const options = { tenant, exportsPerThread: 2, ...(where === "no network" && { spawn }) };
@@ -133,7 +133,7 @@ const encoding = async (sessions: number) => {
   const http = HttpPolicy.connect(tenant).pipe(Layer.provide(Transport.fetch()));
   const batches = SessionSource.batches(Stream.fromIterable(users(sessions)));
   const rows = [];
-  for (const format of Formats.names) {
+  for (const format of Formats.builtInNames) {
     const here = () => {
       const encoder = Formats.make(format).make();
       const work = Stream.runForEach(batches, (batch) => Effect.sync(() => void encoder.encode(batch)));

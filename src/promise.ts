@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
-import type { Batch, Rejected, WalkEnd } from "./session/Batch.ts";
+import { type Batch, type Rejected, sessions as sessionsOf, type WalkEnd } from "./session/Batch.ts";
 import * as Export from "./export/Export.ts";
 import * as Verdict from "./export/Verdict.ts";
 import * as Formats from "./format/Formats.ts";
@@ -161,12 +161,12 @@ export async function* sessions(
   const { onRejected, onEnd, signal } = options;
   const verdict = Verdict.make(options);
   for await (const batch of batchIterator(options, verdict)) {
-    const { userId, sessions, rejected, end } = batch;
+    const { userId, rejected, end } = batch;
     for (const row of rejected) {
       if (onRejected === undefined) throw Export.invalidRow(row);
       onRejected(row);
     }
-    for (const session of sessions) {
+    for (const session of sessionsOf(batch)) {
       signal?.throwIfAborted();
       yield { ...session, user_id: userId };
     }
@@ -224,7 +224,7 @@ export const stream = (
   given: SessionsOptions & EncodingOptions & Verdict.UnverifiedOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const options = Options.take("export", streamKind, given);
-  const name = Options.take("export", Options.oneOf(Formats.names), format, "format");
+  const name = Options.take("export", Options.oneOf(Formats.builtInNames), format, "format");
   return Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const verdict = Verdict.make(options);
@@ -305,9 +305,7 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
     const found = Formats.ofPath(path, options);
     if (found === undefined) {
       throw new TypeError(
-        `Cannot export to ${path} as its name must end in one of ${
-          Formats.choices.map((choice) => `.${choice}`).join(" ")
-        }`,
+        `Cannot export to ${path} as its name must end in one of ${Formats.endings()}`,
       );
     }
     const file = File.make(path);

@@ -3,9 +3,8 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import * as Arrow from "apache-arrow";
-import * as Either from "effect/Either";
 import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { type Batch, Columns, Formats, JsonRows, Session } from "monocloud-sessions";
+import { Batch, Columns, Formats, Session } from "monocloud-sessions";
 import * as Wasm from "parquet-wasm";
 import { median } from "../measure.ts";
 import { sameRows } from "../outputs.ts";
@@ -25,12 +24,13 @@ const types: Readonly<Record<Columns.Kind, Arrow.DataType>> = {
 /** The same values as an Arrow table, which is what parquet-wasm takes. */
 const arrowOf = (batches: ReadonlyArray<Batch.Batch>): Arrow.Table => {
   const vectors = Columns.columns.map((column) => {
-    const values = batches.flatMap(({ sessions, userId, source }) =>
-      sessions.map((session, index): unknown => {
-        const value = column.get(session, userId, source, index);
+    const values = batches.flatMap((batch) => {
+      const { userId, rows: { slices } } = Batch.toBytes(batch);
+      return slices.from.map((_, row): unknown => {
+        const value = Columns.valueAt(column, userId, slices, row);
         return column.kind === "timestamp" ? Number(value) * 1000 : value;
-      })
-    );
+      });
+    });
     return [column.name, Arrow.vectorFromArray(values, types[column.kind])] as const;
   });
   return new Arrow.Table(Object.fromEntries(vectors));
@@ -70,11 +70,8 @@ export const run = async ({ tenant, folder }: Bench): Promise<Section> => {
   const batches: Array<Batch.Batch> = [];
   for (let page = 1; page <= PAGES; page++) {
     const answer = await fetch(`${tenant.url}/api/users/${userId}/sessions?page=${page}&size=${SIZE}`);
-    const source = JsonRows.cut(new Uint8Array(await answer.arrayBuffer()));
-    const sessions = source.from.map((_, row) =>
-      Either.getOrThrow(Session.decode(JSON.parse(JsonRows.text(source, row))))
-    );
-    batches.push({ userId, sessions, source, rejected: [] });
+    const { slices } = Session.scan(new Uint8Array(await answer.arrayBuffer()))!;
+    batches.push({ userId, rows: { _tag: "Bytes", slices }, rejected: [] });
   }
   const path = (name: string) => join(folder, `${name}.parquet`);
 

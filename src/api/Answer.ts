@@ -3,29 +3,20 @@
  *
  * @module
  */
-import * as JsonRows from "../scan/JsonRows.ts";
-import * as Lazy from "../scan/Lazy.ts";
-import type { Scanned } from "../scan/Scan.ts";
 import { ApiError, type ApiErrorReason, isProblem, isWebPage, parseProblem } from "./ApiError.ts";
 import * as ContentEncoding from "./transport/ContentEncoding.ts";
 import * as PageFacts from "./PageFacts.ts";
 import type { Headers } from "./transport/Transport.ts";
 
 /** One answer of a list endpoint. */
-export interface Page {
-  readonly rows: ReadonlyArray<unknown>;
-  /** The body as served: a JSON array in UTF-8, whose elements are the rows. */
-  readonly bytes: Uint8Array;
-  /** The rows as a scan has found them, if one was asked for and did. */
-  readonly scanned?: Scanned | undefined;
+export interface Page<Rows> {
+  /** What the body was decoded to. */
+  readonly rows: Rows;
   /** Absent if the tenant sent none that could be read. */
   readonly facts: PageFacts.PageFacts | undefined;
   /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
   readonly servedAt?: number | undefined;
 }
-
-/** A page without a row, of which nothing is told. */
-export const emptyPage: Page = { rows: [], bytes: new TextEncoder().encode("[]"), facts: undefined };
 
 /** Makes the error of a request whose answer can't be read. */
 export type Fail = (reason: ApiErrorReason, detail: string) => ApiError;
@@ -34,11 +25,6 @@ export type Fail = (reason: ApiErrorReason, detail: string) => ApiError;
 export type Quote = (text: string) => string;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-const rows = Lazy.property("rows", ({ bytes }: Page) => JSON.parse(utf8.decode(bytes)));
-
-/** A page whose rows are parsed once somebody looks at them. */
-const parsedLater = (page: Omit<Page, "rows">): Page => Object.defineProperty(page, "rows", rows) as Page;
 
 const secondsOf = (date: string | undefined): number | undefined => {
   const milliseconds = Date.parse(date ?? "");
@@ -109,30 +95,26 @@ export const item: Read<object> = (headers, body, fail) => {
 /** The most rows that an answer may have where fewer than half as many were asked for, whatever it says of itself. */
 const MOST_UNASKED = 10_000;
 
-/** What an answer is asked for: how many rows, and what tells them apart without parsing them. */
-export interface Asked {
-  readonly size: number;
-  /** Undefined where it can't tell; `"more"` if there are more rows than `most`. */
-  readonly scan?: ((bytes: Uint8Array, most: number) => Scanned | "more" | undefined) | undefined;
-}
+/**
+ * Decodes the rows of a body, of which there may be `most`. Gives undefined where it is JSON but no array, and `"more"` where
+ * there are more. Throws a `SyntaxError` where it is not JSON, and a `TypeError` where it is not UTF-8.
+ */
+export type DecodeRows<Rows> = (body: Uint8Array, most: number) => Rows | "more" | undefined;
 
 /** Reads the body of a page. One with more rows than were asked for, and than it says itself, is refused unparsed. */
-export const page = ({ size, scan }: Asked): Read<Page> => (headers, body, fail) => {
-  try {
-    const facts = PageFacts.parse(headers["x-pagination"]);
-    const servedAt = secondsOf(headers["date"]);
-    const unasked = Math.max(2 * size, MOST_UNASKED);
-    const most = Math.max(size, Math.min(facts?.pageSize ?? unasked, unasked));
-    const scanned = scan?.(body, most);
-    if (scanned === "more" || (scanned === undefined && JsonRows.hasMore(body, most))) {
-      return fail("TooLarge", `there are more than ${most} rows, and ${size} were asked for`);
+export const page =
+  <Rows>(size: number, decode: DecodeRows<Rows>): Read<Page<Rows>> => (headers, body, fail) => {
+    try {
+      const facts = PageFacts.parse(headers["x-pagination"]);
+      const unasked = Math.max(2 * size, MOST_UNASKED);
+      const most = Math.max(size, Math.min(facts?.pageSize ?? unasked, unasked));
+      const rows = decode(body, most);
+      if (rows === undefined) return fail("Body", "the body is JSON, but not an array");
+      if (rows === "more") {
+        return fail("TooLarge", `there are more than ${most} rows, and ${size} were asked for`);
+      }
+      return { rows, facts, servedAt: secondsOf(headers["date"]) };
+    } catch (error) {
+      return unreadable(headers, body, error, fail);
     }
-    if (scanned !== undefined) return parsedLater({ bytes: body, scanned, facts, servedAt });
-    const rows: unknown = JSON.parse(utf8.decode(body));
-    return Array.isArray(rows)
-      ? { rows, bytes: body, facts, servedAt }
-      : fail("Body", "the body is JSON, but not an array");
-  } catch (error) {
-    return unreadable(headers, body, error, fail);
-  }
-};
+  };

@@ -25,7 +25,7 @@ import * as RetryAfter from "./RetryAfter.ts";
 import * as Tenant from "./Tenant.ts";
 import { type Headers, Transport } from "./transport/Transport.ts";
 
-export { emptyPage, type Page } from "./Answer.ts";
+export type { DecodeRows, Page } from "./Answer.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
 export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
@@ -79,7 +79,7 @@ export interface ItemRequest {
 }
 
 /** A request for one page of a list. */
-export interface ListRequest extends ItemRequest {
+export interface ListRequest<Rows> extends ItemRequest {
   readonly query: Readonly<Record<string, string | undefined>>;
   readonly page: number;
   /** Whether caches on the way must ask the tenant. @default {false} */
@@ -89,8 +89,7 @@ export interface ListRequest extends ItemRequest {
    * what they are parsed to.
    */
   readonly turn?: Effect.Effect<void> | undefined;
-  /** Tells the rows of a body apart, if it is JSON beyond doubt: nothing is parsed then until somebody looks at the rows. */
-  readonly scan?: Answer.Asked["scan"];
+  readonly decode: Answer.DecodeRows<Rows>;
 }
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
@@ -109,7 +108,7 @@ export interface Traffic extends RateLimit.Pace {
 /** The tenant, reached under its policy: every request of a program that shares it shares the pace. */
 export class TenantHttp extends Context.Tag("monocloud-sessions/TenantHttp")<TenantHttp, {
   /** Asks for one page. Retried as the policy says. */
-  readonly list: (request: ListRequest) => Effect.Effect<Answer.Page, ApiError>;
+  readonly list: <Rows>(request: ListRequest<Rows>) => Effect.Effect<Answer.Page<Rows>, ApiError>;
   /** Asks for a JSON object, past all caches. Retried likewise. */
   readonly item: (request: ItemRequest) => Effect.Effect<object, ApiError>;
   readonly traffic: () => Traffic;
@@ -158,7 +157,7 @@ const urlOf = (origin: string, { path, query = {} }: Asked): string => {
 };
 
 /** A request of either kind. */
-type Asked = ItemRequest & Partial<Omit<ListRequest, keyof ItemRequest>>;
+type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "turn">>;
 
 /** How many rows an answer has where no number was asked for. */
 const DOCUMENTED_SIZE = 10;
@@ -393,9 +392,9 @@ export const make = (
       return send();
     };
 
-    const list = (request: ListRequest) => {
+    const list = <Rows>(request: ListRequest<Rows>) => {
       const size = Number(request.query["size"] ?? DOCUMENTED_SIZE);
-      return ask(request, Answer.page({ size, scan: request.scan }));
+      return ask(request, Answer.page(size, request.decode));
     };
     const item = (request: ItemRequest) => ask({ ...request, fresh: true }, Answer.item);
     return {
@@ -443,7 +442,7 @@ export const optionNames: Options.Names<TenantOptions> = {
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
- * console.assert(page.rows.length <= 5);
+ * console.assert(page.rows.slices.from.length <= 5);
  * ```
  */
 export const connect = (

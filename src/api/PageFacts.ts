@@ -4,11 +4,11 @@
  * @module
  */
 import * as Schema from "effect/Schema";
-import * as Guard from "../scan/Guard.ts";
+import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
-const isHeader = Guard.of(Schema.Struct({
+const isHeader = SchemaPredicate.of(Schema.Struct({
   page_size: Schema.Int.pipe(Schema.positive()),
   current_page: Schema.Int.pipe(Schema.positive()),
   total_count: Count,

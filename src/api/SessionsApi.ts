@@ -4,6 +4,7 @@
  * @module
  */
 import * as Effect from "effect/Effect";
+import type { Scanned } from "../scan/PageScanner.ts";
 import * as Session from "../session/Session.ts";
 import { ApiError } from "./ApiError.ts";
 import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
@@ -21,8 +22,8 @@ export interface SessionsQuery {
   readonly clientId?: string | undefined;
   readonly sort?: Sort | undefined;
   /** See {@link ListRequest}. Not part of the query. */
-  readonly turn?: ListRequest["turn"];
-  readonly fresh?: ListRequest["fresh"];
+  readonly turn?: ListRequest<unknown>["turn"];
+  readonly fresh?: ListRequest<unknown>["fresh"];
 }
 
 const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): string | undefined => {
@@ -35,8 +36,14 @@ const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): s
   if (!Number.isSafeInteger(size) || size < 1) return `'size' must be a positive integer: it is ${size}`;
 };
 
-/** Asks for one page of a user's sessions. Fails with an {@link ApiError} once the policy's retries are used up. */
-export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, ApiError, TenantHttp> => {
+/**
+ * Ask for one page of a user's sessions, as slices of the body; rows that are no sessions are told. Fails with an
+ * {@link ApiError} once the policy's retries are used up.
+ */
+export const page = (
+  userId: string,
+  query: SessionsQuery,
+): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> => {
   const path = "/api/users/{user_id}/sessions";
   const detail = problemWith(userId, query);
   if (detail !== undefined) {
@@ -52,6 +59,6 @@ export const page = (userId: string, query: SessionsQuery): Effect.Effect<Page, 
       page: query.page,
       turn: query.turn,
       fresh: query.fresh,
-      scan: Session.scan,
+      decode: Session.scan,
     }));
 };

@@ -6,7 +6,8 @@
 import type * as Effect from "effect/Effect";
 import { flatMap } from "effect/Effect";
 import type { ApiError } from "./ApiError.ts";
-import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
+import * as RowSlices from "../scan/RowSlices.ts";
+import { type DecodeRows, type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
 
 /** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */
 export type Sort = `${"creation_time" | "last_updated"}:${1 | -1}`;
@@ -19,19 +20,28 @@ export interface UsersQuery {
   readonly size: number;
   readonly sort?: Sort | undefined;
   /** See {@link ListRequest}. Not part of the query. */
-  readonly fresh?: ListRequest["fresh"];
+  readonly fresh?: ListRequest<unknown>["fresh"];
 }
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+const parseRows: DecodeRows<ReadonlyArray<unknown>> = (body, most) => {
+  if (RowSlices.hasMore(body, most)) return "more";
+  const rows: unknown = JSON.parse(utf8.decode(body));
+  return Array.isArray(rows) ? rows : undefined;
+};
 
 /** Asks for one page of the tenant's users. Fails with an {@link ApiError} once the policy's retries are used up. */
 export const page = (
   query: UsersQuery,
-): Effect.Effect<Page, ApiError, TenantHttp> =>
+): Effect.Effect<Page<ReadonlyArray<unknown>>, ApiError, TenantHttp> =>
   flatMap(TenantHttp, (tenant) =>
     tenant.list({
       path: "/api/users",
       query: { page: `${query.page}`, size: `${query.size}`, sort: query.sort },
       page: query.page,
       fresh: query.fresh,
+      decode: parseRows,
     }));
 
 /** `GET /api/users/{user_id}`: asks for one user. Fails with `NotFound` where there is none. */

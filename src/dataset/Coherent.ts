@@ -5,17 +5,16 @@
  */
 import { join } from "node:path";
 import { damaged, type DatasetError } from "./DatasetError.ts";
+import * as Formats from "../format/Formats.ts";
 import * as Folder from "./Folder.ts";
 import type { Journal } from "./Journal.ts";
 import { type Manifest, MOST, type Part } from "./Manifest.ts";
 
-/** Formats whose parts may be compressed; those of others end in their name, or in `ndjson`. */
-const compressible: ReadonlyArray<string> = ["ndjson", "csv"];
-
+/** Tell whether a part has the path of its format and number; those of no format hold lines. */
 const isOwnPath = ({ path, format, part }: Part): boolean => {
-  const extension = format === "csv" || format === "parquet" ? format : "ndjson";
+  const { extension, gzip } = Formats.find(format) ?? { extension: "ndjson", gzip: false };
   const plain = Folder.partPath(format, part, extension);
-  return path === plain || (compressible.includes(format) && path === `${plain}.gz`);
+  return path === plain || (gzip && path === `${plain}.gz`);
 };
 
 /** Find the first flaw of parts of these runs; undefined if there is none. */

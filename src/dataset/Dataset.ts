@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream";
 import type * as Export from "../export/Export.ts";
 import type { OutputError } from "../sink/Output.ts";
 import type { ApiError } from "../api/ApiError.ts";
+import * as Formats from "../format/Formats.ts";
 import { TenantHttp } from "../api/HttpPolicy.ts";
 import { version } from "../version.ts";
 import * as Folder from "./Folder.ts";
@@ -160,7 +161,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
     const manifest = found.manifest ?? Manifest.empty(tenant);
     const { clientId, sort } = walk;
     const fixed = JSON.parse(JSON.stringify({
-      format: formats.map(({ format, gzip }) => gzip ? `${format.name}.gz` : format.name).sort(),
+      format: formats.map(Formats.nameOf).sort(),
       clientId,
       sort,
       onInvalid: options.onInvalid ?? "quarantine",

@@ -22,6 +22,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import * as Effect from "effect/Effect";
+import * as Formats from "../format/Formats.ts";
 import * as File from "../sink/File.ts";
 import { type Output, OutputError } from "../sink/Output.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
@@ -45,8 +46,11 @@ export const names = {
  */
 export const most = { manifest: 2 ** 28, journal: 2 ** 28, lock: 2 ** 16 } as const;
 
-/** The folders of parts. */
-export const partFolders = ["ndjson", "csv", "parquet", "rejected", "removed", "state", "seen"] as const;
+/** Give the folders of parts. */
+export const partFolders = (): ReadonlyArray<string> => [
+  ...Formats.names(),
+  ...["rejected", "removed", "state", "seen"],
+];
 
 const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
   Effect.tryPromise({ try: work, catch: failure(reason, path) });
@@ -112,8 +116,8 @@ export const partPath = (folder: string, number: number, extension: string): str
 
 /** The number of the part with this name; undefined if it is no part's. */
 export const partNumber = (name: string): number | undefined => {
-  const found = /^part-(\d{5,})\.(ndjson|csv|parquet)(\.gz)?$/.exec(name);
-  return found === null ? undefined : Number(found[1]);
+  const found = /^part-(\d{5,})\.([a-z0-9]+)(\.gz)?$/.exec(name);
+  return found === null || !Formats.isExtension(found[2]!) ? undefined : Number(found[1]);
 };
 
 /** A new name for a list of users. */
@@ -141,7 +145,7 @@ export const partsIn = (root: string) =>
     const parts: Array<{ readonly path: string; readonly number: number }> = [];
     const partials: Array<string> = [];
     const isPartial = (name: string) => name.endsWith(".partial");
-    for (const folder of partFolders) {
+    for (const folder of partFolders()) {
       const isOurs = (name: string) => partNumber(name) !== undefined || isPartial(name);
       for (const name of yield* namesIn(root, folder, isOurs)) {
         const number = partNumber(name);
@@ -155,12 +159,12 @@ export const partsIn = (root: string) =>
 /** Names in the folder that are no part of a dataset. */
 export const foreignIn = (root: string) =>
   Effect.gen(function* () {
-    const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders];
+    const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders()];
     const isOurs = (name: string) =>
       name.startsWith(".") || known.includes(name) || isUsersName(name) || isPartial(name) ||
       isMoved(name) || isToken(name);
     const foreign = (yield* namesIn(root)).filter((name) => !isOurs(name));
-    for (const folder of partFolders) {
+    for (const folder of partFolders()) {
       for (const name of yield* namesIn(root, folder)) {
         if (partNumber(name) === undefined && !name.endsWith(".partial")) foreign.push(`${folder}/${name}`);
       }
@@ -182,7 +186,7 @@ const isToken = (name: string): boolean => /^lock\.json\.[0-9a-f]{8}$/.test(name
 export const leftoversIn = async (root: string): Promise<ReadonlyArray<string>> => {
   const isLeft = (name: string) => isPartial(name) || isToken(name);
   const found = (await SafeFile.namesIn(root, "", isLeft)).filter(isLeft);
-  for (const folder of partFolders) {
+  for (const folder of partFolders()) {
     for (const name of await SafeFile.namesIn(root, folder)) {
       const whole = /^(.*)\.[0-9a-f]{8}\.partial$/.exec(name)?.[1];
       if (whole !== undefined && partNumber(whole) !== undefined) found.push(`${folder}/${name}`);

@@ -12,6 +12,7 @@ import { version } from "../version.ts";
 import * as Changes from "../source/incremental/Changes.ts";
 import * as WalkState from "../source/paging/WalkState.ts";
 import { damaged, DatasetError } from "./DatasetError.ts";
+import * as Formats from "../format/Formats.ts";
 import * as Json from "../format/Json.ts";
 
 /** No count comes near that, nor do sums of a few of them to what a number can hold. */
@@ -23,16 +24,32 @@ export const MOST = 1e9;
 const RunNumber = Schema.Int.pipe(Schema.between(1, MOST));
 const PartNumber = Schema.Int.pipe(Schema.between(0, MOST));
 
+/** Parts that hold lines of another kind than sessions. */
+export const lineKinds = ["rejected", "removed", "state", "seen"] as const;
+
+/** See {@link lineKinds}. */
+export type LineKind = typeof lineKinds[number];
+
+const isLineKind = (format: string): format is LineKind => lineKinds.some((kind) => kind === format);
+
 /** A complete part. */
 export const Part = Schema.Struct({
   /** From the folder of the dataset, with `/`: that of its format, its number and how such files end. */
   path: Schema.String.pipe(
     Schema.pattern(
-      /^(ndjson|csv|parquet|rejected|removed|state|seen)\/part-\d{5,10}\.(ndjson|csv|parquet)(\.gz)?$/,
+      /^[a-z][a-z0-9_]*\/part-\d{5,10}\.[a-z0-9]+(\.gz)?$/,
       { message: () => "is no path of a part" },
     ),
   ),
-  format: Schema.Literal("ndjson", "csv", "parquet", "rejected", "removed", "state", "seen"),
+  /** The name of a format, or one of {@link lineKinds}. */
+  format: Schema.String.pipe(
+    Schema.filter((format) => isLineKind(format) || Formats.find(format) !== undefined, {
+      message: ({ actual }) =>
+        `${
+          Json.brief(JSON.stringify(actual))
+        } is the name of no format: register it before (Formats.register)`,
+    }),
+  ),
   /** Parts of one number hold the same rows. */
   part: PartNumber,
   /** The run it was written by. */
@@ -53,13 +70,11 @@ export type Part = typeof Part.Type;
 export const isResult = ({ format }: Part): boolean => format !== "state" && format !== "seen";
 
 /**
- * The names of the columns that this version writes; undefined for parts that hold no sessions. A line of NDJSON has what the
- * tenant served in its place, and no column for what the others can't hold.
+ * The names of the columns that this version writes; undefined for parts that hold no sessions.
  */
-export const columnsOf = (format: Part["format"]): Pick<Part, "columns"> => {
-  if (format !== "ndjson" && format !== "csv" && format !== "parquet") return {};
-  const names = columns.map(({ name }) => name);
-  return { columns: format === "ndjson" ? names.filter((name) => name !== "_rescued_data") : names };
+export const columnsOf = (format: string): Pick<Part, "columns"> => {
+  const found = Formats.find(format);
+  return found === undefined ? {} : { columns: found.columns };
 };
 
 const isWalk = Schema.is(

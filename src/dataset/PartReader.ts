@@ -4,18 +4,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import * as Lines from "../format/Lines.ts";
 import type { Part, Run } from "./Manifest.ts";
-import * as ReadCsv from "../format/csv/ReadCsv.ts";
-import * as ReadNdjson from "../format/ndjson/ReadNdjson.ts";
-import * as ReadParquet from "../format/parquet/ReadParquet.ts";
-import type { Flaw, Row, Text } from "../format/Row.ts";
+import type { Flaw, Row, Text } from "../format/DecodedRow.ts";
+import * as Formats from "../format/Formats.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
-
-/** The formats of sessions, the one that alters least first. */
-export const order: ReadonlyArray<string> = ["ndjson", "parquet", "csv"];
 
 /** Unpacked bytes handed on at a time. */
 const CHUNK = 1 << 18;
@@ -68,27 +64,24 @@ export const sumOf = async (
   return { bytes, sha256: hash.digest("hex") };
 };
 
-/** How a run wrote text into CSV. */
-export const textOf = (options: Run["options"] | undefined): Text => {
-  const keepFormulas = options?.["keepFormulas"];
-  return keepFormulas === true ? "plain" : keepFormulas === false ? "escaped" : "either";
-};
+/** Tell how a run wrote text in a format. */
+export const textOf = (format: string, options: Run["options"] | undefined): Text =>
+  Formats.find(format)?.textOf?.(options ?? {}) ?? "plain";
 
-/** How a part writes text, by the options of its run. */
+/** Tell how a part writes text, by the options of its run. */
 export const writtenAs = (
   { format, run }: Part,
   runs: ReadonlyArray<Pick<Run, "run" | "options">>,
 ): Text => {
-  if (format !== "csv") return "plain";
   // They are numbered from 1, but for a run that has not finished and is told once more.
   const its = runs[run - 1]?.run === run ? runs[run - 1] : runs.find((one) => one.run === run);
-  return textOf(its?.options);
+  return textOf(format, its?.options);
 };
 
 /** Of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
 export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
   const chosen = new Map<number, Part>();
-  for (const format of order) {
+  for (const format of Formats.byFidelity()) {
     for (const part of parts) {
       if (part.format === format && !chosen.has(part.part)) chosen.set(part.part, part);
     }
@@ -99,27 +92,33 @@ export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
 /** The lines of a part that has lines, some at a time. */
 export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(chunksOf(root, path));
 
-async function* parquet(root: string, path: string): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
-  const handle = await SafeFile.open(root, path);
-  try {
-    yield* ReadParquet.rows(handle, (await handle.stat()).size);
-  } finally {
-    await handle.close();
-  }
-}
-
 /**
  * The sessions of a part, some at a time, in their order. A row that is none of its format is told as a flaw; it throws
  * where it can't read on.
  *
  * Memory: a chunk and the rows in it; of Parquet a row group.
  */
-export const rows = (
+export async function* rows(
   root: string,
   { path, format }: Pick<Part, "path" | "format">,
   text: Text,
-): AsyncGenerator<ReadonlyArray<Row | Flaw>> => {
-  if (format === "parquet") return parquet(root, path);
-  const chunks = chunksOf(root, path);
-  return format === "csv" ? ReadCsv.rows(chunks, text) : ReadNdjson.rows(chunks);
-};
+): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  let handle: FileHandle | undefined;
+  const read = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
+    handle ??= await SafeFile.open(root, path);
+    const bytes = new Uint8Array(end - start);
+    let filled = 0;
+    while (filled < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
+      if (bytesRead === 0) throw new Error("it ends before its last row");
+      filled += bytesRead;
+    }
+    return bytes;
+  };
+  const byteLength = await SafeFile.sizeOf(root, path);
+  try {
+    yield* Formats.make(format).decode({ byteLength, chunks: () => chunksOf(root, path), read }, text);
+  } finally {
+    await handle?.close();
+  }
+}

@@ -8,31 +8,28 @@ import * as Exit from "effect/Exit";
 import * as Scope from "effect/Scope";
 import type { Batch } from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
-import type { Choice } from "../format/Formats.ts";
+import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../sink/Gzip.ts";
 import type { OutputError, Sink } from "../sink/Output.ts";
 import * as Folder from "./Folder.ts";
-import { columnsOf, type Part } from "./Manifest.ts";
+import { columnsOf, type LineKind, type Part } from "./Manifest.ts";
 
 /** Which parts to make, and where. */
 export interface PartsOptions {
   readonly root: string;
-  readonly formats: ReadonlyArray<Choice>;
+  readonly formats: ReadonlyArray<Formats.Choice>;
   readonly onInvalid: "quarantine" | "fail" | undefined;
   readonly run: number;
   /** Awaited before a part gets its name. */
   readonly prove: Folder.Proof;
 }
 
-/** Parts that hold lines of another kind than sessions. */
-export type Kept = Extract<Part["format"], "removed" | "state" | "seen">;
-
 /** Parts in the making. Each file is opened when the first row for it comes. */
 export interface Parts {
   /** Gives the bytes encoded. */
   readonly write: (batch: Batch) => Effect.Effect<number, OutputError | Export.ExportError>;
   /** Adds lines, each with its line break, or makes sure that there is such a file. */
-  readonly keep: (kind: Kept, lines: ReadonlyArray<string>) => Effect.Effect<void, OutputError>;
+  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, OutputError>;
   /** Makes sure that there is a file of each format, if only with its columns. */
   readonly openFiles: Effect.Effect<unknown, OutputError>;
   /** Rows of any kind, and the bytes of the largest file before compression. */
@@ -52,11 +49,11 @@ export const make = (
 ): Effect.Effect<Parts> =>
   Effect.map(Scope.make(), (scope) => {
     let files: Export.Files | undefined;
-    const kept = new Map<Kept, { readonly name: string; readonly sink: Sink; rows: number }>();
+    const kept = new Map<LineKind, { readonly name: string; readonly sink: Sink; rows: number }>();
 
     const openFiles = Effect.gen(function* () {
       const targets = formats.map(({ format, gzip }): Export.Target => {
-        const extension = gzip ? `${format.extension}.gz` : format.extension;
+        const extension = Formats.extensionOf({ format, gzip });
         const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
         return { format, output: gzip ? Gzip.make(output) : output };
       });
@@ -65,7 +62,7 @@ export const make = (
     });
 
     const partOf = (
-      file: Omit<Export.ExportedFile, "format"> & { readonly format: Part["format"] },
+      file: Export.ExportedFile,
     ): Part => ({
       path: file.name,
       format: file.format,

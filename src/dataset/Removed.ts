@@ -19,7 +19,7 @@ import * as Json from "../format/Json.ts";
 import * as KeySet from "./KeySet.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
-import { keyOf, spelled } from "../format/Row.ts";
+import { keyOf, spelled } from "../format/DecodedRow.ts";
 import * as Sound from "./Sound.ts";
 
 /** A line of a removed part. */

@@ -11,7 +11,7 @@ import * as DigestMap from "./DigestMap.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import { decode } from "./Removed.ts";
-import { keyOf, lastUpdated, spelled } from "../format/Row.ts";
+import { keyOf, lastUpdated, spelled } from "../format/DecodedRow.ts";
 import * as Sound from "./Sound.ts";
 
 /** An index of what a dataset holds. */

@@ -9,7 +9,7 @@ import * as Either from "effect/Either";
 import { DatasetError } from "./DatasetError.ts";
 import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
-import type { Row, Text } from "../format/Row.ts";
+import type { Row, Text } from "../format/DecodedRow.ts";
 
 /** What parts are read for. */
 export interface Reader {

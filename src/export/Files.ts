@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Batch from "../session/Batch.ts";
-import type { Format } from "../format/Encoder.ts";
+import type { Format } from "../format/Format.ts";
 import type { Output, OutputError, Receipt, Sink } from "../sink/Output.ts";
 import { version } from "../version.ts";
 import { type ExportError, invalidRow } from "./ExportError.ts";
@@ -34,7 +34,8 @@ export interface FilesOptions {
 /** A complete output. */
 export interface ExportedFile extends Receipt {
   readonly name: string;
-  readonly format: Format["name"] | "rejected";
+  /** The name of its format, or `rejected`. */
+  readonly format: string;
   readonly rows: number;
   /** The lowest and the highest `initiated_at` in it; absent if there is none. */
   readonly initiatedAt?: Range | undefined;
@@ -83,7 +84,7 @@ export const openFiles = (
             target,
             encoder: target.format.make(),
             sink,
-            room: sink.room?.bind(sink),
+            allocate: sink.allocate?.bind(sink),
             bytes: 0,
           }),
         ),
@@ -101,13 +102,15 @@ export const openFiles = (
         yield* rejectSink.write(rejectedLines(batch.rejected));
       });
 
-    const encode = (batch: Batch.Batch): Effect.Effect<number, OutputError> => {
-      const size = Batch.size(batch);
+    const encode = (given: Batch.Batch): Effect.Effect<number, OutputError> => {
+      const size = Batch.size(given);
       if (size === 0) return Effect.succeed(0);
+      // Once, however many encoders there are.
+      const batch = Batch.toBytes(given);
       let encoded = 0;
       let written: Effect.Effect<void, OutputError> = Effect.void;
       for (const writer of writers) {
-        const bytes = writer.encoder.encode(batch, writer.room);
+        const bytes = writer.encoder.encode(batch, writer.allocate);
         writer.bytes += bytes.length;
         encoded += bytes.length;
         if (bytes.length === 0) continue;

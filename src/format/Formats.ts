@@ -1,16 +1,13 @@
 /**
- * The formats by name, for a driver that gets names from a command line or a file.
+ * The registry of formats: every list of names, endings and media types derives from it.
  *
  * @module
  */
 import * as Options from "../options/Options.ts";
-import * as Csv from "./csv/Csv.ts";
-import type { Format } from "./Encoder.ts";
-import * as Ndjson from "./ndjson/Ndjson.ts";
-import * as Parquet from "./parquet/Parquet.ts";
-
-/** The name of a format. */
-export type FormatName = Format["name"];
+import * as Csv from "./csv/encode.ts";
+import type { Format } from "./Format.ts";
+import * as Ndjson from "./ndjson/encode.ts";
+import * as Parquet from "./parquet/encode.ts";
 
 /** What each format can be told. */
 export interface FormatOptions {
@@ -24,50 +21,130 @@ export const optionNames: Options.Names<FormatOptions> = {
   parquet: Options.object(Parquet.optionNames),
 };
 
-const formats: Readonly<Record<FormatName, (options: FormatOptions) => Format>> = {
-  ndjson: () => Ndjson.format(),
-  csv: ({ csv }) => Csv.format(csv),
-  parquet: ({ parquet }) => Parquet.format(parquet),
+const builtIn = {
+  ndjson: (_: FormatOptions): Format => Ndjson.format(),
+  csv: ({ csv }: FormatOptions): Format => Csv.format(csv),
+  parquet: ({ parquet }: FormatOptions): Format => Parquet.format(parquet),
 };
 
-/** Every format, in the order to list them in. */
-export const names: ReadonlyArray<FormatName> = ["ndjson", "csv", "parquet"];
+/** The name of a format that is built in. */
+export type BuiltIn = keyof typeof builtIn;
+
+/** The names of the formats that are built in, in the order to list them in. */
+export const builtInNames = Object.keys(builtIn) as ReadonlyArray<BuiltIn>;
+
+/** The name of a format: one of those that are built in, or one that was registered. */
+// deno-lint-ignore ban-types
+export type FormatName = BuiltIn | (string & {});
+
+/** The formats, the one that rows are read back from first at the front: that which alters them least. */
+const registry = new Map<string, (options: FormatOptions) => Format>(
+  (["ndjson", "parquet", "csv"] as const).map((name) => [name, builtIn[name]]),
+);
+
+/** Names that datasets give to folders of something else. */
+const reserved: ReadonlySet<string> = new Set(
+  ["rejected", "removed", "state", "seen", "quarantine", "tombstones", "cursors"],
+);
 
 /**
- * The format of that name.
+ * Make a format of your own known by its name: to datasets, which read it back, and wherever a format is named. Do so when the
+ * program begins, before a dataset that has it is opened.
  *
- * @throws {TypeError} on an option of the wrong type or out of range.
+ * @throws {TypeError} on a name or an ending that is taken, or that no folder or file should have.
+ *
+ * @example
+ * ```ts
+ * import { DecodedRow, Format, Formats, Ndjson } from "monocloud-sessions";
+ *
+ * // The lines of NDJSON, in a file of another ending.
+ * const lines: Format.Format = { ...Ndjson.format(), name: "lines", extension: "jsonl" };
+ * Formats.register(lines);
+ * console.assert(Formats.ofPath("sessions.jsonl.gz")?.format.name === "lines");
+ * console.assert(typeof DecodedRow.of === "function");
+ * ```
+ */
+export const register = (format: Format): void => {
+  const { name, extension } = format;
+  const refuse = (why: string) => new TypeError(`Cannot register the format ${JSON.stringify(name)}: ${why}`);
+  if (!/^[a-z][a-z0-9_]{0,31}$/.test(name)) {
+    throw refuse("a name is letters a to z, digits and _, at most 32");
+  }
+  if (!/^[a-z0-9]{1,16}$/.test(extension) || extension === "gz") throw refuse("its extension is none");
+  if (reserved.has(name)) throw refuse("datasets have a folder of that name");
+  if (registry.has(name)) throw refuse("there is one of that name");
+  if (all().some((other) => other.extension === extension)) throw refuse(`.${extension} is another format's`);
+  registry.set(name, () => format);
+};
+
+/** Give every format, with its options left at their defaults. */
+export const all = (): ReadonlyArray<Format> => names().map((name) => make(name));
+
+/** Give the names of all formats, in the order to list them in. */
+export const names = (): ReadonlyArray<FormatName> => [
+  ...builtInNames,
+  ...[...registry.keys()].filter((name) => !Object.hasOwn(builtIn, name)),
+];
+
+/** Give the names of all formats, the one that alters rows least first. */
+export const byFidelity = (): ReadonlyArray<FormatName> => [...registry.keys()];
+
+/** Give the format of that name; undefined if there is none. */
+export const find = (name: string, options: FormatOptions = {}): Format | undefined =>
+  registry.get(name)?.(options);
+
+/**
+ * Give the format of that name.
+ *
+ * @throws {TypeError} on a name that there is not, and on an option of the wrong type or out of range.
  *
  * @example
  * ```ts
  * import { Formats } from "monocloud-sessions";
  *
- * const files = Formats.names.map((name) => `part-00000.${Formats.make(name).extension}`);
+ * const files = ["ndjson", "csv", "parquet"].map((name) => `part-00000.${Formats.make(name).extension}`);
  * console.assert(files.join() === "part-00000.ndjson,part-00000.csv,part-00000.parquet");
  * ```
  */
-export const make = (name: FormatName, options: FormatOptions = {}): Format => formats[name](options);
+export const make = (name: FormatName, options: FormatOptions = {}): Format => {
+  const format = find(name, options);
+  if (format !== undefined) return format;
+  throw new TypeError(Options.unknown("format", name, names()));
+};
 
-/** A format, and whether its file is compressed as well. Parquet is compressed inside. */
+/** A format, and whether its file is compressed as well. */
 export interface Choice {
   readonly format: Format;
   readonly gzip: boolean;
 }
 
-/** What {@link choose} understands: `ndjson`, `ndjson.gz`, `csv`, `csv.gz`, `parquet`. */
-export const choices: ReadonlyArray<string> = names.flatMap((name) =>
-  name === "parquet" ? [name] : [name, `${name}.gz`]
-);
+/** Give what {@link choose} understands: `ndjson`, `ndjson.gz`, `csv`, `csv.gz`, `parquet`. */
+export const choices = (): ReadonlyArray<string> =>
+  all().flatMap(({ name, gzip }) => gzip ? [name, `${name}.gz`] : [name]);
 
-/** The format that a choice such as `csv.gz` names; undefined if there is none. */
+/** Give the format that a choice such as `csv.gz` names; undefined if there is none. */
 export const choose = (choice: string, options: FormatOptions = {}): Choice | undefined => {
-  if (!choices.includes(choice)) return undefined;
   const gzip = choice.endsWith(".gz");
-  return { format: make((gzip ? choice.slice(0, -3) : choice) as FormatName, options), gzip };
+  const format = find(gzip ? choice.slice(0, -3) : choice, options);
+  return format === undefined || (gzip && !format.gzip) ? undefined : { format, gzip };
 };
 
-/** The format that a file's name ends with; undefined if it ends with none. */
+/** Give what a choice is named: `csv.gz`. */
+export const nameOf = ({ format, gzip }: Choice): string => gzip ? `${format.name}.gz` : format.name;
+
+/** Give the ending of a choice's files, without the dot: `csv.gz`. */
+export const extensionOf = ({ format, gzip }: Choice): string =>
+  gzip ? `${format.extension}.gz` : format.extension;
+
+/** Tell whether a format's files have this extension. */
+export const isExtension = (extension: string): boolean =>
+  all().some((format) => format.extension === extension);
+
+/** Give the endings of all choices, with their dots, for messages. */
+export const endings = (): string => choices().map((name) => `.${extensionOf(choose(name)!)}`).join(" ");
+
+/** Give the format that a file's name ends with; undefined if it ends with none. */
 export const ofPath = (path: string, options: FormatOptions = {}): Choice | undefined => {
-  const choice = choices.find((choice) => path.endsWith(`.${choice}`));
-  return choice === undefined ? undefined : choose(choice, options);
+  const name = choices().find((name) => path.endsWith(`.${extensionOf(choose(name)!)}`));
+  return name === undefined ? undefined : choose(name, options);
 };

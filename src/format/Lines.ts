@@ -7,6 +7,16 @@
 /** A line is no longer than this, in bytes, 64 MiB: what is longer is no line of ours, and would have to be held. */
 export const LONGEST = 1 << 26;
 
+const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+};
+
 /**
  * Split bytes of UTF-8 into lines without their breaks, some at a time. Text after the last break is a line as well, unless
  * only whole ones are wanted: then it was being written when its writer died. A carriage return stays where it is; JSON takes
@@ -29,10 +39,10 @@ export async function* of(
       if (bytes > LONGEST) throw new RangeError(`a line is longer than ${LONGEST} bytes`);
       continue;
     }
-    const lines = utf8.decode(Buffer.concat([...begun, chunk.subarray(0, end)])).split("\n");
+    const lines = utf8.decode(concat([...begun, chunk.subarray(0, end)])).split("\n");
     begun = [chunk.subarray(end + 1)];
     bytes = chunk.length - end - 1;
     yield lines;
   }
-  if (bytes > 0 && !areWhole) yield [utf8.decode(Buffer.concat(begun))];
+  if (bytes > 0 && !areWhole) yield [utf8.decode(concat(begun))];
 }

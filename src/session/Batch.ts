@@ -3,25 +3,31 @@
  *
  * @module
  */
-import * as JsonRows from "../scan/JsonRows.ts";
-import * as Lazy from "../scan/Lazy.ts";
+import * as Either from "effect/Either";
+import * as RowSlices from "../scan/RowSlices.ts";
 import * as Session from "./Session.ts";
 
+/** Sessions as served: slices of the answer's bytes, each a session by the schema. */
+export interface Bytes {
+  readonly _tag: "Bytes";
+  readonly slices: RowSlices.RowSlices;
+}
+
+/** Sessions as values: made or changed by code. */
+export interface Values {
+  readonly _tag: "Values";
+  readonly sessions: ReadonlyArray<Session.Session>;
+}
+
 /**
- * The sessions of one user that one answer brought, already decoded, each exactly once in a walk.
- * Everything an encoder needs is in the first three fields.
+ * The sessions of one user that one answer brought, each exactly once in a walk. Everything an encoder needs is in the first
+ * two fields.
  */
 export interface Batch {
   /** The user the sessions belong to. The endpoint's rows do not carry it. */
   readonly userId: string;
-  /** Most are made of the page's bytes when somebody first looks at them: {@link size} counts them without. */
-  readonly sessions: ReadonlyArray<Session.Session>;
-  /**
-   * Each session as served, at the same index. Absent when sessions were made or changed by code, and of no account in a clone,
-   * or in a copy that was given other sessions: encoders then write what the values say. Sessions are not to be changed in
-   * place: {@link map} makes others of them.
-   */
-  readonly source?: JsonRows.JsonRows | undefined;
+  /** The sessions. {@link sessions} gives them as values, whichever they are. */
+  readonly rows: Bytes | Values;
   /** Rows that failed the schema. */
   readonly rejected: ReadonlyArray<Rejected>;
   /**
@@ -98,99 +104,97 @@ export interface WalkEnd {
  */
 export const make = (userId: string, sessions: ReadonlyArray<Session.Session>): Batch => ({
   userId,
-  sessions,
+  rows: { _tag: "Values", sessions },
   rejected: [],
 });
 
-/** Where rows, and batches, hold the sessions that go with them. No WeakMap: what it holds is not collected young. */
-const sessionsOf = Symbol("sessions");
+/** The rows of a batch that has none. */
+export const noRows: Values = { _tag: "Values", sessions: [] };
 
-/** How sessions are made, and those that were, once somebody has looked. */
-interface Made {
-  readonly make: () => ReadonlyArray<Session.Session>;
-  made?: ReadonlyArray<Session.Session>;
-}
+/** Give the sessions of a batch as values. Those that are bytes are parsed anew each time. */
+export const sessions = ({ rows }: Pick<Batch, "rows">): ReadonlyArray<Session.Session> =>
+  rows._tag === "Values"
+    ? rows.sessions
+    : rows.slices.from.map((_, index) => JSON.parse(RowSlices.text(rows.slices, index)));
 
-interface Served extends JsonRows.JsonRows {
-  [sessionsOf]?: Made;
-}
-
-const lazySessions = Lazy.property("sessions", (batch: { readonly [sessionsOf]: Made }) => {
-  const its = batch[sessionsOf];
-  return (its.made ??= its.make());
-});
-
-/** Sessions as served, which are made when somebody first looks at them. */
-export const served = (
-  source: JsonRows.JsonRows,
-  make: () => ReadonlyArray<Session.Session>,
-): Pick<Batch, "sessions" | "source"> => {
-  const its: Made = { make };
-  (source as Served)[sessionsOf] = its;
-  const batch = Object.defineProperty({ source }, sessionsOf, { value: its });
-  return Object.defineProperty(batch, "sessions", lazySessions) as Pick<Batch, "sessions" | "source">;
-};
-
-/**
- * The text as served, if it says what the batch's sessions say. `{ ...batch, sessions: others }` has it still, and is not to
- * be written by it; nor is a clone.
- */
-export const sourceOf = (batch: Pick<Batch, "sessions" | "source">): JsonRows.JsonRows | undefined => {
-  const { source } = batch;
-  if (source === undefined || !JsonRows.isMade(source)) return undefined;
-  const its = (source as Served)[sessionsOf];
-  // Sessions that nobody has looked at are the ones that were served; to ask for them would be to look.
-  const isAsServed = its === undefined ||
-    Object.getOwnPropertyDescriptor(batch, "sessions")?.get === lazySessions.get ||
-    batch.sessions === its.made;
-  return isAsServed ? source : undefined;
-};
-
-/** How many sessions a batch has, without making any of them that need not be made. */
-export const size = (batch: Pick<Batch, "sessions" | "source">): number => {
-  const source = sourceOf(batch);
-  return source?.fields === undefined ? batch.sessions.length : source.from.length;
-};
+/** Count the sessions of a batch. */
+export const size = ({ rows }: Pick<Batch, "rows">): number =>
+  rows._tag === "Values" ? rows.sessions.length : rows.slices.from.length;
 
 const initiatedAt = Session.place("numbers", "initiated_at");
 
-/** When the earliest and the latest of the sessions were initiated, likewise. From Infinity to -Infinity where there are none. */
-export const initiated = (
-  batch: Pick<Batch, "sessions" | "source">,
-): { readonly min: number; readonly max: number } => {
+/** Give when the earliest and the latest of the sessions were initiated; from Infinity to -Infinity where there are none. */
+export const initiated = ({ rows }: Pick<Batch, "rows">): { readonly min: number; readonly max: number } => {
   let [min, max] = [Infinity, -Infinity];
   const take = (time: number) => {
     if (time < min) min = time;
     if (time > max) max = time;
   };
-  const source = sourceOf(batch);
-  if (source?.fields === undefined) batch.sessions.forEach(({ initiated_at }) => take(initiated_at));
+  if (rows._tag === "Values") rows.sessions.forEach(({ initiated_at }) => take(initiated_at));
   else {
-    const { numbers, numberCount } = source.fields;
-    for (let i = 0; i < source.from.length; i++) take(numbers[i * numberCount + initiatedAt]!);
+    const { from, fields: { numbers, numberCount } } = rows.slices;
+    for (let i = 0; i < from.length; i++) take(numbers[i * numberCount + initiatedAt]!);
   }
   return { min, max };
 };
 
-/** Keeps the sessions that pass the test; the rest of the batch stays as it is. */
+const utf8 = new TextEncoder();
+
+/** Scan the text of a list of sessions. */
+const bytesOf = (userId: string, list: string): Bytes => {
+  const { slices, invalid: [invalid] } = Session.scan(utf8.encode(list))!;
+  if (invalid === undefined) return { _tag: "Bytes", slices };
+  const flaw = Either.flip(Session.decode(JSON.parse(RowSlices.text(slices, invalid))));
+  const why = Either.match(flaw, { onLeft: () => "it is too large", onRight: ({ message }) => message });
+  throw new TypeError(
+    `Cannot write what is no session: number ${invalid + 1} of ${slices.from.length} of ${userId}: ${why}`,
+  );
+};
+
+/**
+ * Give the same batch with its sessions as bytes, which is what encoders take: values are written as JSON once, however many
+ * encoders there are.
+ *
+ * @throws {TypeError} on a value that is no session.
+ */
+export const toBytes = <A extends Pick<Batch, "userId" | "rows">>(batch: A): A & { readonly rows: Bytes } => {
+  const { rows, userId } = batch;
+  return rows._tag === "Bytes"
+    ? batch as A & { readonly rows: Bytes }
+    : { ...batch, rows: bytesOf(userId, JSON.stringify(rows.sessions)) };
+};
+
+/**
+ * Make a batch of sessions as served, from the JSON text of each.
+ *
+ * @throws {TypeError} on a text that is no session's.
+ */
+export const ofTexts = (userId: string, texts: ReadonlyArray<string>): Batch => ({
+  userId,
+  rows: bytesOf(userId, `[${texts.join(",")}]`),
+  rejected: [],
+});
+
+/** Keep the sessions that pass the test, as bytes if they were; the rest of the batch stays as it is. */
 export const filter = (batch: Batch, keep: (session: Session.Session, userId: string) => boolean): Batch => {
+  const all = sessions(batch);
   const kept: Array<number> = [];
-  batch.sessions.forEach((session, index) => keep(session, batch.userId) && kept.push(index));
-  if (kept.length === batch.sessions.length) return batch;
-  const sessions = kept.map((index) => batch.sessions[index]!);
-  const source = sourceOf(batch);
+  all.forEach((session, index) => keep(session, batch.userId) && kept.push(index));
+  if (kept.length === all.length) return batch;
+  const { rows } = batch;
   return {
     ...batch,
-    ...(source === undefined ? { sessions, source } : served(JsonRows.pick(source, kept), () => sessions)),
+    rows: rows._tag === "Bytes"
+      ? { _tag: "Bytes", slices: RowSlices.pick(rows.slices, kept) }
+      : { _tag: "Values", sessions: kept.map((index) => all[index]!) },
   };
 };
 
-/** Replaces each session; NDJSON then writes the new value instead of the text as served. */
+/** Replace each session. What an encoder writes is then the value's own JSON, no more the text as served. */
 export const map = (
   batch: Batch,
   change: (session: Session.Session, userId: string) => Session.Session,
 ): Batch => ({
   ...batch,
-  sessions: batch.sessions.map((session) => change(session, batch.userId)),
-  source: undefined,
+  rows: { _tag: "Values", sessions: sessions(batch).map((session) => change(session, batch.userId)) },
 });

@@ -9,8 +9,8 @@
 import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
-import * as Guard from "../scan/Guard.ts";
-import * as Scan from "../scan/Scan.ts";
+import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
+import * as PageScanner from "../scan/PageScanner.ts";
 
 /**
  * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999.
@@ -67,7 +67,7 @@ export type Session = typeof Session.Type;
 /** What MonoCloud knew of the client when the session was last used. */
 export type Metadata = typeof Metadata.Type;
 
-const isShaped = Guard.of(Session);
+const isShaped = SchemaPredicate.of(Session);
 
 /** Limit of the nesting of a row: many readers of JSON go no deeper than a few hundred levels. */
 const DEEPEST = 100;
@@ -82,10 +82,10 @@ const isTooDeep = (value: unknown, left = DEEPEST): boolean => {
 export const is = (row: unknown): row is Session => isShaped(row) && !isTooDeep(row);
 
 /**
- * The sessions of a page from its bytes, and the place of each field in what is found; see {@link Scan.Scan}. One that names
- * its user, which every format has a place for, is odd.
+ * The sessions of a page from its bytes, and the place of each field in what is found; see {@link PageScanner.PageScanner}. A
+ * session that names its user is told: every format has a place for that.
  */
-export const { scan, place } = Scan.of(Session, ["user_id"]);
+export const { scan, place } = PageScanner.make(Session, { reserved: ["user_id"], accepts: is });
 
 /** What is wrong with a row: which fields, and what of each. */
 export interface Flaw {

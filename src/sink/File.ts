@@ -63,7 +63,7 @@ export const make = (path: string, { partial, prove }: FileOptions = {}): Output
   open: Effect.map(
     Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial ?? partialOf(path))), discard),
     (file): Sink => ({
-      room: (length) => room(file, length),
+      allocate: (length) => allocate(file, length),
       write: (bytes) =>
         Effect.suspend(() => {
           gather(file, bytes);
@@ -121,7 +121,7 @@ const openPartial = (path: string, partial: string) =>
   });
 
 /** A place behind what has been gathered. */
-const room = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
+const allocate = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
   const { space, gathered } = file;
   if (gathered + length > space.length) {
     // Mostly less than that is gathered: then it will do for as many bytes each time.
@@ -134,7 +134,7 @@ const room = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
 /** Takes bytes over: those that lie in the place made for them are not copied. */
 const gather = (file: Partial, bytes: Uint8Array<ArrayBuffer>): void => {
   const isThere = bytes.buffer === file.space.buffer && bytes.byteOffset === file.gathered;
-  if (!isThere) room(file, bytes.length).set(bytes);
+  if (!isThere) allocate(file, bytes.length).set(bytes);
   file.gathered += bytes.length;
 };
 

@@ -6,7 +6,7 @@
 import * as Data from "effect/Data";
 import type * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import type { Room } from "./Room.ts";
+import type { Allocate } from "./Allocate.ts";
 
 /** Bytes could not be brought to where they should go. */
 export class OutputError extends Data.TaggedError("OutputError")<{
@@ -55,7 +55,7 @@ export interface Sink {
    * Where the bytes of the next write may be laid: they are then taken over as they lie. Left out by those that keep the bytes
    * they are given, which nobody may use again.
    */
-  readonly room?: Room | undefined;
+  readonly allocate?: Allocate | undefined;
   /** Returns when the bytes have been taken over, which is what holds back a source faster than its output. */
   readonly write: (bytes: Uint8Array<ArrayBuffer>) => Effect.Effect<void, OutputError>;
   /** Makes the output complete and visible. Nothing may be written after it. */

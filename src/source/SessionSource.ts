@@ -12,10 +12,11 @@ import * as Mailbox from "effect/Mailbox";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
-import type { Batch, WalkEnd } from "../session/Batch.ts";
+import { type Batch, noRows, type WalkEnd } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import { ApiError, type ApiErrorReason, isNotFound } from "../api/ApiError.ts";
-import { emptyPage, type Page, TenantHttp } from "../api/HttpPolicy.ts";
+import { type Page, TenantHttp } from "../api/HttpPolicy.ts";
+import type { Scanned } from "../scan/PageScanner.ts";
 import * as SessionsApi from "../api/SessionsApi.ts";
 import { sortKeys } from "../api/Sort.ts";
 import * as UsersApi from "../api/UsersApi.ts";
@@ -26,7 +27,7 @@ import * as ListReader from "./paging/ListReader.ts";
 import { mostSize } from "./paging/Bounds.ts";
 import { leastSize, type ListShape, type Order } from "./paging/PageWalk.ts";
 import { everythingReady } from "./Ready.ts";
-import * as SessionRows from "./SessionRows.ts";
+import * as DecodedPage from "./DecodedPage.ts";
 import * as WalkState from "./paging/WalkState.ts";
 
 /** Which sessions to walk, and how. */
@@ -131,7 +132,7 @@ const safeOrders: ListShape["orders"] = [
 ];
 
 /** Down from the newest change. */
-const changeOrders: ListShape["orders"] = [SessionRows.byChange, safeOrders[1]!];
+const changeOrders: ListShape["orders"] = [DecodedPage.byChange, safeOrders[1]!];
 
 const orderFrom = (sort: SessionsApi.Sort): Order => {
   const [key, order] = sort.split(":") as [SessionsApi.SortKey, string];
@@ -171,24 +172,27 @@ const askFor = (
   userId: string,
   query: SessionsApi.SessionsQuery,
   isKnown: () => boolean,
-): Effect.Effect<Page, ApiError, TenantHttp> => {
+): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> => {
   const first = { ...query, page: 1, size: leastSize, fresh: true, turn: undefined };
   const isThere = Effect.catchIf(
     Effect.as(UsersApi.user(userId), true),
     (error) => isNotFound(error) || saysNothing(error),
     (error) => isNotFound(error) ? Effect.succeed(false) : Effect.as(SessionsApi.page(userId, first), true),
   );
-  const ask = (contradictions: number): Effect.Effect<Page, ApiError, TenantHttp> =>
+  const ask = (contradictions: number): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> =>
     Effect.catchIf(SessionsApi.page(userId, query), isNotFound, (error) => {
       if (query.page > 1) {
         return Effect.matchEffect(SessionsApi.page(userId, first), {
-          onSuccess: () => Effect.succeed(emptyPage),
+          onSuccess: () => Effect.succeed({ rows: DecodedPage.empty, facts: undefined }),
           onFailure: (cause) => isNotFound(cause) ? confirmed(cause, contradictions) : Effect.fail(cause),
         });
       }
       return confirmed(error, contradictions);
     });
-  const confirmed = (error: ApiError, contradictions: number): Effect.Effect<Page, ApiError, TenantHttp> =>
+  const confirmed = (
+    error: ApiError,
+    contradictions: number,
+  ): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> =>
     !isKnown()
       ? Effect.fail(error)
       : Effect.flatMap(isThere, (isThere) =>
@@ -210,7 +214,7 @@ const askFor = (
 const toBatch = (
   userId: string,
   shape: ListShape,
-  { request, rows, walk }: ListReader.Reading<SessionRows.SessionRows>,
+  { request, rows, walk }: ListReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
   seen: Batch["seen"],
@@ -230,17 +234,18 @@ const toBatch = (
     ...(watch && { watch: Changes.save(watch) }),
     ...(seen && { whole: true }),
   });
-  return Object.assign(SessionRows.batchOf(userId, request, rows, take), {
+  return {
     userId,
+    ...DecodedPage.batchOf(userId, request, rows, take),
     seen,
     ...(redelivered > 0 && { redelivered }),
     total: walk.total,
     end,
     state,
-  });
+  };
 };
 
-const ended = (userId: string, end: WalkEnd): Batch => ({ userId, sessions: [], rejected: [], end });
+const ended = (userId: string, end: WalkEnd): Batch => ({ userId, rows: noRows, rejected: [], end });
 
 /** The time a walk is to begin from, if it can't have come yet. */
 const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
@@ -289,7 +294,7 @@ const FAILURES = 3;
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
+ * import { Batch, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -300,7 +305,7 @@ const FAILURES = 3;
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
- *   Stream.runFold(0, (sum, batch) => sum + batch.sessions.length),
+ *   Stream.runFold(0, (sum, batch) => sum + Batch.size(batch)),
  *   Effect.provide(tenant),
  * );
  * console.assert(await Effect.runPromise(count) >= 0);
@@ -322,7 +327,7 @@ export const batches = <E = never, R = never>(
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
+ * import { Batch, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -337,7 +342,7 @@ export const batches = <E = never, R = never>(
  *   const batches = await Effect.runPromise(
  *     SessionSource.changes(Stream.make({ userId, mark })).pipe(Stream.runCollect, Effect.provide(tenant)),
  *   );
- *   const sessions = [...batches].flatMap((batch) => batch.sessions);
+ *   const sessions = [...batches].flatMap((batch) => Batch.sessions(batch));
  *   return { sessions, mark: [...batches].at(-1)?.end?.mark };
  * };
  * const first = await run();
@@ -446,7 +451,7 @@ const walkAll = <E, R>(
                 : Effect.succeed(page);
             },
           ),
-        decode: SessionRows.of,
+        decode: ({ rows }) => DecodedPage.of(rows),
         share: () => Math.floor(under.limit() / active),
       }, (reading) => {
         const { page, rows, walk } = reading;
@@ -455,18 +460,18 @@ const walkAll = <E, R>(
         const now = Clocks.read(page.servedAt, clock.unsafeCurrentTimeMillis() / 1000);
         const late = watch && !watch.isBegun ? lateBy(watch, now) : undefined;
         if (late !== undefined) return Effect.fail(tooLate(userId, late, now));
-        const seen = isWhole ? take.map((index) => SessionRows.idOf(rows, index)) : undefined;
+        const seen = isWhole ? take.map((index) => DecodedPage.idOf(rows, index)) : undefined;
         let redelivered = 0;
         if (watch !== undefined && reading.isTaken) {
           const holds = isWhole ? watching?.holds : undefined;
-          ({ watch, take, redelivered } = Changes.receive(watch, SessionRows.watched(rows), take, {
+          ({ watch, take, redelivered } = Changes.receive(watch, DecodedPage.watched(rows), take, {
             certain: now.certain,
             holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
           }));
         }
         return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
           ? Effect.zipRight(
-            SessionRows.findFlaws(rows, take),
+            DecodedPage.findFlaws(rows, take),
             Effect.suspend(() => out.offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))),
           )
           : Effect.void;

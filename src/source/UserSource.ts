@@ -10,7 +10,7 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import { ApiError, isNotFound } from "../api/ApiError.ts";
-import { emptyPage, type Page, type TenantHttp } from "../api/HttpPolicy.ts";
+import type { Page, TenantHttp } from "../api/HttpPolicy.ts";
 import * as UsersApi from "../api/UsersApi.ts";
 import * as ListReader from "./paging/ListReader.ts";
 import { listed, type ListShape, type PageRequest } from "./paging/PageWalk.ts";
@@ -60,15 +60,17 @@ const SMALLER_PAGE = 100;
 /** How long to wait before the list is asked for again that was said not to be there. */
 const ABSENT_DELAY = "1 second";
 
+type UsersPage = Page<ReadonlyArray<unknown>>;
+
 /** One page of the list. There always is a list: where an answer says there is none, another is asked for. */
-const askFor = (request: PageRequest): Effect.Effect<Page, ApiError, TenantHttp> => {
+const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, TenantHttp> => {
   const ask = (more: Partial<PageRequest>) =>
     UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
   return Effect.catchIf(ask({}), isNotFound, () =>
     // There may be a list, and no such page of it.
     Effect.map(
       Effect.delay(ask({ page: 1, fresh: true }), ABSENT_DELAY),
-      (first) => request.page > 1 ? emptyPage : first,
+      (first) => request.page > 1 ? { rows: [], facts: undefined } : first,
     ));
 };
 
@@ -102,7 +104,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
     const out = yield* Mailbox.make<UserBatch, ApiError>({ capacity: 1 });
     const pageSize = Math.min(options.pageSize ?? SMALLER_PAGE, SMALLER_PAGE);
     const read = Effect.flatMap(firstAnswer(pageSize), ({ size, page }) => {
-      let first: Page | undefined = page;
+      let first: UsersPage | undefined = page;
       return ListReader.read({
         shape,
         pageSize: size,

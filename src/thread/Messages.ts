@@ -5,6 +5,7 @@
  */
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
+import * as Formats from "../format/Formats.ts";
 import type * as Export from "../export/Export.ts";
 import { Failure, maybe } from "./Failures.ts";
 
@@ -58,7 +59,7 @@ const Place = Schema.Union(
 export type Place = typeof Place.Type;
 
 const Target = Schema.Struct({
-  format: Schema.Literal("ndjson", "csv", "parquet"),
+  format: Schema.Literal(...Formats.builtInNames),
   gzip: Schema.Boolean,
   to: Place,
 });
@@ -90,7 +91,7 @@ const Report = Schema.Struct({
   failed: some(Schema.Struct({ userId: Schema.String, message: Schema.String })),
   files: Schema.Array(Schema.Struct({
     name: Schema.String,
-    format: Schema.Literal("ndjson", "csv", "parquet", "rejected"),
+    format: Schema.String,
     rows: Schema.Number,
     bytes: Schema.Number,
     sha256: maybe(Schema.String),

@@ -35,7 +35,7 @@ import { patiently } from "./WorkerPort.ts";
 
 /** A format and where it goes. */
 export interface Target {
-  readonly format: Formats.FormatName;
+  readonly format: Formats.BuiltIn;
   /** Compressed as well, in the thread. @default {false} */
   readonly gzip?: boolean | undefined;
   /** The path of a file, which the thread writes, or an output of this thread, which gets the bytes. */
@@ -87,7 +87,7 @@ export const contentNames: Options.Names<ContentOptions> = {
 };
 
 const target = Options.object<Target>({
-  format: Options.oneOf(Formats.names),
+  format: Options.oneOf(Formats.builtInNames),
   gzip: Options.boolean,
   to: Options.any,
 }, { required: ["format", "to"] });

@@ -98,11 +98,11 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
  * ```
  */
 export const stream = (
-  format: Formats.FormatName,
+  format: Formats.BuiltIn,
   given: OffThreadOptions & Verdict.UnverifiedOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const options = Options.take("export in a thread", streamKind, given);
-  const name = Options.take("export in a thread", Options.oneOf(Formats.names), format, "format");
+  const name = Options.take("export in a thread", Options.oneOf(Formats.builtInNames), format, "format");
   return Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const { onInvalid = "fail" } = options;
@@ -165,11 +165,13 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
   const targets = paths.map((path): Thread.Target => {
     const found = Formats.ofPath(path);
-    if (found === undefined) {
-      const endings = Formats.choices.map((choice) => `.${choice}`).join(" ");
+    // A thread knows no format that was registered here.
+    const format = Formats.builtInNames.find((name) => name === found?.format.name);
+    if (found === undefined || format === undefined) {
+      const endings = Formats.endings();
       throw new TypeError(`Cannot export to ${path} as its name must end in one of ${endings}`);
     }
-    return { format: found.format.name, gzip: found.gzip, to: path };
+    return { format, gzip: found.gzip, to: path };
   });
   const rejects = options.rejected ?? `${first}.rejected.ndjson`;
   const repeated = [...paths, rejects].find((path, index, all) => all.indexOf(path) < index);

@@ -44,11 +44,15 @@ export const refuse = (status: number, headers: Record<string, string> = {}): Re
   new Response("", { status, headers });
 
 /** A request for a page of a user's sessions. */
-export const pageOf = (userId: string, page = 1): HttpPolicy.ListRequest => ({
+export const pageOf = (userId: string, page = 1): HttpPolicy.ListRequest<ReadonlyArray<unknown>> => ({
   path: `/api/users/${userId}/sessions`,
   query: { page: `${page}` },
   userId,
   page,
+  decode: (body) => {
+    const rows: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    return Array.isArray(rows) ? rows : undefined;
+  },
 });
 
 /** The tenant under its policy, and the list, growing, of what is sent to it. */
@@ -86,7 +90,7 @@ export const run = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, seed = "see
 
 /** What came of a request, and when. */
 export interface Outcome {
-  readonly exit: Exit.Exit<HttpPolicy.Page, ApiError>;
+  readonly exit: Exit.Exit<HttpPolicy.Page<ReadonlyArray<unknown>>, ApiError>;
   readonly at: number;
 }
 

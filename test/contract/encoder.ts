@@ -5,8 +5,8 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as JsonRows from "../../src/scan/JsonRows.ts";
-import type { Encodable, Encoder, Format } from "../../src/format/Encoder.ts";
+import type { Encodable, Encoder, Format } from "../../src/format/Format.ts";
+import * as Batch from "../../src/session/Batch.ts";
 import { batch, examples, serve } from "./sessions.ts";
 
 export interface EncoderContract {
@@ -31,20 +31,18 @@ export const encodeAll = (encoder: Encoder, batches: Iterable<Encodable>): Uint8
   return file;
 };
 
-const split = ({ userId, sessions, source }: Encodable, at: number): ReadonlyArray<Encodable> => {
-  const indices = sessions.map((_, index) => index);
-  return [indices.slice(0, at), indices.slice(at)].map((some) => ({
-    userId,
-    sessions: some.map((index) => sessions[index]!),
-    source: source && JsonRows.pick(source, some),
-  }));
+const split = (batch: Batch.Batch, at: number): ReadonlyArray<Encodable> => {
+  let index = 0;
+  const first = Batch.filter(batch, () => index++ < at);
+  index = 0;
+  return [first, Batch.filter(batch, () => index++ >= at)];
 };
 
 /** Registers the suite. Batches of one property run share a file, so `read` is called a few times in all. */
 export const encoderContract = ({ format, read, rows }: EncoderContract): void => {
-  const alice: Encodable = { userId: "alice", sessions: examples(5) };
-  const bob: Encodable = { userId: "bob", sessions: examples(3) };
-  const nobody: Encodable = { userId: "nobody", sessions: [] };
+  const alice = Batch.make("alice", examples(5));
+  const bob = Batch.make("bob", examples(3));
+  const nobody = Batch.make("nobody", []);
 
   describe(`the ${format.name} encoder`, () => {
     it("makes a valid file without rows of an empty export", async () => {
@@ -64,20 +62,9 @@ export const encoderContract = ({ format, read, rows }: EncoderContract): void =
       expect(await read(encodeAll(format.make(), batches))).toEqual(batches.flatMap(rows));
     });
 
-    it("writes the sessions that a copy of a batch was given, not those it was served with", async () => {
-      const whole = serve("alice", examples(3));
-      const sessions = whole.sessions.slice(1).map((session) => ({ ...session, client_ids: ["other"] }));
-      expect(await read(encodeAll(format.make(), [{ ...whole, sessions }]))).toEqual(
-        rows({ userId: "alice", sessions }),
-      );
-    });
-
-    it("writes what a batch says of its user and sessions, wherever it says it", async () => {
-      const whole = serve("alice", examples(3));
-      const derived = Object.create(whole, { sessions: { value: whole.sessions.slice(1) } });
-      expect(await read(encodeAll(format.make(), [derived]))).toEqual(
-        rows({ userId: "alice", sessions: whole.sessions.slice(1) }),
-      );
+    it("writes the same of sessions as served as of their values", async () => {
+      const served = await read(encodeAll(format.make(), [serve("alice", examples(5))]));
+      expect(served).toEqual(await read(encodeAll(format.make(), [alice])));
     });
 
     it("gives the same rows wherever batches are cut", async () => {
@@ -102,7 +89,7 @@ export const encoderContract = ({ format, read, rows }: EncoderContract): void =
       expect(chunks).toEqual(before);
     });
 
-    it("lays bytes into room that it is given, and asks for no more of it than it takes", async () => {
+    it("lays bytes into memory that it is given, and asks for no more of it than it takes", async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(batch, { minLength: 20, maxLength: 60 }), async (batches) => {
           const encoder = format.make();
@@ -143,7 +130,9 @@ export const encoderContract = ({ format, read, rows }: EncoderContract): void =
 
     it("refuses to go on after it has thrown", () => {
       const encoder = format.make();
-      expect(() => encoder.encode({ userId: "alice", sessions: [null as never] })).toThrow(TypeError);
+      expect(() => encoder.encode(Batch.make("alice", [examples(1)[0]!, null as never]))).toThrow(
+        "Cannot write what is no session: number 2 of 2 of alice",
+      );
       expect(() => encoder.encode(alice)).toThrow(`the ${format.name} encoder has thrown`);
       expect(() => encoder.finish()).toThrow(`the ${format.name} encoder has thrown`);
     });

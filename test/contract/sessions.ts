@@ -5,9 +5,7 @@
  */
 import * as fc from "fast-check";
 import * as Batch from "../../src/session/Batch.ts";
-import type { Encodable } from "../../src/format/Encoder.ts";
-import * as JsonRows from "../../src/scan/JsonRows.ts";
-import { scan, type Session } from "../../src/session/Session.ts";
+import type { Session } from "../../src/session/Session.ts";
 
 /** A session and the JSON text it was parsed from. */
 export interface Served {
@@ -211,30 +209,18 @@ export const usual: fc.Arbitrary<string> = sessionText(added, "");
 /** The bytes of a page of these rows. */
 export const page = (rows: ReadonlyArray<string>): Uint8Array => new TextEncoder().encode(array(rows, ""));
 
-const scanned = (userId: string, rows: ReadonlyArray<string>): Encodable => {
-  const found = scan(page(rows));
-  if (found?.odd.length !== 0) throw new Error(`Not scanned: ${rows.join()}`);
-  return { userId, sessions: rows.map((row) => JSON.parse(row)), source: found.rows };
-};
+/** Sessions as a walk gives them. */
+export const serve = (userId: string, sessions: ReadonlyArray<Session>): Batch.Batch =>
+  Batch.ofTexts(userId, sessions.map((session) => JSON.stringify(session)));
 
-/** Sessions as a walk gives them: made of a page's bytes when somebody looks. */
-export const serve = (userId: string, sessions: ReadonlyArray<Session>) => {
-  const bytes = page(sessions.map((session) => JSON.stringify(session)));
-  return Object.assign(Batch.served(scan(bytes)!.rows, () => JSON.parse(new TextDecoder().decode(bytes))), {
-    userId,
-  });
-};
-
-/** Any batch, with the text as served, or without, or with its fields as they lie in a page. */
-export const batch: fc.Arbitrary<Encodable> = fc.record({
+/** Any batch: of values, of texts as served, or of such as nearly all are. */
+export const batch: fc.Arbitrary<Batch.Batch> = fc.record({
   userId: fc.oneof(anyText, fc.constant("alice")),
   rows: fc.array(served, { maxLength: 6 }),
   usual: fc.array(usual, { maxLength: 6 }),
-  from: fc.constantFrom("values", "texts", "fields"),
+  from: fc.constantFrom("values", "texts", "usual"),
 }).map(({ userId, rows, usual, from }) =>
-  from === "fields" ? scanned(userId, usual) : {
-    userId,
-    sessions: rows.map(({ session }) => session),
-    source: from === "texts" ? JsonRows.of(rows.map(({ source }) => source)) : undefined,
-  }
+  from === "values"
+    ? Batch.make(userId, rows.map(({ session }) => session))
+    : Batch.ofTexts(userId, from === "texts" ? rows.map(({ source }) => source) : usual)
 );

@@ -1,4 +1,5 @@
 /** Prune reports: which sessions of a dataset the tenant lists no more, and that nothing else is ever said to be gone. */
+import * as Batch from "../../src/session/Batch.ts";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Duration from "effect/Duration";
@@ -139,7 +140,7 @@ describe("a prune report", () => {
   });
 
   it("takes all that was come upon of a user to be gone where the user is", () => {
-    const batch = { userId: "u", sessions: [], rejected: [], seen: ["S"] };
+    const batch = { ...Batch.make("u", []), seen: ["S"] };
     const end = { verified: true, doubts: [] };
     const lineOf = (status: "complete" | "missing" | "failed" | "removed") => {
       const line = seenLines({ ...batch, end: { ...end, status: status as "missing" } });

@@ -1,3 +1,4 @@
+import * as Batch from "../../src/session/Batch.ts";
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
@@ -14,8 +15,11 @@ import { httpFor } from "../source/paging/histories.ts";
 /** A loader of its own: takes the sessions in, and keeps the mark after them. */
 const load = (sandbox: Sandbox, into: Array<string>) =>
   SessionSource.changes(marked(Stream.fromIterable(sandbox.userIds()))).pipe(
-    Stream.runForEach(({ userId, sessions, end }) => {
-      into.push(...sessions.map(({ session_id, last_updated }) => `${session_id} ${last_updated}`));
+    Stream.runForEach((batch) => {
+      const { userId, end } = batch;
+      into.push(
+        ...Batch.sessions(batch).map(({ session_id, last_updated }) => `${session_id} ${last_updated}`),
+      );
       return end?.mark === undefined
         ? Effect.void
         : Effect.flatMap(StateStore, (store) => store.save(userId, end.mark));

@@ -5,7 +5,7 @@ import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import * as PartReader from "../../src/dataset/PartReader.ts";
 import * as Removed from "../../src/dataset/Removed.ts";
-import * as Row from "../../src/format/Row.ts";
+import * as Row from "../../src/format/DecodedRow.ts";
 import * as Sound from "../../src/dataset/Sound.ts";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";

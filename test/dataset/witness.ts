@@ -9,7 +9,7 @@ import { partFolders } from "../../src/dataset/Folder.ts";
 export const witness = (root: string) => {
   const seen = new Map<string, string>();
   return async (): Promise<void> => {
-    for (const folder of partFolders) {
+    for (const folder of partFolders()) {
       for (const name of await readdir(join(root, folder)).catch((): Array<string> => [])) {
         if (name.endsWith(".partial")) continue;
         const path = `${folder}/${name}`;

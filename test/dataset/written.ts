@@ -9,7 +9,7 @@ import * as Dataset from "../../src/dataset/Dataset.ts";
 import * as Folder from "../../src/dataset/Folder.ts";
 import * as Manifest from "../../src/dataset/Manifest.ts";
 import * as Export from "../../src/export/Export.ts";
-import type { Encodable } from "../../src/format/Encoder.ts";
+import type { Encodable } from "../../src/format/Format.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as Gzip from "../../src/sink/Gzip.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";

@@ -37,7 +37,7 @@ const keysOf = (sandbox: Sandbox): Array<string> =>
   ).sort();
 
 const targetsIn = (folder: string) =>
-  Formats.names.map((name): Export.Target => ({
+  Formats.builtInNames.map((name): Export.Target => ({
     format: Formats.make(name),
     output: File.make(join(folder, `sessions.${name}`)),
   }));

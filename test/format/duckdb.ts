@@ -4,7 +4,8 @@ import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { columns } from "../../src/session/Columns.ts";
-import type { Encodable } from "../../src/format/Encoder.ts";
+import type { Encodable } from "../../src/format/Format.ts";
+import { rowsOf } from "../contract/columns.ts";
 import { csvTable, parquetTable, type Row, sql } from "../duckdb.ts";
 
 /** Runs SQL over a file; `$file` in it stands for the path, quoted. */
@@ -42,13 +43,13 @@ export const csvRows = (file: Uint8Array): Promise<Array<Row>> => rows(file, csv
 export const parquetRows = (file: Uint8Array): Promise<Array<Row>> => rows(file, parquetTable("$file"));
 
 /** The rows that the columns give, as DuckDB hands them over. UTF-8 has no lone surrogates. */
-export const expectedRows = ({ userId, sessions, source }: Encodable): Array<Row> =>
-  sessions.map((session, i) =>
-    Object.fromEntries(columns.map((column) => {
-      const value = column.get(session, userId, source, i);
-      if (column.kind === "timestamp") return [column.name, new Date(Number(value) * 1000)];
-      if (typeof value === "string") return [column.name, value.toWellFormed()];
-      if (Array.isArray(value)) return [column.name, value.map((text: string) => text.toWellFormed())];
-      return [column.name, value];
+export const expectedRows = (batch: Encodable): Array<Row> =>
+  rowsOf(batch).map((row) =>
+    Object.fromEntries(columns.map(({ name, kind }) => {
+      const value = row[name];
+      if (kind === "timestamp") return [name, new Date(Number(value) * 1000)];
+      if (typeof value === "string") return [name, value.toWellFormed()];
+      if (Array.isArray(value)) return [name, value.map((text: string) => text.toWellFormed())];
+      return [name, value];
     }))
   );

@@ -88,7 +88,7 @@ describe("the lint refuses", () => {
       importing("../sandbox/mod.ts"),
       "must not import from sandbox",
     ],
-    ["out of the source", "session/Session.ts", importing("../../test/folders.ts"), "must not import"],
+    ["out of the source", "session/Session.ts", importing("../folders.ts"), "must not import"],
     [
       "by a way around",
       "format/Csv.ts",

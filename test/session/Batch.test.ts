@@ -1,87 +1,87 @@
 import { describe, expect, it } from "vitest";
-import * as JsonRows from "../../src/scan/JsonRows.ts";
 import * as Batch from "../../src/session/Batch.ts";
-import { examples } from "../contract/sessions.ts";
+import { textsOf } from "../contract/columns.ts";
+import { example, examples, serve } from "../contract/sessions.ts";
 
 const sessions = examples(4);
-const served: Batch.Batch = {
-  ...Batch.make("alice", sessions),
-  source: JsonRows.of(sessions.map((session) => JSON.stringify(session))),
-  end: { status: "complete", verified: true, doubts: [] },
-};
+const end = { status: "complete", verified: true, doubts: [] } as const;
+const served: Batch.Batch = { ...serve("alice", sessions), end };
 
 describe("make()", () => {
-  it("makes a batch of sessions, without text and without an end", () => {
-    expect(Batch.make("alice", sessions)).toEqual({ userId: "alice", sessions, rejected: [] });
+  it("makes a batch of values, without an end", () => {
+    const batch = Batch.make("alice", sessions);
+    expect(batch).toEqual({ userId: "alice", rows: { _tag: "Values", sessions }, rejected: [] });
+    expect(Batch.sessions(batch)).toBe(sessions);
+  });
+});
+
+describe("ofTexts()", () => {
+  it("keeps each text as it is", () => {
+    const texts = [`{"x":1.10, ${JSON.stringify(example()).slice(1)}`, JSON.stringify(example())];
+    const batch = Batch.ofTexts("alice", texts);
+    expect(textsOf(batch)).toEqual(texts);
+    expect(Batch.sessions(batch)).toEqual(texts.map((text) => JSON.parse(text)));
+  });
+
+  it("refuses a text that is no session's, and says why", () => {
+    expect(() => Batch.ofTexts("alice", [JSON.stringify(example()), '{"session_id":""}'])).toThrow(
+      /^Cannot write what is no session: number 2 of 2 of alice: .*session_id/,
+    );
+  });
+});
+
+describe("size() and initiated()", () => {
+  it("say the same of bytes as of values", () => {
+    for (const batch of [served, Batch.make("alice", sessions)]) {
+      expect(Batch.size(batch)).toBe(4);
+      expect(Batch.initiated(batch)).toEqual({ min: 1640975400, max: 1640975403 });
+    }
+    expect(Batch.initiated(Batch.make("alice", []))).toEqual({ min: Infinity, max: -Infinity });
   });
 });
 
 describe("filter()", () => {
-  it("keeps sessions and their text together, and the rest of the batch", () => {
+  it("keeps sessions as bytes, and the rest of the batch", () => {
     const kept = Batch.filter(served, ({ session_id }, userId) => userId === "alice" && session_id !== "S1");
-    expect(kept.sessions.map(({ session_id }) => session_id)).toEqual(["S0", "S2", "S3"]);
-    expect(kept.sessions.map((_, index) => JSON.parse(JsonRows.text(kept.source!, index)))).toEqual(
-      kept.sessions,
-    );
-    expect(kept.end).toBe(served.end);
+    expect(kept.rows._tag).toBe("Bytes");
+    expect(Batch.sessions(kept)).toEqual([sessions[0], sessions[2], sessions[3]]);
+    expect(kept.end).toBe(end);
   });
 
-  it("leaves a batch without text without text", () => {
-    expect(Batch.filter(Batch.make("alice", sessions), () => true)).toEqual(Batch.make("alice", sessions));
+  it("keeps values as values", () => {
+    const kept = Batch.filter(Batch.make("alice", sessions), ({ session_id }) => session_id === "S1");
+    expect(kept.rows).toEqual({ _tag: "Values", sessions: [sessions[1]] });
   });
 });
 
 describe("map()", () => {
-  it("changes each session and drops the text, which no longer says the same", () => {
+  it("replaces each session, and keeps the rest of the batch", () => {
     const changed = Batch.map(served, (session, userId) => ({ ...session, session_key: userId }));
-    expect(changed.sessions.map(({ session_key }) => session_key)).toEqual([
-      "alice",
-      "alice",
-      "alice",
-      "alice",
-    ]);
-    expect(changed.source).toBeUndefined();
-    expect(changed.end).toBe(served.end);
+    expect(changed.rows).toEqual({
+      _tag: "Values",
+      sessions: sessions.map((session) => ({ ...session, session_key: "alice" })),
+    });
+    expect(changed.end).toBe(end);
   });
 });
 
-describe("sourceOf()", () => {
-  const source = JsonRows.of(sessions.map((session) => JSON.stringify(session)));
-  const lazily = () => Object.assign(Batch.served(source, () => sessions), { userId: "alice", rejected: [] });
-
-  it("is the text of sessions that are as served, whether anybody has looked at them or not", () => {
-    const batch = lazily();
-    expect(Batch.sourceOf(batch)).toBe(source);
-    // To ask was not to look.
-    expect(Object.getOwnPropertyDescriptor(batch, "sessions")?.get).toBeDefined();
-    expect(batch.sessions).toBe(sessions);
-    expect(Batch.sourceOf(batch)).toBe(source);
-    expect(Batch.sourceOf(Object.assign({}, batch, { userId: "bob" }))).toBe(source);
-    expect(Batch.sourceOf(Batch.filter(batch, () => true))).toBe(source);
+describe("toBytes()", () => {
+  it("leaves bytes as they are, and writes values as JSON", () => {
+    expect(Batch.toBytes(served)).toBe(served);
+    const batch = Batch.toBytes({ ...Batch.make("alice", sessions), end });
+    expect(textsOf(batch)).toEqual(sessions.map((session) => JSON.stringify(session)));
+    expect(batch.end).toBe(end);
   });
 
-  it("is none of other sessions that a copy of the batch was given", () => {
-    const others = sessions.map(({ session_key: _, ...session }) => session);
-    expect(Batch.sourceOf({ ...lazily(), sessions: others })).toBeUndefined();
-    expect(Batch.size({ ...lazily(), sessions: others.slice(1) })).toBe(3);
-    const some = Batch.filter({ ...lazily(), sessions: others }, ({ session_id }) => session_id !== "S1");
-    expect(some.source).toBeUndefined();
-    const kept = Batch.filter(lazily(), ({ session_id }) => session_id !== "S1");
-    expect(Batch.sourceOf({ ...kept, sessions: [...kept.sessions] })).toBeUndefined();
-  });
-
-  it("is none of a clone, nor of a batch whose sessions are found in another way", () => {
-    const { userId, rejected, ...rest } = { ...lazily() };
-    const clone = structuredClone({ userId, rejected, ...rest });
-    expect(Batch.sourceOf({ ...clone, sessions: [] })).toBeUndefined();
-    expect(Batch.sourceOf(clone)).toBeUndefined();
-    const others = Object.defineProperty({ ...lazily() }, "sessions", { get: () => [], enumerable: true });
-    expect(Batch.sourceOf(others)).toBeUndefined();
-  });
-
-  it("may be taken off a batch, whose sessions are there all the same", () => {
-    const batch = Object.assign(lazily(), { source: undefined });
-    expect(batch.sessions).toBe(sessions);
-    expect(Batch.size(batch)).toBe(4);
+  it.each([
+    [{ initiated_at: 1.5 }, "initiated_at"],
+    [{ session_id: "" }, "session_id"],
+    [{ client_ids: undefined }, "client_ids"],
+    [{ expires_at: NaN }, "expires_at"],
+  ])("refuses a value that is no session: %j", (change, field) => {
+    const batch = Batch.make("bob", [example(), example(change as never)]);
+    expect(() => Batch.toBytes(batch)).toThrow(
+      `Cannot write what is no session: number 2 of 2 of bob: ${field}`,
+    );
   });
 });

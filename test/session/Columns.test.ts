@@ -1,45 +1,37 @@
+import * as Schema from "effect/Schema";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { columns, rescue, vectors } from "../../src/session/Columns.ts";
-import * as JsonRows from "../../src/scan/JsonRows.ts";
-import { members } from "../../src/scan/JsonText.ts";
-import type { Session } from "../../src/session/Session.ts";
+import { columns, fieldColumns, valueAt, vectors } from "../../src/session/Columns.ts";
+import * as Batch from "../../src/session/Batch.ts";
+import { members } from "../../src/scan/JsonMembers.ts";
+import * as Session from "../../src/session/Session.ts";
+import { columnNames, rowsOf, topLevel, valuesOf } from "../contract/columns.ts";
 import { batch, example, served } from "../contract/sessions.ts";
 
-type Values = Record<string, unknown>;
-
-const topLevel = ["session_id", "session_key", "client_ids", "initiated_at", "expires_at", "last_updated"];
-const texts = ["country", "region", "city", "ip_address", "user_agent"];
-const coordinates = ["latitude", "longitude"];
-
-const isNumber = (value: unknown) => typeof value === "string" && /^[+-]?[0-9]{1,9}(\.[0-9]+)?$/.test(value);
-
-const pick = (value: object | null | undefined, keep: (name: string, member: unknown) => boolean): Values =>
-  Object.fromEntries(Object.entries(value ?? {}).filter(([name, member]) => keep(name, member)));
-
-/** What no column can hold, found without any of the code under test. */
-const leftOver = (session: Session): Values => {
-  const outside = pick(session, (name) => !topLevel.includes(name) && name !== "last_metadata");
-  const inside = pick(
-    session.last_metadata,
-    (name, value) => coordinates.includes(name) ? value !== null && !isNumber(value) : !texts.includes(name),
-  );
-  return Object.keys(inside).length === 0 ? outside : { ...outside, last_metadata: inside };
+/** What the columns say of a session with that text. */
+const read = (text: string, userId = "alice"): Readonly<Record<string, unknown>> => {
+  const { slices } = Batch.toBytes(Batch.ofTexts(userId, [text])).rows;
+  return Object.fromEntries(columns.map((column) => [column.name, valueAt(column, userId, slices, 0)]));
 };
 
-const valuesOf = (session: Session, userId = "alice", source?: string): Values =>
-  Object.fromEntries(
-    columns.map((
-      column,
-    ) => [
-      column.name,
-      column.get(session, userId, source === undefined ? undefined : JsonRows.of([source]), 0),
-    ]),
-  );
-
 describe("columns", () => {
+  it("are those that files have had since 0.1, in their order", () => {
+    expect(columns.map(({ name }) => name)).toEqual(columnNames);
+    expect(columns.map(({ kind, nullable, key }) => [kind, nullable, key])).toEqual([
+      ["text", false, true],
+      ["text", false, true],
+      ["text", true, true],
+      ["text_list", false, false],
+      ...Array(3).fill(["timestamp", false, false]),
+      ...Array(3).fill(["text", true, false]),
+      ...Array(2).fill(["number", true, false]),
+      ...Array(2).fill(["text", true, false]),
+      ["json", true, false],
+    ]);
+  });
+
   it("read a session as MonoCloud's page shows it", () => {
-    expect(valuesOf(example())).toEqual({
+    expect(read(JSON.stringify(example()))).toEqual({
       user_id: "alice",
       session_id: "96484D319ACC21380CCE026E54807B4D",
       session_key: "CF13F82261B1FCE312E5651500620295BEDBF32207446BA5C1D9B61129F05A22",
@@ -59,73 +51,82 @@ describe("columns", () => {
   });
 
   it("give null for any nullable value that is null or absent, and never elsewhere", () => {
-    fc.assert(fc.property(served, ({ session, source }) => {
-      for (const { name, nullable, get } of columns) {
-        const value = get(session, "alice", JsonRows.of([source]), 0);
-        expect(value, name).not.toBeUndefined();
-        if (!nullable) expect(value, name).not.toBeNull();
+    fc.assert(fc.property(served, ({ source }) => {
+      const values = read(source);
+      for (const { name, nullable } of columns) {
+        expect(values[name], name).not.toBeUndefined();
+        if (!nullable) expect(values[name], name).not.toBeNull();
       }
     }));
   });
 
-  it("together with what is rescued hold all of any session", () => {
-    fc.assert(fc.property(served, ({ session, source }) => {
-      const values = valuesOf(session, "alice", source);
-      const rescued = JSON.parse(String(values._rescued_data ?? "{}"));
-      for (const name of topLevel) expect(values[name]).toEqual(session[name as keyof Session] ?? null);
-      for (const [name, value] of Object.entries(session.last_metadata ?? {})) {
-        const held = new Map(Object.entries(rescued.last_metadata ?? {}));
-        if (texts.includes(name)) expect(values[name]).toBe(value);
-        else if (coordinates.includes(name) && (value === null || isNumber(value))) {
-          expect(values[name]).toBe(value === null ? null : Number(value) || 0);
-        } else expect(held.get(name)).toEqual(value);
-      }
+  it("say of any session what its values say, and rescue what they can't hold", () => {
+    fc.assert(fc.property(served, ({ source }) => {
+      expect(read(source)).toEqual(valuesOf("alice", source));
     }));
   });
 });
 
-describe("rescue()", () => {
-  it("holds exactly what the columns of any session can't", () => {
-    fc.assert(fc.property(served, ({ session, source }) => {
-      const expected = leftOver(session);
-      const none = Object.keys(expected).length === 0;
-      const fromText = rescue(session, source);
-      expect(fromText === null ? null : JSON.parse(fromText)).toEqual(none ? null : expected);
-      const fromValue = rescue(session);
-      expect(fromValue === null ? null : JSON.parse(fromValue)).toEqual(
-        none ? null : JSON.parse(JSON.stringify(expected)),
-      );
-    }));
+describe("fieldColumns()", () => {
+  const derive = (fields: Schema.Struct.Fields) => fieldColumns(fields as never, () => 0);
+
+  it("gives a new field of the schema a column of its own", () => {
+    const fields = { ...Session.Session.fields, device: Schema.optional(Schema.NullOr(Schema.String)) };
+    expect(derive(fields).at(-1)).toEqual({
+      name: "device",
+      kind: "text",
+      nullable: true,
+      key: false,
+      place: 0,
+    });
   });
 
+  it.each([
+    ["risk", Schema.Boolean],
+    ["score", Schema.Number],
+    ["either", Schema.Union(Schema.String, Schema.Array(Schema.String))],
+    ["many", Schema.Array(Schema.Number)],
+  ])("refuses a field that no column holds: %s", (name, schema) => {
+    expect(() => derive({ ...Session.Session.fields, [name]: schema })).toThrow(
+      `No kind of column holds the field ${name}`,
+    );
+    const metadata = Schema.Struct({ [name]: schema });
+    expect(() => derive({ last_metadata: metadata })).toThrow(`the field last_metadata.${name}`);
+  });
+});
+
+describe("_rescued_data", () => {
+  const rescued = (source: string) => read(source)._rescued_data as string | null;
+
   it("keeps the text of any value as it was served", () => {
-    fc.assert(fc.property(served, ({ session, source }) => {
+    fc.assert(fc.property(served, ({ source }) => {
       const before = new Map(members(source));
-      for (const [name, value] of members(rescue(session, source) ?? "{}")) {
+      for (const [name, value] of members(rescued(source) ?? "{}")) {
+        expect(topLevel).not.toContain(name);
         if (name !== "last_metadata") expect(value).toBe(before.get(name));
       }
     }));
   });
 
-  it.each(["", "north", "1e5", " 1", "0x10", "1234567890", "."])("rescues the coordinate %j", (latitude) => {
-    expect(rescue(example({ last_metadata: { latitude } }))).toBe(
-      JSON.stringify({ last_metadata: { latitude } }),
-    );
+  it.each(["", "north", "1e5", " 1", "0x10", "1234567890", "."])("has the coordinate %j", (latitude) => {
+    const last_metadata = { latitude };
+    expect(rescued(JSON.stringify(example({ last_metadata })))).toBe(JSON.stringify({ last_metadata }));
   });
 
   it("takes the last of two members of one name, as JSON.parse does", () => {
-    const { last_metadata: _, ...rest } = example();
-    const source = `{"last_metadata":"a",${JSON.stringify(rest).slice(1, -1)},"last_metadata":{"new":1}}`;
-    expect(rescue(JSON.parse(source), source)).toBe('{"last_metadata":{"new":1}}');
+    const rest = JSON.stringify(example({ last_metadata: undefined as never })).slice(1, -1);
+    const source = `{"last_metadata":"a",${rest},"last_metadata":{"new":1}}`;
+    expect(rescued(source)).toBe('{"last_metadata":{"new":1}}');
   });
 });
 
 describe("vectors()", () => {
   it("hold the values of the columns of any batch", () => {
-    fc.assert(fc.property(batch, ({ userId, sessions, source }) => {
-      for (const [i, vector] of vectors({ userId, sessions, source }).entries()) {
+    fc.assert(fc.property(batch, (batch) => {
+      const rows = rowsOf(batch);
+      for (const [i, vector] of vectors(batch).entries()) {
         const column = columns[i]!;
-        const expected = sessions.map((session, row) => column.get(session, userId, source, row));
+        const expected = rows.map((row) => row[column.name]);
         expect(vector).toMatchObject({ name: column.name, kind: column.kind, nullable: column.nullable });
         if (vector.kind === "timestamp") {
           expect(Array.from(vector.values)).toEqual(

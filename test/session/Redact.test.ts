@@ -4,15 +4,15 @@ import * as EffectRedacted from "effect/Redacted";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as Batch from "../../src/session/Batch.ts";
-import type { Encoder } from "../../src/format/Encoder.ts";
-import * as Csv from "../../src/format/csv/Csv.ts";
-import * as Ndjson from "../../src/format/ndjson/Ndjson.ts";
-import * as Parquet from "../../src/format/parquet/Parquet.ts";
-import * as JsonRows from "../../src/scan/JsonRows.ts";
+import type { Encoder } from "../../src/format/Format.ts";
+import * as Csv from "../../src/format/csv/encode.ts";
+import * as Ndjson from "../../src/format/ndjson/encode.ts";
+import * as Parquet from "../../src/format/parquet/encode.ts";
 import * as Redact from "../../src/session/Redact.ts";
 import * as Session from "../../src/session/Session.ts";
 import { encodeAll } from "../contract/encoder.ts";
-import { anyText, batch, example, served } from "../contract/sessions.ts";
+import { textsOf } from "../contract/columns.ts";
+import { anyText, batch, example, serve, served } from "../contract/sessions.ts";
 import { csvRows, expectedRows, parquetRows } from "../format/duckdb.ts";
 
 const secret = "a secret of these tests, not of anything else";
@@ -29,7 +29,7 @@ const keepsAll = (policy: Redact.Policy) =>
   Object.values(Redact.settle(policy)).every((action) => action === "keep");
 
 const redacted = (policy: Redact.Policy, change: Parameters<typeof example>[0] = {}) => {
-  const [session] = Redact.make(policy, secret)(Batch.make("alice", [example(change)])).sessions;
+  const [session] = Batch.sessions(Redact.make(policy, secret)(Batch.make("alice", [example(change)])));
   return session!;
 };
 
@@ -91,8 +91,7 @@ const carrying = (session: Session.Session, data: Personal, inUnknown: boolean):
   const wrong = { ...row, expires_at: data.ip_address, client_ids: data.session_key, [data.city!]: 1 };
   const error = Either.flip(Session.decode(wrong)).pipe(Either.getOrThrow);
   return {
-    ...Batch.make("alice", [row]),
-    source: JsonRows.of([JSON.stringify(row)]),
+    ...serve("alice", [row]),
     rejected: [{
       userId: "alice",
       page: 1,
@@ -143,12 +142,10 @@ describe("make()", () => {
     const runs = fc.array(fc.tuple(batch, policies), { minLength: 20, maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(runs, async (runs) => {
-        const batches = runs.map(([{ userId, sessions, source }, policy]) => {
-          const before = { ...Batch.make(userId, sessions), source };
-          const after = Redact.make({ ...policy, unknown: "drop" }, secret)(before);
-          expect(after).toEqual(
-            Redact.make({ ...policy, unknown: "drop" }, secret)({ ...before, source: undefined }),
-          );
+        const batches = runs.map(([before, policy]) => {
+          const redact = Redact.make({ ...policy, unknown: "drop" }, secret);
+          const after = redact(before);
+          expect(after).toEqual(redact(Batch.make(before.userId, Batch.sessions(before))));
           return after;
         });
         const rows = batches.flatMap(expectedRows);
@@ -157,7 +154,7 @@ describe("make()", () => {
         const lines = new TextDecoder().decode(encodeAll(Ndjson.make(), batches)).split("\n").slice(0, -1);
         const parsed = lines.flatMap((line) => {
           const { user_id, ...session } = JSON.parse(line);
-          return expectedRows({ userId: user_id, sessions: [session] });
+          return expectedRows(Batch.make(user_id, [session]));
         });
         // A user's id with a lone surrogate is the same text in all but the escapes of JSON.
         expect(parsed.map(({ user_id: _, ...row }) => row)).toEqual(
@@ -170,17 +167,18 @@ describe("make()", () => {
 
   it("makes sessions that are sessions, and changes none that it was given", () => {
     fc.assert(fc.property(served, policies, ({ session, source }, policy) => {
-      const before = { ...Batch.make("alice", [session]), source: JsonRows.of([source]) };
+      const before = Batch.ofTexts("alice", [source]);
+      expect(Batch.sessions(before)).toEqual([session]);
       const after = Redact.make(policy, secret)(before);
-      expect(Either.isRight(Session.decode(after.sessions[0]))).toBe(true);
-      expect(JSON.stringify(before.sessions)).toBe(JSON.stringify([JSON.parse(source)]));
-      expect(after.source).toEqual(keepsAll(policy) ? before.source : undefined);
+      expect(Either.isRight(Session.decode(Batch.sessions(after)[0]))).toBe(true);
+      expect(textsOf(before)).toEqual([source]);
+      expect(after.rows === before.rows).toBe(keepsAll(policy));
     }));
   });
 
   it("leaves null, absent and whatever else is not named as they are", () => {
     fc.assert(fc.property(served, policies, ({ session }, policy) => {
-      const [after] = Redact.make(policy, secret)(Batch.make("alice", [session])).sessions;
+      const [after] = Batch.sessions(Redact.make(policy, secret)(Batch.make("alice", [session])));
       const { session_key: key, last_metadata: metadata, ...rest } = after!;
       expect(session).toMatchObject({ ...rest });
       expect(key == null || session.session_key != null).toBe(true);
@@ -199,11 +197,12 @@ describe("make()", () => {
   it("keeps where a walk stands", () => {
     const end = { status: "complete", verified: true, doubts: [] } as const;
     const after = Redact.make({})({ ...Batch.make("alice", [example()]), total: 7, end });
-    expect(after).toMatchObject({ userId: "alice", total: 7, end, sessions: [{ session_key: null }] });
+    expect(after).toMatchObject({ userId: "alice", total: 7, end });
+    expect(Batch.sessions(after)).toMatchObject([{ session_key: null }]);
   });
 
   it("gives back the batch itself if all is kept", () => {
-    const before = { ...Batch.make("alice", [example()]), source: JsonRows.of([JSON.stringify(example())]) };
+    const before = serve("alice", [example()]);
     const all = { ip: "keep", user_agent: "keep", location: "keep", session_key: "keep" } as const;
     expect(Redact.make({ ...all, unknown: "keep" })(before)).toBe(before);
     expect(Redact.make(all)(before)).not.toBe(before);
@@ -231,7 +230,8 @@ describe("make()", () => {
     const text = '{"new":1,"__proto__":{"a":1},"last_metadata":{"as_name":"x","__proto__":[2],"city":"y"}}';
     const { last_metadata, ...outside } = JSON.parse(text);
     const session = example({ ...outside, last_metadata });
-    const after = (policy: Redact.Policy) => Redact.make(policy)(Batch.make("a", [session])).sessions[0]!;
+    const after = (policy: Redact.Policy) =>
+      Batch.sessions(Redact.make(policy)(Batch.make("a", [session])))[0]!;
     const bare = { ...example(), session_key: null };
     expect(JSON.stringify(after({}))).toBe(JSON.stringify({ ...bare, last_metadata: { city: "y" } }));
     expect(JSON.stringify(after({ unknown: "keep" }))).toBe(
@@ -270,7 +270,7 @@ describe("a hash", () => {
       const sessions = [...texts, ...texts].map((text) =>
         example({ session_key: text, last_metadata: { ip_address: text, user_agent: text, country: text } })
       );
-      redact(Batch.make("alice", sessions)).sessions.forEach(({ session_key, last_metadata }, i) => {
+      Batch.sessions(redact(Batch.make("alice", sessions))).forEach(({ session_key, last_metadata }, i) => {
         const text = sessions[i]!.session_key!;
         const hashed = (column: string) => text === "" ? "" : hmac(`${column}:${text}`);
         expect(session_key).toBe(hashed("session_key"));
@@ -285,7 +285,7 @@ describe("a hash", () => {
 
   it("stays right when more values come than are kept", () => {
     const sessions = Array.from({ length: 10_000 }, (_, i) => example({ session_key: `key ${i % 5000}` }));
-    const hashes = Redact.make(policy, secret)(Batch.make("alice", sessions)).sessions
+    const hashes = Batch.sessions(Redact.make(policy, secret)(Batch.make("alice", sessions)))
       .map(({ session_key }) => session_key);
     expect(new Set(hashes).size).toBe(5000);
     expect(hashes.slice(5000)).toEqual(hashes.slice(0, 5000));
@@ -294,9 +294,9 @@ describe("a hash", () => {
 
   it("is another in another column and under another secret, and the same for a secret in either form", () => {
     const hashes = (key: string | EffectRedacted.Redacted) => {
-      const [{ session_key, last_metadata } = example()] = Redact.make(policy, key)(
-        Batch.make("alice", [session]),
-      ).sessions;
+      const [{ session_key, last_metadata } = example()] = Batch.sessions(
+        Redact.make(policy, key)(Batch.make("alice", [session])),
+      );
       return [session_key, last_metadata?.ip_address, last_metadata?.city];
     };
     const all = [...hashes(secret), ...hashes(`${secret}!`)];

@@ -189,7 +189,7 @@ describe("File.make()", () => {
       const told: Array<string> = [];
       for (let i = 0; i < 12; i++) {
         const chunk = noise(100_000, i);
-        const place = sink.room?.(chunk.length) ?? chunk;
+        const place = sink.allocate?.(chunk.length) ?? chunk;
         place.set(chunk);
         told.push(
           yield* Effect.match(sink.write(place), { onFailure: ({ reason }) => reason, onSuccess: () => "" }),

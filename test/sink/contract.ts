@@ -80,7 +80,7 @@ export const outputContract = ({ name, trial, decode, digests }: OutputContract)
           const receipt = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
             const sink = yield* tried.output.open;
             for (const [index, [size, how]] of chunks.entries()) {
-              const place = how === "as it is" ? undefined : sink.room?.(size + 10);
+              const place = how === "as it is" ? undefined : sink.allocate?.(size + 10);
               const isLaid = how === "laid" && place !== undefined;
               if (isLaid) place.set(all[index]!);
               yield* sink.write(isLaid ? place.subarray(0, size) : all[index]!.slice());

@@ -1,3 +1,4 @@
+import * as Batch from "../../src/session/Batch.ts";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -70,8 +71,11 @@ const readShrinking = async (
   const ids: Array<string> = [];
   await Effect.runPromise(
     SessionSource.batches(Stream.make("mia"), options).pipe(
-      Stream.runForEach(({ sessions }) =>
-        Effect.delay(Effect.sync(() => sessions.forEach(({ session_id }) => ids.push(session_id))), batch)
+      Stream.runForEach((found) =>
+        Effect.delay(
+          Effect.sync(() => Batch.sessions(found).forEach(({ session_id }) => ids.push(session_id))),
+          batch,
+        )
       ),
       Effect.provide(over(Transport.fetch(fetch))),
     ),
@@ -121,7 +125,7 @@ describe("batches()", () => {
     ];
     const state: unknown = (await read()).at(-1)?.state?.();
     const batches = await read(JSON.parse(JSON.stringify(state)));
-    expect(batches.map(({ sessions, end }) => [sessions.length, end?.status, end?.verified])).toEqual([
+    expect(batches.map((batch) => [Batch.size(batch), batch.end?.status, batch.end?.verified])).toEqual([
       [0, "complete", true],
     ]);
     expect(sandbox.counts.total).toBe(1);

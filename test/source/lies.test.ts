@@ -1,4 +1,5 @@
 /** A tenant, or what stands in front of it, that tells lies: nothing is lost while it is called verified. */
+import * as Batch from "../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import * as Random from "effect/Random";
@@ -40,9 +41,10 @@ const exportAll = async (
     return userIds;
   });
   const work = SessionSource.batches(users, { ...walk, areListed: true, onFailure: "continue" }).pipe(
-    Stream.runForEach(({ userId, sessions, end }) =>
+    Stream.runForEach((batch) =>
       Effect.sync(() => {
-        for (const { session_id } of sessions) seen.get(userId)!.push(session_id);
+        const { userId, end } = batch;
+        for (const { session_id } of Batch.sessions(batch)) seen.get(userId)!.push(session_id);
         if (end !== undefined) ends.push(end);
       })
     ),

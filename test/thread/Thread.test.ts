@@ -10,7 +10,7 @@ import * as Fiber from "effect/Fiber";
 import * as Redacted from "effect/Redacted";
 import { describe, expect, it } from "vitest";
 import type { Progress } from "../../src/export/Export.ts";
-import { names } from "../../src/format/Formats.ts";
+import { builtInNames } from "../../src/format/Formats.ts";
 import * as File from "../../src/sink/File.ts";
 import { type Output, OutputError } from "../../src/sink/Output.ts";
 import { Thread } from "../../src/thread/mod.ts";
@@ -51,7 +51,7 @@ describe("an export in a thread", () => {
       // One request at a time, so that the users come in the same order.
       walk: { concurrency: 1 },
       targets: [
-        ...names.map((format, index) => ({ format, to: places[index]!.output })),
+        ...builtInNames.map((format, index) => ({ format, to: places[index]!.output })),
         { format: "csv", gzip: true, to: places[3]!.output },
       ],
       rejects: places[4]!.output,

@@ -175,7 +175,7 @@ export const ofFetch = (
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
- * console.assert(page.rows.length <= 5);
+ * console.assert(page.rows.slices.from.length <= 5);
  * ```
  */
 export const fetch = (

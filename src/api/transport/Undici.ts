@@ -283,7 +283,7 @@ const fromEnvironment = (): {
  * const [userId = ""] = sandbox.userIds();
  * const tenant = HttpPolicy.connect({ domain: server.url, apiKey: sandbox.key }).pipe(Layer.provide(Undici.layer));
  * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
- * console.assert(page.rows.length <= 5);
+ * console.assert(page.rows.slices.from.length <= 5);
  * await server.close();
  * ```
  */

@@ -9,7 +9,9 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
-import type * as HttpPolicy from "../../api/HttpPolicy.ts";
+import type { ApiError } from "../../api/ApiError.ts";
+import type * as HttpPolicyTypes from "../../api/HttpPolicy.ts";
+import type { Scanned } from "../../scan/PageScanner.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Terminal from "../ui/Terminal.ts";
@@ -30,7 +32,7 @@ const options = {
 };
 
 /** One line that says what is waited for, and since when. */
-const waiting = (origin: string, traffic: HttpPolicy.Traffic, seconds: number, now: number): string => {
+const waiting = (origin: string, traffic: HttpPolicyTypes.Traffic, seconds: number, now: number): string => {
   const { retries, lastFailure, heldUntil } = traffic;
   return [
     `Waiting for ${origin} to answer`,
@@ -53,7 +55,11 @@ export const command = Command.make("check", options, (args) =>
     const { pageSize: size, rate } = args;
     const user = Option.getOrUndefined(args.user);
     const clientId = Option.getOrUndefined(args.clientId);
-    const ask = user === undefined
+    const ask: Effect.Effect<
+      HttpPolicyTypes.Page<ReadonlyArray<unknown> | Scanned>,
+      ApiError,
+      HttpPolicyTypes.TenantHttp
+    > = user === undefined
       ? UsersApi.page({ page: 1, size })
       : SessionsApi.page(user, { page: 1, size, clientId, sort: "initiated_at:-1" });
 
@@ -69,12 +75,13 @@ export const command = Command.make("check", options, (args) =>
         Platform.transport,
       )),
     );
+    const count = "slices" in rows ? rows.slices.from.length : rows.length;
     const milliseconds = (yield* Clock.currentTimeMillis) - began;
 
     const what = user === undefined ? "users" : "sessions";
-    const isAll = facts === undefined ? rows.length < Math.min(size, 10) : !facts.hasNext;
-    const total = facts?.total ?? (isAll ? rows.length : undefined);
-    const given = facts?.pageSize ?? Math.max(1, rows.length);
+    const isAll = facts === undefined ? count < Math.min(size, 10) : !facts.hasNext;
+    const total = facts?.total ?? (isAll ? count : undefined);
+    const given = facts?.pageSize ?? Math.max(1, count);
     // Users are exported with one request each at the least, and their own list has to be read as well.
     const requests = total === undefined
       ? undefined
@@ -96,7 +103,7 @@ export const command = Command.make("check", options, (args) =>
     yield* Terminal.print([
       `${tenant.origin} answers and accepts the key (${milliseconds} ms).`,
       total === undefined
-        ? `There are ${rows.length} ${what} or more: the tenant does not say how many.`
+        ? `There are ${count} ${what} or more: the tenant does not say how many.`
         : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.`,
       ...(given < size && facts !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
       ...(requests === undefined ? [] : [

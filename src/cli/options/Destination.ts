@@ -29,7 +29,7 @@ export type Destination =
     readonly formats: ReadonlyArray<Formats.Choice>;
   };
 
-const endings = Formats.choices.map((choice) => `.${choice}`).join(" ");
+const endings = Formats.endings();
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
@@ -52,7 +52,7 @@ export const from = (
     for (const name of new Set(names)) {
       const format = Formats.choose(name, options);
       if (format === undefined) {
-        return yield* fail(`--format ${name} is not known: choose of ${Formats.choices.join(", ")}`);
+        return yield* fail(`--format ${name} is not known: choose of ${Formats.choices().join(", ")}`);
       }
       formats.push(format);
     }
@@ -72,8 +72,11 @@ export const from = (
     if (rejected !== undefined && outs.some((out) => resolve(out) === resolve(rejected))) {
       return yield* fail(`--rejected ${rejected} is also an --out: give it a name of its own`);
     }
-    if (outs.some((out) => out.endsWith(".parquet.gz"))) {
-      return yield* fail("Parquet is compressed inside: leave out the .gz");
+    const packed = outs.find((out) =>
+      out.endsWith(".gz") && Formats.ofPath(out.slice(0, -3))?.format.gzip === false
+    );
+    if (packed !== undefined) {
+      return yield* fail(`${packed}: this format is compressed inside: leave out the .gz`);
     }
 
     const rejectsAt = (path: string) => File.make(rejected ?? path);
@@ -81,9 +84,9 @@ export const from = (
       const [only, ...more] = formats;
       if (others.length > 0) return yield* fail("--out - can't be combined with other outputs");
       if (only === undefined || more.length > 0) {
-        return yield* fail(`--out - needs exactly one --format, of ${Formats.choices.join(", ")}`);
+        return yield* fail(`--out - needs exactly one --format, of ${Formats.choices().join(", ")}`);
       }
-      if (process.stdout.isTTY && (only.gzip || only.format.name === "parquet")) {
+      if (process.stdout.isTTY && (only.gzip || !only.format.gzip)) {
         return yield* fail(
           "Binary data would go to the terminal: redirect standard output, or name a file with --out",
         );

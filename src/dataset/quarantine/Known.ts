@@ -5,7 +5,7 @@
  */
 import type { Manifest } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
-import { keyOf, lastUpdated, spelled, type Text } from "../../format/Row.ts";
+import { keyOf, lastUpdated, spelled, type Text } from "../../format/DecodedRow.ts";
 import * as Sound from "../Sound.ts";
 
 /** A row put aside that may become a session: the latest that was put aside of those with its key. */

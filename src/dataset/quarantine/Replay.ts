@@ -12,13 +12,11 @@
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import type { Batch } from "../../session/Batch.ts";
+import * as Batch from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Gzip from "../../sink/Gzip.ts";
 import type { OutputError } from "../../sink/Output.ts";
-import * as JsonRows from "../../scan/JsonRows.ts";
-import type * as Session from "../../session/Session.ts";
 import { version } from "../../version.ts";
 import { type Aside, lineOf, rows as rowsOf } from "./Aside.ts";
 import * as Found from "../Found.ts";
@@ -97,17 +95,14 @@ const partOf = (file: Export.ExportedFile, part: number, run: number): Manifest.
 });
 
 /** Sessions as batches, one for each user that follows on another. */
-const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch> => {
-  const batches: Array<{ userId: string; sessions: Array<Session.Session>; texts: Array<string> }> = [];
+const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch.Batch> => {
+  const users: Array<{ readonly userId: string; readonly texts: Array<string> }> = [];
   for (const { line, decoded } of rows) {
     if (Either.isLeft(decoded)) continue;
-    if (batches.at(-1)?.userId !== line.user_id) {
-      batches.push({ userId: line.user_id, sessions: [], texts: [] });
-    }
-    batches.at(-1)!.sessions.push(decoded.right);
-    batches.at(-1)!.texts.push(line.row);
+    if (users.at(-1)?.userId !== line.user_id) users.push({ userId: line.user_id, texts: [] });
+    users.at(-1)!.texts.push(line.row);
   }
-  return batches.map(({ texts, ...batch }) => ({ ...batch, source: JsonRows.of(texts), rejected: [] }));
+  return users.map(({ userId, texts }) => Batch.ofTexts(userId, texts));
 };
 
 interface Work {
@@ -126,7 +121,7 @@ interface Work {
 const writeParts = ({ root, number, run, formats, aside, added, progress, prove }: Work) =>
   Effect.gen(function* () {
     const targets = formats.map(({ format, gzip }): Export.Target => {
-      const extension = gzip ? `${format.extension}.gz` : format.extension;
+      const extension = Formats.extensionOf({ format, gzip });
       const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
       return { format, output: gzip ? Gzip.make(output) : output };
     });

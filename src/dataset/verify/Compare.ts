@@ -6,10 +6,11 @@
 import * as Either from "effect/Either";
 import * as Keys from "../Keys.ts";
 import type { Part } from "../Manifest.ts";
+import * as Formats from "../../format/Formats.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note, wordsOf } from "./Problems.ts";
 import * as Repeated from "./Repeated.ts";
-import { difference, type Flaw, initiatedAt, keyOf, type Row } from "../../format/Row.ts";
+import { difference, type Flaw, initiatedAt, keyOf, type Row } from "../../format/DecodedRow.ts";
 import type { Stated } from "./Stated.ts";
 
 /** How many rows have been read, counted in place. */
@@ -61,11 +62,11 @@ interface Reading {
 }
 
 const begin = (stated: Stated, file: FileState, note: Note): Reading => {
-  const { path, run, rows } = file.part;
+  const { path, format, run, rows } = file.part;
   const toldOf = (problem: string) => note(path, problem);
   return {
     file,
-    source: PartReader.rows(stated.root, file.part, PartReader.textOf(stated.runs.get(run)?.options)),
+    source: PartReader.rows(stated.root, file.part, PartReader.textOf(format, stated.runs.get(run)?.options)),
     keys: Keys.make(Math.min(rows, 1 << 20)),
     flawed: faults(toldOf),
     differing: faults(toldOf),
@@ -117,7 +118,7 @@ const conclude = ({ file: { part }, flawed, differing, ...reading }: Reading, no
 /** Puts first the file that the others of its number are compared with: one that is as it was written, if there is any. */
 const byTrust = (one: FileState, other: FileState): number =>
   Number(other.intact) - Number(one.intact) ||
-  PartReader.order.indexOf(one.part.format) - PartReader.order.indexOf(other.part.format);
+  Formats.byFidelity().indexOf(one.part.format) - Formats.byFidelity().indexOf(other.part.format);
 
 /**
  * Reads the session files of one number side by side; gives the file that the others were compared with. `see` gets its
@@ -133,8 +134,9 @@ export const checkRows = async (
     readonly progress: Progress;
   },
 ): Promise<{ readonly part: Part; readonly sessions: number; readonly rows: number } | undefined> => {
-  // A Parquet file that is not as it was written could make its reader ask for any amount of memory.
-  const readable = files.filter(({ intact, part }) => intact || part.format !== "parquet").sort(byTrust);
+  // One that is compressed inside, and not as it was written, could make its reader ask for any amount of memory.
+  const isGuarded = ({ part }: FileState) => Formats.find(part.format)?.gzip === true;
+  const readable = files.filter((file) => file.intact || isGuarded(file)).sort(byTrust);
   const readings = readable.map((file) => begin(stated, file, note));
   const [first] = readings;
   if (first === undefined) return undefined;

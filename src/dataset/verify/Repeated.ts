@@ -8,7 +8,7 @@ import * as KeySet from "../KeySet.ts";
 import type { Part } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note } from "./Problems.ts";
-import { isCertain, keyOf, lastUpdated, type Row } from "../../format/Row.ts";
+import { isCertain, keyOf, lastUpdated, type Row } from "../../format/DecodedRow.ts";
 import type { Stated } from "./Stated.ts";
 
 /** Reads parts once more, to tell where the rows are whose keys seem to come twice. */
@@ -25,7 +25,11 @@ export const find = async (
     const again = faults((problem) => note(path, problem));
     try {
       for await (
-        const rows of PartReader.rows(root, { path, format }, PartReader.textOf(runs.get(run)?.options))
+        const rows of PartReader.rows(
+          root,
+          { path, format },
+          PartReader.textOf(format, runs.get(run)?.options),
+        )
       ) {
         for (const row of rows) {
           number++;

@@ -22,7 +22,7 @@ import * as Found from "../Found.ts";
 import * as Folder from "../Folder.ts";
 import * as Manifest from "../Manifest.ts";
 import * as Marks from "../Marks.ts";
-import * as PartReader from "../PartReader.ts";
+import * as Formats from "../../format/Formats.ts";
 import * as Rejects from "../Rejects.ts";
 import * as Removed from "../Removed.ts";
 import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
@@ -82,7 +82,7 @@ const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): vo
     const { format: choices } = options;
     const asked = Array.isArray(choices) ? choices.map((choice) => String(choice).replace(/\.gz$/, "")) : [];
     for (const format of new Set([...asked, ...own.map(({ format }) => format)])) {
-      if (!PartReader.order.includes(format)) continue;
+      if (Formats.find(format) === undefined) continue;
       const rows = sum("rows", format);
       if (rows !== sessions) {
         note(said, `says run ${run} has ${sessions} sessions, and ${rows} in its ${format} parts`);
@@ -115,7 +115,7 @@ const namesIn = (root: string, folder: string, note: Note): Promise<ReadonlyArra
 /** Files beside the parts that whoever reads a whole folder would read as well. */
 const checkOthers = async ({ root, parts, superseded }: Stated.Stated, note: Note): Promise<void> => {
   const named = new Set([...parts, ...superseded].map(({ path }) => path));
-  for (const folder of Folder.partFolders) {
+  for (const folder of Folder.partFolders()) {
     for (const name of await namesIn(root, folder, note)) {
       const path = `${folder}/${name}`;
       if (named.has(path) || name.endsWith(".partial") || name.startsWith(".")) continue;
@@ -210,7 +210,7 @@ export const run = (
   });
 
 /** What a line of a part is that holds no sessions. */
-const decoders: Partial<Record<Manifest.Part["format"], Parameters<typeof Compare.checkLines>[2]>> = {
+const decoders: Readonly<Record<string, Parameters<typeof Compare.checkLines>[2]>> = {
   rejected: Rejects.decode,
   removed: Removed.decode,
   state: Marks.decode,

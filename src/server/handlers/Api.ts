@@ -13,6 +13,7 @@ import * as OpenApi from "@effect/platform/OpenApi";
 import * as Schema from "effect/Schema";
 import { version } from "../../version.ts";
 import { COOKIE } from "../Access.ts";
+import * as Formats from "../../format/Formats.ts";
 import * as Job from "../jobs/Job.ts";
 
 const problem = <Name extends string>(name: Name, status: number, description: string) =>
@@ -85,10 +86,15 @@ const sessionsOf = <Name extends string>(name: Name, contentType: string) =>
     .addError(Absent).addError(Invalid).addError(Busy).addError(TenantFailure).addError(Unavailable)
     .annotateContext(OpenApi.annotations({ description: `Every active session of a user, as ${name}.` }));
 
-const Sessions = HttpApiGroup.make("sessions")
-  .add(sessionsOf("ndjson", "application/x-ndjson"))
-  .add(sessionsOf("csv", "text/csv; charset=utf-8; header=present"))
-  .add(sessionsOf("parquet", "application/vnd.apache.parquet"))
+// One for each format: the type of each is that of all.
+const [first, ...others] = Formats.builtInNames.map((name) =>
+  sessionsOf(name, Formats.make(name).contentType)
+);
+
+const Sessions = others.reduce(
+  (group, endpoint) => group.add(endpoint),
+  HttpApiGroup.make("sessions").add(first!),
+)
   .middleware(Strict).middleware(Authorization)
   .annotateContext(OpenApi.annotations({ description: "Sessions of one user, streamed." }));
 

@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
 import * as Schema from "effect/Schema";
-import { BEGIN, CLOSE, COLON, END, OPEN, QUOTE } from "../../scan/JsonBytes.ts";
-import { skipString } from "../../scan/JsonText.ts";
+import { CLOSE_BRACE, CLOSE_BRACKET, COLON, OPEN_BRACE, OPEN_BRACKET, QUOTE } from "../../scan/JsonTokens.ts";
+import { skipString } from "../../scan/JsonMembers.ts";
 import * as Options from "../../options/Options.ts";
 import { BODY_BYTES } from "../Access.ts";
 import { busy, invalid, late } from "./Answers.ts";
@@ -36,11 +36,11 @@ const flawOf = (text: string): string | undefined => {
   const open: Array<Set<string> | undefined> = [];
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code === BEGIN || code === OPEN) {
-      if (open.push(code === BEGIN ? new Set() : undefined) > DEEPEST) {
+    if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      if (open.push(code === OPEN_BRACE ? new Set() : undefined) > DEEPEST) {
         return `its lists and objects lie more than ${DEEPEST} deep`;
       }
-    } else if (code === END || code === CLOSE) open.pop();
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) open.pop();
     else if (code === QUOTE) {
       const end = skipString(text, at);
       const names = open.at(-1);

@@ -13,7 +13,7 @@ import * as Stream from "effect/Stream";
 import * as Batch from "../../session/Batch.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import * as Export from "../../export/Export.ts";
-import * as Formats from "../../format/Formats.ts";
+import type { Format } from "../../format/Format.ts";
 import * as Gzip from "../../sink/Gzip.ts";
 import { type Output, OutputError } from "../../sink/Output.ts";
 import * as Readable from "../../sink/Readable.ts";
@@ -32,7 +32,7 @@ export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
 /** What to download. */
 export interface DownloadOptions {
   readonly userId: string;
-  readonly format: Formats.FormatName;
+  readonly format: Format;
   readonly gzip: boolean;
   readonly clientId?: string | undefined;
   readonly pageSize?: number | undefined;
@@ -142,9 +142,9 @@ export const sessions = (
     return transfer((output) =>
       Export.run({
         source,
-        targets: [{ format: Formats.make(format), output: gzip ? Gzip.make(output) : output }],
+        targets: [{ format, output: gzip ? Gzip.make(output) : output }],
         onInvalid: allow.has("rejected") ? "quarantine" : "fail",
-      }).pipe(Trace.span("download", { format }))
+      }).pipe(Trace.span("download", { format: format.name }))
     );
   });
 

@@ -82,7 +82,7 @@ const onlyGet = HttpServerResponse.unsafeJson(
 
 const sessions = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
-    const download = (format: Formats.FormatName) =>
+    const download = (name: Formats.BuiltIn) =>
     (
       { path: { user_id }, urlParams: { client_id, page_size, allow }, request }: {
         readonly path: { readonly user_id: string };
@@ -95,7 +95,8 @@ const sessions = (settings: Settings, life: Life) =>
       },
     ) =>
       request.method === "HEAD" ? Effect.succeed(onlyGet) : Effect.gen(function* () {
-        const gzip = format !== "parquet" && acceptsGzip(request.headers["accept-encoding"]);
+        const format = Formats.make(name);
+        const gzip = format.gzip && acceptsGzip(request.headers["accept-encoding"]);
         const bytes = yield* Download.sessions({
           userId: user_id,
           format,
@@ -107,8 +108,8 @@ const sessions = (settings: Settings, life: Life) =>
         return HttpServerResponse.raw(bytes, {
           headers: {
             ...untouched,
-            "content-type": Formats.make(format).contentType,
-            "content-disposition": `attachment; filename="sessions.${format}"`,
+            "content-type": format.contentType,
+            "content-disposition": `attachment; filename="sessions.${format.extension}"`,
             vary: "accept-encoding",
             ...(gzip && { "content-encoding": "gzip" }),
           },
@@ -128,8 +129,12 @@ const sessions = (settings: Settings, life: Life) =>
           OutputError: ({ message }) => Effect.succeed(unavailable(message)),
         }),
       );
-    return handlers.handle("ndjson", download("ndjson")).handle("csv", download("csv"))
-      .handle("parquet", download("parquet"));
+    const [first, ...others] = Formats.builtInNames;
+    // The endpoints have one type, so the first handler counts for all of them by their types.
+    return others.reduce(
+      (handled, name) => (handled as unknown as typeof handlers).handle(name, download(name)),
+      handlers.handle(first!, download(first!)),
+    );
   });
 
 const exports = (settings: Settings, life: Life) =>

@@ -40,8 +40,8 @@ const Policy = Schema.Struct({
 
 /** Each format once: with gzip and without, its parts would have one place and two names. */
 const Formats = Schema.NonEmptyArray(
-  Schema.Literal(...choices).annotations({
-    message: () => ({ message: `is none of ${choices.join(", ")}`, override: true }),
+  Schema.Literal(...choices()).annotations({
+    message: () => ({ message: `is none of ${choices().join(", ")}`, override: true }),
   }),
 ).pipe(
   Schema.filter(

@@ -10,16 +10,16 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
-import { names } from "../../format/Formats.ts";
+import * as Formats from "../../format/Formats.ts";
 import * as Headers from "../Headers.ts";
 import { client } from "./PageClient.ts";
 import { style } from "./PageStyle.ts";
 import * as Strict from "../handlers/Strict.ts";
 
-const formats = names.map((format) =>
-  `<label><input type="checkbox" name="format" value="${format}"${
-    format === "parquet" ? " checked" : ""
-  }> ${format}</label>`
+const formats = Formats.builtInNames.map((name, index, { length }) =>
+  `<label><input type="checkbox" name="format" value="${name}"${Formats.make(name).gzip ? " data-gzip" : ""}${
+    index === length - 1 ? " checked" : ""
+  }> ${name}</label>`
 ).join("\n        ");
 
 const page = `<!doctype html>

@@ -222,8 +222,8 @@ export const client = (): void => {
     event.preventDefault();
     const data = new FormData(start);
     const ids = users.value.split(/\s+/).filter((id) => id !== "");
-    const formats = data.getAll("format").map((name) =>
-      data.has("gzip") && name !== "parquet" ? `${name}.gz` : name
+    const formats = [...start.querySelectorAll<HTMLInputElement>("[name=format]:checked")].map((box) =>
+      data.has("gzip") && "gzip" in box.dataset ? `${box.value}.gz` : box.value
     );
     const isAll = data.get("whose") === "all";
     if (formats.length === 0) return void (notice.textContent = "Choose a format.");

@@ -7,8 +7,13 @@ import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import type * as Scope from "effect/Scope";
-import type { Page } from "../../api/HttpPolicy.ts";
+import type { PageFacts } from "../../api/PageFacts.ts";
 import * as PageWalk from "./PageWalk.ts";
+
+/** A page, whatever its rows are. */
+export interface AnyPage {
+  readonly facts: PageFacts | undefined;
+}
 
 /** The rows of an answer, whatever they are. */
 export interface Answer {
@@ -17,7 +22,7 @@ export interface Answer {
 }
 
 /** One answer, with what it means for the walk. */
-export interface Reading<Rows> extends PageWalk.Step {
+export interface Reading<Page, Rows> extends PageWalk.Step {
   readonly request: PageWalk.PageRequest;
   readonly page: Page;
   readonly rows: Rows;
@@ -31,7 +36,7 @@ interface Asked {
 }
 
 /** How a list is read. */
-export interface ListReaderOptions<Rows extends Answer, E, R> {
+export interface ListReaderOptions<Page extends AnyPage, Rows extends Answer, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
@@ -48,9 +53,14 @@ export interface ListReaderOptions<Rows extends Answer, E, R> {
 }
 
 /** Reads a list to its end and hands each answer on, in order. Holds as many pages as it asks for at once. */
-export const read = <Rows extends Answer, E, R, E2, R2>(
-  { shape, pageSize, ask, isTooLarge = () => false, decode, start, share }: ListReaderOptions<Rows, E, R>,
-  onReading: (reading: Reading<Rows>) => Effect.Effect<unknown, E2, R2>,
+export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
+  { shape, pageSize, ask, isTooLarge = () => false, decode, start, share }: ListReaderOptions<
+    Page,
+    Rows,
+    E,
+    R
+  >,
+  onReading: (reading: Reading<Page, Rows>) => Effect.Effect<unknown, E2, R2>,
 ): Effect.Effect<void, E | E2, R | R2> => {
   /** Hands a page on, then goes on from the step that it is. */
   const take = <A, E3, R3>(

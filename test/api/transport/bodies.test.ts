@@ -15,6 +15,7 @@ import * as BodyBounds from "../../../src/api/transport/BodyBounds.ts";
 import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
 import * as SessionsApi from "../../../src/api/SessionsApi.ts";
 import * as Transport from "../../../src/api/transport/Transport.ts";
+import * as Batch from "../../../src/session/Batch.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import { onDeno } from "../../runtime.ts";
 import { errorOf, tenantAt } from "../asking.ts";
@@ -67,6 +68,8 @@ const asking = <A, E>(
 
 const SPACES = " ".repeat(65_536);
 const body = Buffer.from(JSON.stringify([{ session_id: "S1" }, { session_id: "ü".repeat(40_000) }]));
+
+const utf8 = new TextDecoder();
 
 describe.each(transports)("a body, by %s,", (name, transport) => {
   it.each<[string, (request: unknown, response: http.ServerResponse) => void]>([
@@ -159,9 +162,10 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
         {},
         Effect.forEach(users, (user) => pageOf(user, 40), { concurrency: "unbounded" }),
       );
-      expect(Exit.map(exit, (pages) => pages.map((page) => page.rows))).toEqual(
-        Exit.succeed(users.map(() => rows)),
-      );
+      expect(Exit.map(exit, (pages) => pages.map(({ rows }) => JSON.parse(utf8.decode(rows.slices.bytes)))))
+        .toEqual(
+          Exit.succeed(users.map(() => rows)),
+        );
       expect(server.requests()).toBe(12);
     } finally {
       await server.close();
@@ -206,9 +210,9 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
         SessionSource.batches(Stream.make("mia"), { pageSize: 50, concurrency: 8 }).pipe(
           Stream.runFold(
             { ids: new Set<string>(), verified: false },
-            ({ ids }, { sessions, end }) => ({
-              ids: new Set([...ids, ...sessions.map(({ session_id }) => session_id)]),
-              verified: end?.verified === true,
+            ({ ids }, batch) => ({
+              ids: new Set([...ids, ...Batch.sessions(batch).map(({ session_id }) => session_id)]),
+              verified: batch.end?.verified === true,
             }),
           ),
         ),
@@ -244,7 +248,9 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
     });
     try {
       const exit = await asking(transport, server.origin, { maxAttempts: 1 }, pageOf("mia"));
-      expect(Exit.map(exit, (page) => Buffer.from(page.bytes).equals(body))).toEqual(Exit.succeed(true));
+      expect(Exit.map(exit, (page) => Buffer.from(page.rows.slices.bytes).equals(body))).toEqual(
+        Exit.succeed(true),
+      );
     } finally {
       await server.close();
     }
@@ -401,8 +407,9 @@ describe("an answer with more rows than were asked for", () => {
       });
       try {
         const exit = await asking(transports[0]![1], server.origin, {}, pageOf("mia"));
-        if (isTaken) expect(Exit.map(exit, ({ rows }) => rows.length)).toEqual(Exit.succeed(count));
-        else {
+        if (isTaken) {
+          expect(Exit.map(exit, ({ rows }) => rows.slices.from.length)).toEqual(Exit.succeed(count));
+        } else {
           expect(errorOf(exit)).toMatchObject({ reason: "TooLarge", attempts: 1 });
           expect(errorOf(exit).message).toContain(
             `there are more than ${count - 1} rows, and 10 were asked for`,

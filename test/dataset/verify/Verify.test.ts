@@ -1,3 +1,4 @@
+import * as Batch from "../../../src/session/Batch.ts";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -9,8 +10,7 @@ import { describe, expect, it } from "vitest";
 import * as Keys from "../../../src/dataset/Keys.ts";
 import type * as Manifest from "../../../src/dataset/Manifest.ts";
 import * as Verify from "../../../src/dataset/verify/Verify.ts";
-import type { Encodable } from "../../../src/format/Encoder.ts";
-import * as JsonRows from "../../../src/scan/JsonRows.ts";
+import type { Encodable } from "../../../src/format/Format.ts";
 import type { Session } from "../../../src/session/Session.ts";
 import { make } from "../../../src/sandbox/mod.ts";
 import { anyText, batch, example, examples } from "../../contract/sessions.ts";
@@ -53,7 +53,7 @@ const inEvery = (batches: ReadonlyArray<Encodable>): ReadonlyArray<Given> => [
 ];
 
 const of = (sessions: ReadonlyArray<Session>, userId = "alice"): ReadonlyArray<Encodable> => [
-  { userId, sessions },
+  Batch.make(userId, sessions),
 ];
 
 describe("a dataset as it was written", () => {
@@ -80,19 +80,14 @@ describe("a dataset as it was written", () => {
     const batches = fc.array(batch, { maxLength: 4 }).map((batches) => {
       // Sessions of a user are known by their ids.
       const ids = new Set<string>();
-      return batches.map(({ userId, sessions, source }): Encodable => {
-        const kept = sessions.flatMap(({ session_id }, i) => {
+      return batches.map((batch): Encodable =>
+        Batch.filter(batch, ({ session_id }, userId) => {
           const id = `${userId.toWellFormed()} ${session_id.toWellFormed()}`;
-          if (ids.has(id)) return [];
+          if (ids.has(id)) return false;
           ids.add(id);
-          return [i];
-        });
-        return {
-          userId,
-          sessions: kept.map((i) => sessions[i]!),
-          source: source && JsonRows.pick(source, kept),
-        };
-      });
+          return true;
+        })
+      );
     });
     const keeps = fc.constantFrom(true, false, undefined);
     await fc.assert(

@@ -1,19 +1,21 @@
 import { stringify } from "csv-stringify/browser/esm/sync";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import * as Batch from "../../../src/session/Batch.ts";
 import { columns } from "../../../src/session/Columns.ts";
-import * as Csv from "../../../src/format/csv/Csv.ts";
+import * as Csv from "../../../src/format/csv/encode.ts";
 import type { Session } from "../../../src/session/Session.ts";
 import { encodeAll, encoderContract } from "../../contract/encoder.ts";
-import type { Encodable } from "../../../src/format/Encoder.ts";
+import type { Encodable } from "../../../src/format/Format.ts";
 import { anyText, batch, example, examples } from "../../contract/sessions.ts";
+import { rowsOf } from "../../contract/columns.ts";
 import { csvRows, expectedRows } from "../duckdb.ts";
 
 encoderContract({ format: Csv.format({ escapeFormulas: false }), read: csvRows, rows: expectedRows });
 
 const utf8 = new TextDecoder();
 const write = (session: Session, options?: Csv.CsvOptions, userId = "alice") =>
-  encodeAll(Csv.make(options), [{ userId, sessions: [session] }]);
+  encodeAll(Csv.make(options), [Batch.make(userId, [session])]);
 const agent = (user_agent: string | null) => example({ last_metadata: { user_agent } });
 
 /** A text as csv-stringify and every spreadsheet see it: what begins with one of these may be run. */
@@ -23,16 +25,13 @@ const isFormula = (text: string) =>
 
 /** The same cells, all of them written by csv-stringify, row by row. */
 const stringified = (batches: ReadonlyArray<Encodable>, escapeFormulas: boolean): string => {
-  const values = batches.flatMap(({ sessions, userId, source }) =>
-    sessions.map((session, i) =>
-      columns.map((column) => {
-        if (column.kind === "timestamp") {
-          return new Date(column.get(session, userId, source, i) * 1000).toISOString().replace(".000Z", "Z");
-        }
-        if (column.kind !== "text_list") return column.get(session, userId, source, i);
-        return JSON.stringify(column.get(session, userId, source, i).map((text) => text.toWellFormed()));
-      })
-    )
+  const values = batches.flatMap(rowsOf).map((row) =>
+    columns.map(({ name, kind }) => {
+      const value = row[name];
+      if (kind === "timestamp") return new Date(Number(value) * 1000).toISOString().replace(".000Z", "Z");
+      if (kind !== "text_list") return value;
+      return JSON.stringify((value as ReadonlyArray<string>).map((text) => text.toWellFormed()));
+    })
   );
   return stringify(values, {
     header: true,
@@ -161,7 +160,7 @@ describe("Csv.make()", () => {
       .map((parts) => parts.join(""));
     fc.assert(fc.property(text, fc.boolean(), (text, isKey) => {
       const session = isKey ? example({ session_key: text }) : agent(text);
-      const batches = [{ userId: isKey ? text : "alice", sessions: [session, session] }];
+      const batches = [Batch.make(isKey ? text : "alice", [session, session])];
       expect(utf8.decode(encodeAll(Csv.make({ escapeFormulas }), batches)))
         .toBe(utf8.decode(new TextEncoder().encode(stringified(batches, escapeFormulas))));
     }));
@@ -173,7 +172,7 @@ describe("Csv.make()", () => {
       client_ids: [`client ${i}`],
       last_metadata: { city: `city, ${i % 1500}`, latitude: `${i}.5`, user_agent: `"${i % 7}"` },
     }));
-    const batches = [{ userId: "alice", sessions }, { userId: "bob, too", sessions }];
+    const batches = [Batch.make("alice", sessions), Batch.make("bob, too", sessions)];
     expect(utf8.decode(encodeAll(Csv.make(), batches))).toBe(stringified(batches, true));
   });
 
@@ -181,7 +180,7 @@ describe("Csv.make()", () => {
     const seconds = fc.array(fc.integer({ min: 0, max: 253_402_300_799 }), { minLength: 50, maxLength: 200 });
     fc.assert(fc.property(seconds, (times) => {
       const sessions = times.map((initiated_at) => example({ initiated_at }));
-      const lines = utf8.decode(encodeAll(Csv.make(), [{ userId: "a", sessions }])).split("\r\n").slice(
+      const lines = utf8.decode(encodeAll(Csv.make(), [Batch.make("a", sessions)])).split("\r\n").slice(
         1,
         -1,
       );

@@ -2,11 +2,10 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import * as Batch from "../../../src/session/Batch.ts";
-import * as ReadCsv from "../../../src/format/csv/ReadCsv.ts";
-import * as ReadNdjson from "../../../src/format/ndjson/ReadNdjson.ts";
-import { difference, keyOf, type Row, spelled } from "../../../src/format/Row.ts";
-import * as Csv from "../../../src/format/csv/Csv.ts";
-import * as Ndjson from "../../../src/format/ndjson/Ndjson.ts";
+import type { EncodedFile } from "../../../src/format/Format.ts";
+import { difference, keyOf, type Row, spelled } from "../../../src/format/DecodedRow.ts";
+import * as Csv from "../../../src/format/csv/encode.ts";
+import * as Ndjson from "../../../src/format/ndjson/encode.ts";
 import type { Session } from "../../../src/session/Session.ts";
 
 const text = fc.string({
@@ -28,9 +27,13 @@ const only = async (rows: AsyncIterable<ReadonlyArray<unknown>>): Promise<Row> =
   throw new Error("There is no row");
 };
 
-async function* once(bytes: Uint8Array) {
-  yield bytes;
-}
+const file = (bytes: Uint8Array): EncodedFile => ({
+  byteLength: bytes.length,
+  chunks: async function* () {
+    yield bytes;
+  },
+  read: (start, end) => Promise.resolve(Uint8Array.from(bytes.subarray(start, end))),
+});
 
 const encoded = (encoder: ReturnType<typeof Csv.make>, batch: Batch.Batch): Uint8Array =>
   Buffer.concat([encoder.encode(batch), encoder.finish()]);
@@ -45,21 +48,21 @@ it("any text and any id, whichever version wrote them", () =>
   fc.assert(
     fc.asyncProperty(text.filter((id) => id !== ""), text, async (id, agent) => {
       const batch = Batch.make(id, [session(id, agent)]);
-      const plain = await only(ReadNdjson.rows(once(encoded(Ndjson.make(), batch))));
+      const plain = await only(Ndjson.format().decode(file(encoded(Ndjson.make(), batch)), "plain"));
       const now = encoded(Csv.make(), batch);
       const then = encoded(
         Csv.make({ escapeFormulas: false }),
         Batch.make(before(id, true), [session(before(id, true), before(agent, false))]),
       );
       for (const bytes of [now, then]) {
-        const row = await only(ReadCsv.rows(once(bytes), "escaped"));
+        const row = await only(Csv.format().decode(file(bytes), "escaped"));
         expect(difference(row, plain)).toBeUndefined();
         expect(difference(plain, row)).toBeUndefined();
         expect(spelled(keyOf(plain), "escaped")).toContainEqual(keyOf(row));
         expect(spelled(keyOf(plain), "either")).toContainEqual(keyOf(row));
       }
       const other = await only(
-        ReadCsv.rows(once(encoded(Csv.make(), Batch.make(id, [session(id, `${agent}x`)]))), "escaped"),
+        Csv.format().decode(file(encoded(Csv.make(), Batch.make(id, [session(id, `${agent}x`)]))), "escaped"),
       );
       expect(difference(other, plain)).toContain("is ");
     }),

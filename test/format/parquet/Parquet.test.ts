@@ -1,8 +1,9 @@
 import * as fc from "fast-check";
 import { parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
+import * as Batch from "../../../src/session/Batch.ts";
 import { columns, sqlTypes } from "../../../src/session/Columns.ts";
-import * as Parquet from "../../../src/format/parquet/Parquet.ts";
+import * as Parquet from "../../../src/format/parquet/encode.ts";
 import { encodeAll, encoderContract } from "../../contract/encoder.ts";
 import { batch, example, examples } from "../../contract/sessions.ts";
 import { expectedRows, parquetRows, query } from "../duckdb.ts";
@@ -32,7 +33,7 @@ describe("Parquet.make()", () => {
       "SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM read_parquet($file))";
     const sparse = example({ session_key: null, client_ids: [], last_metadata: null });
     for (const sessions of [[], [example()], [sparse]]) {
-      expect(await query(encodeAll(Parquet.make(), [{ userId: "a", sessions }]), describeFile)).toEqual(
+      expect(await query(encodeAll(Parquet.make(), [Batch.make("a", sessions)]), describeFile)).toEqual(
         types,
       );
     }
@@ -66,7 +67,7 @@ describe("Parquet.make()", () => {
 
   it("gives the bytes of each row group as it fills, across batches and within one", async () => {
     const encoder = Parquet.make({ rowGroupRows: 10 });
-    const batches = [7, 7, 31].map((count, i) => ({ userId: `u${i}`, sessions: examples(count) }));
+    const batches = [7, 7, 31].map((count, i) => Batch.make(`u${i}`, examples(count)));
     const lengths = batches.map((batch) => encoder.encode(batch).length);
     expect(lengths[0]).toBe("PAR1".length);
     expect(lengths[1]).toBeGreaterThan(100);
@@ -81,7 +82,7 @@ describe("Parquet.make()", () => {
 
   it("tries no dictionary where values are unique, and compresses nothing that is packed", async () => {
     const chunks = await query(
-      encodeAll(Parquet.make(), [{ userId: "a", sessions: examples(2000) }]),
+      encodeAll(Parquet.make(), [Batch.make("a", examples(2000))]),
       "SELECT path_in_schema AS name, encodings, compression FROM parquet_metadata($file)",
     );
     const of = (encodings: string) => chunks.filter((chunk) => chunk.encodings === encodings);
@@ -96,10 +97,9 @@ describe("Parquet.make()", () => {
   it("gives hyparquet the ids of any batches, also where no session has a key", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(batch, { maxLength: 20 }), fc.boolean(), async (batches, withKeys) => {
-        const kept = withKeys ? batches : batches.map(({ userId, sessions }) => ({
-          userId,
-          sessions: sessions.map((session) => ({ ...session, session_key: null })),
-        }));
+        const kept = withKeys
+          ? batches
+          : batches.map((batch) => Batch.map(batch, (session) => ({ ...session, session_key: null })));
         const file = encodeAll(Parquet.make({ rowGroupRows: 9 }), kept);
         const names = ["session_id", "session_key"];
         const expected = kept.flatMap(expectedRows).map((row) => names.map((name) => row[name]));
@@ -112,7 +112,7 @@ describe("Parquet.make()", () => {
   it("keeps a text of megabytes", async () => {
     const long = "漢".repeat(3_000_000);
     const rows = await parquetRows(
-      encodeAll(Parquet.make(), [{ userId: "a", sessions: agents([long, "b", long]) }]),
+      encodeAll(Parquet.make(), [Batch.make("a", agents([long, "b", long]))]),
     );
     expect(rows.map(({ user_agent }) => user_agent === long)).toEqual([true, false, true]);
   });
@@ -132,7 +132,7 @@ describe("Parquet.make()", () => {
     ];
     const file = encodeAll(
       Parquet.make({ rowGroupRows: 1 }),
-      texts.map((userId) => ({ userId, sessions: examples(1) })),
+      texts.map((userId) => Batch.make(userId, examples(1))),
     );
     const found = await query(
       file,
@@ -151,7 +151,7 @@ describe("Parquet.make()", () => {
 
   it("has bounds of users and times, and says how many rows have something rescued", async () => {
     const found = await query(
-      encodeAll(Parquet.make(), [{ userId: "a", sessions: examples(5) }]),
+      encodeAll(Parquet.make(), [Batch.make("a", examples(5))]),
       `SELECT path_in_schema AS name, stats_min_value IS NOT NULL AS bounds, stats_null_count::INT AS nulls
        FROM parquet_metadata($file) WHERE stats_null_count IS NOT NULL`,
     );
@@ -164,7 +164,7 @@ describe("Parquet.make()", () => {
 
   it("lets a reader skip by time", async () => {
     const bounds = await query(
-      encodeAll(Parquet.make({ rowGroupRows: 100 }), [{ userId: "a", sessions: examples(250) }]),
+      encodeAll(Parquet.make({ rowGroupRows: 100 }), [Batch.make("a", examples(250))]),
       `SELECT epoch(stats_min_value::TIMESTAMPTZ)::INT AS low,
         epoch(stats_max_value::TIMESTAMPTZ)::INT AS high
        FROM parquet_metadata($file) WHERE path_in_schema = 'initiated_at' ORDER BY row_group_id`,
@@ -177,7 +177,7 @@ describe("Parquet.make()", () => {
 
   it("keeps the first and the last second there is", async () => {
     const session = example({ initiated_at: 0, expires_at: 253_402_300_799 });
-    expect(await parquetRows(encodeAll(Parquet.make(), [{ userId: "a", sessions: [session] }])))
+    expect(await parquetRows(encodeAll(Parquet.make(), [Batch.make("a", [session])])))
       .toMatchObject([{
         initiated_at: new Date(0),
         expires_at: new Date("9999-12-31T23:59:59Z"),

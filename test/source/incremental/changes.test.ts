@@ -1,4 +1,5 @@
 /** Successive runs over a tenant that changes between them and while they read, from the mark that each leaves for the next. */
+import * as Batch from "../../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
@@ -32,7 +33,7 @@ const run = async (
   // A mark is stored as JSON between runs.
   const stored = end?.mark === undefined ? undefined : JSON.parse(JSON.stringify(end.mark));
   return {
-    sessions: batches.flatMap(({ sessions }) => sessions),
+    sessions: batches.flatMap(Batch.sessions),
     mark: stored,
     verified: end?.verified === true,
     doubts: end?.doubts,

@@ -1,4 +1,5 @@
 /** What the mark of a run claims, and what the next run makes of it: times asked for, clocks, unverified walks, users that come back. */
+import * as Batch from "../../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
@@ -39,7 +40,7 @@ const run = async (
   ];
   const end = batches.at(-1)?.end;
   return {
-    keys: batches.flatMap(({ sessions }) => sessions.map(keyOf)).sort(),
+    keys: batches.flatMap((batch) => Batch.sessions(batch).map(keyOf)).sort(),
     redelivered: batches.reduce((sum, { redelivered = 0 }) => sum + redelivered, 0),
     end,
     mark: end?.mark === undefined ? undefined : JSON.parse(JSON.stringify(end.mark)),
@@ -181,7 +182,7 @@ describe("a time that is asked for", () => {
         Stream.take(2),
         Stream.runForEach((batch) =>
           Effect.sync(() => {
-            keys.push(...batch.sessions.map(keyOf));
+            keys.push(...Batch.sessions(batch).map(keyOf));
             state.push(JSON.parse(JSON.stringify(batch.state?.())));
           })
         ),
@@ -194,7 +195,7 @@ describe("a time that is asked for", () => {
       Effect.provide(httpFor(sandbox)),
       Effect.runPromise,
     );
-    const others = [...batches].flatMap(({ sessions }) => sessions.map(keyOf));
+    const others = [...batches].flatMap((batch) => Batch.sessions(batch).map(keyOf));
     expect([...keys, ...others].sort()).toEqual(listed());
   });
 });
@@ -209,7 +210,7 @@ describe("a walk that broke off", () => {
       Stream.take(2),
       Stream.runForEach((batch) =>
         Effect.sync(() => {
-          keys.push(...batch.sessions.map(keyOf));
+          keys.push(...Batch.sessions(batch).map(keyOf));
           state = JSON.parse(JSON.stringify(batch.state?.()));
         })
       ),
@@ -223,7 +224,7 @@ describe("a walk that broke off", () => {
       Effect.provide(httpFor(sandbox)),
       Effect.runPromise,
     );
-    const others = [...batches].flatMap(({ sessions }) => sessions.map(keyOf));
+    const others = [...batches].flatMap((batch) => Batch.sessions(batch).map(keyOf));
     expect([...keys, ...others].sort()).toEqual(listed());
   });
 });
@@ -293,7 +294,7 @@ describe("a long walk that can't be verified", () => {
       Stream.take(count),
       Stream.runForEach((batch) =>
         Effect.sync(() => {
-          keys.push(...batch.sessions.map(keyOf));
+          keys.push(...Batch.sessions(batch).map(keyOf));
           state = JSON.stringify(batch.state?.());
         })
       ),
@@ -318,7 +319,9 @@ describe("a long walk that can't be verified", () => {
       ];
       const end = batches.at(-1)?.end;
       expect(end?.verified).toBe(false);
-      expect([...keys, ...batches.flatMap(({ sessions }) => sessions.map(keyOf))].sort()).toEqual(listed());
+      expect([...keys, ...batches.flatMap((batch) => Batch.sessions(batch).map(keyOf))].sort()).toEqual(
+        listed(),
+      );
       const next = await run(unverifiable(sandbox), end?.mark);
       expect(next.keys.length).toBe(times === 0 ? 0 : next.redelivered);
       expect(next.keys.length > 0).toBe(times > 0);

@@ -1,6 +1,7 @@
 /**
  * Random histories of a tenant that is read while it changes, played through the real requests, walk and sandbox.
  */
+import * as Batch from "../../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Layer from "effect/Layer";
@@ -138,7 +139,9 @@ export const walk = async (history: History): Promise<Outcome> => {
     Effect.provide(httpFor(sandbox)),
     Effect.runPromise,
   );
-  const delivered = [...batches].flatMap(({ sessions }) => sessions.map(({ session_id }) => session_id));
+  const delivered = [...batches].flatMap((batch) =>
+    Batch.sessions(batch).map(({ session_id }) => session_id)
+  );
   return outcome(there, gone, delivered, [...batches].at(-1)?.end, sandbox.counts.total);
 };
 
@@ -151,9 +154,10 @@ export const readForward = async (history: History): Promise<Outcome> => {
   const page = (number: number): Effect.Effect<void, unknown, HttpPolicy.TenantHttp> =>
     Effect.flatMap(
       SessionsApi.page(userId, { page: number, size: history.pageSize, sort: "initiated_at:1" }),
-      ({ rows, facts }) => {
-        for (const row of rows) delivered.push((row as { readonly session_id: string }).session_id);
-        return (facts?.hasNext ?? rows.length > 0) ? page(number + 1) : Effect.void;
+      ({ rows: { slices }, facts }) => {
+        const batch = { rows: { _tag: "Bytes" as const, slices } };
+        for (const { session_id } of Batch.sessions(batch)) delivered.push(session_id);
+        return (facts?.hasNext ?? slices.from.length > 0) ? page(number + 1) : Effect.void;
       },
     );
   await Effect.runPromise(Effect.provide(page(1), httpFor(sandbox)));

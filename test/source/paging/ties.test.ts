@@ -1,4 +1,5 @@
 /** Many rows with one sort key: nothing is missing, and few more requests are made than plain paging takes. */
+import * as Batch from "../../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
@@ -61,11 +62,13 @@ const read = async (
       : SessionSource.changes(Stream.make(userId), { ...walk, since }))
       .pipe(Stream.runCollect, Effect.provide(httpFor(sandbox)), Effect.runPromise),
   ];
-  const delivered = new Set(batches.flatMap(({ sessions }) => sessions.map(({ session_id }) => session_id)));
+  const delivered = new Set(
+    batches.flatMap((batch) => Batch.sessions(batch).map(({ session_id }) => session_id)),
+  );
   const wanted = isIncremental ? there.slice(older) : there;
   return {
     missing: wanted.filter((id) => !gone.has(id) && !delivered.has(id)).length,
-    repeated: batches.reduce((sum, { sessions }) => sum + sessions.length, 0) - delivered.size,
+    repeated: batches.reduce((sum, batch) => sum + Batch.size(batch), 0) - delivered.size,
     verified: batches.at(-1)?.end?.verified,
     requests: sandbox.counts.total,
   };

@@ -1,30 +1,19 @@
 /**
- * Reads sessions off the rows of a Parquet part.
+ * Reads sessions off the rows of a Parquet file.
  *
  * @module
  */
-import type { FileHandle } from "node:fs/promises";
 import { type AsyncBuffer, type FileMetaData, parquetMetadata, parquetRead } from "hyparquet";
 import { columns } from "../../session/Columns.ts";
-import { schema } from "./Parquet.ts";
+import { schema } from "./schema.ts";
 import * as Json from "../Json.ts";
 import * as ParquetPages from "./ParquetPages.ts";
-import { compared, type Flaw, type Row, type Value } from "../Row.ts";
+import { compared, type Flaw, type Row, type Value } from "../DecodedRow.ts";
+import type { EncodedFile } from "../Format.ts";
 import * as Thrift from "./Thrift.ts";
 
 /** A footer has a hundred bytes for each column of 10,000 rows. */
 const FOOTER = 2 ** 26;
-
-const read = async (handle: FileHandle, start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
-  const bytes = new Uint8Array(end - start);
-  let filled = 0;
-  while (filled < bytes.length) {
-    const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
-    if (bytesRead === 0) throw new Error("it ends before its last row");
-    filled += bytesRead;
-  }
-  return bytes;
-};
 
 /** A file of which no more is read than these bytes, which lie there. */
 const bufferOf = (byteLength: number, from: number, bytes: Uint8Array<ArrayBuffer>): AsyncBuffer => ({
@@ -36,12 +25,12 @@ const bufferOf = (byteLength: number, from: number, bytes: Uint8Array<ArrayBuffe
 });
 
 /** What the file says of itself, once that can be believed. */
-const metadataOf = async (handle: FileHandle, byteLength: number): Promise<FileMetaData> => {
+const metadataOf = async ({ byteLength, read }: EncodedFile): Promise<FileMetaData> => {
   if (byteLength < 12) throw Thrift.lie("it is too short");
-  const end = await read(handle, byteLength - 8, byteLength);
+  const end = await read(byteLength - 8, byteLength);
   const length = new DataView(end.buffer).getUint32(0, true);
   if (length > Math.min(FOOTER, byteLength - 12)) throw Thrift.lie(`its footer has ${length} bytes`);
-  const footer = await read(handle, byteLength - 8 - length, byteLength);
+  const footer = await read(byteLength - 8 - length, byteLength);
   ParquetPages.checkFooter(footer.subarray(0, length));
   return parquetMetadata(footer, { geoparquet: false, parsers });
 };
@@ -92,17 +81,15 @@ const rowOf = (cells: ReadonlyArray<unknown>): Row | Flaw => {
   return { values, rescued: (cells[compared.length] ?? null) as string | null, text: "plain" };
 };
 
-/** The rows of a Parquet part. Throws if its schema is not that of sessions. Memory: a row group. */
-export async function* rows(
-  handle: FileHandle,
-  byteLength: number,
-): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
-  const metadata = await metadataOf(handle, byteLength);
+/** Read the rows of a Parquet file. Throws if its schema is not that of sessions. Memory: a row group. */
+export async function* decode(file: EncodedFile): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  const { byteLength, read } = file;
+  const metadata = await metadataOf(file);
   checkSchema(metadata.schema);
   let count = 0;
   for (const group of metadata.row_groups) {
     const place = ParquetPages.placeOf(group, byteLength);
-    const bytes = await read(handle, place.start, place.end);
+    const bytes = await read(place.start, place.end);
     ParquetPages.checkGroup(bytes, place);
     let found: ReadonlyArray<ReadonlyArray<unknown>> = [];
     await parquetRead({

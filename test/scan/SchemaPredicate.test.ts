@@ -2,11 +2,11 @@ import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as Guard from "../../src/scan/Guard.ts";
+import * as SchemaPredicate from "../../src/scan/SchemaPredicate.ts";
 import { Session } from "../../src/session/Session.ts";
 import { served } from "../contract/sessions.ts";
 
-const isSession = Guard.of(Session);
+const isSession = SchemaPredicate.of(Session);
 const bySchema = Schema.decodeUnknownEither(Session);
 
 const awkward = fc.oneof(
@@ -65,7 +65,7 @@ describe("of()", () => {
   });
 
   it("refuses a schema that it can't follow", () => {
-    expect(() => Guard.of(Schema.Struct({ at: Schema.DateFromSelf }))).toThrow(
+    expect(() => SchemaPredicate.of(Schema.Struct({ at: Schema.DateFromSelf }))).toThrow(
       "Cannot derive a guard as the schema must be made of plain types: it holds a Declaration",
     );
   });

@@ -1,5 +1,5 @@
 /**
- * Reads sessions off the rows of a CSV part.
+ * Reads sessions off the rows of a CSV file.
  *
  * @module
  */
@@ -7,7 +7,8 @@ import { Readable } from "node:stream";
 import { type CastingContext, type Options, parse } from "csv-parse";
 import { parse as parseNow } from "csv-parse/sync";
 import { type Column, columns } from "../../session/Columns.ts";
-import { compared, type Flaw, type Row, type Text, type Value } from "../Row.ts";
+import { compared, type Flaw, type Row, type Text, type Value } from "../DecodedRow.ts";
+import type { EncodedFile } from "../Format.ts";
 
 /** A row is no longer than this, in characters: what is longer comes of a quote that is nowhere closed. */
 const LONGEST = 1 << 26;
@@ -86,15 +87,15 @@ interface Raw {
   readonly raw: string;
 }
 
-/** The rows of a CSV part. Throws if its header is not the columns. Memory: a chunk, and the rows in it. */
-export async function* rows(
-  chunks: AsyncIterable<Uint8Array>,
+/** Read the rows of a CSV file. Throws if its header is not the columns. Memory: a chunk, and the rows in it. */
+export async function* decode(
+  file: EncodedFile,
   text: Text,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   const parser = parse({ ...options, raw: true });
   const { state } = parser as unknown as { readonly state: { readonly record: ReadonlyArray<string> } };
   async function* checked() {
-    for await (const chunk of chunks) {
+    for await (const chunk of file.chunks()) {
       if (state.record.length > CELLS) throw new Error(`a row has more than ${CELLS} columns`);
       yield chunk;
     }

@@ -8,7 +8,15 @@
  * @module
  */
 
-import { BACKSLASH, BEGIN, CLOSE, COMMA, END, OPEN, QUOTE } from "./JsonBytes.ts";
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COMMA,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from "./JsonTokens.ts";
 
 const unfinished = () => new SyntaxError("JSON text ends before its value does");
 
@@ -31,8 +39,8 @@ const skipValue = (text: string, start: number): number => {
       at = skipString(text, at);
       continue;
     }
-    if (code === BEGIN || code === OPEN) depth++;
-    else if (code === END || code === CLOSE) {
+    if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++;
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
       if (depth === 0) return at;
       depth--;
     } else if (code === COMMA && depth === 0) return at;
@@ -55,7 +63,7 @@ export const members = (text: string): Array<readonly [name: string, value: stri
     if (colon === -1) throw unfinished();
     const end = skipValue(text, colon + 1);
     found.set(JSON.parse(text.slice(open, close)), text.slice(colon + 1, end).trim());
-    if (text.charCodeAt(end) === END) break;
+    if (text.charCodeAt(end) === CLOSE_BRACE) break;
     at = end + 1;
   }
   return [...found];

@@ -96,10 +96,10 @@ export const ofAst = (ast: AST.AST): Guard => {
  *
  * @example
  * ```ts
- * import { Guard } from "monocloud-sessions";
+ * import { SchemaPredicate } from "monocloud-sessions";
  * import * as Schema from "effect/Schema";
  *
- * const isPoint = Guard.of(Schema.Struct({ x: Schema.Number, label: Schema.optional(Schema.String) }));
+ * const isPoint = SchemaPredicate.of(Schema.Struct({ x: Schema.Number, label: Schema.optional(Schema.String) }));
  * console.assert(isPoint({ x: 1 }) && !isPoint({ x: "1" }));
  * ```
  */

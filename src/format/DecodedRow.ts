@@ -4,11 +4,14 @@
  *
  * @module
  */
-import { type Column, columns } from "../session/Columns.ts";
+import * as Batch from "../session/Batch.ts";
+import { type Column, columns, type Value, valueAt } from "../session/Columns.ts";
+import * as RescuedData from "../session/RescuedData.ts";
+import type { RowSlices } from "../scan/RowSlices.ts";
+import type { Session } from "../session/Session.ts";
 import * as Formula from "./csv/Formula.ts";
 
-/** What a column holds: text, null, a number, seconds since the epoch, a list of texts. Text holds no lone surrogate. */
-export type Value = string | number | null | ReadonlyArray<string>;
+export type { Value } from "../session/Columns.ts";
 
 /** A row that was read back. */
 export interface Row {
@@ -36,6 +39,25 @@ export interface Flaw {
 
 /** The columns that {@link Row.values} are of. */
 export const compared: ReadonlyArray<Column> = columns.slice(0, -1);
+
+const wellFormed = (value: Value): Value => {
+  if (typeof value === "string") return value.isWellFormed() ? value : value.toWellFormed();
+  return typeof value === "object" && value !== null ? value.map((text) => text.toWellFormed()) : value;
+};
+
+/** Read the columns of a row off its bytes. */
+export const valuesAt = (userId: string, rows: RowSlices, row: number): ReadonlyArray<Value> =>
+  compared.map((column) => wellFormed(valueAt(column, userId, rows, row)));
+
+/**
+ * Make a row of a session, for decoders that read sessions.
+ *
+ * @throws {TypeError} on a value that is no session.
+ */
+export const of = (userId: string, session: Session): Row => {
+  const { slices } = Batch.toBytes(Batch.make(userId, [session])).rows;
+  return { values: valuesAt(userId, slices, 0), rescued: RescuedData.at(slices, 0), text: "plain" };
+};
 
 const indexOf = (name: string) => compared.findIndex((column) => column.name === name);
 const [user, session, initiated, updated] = [

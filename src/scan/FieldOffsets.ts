@@ -4,13 +4,13 @@
  * @module
  */
 
-import { MINUS, POINT, ZERO } from "./JsonBytes.ts";
+import { MINUS, POINT, ZERO } from "./JsonTokens.ts";
 
 /**
  * Where the fields of some rows lie. Each kind has so many places a row, in the order of the schema, those of objects
  * within it included.
  */
-export interface Fields {
+export interface FieldOffsets {
   /**
    * For each text, and each list of texts, where it begins in the bytes and where it ends, without quotes but with
    * brackets. The end is complemented (`~end`) where the text is not simply those bytes, each a character: where it has
@@ -23,13 +23,39 @@ export interface Fields {
   readonly numberCount: number;
   /**
    * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place of
-   * the object that it is in, where its name begins and ends without quotes, and where its value does, with the end complemented
-   * likewise. No name has an escape or more than ASCII.
+   * the object that it is in, where its name begins and ends without quotes, and where its value does, with the ends complemented
+   * likewise.
    */
   readonly others: ReadonlyArray<ReadonlyArray<number> | undefined>;
   /** What no column can hold of a row, once a format has asked for it: the next one asks as well. */
   readonly rescued: Map<number, string>;
 }
+
+/** How many places a row has of each kind. */
+export interface Counts {
+  texts: number;
+  numbers: number;
+  objects: number;
+}
+
+/** Fields that are still being found. */
+export interface Writable extends FieldOffsets {
+  readonly others: Array<Array<number> | undefined>;
+}
+
+/** The fields of so many rows, none of which is there yet. */
+export const empty = ({ texts, numbers }: Counts, rows: number): Writable => ({
+  texts: new Int32Array(2 * texts * rows).fill(-1),
+  textCount: texts,
+  numbers: new Float64Array(numbers * rows).fill(NaN),
+  numberCount: numbers,
+  others: [],
+  rescued: new Map(),
+});
+
+/** The index in {@link FieldOffsets.texts} of where a text of a row begins; the next is where it ends. */
+export const placeOf = ({ textCount }: FieldOffsets, row: number, slot: number): number =>
+  2 * (row * textCount + slot);
 
 /** So many numbers tell where a member is. */
 export const OTHER = 5;
@@ -48,12 +74,12 @@ const plain: (bytes: Uint8Array, from: number, to: number) => string = latin1 ==
   ? (bytes, from, to) => utf8.decode(bytes.subarray(from, to))
   : (bytes, from, to) => latin1.call(bytes, from, to);
 
-/** The text from `from` to `end`, which is as {@link Fields.texts} has it. */
+/** The text from `from` to `end`, which is as {@link FieldOffsets.texts} has it. */
 export const text = (bytes: Uint8Array, from: number, end: number): string =>
   end >= 0 ? plain(bytes, from, end) : JSON.parse(utf8.decode(bytes.subarray(from - 1, ~end + 1)));
 
 /** The fields of the rows from `from` up to `to`. */
-export const slice = (fields: Fields, from: number, to: number): Fields => {
+export const slice = (fields: FieldOffsets, from: number, to: number): FieldOffsets => {
   const { texts, textCount, numbers, numberCount, others } = fields;
   return {
     ...fields,
@@ -65,7 +91,7 @@ export const slice = (fields: Fields, from: number, to: number): Fields => {
 };
 
 /** The fields of the rows at these indices, in their order. */
-export const pick = (fields: Fields, indices: ReadonlyArray<number>): Fields => {
+export const pick = (fields: FieldOffsets, indices: ReadonlyArray<number>): FieldOffsets => {
   const { textCount, numberCount } = fields;
   const texts = new Int32Array(2 * textCount * indices.length);
   const numbers = new Float64Array(numberCount * indices.length);

@@ -42,7 +42,7 @@ export const bytes = (): Bytes => {
   // Ids are mostly of one length, so that those of a group lie where those of the group before lay: the same views show them.
   let views: Array<Uint8Array | undefined> = [];
   const taken = none<Uint8Array | null>();
-  const room = (length: number): void => {
+  const ensureCapacity = (length: number): void => {
     if (at + length <= all.length) return;
     const larger = new Uint8Array(2 * (at + length));
     larger.set(all);
@@ -52,7 +52,7 @@ export const bytes = (): Bytes => {
   return {
     push: (bytes, from, to) => {
       last = to - from;
-      room(last);
+      ensureCapacity(last);
       for (let i = from; i < to; i++) all[at++] = bytes[i]!;
       ends.all[ends.count++] = at;
       lengths.all[lengths.count++] = last;
@@ -60,7 +60,7 @@ export const bytes = (): Bytes => {
     pushNull: () => {
       // As much room as for the one before, so that those behind it lie where they would.
       const gap = last <= LONGEST ? last : 0;
-      room(gap);
+      ensureCapacity(gap);
       at += gap;
       ends.all[ends.count++] = at;
       lengths.all[lengths.count++] = -1;

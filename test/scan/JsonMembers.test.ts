@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { members, onOneLine } from "../../src/scan/JsonText.ts";
+import { members, onOneLine } from "../../src/scan/JsonMembers.ts";
 import { jsonText } from "../contract/sessions.ts";
 
 const isObject = (text: string) => text.startsWith("{");

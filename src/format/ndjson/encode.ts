@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { LF } from "../../scan/JsonBytes.ts";
-import * as JsonRows from "../../scan/JsonRows.ts";
-import { members } from "../../scan/JsonText.ts";
-import type { Room } from "../../sink/Room.ts";
-import type { Session } from "../../session/Session.ts";
-import * as Encoder from "../Encoder.ts";
+import { LF } from "../../scan/JsonTokens.ts";
+import * as RowSlices from "../../scan/RowSlices.ts";
+import { members } from "../../scan/JsonMembers.ts";
+import type * as Batch from "../../session/Batch.ts";
+import type { Allocate } from "../../sink/Allocate.ts";
+import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
 
 const utf8 = new TextEncoder();
 
@@ -30,30 +30,21 @@ const displace = (head: string, text: string): string => {
 };
 
 /** The line for one session, from its text. */
-const line = (head: string, session: Session, userId: string, text: string): string => {
-  if (!Object.hasOwn(session, "user_id")) return head + text.slice(1);
-  return (session as { readonly user_id?: unknown }).user_id === userId ? text : displace(head, text);
-};
-
-const lines = (head: string, { userId, sessions, source }: Encoder.Encodable): Uint8Array<ArrayBuffer> => {
-  let text = "";
-  for (let i = 0; i < sessions.length; i++) {
-    const session = sessions[i]!;
-    const its = source === undefined ? JSON.stringify(session) : JsonRows.line(source, i);
-    text += `${line(head, session, userId, its)}\n`;
-  }
-  return utf8.encode(text);
+const line = (head: string, userId: string, { slices }: Batch.Bytes, row: number): string => {
+  const text = RowSlices.line(slices, row);
+  if (!slices.reserved.has(row)) return head + text.slice(1);
+  return JSON.parse(text).user_id === userId ? text : displace(head, text);
 };
 
 /** The same lines, where nothing of a row changes but what is put before it: not a byte of it is looked at. */
 const copied = (
   head: Uint8Array,
-  { bytes, from, to }: JsonRows.JsonRows,
-  room: Room,
+  { bytes, from, to }: RowSlices.Slices,
+  allocate: Allocate,
 ): Uint8Array<ArrayBuffer> => {
   let length = 0;
   for (let i = 0; i < from.length; i++) length += head.length + to[i]! - from[i]!;
-  const all = room(length);
+  const all = allocate(length);
   let at = 0;
   for (let i = 0; i < from.length; i++) {
     all.set(head, at);
@@ -67,16 +58,11 @@ const copied = (
   return all;
 };
 
-const namesNoUser = (sessions: ReadonlyArray<Session>): boolean => {
-  for (let i = 0; i < sessions.length; i++) if (Object.hasOwn(sessions[i]!, "user_id")) return false;
-  return true;
-};
-
 /**
  * An encoder to NDJSON. Holds nothing between batches.
  *
- * A line is the session's text in `batch.source`, byte for byte but for line breaks between its tokens, with
- * `"user_id"` as its first member; without `source` it is `JSON.stringify` of the session. So unknown fields,
+ * A line is the session's text as served, byte for byte but for line breaks between its tokens, with `"user_id"` as its
+ * first member; of a session made by code it is its `JSON.stringify`. So unknown fields,
  * escapes and numbers beyond 2^53 are passed on as served. If the row already says `"user_id"`, and says the
  * same, nothing is added; if it says another, that one is moved to `"_rescued_data"`.
  *
@@ -89,22 +75,26 @@ const namesNoUser = (sessions: ReadonlyArray<Session>): boolean => {
  * console.assert(new TextDecoder().decode(bytes).startsWith('{"user_id":"alice","session_id":"S1",'));
  * ```
  */
-export const make = (): Encoder.Encoder =>
-  Encoder.make("ndjson", {
-    encode: (batch, room) => {
-      const { userId, source } = batch;
+export const make = (): Encoder =>
+  encoder("ndjson", {
+    encode: ({ userId, rows }, allocate) => {
+      const { slices } = rows;
       const head = `{"user_id":${JSON.stringify(userId)},`;
-      return source?.areLines && (source.fields !== undefined || namesNoUser(batch.sessions))
-        ? copied(utf8.encode(head), source, room)
-        : lines(head, batch);
+      if (slices.areLines && slices.reserved.size === 0) return copied(utf8.encode(head), slices, allocate);
+      return utf8.encode(slices.from.map((_, row) => `${line(head, userId, rows, row)}\n`).join(""));
     },
     finish: () => new Uint8Array(0),
   });
 
-/** The format, for a driver that makes many files. */
-export const format = (): Encoder.Format => ({
+/** The format. A line has what the tenant served in its place, and no column for what the others can't hold. */
+export const format = (): Format => ({
   name: "ndjson",
   extension: "ndjson",
   contentType: "application/x-ndjson",
+  gzip: true,
+  columns: allColumns.filter((name) => name !== "_rescued_data"),
   make,
+  decode: async function* (file) {
+    yield* (await import("./decode.ts")).decode(file);
+  },
 });

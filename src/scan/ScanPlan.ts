@@ -6,7 +6,8 @@
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as AST from "effect/SchemaAST";
-import * as Guard from "./Guard.ts";
+import type { Counts } from "./FieldOffsets.ts";
+import * as SchemaPredicate from "./SchemaPredicate.ts";
 
 /** A field's name with its last quote and the colon after it, also four bytes at a time, the last four at the end. */
 export interface Name {
@@ -43,10 +44,10 @@ export interface Shape {
   readonly next: Uint8Array;
 }
 
-export interface Counts {
-  texts: number;
-  numbers: number;
-  objects: number;
+/** What to look for, and how many places a row has for it. */
+export interface ScanPlan {
+  readonly shape: Shape;
+  readonly counts: Counts;
 }
 
 const nameOf = (name: string): Name => {
@@ -82,7 +83,7 @@ const isNonEmpty = (ast: AST.AST): boolean =>
   Option.exists(AST.getJSONSchemaAnnotation(ast), (of) => "minLength" in of && of.minLength === 1);
 
 /** The shape of objects of that type, whose values are counted. */
-export const of = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>): Shape => {
+const shapeOf = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>): Shape => {
   if (ast._tag !== "TypeLiteral" || ast.indexSignatures.length > 0 || ast.propertySignatures.length > 31) {
     return unsupported(ast);
   }
@@ -94,14 +95,14 @@ export const of = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>
     let inner = its;
     while (inner._tag === "Refinement") inner = inner.from;
     if (inner._tag === "NumberKeyword") {
-      const accepts = inner === its ? undefined : Guard.ofAst(its);
+      const accepts = inner === its ? undefined : SchemaPredicate.ofAst(its);
       return { ...field, kind: NUMBER, slot: counts.numbers++, accepts };
     }
     if (isNonEmpty(its)) return { ...field, kind: TEXT, slot: counts.texts++, mayBeEmpty: false };
     if (inner !== its) return unsupported(its);
     if (inner._tag === "StringKeyword") return { ...field, kind: TEXT, slot: counts.texts++ };
     if (inner._tag === "TypeLiteral") {
-      return { ...field, kind: OBJECT, slot: -1, inside: of(inner, counts, []) };
+      return { ...field, kind: OBJECT, slot: -1, inside: shapeOf(inner, counts, []) };
     }
     const isList = inner._tag === "TupleType" && inner.elements.length === 0 && inner.rest.length === 1 &&
       inner.rest[0]!.type._tag === "StringKeyword";
@@ -111,4 +112,30 @@ export const of = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>
   ast.propertySignatures.forEach(({ isOptional }, index) => isOptional || (required |= 1 << index));
   const names = new Set([...fields.map(({ name }) => name.text), ...reserved]);
   return { slot, fields, names, required, next: new Uint8Array(fields.length + 1) };
+};
+
+/** Plan the scan of rows of a schema. Throws a TypeError for a schema that rows can't be scanned by. */
+export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<string>): ScanPlan => {
+  const counts: Counts = { texts: 0, numbers: 0, objects: 0 };
+  return { shape: shapeOf(schema.ast, counts, reserved), counts };
+};
+
+/**
+ * The place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws a
+ * TypeError if there is no such field.
+ */
+export const placeOf = ({ shape }: ScanPlan, kind: "texts" | "numbers" | "objects", path: string): number => {
+  let [fields, field] = [shape.fields, undefined as Field | undefined];
+  for (const name of path.split(".")) {
+    field = fields.find((field) => field.name.text === name);
+    fields = field?.inside?.fields ?? [];
+  }
+  const isNumber = field?.kind === NUMBER;
+  const slot = kind === "objects"
+    ? field?.inside?.slot
+    : isNumber === (kind === "numbers")
+    ? field?.slot
+    : -1;
+  if (slot === undefined || slot < 0) throw new TypeError(`No field ${path} has a place among ${kind}`);
+  return slot;
 };

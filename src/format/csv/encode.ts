@@ -5,13 +5,11 @@
  */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
 import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
-import { columns } from "../../session/Columns.ts";
-import * as Memo from "../../scan/Memo.ts";
+import * as MemoTable from "../../scan/MemoTable.ts";
 import * as Options from "../../options/Options.ts";
-import * as Room from "../../sink/Room.ts";
-import type { Session } from "../../session/Session.ts";
-import * as CsvBytes from "./CsvBytes.ts";
-import * as Encoder from "../Encoder.ts";
+import { own } from "../../sink/Allocate.ts";
+import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
+import * as CellWriters from "./CellWriters.ts";
 import * as Formula from "./Formula.ts";
 
 /** How CSV is written. */
@@ -32,24 +30,8 @@ export interface CsvOptions {
 export const optionNames: Options.Names<CsvOptions> = { escapeFormulas: Options.boolean };
 
 const DAY = 86_400;
-const sixty = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, "0"));
-const hours = Array.from({ length: 24 }, (_, hour) => sixty.map((minute) => `T${sixty[hour]}:${minute}:`));
-const minutes = hours.flat();
-const seconds = sixty.map((second) => `${second}Z`);
-
 /** `2021-12-31`, for a day since the epoch. */
 const date = (day: number) => new Date(day * DAY * 1000).toISOString().slice(0, 10);
-/** Days recur: about eleven years of them are remembered. */
-const knownDate = Memo.of(4096, date);
-
-/** `2021-12-31T18:30:00Z`. Many times as fast as `Date` on its own, which is asked for three times a row. */
-const isoTime = (time: number): string => {
-  const day = Math.floor(time / DAY);
-  const second = time - day * DAY;
-  const minute = Math.floor(second / 60);
-  return knownDate(day) + minutes[minute]! + seconds[second - minute * 60]!;
-};
-
 /**
  * A JSON array. `JSON.stringify` escapes a lone surrogate, and some readers (DuckDB's, for one) refuse that
  * escape, so it becomes U+FFFD here as it does in every other column.
@@ -80,44 +62,8 @@ const settle = ({ escapeFormulas = true }: CsvOptions): Settled => {
   return { options, escapeFormulas };
 };
 
-/** Texts that csv-stringify leaves as they are, whatever its options: nearly all there are. */
-const isPlain = (text: string) => /^\w[^",\r\n]*$/.test(text);
-
-type Cell = (session: Session, userId: string, source: Encoder.Encodable["source"], index: number) => string;
-
-/**
- * How each column is written. What is not plain is written by csv-stringify, which writes a cell alone as it does
- * within a row: once for each text, as long as that is remembered.
- */
-const cells = (quote: (text: string) => string): ReadonlyArray<Cell> => {
-  const oneId = Memo.of(1024, (id: string) => quote(jsonList([id])));
-  return columns.map((column): Cell => {
-    switch (column.kind) {
-      case "timestamp":
-        return (session, userId, source, index) => isoTime(column.get(session, userId, source, index));
-      case "text_list":
-        return (session, userId, source, index) => {
-          const texts = column.get(session, userId, source, index);
-          return texts.length === 1 ? oneId(texts[0]!) : quote(jsonList(texts));
-        };
-      case "number":
-        return (session, userId, source, index) => {
-          const number = column.get(session, userId, source, index);
-          return number === null ? "" : String(number);
-        };
-      default: {
-        const isAsItIs = column.key ? Formula.isPlainId : isPlain;
-        return (session, userId, source, index) => {
-          const text = column.get(session, userId, source, index);
-          return text === null ? "" : isAsItIs(text) ? text : quote(text);
-        };
-      }
-    }
-  });
-};
-
 const utf8 = new TextEncoder();
-const header = `${columns.map(({ name }) => name).join(",")}\r\n`;
+const header = utf8.encode(`${allColumns.join(",")}\r\n`);
 
 const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> => {
   const both = new Uint8Array(first.length + second.length);
@@ -126,40 +72,27 @@ const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> 
   return both;
 };
 
-const makeSettled = ({ options, escapeFormulas }: Settled): Encoder.Encoder => {
-  const quote = Memo.of(
+const makeSettled = ({ options, escapeFormulas }: Settled): Encoder => {
+  // It writes a cell alone as it does within a row: once for each text, as long as that is remembered.
+  const quote = MemoTable.of(
     1024,
     (text: string) =>
       stringify([[escapeFormulas && Formula.isFormula(text) ? Formula.inert(text) : text]], options),
   );
-  const write = cells(quote);
-  const list = (texts: ReadonlyArray<string>) => quote(jsonList(texts));
-  const key = (text: string) => Formula.isPlainId(text) ? text : quote(text);
-  const fromBytes = CsvBytes.make({ quote, key, list, date });
-  const row = write.map(() => "");
-  let text = header;
-  const take = () => {
-    const bytes = utf8.encode(text);
-    text = "";
-    return bytes;
-  };
-  return Encoder.make("csv", {
-    encode: (batch, room) => {
-      const { userId, source } = batch;
-      if (source?.fields !== undefined) {
-        return text === ""
-          ? fromBytes(userId, source, source.fields, room)
-          : joined(take(), fromBytes(userId, source, source.fields, Room.own));
-      }
-      const { sessions } = batch;
-      for (let i = 0; i < sessions.length; i++) {
-        const session = sessions[i]!;
-        for (let j = 0; j < write.length; j++) row[j] = write[j]!(session, userId, source, i);
-        text += `${row.join(",")}\r\n`;
-      }
-      return take();
+  const write = CellWriters.make({
+    quote,
+    key: (text) => Formula.isPlainId(text) ? text : quote(text),
+    list: (texts) => quote(jsonList(texts)),
+    date,
+  });
+  let isBegun = false;
+  return encoder("csv", {
+    encode: ({ userId, rows }, allocate) => {
+      if (isBegun) return write(userId, rows.slices, allocate);
+      isBegun = true;
+      return joined(header, write(userId, rows.slices, own));
     },
-    finish: take,
+    finish: () => isBegun ? new Uint8Array(0) : header.slice(),
   });
 };
 
@@ -183,19 +116,26 @@ const makeSettled = ({ options, escapeFormulas }: Settled): Encoder.Encoder => {
  * console.assert(text.split("\r\n")[1]?.startsWith("alice,S1,,[],2021-12-31T18:30:00Z,"));
  * ```
  */
-export const make = (options: CsvOptions = {}): Encoder.Encoder => makeSettled(settle(options));
+export const make = (options: CsvOptions = {}): Encoder => makeSettled(settle(options));
 
 /**
  * The format with these options, for a driver that makes many files.
  *
  * @throws {TypeError} on an option of the wrong type.
  */
-export const format = (options: CsvOptions = {}): Encoder.Format => {
+export const format = (options: CsvOptions = {}): Format => {
   const settled = settle(options);
   return {
     name: "csv",
     extension: "csv",
     contentType: "text/csv; charset=utf-8; header=present",
+    gzip: true,
+    columns: allColumns,
     make: () => makeSettled(settled),
+    decode: async function* (file, text) {
+      yield* (await import("./decode.ts")).decode(file, text);
+    },
+    textOf: ({ keepFormulas }) =>
+      keepFormulas === true ? "plain" : keepFormulas === false ? "escaped" : "either",
   };
 };

@@ -1,17 +1,19 @@
 /**
- * CSV rows from the bytes of a page: what is plain is copied, and looked at while it is.
+ * FOR SPEED ALONE: CSV rows from the bytes of a page, where what is plain is copied, and looked at while it is. `csv-stringify`
+ * writes every cell that needs quoting.
  *
  * @module
  */
-import { columns, decimalAt, rescueAt } from "../../session/Columns.ts";
-import * as Fields from "../../scan/Fields.ts";
-import { COLON, COMMA, CR, LF, MINUS, NINE, POINT, ZERO } from "../../scan/JsonBytes.ts";
-import * as Memo from "../../scan/Memo.ts";
-import type { JsonRows } from "../../scan/JsonRows.ts";
-import type { Room } from "../../sink/Room.ts";
+import { columns } from "../../session/Columns.ts";
+import * as RescuedData from "../../session/RescuedData.ts";
+import * as FieldOffsets from "../../scan/FieldOffsets.ts";
+import { COLON, COMMA, CR, LF, MINUS, NINE, POINT, ZERO } from "../../scan/JsonTokens.ts";
+import * as MemoTable from "../../scan/MemoTable.ts";
+import type { RowSlices } from "../../scan/RowSlices.ts";
+import type { Allocate } from "../../sink/Allocate.ts";
 
 /** How cells are written that are not copied. */
-export interface Cells {
+export interface CellWriters {
   /** Any text. */
   readonly quote: (text: string) => string;
   /** An id. */
@@ -46,7 +48,7 @@ class Bytes {
   /** How many more there is room for, whatever is put in between. */
   reserve = 0;
 
-  private room(length: number): void {
+  private ensureCapacity(length: number): void {
     if (this.at + length <= this.all.length) return;
     const larger = new Uint8Array(Math.max(2 * this.all.length, this.at + length));
     larger.set(this.all);
@@ -55,11 +57,11 @@ class Bytes {
 
   begin(reserve: number): void {
     this.reserve = reserve;
-    this.room(reserve);
+    this.ensureCapacity(reserve);
   }
 
   put(bytes: Uint8Array): void {
-    this.room(bytes.length + this.reserve);
+    this.ensureCapacity(bytes.length + this.reserve);
     const { all, at } = this;
     for (let i = 0; i < bytes.length; i++) all[at + i] = bytes[i]!;
     this.at += bytes.length;
@@ -114,29 +116,28 @@ class Bytes {
     return true;
   }
 
-  take(room: Room): Uint8Array<ArrayBuffer> {
-    const bytes = room(this.at);
+  take(allocate: Allocate): Uint8Array<ArrayBuffer> {
+    const bytes = allocate(this.at);
     bytes.set(this.all.subarray(0, this.at));
     this.at = 0;
     return bytes;
   }
 }
 
-/** Writes the rows of a batch whose fields are known. */
-export type Rows = (
+/** Writes the rows of a batch. */
+export type WriteRows = (
   userId: string,
-  rows: JsonRows,
-  fields: Fields.Fields,
-  room: Room,
+  rows: RowSlices,
+  allocate: Allocate,
 ) => Uint8Array<ArrayBuffer>;
 
 /** Remembers how a few thousand short texts are written. */
-export const make = ({ quote, key, list, date }: Cells): Rows => {
+export const make = ({ quote, key, list, date }: CellWriters): WriteRows => {
   const out = new Bytes();
-  const quoted = Fields.memo(10, (text) => utf8.encode(quote(text)));
-  const quotedKey = Fields.memo(4, (text) => utf8.encode(key(text)));
-  const listed = Fields.memo(10, (json) => utf8.encode(list(JSON.parse(json))), Fields.json);
-  const dateOf = Memo.of(4096, (day: number) => utf8.encode(date(day)));
+  const quoted = FieldOffsets.memo(10, (text) => utf8.encode(quote(text)));
+  const quotedKey = FieldOffsets.memo(4, (text) => utf8.encode(key(text)));
+  const listed = FieldOffsets.memo(10, (json) => utf8.encode(list(JSON.parse(json))), FieldOffsets.json);
+  const dateOf = MemoTable.of(4096, (day: number) => utf8.encode(date(day)));
   const time = (seconds: number): void => {
     const day = Math.floor(seconds / DAY);
     out.put(dateOf(day));
@@ -152,9 +153,9 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
     out.one(Z);
   };
 
-  return (userId, rows, fields, room) => {
+  return (userId, rows, allocate) => {
+    const { bytes, from, to, fields } = rows;
     const { texts, textCount, numbers, numberCount, others } = fields;
-    const { bytes, from, to } = rows;
     const user = utf8.encode(key(userId));
     for (let row = 0; row < from.length; row++) {
       // Nothing is longer as it is copied, and what is not copied makes room for itself.
@@ -170,7 +171,7 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
         if (column.place === undefined) {
           if (column.name === "user_id") out.put(user);
           else if (!isWhole || others[row] !== undefined) {
-            const text = rescueAt(rows, fields, row);
+            const text = RescuedData.at(rows, row);
             // A JSON object has quotes, and is no formula.
             if (text !== null) out.put(utf8.encode(`"${text.replaceAll('"', '""')}"`));
           }
@@ -182,7 +183,7 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
         if (begin < 0) continue;
         if (column.kind === "number") {
           if (!out.decimal(bytes, begin, end)) {
-            const number = decimalAt(bytes, begin, end);
+            const number = RescuedData.decimalAt(bytes, begin, end);
             if (number === null) isWhole = false;
             else out.put(utf8.encode(String(number)));
           }
@@ -198,6 +199,6 @@ export const make = ({ quote, key, list, date }: Cells): Rows => {
       out.one(CR);
       out.one(LF);
     }
-    return out.take(room);
+    return out.take(allocate);
   };
 };

@@ -1,0 +1,106 @@
+/**
+ * Reads sessions off the lines of an NDJSON file.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as Predicate from "effect/Predicate";
+import * as Schema from "effect/Schema";
+import * as FieldOffsets from "../../scan/FieldOffsets.ts";
+import { members, onOneLine } from "../../scan/JsonMembers.ts";
+import * as PageScanner from "../../scan/PageScanner.ts";
+import type { RowSlices } from "../../scan/RowSlices.ts";
+import * as RescuedData from "../../session/RescuedData.ts";
+import * as Session from "../../session/Session.ts";
+import { type Flaw, type Row, valuesAt } from "../DecodedRow.ts";
+import type { EncodedFile } from "../Format.ts";
+import * as Lines from "../Lines.ts";
+
+/** A session with its user, whose place comes after those that a session has. */
+const UserSession = Schema.Struct({ ...Session.Session.fields, user_id: Schema.String });
+
+const { scan, place } = PageScanner.make(UserSession, {
+  accepts: (row) => Session.is(row) && "user_id" in row && typeof row.user_id === "string",
+});
+const userPlace = place("texts", "user_id");
+
+/** The text of an object of these members, in an order that does not tell where they came from. */
+const settled = (entries: ReadonlyArray<readonly [string, string]>): string =>
+  [...entries].map(([name, value]) => `${JSON.stringify(name)}:${value}`).sort().join();
+
+const membersOf = (text: string): ReadonlyArray<readonly [string, string]> | undefined => {
+  try {
+    return Predicate.isRecord(JSON.parse(text)) ? members(onOneLine(text)) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/**
+ * Whether a text can be the rescued data of a line. The encoder puts `user_id` first, and moves one that the row had, with
+ * another value, to `_rescued_data`; a row that had the same value is as it was. What the row had can't always be told
+ * from the line, so there may be several texts.
+ */
+const saysWhat = (user: string, rescued: string | null) => (text: string | null): boolean => {
+  if (text === null) return rescued === null;
+  const found = membersOf(text);
+  const others = membersOf(rescued ?? "{}");
+  if (found === undefined || others === undefined) return false;
+  const displaced = others.find(([name]) => name === "_rescued_data")?.[1];
+  const moved = displaced === undefined ? undefined : membersOf(displaced);
+  const said = settled(found);
+  return said === settled(others) || said === settled([...others, ["user_id", user]]) ||
+    (moved !== undefined &&
+      said === settled([...others.filter(([name]) => name !== "_rescued_data"), ...moved]));
+};
+
+const rowAt = (rows: RowSlices, row: number): Row => {
+  const { bytes, fields } = rows;
+  const at = FieldOffsets.placeOf(fields, row, userPlace);
+  const [from, end] = [fields.texts[at]!, fields.texts[at + 1]!];
+  const userId = FieldOffsets.text(bytes, from, end);
+  const served = FieldOffsets.json(bytes, from - 1, end < 0 ? ~(~end + 1) : end + 1);
+  return {
+    values: valuesAt(userId, rows, row),
+    rescued: saysWhat(served, RescuedData.at(rows, row)),
+    text: "plain",
+  };
+};
+
+const utf8 = new TextEncoder();
+
+/** Read a line by itself. What is nested deeper than the stack allows is no session, whatever it says. */
+const rowOf = (line: string): Row | Flaw => {
+  try {
+    const found = scan(utf8.encode(`[${line}]`));
+    if (found?.slices.from.length !== 1) return { flaw: "is not JSON" };
+    if (found.invalid.length === 0) return rowAt(found.slices, 0);
+    const decoded = Session.decode(JSON.parse(line));
+    return { flaw: Either.isLeft(decoded) ? `is no session: ${decoded.left.message}` : "has no user_id" };
+  } catch (error) {
+    return { flaw: error instanceof RangeError ? "is nested too deep" : "is not JSON" };
+  }
+};
+
+/** Read lines at once, as one page; undefined where these are not as many sessions, each on its line. */
+const rowsOf = (lines: ReadonlyArray<string>): ReadonlyArray<Row> | undefined => {
+  try {
+    const found = scan(utf8.encode(`[${lines.join("\n,")}]`));
+    if (found === undefined || found.invalid.length > 0 || found.slices.from.length !== lines.length) {
+      return undefined;
+    }
+    const { bytes, from, to } = found.slices;
+    // A break lies between each two, and nowhere else: no string holds one.
+    for (let row = 1; row < from.length; row++) {
+      if (bytes.subarray(to[row - 1], from[row]).indexOf(0x0a) === -1) return undefined;
+    }
+    return from.map((_, row) => rowAt(found.slices, row));
+  } catch {
+    return undefined;
+  }
+};
+
+/** Read the rows of an NDJSON file. Memory: a chunk, and the line it ends in. */
+export async function* decode(file: EncodedFile): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  for await (const lines of Lines.of(file.chunks())) yield rowsOf(lines) ?? lines.map(rowOf);
+}

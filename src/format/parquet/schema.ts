@@ -1,0 +1,41 @@
+/**
+ * The Parquet schema of sessions: a column for each of `Columns.ts`.
+ *
+ * @module
+ */
+import type { SchemaElement } from "hyparquet-writer";
+import * as Columns from "../../session/Columns.ts";
+
+const text = { type: "BYTE_ARRAY", converted_type: "UTF8", logical_type: { type: "STRING" } } as const;
+
+/** The schema of one column: the same whatever the sessions are. */
+const elements = ({ name, kind, nullable }: Columns.Column): Array<SchemaElement> => {
+  const repetition_type = nullable ? "OPTIONAL" : "REQUIRED";
+  switch (kind) {
+    case "text":
+    case "json":
+      return [{ name, repetition_type, ...text }];
+    case "number":
+      return [{ name, repetition_type, type: "DOUBLE" }];
+    case "timestamp":
+      return [{
+        name,
+        repetition_type,
+        type: "INT64",
+        converted_type: "TIMESTAMP_MILLIS", // for readers older than logical types
+        logical_type: { type: "TIMESTAMP", isAdjustedToUTC: true, unit: "MILLIS" },
+      }];
+    case "text_list":
+      return [
+        { name, repetition_type, num_children: 1, converted_type: "LIST", logical_type: { type: "LIST" } },
+        { name: "list", repetition_type: "REPEATED", num_children: 1 },
+        { name: "element", repetition_type: "REQUIRED", ...text },
+      ];
+  }
+};
+
+/** The schema of every file: the same whatever the sessions are. */
+export const schema: ReadonlyArray<SchemaElement> = [
+  { name: "session", num_children: Columns.columns.length },
+  ...Columns.columns.flatMap(elements),
+];

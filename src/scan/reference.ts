@@ -1,0 +1,108 @@
+/**
+ * The rows of a page by `JSON.parse` and a predicate: the contract of {@link PageScanner}, as plainly as it can be had. Read
+ * this one first. The scanner gives it the few rows that it can't tell by itself, and a test holds the two equal.
+ *
+ * @module
+ */
+import * as FieldOffsets from "./FieldOffsets.ts";
+import { members } from "./JsonMembers.ts";
+import * as RowSlices from "./RowSlices.ts";
+import * as ScanPlan from "./ScanPlan.ts";
+
+/** The rows of a page. */
+export interface Scanned {
+  readonly slices: RowSlices.RowSlices;
+  /** Those that are not of the schema. */
+  readonly invalid: ReadonlyArray<number>;
+}
+
+/** Tells whether a row is of the schema. */
+export type Accepts = (row: unknown) => boolean;
+
+const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { fatal: true }) };
+
+/** From how many bytes on a row is looked over before it is parsed: as values it may take far more memory. */
+const LARGE_ROW = 1 << 20;
+
+/** Tells whether a row holds more values than may be parsed. */
+export const isHuge = ({ bytes, from, to }: RowSlices.Slices, index: number): boolean =>
+  to[index]! - from[index]! > LARGE_ROW &&
+  RowSlices.hasMore(bytes.subarray(from[index], to[index]), Infinity);
+
+/**
+ * Read some rows, and put down where their fields are. These are then in bytes appended to those of the page, written as
+ * there but each name once: so a row may have a field twice, or its name with escapes.
+ */
+export const readRows = (
+  plan: ScanPlan.ScanPlan,
+  accepts: Accepts,
+  slices: RowSlices.Slices,
+  fields: FieldOffsets.Writable,
+  indices: ReadonlyArray<number>,
+): Scanned => {
+  const invalid: Array<number> = [];
+  const reserved = new Set<number>();
+  const added: Array<Uint8Array> = [slices.bytes];
+  let end = slices.bytes.length;
+  /** Append JSON text; give its place, with the end complemented where it is not simply its bytes. */
+  const put = (json: string, quote: 0 | 1): readonly [from: number, end: number] => {
+    const bytes = utf8.encoder.encode(json);
+    const from = end + quote;
+    added.push(bytes);
+    end += bytes.length;
+    const isPlain = bytes.length === json.length && !json.includes("\\");
+    return [from, isPlain ? end - quote : ~(end - quote)];
+  };
+  const readObject = (shape: ScanPlan.Shape, row: number, text: string): void => {
+    for (const [name, value] of members(text)) {
+      const field = shape.fields.find((field) => field.name.text === name);
+      if (field === undefined) {
+        if (shape.names.has(name)) reserved.add(row);
+        (fields.others[row] ??= []).push(shape.slot, ...put(JSON.stringify(name), 1), ...put(value, 0));
+      } else if (value === "null") continue;
+      else if (field.kind === ScanPlan.OBJECT) readObject(field.inside!, row, value);
+      else if (field.kind === ScanPlan.NUMBER) {
+        fields.numbers[row * fields.numberCount + field.slot] = Number(value);
+      } else {fields.texts.set(
+          put(value, field.kind === ScanPlan.TEXT ? 1 : 0),
+          FieldOffsets.placeOf(fields, row, field.slot),
+        );}
+    }
+  };
+  for (const row of indices) {
+    const text = isHuge(slices, row) ? undefined : RowSlices.text(slices, row);
+    if (text !== undefined && accepts(JSON.parse(text))) readObject(plan.shape, row, text);
+    else invalid.push(row);
+  }
+  const bytes = added.length === 1 ? slices.bytes : concat(added, end);
+  return { slices: { ...slices, bytes, fields, reserved }, invalid };
+};
+
+const concat = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+};
+
+/**
+ * Read a whole page. Gives undefined where it is JSON but no array, and `"more"` where it has more rows than that, or values
+ * than may be parsed.
+ *
+ * @throws {SyntaxError} where it is not JSON, and a `TypeError` where it is not UTF-8.
+ */
+export const scan = (
+  plan: ScanPlan.ScanPlan,
+  accepts: Accepts,
+  bytes: Uint8Array,
+  most = Infinity,
+): Scanned | "more" | undefined => {
+  if (RowSlices.hasMore(bytes, most)) return "more";
+  const page: unknown = JSON.parse(utf8.decoder.decode(bytes));
+  if (!Array.isArray(page)) return undefined;
+  const slices = RowSlices.cut(bytes);
+  return readRows(plan, accepts, slices, FieldOffsets.empty(plan.counts, page.length), [...page.keys()]);
+};

@@ -1,0 +1,106 @@
+/**
+ * What of a session no other column holds, for the column `_rescued_data`: the fields that this version does not know, and
+ * coordinates that are not numbers.
+ *
+ * @module
+ */
+import * as FieldOffsets from "../scan/FieldOffsets.ts";
+import * as MemoTable from "../scan/MemoTable.ts";
+import type { RowSlices } from "../scan/RowSlices.ts";
+import * as Session from "./Session.ts";
+
+/**
+ * A coordinate as a number, or null where the text is no decimal number. "-0.0" is 0: not every format has a -0. People sign
+ * in from few places, so those are remembered.
+ */
+const toNumber = MemoTable.of(
+  4096,
+  (text: string): number | null => /^[+-]?\d{1,9}(\.\d+)?$/.test(text) ? Number(text) + 0 : null,
+);
+
+/** Read a text in a page's bytes as a decimal number; null where it is none. */
+export const decimalAt = (bytes: Uint8Array, from: number, end: number): number | null => {
+  const number = FieldOffsets.decimal(bytes, from, end);
+  return Number.isNaN(number) ? toNumber(FieldOffsets.text(bytes, from, end)) : number;
+};
+
+const coordinates = ["latitude", "longitude"].map((name) => ({
+  name,
+  slot: Session.place("texts", `last_metadata.${name}`),
+}));
+
+const isNoNumber = (rows: RowSlices, row: number, slot: number): boolean => {
+  const { bytes, fields } = rows;
+  const at = FieldOffsets.placeOf(fields, row, slot);
+  const from = fields.texts[at]!;
+  return from >= 0 && decimalAt(bytes, from, fields.texts[at + 1]!) === null;
+};
+
+const areNumbers = (rows: RowSlices, row: number): boolean => {
+  for (let i = 0; i < coordinates.length; i++) if (isNoNumber(rows, row, coordinates[i]!.slot)) return false;
+  return true;
+};
+
+const metadata = Session.place("objects", "last_metadata");
+
+/** A member of a row: where it lies, whether within `last_metadata`, and its text. */
+interface Member {
+  readonly at: number;
+  readonly isInside: boolean;
+  readonly text: string;
+}
+
+/** Move an end of text by so many bytes, whether it is complemented or not. */
+const moved = (end: number, by: number): number => end < 0 ? ~(~end + by) : end + by;
+
+const membersOf = (rows: RowSlices, row: number): ReadonlyArray<Member> => {
+  const { bytes, fields } = rows;
+  const others = fields.others[row] ?? [];
+  const members: Array<Member> = [];
+  for (let i = 0; i < others.length; i += FieldOffsets.OTHER) {
+    const [slot, name, nameEnd, from, end] = others.slice(i, i + FieldOffsets.OTHER) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const quoted = FieldOffsets.json(bytes, name - 1, moved(nameEnd, 1));
+    members.push({
+      at: from,
+      isInside: slot === metadata,
+      text: `${quoted}:${FieldOffsets.json(bytes, from, end)}`,
+    });
+  }
+  for (const { name, slot } of coordinates) {
+    if (!isNoNumber(rows, row, slot)) continue;
+    const at = FieldOffsets.placeOf(fields, row, slot);
+    const [from, end] = [fields.texts[at]!, fields.texts[at + 1]!];
+    const text = FieldOffsets.json(bytes, from - 1, moved(end, 1));
+    members.push({ at: from, isInside: true, text: `"${name}":${text}` });
+  }
+  return members.sort((one, other) => one.at - other.at);
+};
+
+const textOf = (members: ReadonlyArray<Member>): string => {
+  const inside = members.filter(({ isInside }) => isInside).map(({ text }) => text);
+  const first = members.findIndex(({ isInside }) => isInside);
+  const all = members.flatMap(({ isInside, text }, index) =>
+    index === first ? [`"last_metadata":{${inside.join(",")}}`] : isInside ? [] : [text]
+  );
+  return `{${all.join(",")}}`;
+};
+
+/**
+ * Give whatever of a row the other columns can't hold, as the text of a JSON object: each value as served, so that no digit is
+ * lost. Null where they hold all of it, as they nearly always do.
+ */
+export const at = (rows: RowSlices, row: number): string | null => {
+  const { others, rescued } = rows.fields;
+  if (others[row] === undefined && areNumbers(rows, row)) return null;
+  const before = rescued.get(row);
+  if (before !== undefined) return before;
+  const text = textOf(membersOf(rows, row));
+  rescued.set(row, text);
+  return text;
+};

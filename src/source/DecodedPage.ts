@@ -1,0 +1,187 @@
+/**
+ * The rows of an answer of the sessions endpoint: which are sessions, where in the list each stands, and the batch that is
+ * made of those a walk delivers.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
+import * as Schema from "effect/Schema";
+import type * as Batch from "../session/Batch.ts";
+import * as FieldOffsets from "../scan/FieldOffsets.ts";
+import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
+import * as RowSlices from "../scan/RowSlices.ts";
+import * as Session from "../session/Session.ts";
+import type { Scanned } from "../scan/PageScanner.ts";
+import { isHuge } from "../scan/reference.ts";
+import type * as Changes from "./incremental/Changes.ts";
+import * as ObservedIds from "./paging/ObservedIds.ts";
+import * as Order from "./paging/Order.ts";
+import type * as PageWalk from "./paging/PageWalk.ts";
+import { everythingReady } from "./Ready.ts";
+
+/** The rows of an answer. */
+export interface DecodedPage {
+  /** What the walk goes by. */
+  readonly listed: Order.Listed;
+  readonly slices: RowSlices.RowSlices;
+  /** Those that are no sessions. */
+  readonly invalid: ReadonlySet<number>;
+  /** The value of one of those. */
+  readonly value: (index: number) => unknown;
+  /** What is wrong with one of those: it is found out when it is first asked for. */
+  readonly flaw: (index: number) => Session.Flaw;
+}
+
+/** A row that is no session may still say where in the list it stands. */
+const isPlaced = SchemaPredicate.of(
+  Schema.Struct({ session_id: Schema.NonEmptyString, initiated_at: Session.EpochSeconds }),
+);
+
+const Watched = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
+const isWatched = SchemaPredicate.of(Watched);
+
+const isNamed = SchemaPredicate.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
+
+const ID = "session_id";
+
+/** The order of changes, the newest first. */
+export const byChange: Order.Order = {
+  sort: "last_updated:-1",
+  key: "last_updated",
+  type: "number",
+  descending: true,
+  fixed: true,
+};
+
+const idPlace = Session.place("texts", ID);
+/** Of the keys that are times. The only other one is the id. */
+const keyPlaces: Readonly<Record<string, number | undefined>> = {
+  initiated_at: Session.place("numbers", "initiated_at"),
+  expires_at: Session.place("numbers", "expires_at"),
+  last_updated: Session.place("numbers", "last_updated"),
+};
+
+/** What a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
+const listedFields = (
+  { bytes, from, fields: { texts, textCount, numbers, numberCount } }: RowSlices.RowSlices,
+  odd: ReadonlyMap<number, Order.Row>,
+): Order.Listed => {
+  const id = (index: number): string => {
+    const row = odd.get(index);
+    const at = 2 * (index * textCount + idPlace);
+    return row === undefined ? FieldOffsets.text(bytes, texts[at]!, texts[at + 1]!) : Order.idOf(row, ID);
+  };
+  return {
+    count: from.length,
+    id,
+    hash: (index) => {
+      const at = 2 * (index * textCount + idPlace);
+      const begin = texts[at]!;
+      const end = texts[at + 1]!;
+      return begin >= 0 && end >= 0 && (odd.size === 0 || !odd.has(index))
+        ? ObservedIds.hashBytes(bytes, begin, end)
+        : ObservedIds.hashText(id(index));
+    },
+    keys: (order) => {
+      const place = keyPlaces[order.key];
+      const keys: Array<Order.Key | undefined> = [];
+      for (let index = 0; index < from.length; index++) {
+        keys.push(place === undefined ? id(index) : numbers[index * numberCount + place]!);
+      }
+      odd.forEach((row, index) => keys[index] = Order.keyOf(row, ID, order));
+      return keys;
+    },
+  };
+};
+
+/** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
+const placeOf = (row: unknown, { bytes, from, to }: RowSlices.Slices, index: number): Order.Row =>
+  isPlaced(row) ? row : `#${ObservedIds.hashBytes(bytes, from[index]!, to[index]!).toString(36)}`;
+
+const tooManyValues: Session.Flaw = { paths: [""], message: "it holds more values than a session has" };
+
+/** The rows of an answer, of which only those that are no sessions are looked into. */
+export const of = ({ slices, invalid }: Scanned): DecodedPage => {
+  const value = (index: number): unknown =>
+    isHuge(slices, index) ? undefined : JSON.parse(RowSlices.text(slices, index));
+  const placed = new Map(invalid.map((index) => [index, placeOf(value(index), slices, index)]));
+  const flaws = new Map<number, Session.Flaw>();
+  return {
+    listed: listedFields(slices, placed),
+    slices,
+    invalid: new Set(invalid),
+    value,
+    flaw: (index) => {
+      const flaw = flaws.get(index) ??
+        (isHuge(slices, index)
+          ? tooManyValues
+          : Either.getOrElse(Either.flip(Session.decode(value(index))), () => tooManyValues));
+      flaws.set(index, flaw);
+      return flaw;
+    },
+  };
+};
+
+/** An answer without a row. */
+export const empty: Scanned = Session.scan(new TextEncoder().encode("[]"))!;
+
+/** The rows as far as {@link Changes} goes by them. */
+export const watched = ({ listed, invalid, slices, value }: DecodedPage): Array<Changes.WatchedRow> =>
+  listed.keys(byChange).map((key, index) => {
+    const row = invalid.has(index) ? value(index) : { session_id: listed.id(index), last_updated: key };
+    const { session_id, last_updated } = isWatched(row) ? row : {};
+    return {
+      id: session_id,
+      lastUpdated: last_updated,
+      isSession: !invalid.has(index),
+      text: () => RowSlices.text(slices, index),
+    };
+  });
+
+/** The id of a row, if it has one. */
+export const idOf = ({ listed, invalid, value }: DecodedPage, index: number): string | undefined => {
+  if (!invalid.has(index)) return listed.id(index);
+  const row = value(index);
+  return isNamed(row) ? row.session_id : undefined;
+};
+
+/** How many flaws are found out before others have their turn. */
+const FLAWS_AT_A_TIME = 500;
+
+/** Finds out what is wrong with those of the rows that are no sessions, without keeping others from their work. */
+export const findFlaws = (
+  { invalid, flaw }: DecodedPage,
+  take: ReadonlyArray<number>,
+): Effect.Effect<void> => {
+  if (invalid.size <= FLAWS_AT_A_TIME) return Effect.void;
+  const refused = take.filter((index) => invalid.has(index));
+  const from = (at: number): Effect.Effect<void> => {
+    if (at >= refused.length) return Effect.void;
+    for (const index of refused.slice(at, at + FLAWS_AT_A_TIME)) flaw(index);
+    return Effect.zipRight(everythingReady, Effect.suspend(() => from(at + FLAWS_AT_A_TIME)));
+  };
+  return Effect.suspend(() => from(0));
+};
+
+/** What of a batch comes from the rows of its answer: those at these indices. */
+export const batchOf = (
+  userId: string,
+  { page, size }: PageWalk.PageRequest,
+  { slices, invalid, flaw }: DecodedPage,
+  take: ReadonlyArray<number>,
+): Pick<Batch.Batch, "rows" | "rejected"> => {
+  const accepted = invalid.size === 0 ? take : take.filter((index) => !invalid.has(index));
+  const refused = invalid.size === 0 ? [] : take.filter((index) => invalid.has(index));
+  return {
+    rows: { _tag: "Bytes", slices: RowSlices.pick(slices, accepted) },
+    rejected: refused.map((index): Batch.Rejected => ({
+      userId,
+      page,
+      size,
+      index,
+      ...flaw(index),
+      source: RowSlices.text(slices, index),
+    })),
+  };
+};
