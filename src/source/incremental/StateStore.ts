@@ -43,7 +43,7 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionSource, StateStore, Transport } from "monocloud-sessions";
+ * import { Batch, HttpPolicy, SessionSource, StateStore, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -57,10 +57,11 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *   const store = yield* StateStore.StateStore;
  *   let count = 0;
  *   yield* SessionSource.changes(StateStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
- *     Stream.runForEach(({ userId, sessions, end }) => {
+ *     Stream.runForEach((batch) => {
+ *       const { userId, end } = batch;
  *       // Your own place for sessions goes here, and then the mark. Tell people of an end that is not verified.
  *       if (end?.verified === false) console.warn(`${userId}: ${end.doubts.join("; ")}`);
- *       count += sessions.length;
+ *       count += Batch.size(batch);
  *       return end?.mark === undefined ? Effect.void : store.save(userId, end.mark);
  *     }),
  *   );

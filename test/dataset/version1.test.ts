@@ -1,0 +1,137 @@
+/**
+ * A dataset that 0.1 wrote, finished and broken off, is one of this version: read, resumed, extended, pruned, verified and
+ * replayed. `version1.json.gz` holds its files: two runs in NDJSON, CSV and Parquet with rows put aside, tombstones and
+ * marks, and a third that the tenant ended.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import * as Effect from "effect/Effect";
+import * as Stream from "effect/Stream";
+import { describe, expect, it } from "vitest";
+import * as Replay from "../../src/dataset/quarantine/Replay.ts";
+import * as Verify from "../../src/dataset/verify/Verify.ts";
+import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import * as Batch from "../../src/session/Batch.ts";
+import * as SessionSource from "../../src/source/SessionSource.ts";
+import { newFolder } from "../folders.ts";
+import { httpFor } from "../source/paging/histories.ts";
+import { choices, exportInto, manifestOf, type Options, present } from "./written.ts";
+
+interface Fixture {
+  /** Each file of the run that was broken off, in base64. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Those that were there before it began. */
+  readonly finished: ReadonlyArray<string>;
+}
+
+const fixture: Fixture = JSON.parse(
+  gunzipSync(await readFile(new URL("./version1.json.gz", import.meta.url))).toString(),
+);
+
+const unpack = async (which: "finished" | "unfinished"): Promise<string> => {
+  const root = await newFolder();
+  for (const path of which === "finished" ? fixture.finished : Object.keys(fixture.files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), Buffer.from(fixture.files[path]!, "base64"));
+  }
+  return root;
+};
+
+/** The tenant that it was exported from, as it was when its second run had ended, or its third had begun. */
+const tenantAt = (which: "finished" | "unfinished") => {
+  let time = Date.UTC(2026, 10, 1) / 1000;
+  const sandbox = make({ users: 6, sessionsPerUser: 14, malformed: 0.03, seed: 7, now: () => time });
+  const users = [...sandbox.userIds()];
+  const pass = () => void (time += 3600);
+  pass();
+  for (const user of users.slice(0, 3)) {
+    sandbox.add(user);
+    sandbox.update(user, [...sandbox.sessions(user)].at(-1)!.session_id);
+    sandbox.remove(user, [...sandbox.sessions(user)].at(3)!.session_id);
+  }
+  pass();
+  pass();
+  if (which === "unfinished") {
+    for (const user of users) for (let i = 0; i < 8; i++) sandbox.add(user);
+    pass();
+  }
+  return { sandbox, users, pass };
+};
+
+const options = (sandbox: Sandbox, more: Options = {}): Options => ({
+  formats: choices("ndjson", "csv.gz", "parquet"),
+  users: { ids: Stream.fromIterable(sandbox.userIds()), identity: "fixture" },
+  partRows: 20,
+  walk: { concurrency: 1, pageSize: 20 },
+  ...more,
+});
+
+const verify = async (root: string): Promise<Verify.Report> => {
+  const report = await Effect.runPromise(Verify.run(root));
+  expect(report.problems).toEqual([]);
+  return report;
+};
+
+/** What the tenant lists, by the keys of the sessions. */
+const listed = async (sandbox: Sandbox): Promise<ReadonlyArray<string>> => {
+  const batches = await SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
+    Stream.runCollect,
+    Effect.provide(httpFor(sandbox)),
+    Effect.runPromise,
+  );
+  return [...batches].flatMap((batch) =>
+    Batch.sessions(batch).map(({ session_id }) => `${batch.userId} ${session_id}`)
+  ).sort();
+};
+
+describe("a dataset of 0.1", () => {
+  it("that is finished is verified, replayed, extended and pruned", async () => {
+    const root = await unpack("finished");
+    const { sandbox, users, pass } = tenantAt("finished");
+    expect(await verify(root)).toMatchObject({ sessions: 73, parts: 21, unfinished: false });
+
+    // Some sessions were put aside, as if that version had not known a field of theirs.
+    const replayed = await Effect.runPromise(Replay.run(root));
+    expect(replayed).toMatchObject({ rows: 26, sessions: 12, rejected: 2 });
+    await verify(root);
+
+    sandbox.add(users[0]!);
+    const [gone] = sandbox.sessions(users[1]!);
+    sandbox.remove(users[1]!, gone!.session_id);
+    pass();
+    const report = await exportInto(
+      sandbox,
+      root,
+      options(sandbox, { changes: "since-last", pruneReport: true }),
+    );
+    expect(report).toMatchObject({ verified: true, sessions: 1, removed: { gone: 1, again: 0 } });
+    await verify(root);
+    expect(await present(root)).toEqual(await listed(sandbox));
+    const { manifest_version, runs } = await manifestOf(root);
+    expect([manifest_version, runs.map(({ kind }: { readonly kind: string }) => kind)]).toEqual([
+      1,
+      ["full", "changes", "replay", "changes"],
+    ]);
+  });
+
+  it("that was broken off is verified, and gone on with from where it stood", async () => {
+    const root = await unpack("unfinished");
+    const { sandbox } = tenantAt("unfinished");
+    const before = await verify(root);
+    expect(before.unfinished).toBe(true);
+    const requests = sandbox.counts.total;
+    const report = await exportInto(
+      sandbox,
+      root,
+      options(sandbox, { changes: "since-last", mode: "resume" }),
+    );
+    expect(report).toMatchObject({ run: 3, verified: true });
+    // Its first users were walked before it was broken off.
+    expect(sandbox.counts.total - requests).toBeLessThan(6 + 1);
+    expect((await verify(root)).sessions).toBeGreaterThan(before.sessions);
+    await Effect.runPromise(Replay.run(root));
+    await verify(root);
+    expect(await present(root)).toEqual(await listed(sandbox));
+  });
+});
