@@ -15,8 +15,8 @@ import * as Export from "./export/Export.ts";
 import * as Verdict from "./export/Verdict.ts";
 import * as Formats from "./format/Formats.ts";
 import * as Options from "./options/Options.ts";
-import * as Gzip from "./sink/Gzip.ts";
-import * as Readable from "./sink/Readable.ts";
+import * as GzipSink from "./sink/GzipSink.ts";
+import * as ReadableBody from "./sink/ReadableBody.ts";
 import type { Session } from "./session/Session.ts";
 import * as HttpPolicy from "./api/HttpPolicy.ts";
 import * as Transport from "./api/transport/Transport.ts";
@@ -225,7 +225,7 @@ export const stream = (
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const options = Options.take("export", streamKind, given);
   const name = Options.take("export", Options.oneOf(Formats.builtInNames), format, "format");
-  return Readable.make("the stream", (output, cancelled, taken) => {
+  return ReadableBody.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const verdict = Verdict.make(options);
     const batches = batchesOf({ ...options, signal }, verdict.seeUsers);
@@ -300,7 +300,7 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
   // Loaded here, so that the rest of this module runs where there are no files.
-  const File = await import("./sink/File.ts");
+  const File = await import("./sink/FileSink.ts");
   const targets = paths.map((path): Export.Target => {
     const found = Formats.ofPath(path, options);
     if (found === undefined) {
@@ -309,7 +309,7 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
       );
     }
     const file = File.make(path);
-    return { format: found.format, output: found.gzip ? Gzip.make(file) : file };
+    return { format: found.format, output: found.gzip ? GzipSink.make(file) : file };
   });
   const rejected = options.rejected ?? `${first}.rejected.ndjson`;
   const repeated = [...paths, rejected].find((path, index, all) => all.indexOf(path) < index);

@@ -5,7 +5,7 @@
  */
 import { ApiError, type ApiErrorReason, isProblem, isWebPage, parseProblem } from "./ApiError.ts";
 import * as ContentEncoding from "./transport/ContentEncoding.ts";
-import * as PageFacts from "./PageFacts.ts";
+import * as PaginationHeader from "./PaginationHeader.ts";
 import type { Headers } from "./transport/Transport.ts";
 
 /** One answer of a list endpoint. */
@@ -13,7 +13,7 @@ export interface Page<Rows> {
   /** What the body was decoded to. */
   readonly rows: Rows;
   /** Absent if the tenant sent none that could be read. */
-  readonly facts: PageFacts.PageFacts | undefined;
+  readonly facts: PaginationHeader.PageFacts | undefined;
   /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
   readonly servedAt?: number | undefined;
 }
@@ -105,7 +105,7 @@ export type DecodeRows<Rows> = (body: Uint8Array, most: number) => Rows | "more"
 export const page =
   <Rows>(size: number, decode: DecodeRows<Rows>): Read<Page<Rows>> => (headers, body, fail) => {
     try {
-      const facts = PageFacts.parse(headers["x-pagination"]);
+      const facts = PaginationHeader.parse(headers["x-pagination"]);
       const unasked = Math.max(2 * size, MOST_UNASKED);
       const most = Math.max(size, Math.min(facts?.pageSize ?? unasked, unasked));
       const rows = decode(body, most);

@@ -17,10 +17,10 @@ import * as Options from "../options/Options.ts";
 import * as Answer from "./Answer.ts";
 import { ApiError, type ApiErrorReason, isTransient, reasonOf, reasonOfCause } from "./ApiError.ts";
 import * as BodyBounds from "./transport/BodyBounds.ts";
-import * as Deadlines from "./Deadlines.ts";
+import * as Timeouts from "./Timeouts.ts";
 import { ProxyError } from "./transport/ProxyError.ts";
 import { quoteWithout } from "./Quote.ts";
-import * as RateLimit from "./rate/RateLimit.ts";
+import * as RateLimiter from "./rate/RateLimiter.ts";
 import * as RetryAfter from "./RetryAfter.ts";
 import * as Tenant from "./Tenant.ts";
 import { type Headers, Transport } from "./transport/Transport.ts";
@@ -28,7 +28,7 @@ import { type Headers, Transport } from "./transport/Transport.ts";
 export type { DecodeRows, Page } from "./Answer.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
-export interface HttpPolicyOptions extends RateLimit.RateLimitOptions {
+export interface HttpPolicyOptions extends RateLimiter.RateLimitOptions {
   /**
    * How long one attempt may take, body included.
    *
@@ -93,7 +93,7 @@ export interface ListRequest<Rows> extends ItemRequest {
 }
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
-export interface Traffic extends RateLimit.Pace {
+export interface Traffic extends RateLimiter.Pace {
   /** Attempts sent, retries included. */
   readonly requests: number;
   readonly retries: number;
@@ -180,7 +180,7 @@ export const make = (
   tenant: Tenant.Tenant,
   options: HttpPolicyOptions = {},
 ): Effect.Effect<typeof TenantHttp.Service, never, Transport | Scope.Scope> =>
-  Effect.map(Effect.all([Transport, Deadlines.make]), ([transport, deadlines]) => {
+  Effect.map(Effect.all([Transport, Timeouts.make]), ([transport, deadlines]) => {
     const { maxAttempts = Infinity, maxBodyBytes = 2 ** 26 } = options;
     if (maxAttempts !== Infinity) count("maxAttempts", maxAttempts);
     count("maxBodyBytes", maxBodyBytes);
@@ -189,7 +189,7 @@ export const make = (
     const maxElapsed = positive("maxElapsed", options.maxElapsed ?? "5 minutes");
     const baseDelay = positive("baseDelay", options.baseDelay ?? "500 millis");
     const maxDelay = positive("maxDelay", options.maxDelay ?? "30 seconds");
-    const gate = RateLimit.make(options);
+    const gate = RateLimiter.make(options);
     const key = Redacted.value(tenant.apiKey);
     const sent = { "x-api-key": key, accept: "application/json, application/problem+json" };
     const sentPastCaches = { ...sent, "cache-control": "no-cache" };
@@ -416,7 +416,7 @@ export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {
 /** See {@link TenantOptions}. */
 export const optionNames: Options.Names<TenantOptions> = {
   ...Tenant.optionNames,
-  ...RateLimit.optionNames,
+  ...RateLimiter.optionNames,
   timeout: Options.any,
   maxAttempts: Options.number,
   maxElapsed: Options.any,

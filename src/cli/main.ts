@@ -19,7 +19,7 @@ import * as Layer from "effect/Layer";
 import { version } from "../version.ts";
 import * as check from "./commands/check.ts";
 import * as exporting from "./commands/export.ts";
-import { codeOf, exitCodes, UsageError } from "./Failure.ts";
+import { codeOf, exitCodes, UsageError } from "./ExitCode.ts";
 import * as replaying from "./commands/replay.ts";
 import * as sandbox from "./commands/sandbox.ts";
 import * as serving from "./commands/serve.ts";

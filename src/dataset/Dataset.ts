@@ -20,19 +20,19 @@ import type { ApiError } from "../api/ApiError.ts";
 import * as Formats from "../format/Formats.ts";
 import { TenantHttp } from "../api/HttpPolicy.ts";
 import { version } from "../version.ts";
-import * as Folder from "./Folder.ts";
-import * as Found from "./Found.ts";
+import * as Layout from "./Layout.ts";
+import * as Inspect from "./Inspect.ts";
 import * as Journal from "./Journal.ts";
 import * as Lease from "./Lease.ts";
 import * as Manifest from "./Manifest.ts";
-import * as Marks from "./Marks.ts";
-import * as Runner from "./Runner.ts";
+import * as Cursors from "./Cursors.ts";
+import * as RunLoop from "./RunLoop.ts";
 
 import type { DatasetOptions } from "./DatasetOptions.ts";
 
 export type { DatasetOptions } from "./DatasetOptions.ts";
 
-const { DatasetError } = Folder;
+const { DatasetError } = Layout;
 
 /** What a run did, over all processes that worked on it. */
 export interface Report extends Manifest.Run {
@@ -67,9 +67,9 @@ const sameOptions = (
 /** Those of which earlier runs had sessions, once the listed ones are known. */
 const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Stream.Stream<string, E, R>) => {
   const listed = new Set<string>();
-  const earlier = Effect.map(Marks.load(root, manifest.parts), (marks) =>
+  const earlier = Effect.map(Cursors.load(root, manifest.parts), (marks) =>
     Stream.fromIterable(marks).pipe(
-      Stream.filter(([userId, mark]) => !listed.has(userId) && Marks.hasSession(mark)),
+      Stream.filter(([userId, mark]) => !listed.has(userId) && Cursors.hasSession(mark)),
       Stream.map(([userId]) => userId),
     ));
   return Stream.concat(
@@ -79,10 +79,10 @@ const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Strea
 };
 
 /** Write the list of users; give how many there are, and the file. */
-const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove: Folder.Proof) =>
+const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove: Layout.Proof) =>
   Effect.scoped(Effect.gen(function* () {
-    const path = Folder.newUsersName();
-    const sink = yield* Folder.part(root, path, prove).open;
+    const path = Layout.newUsersName();
+    const sink = yield* Layout.part(root, path, prove).open;
     const utf8 = new TextEncoder();
     let count = 0;
     yield* Stream.runForEachChunk(ids, (chunk) => {
@@ -137,7 +137,7 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  */
 export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   Report,
-  E | ApiError | OutputError | Export.ExportError | Folder.DatasetError,
+  E | ApiError | OutputError | Export.ExportError | Layout.DatasetError,
   Exclude<R, Scope.Scope> | TenantHttp
 > =>
   Effect.suspend(() => {
@@ -155,9 +155,9 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
   Effect.gen(function* () {
     const { root, tenant, mode = "new", walk = {}, formats, users, changes, pruneReport = false } = options;
     yield* Journal.recover(root, prove);
-    const before = yield* Found.look(root);
-    yield* Found.refuseOthers(root, before, mode, changes !== undefined);
-    const found = yield* Found.sweep(root, before, prove);
+    const before = yield* Inspect.look(root);
+    yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
+    const found = yield* Inspect.sweep(root, before, prove);
     const manifest = found.manifest ?? Manifest.empty(tenant);
     const { clientId, sort } = walk;
     const fixed = JSON.parse(JSON.stringify({
@@ -169,7 +169,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
     }));
     yield* sameOptions(root, { tenant: manifest.tenant }, { tenant });
 
-    let journal = Found.isUnfinished(found) ? found.journal : undefined;
+    let journal = Inspect.isUnfinished(found) ? found.journal : undefined;
     if (journal !== undefined) {
       const { header } = journal;
       const asksPrune = pruneReport && header.kind !== "full";
@@ -187,7 +187,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(typeof changes === "object" && { since: changes.since }),
         ...(asksPrune && { pruneReport }),
       });
-      journal = { header: { ...header, claims: Found.nextPart(found) }, cuts: journal.cuts };
+      journal = { header: { ...header, claims: Inspect.nextPart(found) }, cuts: journal.cuts };
       yield* Journal.write(root, journal, prove);
     } else {
       const last = manifest.runs.at(-1);
@@ -207,7 +207,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         : undefined;
       const isWhole = pruneReport && kind === "changes";
       const asked = isWhole && users.all === true ? withEarlier(root, manifest, users.ids) : users.ids;
-      const ids: Stream.Stream<string, E | OutputError | Folder.DatasetError, R> = isRetry
+      const ids: Stream.Stream<string, E | OutputError | Layout.DatasetError, R> = isRetry
         ? Stream.empty
         : Stream.filter(asked, (id) => !failed.has(id));
       const { traffic } = yield* TenantHttp;
@@ -230,7 +230,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(areAll && { all_users: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
         users_file: file,
-        claims: Found.nextPart(found),
+        claims: Inspect.nextPart(found),
         users: count + manifest.failed.length,
         user_doubts: userDoubts,
         standing: {
@@ -244,7 +244,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
       yield* Journal.write(root, journal, prove);
     }
     if (options.progress !== undefined) options.progress.usersTotal = journal.header.users;
-    const { files, summary, failed } = yield* Runner.goOn(options, manifest, journal, { prove });
+    const { files, summary, failed } = yield* RunLoop.goOn(options, manifest, journal, { prove });
     return { ...summary, failed, files, wasFinished: false };
   });
 

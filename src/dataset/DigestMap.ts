@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { digest } from "./Keys.ts";
+import { digest } from "./DigestList.ts";
 
 /** Numbers by key. Of a million keys, two share their 64 bits once in some 37 million times. */
 export interface DigestMap {

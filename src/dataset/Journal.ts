@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type { OutputError } from "../sink/Output.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
-import { isMoved, most, names, namesIn, type Proof, replace } from "./Folder.ts";
+import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
 import { Cut, decode, Header } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";

@@ -33,7 +33,7 @@ import * as Schedule from "effect/Schedule";
 import type * as Scope from "effect/Scope";
 import type { OutputError } from "../sink/Output.ts";
 import { DatasetError, failure } from "./DatasetError.ts";
-import { leftoversIn, makeFolder, most, names, type Proof } from "./Folder.ts";
+import { leftoversIn, makeFolder, most, names, type Proof } from "./Layout.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 import * as Writer from "./Writer.ts";
 

@@ -10,7 +10,7 @@ import { columns, sqlTypes } from "../session/Columns.ts";
 import { noProgress } from "../export/Export.ts";
 import { version } from "../version.ts";
 import * as Changes from "../source/incremental/Changes.ts";
-import * as WalkState from "../source/paging/WalkState.ts";
+import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
 import { damaged, DatasetError } from "./DatasetError.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Json from "../format/Json.ts";
@@ -78,7 +78,7 @@ export const columnsOf = (format: string): Pick<Part, "columns"> => {
 };
 
 const isWalk = Schema.is(
-  Schema.Struct({ walk: WalkState.WalkState, watch: Schema.optional(Changes.WatchState) }),
+  Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.WatchState) }),
 );
 
 /** Where a walk stands, as `SessionSource` has it. More spans than a mark has would be more than can be compared at once. */

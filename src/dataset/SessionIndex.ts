@@ -10,9 +10,9 @@ import type { Holding } from "../source/incremental/Changes.ts";
 import * as DigestMap from "./DigestMap.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
-import { decode } from "./Removed.ts";
+import { decode } from "./Tombstones.ts";
 import { keyOf, lastUpdated, spelled } from "../format/DecodedRow.ts";
-import * as Sound from "./Sound.ts";
+import * as CheckedReader from "./CheckedReader.ts";
 
 /** An index of what a dataset holds. */
 export interface SessionIndex {
@@ -25,7 +25,7 @@ export interface SessionIndex {
 
 /** What to read. */
 export interface LoadOptions {
-  readonly reader: Sound.Reader;
+  readonly reader: CheckedReader.Reader;
   readonly parts: ReadonlyArray<Part>;
   readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
 }
@@ -52,7 +52,7 @@ export async function* load(
   const timeOf = (value: number) => value < 0 ? -1 - value : value;
   for (const part of partsOf(parts)) {
     if (isTombstones(part)) {
-      for await (const lines of Sound.lines(reader, part, decode)) {
+      for await (const lines of CheckedReader.lines(reader, part, decode)) {
         for (const { line: { user_id, session_id, gone } } of lines) {
           const key = [user_id, session_id];
           const value = newest.get(key);
@@ -62,7 +62,7 @@ export async function* load(
       }
       continue;
     }
-    for await (const rows of Sound.sessions(reader, part, PartReader.writtenAs(part, runs))) {
+    for await (const rows of CheckedReader.sessions(reader, part, PartReader.writtenAs(part, runs))) {
       for (const row of rows) {
         const key = keyOf(row);
         newest.set(key, Math.max(lastUpdated(row), timeOf(newest.get(key) ?? 0)));

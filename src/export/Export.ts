@@ -13,7 +13,7 @@ import type * as Batch from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import type { OutputError } from "../sink/Output.ts";
 import type { ExportError } from "./ExportError.ts";
-import { type FilesOptions, openFiles } from "./Files.ts";
+import { type FilesOptions, openFiles } from "./FileSet.ts";
 import {
   checkRejected,
   checkUsers,
@@ -23,11 +23,11 @@ import {
   type Progress,
   type Report,
   reportOf,
-} from "./Tally.ts";
+} from "./RunStats.ts";
 
 export { ExportError, invalidRow, noSuchUsers } from "./ExportError.ts";
-export * from "./Files.ts";
-export * from "./Tally.ts";
+export * from "./FileSet.ts";
+export * from "./RunStats.ts";
 export type { Unverified, UnverifiedOptions } from "./Verdict.ts";
 
 /** What to export, and where to. */

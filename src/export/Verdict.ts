@@ -7,7 +7,7 @@
 import type { Batch } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import { ExportError } from "./ExportError.ts";
-import type { Report } from "./Tally.ts";
+import type { Report } from "./RunStats.ts";
 
 /** A list that can't be verified, and why. */
 export interface Unverified {

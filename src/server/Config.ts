@@ -9,7 +9,7 @@ import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
-import * as RedactPolicy from "../session/RedactPolicy.ts";
+import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as Tenant from "../api/Tenant.ts";
 
 /** The environment is not as it must be. */
@@ -142,7 +142,7 @@ export const load: Effect.Effect<Settings, ConfigurationError> = Effect.gen(func
   if (rest.redactSecret !== undefined) {
     // A secret that is too short is told of now, not by the first export that hashes.
     yield* Effect.try({
-      try: () => RedactPolicy.keyOf(rest.redactSecret),
+      try: () => RedactionPolicy.keyOf(rest.redactSecret),
       catch: (error) =>
         new ConfigurationError({
           message: `MONOCLOUD_REDACT_SECRET can't be used: ${(error as Error).message}`,

@@ -16,14 +16,14 @@ import type { Scanned } from "../scan/PageScanner.ts";
 import { isHuge } from "../scan/reference.ts";
 import type * as Changes from "./incremental/Changes.ts";
 import * as ObservedIds from "./paging/ObservedIds.ts";
-import * as Order from "./paging/Order.ts";
+import * as SortOrder from "./paging/SortOrder.ts";
 import type * as PageWalk from "./paging/PageWalk.ts";
 import { everythingReady } from "./Ready.ts";
 
 /** The rows of an answer. */
 export interface DecodedPage {
   /** What the walk goes by. */
-  readonly listed: Order.Listed;
+  readonly listed: SortOrder.Listed;
   readonly slices: RowSlices.RowSlices;
   /** Those that are no sessions. */
   readonly invalid: ReadonlySet<number>;
@@ -46,7 +46,7 @@ const isNamed = SchemaPredicate.of(Schema.Struct({ session_id: Schema.NonEmptySt
 const ID = "session_id";
 
 /** The order of changes, the newest first. */
-export const byChange: Order.Order = {
+export const byChange: SortOrder.Order = {
   sort: "last_updated:-1",
   key: "last_updated",
   type: "number",
@@ -65,12 +65,12 @@ const keyPlaces: Readonly<Record<string, number | undefined>> = {
 /** What a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
 const listedFields = (
   { bytes, from, fields: { texts, textCount, numbers, numberCount } }: RowSlices.RowSlices,
-  odd: ReadonlyMap<number, Order.Row>,
-): Order.Listed => {
+  odd: ReadonlyMap<number, SortOrder.Row>,
+): SortOrder.Listed => {
   const id = (index: number): string => {
     const row = odd.get(index);
     const at = 2 * (index * textCount + idPlace);
-    return row === undefined ? FieldOffsets.text(bytes, texts[at]!, texts[at + 1]!) : Order.idOf(row, ID);
+    return row === undefined ? FieldOffsets.text(bytes, texts[at]!, texts[at + 1]!) : SortOrder.idOf(row, ID);
   };
   return {
     count: from.length,
@@ -85,18 +85,18 @@ const listedFields = (
     },
     keys: (order) => {
       const place = keyPlaces[order.key];
-      const keys: Array<Order.Key | undefined> = [];
+      const keys: Array<SortOrder.Key | undefined> = [];
       for (let index = 0; index < from.length; index++) {
         keys.push(place === undefined ? id(index) : numbers[index * numberCount + place]!);
       }
-      odd.forEach((row, index) => keys[index] = Order.keyOf(row, ID, order));
+      odd.forEach((row, index) => keys[index] = SortOrder.keyOf(row, ID, order));
       return keys;
     },
   };
 };
 
 /** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
-const placeOf = (row: unknown, { bytes, from, to }: RowSlices.Slices, index: number): Order.Row =>
+const placeOf = (row: unknown, { bytes, from, to }: RowSlices.Slices, index: number): SortOrder.Row =>
   isPlaced(row) ? row : `#${ObservedIds.hashBytes(bytes, from[index]!, to[index]!).toString(36)}`;
 
 const tooManyValues: Session.Flaw = { paths: [""], message: "it holds more values than a session has" };

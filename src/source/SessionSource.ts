@@ -22,13 +22,13 @@ import { sortKeys } from "../api/Sort.ts";
 import * as UsersApi from "../api/UsersApi.ts";
 import * as Changes from "./incremental/Changes.ts";
 import * as Clocks from "./paging/Clocks.ts";
-import * as Concurrency from "./Concurrency.ts";
-import * as ListReader from "./paging/ListReader.ts";
-import { mostSize } from "./paging/Bounds.ts";
+import * as ConcurrencyController from "./ConcurrencyController.ts";
+import * as PrefetchReader from "./paging/PrefetchReader.ts";
+import { mostSize } from "./paging/Limits.ts";
 import { leastSize, type ListShape, type Order } from "./paging/PageWalk.ts";
 import { everythingReady } from "./Ready.ts";
 import * as DecodedPage from "./DecodedPage.ts";
-import * as WalkState from "./paging/WalkState.ts";
+import * as WalkCheckpoint from "./paging/WalkCheckpoint.ts";
 
 /** Which sessions to walk, and how. */
 export interface SessionSourceOptions {
@@ -148,7 +148,7 @@ const orderFrom = (sort: SessionsApi.Sort): Order => {
 
 /** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
 const State = Schema.Struct({
-  walk: WalkState.WalkState,
+  walk: WalkCheckpoint.WalkState,
   watch: Schema.optional(Changes.WatchState),
   whole: Schema.optional(Schema.Literal(true)),
 });
@@ -214,7 +214,7 @@ const askFor = (
 const toBatch = (
   userId: string,
   shape: ListShape,
-  { request, rows, walk }: ListReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
+  { request, rows, walk }: PrefetchReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
   take: ReadonlyArray<number>,
   watch: Changes.Watch | undefined,
   seen: Batch["seen"],
@@ -230,7 +230,7 @@ const toBatch = (
     }
     : undefined;
   const state = () => ({
-    walk: WalkState.save(shape, walk),
+    walk: WalkCheckpoint.save(shape, walk),
     ...(watch && { watch: Changes.save(watch) }),
     ...(seen && { whole: true }),
   });
@@ -383,8 +383,8 @@ const walkAll = <E, R>(
     const clock = yield* Effect.clock;
     const { traffic } = yield* TenantHttp;
     const under = concurrency === "auto"
-      ? Concurrency.adaptive(pageSize, traffic)
-      : Concurrency.fixed(concurrency);
+      ? ConcurrencyController.adaptive(pageSize, traffic)
+      : ConcurrencyController.fixed(concurrency);
     const capacity = Math.max(2, Math.min(under.limit(), Math.floor(AT_HAND / pageSize)));
     const out = yield* Mailbox.make<Batch, ApiError | E>({ capacity });
     const workers = yield* FiberSet.make<void, ApiError | E>();
@@ -426,7 +426,7 @@ const walkAll = <E, R>(
         : watching && Changes.begin({ ...watching, mark: before });
       const isWhole = begun === undefined ? watching?.whole === true : begun.whole === true;
       const shape = shapeFor(isWhole ? undefined : watch?.since);
-      const start = begun && WalkState.restore(begun.walk);
+      const start = begun && WalkCheckpoint.restore(begun.walk);
       if (start?.done) {
         const verified = start.doubts.length === 0;
         const left = watch && { mark: Changes.finish(watch, verified) };
@@ -435,7 +435,7 @@ const walkAll = <E, R>(
       // Sessions of the user that this walk has delivered, or an earlier process of it.
       let hasDelivered = start !== undefined && start.high > 0;
       const isKnown = () => areListed || hasDelivered || isWhole || mark !== undefined || saved !== undefined;
-      return ListReader.read({
+      return PrefetchReader.read({
         shape,
         pageSize,
         start,

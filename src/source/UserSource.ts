@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream";
 import { ApiError, isNotFound } from "../api/ApiError.ts";
 import type { Page, TenantHttp } from "../api/HttpPolicy.ts";
 import * as UsersApi from "../api/UsersApi.ts";
-import * as ListReader from "./paging/ListReader.ts";
+import * as PrefetchReader from "./paging/PrefetchReader.ts";
 import { listed, type ListShape, type PageRequest } from "./paging/PageWalk.ts";
 
 /** Some of the users of a tenant. */
@@ -105,7 +105,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
     const pageSize = Math.min(options.pageSize ?? SMALLER_PAGE, SMALLER_PAGE);
     const read = Effect.flatMap(firstAnswer(pageSize), ({ size, page }) => {
       let first: UsersPage | undefined = page;
-      return ListReader.read({
+      return PrefetchReader.read({
         shape,
         pageSize: size,
         isTooLarge,

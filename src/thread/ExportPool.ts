@@ -9,7 +9,7 @@ import type * as Scope from "effect/Scope";
 import * as Export from "../export/Export.ts";
 import * as Options from "../options/Options.ts";
 import * as HttpPolicy from "../api/HttpPolicy.ts";
-import * as RateLimit from "../api/rate/RateLimit.ts";
+import * as RateLimiter from "../api/rate/RateLimiter.ts";
 import type { Failure } from "./Failures.ts";
 import type { Report } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";
@@ -85,7 +85,7 @@ const shareRate = (tenant: HttpPolicy.TenantOptions): HttpPolicy.TenantOptions =
         "serve it cross-origin isolated (COOP and COEP headers), or make one export of all users with Thread.make",
     );
   }
-  return { ...tenant, shared: RateLimit.share(tenant) };
+  return { ...tenant, shared: RateLimiter.share(tenant) };
 };
 
 const LIST = 100;

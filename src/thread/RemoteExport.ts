@@ -16,7 +16,7 @@ import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
 import type { Output, OutputError, Sink } from "../sink/Output.ts";
-import * as RedactPolicy from "../session/RedactPolicy.ts";
+import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as HttpPolicy from "../api/HttpPolicy.ts";
 import { quoteWithout } from "../api/Quote.ts";
 import * as SessionSource from "../source/SessionSource.ts";
@@ -44,7 +44,7 @@ export interface Target {
 
 /** What becomes of personal data, in the thread. As for `Redact.make`. */
 export interface Redaction {
-  readonly policy: RedactPolicy.Policy;
+  readonly policy: RedactionPolicy.Policy;
   readonly secret?: string | Redacted.Redacted | undefined;
 }
 
@@ -80,7 +80,7 @@ export const contentNames: Options.Names<ContentOptions> = {
   ...Formats.optionNames,
   ...Export.rejectionNames,
   redact: Options.object<Redaction>(
-    { policy: RedactPolicy.kind, secret: Options.secret },
+    { policy: RedactionPolicy.kind, secret: Options.secret },
     { required: ["policy"] },
   ),
   onProgress: Options.callback,
@@ -111,7 +111,7 @@ const millis = (duration: Duration.DurationInput | undefined) =>
   duration === undefined ? undefined : Duration.toMillis(duration);
 
 /** Loaded only where there is a file, for there are runtimes without. */
-const loadFile = Effect.promise(() => import("../sink/File.ts"));
+const loadFile = Effect.promise(() => import("../sink/FileSink.ts"));
 
 const placeOf = (to: Target["to"]): Effect.Effect<Place> =>
   typeof to === "string"

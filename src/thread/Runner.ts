@@ -14,10 +14,10 @@ import * as Mailbox from "effect/Mailbox";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import * as Gzip from "../sink/Gzip.ts";
+import * as GzipSink from "../sink/GzipSink.ts";
 import * as Options from "../options/Options.ts";
 import type { Output } from "../sink/Output.ts";
-import * as Redact from "../session/Redact.ts";
+import * as Redaction from "../session/Redaction.ts";
 import type { ApiError } from "../api/ApiError.ts";
 import * as HttpPolicy from "../api/HttpPolicy.ts";
 import * as Transport from "../api/transport/Transport.ts";
@@ -37,7 +37,7 @@ interface Running {
 const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Output> =>
   "caller" in place
     ? Effect.succeed(outbox.output(index, place.caller))
-    : Effect.map(Effect.promise(() => import("../sink/File.ts")), (File) => File.make(place.file, place));
+    : Effect.map(Effect.promise(() => import("../sink/FileSink.ts")), (File) => File.make(place.file, place));
 
 const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
   let doubts: ReadonlyArray<string> = [];
@@ -61,7 +61,7 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
   Effect.gen(function* () {
     const { targets, rejects, redact } = request;
     const users = usersOf(request, progress);
-    const change = redact === undefined ? identity : Redact.make(redact.policy, redact.secret);
+    const change = redact === undefined ? identity : Redaction.make(redact.policy, redact.secret);
     const report = yield* Export.run({
       source: Stream.map(
         SessionSource.batches(users.ids, { ...request.walk, areListed: request.users === "all" }),
@@ -72,7 +72,7 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
         ({ format, gzip, to }, index) =>
           Effect.map(outputAt(to, index, outbox), (output): Export.Target => ({
             format: Formats.make(format, request),
-            output: gzip ? Gzip.make(output) : output,
+            output: gzip ? GzipSink.make(output) : output,
           })),
       ),
       rejects: rejects && (yield* outputAt(rejects, targets.length, outbox)),

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
-import * as Readable from "../sink/Readable.ts";
+import * as ReadableBody from "../sink/ReadableBody.ts";
 import * as Options from "../options/Options.ts";
 import * as HttpPolicy from "../api/HttpPolicy.ts";
 import * as SessionSource from "../source/SessionSource.ts";
@@ -103,7 +103,7 @@ export const stream = (
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const options = Options.take("export in a thread", streamKind, given);
   const name = Options.take("export in a thread", Options.oneOf(Formats.builtInNames), format, "format");
-  return Readable.make("the stream", (output, cancelled, taken) => {
+  return ReadableBody.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const { onInvalid = "fail" } = options;
     return run(options, { targets: [{ format: name, to: output }], onInvalid }, signal).then(

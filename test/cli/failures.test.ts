@@ -2,7 +2,7 @@ import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, expect, it } from "vitest";
-import { codeOf, exitCodes, UsageError } from "../../src/cli/Failure.ts";
+import { codeOf, exitCodes, UsageError } from "../../src/cli/ExitCode.ts";
 import { newFolder } from "../folders.ts";
 import { answering, type CommandOptions, run, shell, tenant } from "./command.ts";
 

@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import * as PartReader from "../../src/dataset/PartReader.ts";
-import * as Removed from "../../src/dataset/Removed.ts";
+import * as Tombstones from "../../src/dataset/Tombstones.ts";
 import * as Row from "../../src/format/DecodedRow.ts";
-import * as Sound from "../../src/dataset/Sound.ts";
+import * as CheckedReader from "../../src/dataset/CheckedReader.ts";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { doubtful } from "../doubtful.ts";
@@ -37,14 +37,14 @@ const load = async (root: string): Promise<Map<string, number>> => {
   );
   for (const part of speaking) {
     if (part.format === "removed") {
-      for await (const lines of Sound.lines(reader, part, Removed.decode)) {
+      for await (const lines of CheckedReader.lines(reader, part, Tombstones.decode)) {
         for (const { line: { user_id, session_id, gone } } of lines) {
           if (gone) held.delete(`${user_id} ${session_id}`);
         }
       }
       continue;
     }
-    for await (const rows of Sound.sessions(reader, part, PartReader.writtenAs(part, runs))) {
+    for await (const rows of CheckedReader.sessions(reader, part, PartReader.writtenAs(part, runs))) {
       for (const row of rows) held.set(Row.keyOf(row).join(" "), Row.lastUpdated(row));
     }
   }

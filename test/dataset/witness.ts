@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { partFolders } from "../../src/dataset/Folder.ts";
+import { partFolders } from "../../src/dataset/Layout.ts";
 
 /** Makes what looks at the parts of a dataset each time it is called: none may ever have two contents. */
 export const witness = (root: string) => {

@@ -6,12 +6,12 @@ import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import type { Batch } from "../../src/session/Batch.ts";
 import * as Dataset from "../../src/dataset/Dataset.ts";
-import * as Folder from "../../src/dataset/Folder.ts";
+import * as Layout from "../../src/dataset/Layout.ts";
 import * as Manifest from "../../src/dataset/Manifest.ts";
 import * as Export from "../../src/export/Export.ts";
 import type { Encodable } from "../../src/format/Format.ts";
 import * as Formats from "../../src/format/Formats.ts";
-import * as Gzip from "../../src/sink/Gzip.ts";
+import * as GzipSink from "../../src/sink/GzipSink.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
 import type { ApiError } from "../../src/api/ApiError.ts";
 import type { TenantHttp } from "../../src/api/HttpPolicy.ts";
@@ -111,11 +111,11 @@ export const write = async (
   for (const [part, formats] of parts.entries()) {
     for (const { format: name, gzip = false, keepFormulas = false, batches } of formats) {
       const format = Formats.make(name, { csv: { escapeFormulas: !keepFormulas } });
-      const path = Folder.partPath(name, part, `${format.extension}${gzip ? ".gz" : ""}`);
-      const output = Folder.part(root, path);
+      const path = Layout.partPath(name, part, `${format.extension}${gzip ? ".gz" : ""}`);
+      const output = Layout.part(root, path);
       const source = Stream.fromIterable(batches.map((batch): Batch => ({ ...batch, rejected: [] })));
       const { files } = await Effect.runPromise(
-        Export.run({ source, targets: [{ format, output: gzip ? Gzip.make(output) : output }] }),
+        Export.run({ source, targets: [{ format, output: gzip ? GzipSink.make(output) : output }] }),
       );
       const { bytes, sha256 = "", rows, initiatedAt } = files[0]!;
       const range = initiatedAt && { initiated_at: initiatedAt };

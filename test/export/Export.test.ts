@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import * as Batch from "../../src/session/Batch.ts";
 import * as Export from "../../src/export/Export.ts";
 import * as Formats from "../../src/format/Formats.ts";
-import * as File from "../../src/sink/File.ts";
+import * as FileSink from "../../src/sink/FileSink.ts";
 import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as Session from "../../src/session/Session.ts";
 import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
@@ -39,7 +39,7 @@ const keysOf = (sandbox: Sandbox): Array<string> =>
 const targetsIn = (folder: string) =>
   Formats.builtInNames.map((name): Export.Target => ({
     format: Formats.make(name),
-    output: File.make(join(folder, `sessions.${name}`)),
+    output: FileSink.make(join(folder, `sessions.${name}`)),
   }));
 
 it(
@@ -107,7 +107,7 @@ it("the three files of 100,000 sessions hold the same rows and values, with type
   const file = (name: string) => join(folder, name);
   const csv = (escapeFormulas: boolean, name: string): Export.Target => ({
     format: Formats.make("csv", { csv: { escapeFormulas } }),
-    output: File.make(file(name)),
+    output: FileSink.make(file(name)),
   });
   await Export.run({
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds())),
@@ -153,7 +153,7 @@ it("rows that are not sessions are put aside whole, and all others exported", as
   const report = await Export.run({
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), { pageSize: 25 }),
     targets: targetsIn(folder),
-    rejects: File.make(join(folder, "rejected.ndjson")),
+    rejects: FileSink.make(join(folder, "rejected.ndjson")),
     progress,
   }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
   const rejected = (await readFile(join(folder, "rejected.ndjson"), "utf8")).trimEnd().split("\n").map((

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as Options from "../../src/options/Options.ts";
 import * as promise from "../../src/promise.ts";
-import * as Redact from "../../src/session/Redact.ts";
+import * as Redaction from "../../src/session/Redaction.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { newFolder } from "../folders.ts";
 import { nearly, policyKinds } from "../nearly.ts";
@@ -61,15 +61,15 @@ describe("an option that there is not", () => {
 
 describe("whatever object is given,", () => {
   it("a redaction is refused, or does what its names say and nothing else", () => {
-    const defaults = Redact.settle({});
+    const defaults = Redaction.settle({});
     const seen = { right: 0, wrong: 0 };
     fc.assert(
       fc.property(nearly(policyKinds), ({ value, isRight, says }) => {
         seen[isRight ? "right" : "wrong"]++;
-        if (isRight) expect(Redact.settle(value as Redact.Policy)).toEqual({ ...defaults, ...says });
+        if (isRight) expect(Redaction.settle(value as Redaction.Policy)).toEqual({ ...defaults, ...says });
         else {
-          for (const use of [Redact.settle, Redact.make]) {
-            expect(() => use(value as Redact.Policy)).toThrow(TypeError);
+          for (const use of [Redaction.settle, Redaction.make]) {
+            expect(() => use(value as Redaction.Policy)).toThrow(TypeError);
           }
         }
       }),

@@ -6,7 +6,7 @@ import * as Redacted from "effect/Redacted";
 import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as promise from "../../src/promise.ts";
-import * as Redact from "../../src/session/Redact.ts";
+import * as Redaction from "../../src/session/Redaction.ts";
 import { Thread } from "../../src/thread/mod.ts";
 import type { Settings } from "../../src/server/Config.ts";
 import type * as Job from "../../src/server/jobs/Job.ts";
@@ -229,7 +229,7 @@ it("a redaction under a wrong name is refused by the command, HTTP, the library 
   for (const name of asWritten) {
     const { code, err } = await run([...export_, "--redact", `${name}=drop`], { env });
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(`there is no field "${name}"`) });
-    expect(() => Redact.make({ [name]: "drop" })).toThrow(`there is no field "${name}"`);
+    expect(() => Redaction.make({ [name]: "drop" })).toThrow(`there is no field "${name}"`);
   }
   for (const words of [["--redaction", "ip=drop"], ["--redact", "ip=drop", "--redact", "unknown=keep"]]) {
     expect((await run([...export_, ...words], { env })).code).toBe(2);

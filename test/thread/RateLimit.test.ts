@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { expect, it, onTestFinished } from "vitest";
-import * as RateLimit from "../../src/api/rate/RateLimit.ts";
+import * as RateLimiter from "../../src/api/rate/RateLimiter.ts";
 
 const start = async (data: unknown) => {
   const worker = new Worker(new URL("./limited.mjs", import.meta.url), { workerData: data });
@@ -31,7 +31,7 @@ it.each([
   { rate: 500, burst: 50 },
   { rate: 2000, burst: 7 },
 ])("three threads let no more than burst + rate * t through together in any t seconds: %o", async (limit) => {
-  const options = { ...limit, shared: RateLimit.share(limit) };
+  const options = { ...limit, shared: RateLimiter.share(limit) };
   const threads = await Promise.all([1, 2, 3].map(() => start({ options, turns: 250 })));
   const times: ReadonlyArray<number> = (await Promise.all(threads.map((ask) => ask({})))).flat();
   expect(times).toHaveLength(750);
@@ -40,9 +40,9 @@ it.each([
 
 it("a 429 that requests of all threads meet halves the rate once, and the next one once more", async () => {
   const limit = { rate: 64 };
-  const options = { ...limit, shared: RateLimit.share(limit) };
+  const options = { ...limit, shared: RateLimiter.share(limit) };
   const threads = await Promise.all([1, 2, 3].map(() => start({ options, turns: 0 })));
-  const here = RateLimit.make(options);
+  const here = RateLimiter.make(options);
   await Promise.all(threads.map((ask) => ask({ throttledAt: [100, 300, 900] })));
   expect(here.pace().rate).toBe(32);
   here.throttled(5000, 6000);
@@ -51,17 +51,17 @@ it("a 429 that requests of all threads meet halves the rate once, and the next o
 
 it("a rate that is sought is lowered once for a 429 that requests of all threads meet", async () => {
   const limit = { rate: "auto" } as const;
-  const options = { ...limit, shared: RateLimit.share(limit) };
+  const options = { ...limit, shared: RateLimiter.share(limit) };
   const threads = await Promise.all([1, 2, 3].map(() => start({ options, turns: 0 })));
-  const here = RateLimit.make(options);
+  const here = RateLimiter.make(options);
   here.accepted();
   await Promise.all(threads.map((ask) => ask({ throttledAt: [100, 300, 900] })));
   expect(here.pace().rate).toBe(12);
 });
 
 it("a hold in one thread is seen by the others, and no thread shortens it", () => {
-  const shared = RateLimit.share();
-  const [one, other] = [RateLimit.make({ shared }), RateLimit.make({ shared })];
+  const shared = RateLimiter.share();
+  const [one, other] = [RateLimiter.make({ shared }), RateLimiter.make({ shared })];
   one.hold(5000);
   other.hold(10);
   expect(other.pace().heldUntil).toBe(5000);

@@ -11,7 +11,7 @@ import * as Redacted from "effect/Redacted";
 import { describe, expect, it } from "vitest";
 import type { Progress } from "../../src/export/Export.ts";
 import { builtInNames } from "../../src/format/Formats.ts";
-import * as File from "../../src/sink/File.ts";
+import * as FileSink from "../../src/sink/FileSink.ts";
 import { type Output, OutputError } from "../../src/sink/Output.ts";
 import { Thread } from "../../src/thread/mod.ts";
 import { until } from "../cli/command.ts";
@@ -254,7 +254,7 @@ describe("what fails in a thread fails here as the same", () => {
     const { users, tenant } = await tenantOf();
     const path = join(await newFolder(), "nowhere", "s.csv");
     const error = await failure(runIn({ tenant, users, targets: [{ format: "csv", to: path }] }));
-    const expected = await failure(File.make(path).open);
+    const expected = await failure(FileSink.make(path).open);
     expect(error).toBeInstanceOf(OutputError);
     expect(error).toMatchObject({ _tag: "OutputError", reason: "Open", path, message: expected.message });
   });

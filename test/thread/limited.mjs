@@ -1,7 +1,7 @@
 // A thread that takes turns of a shared pace, and says when each came: run by RateLimit.test.ts.
 import { parentPort, workerData } from "node:worker_threads";
 import * as Effect from "effect/Effect";
-import * as RateLimit from "../../dist/api/rate/RateLimit.js";
+import * as RateLimit from "../../dist/api/rate/RateLimiter.js";
 
 const { options, turns } = workerData;
 const gate = RateLimit.make(options);

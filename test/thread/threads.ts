@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream";
 import { onTestFinished } from "vitest";
 import * as Export from "../../src/export/Export.ts";
 import * as Formats from "../../src/format/Formats.ts";
-import * as Gzip from "../../src/sink/Gzip.ts";
+import * as GzipSink from "../../src/sink/GzipSink.ts";
 import type { Output } from "../../src/sink/Output.ts";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
@@ -87,7 +87,7 @@ export const inThread = (options: Thread.ExportOptions) => {
       source: SessionSource.batches(Stream.fromIterable(options.users), options.walk),
       targets: options.targets.map(({ format, gzip, to }) => ({
         format: Formats.make(format, options),
-        output: gzip ? Gzip.make(to as Output) : to as Output,
+        output: gzip ? GzipSink.make(to as Output) : to as Output,
       })),
       rejects: options.rejects as Output | undefined,
       onInvalid: options.onInvalid,

@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import * as Dataset from "../../dataset/Dataset.ts";
-import * as Folder from "../../dataset/Folder.ts";
+import * as Layout from "../../dataset/Layout.ts";
 import type { Batch } from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import type { ApiError } from "../../api/ApiError.ts";
@@ -22,7 +22,7 @@ import * as Platform from "../../api/transport/Platform.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
-import { exitCodes, UsageError } from "../Failure.ts";
+import { exitCodes, UsageError } from "../ExitCode.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Summary from "../ui/Summary.ts";
@@ -53,7 +53,7 @@ const toFiles = (
 
 const isBegun = (root: string): boolean => {
   try {
-    return existsSync(join(root, Folder.names.journal));
+    return existsSync(join(root, Layout.names.journal));
   } catch {
     // Under Deno, it may not be looked at.
     return false;

@@ -10,7 +10,7 @@ import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type * as Replay from "../../dataset/quarantine/Replay.ts";
 import { version } from "../../version.ts";
-import { exitCodes } from "../Failure.ts";
+import { exitCodes } from "../ExitCode.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Terminal from "../ui/Terminal.ts";
 

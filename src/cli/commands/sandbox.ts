@@ -8,7 +8,7 @@ import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
-import { UsageError } from "../Failure.ts";
+import { UsageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Terminal from "../ui/Terminal.ts";
 

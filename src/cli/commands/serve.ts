@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect";
 import type { NodeServerResponse, ServerRequest } from "srvx";
 import type * as Access from "../../server/Access.ts";
 import * as Config from "../../server/Config.ts";
-import { exitCodes, UsageError } from "../Failure.ts";
+import { exitCodes, UsageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Terminal from "../ui/Terminal.ts";
 

@@ -9,7 +9,7 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type * as Verify from "../../dataset/verify/Verify.ts";
-import { exitCodes } from "../Failure.ts";
+import { exitCodes } from "../ExitCode.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Terminal from "../ui/Terminal.ts";
 

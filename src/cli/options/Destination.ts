@@ -8,10 +8,10 @@ import process from "node:process";
 import * as Effect from "effect/Effect";
 import type { Target } from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as File from "../../sink/File.ts";
-import * as Gzip from "../../sink/Gzip.ts";
+import * as FileSink from "../../sink/FileSink.ts";
+import * as GzipSink from "../../sink/GzipSink.ts";
 import type { Output } from "../../sink/Output.ts";
-import { UsageError } from "../Failure.ts";
+import { UsageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
 /** Where an export goes. */
@@ -35,7 +35,7 @@ const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
 const compressed = ({ format, gzip }: Formats.Choice, output: Output): Target => ({
   format,
-  output: gzip ? Gzip.make(output) : output,
+  output: gzip ? GzipSink.make(output) : output,
 });
 
 /** What `--out` and `--format` ask for. */
@@ -79,7 +79,7 @@ export const from = (
       return yield* fail(`${packed}: this format is compressed inside: leave out the .gz`);
     }
 
-    const rejectsAt = (path: string) => File.make(rejected ?? path);
+    const rejectsAt = (path: string) => FileSink.make(rejected ?? path);
     if (first === "-" || others.includes("-")) {
       const [only, ...more] = formats;
       if (others.length > 0) return yield* fail("--out - can't be combined with other outputs");
@@ -107,7 +107,7 @@ export const from = (
       }
       return {
         kind: "files",
-        targets: files.map((file) => compressed(file.wanted!, File.make(file.path))),
+        targets: files.map((file) => compressed(file.wanted!, FileSink.make(file.path))),
         rejects: rejectsAt(`${first}.rejected.ndjson`),
         usesStdout: false,
       };

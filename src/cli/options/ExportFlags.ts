@@ -6,7 +6,7 @@
 import type * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import type * as Types from "effect/Types";
-import { LOOKBACK } from "../../source/paging/Bounds.ts";
+import { LOOKBACK } from "../../source/paging/Limits.ts";
 import * as Settings from "./Settings.ts";
 
 export const options = {

@@ -13,11 +13,11 @@ import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../../session/Batch.ts";
 import type { MaxRejected } from "../../export/Export.ts";
-import * as RedactPolicy from "../../session/RedactPolicy.ts";
+import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import { type Sort, sortKeys } from "../../api/Sort.ts";
 import * as Tenant from "../../api/Tenant.ts";
-import { leastSize, mostSize } from "../../source/paging/Bounds.ts";
-import { UsageError } from "../Failure.ts";
+import { leastSize, mostSize } from "../../source/paging/Limits.ts";
+import { UsageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
 const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
@@ -216,13 +216,13 @@ export const sort = Options.text("sort").pipe(
 export const redact = Options.text("redact").pipe(
   Options.withPseudoName("FIELD=ACTION,..."),
   Options.withDescription(
-    `What becomes of personal data: ${RedactPolicy.usage}. Left out: it is exported as served. With it, session_key and ` +
+    `What becomes of personal data: ${RedactionPolicy.usage}. Left out: it is exported as served. With it, session_key and ` +
       "unknown fields are dropped unless named. hash is keyed with MONOCLOUD_REDACT_SECRET.",
   ),
   (option) =>
     Options.mapEffect(option, (text) =>
       Effect.mapError(
-        RedactPolicy.parse(text),
+        RedactionPolicy.parse(text),
         (flaw) => ValidationError.invalidValue(HelpDoc.p(`--redact can't be followed: ${flaw}`)),
       )),
   Options.optional,
@@ -315,12 +315,14 @@ export const tenantFrom = (options: {
 
 /** What redacts each batch by a policy, with the secret from the environment if it hashes. */
 export const redactionFrom = (
-  policy: RedactPolicy.SettledPolicy,
+  policy: RedactionPolicy.SettledPolicy,
 ): Effect.Effect<(batch: Batch) => Batch, UsageError> =>
   Effect.gen(function* () {
-    const secret = RedactPolicy.needsSecret(policy) ? yield* variable("MONOCLOUD_REDACT_SECRET") : undefined;
+    const secret = RedactionPolicy.needsSecret(policy)
+      ? yield* variable("MONOCLOUD_REDACT_SECRET")
+      : undefined;
     // What it takes to hash is of no use to most commands, and to none that only helps.
-    const Redact = yield* Effect.promise(() => import("../../session/Redact.ts"));
+    const Redact = yield* Effect.promise(() => import("../../session/Redaction.ts"));
     return yield* Effect.try({
       try: () => Redact.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
       catch: (error) =>

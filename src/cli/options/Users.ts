@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream";
 import * as UserList from "../../source/UserList.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantHttp } from "../../api/HttpPolicy.ts";
-import { UsageError } from "../Failure.ts";
+import { UsageError } from "../ExitCode.ts";
 
 /** The users to export. */
 export type Users = UserList.UserList<UsageError | ApiError, TenantHttp>;

@@ -8,7 +8,7 @@ import * as Console from "effect/Console";
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
 import type { Output, OutputError } from "../../sink/Output.ts";
-import * as Web from "../../sink/Web.ts";
+import * as WebSink from "../../sink/WebSink.ts";
 
 // Control characters, line breaks of all kinds, and what has no shape, such as marks that turn the direction of writing.
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -56,7 +56,7 @@ const writeOutOfDeno = async (bytes: Uint8Array): Promise<void> => {
 
 /** Standard output. Its end is left to the process. */
 export const stdout = (): Output =>
-  Web.make(
+  WebSink.make(
     "standard output",
     new WritableStream({ write: deno === undefined ? writeOut : writeOutOfDeno }),
   );

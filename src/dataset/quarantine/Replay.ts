@@ -15,20 +15,20 @@ import * as Either from "effect/Either";
 import * as Batch from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as Gzip from "../../sink/Gzip.ts";
+import * as GzipSink from "../../sink/GzipSink.ts";
 import type { OutputError } from "../../sink/Output.ts";
 import { version } from "../../version.ts";
-import { type Aside, lineOf, rows as rowsOf } from "./Aside.ts";
-import * as Found from "../Found.ts";
-import * as Folder from "../Folder.ts";
+import { type Aside, lineOf, rows as rowsOf } from "./QuarantinedRows.ts";
+import * as Inspect from "../Inspect.ts";
+import * as Layout from "../Layout.ts";
 import * as Journal from "../Journal.ts";
-import * as Known from "./Known.ts";
+import * as ExistingSessions from "./ExistingSessions.ts";
 import * as Lease from "../Lease.ts";
 import * as Manifest from "../Manifest.ts";
-import * as Sound from "../Sound.ts";
+import * as CheckedReader from "../CheckedReader.ts";
 import * as Verify from "../verify/Verify.ts";
 
-const { DatasetError } = Folder;
+const { DatasetError } = Layout;
 
 /** What became of the rows that had been put aside. */
 export interface Report {
@@ -61,21 +61,25 @@ export interface ReplayOptions {
 /** Nothing yet. */
 export const noProgress = (): Progress => ({ rows: 0, rowsTotal: 0 });
 
-const readerOf = (root: string, progress: Progress): Sound.Reader => ({ root, purpose: "replay", progress });
+const readerOf = (root: string, progress: Progress): CheckedReader.Reader => ({
+  root,
+  purpose: "replay",
+  progress,
+});
 
 /** The formats of a run, as it was asked for them. */
 const formatsOf = (
   root: string,
   { options }: Manifest.Run,
-): Effect.Effect<ReadonlyArray<Formats.Choice>, Folder.DatasetError> => {
+): Effect.Effect<ReadonlyArray<Formats.Choice>, Layout.DatasetError> => {
   const { format, keepFormulas } = options;
   const csv = { escapeFormulas: keepFormulas !== true };
   const choices = (Array.isArray(format) ? format : []).map((name) => Formats.choose(String(name), { csv }));
   return choices.length === 0 || choices.includes(undefined)
     ? Effect.fail(
-      Sound.damaged(
+      CheckedReader.damaged(
         { root, purpose: "replay" },
-        Folder.names.manifest,
+        Layout.names.manifest,
         `names formats that are unknown, ${JSON.stringify(format)}`,
       ),
     )
@@ -114,7 +118,7 @@ interface Work {
   /** Where the rows are that become sessions, and the keys of those that the dataset has. */
   readonly added: ReadonlySet<string>;
   readonly progress: Progress;
-  readonly prove: Folder.Proof;
+  readonly prove: Layout.Proof;
 }
 
 /** Writes the new parts. They are complete, and nothing speaks of them yet. */
@@ -122,10 +126,10 @@ const writeParts = ({ root, number, run, formats, aside, added, progress, prove 
   Effect.gen(function* () {
     const targets = formats.map(({ format, gzip }): Export.Target => {
       const extension = Formats.extensionOf({ format, gzip });
-      const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
-      return { format, output: gzip ? Gzip.make(output) : output };
+      const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
+      return { format, output: gzip ? GzipSink.make(output) : output };
     });
-    const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"), prove);
+    const rejects = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
     const files = added.size === 0 ? undefined : yield* Export.openFiles({ targets });
     const users = new Set<string>();
     let sink: Effect.Effect.Success<typeof rejects.open> | undefined;
@@ -133,7 +137,7 @@ const writeParts = ({ root, number, run, formats, aside, added, progress, prove 
     const rows = rowsOf(readerOf(root, progress), aside);
     yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
     while (true) {
-      const { done, value } = yield* Sound.attempt(() => rows.next());
+      const { done, value } = yield* CheckedReader.attempt(() => rows.next());
       if (done) break;
       for (const batch of batchesOf(value.filter(({ place }) => added.has(place)))) {
         users.add(batch.userId);
@@ -197,7 +201,7 @@ const noSome = { count: 0, first: [] };
 export const run = (
   root: string,
   { progress = noProgress() }: ReplayOptions = {},
-): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
+): Effect.Effect<Report, Layout.DatasetError | OutputError> =>
   Effect.zipRight(Verify.open(root), Lease.during(root, (lease) => replay(root, progress, lease)));
 
 /** Replay with the lease of the folder. */
@@ -206,7 +210,7 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
     yield* Journal.recover(root, prove);
     const before = yield* Verify.open(root);
     const last = before.manifest?.runs.at(-1);
-    if (Found.isUnfinished(before) || before.manifest === undefined || last === undefined) {
+    if (Inspect.isUnfinished(before) || before.manifest === undefined || last === undefined) {
       return yield* Effect.fail(
         new DatasetError({
           reason: "Occupied",
@@ -216,23 +220,23 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
         }),
       );
     }
-    yield* Found.refuseOthers(root, before, "resume", true);
-    const found = yield* Found.sweep(root, before, prove);
+    yield* Inspect.refuseOthers(root, before, "resume", true);
+    const found = yield* Inspect.sweep(root, before, prove);
     const { manifest = before.manifest } = found;
 
     // The latest first, so that of rows that are equally late the last one counts.
     const aside = manifest.parts.filter(({ format }) => format === "rejected").reverse();
     const rows = aside.reduce((sum, { rows }) => sum + rows, 0);
     progress.rowsTotal = 2 * rows + manifest.runs.reduce((sum, { sessions }) => sum + sessions, 0);
-    const candidates = new Map<string, Known.Candidate>();
+    const candidates = new Map<string, ExistingSessions.Candidate>();
     const counts = { passed: 0, redacted: 0 };
-    yield* Sound.attempt(async () => {
+    yield* CheckedReader.attempt(async () => {
       for await (const some of rowsOf(readerOf(root, progress), aside)) {
         for (const { line, decoded, place } of some) {
           if (line.redacted) counts.redacted++;
           if (Either.isLeft(decoded)) continue;
           counts.passed++;
-          const name = Known.nameOf([line.user_id, decoded.right.session_id]);
+          const name = ExistingSessions.nameOf([line.user_id, decoded.right.session_id]);
           const before = candidates.get(name)?.lastUpdated ?? -1;
           if (decoded.right.last_updated > before) {
             candidates.set(name, { place, lastUpdated: decoded.right.last_updated });
@@ -243,11 +247,13 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
     const { passed, redacted } = counts;
     const nothing = { rows, rejected: rows - passed, redacted };
     if (passed === 0) return { ...nothing, sessions: 0, known: 0, files: [] };
-    yield* Sound.attempt(() => Known.remove(readerOf(root, progress), manifest, candidates));
+    yield* CheckedReader.attempt(() =>
+      ExistingSessions.remove(readerOf(root, progress), manifest, candidates)
+    );
 
     const files = yield* writeAll(manifest, last, {
       root,
-      number: Found.nextPart(found),
+      number: Inspect.nextPart(found),
       run: last.run + 1,
       formats: yield* formatsOf(root, last),
       aside,
@@ -263,7 +269,7 @@ const writeAll = (
   manifest: Manifest.Manifest,
   last: Manifest.Run,
   work: Work,
-): Effect.Effect<ReadonlyArray<Manifest.Part>, Folder.DatasetError | OutputError> =>
+): Effect.Effect<ReadonlyArray<Manifest.Part>, Layout.DatasetError | OutputError> =>
   Effect.gen(function* () {
     const { root, number, run, aside, added, prove } = work;
     const began = yield* Clock.currentTimeMillis;
@@ -284,7 +290,7 @@ const writeAll = (
     yield* Journal.write(root, journal, prove);
     const written = yield* Effect.scoped(writeParts(work)).pipe(
       Effect.catchTag("ExportError", Effect.die),
-      Effect.onError(() => Effect.ignore(Found.sweep(root, { manifest, journal }, prove))),
+      Effect.onError(() => Effect.ignore(Inspect.sweep(root, { manifest, journal }, prove))),
     );
     const sum = (format: string, field: "rows" | "bytes") =>
       written.parts.filter((part) => format === "" || part.format === format)
@@ -315,8 +321,8 @@ const writeAll = (
       next_part: number + 1,
     };
     yield* Effect.uninterruptible(Effect.zipRight(
-      Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove),
-      Found.sweep(root, { manifest: whole, journal }, prove),
+      Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove),
+      Inspect.sweep(root, { manifest: whole, journal }, prove),
     ));
     return written.parts;
   });

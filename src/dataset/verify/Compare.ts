@@ -4,14 +4,14 @@
  * @module
  */
 import * as Either from "effect/Either";
-import * as Keys from "../Keys.ts";
+import * as DigestList from "../DigestList.ts";
 import type { Part } from "../Manifest.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note, wordsOf } from "./Problems.ts";
-import * as Repeated from "./Repeated.ts";
+import * as Duplicates from "./Duplicates.ts";
 import { difference, type Flaw, initiatedAt, keyOf, type Row } from "../../format/DecodedRow.ts";
-import type { Stated } from "./Stated.ts";
+import type { Stated } from "./Inventory.ts";
 
 /** How many rows have been read, counted in place. */
 interface Progress {
@@ -49,7 +49,7 @@ export const checkBytes = async (root: string, part: Part, note: Note): Promise<
 interface Reading {
   readonly file: FileState;
   readonly source: AsyncGenerator<ReadonlyArray<Row | Flaw>>;
-  readonly keys: Keys.Keys;
+  readonly keys: DigestList.Keys;
   readonly flawed: ReturnType<typeof faults>;
   readonly differing: ReturnType<typeof faults>;
   batch: ReadonlyArray<Row | Flaw>;
@@ -67,7 +67,7 @@ const begin = (stated: Stated, file: FileState, note: Note): Reading => {
   return {
     file,
     source: PartReader.rows(stated.root, file.part, PartReader.textOf(format, stated.runs.get(run)?.options)),
-    keys: Keys.make(Math.min(rows, 1 << 20)),
+    keys: DigestList.make(Math.min(rows, 1 << 20)),
     flawed: faults(toldOf),
     differing: faults(toldOf),
     batch: [],
@@ -176,7 +176,7 @@ export const checkRows = async (
     const { file: { part }, flawed, differing } = reading;
     if (reading === first || !(flawed.any() || differing.any() || reading.rows !== part.rows)) continue;
     const repeated = reading.keys.repeated();
-    if (repeated !== undefined) await Repeated.find(stated, [part], keyOf, repeated, note);
+    if (repeated !== undefined) await Duplicates.find(stated, [part], keyOf, repeated, note);
   }
   return {
     part: first.file.part,

@@ -16,19 +16,19 @@
  */
 import * as Effect from "effect/Effect";
 import type { OutputError } from "../../sink/Output.ts";
-import * as Coherent from "../Coherent.ts";
+import * as Consistency from "../Consistency.ts";
 import * as Compare from "./Compare.ts";
-import * as Found from "../Found.ts";
-import * as Folder from "../Folder.ts";
+import * as Inspect from "../Inspect.ts";
+import * as Layout from "../Layout.ts";
 import * as Manifest from "../Manifest.ts";
-import * as Marks from "../Marks.ts";
+import * as Cursors from "../Cursors.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as Rejects from "../Rejects.ts";
-import * as Removed from "../Removed.ts";
+import * as QuarantineLine from "../QuarantineLine.ts";
+import * as Tombstones from "../Tombstones.ts";
 import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
-import * as Repeated from "./Repeated.ts";
+import * as Duplicates from "./Duplicates.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
-import * as Stated from "./Stated.ts";
+import * as Inventory from "./Inventory.ts";
 
 export type { Problem } from "./Problems.ts";
 
@@ -66,7 +66,7 @@ export interface VerifyOptions {
 export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
 
 /** Whether each run has what it says. */
-const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): void => {
+const checkTotals = ({ runs, parts, superseded }: Inventory.Stated, note: Note): void => {
   const results = new Map<number, Array<Manifest.Part>>();
   for (const part of [...parts, ...superseded]) {
     if (!Manifest.isResult(part)) continue;
@@ -102,7 +102,7 @@ const checkTotals = ({ runs, parts, superseded }: Stated.Stated, note: Note): vo
       note(said, `says run ${run} has ${bytes} bytes, and ${sum("bytes")} in its parts`);
     }
   }
-  for (const path of Coherent.repeated(parts)) note(Folder.names.manifest, `names ${path} twice`);
+  for (const path of Consistency.repeated(parts)) note(Layout.names.manifest, `names ${path} twice`);
 };
 
 /** List a folder of parts; one that can't be read is told, as what lies there can't be. */
@@ -113,9 +113,9 @@ const namesIn = (root: string, folder: string, note: Note): Promise<ReadonlyArra
   });
 
 /** Files beside the parts that whoever reads a whole folder would read as well. */
-const checkOthers = async ({ root, parts, superseded }: Stated.Stated, note: Note): Promise<void> => {
+const checkOthers = async ({ root, parts, superseded }: Inventory.Stated, note: Note): Promise<void> => {
   const named = new Set([...parts, ...superseded].map(({ path }) => path));
-  for (const folder of Folder.partFolders()) {
+  for (const folder of Layout.partFolders()) {
     for (const name of await namesIn(root, folder, note)) {
       const path = `${folder}/${name}`;
       if (named.has(path) || name.endsWith(".partial") || name.startsWith(".")) continue;
@@ -125,20 +125,20 @@ const checkOthers = async ({ root, parts, superseded }: Stated.Stated, note: Not
 };
 
 const noDataset = (root: string) =>
-  new Folder.DatasetError({
+  new Layout.DatasetError({
     reason: "Absent",
     path: root,
     message:
-      `There is no dataset in ${root}: it holds neither ${Folder.names.manifest} nor ${Folder.names.journal}. ` +
+      `There is no dataset in ${root}: it holds neither ${Layout.names.manifest} nor ${Layout.names.journal}. ` +
       "Name the folder that an export was written to",
   });
 
 /** What is in a dataset's folder; fails if it is none. */
 export const open = (
   root: string,
-): Effect.Effect<Found.Found, Folder.DatasetError | OutputError> =>
+): Effect.Effect<Inspect.Found, Layout.DatasetError | OutputError> =>
   Effect.filterOrFail(
-    Found.look(root),
+    Inspect.look(root),
     ({ manifest, journal }) => manifest !== undefined || journal !== undefined,
     () => noDataset(root),
   );
@@ -191,12 +191,12 @@ export const open = (
 export const run = (
   root: string,
   { progress = noProgress() }: VerifyOptions = {},
-): Effect.Effect<Report, Folder.DatasetError | OutputError> =>
+): Effect.Effect<Report, Layout.DatasetError | OutputError> =>
   Effect.gen(function* () {
-    const manifest = Folder.textOf(root, Folder.names.manifest, Folder.most.manifest);
+    const manifest = Layout.textOf(root, Layout.names.manifest, Layout.most.manifest);
     const found = yield* open(root);
     const before = yield* manifest;
-    const stated = Stated.by(root, found);
+    const stated = Inventory.by(root, found);
     progress.partsTotal = stated.parts.length;
     progress.rowsTotal = stated.parts.reduce((sum, { rows }) => sum + rows, 0);
     const { note, problems } = collector();
@@ -204,17 +204,17 @@ export const run = (
     checkTotals(stated, note);
     if (found.journal === undefined) yield* Effect.promise(() => checkOthers(stated, note));
     if (before !== (yield* manifest)) {
-      note(Folder.names.manifest, "has changed while it was verified: verify once more");
+      note(Layout.names.manifest, "has changed while it was verified: verify once more");
     }
     return { ...result, unfinished: stated.unfinished, problems: problems() };
   });
 
 /** What a line of a part is that holds no sessions. */
 const decoders: Readonly<Record<string, Parameters<typeof Compare.checkLines>[2]>> = {
-  rejected: Rejects.decode,
-  removed: Removed.decode,
-  state: Marks.decode,
-  seen: Removed.decodeSeen,
+  rejected: QuarantineLine.decode,
+  removed: Tombstones.decode,
+  state: Cursors.decode,
+  seen: Tombstones.decodeSeen,
 };
 
 /** The parts of each number, the lowest first. */
@@ -226,9 +226,9 @@ const byNumber = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<ReadonlyAr
   return [...numbers.values()];
 };
 
-const readAll = async (stated: Stated.Stated, note: Note, progress: Progress, signal: AbortSignal) => {
+const readAll = async (stated: Inventory.Stated, note: Note, progress: Progress, signal: AbortSignal) => {
   const total = { parts: 0, sessions: 0, rows: 0, bytes: 0 };
-  const sessions = Repeated.census(stated);
+  const sessions = Duplicates.census(stated);
   // One that is named again is read once.
   const distinct = [...new Map(stated.parts.map((part) => [part.path, part])).values()];
   for (const parts of byNumber(distinct)) {

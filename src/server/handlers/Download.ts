@@ -14,9 +14,9 @@ import * as Batch from "../../session/Batch.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import * as Export from "../../export/Export.ts";
 import type { Format } from "../../format/Format.ts";
-import * as Gzip from "../../sink/Gzip.ts";
+import * as GzipSink from "../../sink/GzipSink.ts";
 import { type Output, OutputError } from "../../sink/Output.ts";
-import * as Readable from "../../sink/Readable.ts";
+import * as ReadableBody from "../../sink/ReadableBody.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantHttp } from "../../api/HttpPolicy.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
@@ -75,12 +75,12 @@ const aborted = ({ message }: { readonly message: string }) =>
 const transfer = <E extends { readonly message: string }, R>(
   work: (output: Output) => Effect.Effect<unknown, E, R>,
   length?: number,
-): Effect.Effect<Readable.Bytes, E, R | Metrics.Metrics> =>
+): Effect.Effect<ReadableBody.Bytes, E, R | Metrics.Metrics> =>
   Effect.gen(function* () {
     const metrics = yield* Metrics.Metrics;
     const runtime = yield* Effect.runtime<R>();
     const begun = yield* Deferred.make<void, E>();
-    const bytes = Readable.make("the response", (output, signal, taken) => {
+    const bytes = ReadableBody.make("the response", (output, signal, taken) => {
       let count = 0;
       const target = watched(output, taken, {
         begin: Deferred.succeed(begun, undefined),
@@ -122,7 +122,7 @@ const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArr
 export const sessions = (
   { userId, format, gzip, clientId, pageSize, allow }: DownloadOptions,
 ): Effect.Effect<
-  Readable.Bytes,
+  ReadableBody.Bytes,
   ApiError | OutputError | Export.ExportError | UnverifiedError,
   TenantHttp | Metrics.Metrics
 > =>
@@ -142,7 +142,7 @@ export const sessions = (
     return transfer((output) =>
       Export.run({
         source,
-        targets: [{ format, output: gzip ? Gzip.make(output) : output }],
+        targets: [{ format, output: gzip ? GzipSink.make(output) : output }],
         onInvalid: allow.has("rejected") ? "quarantine" : "fail",
       }).pipe(Trace.span("download", { format: format.name }))
     );
@@ -151,7 +151,7 @@ export const sessions = (
 /** A file as it lies, for an answer that tells how many bytes it has. */
 export const file = (
   { root, path, bytes }: { readonly root: string; readonly path: string; readonly bytes: number },
-): Effect.Effect<Readable.Bytes, OutputError, Metrics.Metrics> =>
+): Effect.Effect<ReadableBody.Bytes, OutputError, Metrics.Metrics> =>
   transfer((output) =>
     Effect.scoped(Effect.gen(function* () {
       const sink = yield* output.open;

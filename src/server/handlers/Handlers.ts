@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
-import type { DatasetError } from "../../dataset/Folder.ts";
+import type { DatasetError } from "../../dataset/Layout.ts";
 import * as Formats from "../../format/Formats.ts";
 import type { OutputError } from "../../sink/Output.ts";
 import { TenantHttp } from "../../api/HttpPolicy.ts";

@@ -9,8 +9,8 @@ import * as Manifest from "../../dataset/Manifest.ts";
 import type * as Export from "../../export/Export.ts";
 import { choices } from "../../format/Formats.ts";
 import * as Options from "../../options/Options.ts";
-import * as RedactPolicy from "../../session/RedactPolicy.ts";
-import { leastSize } from "../../source/paging/Bounds.ts";
+import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
+import { leastSize } from "../../source/paging/Limits.ts";
 
 /** A user's id: nothing that could lead to another path, whatever is made of it. */
 export const UserId = Schema.String.pipe(
@@ -76,7 +76,7 @@ export const optionNames: Options.Names<Description> = {
   page_size: Options.any,
   part_rows: Options.any,
   on_invalid: Options.any,
-  redact: RedactPolicy.kind,
+  redact: RedactionPolicy.kind,
 };
 
 /**

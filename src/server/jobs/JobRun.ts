@@ -9,7 +9,7 @@ import * as Dataset from "../../dataset/Dataset.ts";
 import * as UserList from "../../source/UserList.ts";
 import type * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as Redact from "../../session/Redact.ts";
+import * as Redaction from "../../session/Redaction.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantHttp } from "../../api/HttpPolicy.ts";
 import type { Settings } from "../Config.ts";
@@ -28,10 +28,10 @@ export interface JobRunOptions {
 /** Begins it, or goes on with it from its last cut. */
 export const run = (description: Job.Description, { root, settings, progress, meter }: JobRunOptions) => {
   const { users, formats, client_id, page_size, part_rows, on_invalid, redact } = description;
-  const policy = redact && Redact.settle(redact);
+  const policy = redact && Redaction.settle(redact);
   const change: (batch: Batch) => Batch = policy === undefined
     ? identity
-    : Redact.make(policy, settings.redactSecret);
+    : Redaction.make(policy, settings.redactSecret);
   const list: UserList.UserList<ApiError, TenantHttp> = users === "all"
     ? UserList.all(page_size)
     : UserList.of(users);

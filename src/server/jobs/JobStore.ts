@@ -19,10 +19,10 @@ import * as Either from "effect/Either";
 import type * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import { type DatasetError, failure } from "../../dataset/DatasetError.ts";
-import * as Folder from "../../dataset/Folder.ts";
+import * as Layout from "../../dataset/Layout.ts";
 import * as Json from "../../format/Json.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
-import * as File from "../../sink/File.ts";
+import * as FileSink from "../../sink/FileSink.ts";
 import type { OutputError } from "../../sink/Output.ts";
 import * as Job from "./Job.ts";
 
@@ -70,9 +70,9 @@ export const make = (folder: string): JobStore => {
   const attempt = <A>(path: string, work: () => Promise<A>) =>
     Effect.tryPromise({ try: work, catch: failure("Open", join(folder, path)) });
   const textOf = (path: string) =>
-    Effect.map(Folder.textOf(folder, path, Folder.most.manifest), (text = "") => text);
+    Effect.map(Layout.textOf(folder, path, Layout.most.manifest), (text = "") => text);
   const write = (id: string, name: "job.json" | "status.json", value: unknown) =>
-    Folder.replace(folder, `${id}/${name}`, `${JSON.stringify(value, null, 2)}\n`);
+    Layout.replace(folder, `${id}/${name}`, `${JSON.stringify(value, null, 2)}\n`);
   return {
     dataOf: (id) =>
       Effect.as(
@@ -81,7 +81,7 @@ export const make = (folder: string): JobStore => {
       ),
     add: (asked) =>
       attempt(asked.id, async () => {
-        if (await SafeFile.makeFolder(folder, asked.id)) await File.syncFolder(folder);
+        if (await SafeFile.makeFolder(folder, asked.id)) await FileSink.syncFolder(folder);
       }).pipe(
         Effect.zipRight(write(asked.id, "job.json", asked)),
         Effect.onError(() =>
@@ -97,6 +97,6 @@ export const make = (folder: string): JobStore => {
         textOf(`${id}/status.json`),
         (text) => Either.getOrElse(decodeStanding(text), (): Standing => ({ status: "queued" })),
       ),
-    ids: Effect.map(Folder.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
+    ids: Effect.map(Layout.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
   };
 };

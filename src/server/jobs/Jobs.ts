@@ -19,13 +19,13 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import * as Scope from "effect/Scope";
-import * as Folder from "../../dataset/Folder.ts";
-import * as Found from "../../dataset/Found.ts";
+import * as Layout from "../../dataset/Layout.ts";
+import * as Inspect from "../../dataset/Inspect.ts";
 import * as Lease from "../../dataset/Lease.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import * as Export from "../../export/Export.ts";
 import type { OutputError } from "../../sink/Output.ts";
-import * as Redact from "../../session/Redact.ts";
+import * as Redaction from "../../session/Redaction.ts";
 import type { TenantHttp } from "../../api/HttpPolicy.ts";
 import type { Settings } from "../Config.ts";
 import * as Events from "./Events.ts";
@@ -56,7 +56,7 @@ export interface File {
 }
 
 /** Why something can't be done with the files of an export. */
-type ReadError = JobError | OutputError | Folder.DatasetError;
+type ReadError = JobError | OutputError | Layout.DatasetError;
 
 /** The exports of a worker. */
 export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
@@ -108,7 +108,7 @@ const failureOf = (error: unknown): Job.Failure => {
 };
 
 const isLocked = (error: unknown): boolean =>
-  error instanceof Folder.DatasetError && error.reason === "Locked";
+  error instanceof Layout.DatasetError && error.reason === "Locked";
 
 const noCounts = { queued: 0, running: 0, done: 0, failed: 0, cancelled: 0 };
 
@@ -135,7 +135,7 @@ const make = (folder: string, settings: Settings) =>
       entry: Entry,
       status: Job.Status,
       error?: Job.Failure,
-    ): Effect.Effect<void, OutputError | Folder.DatasetError> => {
+    ): Effect.Effect<void, OutputError | Layout.DatasetError> => {
       const { error: _, ...rest } = summaryOf(entry);
       const summary = { ...rest, status, ...(error && { error }) };
       const { id, progress } = summary;
@@ -241,7 +241,7 @@ const make = (folder: string, settings: Settings) =>
 
     const takeUp = (wait: boolean) =>
       Effect.gen(function* () {
-        yield* Folder.makeFolder(folder);
+        yield* Layout.makeFolder(folder);
         yield* Scope.extend(Lease.acquire(folder, { wait }), lockScope);
         for (const id of yield* store.ids) {
           const found = yield* Effect.all([store.asked(id), store.standing(id)]).pipe(
@@ -283,7 +283,7 @@ const make = (folder: string, settings: Settings) =>
 
     /** What the dataset of an export says of itself. */
     const lookAt = (id: string) =>
-      Effect.map(Effect.flatMap(store.dataOf(id), Found.look), ({ manifest, journal }) => {
+      Effect.map(Effect.flatMap(store.dataOf(id), Inspect.look), ({ manifest, journal }) => {
         const named = [
           ...manifest?.parts ?? [],
           ...journal?.cuts.flatMap((cut) =>
@@ -300,7 +300,7 @@ const make = (folder: string, settings: Settings) =>
         Effect.gen(function* () {
           yield* ready;
           yield* Effect.try({
-            try: () => description.redact && Redact.make(description.redact, settings.redactSecret),
+            try: () => description.redact && Redaction.make(description.redact, settings.redactSecret),
             catch: (error) =>
               new JobError({
                 reason: "Invalid",
@@ -367,7 +367,7 @@ const make = (folder: string, settings: Settings) =>
         Effect.gen(function* () {
           yield* entryOf(id);
           const { parts } = yield* lookAt(id);
-          const isNamed = path === Folder.names.manifest || parts.some((part) => part.path === path);
+          const isNamed = path === Layout.names.manifest || parts.some((part) => part.path === path);
           const root = yield* store.dataOf(id);
           const bytes = isNamed
             ? yield* Effect.promise(() => SafeFile.sizeOf(root, path).catch(() => undefined))

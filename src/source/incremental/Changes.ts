@@ -18,7 +18,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import * as Schema from "effect/Schema";
-import { LOOKBACK } from "../paging/Bounds.ts";
+import { LOOKBACK } from "../paging/Limits.ts";
 import * as Fingerprints from "./Fingerprints.ts";
 
 /** A row that was delivered: its id (or the digest, if it has none), `last_updated`, and a digest of its text. */

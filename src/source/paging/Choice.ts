@@ -5,7 +5,7 @@
  */
 import type { Given } from "./Given.ts";
 import type { ObservedIds } from "./ObservedIds.ts";
-import { compare, type Key, type Listed, type ListShape, type Order } from "./Order.ts";
+import { compare, type Key, type Listed, type ListShape, type Order } from "./SortOrder.ts";
 import { orderOf, type Walk } from "./Walk.ts";
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import { hashText } from "./ObservedIds.ts";
-import { isInOrder, type Key, type Listed, type Order } from "./Order.ts";
+import { isInOrder, type Key, type Listed, type Order } from "./SortOrder.ts";
 import type { PageRequest, Place } from "./Place.ts";
 import { type Doubt, doubt, type Step, type Walk } from "./Walk.ts";
 

@@ -23,17 +23,17 @@
  *
  * @module
  */
-import type { PageFacts } from "../../api/PageFacts.ts";
-import { leastSize } from "./Bounds.ts";
+import type { PageFacts } from "../../api/PaginationHeader.ts";
+import { leastSize } from "./Limits.ts";
 import { hashesOf, hasTwice } from "./Given.ts";
-import type { Listed, ListShape } from "./Order.ts";
+import type { Listed, ListShape } from "./SortOrder.ts";
 import { locate, type PageRequest } from "./Place.ts";
 import { takeNumbered, takeTop } from "./Readings.ts";
 import { takeStretch } from "./Stretch.ts";
 import { doubt, leave, orderOf, type Step, type Walk } from "./Walk.ts";
 
-export { leastSize } from "./Bounds.ts";
-export { type Listed, listed, type ListShape, type Order, type Row } from "./Order.ts";
+export { leastSize } from "./Limits.ts";
+export { type Listed, listed, type ListShape, type Order, type Row } from "./SortOrder.ts";
 export { type PageRequest } from "./Place.ts";
 export { begin, type Frontier, type Observed, type Step, type Strays, straysOf, type Walk } from "./Walk.ts";
 export { ahead, plan, refused } from "./WalkPlan.ts";

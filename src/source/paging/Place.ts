@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { PageFacts } from "../../api/PageFacts.ts";
-import { DOCUMENTED_SIZE } from "./Bounds.ts";
+import type { PageFacts } from "../../api/PaginationHeader.ts";
+import { DOCUMENTED_SIZE } from "./Limits.ts";
 
 /** One page to ask for. */
 export interface PageRequest {

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { leastSize } from "./Bounds.ts";
+import { leastSize } from "./Limits.ts";
 import { choose } from "./Choice.ts";
 import { askAgain, contradictionIn, type Given, RETRIES } from "./Given.ts";
 import { ObservedIds } from "./ObservedIds.ts";
-import type { ListShape } from "./Order.ts";
+import type { ListShape } from "./SortOrder.ts";
 import {
   again,
   doubt,

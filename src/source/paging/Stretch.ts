@@ -5,9 +5,9 @@
  */
 import { choose, frontierAfter, kept } from "./Choice.ts";
 import { askAgain, contradictionIn, type Given, isOutOfPlace, RETRIES } from "./Given.ts";
-import { leastSize } from "./Bounds.ts";
+import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
-import { compare, type ListShape } from "./Order.ts";
+import { compare, type ListShape } from "./SortOrder.ts";
 import type { Place } from "./Place.ts";
 import { doubt, finished, leave, over, type Step, type Walk, withDoubt, withStrays } from "./Walk.ts";
 

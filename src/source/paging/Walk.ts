@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { leastSize } from "./Bounds.ts";
+import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
-import type { Key, ListShape, Order } from "./Order.ts";
+import type { Key, ListShape, Order } from "./SortOrder.ts";
 
 /** The last key delivered in one of the orders, and the ids delivered at that key. */
 export interface Frontier {

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { leastSize } from "./Bounds.ts";
-import type { ListShape } from "./Order.ts";
+import { leastSize } from "./Limits.ts";
+import type { ListShape } from "./SortOrder.ts";
 import { overlap, type SizedPage } from "./PagePlan.ts";
 import type { PageRequest } from "./Place.ts";
 import { doubt, leave, orderOf, type Walk } from "./Walk.ts";

@@ -7,7 +7,7 @@ import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import * as Effect from "effect/Effect";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as Keys from "../../../src/dataset/Keys.ts";
+import * as DigestList from "../../../src/dataset/DigestList.ts";
 import type * as Manifest from "../../../src/dataset/Manifest.ts";
 import * as Verify from "../../../src/dataset/verify/Verify.ts";
 import type { Encodable } from "../../../src/format/Format.ts";
@@ -487,7 +487,7 @@ describe("keys", () => {
   it("that come more than once are always told, and what is told shares their digests", () => {
     const key = fc.tuple(anyText, anyText);
     fc.assert(fc.property(fc.array(key, { maxLength: 60 }), (keys) => {
-      const set = Keys.make(4);
+      const set = DigestList.make(4);
       for (const key of keys) set.add(key);
       const counts = new Map<string, number>();
       for (const key of keys) counts.set(JSON.stringify(key), 1 + (counts.get(JSON.stringify(key)) ?? 0));
@@ -500,7 +500,7 @@ describe("keys", () => {
 
   it("take 8 bytes each", () => {
     const before = process.memoryUsage().arrayBuffers;
-    const set = Keys.make(1_000_000);
+    const set = DigestList.make(1_000_000);
     for (let i = 0; i < 1_000_000; i++) set.add([`user-${i % 1000}`, `session-${i}`]);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8.1e6);
     expect(set.repeated()).toBeUndefined();

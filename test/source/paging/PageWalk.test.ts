@@ -2,9 +2,9 @@ import * as Schema from "effect/Schema";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
-import * as WalkState from "../../../src/source/paging/WalkState.ts";
+import * as WalkCheckpoint from "../../../src/source/paging/WalkCheckpoint.ts";
 
-const decodeState = Schema.decodeUnknownSync(Schema.parseJson(WalkState.WalkState));
+const decodeState = Schema.decodeUnknownSync(Schema.parseJson(WalkCheckpoint.WalkState));
 
 const shape: PageWalk.ListShape = {
   orders: [
@@ -154,7 +154,9 @@ describe("a walk", () => {
       let walk = PageWalk.begin(shape, 100);
       const delivered: Array<PageWalk.Row> = [];
       for (let nth = 1; !walk.done; nth++) {
-        if (isStored) walk = WalkState.restore(decodeState(JSON.stringify(WalkState.save(shape, walk))));
+        if (isStored) {
+          walk = WalkCheckpoint.restore(decodeState(JSON.stringify(WalkCheckpoint.save(shape, walk))));
+        }
         const planned = PageWalk.plan(shape, walk);
         const request = planned.requests[0]!;
         const honest = answer({ list: bySort(rows) }, request);
@@ -398,8 +400,8 @@ describe("a walk", () => {
       let walk = PageWalk.begin(shape, 50);
       const delivered: Array<PageWalk.Row> = [];
       while (!walk.done) {
-        const saved = JSON.stringify(WalkState.save(shape, walk));
-        const planned = PageWalk.plan(shape, WalkState.restore(decodeState(saved)));
+        const saved = JSON.stringify(WalkCheckpoint.save(shape, walk));
+        const planned = PageWalk.plan(shape, WalkCheckpoint.restore(decodeState(saved)));
         const request = planned.requests[0]!;
         const given = answer({ list: () => list }, request);
         const step = receive(planned.walk, request, given);

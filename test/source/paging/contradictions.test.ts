@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import * as Schema from "effect/Schema";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
-import * as WalkState from "../../../src/source/paging/WalkState.ts";
+import * as WalkCheckpoint from "../../../src/source/paging/WalkCheckpoint.ts";
 import { some } from "../../runtime.ts";
 import { draws } from "./histories.ts";
 
@@ -36,7 +36,7 @@ const honest = (list: ReadonlyArray<Row>, { page, size, sort }: PageWalk.PageReq
   facts: { page, pageSize: size, total: list.length, hasNext: page * size < list.length },
 });
 
-const decode = Schema.decodeUnknownSync(Schema.parseJson(WalkState.WalkState));
+const decode = Schema.decodeUnknownSync(Schema.parseJson(WalkCheckpoint.WalkState));
 
 /** Walks, an answer at a time: `serve` gives the nth. */
 const walkAll = (
@@ -51,7 +51,9 @@ const walkAll = (
   let requests = 0;
   while (!walk.done) {
     if (++requests > 2000) throw new Error("the walk does not end");
-    if (isStored(requests)) walk = WalkState.restore(decode(JSON.stringify(WalkState.save(shape, walk))));
+    if (isStored(requests)) {
+      walk = WalkCheckpoint.restore(decode(JSON.stringify(WalkCheckpoint.save(shape, walk))));
+    }
     const planned = PageWalk.plan(shape, walk);
     const request = planned.requests[0]!;
     const answer = serve(request, requests);

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
-import { isUserGone, type Line, seenLines } from "../../src/dataset/Removed.ts";
+import { isUserGone, type Line, seenLines } from "../../src/dataset/Tombstones.ts";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";

@@ -16,11 +16,11 @@
 import * as Schema from "effect/Schema";
 import type { Batch, WalkEnd } from "../session/Batch.ts";
 import * as Json from "../format/Json.ts";
-import * as KeySet from "./KeySet.ts";
+import * as DigestSet from "./DigestSet.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import { keyOf, spelled } from "../format/DecodedRow.ts";
-import * as Sound from "./Sound.ts";
+import * as CheckedReader from "./CheckedReader.ts";
 
 /** A line of a removed part. */
 export const Line = Schema.Struct({
@@ -85,7 +85,7 @@ export const rowsOf = (parts: ReadonlyArray<Part>): number =>
 
 /** What to compare. */
 export interface CompareOptions {
-  readonly reader: Sound.Reader;
+  readonly reader: CheckedReader.Reader;
   /** All parts of the dataset, those of this run included. */
   readonly parts: ReadonlyArray<Part>;
   /** All runs, this one included. */
@@ -108,11 +108,11 @@ export async function* compare(
   const manners = new Set(held.map((part) => PartReader.writtenAs(part, runs)));
   const spellings = (key: readonly [string, string]) => [...manners].flatMap((how) => spelled(key, how));
 
-  const listed = KeySet.make();
+  const listed = DigestSet.make();
   const [whole, nameless, gone] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const part of parts) {
     if (part.format !== "seen") continue;
-    for await (const lines of Sound.lines(reader, part, decodeSeen)) {
+    for await (const lines of CheckedReader.lines(reader, part, decodeSeen)) {
       for (const { line: { user_id, ids, whole: isWhole, gone: isGone } } of lines) {
         if (isWhole) whole.add(user_id);
         if (isGone) gone.add(user_id);
@@ -131,7 +131,7 @@ export async function* compare(
   const isListed = (key: readonly [string, string]) => !goneUsers.has(key[0]) && listed.has(key);
 
   // From the latest part to the earliest: what is said of a session first is the latest that is said of it.
-  const [met, told] = [KeySet.make(), KeySet.make()];
+  const [met, told] = [DigestSet.make(), DigestSet.make()];
   const lineFor = ([user_id, session_id]: readonly [string, string], gone: boolean): Line => ({
     user_id,
     session_id,
@@ -152,12 +152,12 @@ export async function* compare(
   // Those of a run are written when all of its sessions are.
   for (const part of [...held, ...said].sort((one, other) => other.part - one.part)) {
     if (part.format === "removed") {
-      for await (const lines of Sound.lines(reader, part, decode)) {
+      for await (const lines of CheckedReader.lines(reader, part, decode)) {
         yield lines.flatMap(({ line }) => ofLine(line));
       }
     } else {
       const how = PartReader.writtenAs(part, runs);
-      for await (const rows of Sound.sessions(reader, part, how)) {
+      for await (const rows of CheckedReader.sessions(reader, part, how)) {
         yield rows.flatMap((row) => ofRow(keyOf(row)));
       }
     }

@@ -5,7 +5,7 @@ import * as Random from "effect/Random";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
-import * as RateLimit from "../../../src/api/rate/RateLimit.ts";
+import * as RateLimiter from "../../../src/api/rate/RateLimiter.ts";
 import { Transport } from "../../../src/api/transport/Transport.ts";
 import { some } from "../../runtime.ts";
 import { ORIGIN, pageOf, tenantAt } from "../asking.ts";
@@ -107,7 +107,7 @@ const play = async (
   };
   const asking = Effect.gen(function* () {
     // As threads would, each with a policy of its own.
-    const shared = RateLimit.share({ rate });
+    const shared = RateLimiter.share({ rate });
     const https = yield* Effect.replicateEffect(
       HttpPolicy.make(tenantAt(ORIGIN), { rate, shared, maxAttempts: 1000 }),
       policies,
@@ -304,8 +304,8 @@ describe("rate: 50", () => {
 
 describe("throttled()", () => {
   it("lowers the rate once for all requests that were under way, whichever thread they are of", () => {
-    const options = { rate: "auto", shared: RateLimit.share({ rate: "auto" }) } as const;
-    const [one, other] = [RateLimit.make(options), RateLimit.make(options)];
+    const options = { rate: "auto", shared: RateLimiter.share({ rate: "auto" }) } as const;
+    const [one, other] = [RateLimiter.make(options), RateLimiter.make(options)];
     expect(one.pace().rate).toBe(20);
     one.accepted();
     for (const leftAt of [100, 150, 200]) {
@@ -317,7 +317,7 @@ describe("throttled()", () => {
   });
 
   it("leaves the rate as it is while nothing at all is accepted", () => {
-    const gate = RateLimit.make({ rate: "auto" });
+    const gate = RateLimiter.make({ rate: "auto" });
     for (let second = 1; second < 60; second++) gate.throttled(second * 1000, second * 1000 + 100);
     expect(gate.pace().rate).toBe(20);
   });
@@ -325,7 +325,7 @@ describe("throttled()", () => {
   it("holds the rate within 0.1 and 1,000,000 a second, whatever befalls", () =>
     fc.assert(
       fc.property(fc.array(fc.boolean(), { maxLength: 300 }), (answers) => {
-        const gate = RateLimit.make({ rate: "auto" });
+        const gate = RateLimiter.make({ rate: "auto" });
         answers.forEach((isAccepted, at) => {
           if (isAccepted) gate.accepted();
           else gate.throttled(at * 10, at * 10 + 5);

@@ -7,20 +7,20 @@ import * as Either from "effect/Either";
 import * as Session from "../../session/Session.ts";
 import { version } from "../../version.ts";
 import type { Part } from "../Manifest.ts";
-import * as Rejects from "../Rejects.ts";
-import * as Sound from "../Sound.ts";
+import * as QuarantineLine from "../QuarantineLine.ts";
+import * as CheckedReader from "../CheckedReader.ts";
 
 /** A row that was put aside: what is said of it, and the session that it is by now, if it is one. */
 export interface Aside {
   /** Its part and its number there. */
   readonly place: string;
   readonly text: string;
-  readonly line: Rejects.Line;
+  readonly line: QuarantineLine.Line;
   readonly decoded: ReturnType<typeof Session.decode>;
 }
 
 /** Decode a row as this version does. A row nested deeper than the stack allows is no session. */
-const decoded = ({ redacted, row }: Rejects.Line): Aside["decoded"] => {
+const decoded = ({ redacted, row }: QuarantineLine.Line): Aside["decoded"] => {
   try {
     return Session.decode(redacted ? undefined : JSON.parse(row));
   } catch {
@@ -30,11 +30,11 @@ const decoded = ({ redacted, row }: Rejects.Line): Aside["decoded"] => {
 
 /** The rows of rejected parts, some at a time. Fails if a part is not as it was written. */
 export async function* rows(
-  reader: Sound.Reader,
+  reader: CheckedReader.Reader,
   parts: ReadonlyArray<Part>,
 ): AsyncGenerator<ReadonlyArray<Aside>> {
   for (const part of parts) {
-    for await (const lines of Sound.lines(reader, part, Rejects.decode)) {
+    for await (const lines of CheckedReader.lines(reader, part, QuarantineLine.decode)) {
       yield lines.map(({ text, line, number }) => ({
         text,
         line,

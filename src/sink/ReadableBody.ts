@@ -4,7 +4,7 @@
  * @module
  */
 import type { Output } from "./Output.ts";
-import * as Web from "./Web.ts";
+import * as WebSink from "./WebSink.ts";
 
 /** Bytes for a reader. */
 export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -23,7 +23,7 @@ export const make = (
   const cancelled = new AbortController();
   let take = () => {};
   const taken = new Promise<void>((resolve) => (take = resolve));
-  const done = work(Web.make(name, writable), cancelled.signal, taken);
+  const done = work(WebSink.make(name, writable), cancelled.signal, taken);
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
     // The work may fail before it has opened its output: only its promise tells every failure.
     start: (controller) => void done.catch((error) => controller.error(error)),

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect";
 import * as Batch from "../session/Batch.ts";
 import { ExportError, noSuchUsers, wordsOf } from "./ExportError.ts";
-import type { ExportedFile } from "./Files.ts";
+import type { ExportedFile } from "./FileSet.ts";
 
 /**
  * The most rows that may be rejected: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and

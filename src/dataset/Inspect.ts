@@ -6,13 +6,13 @@
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { OutputError } from "../sink/Output.ts";
-import * as Coherent from "./Coherent.ts";
+import * as Consistency from "./Consistency.ts";
 import { damaged, failure } from "./DatasetError.ts";
-import * as Folder from "./Folder.ts";
+import * as Layout from "./Layout.ts";
 import * as Journal from "./Journal.ts";
 import * as Manifest from "./Manifest.ts";
 
-const { DatasetError } = Folder;
+const { DatasetError } = Layout;
 
 const list = (items: ReadonlyArray<string>): string =>
   items.slice(0, 3).join(", ") + (items.length > 3 ? `, and ${items.length - 3} more` : "");
@@ -29,21 +29,21 @@ export interface Found {
 }
 
 /** A manifest of more characters gets no further run. */
-const FULL = Folder.most.manifest / 8 * 7;
+const FULL = Layout.most.manifest / 8 * 7;
 
 /** Reads what the folder says of itself. */
-export const look = (root: string): Effect.Effect<Found, Folder.DatasetError | OutputError> =>
+export const look = (root: string): Effect.Effect<Found, Layout.DatasetError | OutputError> =>
   Effect.gen(function* () {
-    const { manifest: name } = Folder.names;
+    const { manifest: name } = Layout.names;
     const path = join(root, name);
-    const text = yield* Folder.textOf(root, name, Folder.most.manifest);
+    const text = yield* Layout.textOf(root, name, Layout.most.manifest);
     const manifest = text === undefined ? undefined : yield* Effect.try({
       try: () => Manifest.decode(Manifest.Manifest, path, text),
       catch: failure("Open", path),
     });
     const journal = yield* Journal.read(root);
     const found = { manifest, journal, isFull: text !== undefined && text.length > FULL };
-    const flaw = Coherent.check(root, manifest, journal, nextPart(found));
+    const flaw = Consistency.check(root, manifest, journal, nextPart(found));
     return flaw === undefined ? found : yield* Effect.fail(flaw);
   });
 
@@ -63,18 +63,18 @@ export const refuseOthers = (
   isAddition: boolean,
 ) =>
   Effect.gen(function* () {
-    const foreign = yield* Folder.foreignIn(root);
+    const foreign = yield* Layout.foreignIn(root);
     if (foreign.length > 0) {
       return yield* Effect.fail(
         occupied(root, `it holds ${list(foreign)}, which is no part of an export. Choose another folder`),
       );
     }
     // What is superseded is removed: a part that is not must not be named there as well.
-    const [again] = Coherent.repeated([...manifest?.parts ?? [], ...manifest?.superseded ?? []]);
+    const [again] = Consistency.repeated([...manifest?.parts ?? [], ...manifest?.superseded ?? []]);
     if (again !== undefined) {
-      return yield* Effect.fail(damaged(join(root, Folder.names.manifest), `it names ${again} twice`));
+      return yield* Effect.fail(damaged(join(root, Layout.names.manifest), `it names ${again} twice`));
     }
-    const { parts } = yield* Folder.partsIn(root);
+    const { parts } = yield* Layout.partsIn(root);
     const named = new Set(
       [
         ...manifest?.parts ?? [],
@@ -101,7 +101,7 @@ export const refuseOthers = (
       return yield* Effect.fail(
         occupied(
           root,
-          `${Folder.names.manifest} has more than ${FULL} bytes, and ${Folder.most.manifest} are the most it may have. ` +
+          `${Layout.names.manifest} has more than ${FULL} bytes, and ${Layout.most.manifest} are the most it may have. ` +
             "Choose another folder",
         ),
       );
@@ -166,26 +166,26 @@ const nobodys = (found: Found): (number: number) => boolean => {
  * Remove what a process that was killed has left: partial files, parts that no journal line names, a journal that is over.
  * Gives what is in the folder then.
  */
-export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
+export const sweep = (root: string, found: Found, prove: Layout.Proof) =>
   Effect.gen(function* () {
-    const { parts, partials } = yield* Folder.partsIn(root);
+    const { parts, partials } = yield* Layout.partsIn(root);
     const isNobodys = nobodys(found);
     const superseded = new Set(found.manifest?.superseded?.map(({ path }) => path));
-    const beside = yield* Folder.namesIn(root);
+    const beside = yield* Layout.namesIn(root);
     const kept = isUnfinished(found) ? usersOf(found.journal!.header) : undefined;
     const left = [
       ...parts.filter(({ path, number }) => isNobodys(number) || superseded.has(path)).map(({ path }) =>
         path
       ),
       ...partials,
-      ...beside.filter((name) => Folder.isPartial(name) || (Folder.isUsersName(name) && name !== kept)),
+      ...beside.filter((name) => Layout.isPartial(name) || (Layout.isUsersName(name) && name !== kept)),
     ];
     const { journal, manifest } = found;
     // A writer before may be about to add a line that names what is removed here: not to this file.
     if (journal !== undefined && left.length > 0 && !isOver(found)) {
       yield* Journal.write(root, journal, prove);
     }
-    yield* Folder.remove(root, left, prove);
+    yield* Layout.remove(root, left, prove);
     if (journal === undefined || isUnfinished(found)) return found;
     if (isOver(found)) {
       yield* Journal.remove(root, journal, prove);
@@ -194,7 +194,7 @@ export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
     // It has come to nothing, and still no number that it has taken may be given again: the next header says so, or the manifest.
     if (manifest === undefined) return found;
     const whole = { ...manifest, next_part: nextPart(found) };
-    yield* Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove);
+    yield* Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove);
     yield* Journal.remove(root, journal, prove);
     return { manifest: whole, journal: undefined };
   });
@@ -203,7 +203,7 @@ export const sweep = (root: string, found: Found, prove: Folder.Proof) =>
 export const usersOf = ({ users_file }: Manifest.Header): string => users_file?.path ?? "users.txt";
 
 /** Remove what tells of a run that is over, or that has come to nothing before a part of it had a name. */
-export const forget = (root: string, { manifest, journal }: Found, prove: Folder.Proof) =>
+export const forget = (root: string, { manifest, journal }: Found, prove: Layout.Proof) =>
   Effect.gen(function* () {
     if (journal === undefined) return;
     const { header } = journal;
@@ -212,5 +212,5 @@ export const forget = (root: string, { manifest, journal }: Found, prove: Folder
     yield* isCovered
       ? Journal.remove(root, journal, prove)
       : Journal.write(root, { header, cuts: [] }, prove);
-    yield* Folder.remove(root, [usersOf(header)], prove);
+    yield* Layout.remove(root, [usersOf(header)], prove);
   });

@@ -16,17 +16,17 @@ import type { ApiError } from "../api/ApiError.ts";
 import { TenantHttp } from "../api/HttpPolicy.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
-import * as Folder from "./Folder.ts";
-import * as Found from "./Found.ts";
+import * as Layout from "./Layout.ts";
+import * as Inspect from "./Inspect.ts";
 import * as Journal from "./Journal.ts";
 import type { Lease } from "./Lease.ts";
-import * as Listed from "./Listed.ts";
+import * as UsersFile from "./UsersFile.ts";
 import * as Manifest from "./Manifest.ts";
-import * as Marks from "./Marks.ts";
-import * as Parts from "./Parts.ts";
-import * as Removed from "./Removed.ts";
+import * as Cursors from "./Cursors.ts";
+import * as PartWriter from "./PartWriter.ts";
+import * as Tombstones from "./Tombstones.ts";
 import * as SessionIndex from "./SessionIndex.ts";
-import * as Sound from "./Sound.ts";
+import * as CheckedReader from "./CheckedReader.ts";
 
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
@@ -95,7 +95,7 @@ export const goOn = <E, R>(
       const parts = cuts.flatMap((cut) => cut.parts);
       const marks = header.kind === "full"
         ? undefined
-        : yield* restore(Marks.load(root, [...manifest.parts, ...parts]));
+        : yield* restore(Cursors.load(root, [...manifest.parts, ...parts]));
 
       const redelivered = counterOf(standing.redelivered);
       // What an earlier run came upon of them is not known here.
@@ -117,7 +117,7 @@ export const goOn = <E, R>(
       );
       const users = Stream.concat(
         Stream.fromIterable(left),
-        Stream.map(Listed.from(root, header, position), (userId) => {
+        Stream.map(UsersFile.from(root, header, position), (userId) => {
           position++;
           return startOf(userId);
         }),
@@ -136,7 +136,7 @@ export const goOn = <E, R>(
         });
         yield* Effect.addFinalizer(() => Effect.promise(() => index.return(undefined as never)));
         while (true) {
-          const { done, value } = yield* restore(Sound.attempt(() => index.next()));
+          const { done, value } = yield* restore(CheckedReader.attempt(() => index.next()));
           if (done) return value;
         }
       }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => delete progress.compared)));
@@ -159,7 +159,7 @@ export const goOn = <E, R>(
       const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run, prove };
       // The number that the journal says is taken, by this process.
       let number = cuts.reduce((number, { claims = number }) => Math.max(number, claims), header.claims ?? 0);
-      let current = yield* Parts.make(partsOptions, number);
+      let current = yield* PartWriter.make(partsOptions, number);
       let cutNumber = cuts.length;
       let isChanged = false;
       // Then the cut that follows is the last.
@@ -167,12 +167,12 @@ export const goOn = <E, R>(
 
       const markOf = (userId: string, end: Batch.WalkEnd): string | undefined => {
         const mark = end.mark === undefined ? undefined : JSON.stringify(end.mark);
-        if (!Removed.isUserGone(end)) return mark;
-        if (mark !== undefined) return Marks.forget(mark);
+        if (!Tombstones.isUserGone(end)) return mark;
+        if (mark !== undefined) return Cursors.forget(mark);
         const before = marks?.get(userId);
         // Some of it may have been delivered in this run before it was not there any more.
         return before !== undefined || open.get(userId) !== undefined
-          ? Marks.forget(before ?? `{"seen":[]}`, began / 1000)
+          ? Cursors.forget(before ?? `{"seen":[]}`, began / 1000)
           : undefined;
       };
 
@@ -184,10 +184,10 @@ export const goOn = <E, R>(
           }
           const mark = end && sort === undefined ? markOf(userId, end) : undefined;
           if (mark !== undefined && mark !== marks?.get(userId)) {
-            yield* current.keep("state", [Marks.lineOf(userId, mark)]);
+            yield* current.keep("state", [Cursors.lineOf(userId, mark)]);
             marks?.set(userId, mark);
           }
-          const seen = isWhole && !halfRead.has(userId) ? Removed.seenLines(batch) : [];
+          const seen = isWhole && !halfRead.has(userId) ? Tombstones.seenLines(batch) : [];
           if (seen.length > 0) yield* current.keep("seen", seen);
           Export.count(tally, batch);
           redelivered.add(batch);
@@ -237,7 +237,7 @@ export const goOn = <E, R>(
         yield* current.discard;
         isChanged = false;
         parts.push(...complete);
-        current = yield* Parts.make(partsOptions, number);
+        current = yield* PartWriter.make(partsOptions, number);
       });
 
       const isFull = () => {
@@ -260,7 +260,7 @@ export const goOn = <E, R>(
       }));
 
       const finish = Effect.gen(function* () {
-        const broken: Cause.Cause<ApiError | OutputError | Folder.DatasetError | Export.ExportError> =
+        const broken: Cause.Cause<ApiError | OutputError | Layout.DatasetError | Export.ExportError> =
           yield* walkAll;
         if (!Cause.isEmpty(broken)) {
           isBroken = true;
@@ -270,7 +270,7 @@ export const goOn = <E, R>(
         yield* Effect.tapError(Export.checkRejected(tally, maxRejected, "end"), () => cut);
         yield* Effect.onError(
           Export.checkUsers(tally),
-          () => Effect.ignore(parts.length === 0 ? Found.forget(root, found, prove) : Effect.void),
+          () => Effect.ignore(parts.length === 0 ? Inspect.forget(root, found, prove) : Effect.void),
         );
         yield* forgetAbsent;
         index = undefined;
@@ -282,7 +282,7 @@ export const goOn = <E, R>(
         const removed = isWhole ? yield* tellRemoved : undefined;
         const isCompact = marks !== undefined && isBloated([...manifest.parts, ...parts], marks);
         if (isCompact) {
-          for (const mark of marks) yield* current.keep("state", [Marks.lineOf(...mark)]);
+          for (const mark of marks) yield* current.keep("state", [Cursors.lineOf(...mark)]);
         }
         const last = yield* current.commit;
         parts.push(...last);
@@ -298,14 +298,14 @@ export const goOn = <E, R>(
         if (header.all_users !== true || marks === undefined) return;
         const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
         const listed = Stream.runForEach(
-          Listed.from(root, header, 0),
+          UsersFile.from(root, header, 0),
           (userId) => Effect.sync(() => void asked.add(userId)),
         );
         yield* Effect.onInterrupt(restore(listed), () => Effect.ignore(cut));
         for (const [userId, mark] of marks) {
-          const forgotten = asked.has(userId) ? mark : Marks.forget(mark);
+          const forgotten = asked.has(userId) ? mark : Cursors.forget(mark);
           if (forgotten === mark) continue;
-          yield* current.keep("state", [Marks.lineOf(userId, forgotten)]);
+          yield* current.keep("state", [Cursors.lineOf(userId, forgotten)]);
           marks.set(userId, forgotten);
         }
       });
@@ -313,8 +313,8 @@ export const goOn = <E, R>(
       const tellRemoved = Effect.gen(function* () {
         const [vouched, counts] = [{ users: 0 }, { gone: 0, again: 0 }];
         const all = [...manifest.parts, ...parts];
-        progress.compared = { rows: 0, rowsTotal: Removed.rowsOf(all) };
-        const found = Removed.compare({
+        progress.compared = { rows: 0, rowsTotal: Tombstones.rowsOf(all) };
+        const found = Tombstones.compare({
           reader: { root, purpose: "tell what was removed", progress: progress.compared },
           parts: all,
           runs: [...manifest.runs, header],
@@ -325,7 +325,7 @@ export const goOn = <E, R>(
         // Whoever reads the folder is to find a file there, if with nothing in it.
         if (!all.some(({ format }) => format === "removed")) yield* current.keep("removed", []);
         while (true) {
-          const { done, value } = yield* restore(Sound.attempt(() => found.next()));
+          const { done, value } = yield* restore(CheckedReader.attempt(() => found.next()));
           if (done) return { ...vouched, ...counts };
           for (const { gone } of value) counts[gone ? "gone" : "again"]++;
           if (value.length > 0) {
@@ -380,9 +380,9 @@ export const goOn = <E, R>(
         next_part: nextPart,
         failed: [...failed.values()],
       };
-      yield* Folder.replace(root, Folder.names.manifest, Manifest.textOf(whole), prove);
-      yield* Found.forget(root, { manifest: whole, journal: found.journal }, prove);
-      yield* Folder.remove(root, superseded.map(({ path }) => path), prove);
+      yield* Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove);
+      yield* Inspect.forget(root, { manifest: whole, journal: found.journal }, prove);
+      yield* Layout.remove(root, superseded.map(({ path }) => path), prove);
       return {
         summary,
         failed: { count: progress.failed, first: tally.failed },
@@ -392,5 +392,5 @@ export const goOn = <E, R>(
   );
 
 /** Whether most of the marks kept are no longer those that count. */
-const isBloated = (parts: ReadonlyArray<Manifest.Part>, marks: Marks.Marks): boolean =>
+const isBloated = (parts: ReadonlyArray<Manifest.Part>, marks: Cursors.Marks): boolean =>
   parts.reduce((sum, { format, rows }) => sum + (format === "state" ? rows : 0), 0) > 2 * marks.size + 1000;

@@ -6,14 +6,14 @@
 import { join } from "node:path";
 import { damaged, type DatasetError } from "./DatasetError.ts";
 import * as Formats from "../format/Formats.ts";
-import * as Folder from "./Folder.ts";
+import * as Layout from "./Layout.ts";
 import type { Journal } from "./Journal.ts";
 import { type Manifest, MOST, type Part } from "./Manifest.ts";
 
 /** Tell whether a part has the path of its format and number; those of no format hold lines. */
 const isOwnPath = ({ path, format, part }: Part): boolean => {
   const { extension, gzip } = Formats.find(format) ?? { extension: "ndjson", gzip: false };
-  const plain = Folder.partPath(format, part, extension);
+  const plain = Layout.partPath(format, part, extension);
   return path === plain || (gzip && path === `${plain}.gz`);
 };
 
@@ -46,7 +46,7 @@ export const check = (
   nextPart: number,
 ): DatasetError | undefined => {
   const { runs = [], parts = [], superseded = [] } = manifest ?? {};
-  const [ofManifest, ofJournal] = [join(root, Folder.names.manifest), join(root, Folder.names.journal)];
+  const [ofManifest, ofJournal] = [join(root, Layout.names.manifest), join(root, Layout.names.journal)];
   const misplaced = runs.findIndex(({ run }, i) => run !== i + 1);
   if (misplaced !== -1) {
     return damaged(ofManifest, `run ${runs[misplaced]!.run} is where run ${misplaced + 1} should be`);

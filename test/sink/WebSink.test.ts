@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import { describe, expect, it } from "vitest";
-import * as Gzip from "../../src/sink/Gzip.ts";
-import * as Web from "../../src/sink/Web.ts";
+import * as GzipSink from "../../src/sink/GzipSink.ts";
+import * as WebSink from "../../src/sink/WebSink.ts";
 import { noise, outputContract, send, utf8 } from "./contract.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -21,13 +21,14 @@ const collector = () => {
   return { stream, seen, chunks };
 };
 
-const trialThrough = (wrap: (output: ReturnType<typeof Web.make>) => ReturnType<typeof Web.make>) => () => {
-  const { stream, seen, chunks } = collector();
-  return Promise.resolve({
-    output: wrap(Web.make("a collector", stream)),
-    complete: () => Promise.resolve(seen.closed ? Buffer.concat(chunks) : undefined),
-  });
-};
+const trialThrough =
+  (wrap: (output: ReturnType<typeof WebSink.make>) => ReturnType<typeof WebSink.make>) => () => {
+    const { stream, seen, chunks } = collector();
+    return Promise.resolve({
+      output: wrap(WebSink.make("a collector", stream)),
+      complete: () => Promise.resolve(seen.closed ? Buffer.concat(chunks) : undefined),
+    });
+  };
 
 outputContract({ name: "Web", digests: false, trial: trialThrough((output) => output) });
 
@@ -35,18 +36,18 @@ outputContract({
   name: "Gzip over Web",
   digests: false,
   decode: (bytes) => gunzipSync(bytes),
-  trial: trialThrough(Gzip.make),
+  trial: trialThrough(GzipSink.make),
 });
 
 describe.each([
-  ["Web.make()", (output: ReturnType<typeof Web.make>) => output],
-  ["Gzip.make(Web.make())", Gzip.make],
+  ["Web.make()", (output: ReturnType<typeof WebSink.make>) => output],
+  ["Gzip.make(WebSink.make())", GzipSink.make],
 ])("%s", (_, wrap) => {
   it("aborts the stream when the export fails, so that its reader can't take it for complete", async () => {
     const { readable, writable } = new TransformStream<Bytes, Bytes>();
     const text = new Response(readable).text();
     const failing = Effect.gen(function* () {
-      const sink = yield* wrap(Web.make("a response", writable)).open;
+      const sink = yield* wrap(WebSink.make("a response", writable)).open;
       yield* sink.write(utf8("half"));
       yield* Effect.fail("this export's failure");
     });
@@ -66,7 +67,7 @@ describe.each([
       },
     });
     const writing = Effect.gen(function* () {
-      const sink = yield* wrap(Web.make("a slow reader", slow)).open;
+      const sink = yield* wrap(WebSink.make("a slow reader", slow)).open;
       for (let i = 0; i < 40; i++) {
         yield* sink.write(noise(100_000, i));
         written += 100_000;
@@ -83,7 +84,7 @@ describe.each([
     const stuck = new WritableStream<Bytes>({ write: () => new Promise(() => {}) });
     await Effect.runPromise(Effect.gen(function* () {
       const chunks = Array.from({ length: 100 }, (_, i) => noise(100_000, i));
-      const fiber = yield* Effect.fork(send(wrap(Web.make("a stuck reader", stuck)), chunks));
+      const fiber = yield* Effect.fork(send(wrap(WebSink.make("a stuck reader", stuck)), chunks));
       yield* Effect.sleep("50 millis");
       yield* Effect.timeout(Fiber.interrupt(fiber), "5 seconds");
     }));
@@ -92,7 +93,7 @@ describe.each([
   it("ends at once when the export fails while its reader has stopped reading", async () => {
     const stuck = new WritableStream<Bytes>({ write: () => new Promise(() => {}) });
     const failing = Effect.scoped(Effect.gen(function* () {
-      const sink = yield* wrap(Web.make("a stuck reader", stuck)).open;
+      const sink = yield* wrap(WebSink.make("a stuck reader", stuck)).open;
       const writes = Effect.forEach(Array.from({ length: 100 }, (_, i) => noise(100_000, i)), sink.write);
       yield* Effect.timeoutFail(writes, { duration: "50 millis", onTimeout: () => "this export's failure" });
     }));
@@ -104,7 +105,7 @@ describe.each([
     const failureOf = (cause: unknown) => {
       const broken = new WritableStream<Bytes>({ write: () => Promise.reject(cause) });
       const chunks = Array.from({ length: 20 }, (_, i) => noise(100_000, i));
-      return Effect.runPromise(Effect.flip(send(wrap(Web.make("standard output", broken)), chunks)));
+      return Effect.runPromise(Effect.flip(send(wrap(WebSink.make("standard output", broken)), chunks)));
     };
     const gone = await failureOf(Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
     expect(gone).toMatchObject({ _tag: "OutputError", reason: "Closed", path: "standard output" });
@@ -119,7 +120,7 @@ describe.each([
   it("can't open a stream that someone else writes to", async () => {
     const { stream } = collector();
     stream.getWriter();
-    const error = await Effect.runPromise(Effect.flip(send(wrap(Web.make("a response", stream)), [])));
+    const error = await Effect.runPromise(Effect.flip(send(wrap(WebSink.make("a response", stream)), [])));
     expect(error).toMatchObject({ _tag: "OutputError", reason: "Open", path: "a response" });
   });
 });
@@ -127,7 +128,7 @@ describe.each([
 describe("Web.make()", () => {
   it("lets go of the stream", async () => {
     const { stream } = collector();
-    await Effect.runPromise(send(Web.make("a collector", stream), [utf8("x")]));
+    await Effect.runPromise(send(WebSink.make("a collector", stream), [utf8("x")]));
     expect(stream.locked).toBe(false);
   });
 });

@@ -11,7 +11,7 @@ import * as Changes from "../source/incremental/Changes.ts";
 import type { DatasetError } from "./DatasetError.ts";
 import * as Json from "../format/Json.ts";
 import type { Part } from "./Manifest.ts";
-import * as Sound from "./Sound.ts";
+import * as CheckedReader from "./CheckedReader.ts";
 
 /** The marks by user, each as JSON. About 300 bytes a user; up to 170 kB for one that can't be verified. */
 export type Marks = Map<string, string>;
@@ -46,12 +46,12 @@ export const forget = (mark: string, until?: number): string =>
  * recorded fails as `Corrupt`: a mark that was changed would make the next run skip sessions.
  */
 export const load = (root: string, parts: ReadonlyArray<Part>): Effect.Effect<Marks, DatasetError> =>
-  Sound.attempt(async () => {
+  CheckedReader.attempt(async () => {
     const marks: Marks = new Map();
     const reader = { root, purpose: "tell what has changed since the last run", progress: { rows: 0 } };
     for (const part of parts) {
       if (part.format !== "state") continue;
-      for await (const lines of Sound.lines(reader, part, decode)) {
+      for await (const lines of CheckedReader.lines(reader, part, decode)) {
         for (const { line: { user_id, mark } } of lines) marks.set(user_id, JSON.stringify(mark));
       }
     }

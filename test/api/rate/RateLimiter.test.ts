@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber";
 import * as TestClock from "effect/TestClock";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as RateLimit from "../../../src/api/rate/RateLimit.ts";
+import * as RateLimiter from "../../../src/api/rate/RateLimiter.ts";
 import { run } from "../asking.ts";
 
 /** Who left when. */
@@ -20,7 +20,7 @@ interface Scene {
 }
 
 /** One that arrives after a time and waits for its turn. */
-const arrive = (gate: RateLimit.RateLimit, { arrived, left }: Scene, who: number, after: number) =>
+const arrive = (gate: RateLimiter.RateLimit, { arrived, left }: Scene, who: number, after: number) =>
   Effect.fork(Effect.gen(function* () {
     yield* Effect.sleep(after);
     arrived.push(who);
@@ -30,7 +30,7 @@ const arrive = (gate: RateLimit.RateLimit, { arrived, left }: Scene, who: number
 /** Something that befalls the gate. */
 type Event = readonly [at: number, kind: "accepted" | "throttled" | "hold", length: number];
 
-const befall = (gate: RateLimit.RateLimit, [at, kind, length]: Event) =>
+const befall = (gate: RateLimiter.RateLimit, [at, kind, length]: Event) =>
   Effect.fork(Effect.gen(function* () {
     yield* Effect.sleep(at);
     const now = yield* Clock.currentTimeMillis;
@@ -55,12 +55,12 @@ const aLimit = fc.record({
 
 /** Plays arrivals, several at a time, and events, and gives what was seen. */
 const play = (
-  options: RateLimit.RateLimitOptions,
+  options: RateLimiter.RateLimitOptions,
   arrivals: ReadonlyArray<readonly [after: number, count: number]>,
   events: ReadonlyArray<Event> = [],
 ) =>
   run(Effect.gen(function* () {
-    const gate = RateLimit.make(options);
+    const gate = RateLimiter.make(options);
     const scene: Scene = { arrived: [], left: [] };
     let who = 0;
     for (const [after, count] of arrivals) {
@@ -137,7 +137,7 @@ describe("take()", () => {
 
   it("gives the time at which the turn came", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimit.make({ rate: 1 });
+      const gate = RateLimiter.make({ rate: 1 });
       yield* gate.take(0);
       const second = yield* Effect.fork(Effect.zip(gate.take(0), Clock.currentTimeMillis));
       yield* TestClock.adjust("1 minute");
@@ -151,7 +151,7 @@ describe("take()", () => {
         fc.integer({ min: 0, max: 1500 }),
         (interrupted, after) =>
           run(Effect.gen(function* () {
-            const gate = RateLimit.make({ rate: 4, burst: 1 });
+            const gate = RateLimiter.make({ rate: 4, burst: 1 });
             yield* gate.take(0);
             const scene: Scene = { arrived: [], left: [] };
             const fibers = yield* Effect.forEach(interrupted, (_, who) => arrive(gate, scene, who, 0));
@@ -174,7 +174,7 @@ describe("take()", () => {
 
   it("works on after those in line were interrupted all at once", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimit.make({ rate: 1 });
+      const gate = RateLimiter.make({ rate: 1 });
       const all = yield* Effect.fork(
         Effect.all(Array.from({ length: 100 }, () => gate.take(0)), { concurrency: "unbounded" }),
       );
@@ -202,7 +202,7 @@ describe("hold()", () => {
 
   it("fails those without the patience for it, at once or when their turn would have come", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimit.make({ rate: 1 });
+      const gate = RateLimiter.make({ rate: 1 });
       yield* gate.take(0);
       const inLine = yield* Effect.fork(Effect.exit(gate.take(8000)));
       const patient = yield* Effect.fork(gate.take(Infinity));
@@ -219,7 +219,7 @@ describe("hold()", () => {
 
 describe("throttled()", () => {
   it("halves the rate once for all requests that were under way", () => {
-    const gate = RateLimit.make({ rate: 64 });
+    const gate = RateLimiter.make({ rate: 64 });
     for (const leftAt of [100, 150, 190, 200]) gate.throttled(leftAt, 200);
     expect(gate.pace().rate).toBe(32);
     // Left before the rate was lowered, answered after.
@@ -235,7 +235,7 @@ describe("throttled()", () => {
         fc.double({ min: 0.01, max: 1e6, noNaN: true }),
         fc.integer({ min: 0, max: 200 }),
         (rate, times) => {
-          const gate = RateLimit.make({ rate });
+          const gate = RateLimiter.make({ rate });
           for (let time = 0; time < times; time++) gate.throttled(2 * time, 2 * time + 1);
           expect(gate.pace().rate / Math.max(rate / 100, rate / 2 ** times)).toBeCloseTo(1, 12);
         },
@@ -252,7 +252,7 @@ describe("throttled()", () => {
 describe("accepted()", () => {
   it("gives back 5 % of the ceiling a second under full use", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimit.make({ rate: 20, burst: 1 });
+      const gate = RateLimiter.make({ rate: 20, burst: 1 });
       for (let time = 0; time < 20; time++) gate.throttled(2 * time, 2 * time + 1);
       expect(gate.pace().rate).toBe(0.2);
       // From twice the floor on, for below that a single answer makes more than a second's difference.
@@ -273,7 +273,7 @@ describe("accepted()", () => {
         fc.double({ min: 0.01, max: 1e6, noNaN: true }),
         fc.array(fc.boolean(), { maxLength: 300 }),
         (rate, answers) => {
-          const gate = RateLimit.make({ rate });
+          const gate = RateLimiter.make({ rate });
           answers.forEach((accepted, at) => {
             if (accepted) gate.accepted();
             else gate.throttled(at, at);
@@ -288,12 +288,12 @@ describe("accepted()", () => {
 
 describe("make()", () => {
   it.each([0, -1, 1_000_001, Number.NaN, Infinity])("refuses a rate of %d", (rate) => {
-    expect(() => RateLimit.make({ rate })).toThrow(
+    expect(() => RateLimiter.make({ rate })).toThrow(
       `'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
     );
   });
 
   it.each([0, 0.99, Number.NaN])("refuses a burst of %d", (burst) => {
-    expect(() => RateLimit.make({ burst })).toThrow(`'burst' must be at least 1: it is ${burst}`);
+    expect(() => RateLimiter.make({ burst })).toThrow(`'burst' must be at least 1: it is ${burst}`);
   });
 });

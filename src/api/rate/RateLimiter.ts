@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Options from "../../options/Options.ts";
-import * as AutoRate from "./AutoRate.ts";
+import * as AdaptiveRate from "./AdaptiveRate.ts";
 import { BYTES, change, make as cell } from "./Cells.ts";
 
 /** How fast to ask. */
@@ -90,7 +90,7 @@ const fresh = <B extends ArrayBufferLike>(buffer: B, { rate }: Settled): B => {
   return buffer;
 };
 
-const SIZE = (AUTO + AutoRate.CELLS) * BYTES;
+const SIZE = (AUTO + AdaptiveRate.CELLS) * BYTES;
 
 interface Settled {
   readonly isAuto: boolean;
@@ -108,7 +108,7 @@ const settle = ({ rate = 20, burst }: RateLimitOptions): Settled => {
   if (burst !== undefined && !(burst >= 1)) {
     throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
   }
-  return rate === "auto" ? { isAuto: true, rate: AutoRate.START, burst } : { isAuto: false, rate, burst };
+  return rate === "auto" ? { isAuto: true, rate: AdaptiveRate.START, burst } : { isAuto: false, rate, burst };
 };
 
 /** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
@@ -144,7 +144,7 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
   const slowedAt = cell(state, SLOWED_AT);
   const pausedUntil = cell(state, PAUSED_UNTIL);
   const auto = isAuto
-    ? AutoRate.make({ rate, heldUntil, slowedAt, pausedUntil, own: (index) => cell(state, AUTO + index) })
+    ? AdaptiveRate.make({ rate, heldUntil, slowedAt, pausedUntil, own: (index) => cell(state, AUTO + index) })
     : undefined;
   // What a pause saves up, in milliseconds.
   const { burst = Math.max(1, ceiling / 10) } = settled;

@@ -9,9 +9,9 @@ import * as Scope from "effect/Scope";
 import type { Batch } from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import * as Gzip from "../sink/Gzip.ts";
+import * as GzipSink from "../sink/GzipSink.ts";
 import type { OutputError, Sink } from "../sink/Output.ts";
-import * as Folder from "./Folder.ts";
+import * as Layout from "./Layout.ts";
 import { columnsOf, type LineKind, type Part } from "./Manifest.ts";
 
 /** Which parts to make, and where. */
@@ -21,7 +21,7 @@ export interface PartsOptions {
   readonly onInvalid: "quarantine" | "fail" | undefined;
   readonly run: number;
   /** Awaited before a part gets its name. */
-  readonly prove: Folder.Proof;
+  readonly prove: Layout.Proof;
 }
 
 /** Parts in the making. Each file is opened when the first row for it comes. */
@@ -54,10 +54,10 @@ export const make = (
     const openFiles = Effect.gen(function* () {
       const targets = formats.map(({ format, gzip }): Export.Target => {
         const extension = Formats.extensionOf({ format, gzip });
-        const output = Folder.part(root, Folder.partPath(format.name, number, extension), prove);
-        return { format, output: gzip ? Gzip.make(output) : output };
+        const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
+        return { format, output: gzip ? GzipSink.make(output) : output };
       });
-      const rejects = Folder.part(root, Folder.partPath("rejected", number, "ndjson"), prove);
+      const rejects = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
       return files ??= yield* Scope.extend(Export.openFiles({ targets, rejects, onInvalid }), scope);
     });
 
@@ -81,7 +81,7 @@ export const make = (
         Effect.gen(function* () {
           let file = kept.get(kind);
           if (file === undefined) {
-            const output = Folder.part(root, Folder.partPath(kind, number, "ndjson"), prove);
+            const output = Layout.part(root, Layout.partPath(kind, number, "ndjson"), prove);
             file = { name: output.name, sink: yield* Scope.extend(output.open, scope), rows: 0 };
             kept.set(kind, file);
           }

@@ -7,12 +7,12 @@ import * as Stream from "effect/Stream";
 import type { OutputError } from "../sink/Output.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
 import { join } from "node:path";
-import * as Found from "./Found.ts";
+import * as Inspect from "./Inspect.ts";
 import * as Json from "../format/Json.ts";
 import * as Lines from "../format/Lines.ts";
 import type { Header } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
-import * as Sound from "./Sound.ts";
+import * as CheckedReader from "./CheckedReader.ts";
 
 const idIn = (line: string): unknown => {
   try {
@@ -28,23 +28,25 @@ export const from = (
   header: Header,
   position: number,
 ): Stream.Stream<string, OutputError | DatasetError> => {
-  const name = Found.usersOf(header);
+  const name = Inspect.usersOf(header);
   const reader = { root, purpose: "go on with the run", progress: { rows: 0 } };
   async function* lines() {
-    if (header.users_file !== undefined) await Sound.checkSum(reader, header.users_file);
+    if (header.users_file !== undefined) await CheckedReader.checkSum(reader, header.users_file);
     let number = 0;
     try {
       for await (const some of Lines.of(SafeFile.chunks(root, name))) {
         for (const line of some) {
           if (number++ < position) continue;
           const id = idIn(line);
-          if (typeof id !== "string") throw Sound.damaged(reader, name, `has no user's id on line ${number}`);
+          if (typeof id !== "string") {
+            throw CheckedReader.damaged(reader, name, `has no user's id on line ${number}`);
+          }
           yield id;
         }
       }
     } catch (error) {
       throw error instanceof RangeError
-        ? Sound.damaged(reader, name, `can't be read (${error.message})`)
+        ? CheckedReader.damaged(reader, name, `can't be read (${error.message})`)
         : error;
     }
   }

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as PageFacts from "../../src/api/PageFacts.ts";
+import * as PaginationHeader from "../../src/api/PaginationHeader.ts";
 
 const header = {
   page_size: 10,
@@ -12,7 +12,7 @@ const header = {
 
 describe("parse()", () => {
   it("reads the header as both of MonoCloud's SDKs do", () => {
-    expect(PageFacts.parse(JSON.stringify(header))).toEqual({
+    expect(PaginationHeader.parse(JSON.stringify(header))).toEqual({
       pageSize: 10,
       page: 3,
       total: 25,
@@ -22,13 +22,13 @@ describe("parse()", () => {
 
   it("reads an empty list, and ignores what it does not need", () => {
     const { has_previous: _, ...rest } = header;
-    expect(PageFacts.parse(JSON.stringify({ ...rest, total_count: 0, more: [1] }))).toMatchObject({
+    expect(PaginationHeader.parse(JSON.stringify({ ...rest, total_count: 0, more: [1] }))).toMatchObject({
       total: 0,
     });
   });
 
   it("gives nothing for an absent header", () => {
-    expect(PageFacts.parse(undefined)).toBeUndefined();
+    expect(PaginationHeader.parse(undefined)).toBeUndefined();
   });
 
   it.each([
@@ -61,7 +61,7 @@ describe("parse()", () => {
       { has_next: undefined },
     ].map((wrong) => JSON.stringify({ ...header, ...wrong })),
   ])("gives nothing for %s", (text) => {
-    expect(PageFacts.parse(text)).toBeUndefined();
+    expect(PaginationHeader.parse(text)).toBeUndefined();
   });
 
   it("never throws, and gives facts that can be counted on or none", () =>
@@ -84,7 +84,7 @@ describe("parse()", () => {
           }),
         ),
         (text) => {
-          const facts = PageFacts.parse(text);
+          const facts = PaginationHeader.parse(text);
           if (facts === undefined) return;
           expect(Number.isSafeInteger(facts.pageSize) && facts.pageSize >= 1).toBe(true);
           expect(Number.isSafeInteger(facts.page) && facts.page >= 1).toBe(true);

@@ -5,8 +5,8 @@ import process from "node:process";
 import { gunzipSync } from "node:zlib";
 import * as Effect from "effect/Effect";
 import { describe, expect, it, onTestFinished } from "vitest";
-import * as File from "../../src/sink/File.ts";
-import * as Gzip from "../../src/sink/Gzip.ts";
+import * as FileSink from "../../src/sink/FileSink.ts";
+import * as GzipSink from "../../src/sink/GzipSink.ts";
 import { OutputError } from "../../src/sink/Output.ts";
 import { newFolder } from "../folders.ts";
 import { noise, outputContract, send, utf8 } from "./contract.ts";
@@ -18,7 +18,7 @@ outputContract({
   digests: true,
   trial: async () => {
     const path = join(await newFolder(), "sessions.ndjson");
-    return { output: File.make(path), complete: () => readIfThere(path) };
+    return { output: FileSink.make(path), complete: () => readIfThere(path) };
   },
 });
 
@@ -28,12 +28,12 @@ outputContract({
   decode: (bytes) => gunzipSync(bytes),
   trial: async () => {
     const path = join(await newFolder(), "sessions.ndjson.gz");
-    return { output: Gzip.make(File.make(path)), complete: () => readIfThere(path) };
+    return { output: GzipSink.make(FileSink.make(path)), complete: () => readIfThere(path) };
   },
 });
 
 const failureOf = (path: string, bytes = utf8("x")) =>
-  Effect.runPromise(Effect.flip(send(File.make(path), [bytes])));
+  Effect.runPromise(Effect.flip(send(FileSink.make(path), [bytes])));
 
 /** A file system of 64 KiB, if this machine lets the test mount one. */
 const smallDisk = async (): Promise<string | undefined> => {
@@ -55,7 +55,7 @@ describe("File.make()", () => {
     const path = join(await newFolder(), "sessions.csv");
     await writeFile(path, "the one before");
     await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
-      const sink = yield* File.make(path).open;
+      const sink = yield* FileSink.make(path).open;
       yield* sink.write(noise(1_000_000));
       expect(yield* Effect.promise(() => readFile(path, "utf8"))).toBe("the one before");
       yield* sink.commit;
@@ -68,7 +68,7 @@ describe("File.make()", () => {
     const path = join(folder, "sessions.csv");
     await writeFile(path, "the one before");
     const failing = Effect.gen(function* () {
-      const sink = yield* File.make(path).open;
+      const sink = yield* FileSink.make(path).open;
       yield* sink.write(noise(1_000_000));
       yield* Effect.fail("this export's failure");
     });
@@ -79,7 +79,7 @@ describe("File.make()", () => {
 
   it("leaves nothing but the file", async () => {
     const folder = await newFolder();
-    await Effect.runPromise(send(File.make(join(folder, "sessions.csv")), [utf8("x")]));
+    await Effect.runPromise(send(FileSink.make(join(folder, "sessions.csv")), [utf8("x")]));
     expect(await readdir(folder)).toEqual(["sessions.csv"]);
   });
 
@@ -99,7 +99,7 @@ describe("File.make()", () => {
       if ((await this.stat()).isDirectory()) throw Object.assign(new Error(code), { code });
       return sync.call(this);
     };
-    const sent = await Effect.runPromise(Effect.either(send(File.make(path), [utf8("whole")])));
+    const sent = await Effect.runPromise(Effect.either(send(FileSink.make(path), [utf8("whole")])));
     expect(sent).toMatchObject(
       fails ? { left: { _tag: "OutputError", reason: "Commit", path } } : { right: { bytes: 5 } },
     );
@@ -115,7 +115,7 @@ describe("File.make()", () => {
       expect(name).toMatch(/\.partial$/);
       throw new Error("not any more");
     };
-    const error = await Effect.runPromise(Effect.flip(send(File.make(path, { prove }), [utf8("whole")])));
+    const error = await Effect.runPromise(Effect.flip(send(FileSink.make(path, { prove }), [utf8("whole")])));
     expect(error.message).toBe(`Cannot complete ${path}: not any more`);
     expect(found).toEqual(["whole"]);
     expect(await readdir(folder)).toEqual([]);
@@ -124,7 +124,7 @@ describe("File.make()", () => {
   it("lets two exports write the same name: the last to commit has it", async () => {
     const path = join(await newFolder(), "sessions.csv");
     await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
-      const [one, two] = [yield* File.make(path).open, yield* File.make(path).open];
+      const [one, two] = [yield* FileSink.make(path).open, yield* FileSink.make(path).open];
       yield* one.write(utf8("one"));
       yield* two.write(utf8("two"));
       yield* two.commit;
@@ -185,7 +185,7 @@ describe("File.make()", () => {
     const disk = await smallDisk();
     if (disk === undefined) return context.skip("this machine does not let the test mount a file system");
     const told = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
-      const sink = yield* File.make(join(disk, "sessions.csv")).open;
+      const sink = yield* FileSink.make(join(disk, "sessions.csv")).open;
       const told: Array<string> = [];
       for (let i = 0; i < 12; i++) {
         const chunk = noise(100_000, i);
@@ -217,7 +217,7 @@ describe("File.make()", () => {
     if (disk === undefined) return context.skip("this machine does not let the test mount a file system");
     const path = join(disk, "sessions.csv.gz");
     const chunks = Array.from({ length: 100 }, (_, i) => noise(100_000, i));
-    const error = await Effect.runPromise(Effect.flip(send(Gzip.make(File.make(path)), chunks)));
+    const error = await Effect.runPromise(Effect.flip(send(GzipSink.make(FileSink.make(path)), chunks)));
     expect(error).toMatchObject({ reason: "Write", path });
     expect(error.message).toContain("the disk is full");
     expect(await readdir(disk)).toEqual([]);

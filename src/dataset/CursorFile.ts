@@ -9,9 +9,9 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
 import { Mark } from "../source/incremental/Changes.ts";
-import { StateStore, StateStoreError } from "../source/incremental/StateStore.ts";
-import * as Folder from "./Folder.ts";
-import * as Marks from "./Marks.ts";
+import { StateStore, StateStoreError } from "../source/incremental/CursorStore.ts";
+import * as Layout from "./Layout.ts";
+import * as Cursors from "./Cursors.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
 const isMark = Schema.is(Mark);
@@ -27,13 +27,13 @@ const textOf = (path: string): Promise<string> =>
   });
 
 /** The marks in the text; what follows the last whole line was being written when the process died. */
-const read = (path: string, text: string): { readonly marks: Marks.Marks; readonly lines: number } => {
-  const marks: Marks.Marks = new Map();
+const read = (path: string, text: string): { readonly marks: Cursors.Marks; readonly lines: number } => {
+  const marks: Cursors.Marks = new Map();
   let lines = 0;
   for (let at = 0, end; (end = text.indexOf("\n", at)) !== -1; at = end + 1) {
     lines++;
     try {
-      const { userId, mark } = Marks.read(text.slice(at, end));
+      const { userId, mark } = Cursors.read(text.slice(at, end));
       marks.set(userId, mark);
     } catch {
       throw new StateStoreError({
@@ -61,10 +61,10 @@ export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> =>
       const text = yield* Effect.tryPromise({ try: () => textOf(path), catch: failed });
       const { marks, lines } = yield* Effect.try({ try: () => read(path, text), catch: failed });
       if (!text.endsWith("\n") || lines > 2 * marks.size + 1000) {
-        yield* Folder.replace(
+        yield* Layout.replace(
           dirname(path),
           basename(path),
-          [...marks].map(([userId, mark]) => Marks.lineOf(userId, mark)).join(""),
+          [...marks].map(([userId, mark]) => Cursors.lineOf(userId, mark)).join(""),
         );
       }
       const handle = yield* Effect.acquireRelease(
@@ -88,7 +88,7 @@ export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> =>
               if (!isMark(value)) throw new Error("it is no mark of a walk");
               const mark = JSON.stringify(value);
               if (marks.get(userId) === mark) return;
-              const line = Buffer.from(Marks.lineOf(userId, mark));
+              const line = Buffer.from(Cursors.lineOf(userId, mark));
               // Half a line that was left by a write that failed must not stand before this one.
               await handle.truncate(length);
               await handle.appendFile(line);

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type * as Found from "../Found.ts";
-import * as Folder from "../Folder.ts";
+import type * as Inspect from "../Inspect.ts";
+import * as Layout from "../Layout.ts";
 import type { Part } from "../Manifest.ts";
 
 /** What belongs to a run. */
@@ -38,14 +38,14 @@ export interface Stated {
 /** What is in the folder, as a whole that can be verified. */
 export const by = (
   root: string,
-  { manifest, journal }: Found.Found,
+  { manifest, journal }: Inspect.Found,
 ): Stated => {
   const unfinished = journal !== undefined && !manifest?.runs.some(({ run }) => run === journal.header.run);
   const runs = new Map<number, Of>();
   for (const run of manifest?.runs ?? []) {
     const { gone, again } = run.removed ?? { gone: 0, again: 0 };
     const redelivered = run.redelivered?.sessions ?? 0;
-    runs.set(run.run, { ...run, removed: gone + again, redelivered, said: Folder.names.manifest });
+    runs.set(run.run, { ...run, removed: gone + again, redelivered, said: Layout.names.manifest });
   }
   const cuts = unfinished ? journal.cuts : [];
   const last = cuts.at(-1);
@@ -58,7 +58,7 @@ export const by = (
       removed: undefined,
       redelivered: redelivered?.sessions ?? 0,
       bytes: undefined,
-      said: Folder.names.journal,
+      said: Layout.names.journal,
     });
   }
   return {

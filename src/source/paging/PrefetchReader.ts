@@ -7,7 +7,7 @@ import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import type * as Scope from "effect/Scope";
-import type { PageFacts } from "../../api/PageFacts.ts";
+import type { PageFacts } from "../../api/PaginationHeader.ts";
 import * as PageWalk from "./PageWalk.ts";
 
 /** A page, whatever its rows are. */

@@ -23,7 +23,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Formats from "../format/Formats.ts";
-import * as File from "../sink/File.ts";
+import * as FileSink from "../sink/FileSink.ts";
 import { type Output, OutputError } from "../sink/Output.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
@@ -71,7 +71,7 @@ export const makeFolder = (path: string) =>
       made.length >= resolve(first).length && made !== dirname(made);
       made = dirname(made)
     ) {
-      await File.syncFolder(dirname(made));
+      await FileSink.syncFolder(dirname(made));
     }
   });
 
@@ -105,7 +105,7 @@ export const replace = (
   Effect.scoped(Effect.gen(function* () {
     const full = join(root, path);
     yield* attempt("Open", full, () => SafeFile.checkPlace(root, path));
-    const sink = yield* File.make(full, { prove }).open;
+    const sink = yield* FileSink.make(full, { prove }).open;
     yield* sink.write(new TextEncoder().encode(text));
     yield* sink.commit;
   }));
@@ -128,11 +128,11 @@ export const isUsersName = (name: string): boolean => /^users(-[0-9a-f]{8})?\.tx
 
 /** A file of the dataset that is about to be written. The folder of its format is made when it is opened. */
 export const part = (root: string, path: string, prove?: Proof): Output => {
-  const file = File.make(join(root, path), { prove });
+  const file = FileSink.make(join(root, path), { prove });
   const folder = dirname(path);
   const place = Effect.tryPromise({
     try: async () => {
-      if (folder !== "." && await SafeFile.makeFolder(root, folder)) await File.syncFolder(root);
+      if (folder !== "." && await SafeFile.makeFolder(root, folder)) await FileSink.syncFolder(root);
     },
     catch: (cause) => new OutputError({ reason: "Open", path: join(root, folder), cause }),
   });

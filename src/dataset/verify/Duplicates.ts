@@ -3,13 +3,13 @@
  *
  * @module
  */
-import * as Keys from "../Keys.ts";
-import * as KeySet from "../KeySet.ts";
+import * as DigestList from "../DigestList.ts";
+import * as DigestSet from "../DigestSet.ts";
 import type { Part } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note } from "./Problems.ts";
 import { isCertain, keyOf, lastUpdated, type Row } from "../../format/DecodedRow.ts";
-import type { Stated } from "./Stated.ts";
+import type { Stated } from "./Inventory.ts";
 
 /** Reads parts once more, to tell where the rows are whose keys seem to come twice. */
 export const find = async (
@@ -75,7 +75,7 @@ const groups = (runs: Stated["runs"]): ReadonlyMap<number, string> => {
 /** A run's sessions that earlier ones have as they are: how many, and the first thousand. */
 interface Again {
   count: number;
-  readonly versions: KeySet.KeySet;
+  readonly versions: DigestSet.KeySet;
 }
 
 /** Of so many sessions of a run it is told where they are already; then it is plain that something is wrong. */
@@ -86,11 +86,11 @@ const MOST = 1000;
  * there already as it says it has delivered again.
  */
 export const census = (stated: Stated) => {
-  const sets = new Map<string, Keys.Keys>();
+  const sets = new Map<string, DigestList.Keys>();
   const groupOfRun = groups(stated.runs);
   const groupOf = (part: Part): string => groupOfRun.get(part.run) ?? "once";
   const hasVersions = stated.parts.some((part) => groupOf(part) !== "once");
-  const versions = KeySet.make();
+  const versions = DigestSet.make();
   const again = new Map<number, Again>();
   // A session may change again in the second in which a run has read it.
   const version = (row: Row) => [...keyOf(row), String(lastUpdated(row)), JSON.stringify(row.values)];
@@ -104,7 +104,7 @@ export const census = (stated: Stated) => {
   const countVersion = (row: Row, { run }: Part): void => {
     const key = version(row);
     if (versions.add(key) || !isCertain(row)) return;
-    const its = again.get(run) ?? { count: 0, versions: KeySet.make() };
+    const its = again.get(run) ?? { count: 0, versions: DigestSet.make() };
     again.set(run, its);
     if (++its.count <= MOST) its.versions.add(key);
   };
@@ -131,7 +131,7 @@ export const census = (stated: Stated) => {
       const name = groupOf(part);
       let group = sets.get(name);
       if (group === undefined) {
-        sets.set(name, group = Keys.make(Math.min(rowsOf(part), name === "once" ? 1 << 22 : 1 << 16)));
+        sets.set(name, group = DigestList.make(Math.min(rowsOf(part), name === "once" ? 1 << 22 : 1 << 16)));
       }
       group.add(keyOf(row));
       if (hasVersions) countVersion(row, part);

@@ -24,10 +24,10 @@ import * as Predicate from "effect/Predicate";
 import type * as Redacted from "effect/Redacted";
 import { type Batch, map, type Rejected } from "./Batch.ts";
 import * as IpAddress from "./IpAddress.ts";
-import { keyOf, needsSecret, type Policy, settle, type SettledPolicy } from "./RedactPolicy.ts";
+import { keyOf, needsSecret, type Policy, settle, type SettledPolicy } from "./RedactionPolicy.ts";
 import * as Session from "./Session.ts";
 
-export { needsSecret, parse, type Policy, settle, type SettledPolicy, usage } from "./RedactPolicy.ts";
+export { needsSecret, parse, type Policy, settle, type SettledPolicy, usage } from "./RedactionPolicy.ts";
 
 type Change = (text: string) => string | null;
 

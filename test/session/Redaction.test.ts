@@ -8,7 +8,7 @@ import type { Encoder } from "../../src/format/Format.ts";
 import * as Csv from "../../src/format/csv/encode.ts";
 import * as Ndjson from "../../src/format/ndjson/encode.ts";
 import * as Parquet from "../../src/format/parquet/encode.ts";
-import * as Redact from "../../src/session/Redact.ts";
+import * as Redaction from "../../src/session/Redaction.ts";
 import * as Session from "../../src/session/Session.ts";
 import { encodeAll } from "../contract/encoder.ts";
 import { textsOf } from "../contract/columns.ts";
@@ -17,7 +17,7 @@ import { csvRows, expectedRows, parquetRows } from "../format/duckdb.ts";
 
 const secret = "a secret of these tests, not of anything else";
 
-const policies: fc.Arbitrary<Redact.Policy> = fc.record({
+const policies: fc.Arbitrary<Redaction.Policy> = fc.record({
   ip: fc.constantFrom("keep", "truncate", "hash", "drop"),
   user_agent: fc.constantFrom("keep", "hash", "drop"),
   location: fc.constantFrom("keep", "truncate", "hash", "drop"),
@@ -25,11 +25,11 @@ const policies: fc.Arbitrary<Redact.Policy> = fc.record({
   unknown: fc.constantFrom("keep", "drop"),
 }, { requiredKeys: [] });
 
-const keepsAll = (policy: Redact.Policy) =>
-  Object.values(Redact.settle(policy)).every((action) => action === "keep");
+const keepsAll = (policy: Redaction.Policy) =>
+  Object.values(Redaction.settle(policy)).every((action) => action === "keep");
 
-const redacted = (policy: Redact.Policy, change: Parameters<typeof example>[0] = {}) => {
-  const [session] = Batch.sessions(Redact.make(policy, secret)(Batch.make("alice", [example(change)])));
+const redacted = (policy: Redaction.Policy, change: Parameters<typeof example>[0] = {}) => {
+  const [session] = Batch.sessions(Redaction.make(policy, secret)(Batch.make("alice", [example(change)])));
   return session!;
 };
 
@@ -62,8 +62,8 @@ const personal = fc.record({
 type Personal = Record<"ip_address" | "user_agent" | "session_key", string> & Record<string, string>;
 
 /** Which of them a policy does not let through as they are. */
-const hidden = (policy: Redact.Policy): ReadonlyArray<string> => {
-  const { ip, user_agent, location, session_key } = Redact.settle(policy);
+const hidden = (policy: Redaction.Policy): ReadonlyArray<string> => {
+  const { ip, user_agent, location, session_key } = Redaction.settle(policy);
   return [
     ...(ip === "keep" ? [] : ["ip_address"]),
     ...(user_agent === "keep" ? [] : ["user_agent"]),
@@ -115,7 +115,7 @@ describe("make()", () => {
     fc.assert(fc.property(served, personal, policies, ({ session }, data, policy) => {
       if (keepsAll(policy)) return;
       const before = carrying(session, data, policy.unknown !== "keep");
-      const after = Redact.make(policy, secret)(before);
+      const after = Redaction.make(policy, secret)(before);
       const files = encoders().map((encoder) => latin1(encodeAll(encoder, [after])));
       const all = [...files, JSON.stringify(after.rejected)].join("\n");
       for (const name of hidden(policy)) {
@@ -127,7 +127,7 @@ describe("make()", () => {
 
   it("lets through what is kept: what the test above looks for is there to be found", () => {
     fc.assert(fc.property(served, personal, policies, ({ session }, data, policy) => {
-      const after = Redact.make(policy, secret)(carrying(session, data, false));
+      const after = Redaction.make(policy, secret)(carrying(session, data, false));
       const files = encoders().map((encoder) => latin1(encodeAll(encoder, [after])));
       const shown = Object.entries(data).filter(([name]) => !hidden(policy).includes(name));
       for (const [name, value] of shown) {
@@ -143,7 +143,7 @@ describe("make()", () => {
     await fc.assert(
       fc.asyncProperty(runs, async (runs) => {
         const batches = runs.map(([before, policy]) => {
-          const redact = Redact.make({ ...policy, unknown: "drop" }, secret);
+          const redact = Redaction.make({ ...policy, unknown: "drop" }, secret);
           const after = redact(before);
           expect(after).toEqual(redact(Batch.make(before.userId, Batch.sessions(before))));
           return after;
@@ -169,7 +169,7 @@ describe("make()", () => {
     fc.assert(fc.property(served, policies, ({ session, source }, policy) => {
       const before = Batch.ofTexts("alice", [source]);
       expect(Batch.sessions(before)).toEqual([session]);
-      const after = Redact.make(policy, secret)(before);
+      const after = Redaction.make(policy, secret)(before);
       expect(Either.isRight(Session.decode(Batch.sessions(after)[0]))).toBe(true);
       expect(textsOf(before)).toEqual([source]);
       expect(after.rows === before.rows).toBe(keepsAll(policy));
@@ -178,7 +178,7 @@ describe("make()", () => {
 
   it("leaves null, absent and whatever else is not named as they are", () => {
     fc.assert(fc.property(served, policies, ({ session }, policy) => {
-      const [after] = Batch.sessions(Redact.make(policy, secret)(Batch.make("alice", [session])));
+      const [after] = Batch.sessions(Redaction.make(policy, secret)(Batch.make("alice", [session])));
       const { session_key: key, last_metadata: metadata, ...rest } = after!;
       expect(session).toMatchObject({ ...rest });
       expect(key == null || session.session_key != null).toBe(true);
@@ -196,7 +196,7 @@ describe("make()", () => {
 
   it("keeps where a walk stands", () => {
     const end = { status: "complete", verified: true, doubts: [] } as const;
-    const after = Redact.make({})({ ...Batch.make("alice", [example()]), total: 7, end });
+    const after = Redaction.make({})({ ...Batch.make("alice", [example()]), total: 7, end });
     expect(after).toMatchObject({ userId: "alice", total: 7, end });
     expect(Batch.sessions(after)).toMatchObject([{ session_key: null }]);
   });
@@ -204,8 +204,8 @@ describe("make()", () => {
   it("gives back the batch itself if all is kept", () => {
     const before = serve("alice", [example()]);
     const all = { ip: "keep", user_agent: "keep", location: "keep", session_key: "keep" } as const;
-    expect(Redact.make({ ...all, unknown: "keep" })(before)).toBe(before);
-    expect(Redact.make(all)(before)).not.toBe(before);
+    expect(Redaction.make({ ...all, unknown: "keep" })(before)).toBe(before);
+    expect(Redaction.make(all)(before)).not.toBe(before);
   });
 
   it("truncates addresses, and drops what is none", () => {
@@ -230,8 +230,8 @@ describe("make()", () => {
     const text = '{"new":1,"__proto__":{"a":1},"last_metadata":{"as_name":"x","__proto__":[2],"city":"y"}}';
     const { last_metadata, ...outside } = JSON.parse(text);
     const session = example({ ...outside, last_metadata });
-    const after = (policy: Redact.Policy) =>
-      Batch.sessions(Redact.make(policy)(Batch.make("a", [session])))[0]!;
+    const after = (policy: Redaction.Policy) =>
+      Batch.sessions(Redaction.make(policy)(Batch.make("a", [session])))[0]!;
     const bare = { ...example(), session_key: null };
     expect(JSON.stringify(after({}))).toBe(JSON.stringify({ ...bare, last_metadata: { city: "y" } }));
     expect(JSON.stringify(after({ unknown: "keep" }))).toBe(
@@ -243,7 +243,7 @@ describe("make()", () => {
     const where = { userId: "alice", page: 3, size: 50, index: 4 };
     const secret = { paths: ["secret"], message: "secret" };
     const aside = (source: string) =>
-      Redact.make({})({ ...Batch.make("alice", []), rejected: [{ ...where, ...secret, source }] })
+      Redaction.make({})({ ...Batch.make("alice", []), rejected: [{ ...where, ...secret, source }] })
         .rejected[0];
     expect(aside(JSON.stringify(example({ expires_at: 1.5, client_ids: ["a", 1] as never })))).toEqual({
       ...where,
@@ -265,7 +265,7 @@ describe("a hash", () => {
   const policy = { ip: "hash", user_agent: "hash", location: "hash", session_key: "hash" } as const;
 
   it("is HMAC-SHA-256 of the column and the value, whatever the value, as often as it comes", () => {
-    const redact = Redact.make(policy, secret);
+    const redact = Redaction.make(policy, secret);
     fc.assert(fc.property(fc.array(fc.oneof(anyText, fc.string({ maxLength: 2000 }))), (texts) => {
       const sessions = [...texts, ...texts].map((text) =>
         example({ session_key: text, last_metadata: { ip_address: text, user_agent: text, country: text } })
@@ -285,7 +285,7 @@ describe("a hash", () => {
 
   it("stays right when more values come than are kept", () => {
     const sessions = Array.from({ length: 10_000 }, (_, i) => example({ session_key: `key ${i % 5000}` }));
-    const hashes = Batch.sessions(Redact.make(policy, secret)(Batch.make("alice", sessions)))
+    const hashes = Batch.sessions(Redaction.make(policy, secret)(Batch.make("alice", sessions)))
       .map(({ session_key }) => session_key);
     expect(new Set(hashes).size).toBe(5000);
     expect(hashes.slice(5000)).toEqual(hashes.slice(0, 5000));
@@ -295,7 +295,7 @@ describe("a hash", () => {
   it("is another in another column and under another secret, and the same for a secret in either form", () => {
     const hashes = (key: string | EffectRedacted.Redacted) => {
       const [{ session_key, last_metadata } = example()] = Batch.sessions(
-        Redact.make(policy, key)(Batch.make("alice", [session])),
+        Redaction.make(policy, key)(Batch.make("alice", [session])),
       );
       return [session_key, last_metadata?.ip_address, last_metadata?.city];
     };
@@ -318,15 +318,15 @@ describe("a hash", () => {
   it.each([undefined, "", "short", "x".repeat(31), EffectRedacted.make("é".repeat(15))])(
     "needs a secret that is long enough, and says so without a word of it: %j",
     (given) => {
-      expect(() => Redact.make({ ip: "hash" }, given)).toThrow(
+      expect(() => Redaction.make({ ip: "hash" }, given)).toThrow(
         /^Cannot hash as the secret must have 32 bytes or more: it has \d+\. Make one with `openssl rand -hex 32`/,
       );
-      expect(() => Redact.make({ ip: "drop" }, given)).not.toThrow();
+      expect(() => Redaction.make({ ip: "drop" }, given)).not.toThrow();
     },
   );
 
   it("takes a secret of 32 bytes, however many characters they are", () => {
-    expect(() => Redact.make({ ip: "hash" }, "é".repeat(16))).not.toThrow();
+    expect(() => Redaction.make({ ip: "hash" }, "é".repeat(16))).not.toThrow();
   });
 });
 
@@ -339,15 +339,15 @@ describe("settle()", () => {
       session_key: "drop",
       unknown: "drop",
     };
-    expect(Redact.settle({})).toEqual(defaults);
-    expect(Redact.settle({ ip: "drop", session_key: undefined })).toEqual({ ...defaults, ip: "drop" });
+    expect(Redaction.settle({})).toEqual(defaults);
+    expect(Redaction.settle({ ip: "drop", session_key: undefined })).toEqual({ ...defaults, ip: "drop" });
   });
 
   it("gives a plain value that JSON holds", () => {
     fc.assert(fc.property(policies, (policy) => {
-      const settled = Redact.settle(policy);
+      const settled = Redaction.settle(policy);
       expect(JSON.parse(JSON.stringify(settled))).toEqual(settled);
-      expect(Redact.settle(settled)).toEqual(settled);
+      expect(Redaction.settle(settled)).toEqual(settled);
     }));
   });
 
@@ -363,8 +363,8 @@ describe("settle()", () => {
     [null, "the options must be a plain object: it is null"],
     [["ip"], "the options must be a plain object: it is a list"],
   ])("refuses %j, which would keep what was to be hidden", (policy, flaw) => {
-    for (const use of [Redact.settle, Redact.make]) {
-      expect(() => use(policy as Redact.Policy)).toThrow(`Cannot redact as ${flaw}`);
+    for (const use of [Redaction.settle, Redaction.make]) {
+      expect(() => use(policy as Redaction.Policy)).toThrow(`Cannot redact as ${flaw}`);
     }
   });
 });
@@ -376,7 +376,7 @@ describe("parse()", () => {
       const text = Object.entries(policy).map(([name, action]) => `${name}${space}=${action}`).join(
         `,${space}`,
       );
-      expect(Redact.parse(text)).toEqual(Either.right(Redact.settle(policy)));
+      expect(Redaction.parse(text)).toEqual(Either.right(Redaction.settle(policy)));
     }));
   });
 
@@ -393,7 +393,7 @@ describe("parse()", () => {
     ["__proto__=drop", 'there is no field "__proto__"'],
     ["ip=drop,ip=keep", "ip is there twice"],
   ])("refuses %j, and says what is allowed", (text, flaw) => {
-    const said = Either.getOrThrow(Either.flip(Redact.parse(text)));
+    const said = Either.getOrThrow(Either.flip(Redaction.parse(text)));
     expect(said.slice(0, flaw.length)).toBe(flaw);
     expect(said).toContain(
       "; in full, with commas between: ip=keep|truncate|hash|drop, user_agent=keep|hash|drop, " +

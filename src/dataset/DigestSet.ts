@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { digest } from "./Keys.ts";
+import { digest } from "./DigestList.ts";
 
 /** Keys that were added. Of a million, two share their 64 bits once in some 37 million times. */
 export interface KeySet {

@@ -5,10 +5,15 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { expect, it } from "vitest";
-import * as StateFile from "../../src/dataset/StateFile.ts";
+import * as CursorFile from "../../src/dataset/CursorFile.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
-import { marked, memory, StateStore, type StateStoreError } from "../../src/source/incremental/StateStore.ts";
+import {
+  marked,
+  memory,
+  StateStore,
+  type StateStoreError,
+} from "../../src/source/incremental/CursorStore.ts";
 import { newFolder } from "../folders.ts";
 import { httpFor } from "../source/paging/histories.ts";
 
@@ -30,7 +35,7 @@ const load = (sandbox: Sandbox, into: Array<string>) =>
 const cases: ReadonlyArray<[string, () => Promise<Layer.Layer<StateStore, StateStoreError>>]> = [
   [
     "a file, opened for each run",
-    async () => Layer.fresh(StateFile.layer(join(await newFolder(), "marks.ndjson"))),
+    async () => Layer.fresh(CursorFile.layer(join(await newFolder(), "marks.ndjson"))),
   ],
   [
     "memory",
@@ -67,7 +72,7 @@ it.each(cases)("a loader of one's own gets every change once, with marks in %s",
 const mark = (at: number) => ({ at, seen: [["S", at, "d"]] });
 
 const withFile = <A>(path: string, work: Effect.Effect<A, StateStoreError, StateStore>) =>
-  Effect.runPromise(Effect.provide(work, StateFile.layer(path)));
+  Effect.runPromise(Effect.provide(work, CursorFile.layer(path)));
 
 const load1 = (userId: string) => Effect.flatMap(StateStore, (store) => store.load(userId));
 const save = (userId: string, value: unknown) =>

@@ -6,7 +6,7 @@
 import type { Manifest } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
 import { keyOf, lastUpdated, spelled, type Text } from "../../format/DecodedRow.ts";
-import * as Sound from "../Sound.ts";
+import * as CheckedReader from "../CheckedReader.ts";
 
 /** A row put aside that may become a session: the latest that was put aside of those with its key. */
 export interface Candidate {
@@ -19,7 +19,7 @@ export const nameOf = (key: readonly [userId: string, sessionId: string]): strin
 
 /** Takes out the candidates that the dataset holds already, as late or later. */
 export const remove = async (
-  reader: Sound.Reader,
+  reader: CheckedReader.Reader,
   { parts, runs }: Manifest,
   candidates: Map<string, Candidate>,
 ): Promise<void> => {
@@ -34,7 +34,7 @@ export const remove = async (
     const how = PartReader.writtenAs(part, runs);
     if (!written.has(how)) written.set(how, asWritten(how));
     const names = written.get(how)!;
-    for await (const rows of Sound.sessions(reader, part, how)) {
+    for await (const rows of CheckedReader.sessions(reader, part, how)) {
       for (const row of rows) {
         const name = names.get(nameOf(keyOf(row)));
         if (name !== undefined && lastUpdated(row) >= (candidates.get(name)?.lastUpdated ?? Infinity)) {
