@@ -54,11 +54,11 @@ export const check = (
   const flaw = flawOf([...parts, ...superseded], (run) => run <= runs.length);
   if (flaw !== undefined) return damaged(ofManifest, flaw);
   if (journal !== undefined) {
-    const { header: { run }, cuts } = journal;
+    const { header: { run }, checkpoints } = journal;
     if (run > runs.length + 1) {
       return damaged(ofJournal, `it is of run ${run}, and run ${runs.length + 1} is next`);
     }
-    const flaw = flawOf(cuts.flatMap(({ parts }) => parts), (of) => of === run);
+    const flaw = flawOf(checkpoints.flatMap(({ parts }) => parts), (of) => of === run);
     if (flaw !== undefined) return damaged(ofJournal, flaw);
   }
   // So that what is written next can be read.

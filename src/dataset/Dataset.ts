@@ -2,7 +2,7 @@
  * A run into a folder that survives being killed at any moment: every session is in its parts exactly once, however often
  * it was broken off and gone on with.
  *
- * **Why.** Batches are taken one at a time, and each says where its walk stands after it. At a *cut* every format's part is
+ * **Why.** Batches are taken one at a time, and each says where its walk stands after it. At a *checkpoint* every format's part is
  * completed: flushed to the disk, then renamed. Then one line goes to the journal and is flushed: it names the parts, and
  * says where every walk stood. Before that line the parts are not in the dataset, and the next run removes them and walks
  * from the line before; after it, they are, and the next run walks from there. There is nothing in between.
@@ -155,9 +155,9 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
   Effect.gen(function* () {
     const { root, tenant, mode = "new", walk = {}, formats, users, changes, pruneReport = false } = options;
     yield* Journal.recover(root, prove);
-    const before = yield* Inspect.look(root);
+    const before = yield* Inspect.read(root);
     yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
-    const found = yield* Inspect.sweep(root, before, prove);
+    const found = yield* Inspect.removeOrphans(root, before, prove);
     const manifest = found.manifest ?? Manifest.empty(tenant);
     const { clientId, sort } = walk;
     const fixed = JSON.parse(JSON.stringify({
@@ -187,7 +187,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(typeof changes === "object" && { since: changes.since }),
         ...(asksPrune && { pruneReport }),
       });
-      journal = { header: { ...header, claims: Inspect.nextPart(found) }, cuts: journal.cuts };
+      journal = { header: { ...header, claims: Inspect.nextPart(found) }, checkpoints: journal.checkpoints };
       yield* Journal.write(root, journal, prove);
     } else {
       const last = manifest.runs.at(-1);
@@ -234,17 +234,17 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         users: count + manifest.failed.length,
         user_doubts: userDoubts,
         standing: {
-          ...Manifest.noStanding(),
+          ...Manifest.noProgress(),
           requests: requests - prior.requests,
           retries: retries - prior.retries,
           open: manifest.failed.map(({ user_id, state }) => ({ user_id, state })),
         },
       };
-      journal = { header, cuts: [] };
+      journal = { header, checkpoints: [] };
       yield* Journal.write(root, journal, prove);
     }
     if (options.progress !== undefined) options.progress.usersTotal = journal.header.users;
-    const { files, summary, failed } = yield* RunLoop.goOn(options, manifest, journal, { prove });
+    const { files, summary, failed } = yield* RunLoop.resume(options, manifest, journal, { prove });
     return { ...summary, failed, files, wasFinished: false };
   });
 

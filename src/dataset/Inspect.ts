@@ -21,7 +21,7 @@ const occupied = (root: string, message: string) =>
   new DatasetError({ reason: "Occupied", path: root, message: `Cannot export into ${root}: ${message}` });
 
 /** What is in the folder now. */
-export interface Found {
+export interface Inspection {
   readonly manifest: Manifest.Manifest | undefined;
   readonly journal: Journal.Journal | undefined;
   /** Whether no run may be added, as the manifest could become too long to read. */
@@ -32,7 +32,7 @@ export interface Found {
 const FULL = Layout.most.manifest / 8 * 7;
 
 /** Reads what the folder says of itself. */
-export const look = (root: string): Effect.Effect<Found, Layout.DatasetError | OutputError> =>
+export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetError | OutputError> =>
   Effect.gen(function* () {
     const { manifest: name } = Layout.names;
     const path = join(root, name);
@@ -48,17 +48,17 @@ export const look = (root: string): Effect.Effect<Found, Layout.DatasetError | O
   });
 
 /** Tell whether the run of a journal has finished: a process may die after that, before it removes the journal. */
-const isOver = ({ manifest, journal }: Found): boolean =>
+const isOver = ({ manifest, journal }: Inspection): boolean =>
   manifest?.runs.some(({ run }) => run === journal?.header.run) === true;
 
-/** Whether there is a run to go on with: one that has not finished, and has come to a first cut. */
-export const isUnfinished = (found: Found): boolean =>
-  found.journal !== undefined && found.journal.cuts.length > 0 && !isOver(found);
+/** Whether there is a run to go on with: one that has not finished, and has come to a first checkpoint. */
+export const isUnfinished = (found: Inspection): boolean =>
+  found.journal !== undefined && found.journal.checkpoints.length > 0 && !isOver(found);
 
 /** Refuses a folder that holds something else, or a run where none is to be added to it. */
 export const refuseOthers = (
   root: string,
-  { manifest, journal, isFull = false }: Found,
+  { manifest, journal, isFull = false }: Inspection,
   mode: "new" | "resume",
   isAddition: boolean,
 ) =>
@@ -79,7 +79,7 @@ export const refuseOthers = (
       [
         ...manifest?.parts ?? [],
         ...manifest?.superseded ?? [],
-        ...journal?.cuts.flatMap((cut) => cut.parts) ?? [],
+        ...journal?.checkpoints.flatMap(({ parts }) => parts) ?? [],
       ].map((
         { path },
       ) => path),
@@ -133,26 +133,26 @@ const nextOf = (manifest: Manifest.Manifest | undefined): number =>
   Math.max(manifest?.next_part ?? 0, 1 + highest([...manifest?.parts ?? [], ...manifest?.superseded ?? []]));
 
 /** The number of the next parts: one that no part has had, and that no writer before has taken. */
-export const nextPart = (found: Found): number => {
+export const nextPart = (found: Inspection): number => {
   const { manifest, journal } = found;
   const finished = nextOf(manifest);
   if (journal === undefined || isOver(found)) return finished;
-  const { header, cuts } = journal;
-  const named = cuts.reduce((next, { parts }) => Math.max(next, 1 + highest(parts)), finished);
-  return cuts.reduce(
+  const { header, checkpoints } = journal;
+  const named = checkpoints.reduce((next, { parts }) => Math.max(next, 1 + highest(parts)), finished);
+  return checkpoints.reduce(
     (next, { claims = -1 }) => Math.max(next, 1 + claims),
     Math.max(named, 1 + (header.claims ?? named)),
   );
 };
 
 /** Tells of a number whether its parts are what a process has left that could not name them: no line does. */
-const nobodys = (found: Found): (number: number) => boolean => {
+const nobodys = (found: Inspection): (number: number) => boolean => {
   const { manifest, journal } = found;
   const named = new Set(
     [
       ...manifest?.parts ?? [],
       ...manifest?.superseded ?? [],
-      ...journal?.cuts.flatMap(({ parts }) => parts) ?? [],
+      ...journal?.checkpoints.flatMap(({ parts }) => parts) ?? [],
     ]
       .map(({ part }) => part),
   );
@@ -166,7 +166,7 @@ const nobodys = (found: Found): (number: number) => boolean => {
  * Remove what a process that was killed has left: partial files, parts that no journal line names, a journal that is over.
  * Gives what is in the folder then.
  */
-export const sweep = (root: string, found: Found, prove: Layout.Proof) =>
+export const removeOrphans = (root: string, found: Inspection, prove: Layout.Proof) =>
   Effect.gen(function* () {
     const { parts, partials } = yield* Layout.partsIn(root);
     const isNobodys = nobodys(found);
@@ -203,7 +203,7 @@ export const sweep = (root: string, found: Found, prove: Layout.Proof) =>
 export const usersOf = ({ users_file }: Manifest.Header): string => users_file?.path ?? "users.txt";
 
 /** Remove what tells of a run that is over, or that has come to nothing before a part of it had a name. */
-export const forget = (root: string, { manifest, journal }: Found, prove: Layout.Proof) =>
+export const deleteJournal = (root: string, { manifest, journal }: Inspection, prove: Layout.Proof) =>
   Effect.gen(function* () {
     if (journal === undefined) return;
     const { header } = journal;
@@ -211,6 +211,6 @@ export const forget = (root: string, { manifest, journal }: Found, prove: Layout
     // Earlier processes may have used numbers that only this journal tells of.
     yield* isCovered
       ? Journal.remove(root, journal, prove)
-      : Journal.write(root, { header, cuts: [] }, prove);
+      : Journal.write(root, { header, checkpoints: [] }, prove);
     yield* Layout.remove(root, [usersOf(header)], prove);
   });

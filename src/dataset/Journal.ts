@@ -18,13 +18,13 @@ import type { OutputError } from "../sink/Output.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
-import { Cut, decode, Header } from "./Manifest.ts";
+import { Checkpoint, decode, Header } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
 /** What a journal says. */
 export interface Journal {
   readonly header: Header;
-  readonly cuts: ReadonlyArray<Cut>;
+  readonly checkpoints: ReadonlyArray<Checkpoint>;
 }
 
 const isWhole = (line: string): boolean => {
@@ -45,13 +45,13 @@ const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Pro
  */
 export const write = (
   root: string,
-  { header, cuts }: Journal,
+  { header, checkpoints }: Journal,
   prove: Proof,
 ): Effect.Effect<void, OutputError | DatasetError> =>
   replace(
     root,
     names.journal,
-    [header, ...cuts].map((line) => `${JSON.stringify(line)}\n`).join(""),
+    [header, ...checkpoints].map((line) => `${JSON.stringify(line)}\n`).join(""),
     prove,
   );
 
@@ -82,18 +82,18 @@ export const read = (root: string): Effect.Effect<Journal | undefined, DatasetEr
   return Effect.tryPromise({
     try: async () => {
       let header: Header | undefined;
-      const cuts: Array<Cut> = [];
+      const checkpoints: Array<Checkpoint> = [];
       try {
         for await (const [line, isLast] of linesOf(root, names.journal)) {
           if (header === undefined) header = decode(Header, path, line);
           // A line may be without its end, and yet be followed by a break.
-          else if (!isLast || isWhole(line)) cuts.push(decode(Cut, path, line));
+          else if (!isLast || isWhole(line)) checkpoints.push(decode(Checkpoint, path, line));
         }
       } catch (error) {
         if ((error as { readonly code?: unknown }).code === "ENOENT") return undefined;
         throw error;
       }
-      return { header: header ?? decode(Header, path, ""), cuts };
+      return { header: header ?? decode(Header, path, ""), checkpoints };
     },
     catch: failure("Open", path),
   });
@@ -104,7 +104,7 @@ export const append = (
   root: string,
   prove: Proof,
 ): Effect.Effect<
-  (cut: Cut) => Effect.Effect<void, OutputError | DatasetError>,
+  (checkpoint: Checkpoint) => Effect.Effect<void, OutputError | DatasetError>,
   OutputError | DatasetError,
   Scope.Scope
 > => {
@@ -118,9 +118,9 @@ export const append = (
       (handle) => Effect.promise(() => handle.close().catch(() => undefined)),
     );
     let { size: length } = yield* attempt("Open", path, () => handle.stat());
-    return (cut) =>
+    return (checkpoint) =>
       attempt("Write", path, async () => {
-        const line = Buffer.from(`${JSON.stringify(cut)}\n`);
+        const line = Buffer.from(`${JSON.stringify(checkpoint)}\n`);
         // What nobody could read any more must not be what tells of all the parts before.
         if (line.length > Lines.LONGEST || length + line.length > most.journal) {
           throw new Error(

@@ -4,7 +4,7 @@
  * ```
  * out/
  *   manifest.json              the finished runs and their parts; replaced by rename when a run ends
- *   journal.ndjson             the unfinished run: what it was asked, then a line for each cut
+ *   journal.ndjson             the unfinished run: what it was asked, then a line for each checkpoint
  *   users-1f3a5b7d.txt         the users of the unfinished run, one a line; each list has a name of its own
  *   lock.json                  who is writing
  *   ndjson/part-00000.ndjson   the parts; of every format those of one number hold the same rows

@@ -7,7 +7,7 @@
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import { columns, sqlTypes } from "../session/Columns.ts";
-import { noProgress } from "../export/Export.ts";
+import { noProgress as emptyProgress } from "../export/Export.ts";
 import { version } from "../version.ts";
 import * as Changes from "../source/incremental/Changes.ts";
 import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
@@ -195,7 +195,7 @@ export const textOf = (manifest: Manifest): string =>
   }\n`;
 
 /** How far an unfinished run has come. */
-export const Standing = Schema.Struct({
+export const RunProgress = Schema.Struct({
   /** How many users of the list have been begun. */
   position: Count,
   /** Of these, the ones whose walk has not ended, and where it stands. */
@@ -220,15 +220,15 @@ export const Standing = Schema.Struct({
   retries: Count,
 });
 
-/** See {@link Standing}. */
-export type Standing = typeof Standing.Type;
+/** See {@link RunProgress}. */
+export type RunProgress = typeof RunProgress.Type;
 
 /** A run that has not begun. */
-export const noStanding = (): Standing => ({
+export const noProgress = (): RunProgress => ({
   position: 0,
   open: [],
   failed: [],
-  progress: noProgress(),
+  progress: emptyProgress(),
   missing: [],
   unverified: [],
   seconds: 0,
@@ -269,24 +269,24 @@ export const Header = Schema.Struct({
    */
   claims: Schema.optional(PartNumber),
   user_doubts: Schema.Array(Schema.String),
-  standing: Standing,
+  standing: RunProgress,
 });
 
 /** See {@link Header}. */
 export type Header = typeof Header.Type;
 
 /** Every further line: the parts that are complete since the line before, and how far the run had come with them. */
-export const Cut = Schema.Struct({
+export const Checkpoint = Schema.Struct({
   cut: Count,
   at: Schema.String,
   parts: Schema.Array(Part),
   /** As for {@link Header}; absent where the number has not changed, or nothing follows. */
   claims: Schema.optional(PartNumber),
-  standing: Standing,
+  standing: RunProgress,
 });
 
-/** See {@link Cut}. */
-export type Cut = typeof Cut.Type;
+/** See {@link Checkpoint}. */
+export type Checkpoint = typeof Checkpoint.Type;
 
 const versionOf = (value: unknown): unknown => {
   const { manifest_version, journal_version } = (value ?? {}) as Readonly<Record<string, unknown>>;

@@ -15,56 +15,146 @@ import type { OutputError } from "../sink/Output.ts";
 import type { ApiError } from "../api/ApiError.ts";
 import { TenantHttp } from "../api/HttpPolicy.ts";
 import * as SessionSource from "../source/SessionSource.ts";
-import type { DatasetOptions } from "./DatasetOptions.ts";
-import * as Layout from "./Layout.ts";
-import * as Inspect from "./Inspect.ts";
-import * as Journal from "./Journal.ts";
-import type { Lease } from "./Lease.ts";
-import * as UsersFile from "./UsersFile.ts";
-import * as Manifest from "./Manifest.ts";
-import * as Cursors from "./Cursors.ts";
-import * as PartWriter from "./PartWriter.ts";
-import * as Tombstones from "./Tombstones.ts";
-import * as SessionIndex from "./SessionIndex.ts";
 import * as CheckedReader from "./CheckedReader.ts";
+import * as Checkpoints from "./Checkpoints.ts";
+import * as Cursors from "./Cursors.ts";
+import type { DatasetOptions } from "./DatasetOptions.ts";
+import * as Inspect from "./Inspect.ts";
+import type * as Journal from "./Journal.ts";
+import * as Layout from "./Layout.ts";
+import type { Lease } from "./Lease.ts";
+import * as Manifest from "./Manifest.ts";
+import * as RunState from "./RunState.ts";
+import * as SessionIndex from "./SessionIndex.ts";
+import * as Tombstones from "./Tombstones.ts";
+import * as UsersFile from "./UsersFile.ts";
 
-const PART_ROWS = 500_000;
-const PART_BYTES = 512 * 2 ** 20;
+/** What the work of a run rests on. */
+interface Run {
+  readonly options: Omit<DatasetOptions<never, never>, "users">;
+  /** Whether the users come from the tenant's own list. */
+  readonly areListed: boolean | undefined;
+  readonly manifest: Manifest.Manifest;
+  readonly header: Manifest.Header;
+  readonly lease: Lease;
+  readonly state: RunState.RunState;
+  readonly checkpoints: Checkpoints.Checkpoints;
+  /** Where each user's walk begins; none in a full run, which begins at the beginning. */
+  readonly cursors: Cursors.Marks | undefined;
+  readonly progress: Export.Progress;
+  /** Lets work be interrupted that nothing rests on. */
+  readonly restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
+}
 
-/** The tally of a run that stands there. Users that failed are tried again, so they do not count as ended. */
-const tallyOf = (
-  { progress, failed, missing, unverified, open }: Manifest.Standing,
-  shown: Export.Progress,
-): Export.Tally => ({
-  progress: Object.assign(shown, progress, { users: progress.users - failed.length, failed: 0 }),
-  missing: [...missing],
-  unverified: [...unverified],
-  failed: [],
-  walking: new Set(open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id)),
-});
+/** Give the parts of the dataset and of the run so far. */
+const partsOf = ({ manifest, checkpoints }: Run): ReadonlyArray<Manifest.Part> => [
+  ...manifest.parts,
+  ...checkpoints.parts(),
+];
 
-/** Counts what may have been delivered before as it is, from what a run that stands there had counted. */
-const counterOf = (begun: Manifest.Standing["redelivered"]) => {
-  let { sessions, users: { count, first } } = begun ?? { sessions: 0, users: { count: 0, first: [] } };
-  const walking = new Set<string>();
-  return {
-    add: ({ userId, redelivered = 0, end }: Batch.Batch): void => {
-      sessions += redelivered;
-      if (redelivered > 0 && !walking.has(userId) && !first.includes(userId)) {
-        walking.add(userId);
-        count++;
-        if (first.length < 100) first = [...first, userId];
-      }
-      if (end !== undefined) walking.delete(userId);
-    },
-    now: () => sessions > 0 ? { redelivered: { sessions, users: { count, first } } } : {},
+/** Go through what a generator gives, interruptible between its steps; gives what it returns. */
+const drive = <A, B, E, R>(
+  restore: Run["restore"],
+  steps: AsyncGenerator<A, B>,
+  take: (value: A) => Effect.Effect<unknown, E, R>,
+) =>
+  Effect.scoped(Effect.gen(function* () {
+    yield* Effect.addFinalizer(() => Effect.promise(() => steps.return(undefined as never)));
+    while (true) {
+      const { done, value } = yield* restore(CheckedReader.attempt(() => steps.next()));
+      if (done) return value;
+      yield* take(value);
+    }
+  }));
+
+/** Read what the dataset holds of each session, to tell what it lacks. */
+const loadIndex = ({ restore, ...run }: Run) =>
+  Effect.suspend(() => {
+    const { options: { root }, header, manifest, progress } = run;
+    const parts = partsOf({ restore, ...run });
+    const rowsTotal = SessionIndex.partsOf(parts).reduce((sum, { rows }) => sum + rows, 0);
+    progress.compared = { rows: 0, rowsTotal };
+    const reader = { root, purpose: "tell what was removed", progress: progress.compared };
+    const index = SessionIndex.load({ reader, parts, runs: [...manifest.runs, header] });
+    return drive(restore, index, () => Effect.void);
+  }).pipe(Effect.ensuring(Effect.sync(() => delete run.progress.compared)));
+
+/** Give the users to walk, those first that were begun or failed before, each with where its walk begins. */
+const usersOf = ({ options: { root }, header, state, cursors }: Run, before: Manifest.RunProgress) => {
+  const startOf = (userId: string, saved?: unknown): SessionSource.Start => {
+    const cursor = cursors?.get(userId);
+    return { userId, state: saved, mark: cursor === undefined ? undefined : JSON.parse(cursor) };
   };
+  const begun = [...before.open, ...before.failed];
+  for (const { user_id, state: saved } of begun) state.open(user_id, saved);
+  return Stream.concat(
+    Stream.fromIterable(begun.map(({ user_id, state: saved }) => startOf(user_id, saved))),
+    Stream.map(UsersFile.from(root, header, before.position), (userId) => {
+      state.openNext(userId);
+      return startOf(userId);
+    }),
+  );
 };
 
-/** Users that have been begun and have not ended, each with where its walk stands or what tells that. */
-type Open = Map<string, unknown>;
+/** Give the batches of the run. With an index, what it has is left out. */
+const batchesOf = (
+  { options: { walk = {}, lookback }, header, areListed }: Run,
+  users: ReturnType<typeof usersOf>,
+  index: () => SessionIndex.SessionIndex | undefined,
+) => {
+  const { sort, ...rest } = walk;
+  const common = { ...rest, onFailure: "continue" as const, areListed };
+  if (sort !== undefined) return SessionSource.batches(users, { ...common, sort });
+  const whole = header.prune_report === true;
+  return SessionSource.changes(users, {
+    ...common,
+    since: header.since,
+    lookback,
+    whole,
+    holds: whole ? (...session) => index()?.holds(...session) ?? "lacks" : undefined,
+  });
+};
 
-const stateOf = (state: unknown): unknown => typeof state === "function" ? state() : state;
+/** Give the cursor of a user whose walk has ended; undefined where there is none to keep. */
+const cursorOf = (
+  { cursors, state, options: { walk } }: Run,
+  userId: string,
+  end: Batch.WalkEnd,
+  began: number,
+): string | undefined => {
+  if (walk?.sort !== undefined) return undefined;
+  const cursor = end.mark === undefined ? undefined : JSON.stringify(end.mark);
+  if (!Tombstones.isUserGone(end)) return cursor;
+  if (cursor !== undefined) return Cursors.forget(cursor);
+  const before = cursors?.get(userId);
+  // Some of it may have been delivered in this run before it was not there any more.
+  return before !== undefined || state.isBegun(userId)
+    ? Cursors.forget(before ?? `{"seen":[]}`, began / 1000)
+    : undefined;
+};
+
+/** Take a batch in: its rows, the ids it came upon, and the user's cursor once the walk has ended. */
+const ingest = (
+  run: Run,
+  batch: Batch.Batch,
+  { began, isHalfRead }: { readonly began: number; readonly isHalfRead: (userId: string) => boolean },
+) =>
+  Effect.gen(function* () {
+    const { checkpoints, cursors, header, progress, state } = run;
+    const { userId, rejected, end } = batch;
+    if (Batch.size(batch) > 0 || rejected.length > 0) {
+      progress.encodedBytes += yield* checkpoints.write(batch);
+    }
+    const cursor = end && cursorOf(run, userId, end, began);
+    if (cursor !== undefined && cursor !== cursors?.get(userId)) {
+      yield* checkpoints.keep("state", [Cursors.lineOf(userId, cursor)]);
+      cursors?.set(userId, cursor);
+    }
+    const seen = header.prune_report === true && !isHalfRead(userId) ? Tombstones.seenLines(batch) : [];
+    if (seen.length > 0) yield* checkpoints.keep("seen", seen);
+    state.add(batch);
+    checkpoints.touch();
+  });
 
 const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
   Option.exists(Cause.failureOption(cause), Option.isNone);
@@ -72,325 +162,200 @@ const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
 const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
   Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
 
+type Failure = ApiError | OutputError | Layout.DatasetError | Export.ExportError;
+
+/** Walk all users, with a checkpoint whenever the parts are full. Gives why it broke off; an empty cause if it did not. */
+const walk = (
+  { restore, ...run }: Run,
+  source: ReturnType<typeof batchesOf>,
+  take: (batch: Batch.Batch) => Effect.Effect<void, OutputError | Export.ExportError>,
+): Effect.Effect<Cause.Cause<Failure>, OutputError | Layout.DatasetError | Export.ExportError, TenantHttp> =>
+  Effect.scoped(Effect.gen(function* () {
+    const { options: { change = (batch) => batch, maxRejected }, checkpoints, state } = run;
+    const pull = yield* Stream.toPull(source);
+    while (true) {
+      const pulled = yield* Effect.exit(restore(pull));
+      if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
+      for (const batch of pulled.value) {
+        yield* take(change(batch));
+        if (checkpoints.isFull()) yield* checkpoints.take();
+        const judged = yield* Effect.exit(Export.checkRejected(state.tally, maxRejected, "now"));
+        if (Exit.isFailure(judged)) return judged.cause;
+      }
+    }
+  }));
+
+/** Forget the cursors of users that the tenant lists no more: all of it is delivered should they come back. */
+const forgetAbsent = ({ options: { root }, header, cursors, checkpoints, restore }: Run) =>
+  Effect.gen(function* () {
+    if (header.all_users !== true || cursors === undefined) return;
+    const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
+    const listed = Stream.runForEach(
+      UsersFile.from(root, header, 0),
+      (userId) => Effect.sync(() => void asked.add(userId)),
+    );
+    yield* Effect.onInterrupt(restore(listed), () => Effect.ignore(checkpoints.take()));
+    for (const [userId, cursor] of cursors) {
+      const forgotten = asked.has(userId) ? cursor : Cursors.forget(cursor);
+      if (forgotten === cursor) continue;
+      yield* checkpoints.keep("state", [Cursors.lineOf(userId, forgotten)]);
+      cursors.set(userId, forgotten);
+    }
+  });
+
+/** Write tombstones of what the run did not come upon, and what came back. */
+const writeTombstones = (run: Run) =>
+  Effect.gen(function* () {
+    const { options: { root }, header, manifest, checkpoints, progress, restore } = run;
+    const [vouched, counts] = [{ users: 0 }, { gone: 0, again: 0 }];
+    const parts = partsOf(run);
+    progress.compared = { rows: 0, rowsTotal: Tombstones.rowsOf(parts) };
+    const found = Tombstones.compare({
+      reader: { root, purpose: "tell what was removed", progress: progress.compared },
+      parts,
+      runs: [...manifest.runs, header],
+      stamp: { part: checkpoints.number(), run: header.run, as_of: header.began },
+      vouched,
+    });
+    // Whoever reads the folder is to find a file there, if with nothing in it.
+    if (!parts.some(({ format }) => format === "removed")) yield* checkpoints.keep("removed", []);
+    yield* drive(restore, found, (lines) => {
+      for (const { gone } of lines) counts[gone ? "gone" : "again"]++;
+      return lines.length === 0
+        ? Effect.void
+        : checkpoints.keep("removed", lines.map((line) => `${JSON.stringify(line)}\n`));
+    });
+    return { ...vouched, ...counts };
+  });
+
+/** Tell whether most of the cursors kept are no longer those that count. */
+const isBloated = (parts: ReadonlyArray<Manifest.Part>, cursors: Cursors.Marks): boolean =>
+  parts.reduce((sum, { format, rows }) => sum + (format === "state" ? rows : 0), 0) > 2 * cursors.size + 1000;
+
+/** Complete what the walk has brought. Gives what was removed, and whether all cursors were written anew. */
+const finish = (run: Run) =>
+  Effect.gen(function* () {
+    const { checkpoints, cursors, header } = run;
+    yield* forgetAbsent(run);
+    // An export without a session is one as well: with its columns, if nothing else.
+    if (!partsOf(run).some(Manifest.isResult)) yield* checkpoints.openFiles;
+    checkpoints.touch();
+    yield* checkpoints.take();
+    // The journal speaks of all sessions now; what follows is made anew if it is broken off.
+    const number = checkpoints.number();
+    const removed = header.prune_report === true ? yield* writeTombstones(run) : undefined;
+    const isCompact = cursors !== undefined && isBloated(partsOf(run), cursors);
+    if (isCompact) {
+      for (const cursor of cursors) yield* checkpoints.keep("state", [Cursors.lineOf(...cursor)]);
+    }
+    yield* checkpoints.finish;
+    return { removed, isCompact, number };
+  });
+
+/** Give what the manifest says of the run. */
+const summaryOf = ({ header, state, checkpoints, progress }: Run, removed: Manifest.Run["removed"]) =>
+  Effect.gen(function* () {
+    const { seconds, requests, retries, redelivered } = yield* state.progress;
+    const { run, kind, began, options, user_doubts } = header;
+    const { users, sessions, rejected, unverified, missing } = progress;
+    return {
+      ...{ run, kind, began, options, user_doubts, users, sessions, rejected, seconds, requests, retries },
+      ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
+      bytes: checkpoints.parts().filter(Manifest.isResult).reduce((sum, { bytes }) => sum + bytes, 0),
+      verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
+      missing: { count: missing, first: state.tally.missing },
+      unverified: { count: unverified, first: state.tally.unverified },
+      ...(header.since !== undefined && { since: header.since }),
+      ...(redelivered && { redelivered }),
+      ...(removed && { removed }),
+    } satisfies Manifest.Run;
+  });
+
+/** Put the run into the manifest, and remove what it has made needless. */
+const putIntoManifest = (
+  run: Run,
+  journal: Journal.Journal,
+  { removed, isCompact, number }: Effect.Effect.Success<ReturnType<typeof finish>>,
+) =>
+  Effect.gen(function* () {
+    const { options: { root }, manifest, header, state, checkpoints, lease: { prove } } = run;
+    const summary = yield* summaryOf(run, removed);
+    const all = partsOf(run);
+    const isSuperseded = ({ format, part }: Manifest.Part) =>
+      format === "seen" || (isCompact && format === "state" && part < number);
+    const superseded = all.filter(isSuperseded);
+    const whole: Manifest.Manifest = {
+      ...manifest,
+      dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
+      runs: [...manifest.runs, summary],
+      parts: all.filter((part) => !isSuperseded(part)),
+      // Of those that were superseded before this run only results matter: they are in the totals of their runs.
+      superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
+      next_part: checkpoints.number(),
+      failed: state.failed(),
+    };
+    yield* Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove);
+    yield* Inspect.deleteJournal(root, { manifest: whole, journal }, prove);
+    yield* Layout.remove(root, superseded.map(({ path }) => path), prove);
+    return summary;
+  });
+
 /**
- * Goes on with the run to its end, and puts it into the manifest. If it is broken off, completes what has come by then, and
- * then fails as the run did. Can't be interrupted but between batches.
+ * Go on with a run to its end, and put it into the manifest. If it is broken off, completes what has come by then, and then
+ * fails as the run did. Can't be interrupted but between batches.
  */
-export const goOn = <E, R>(
-  options: DatasetOptions<E, R>,
+export const resume = <E, R>(
+  { users: { all: areListed }, ...options }: DatasetOptions<E, R>,
   manifest: Manifest.Manifest,
-  { header, cuts }: Journal.Journal,
-  { prove }: Lease,
+  journal: Journal.Journal,
+  lease: Lease,
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const { root, walk = {}, partRows = PART_ROWS, partBytes = PART_BYTES, lookback } = options;
-      const { change = (batch: Batch.Batch) => batch, progress = Export.noProgress(), maxRejected } = options;
-      const began = yield* Clock.currentTimeMillis;
+      const { root, progress = Export.noProgress(), maxRejected } = options;
+      const { header } = journal;
       const { traffic } = yield* TenantHttp;
-      const asked = traffic();
-      const standing = cuts.at(-1)?.standing ?? header.standing;
-      const append = yield* Journal.append(root, prove);
-      const found = { manifest, journal: { header, cuts } };
-      const parts = cuts.flatMap((cut) => cut.parts);
-      const marks = header.kind === "full"
-        ? undefined
-        : yield* restore(Cursors.load(root, [...manifest.parts, ...parts]));
+      const began = yield* Clock.currentTimeMillis;
+      const before = journal.checkpoints.at(-1)?.standing ?? header.standing;
+      const state = yield* RunState.make(before, progress, traffic);
+      const checkpoints = yield* Checkpoints.make(options, journal, lease, state.progress);
+      const parts = [...manifest.parts, ...checkpoints.parts()];
+      const cursors = header.kind === "full" ? undefined : yield* restore(Cursors.load(root, parts));
+      const base = { options, areListed, manifest, header, lease, progress, restore };
+      const run: Run = { ...base, state, checkpoints, cursors };
 
-      const redelivered = counterOf(standing.redelivered);
+      // Needed as long as users are walked.
+      let index = header.prune_report === true ? yield* loadIndex(run) : undefined;
       // What an earlier run came upon of them is not known here.
-      const isWhole = header.prune_report === true;
       const halfRead = new Set(
         header.standing.open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id),
       );
-
-      const open: Open = new Map();
-      const failed = new Map<string, Manifest.Manifest["failed"][number]>();
-      let position = standing.position;
-      const startOf = (userId: string, state?: unknown): SessionSource.Start => {
-        open.set(userId, state);
-        const mark = marks?.get(userId);
-        return { userId, state, mark: mark === undefined ? undefined : JSON.parse(mark) };
-      };
-      const left = [...standing.open, ...standing.failed].map(({ user_id, state }) =>
-        startOf(user_id, state)
-      );
-      const users = Stream.concat(
-        Stream.fromIterable(left),
-        Stream.map(UsersFile.from(root, header, position), (userId) => {
-          position++;
-          return startOf(userId);
-        }),
-      );
-      const { sort, ...rest } = walk;
-      const areListed = options.users.all;
-
-      const loadIndex = Effect.gen(function* () {
-        const rowsTotal = SessionIndex.partsOf([...manifest.parts, ...parts])
-          .reduce((sum, { rows }) => sum + rows, 0);
-        progress.compared = { rows: 0, rowsTotal };
-        const index = SessionIndex.load({
-          reader: { root, purpose: "tell what was removed", progress: progress.compared },
-          parts: [...manifest.parts, ...parts],
-          runs: [...manifest.runs, header],
-        });
-        yield* Effect.addFinalizer(() => Effect.promise(() => index.return(undefined as never)));
-        while (true) {
-          const { done, value } = yield* restore(CheckedReader.attempt(() => index.next()));
-          if (done) return value;
-        }
-      }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => delete progress.compared)));
-      // Needed as long as users are walked.
-      let index = isWhole ? yield* loadIndex : undefined;
-
-      const source = sort === undefined
-        ? SessionSource.changes(users, {
-          ...rest,
-          since: header.since,
-          lookback,
-          whole: isWhole,
-          holds: isWhole ? (...session) => index?.holds(...session) ?? "lacks" : undefined,
-          onFailure: "continue",
-          areListed,
-        })
-        : SessionSource.batches(users, { ...rest, sort, onFailure: "continue", areListed });
-
-      const tally = tallyOf(standing, progress);
-      const partsOptions = { ...options, onInvalid: options.onInvalid, run: header.run, prove };
-      // The number that the journal says is taken, by this process.
-      let number = cuts.reduce((number, { claims = number }) => Math.max(number, claims), header.claims ?? 0);
-      let current = yield* PartWriter.make(partsOptions, number);
-      let cutNumber = cuts.length;
-      let isChanged = false;
-      // Then the cut that follows is the last.
-      let isBroken = false;
-
-      const markOf = (userId: string, end: Batch.WalkEnd): string | undefined => {
-        const mark = end.mark === undefined ? undefined : JSON.stringify(end.mark);
-        if (!Tombstones.isUserGone(end)) return mark;
-        if (mark !== undefined) return Cursors.forget(mark);
-        const before = marks?.get(userId);
-        // Some of it may have been delivered in this run before it was not there any more.
-        return before !== undefined || open.get(userId) !== undefined
-          ? Cursors.forget(before ?? `{"seen":[]}`, began / 1000)
-          : undefined;
-      };
-
-      const takeIn = (batch: Batch.Batch) =>
-        Effect.gen(function* () {
-          const { userId, rejected, end, state } = batch;
-          if (Batch.size(batch) > 0 || rejected.length > 0) {
-            progress.encodedBytes += yield* current.write(batch);
-          }
-          const mark = end && sort === undefined ? markOf(userId, end) : undefined;
-          if (mark !== undefined && mark !== marks?.get(userId)) {
-            yield* current.keep("state", [Cursors.lineOf(userId, mark)]);
-            marks?.set(userId, mark);
-          }
-          const seen = isWhole && !halfRead.has(userId) ? Tombstones.seenLines(batch) : [];
-          if (seen.length > 0) yield* current.keep("seen", seen);
-          Export.count(tally, batch);
-          redelivered.add(batch);
-          isChanged = true;
-          if (end === undefined) {
-            if (state !== undefined) open.set(userId, state);
-            return;
-          }
-          if (end.status === "failed") {
-            failed.set(userId, {
-              user_id: userId,
-              message: end.message ?? "",
-              state: stateOf(open.get(userId)),
-            });
-          }
-          open.delete(userId);
-        });
-
-      const standingNow = Effect.map(Clock.currentTimeMillis, (now): Manifest.Standing => {
-        const { requests, retries } = traffic();
-        return {
-          position,
-          open: [...open].map(([user_id, state]) => ({ user_id, state: stateOf(state) })),
-          failed: [...failed.values()],
-          progress,
-          missing: tally.missing,
-          unverified: tally.unverified,
-          ...redelivered.now(),
-          seconds: standing.seconds + (now - began) / 1000,
-          requests: standing.requests + requests - asked.requests,
-          retries: standing.retries + retries - asked.retries,
-        };
-      });
-
-      const cut = Effect.gen(function* () {
-        if (!isChanged && current.size().rows === 0) return;
-        const complete = yield* current.commit;
-        const at = new Date(yield* Clock.currentTimeMillis).toISOString();
-        if (complete.length > 0) number++;
-        yield* append({
-          cut: cutNumber++,
-          at,
-          parts: complete,
-          ...(complete.length > 0 && !isBroken && { claims: number }),
-          standing: yield* standingNow,
-        });
-        yield* current.discard;
-        isChanged = false;
-        parts.push(...complete);
-        current = yield* PartWriter.make(partsOptions, number);
-      });
-
-      const isFull = () => {
-        const { rows, bytes } = current.size();
-        return rows >= partRows || bytes >= partBytes;
-      };
-
-      const walkAll = Effect.scoped(Effect.gen(function* () {
-        const pull = yield* Stream.toPull(source);
-        while (true) {
-          const pulled = yield* Effect.exit(restore(pull));
-          if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
-          for (const batch of pulled.value) {
-            yield* takeIn(change(batch));
-            if (isFull()) yield* cut;
-            const judged = yield* Effect.exit(Export.checkRejected(tally, maxRejected, "now"));
-            if (Exit.isFailure(judged)) return judged.cause;
-          }
-        }
-      }));
-
-      const finish = Effect.gen(function* () {
-        const broken: Cause.Cause<ApiError | OutputError | Layout.DatasetError | Export.ExportError> =
-          yield* walkAll;
+      const context = { began, isHalfRead: (userId: string) => halfRead.has(userId) };
+      const source = batchesOf(run, usersOf(run, before), () => index);
+      const work = Effect.gen(function* () {
+        const broken = yield* walk(run, source, (batch) => ingest(run, batch, context));
         if (!Cause.isEmpty(broken)) {
-          isBroken = true;
-          yield* cut;
+          yield* checkpoints.take(true);
           return yield* Effect.failCause(broken);
         }
-        yield* Effect.tapError(Export.checkRejected(tally, maxRejected, "end"), () => cut);
+        yield* Effect.tapError(
+          Export.checkRejected(state.tally, maxRejected, "end"),
+          () => checkpoints.take(),
+        );
+        const nothing = Inspect.deleteJournal(root, { manifest, journal }, lease.prove);
         yield* Effect.onError(
-          Export.checkUsers(tally),
-          () => Effect.ignore(parts.length === 0 ? Inspect.forget(root, found, prove) : Effect.void),
+          Export.checkUsers(state.tally),
+          () => checkpoints.parts().length === 0 ? Effect.ignore(nothing) : Effect.void,
         );
-        yield* forgetAbsent;
         index = undefined;
-        // An export without a session is one as well: with its columns, if nothing else.
-        if (![...manifest.parts, ...parts].some(Manifest.isResult)) yield* current.openFiles;
-        isChanged = true;
-        yield* cut;
-        // The journal speaks of all sessions now; what follows is made anew if it is broken off.
-        const removed = isWhole ? yield* tellRemoved : undefined;
-        const isCompact = marks !== undefined && isBloated([...manifest.parts, ...parts], marks);
-        if (isCompact) {
-          for (const mark of marks) yield* current.keep("state", [Cursors.lineOf(...mark)]);
-        }
-        const last = yield* current.commit;
-        parts.push(...last);
-        return {
-          nextPart: last.length > 0 ? number + 1 : number,
-          summary: { ...yield* summaryNow, ...(removed && { removed }) },
-          isCompact,
-        };
+        return yield* finish(run);
       });
-
-      /** Of users that the tenant lists no more everything is delivered should they come back. */
-      const forgetAbsent = Effect.gen(function* () {
-        if (header.all_users !== true || marks === undefined) return;
-        const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
-        const listed = Stream.runForEach(
-          UsersFile.from(root, header, 0),
-          (userId) => Effect.sync(() => void asked.add(userId)),
-        );
-        yield* Effect.onInterrupt(restore(listed), () => Effect.ignore(cut));
-        for (const [userId, mark] of marks) {
-          const forgotten = asked.has(userId) ? mark : Cursors.forget(mark);
-          if (forgotten === mark) continue;
-          yield* current.keep("state", [Cursors.lineOf(userId, forgotten)]);
-          marks.set(userId, forgotten);
-        }
-      });
-
-      const tellRemoved = Effect.gen(function* () {
-        const [vouched, counts] = [{ users: 0 }, { gone: 0, again: 0 }];
-        const all = [...manifest.parts, ...parts];
-        progress.compared = { rows: 0, rowsTotal: Tombstones.rowsOf(all) };
-        const found = Tombstones.compare({
-          reader: { root, purpose: "tell what was removed", progress: progress.compared },
-          parts: all,
-          runs: [...manifest.runs, header],
-          stamp: { part: number, run: header.run, as_of: header.began },
-          vouched,
-        });
-        yield* Effect.addFinalizer(() => Effect.promise(() => found.return(undefined)));
-        // Whoever reads the folder is to find a file there, if with nothing in it.
-        if (!all.some(({ format }) => format === "removed")) yield* current.keep("removed", []);
-        while (true) {
-          const { done, value } = yield* restore(CheckedReader.attempt(() => found.next()));
-          if (done) return { ...vouched, ...counts };
-          for (const { gone } of value) counts[gone ? "gone" : "again"]++;
-          if (value.length > 0) {
-            yield* current.keep("removed", value.map((line) => `${JSON.stringify(line)}\n`));
-          }
-        }
-      }).pipe(Effect.scoped);
-
-      const summaryNow = Effect.gen(function* () {
-        const { seconds, requests, retries } = yield* standingNow;
-        const { run, kind, began, options, user_doubts } = header;
-        const { users, sessions, rejected, unverified, missing } = progress;
-        return {
-          ...{
-            run,
-            kind,
-            began,
-            options,
-            user_doubts,
-            users,
-            sessions,
-            rejected,
-            seconds,
-            requests,
-            retries,
-          },
-          ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
-          bytes: parts.filter(Manifest.isResult).reduce((sum, { bytes }) => sum + bytes, 0),
-          verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
-          missing: { count: missing, first: tally.missing },
-          unverified: { count: unverified, first: tally.unverified },
-          ...(header.since !== undefined && { since: header.since }),
-          ...redelivered.now(),
-        } satisfies Manifest.Run;
-      });
-
-      const { summary, isCompact, nextPart } = yield* Effect.ensuring(
-        finish,
-        Effect.suspend(() => current.discard),
-      );
-      const all = [...manifest.parts, ...parts];
-      const isSuperseded = ({ format, part }: Manifest.Part) =>
-        format === "seen" || (isCompact && format === "state" && part < number);
-      const superseded = all.filter(isSuperseded);
-      const whole: Manifest.Manifest = {
-        ...manifest,
-        dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
-        runs: [...manifest.runs, summary],
-        parts: all.filter((part) => !isSuperseded(part)),
-        // Of those that were superseded before this run only results matter: they are in the totals of their runs.
-        superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
-        next_part: nextPart,
-        failed: [...failed.values()],
-      };
-      yield* Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove);
-      yield* Inspect.forget(root, { manifest: whole, journal: found.journal }, prove);
-      yield* Layout.remove(root, superseded.map(({ path }) => path), prove);
+      const finished = yield* Effect.ensuring(work, checkpoints.discard);
+      const summary = yield* putIntoManifest(run, journal, finished);
       return {
         summary,
-        failed: { count: progress.failed, first: tally.failed },
-        files: parts.filter(Manifest.isResult),
+        failed: { count: progress.failed, first: state.tally.failed },
+        files: checkpoints.parts().filter(Manifest.isResult),
       };
     })
   );
-
-/** Whether most of the marks kept are no longer those that count. */
-const isBloated = (parts: ReadonlyArray<Manifest.Part>, marks: Cursors.Marks): boolean =>
-  parts.reduce((sum, { format, rows }) => sum + (format === "state" ? rows : 0), 0) > 2 * marks.size + 1000;

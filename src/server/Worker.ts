@@ -35,7 +35,7 @@ export interface Worker {
   readonly fetch: (request: Request, arrival: Access.Arrival) => Promise<Response>;
   /**
    * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
-   * {@link Access.Arrival.sent} tells of them, and cuts exports, which the next worker goes on with. What is left of downloads
+   * {@link Access.Arrival.sent} tells of them, and checkpoints exports, which the next worker goes on with. What is left of downloads
    * has to be broken off by closing the server.
    */
   readonly stop: () => Promise<void>;

@@ -105,7 +105,7 @@ describe("a dataset", () => {
     expect(text.split("\r\n")[0]).toBe(columns.map(({ name }) => name).join());
   });
 
-  it("cuts parts by their bytes as well", async () => {
+  it("checkpoints parts by their bytes as well", async () => {
     const root = await newFolder();
     await exportInto(small(), root, { formats: choices("ndjson"), partRows: 1e9, partBytes: 40_000 });
     const manifest = await manifestOf(root);
@@ -123,8 +123,8 @@ describe("an export that was broken off", () => {
       "journal.ndjson",
       expect.stringMatching(/^users-[0-9a-f]{8}\.txt$/),
     ]);
-    const cuts = (await journalOf(root)).slice(1);
-    expect(cuts.length).toBeGreaterThan(1);
+    const checkpoints = (await journalOf(root)).slice(1);
+    expect(checkpoints.length).toBeGreaterThan(1);
     const before = sandbox.counts.total;
     const report = await exportInto(sandbox, root, { mode: "resume" });
     expect(report).toMatchObject({ users: 12, sessions: 12 * 35, verified: true });

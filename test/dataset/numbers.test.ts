@@ -141,13 +141,13 @@ it("a dataset of version 0.1 is verified, gone on with and added to", async () =
   const sandbox = tenant();
   await exportInto(refusing(sandbox, 5), root, adding).catch(() => undefined);
   // As version 0.1 left it when it was killed: nothing says which number is taken.
-  const [{ dataset_id: _, claims: __, users_file, ...header }, ...cuts] = await journalOf(root);
-  const last = cuts.pop();
+  const [{ dataset_id: _, claims: __, users_file, ...header }, ...checkpoints] = await journalOf(root);
+  const last = checkpoints.pop();
   await rename(join(root, users_file.path), join(root, "users.txt"));
   const plain = (parts: ReadonlyArray<Manifest.Part>) => parts.map(({ columns: _, ...part }) => part);
   await setJournal(root, [
     header,
-    ...cuts.map(({ claims: _, parts, ...cut }) => ({ ...cut, parts: plain(parts) })),
+    ...checkpoints.map(({ claims: _, parts, ...cut }) => ({ ...cut, parts: plain(parts) })),
   ]);
   const taken = last.parts[0].part;
   expect(await problems(root)).toEqual([]);

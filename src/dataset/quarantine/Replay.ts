@@ -221,7 +221,7 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
       );
     }
     yield* Inspect.refuseOthers(root, before, "resume", true);
-    const found = yield* Inspect.sweep(root, before, prove);
+    const found = yield* Inspect.removeOrphans(root, before, prove);
     const { manifest = before.manifest } = found;
 
     // The latest first, so that of rows that are equally late the last one counts.
@@ -275,7 +275,7 @@ const writeAll = (
     const began = yield* Clock.currentTimeMillis;
     const at = (time: number) => new Date(time).toISOString();
     const common = { run, kind: "replay" as const, began: at(began), options: last.options };
-    // Without a cut it says no more than that the number of the new parts is taken, and that they are nobody's.
+    // Without a checkpoint it says no more than that the number of the new parts is taken, and that they are nobody's.
     const header: Manifest.Header = {
       ...common,
       journal_version: Manifest.manifestVersion,
@@ -284,13 +284,13 @@ const writeAll = (
       claims: number,
       users: 0,
       user_doubts: [],
-      standing: Manifest.noStanding(),
+      standing: Manifest.noProgress(),
     };
-    const journal = { header, cuts: [] };
+    const journal = { header, checkpoints: [] };
     yield* Journal.write(root, journal, prove);
     const written = yield* Effect.scoped(writeParts(work)).pipe(
       Effect.catchTag("ExportError", Effect.die),
-      Effect.onError(() => Effect.ignore(Inspect.sweep(root, { manifest, journal }, prove))),
+      Effect.onError(() => Effect.ignore(Inspect.removeOrphans(root, { manifest, journal }, prove))),
     );
     const sum = (format: string, field: "rows" | "bytes") =>
       written.parts.filter((part) => format === "" || part.format === format)
@@ -322,7 +322,7 @@ const writeAll = (
     };
     yield* Effect.uninterruptible(Effect.zipRight(
       Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove),
-      Inspect.sweep(root, { manifest: whole, journal }, prove),
+      Inspect.removeOrphans(root, { manifest: whole, journal }, prove),
     ));
     return written.parts;
   });

@@ -38,7 +38,7 @@ export interface Stated {
 /** What is in the folder, as a whole that can be verified. */
 export const by = (
   root: string,
-  { manifest, journal }: Inspect.Found,
+  { manifest, journal }: Inspect.Inspection,
 ): Stated => {
   const unfinished = journal !== undefined && !manifest?.runs.some(({ run }) => run === journal.header.run);
   const runs = new Map<number, Of>();
@@ -47,8 +47,8 @@ export const by = (
     const redelivered = run.redelivered?.sessions ?? 0;
     runs.set(run.run, { ...run, removed: gone + again, redelivered, said: Layout.names.manifest });
   }
-  const cuts = unfinished ? journal.cuts : [];
-  const last = cuts.at(-1);
+  const checkpoints = unfinished ? journal.checkpoints : [];
+  const last = checkpoints.at(-1);
   if (journal !== undefined && last !== undefined) {
     const { redelivered, progress: { sessions, rejected } } = last.standing;
     runs.set(journal.header.run, {
@@ -64,7 +64,7 @@ export const by = (
   return {
     root,
     runs,
-    parts: [...manifest?.parts ?? [], ...cuts.flatMap(({ parts }) => parts)],
+    parts: [...manifest?.parts ?? [], ...checkpoints.flatMap(({ parts }) => parts)],
     superseded: manifest?.superseded ?? [],
     unfinished,
   };

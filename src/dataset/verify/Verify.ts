@@ -136,9 +136,9 @@ const noDataset = (root: string) =>
 /** What is in a dataset's folder; fails if it is none. */
 export const open = (
   root: string,
-): Effect.Effect<Inspect.Found, Layout.DatasetError | OutputError> =>
+): Effect.Effect<Inspect.Inspection, Layout.DatasetError | OutputError> =>
   Effect.filterOrFail(
-    Inspect.look(root),
+    Inspect.read(root),
     ({ manifest, journal }) => manifest !== undefined || journal !== undefined,
     () => noDataset(root),
   );

@@ -2,7 +2,7 @@
  * Exports that the worker runs for its callers: a few at once, the others in a queue, each a dataset in a folder of its own.
  *
  * **Why none is lost.** What is asked for is on the disk before its id is given away. A worker that begins takes up all that
- * were queued or running when the one before it ended, however that was, and their datasets go on from their last cuts.
+ * were queued or running when the one before it ended, however that was, and their datasets go on from their last checkpoints.
  *
  * @module
  */
@@ -283,10 +283,10 @@ const make = (folder: string, settings: Settings) =>
 
     /** What the dataset of an export says of itself. */
     const lookAt = (id: string) =>
-      Effect.map(Effect.flatMap(store.dataOf(id), Inspect.look), ({ manifest, journal }) => {
+      Effect.map(Effect.flatMap(store.dataOf(id), Inspect.read), ({ manifest, journal }) => {
         const named = [
           ...manifest?.parts ?? [],
-          ...journal?.cuts.flatMap((cut) =>
+          ...journal?.checkpoints.flatMap((cut) =>
             cut.parts
           ) ?? [],
         ];
@@ -398,7 +398,7 @@ const noJobs: typeof Jobs.Service = {
   counts: () => noCounts,
 };
 
-/** Exports in the worker's folder, or none. Closing the scope cuts those that run; the next worker goes on with them. */
+/** Exports in the worker's folder, or none. Closing the scope checkpoints those that run; the next worker goes on with them. */
 export const layer = (settings: Settings): Layer.Layer<Jobs, never, TenantHttp | Metrics.Metrics> =>
   settings.folder === undefined
     ? Layer.succeed(Jobs, noJobs)

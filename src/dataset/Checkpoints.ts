@@ -1,0 +1,105 @@
+/**
+ * The checkpoints of a run: parts in the making, and the line of the journal that makes them part of the dataset.
+ *
+ * @module
+ */
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
+import type * as Export from "../export/Export.ts";
+import type { OutputError } from "../sink/Output.ts";
+import type { Batch } from "../session/Batch.ts";
+import type { DatasetError } from "./DatasetError.ts";
+import type { DatasetOptions } from "./DatasetOptions.ts";
+import * as Journal from "./Journal.ts";
+import type { Lease } from "./Lease.ts";
+import type { LineKind, Part, RunProgress } from "./Manifest.ts";
+import * as PartWriter from "./PartWriter.ts";
+
+const PART_ROWS = 500_000;
+const PART_BYTES = 512 * 2 ** 20;
+
+/** The parts of a run, and its checkpoints. */
+export interface Checkpoints {
+  /** Write a batch; gives the bytes encoded. */
+  readonly write: (batch: Batch) => Effect.Effect<number, OutputError | Export.ExportError>;
+  /** Add lines of another kind, or make sure that there is a file for them. */
+  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, OutputError>;
+  /** Make sure that there is a file of each format, if only with its columns. */
+  readonly openFiles: Effect.Effect<unknown, OutputError>;
+  /** Tell whether the parts hold so much that they are to be completed. */
+  readonly isFull: () => boolean;
+  /** Note that there is something to write down, though it be no row. */
+  readonly touch: () => void;
+  /**
+   * Complete the parts, then append a line that names them and says how far the run has come. Nothing, where nothing has
+   * changed. Once the run is broken off, the line claims no further number.
+   */
+  readonly take: (isBroken?: boolean) => Effect.Effect<void, OutputError | DatasetError>;
+  /** Complete the last parts, which no line names: the manifest does. */
+  readonly finish: Effect.Effect<void, OutputError>;
+  /** Remove the files that were not completed. */
+  readonly discard: Effect.Effect<void>;
+  /** Give the parts that this run has completed. */
+  readonly parts: () => ReadonlyArray<Part>;
+  /** Give the number of the parts in the making. */
+  readonly number: () => number;
+}
+
+/** Open the parts that follow the last checkpoint of a journal. */
+export const make = (
+  options: Pick<DatasetOptions<never, never>, "root" | "formats" | "onInvalid" | "partRows" | "partBytes">,
+  { header, checkpoints }: Journal.Journal,
+  { prove }: Lease,
+  progress: Effect.Effect<RunProgress>,
+): Effect.Effect<Checkpoints, OutputError | DatasetError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { root, formats, onInvalid, partRows = PART_ROWS, partBytes = PART_BYTES } = options;
+    const append = yield* Journal.append(root, prove);
+    const parts = checkpoints.flatMap(({ parts }) => parts);
+    // The number that the journal says is taken, by this process.
+    let number = checkpoints.reduce(
+      (number, { claims = number }) => Math.max(number, claims),
+      header.claims ?? 0,
+    );
+    const open = () => PartWriter.make({ root, formats, onInvalid, run: header.run, prove }, number);
+    let current = yield* open();
+    let taken = checkpoints.length;
+    let isChanged = false;
+    return {
+      write: (batch) => current.write(batch),
+      keep: (kind, lines) => Effect.suspend(() => current.keep(kind, lines)),
+      openFiles: Effect.suspend(() => current.openFiles),
+      isFull: () => {
+        const { rows, bytes } = current.size();
+        return rows >= partRows || bytes >= partBytes;
+      },
+      touch: () => void (isChanged = true),
+      take: (isBroken = false) =>
+        Effect.gen(function* () {
+          if (!isChanged && current.size().rows === 0) return;
+          const complete = yield* current.commit;
+          const at = new Date(yield* Clock.currentTimeMillis).toISOString();
+          if (complete.length > 0) number++;
+          yield* append({
+            cut: taken++,
+            at,
+            parts: complete,
+            ...(complete.length > 0 && !isBroken && { claims: number }),
+            standing: yield* progress,
+          });
+          yield* current.discard;
+          isChanged = false;
+          parts.push(...complete);
+          current = yield* open();
+        }),
+      finish: Effect.gen(function* () {
+        const last = yield* current.commit;
+        parts.push(...last);
+        if (last.length > 0) number++;
+      }),
+      discard: Effect.suspend(() => current.discard),
+      parts: () => parts,
+      number: () => number,
+    };
+  });
