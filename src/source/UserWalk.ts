@@ -1,0 +1,240 @@
+/**
+ * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers anything.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Schema from "effect/Schema";
+import { ApiError } from "../api/ApiError.ts";
+import type { Page, TenantHttp } from "../api/HttpPolicy.ts";
+import type * as SessionsApi from "../api/SessionsApi.ts";
+import type { Scanned } from "../scan/PageScanner.ts";
+import { type Batch, noRows, type WalkEnd } from "../session/Batch.ts";
+import * as DecodedPage from "./DecodedPage.ts";
+import * as Changes from "./incremental/Changes.ts";
+import * as Clocks from "./paging/Clocks.ts";
+import type { ListShape, Order } from "./paging/PageWalk.ts";
+import * as PrefetchReader from "./paging/PrefetchReader.ts";
+import * as WalkCheckpoint from "./paging/WalkCheckpoint.ts";
+import * as SessionPages from "./SessionPages.ts";
+
+/** A user to walk: from the beginning, or from where an earlier walk stood. */
+export type Start = string | {
+  readonly userId: string;
+  /** What {@link Batch.state} gave. */
+  readonly state?: unknown;
+  /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.mark}. */
+  readonly mark?: unknown;
+};
+
+/** Which changes to look for, and what to do with what else there is. */
+export interface Watching {
+  readonly since?: number | undefined;
+  readonly lookback?: number | undefined;
+  readonly whole?: boolean | undefined;
+  readonly holds?:
+    | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
+    | undefined;
+}
+
+const safeOrders: ListShape["orders"] = [
+  { sort: "initiated_at:-1", key: "initiated_at", type: "number", descending: true, fixed: true },
+  { sort: "session_id:1", key: "session_id", type: "string", descending: false, fixed: true, unique: true },
+];
+
+/** Down from the newest change. */
+const changeOrders: ListShape["orders"] = [DecodedPage.byChange, safeOrders[1]!];
+
+const orderFrom = (sort: SessionsApi.Sort): Order => {
+  const [key, order] = sort.split(":") as [SessionsApi.SortKey, string];
+  const type = key === "session_id" ? "string" : "number";
+  return {
+    sort,
+    key,
+    type,
+    descending: order === "-1",
+    fixed: key === "initiated_at" || key === "session_id",
+  };
+};
+
+/** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
+const State = Schema.Struct({
+  walk: WalkCheckpoint.WalkState,
+  watch: Schema.optional(Changes.WatchState),
+  whole: Schema.optional(Schema.Literal(true)),
+});
+const decodeState = Schema.decodeUnknownSync(State);
+const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
+
+/** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
+const toBatch = (
+  userId: string,
+  shape: ListShape,
+  { request, rows, walk }: PrefetchReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
+  take: ReadonlyArray<number>,
+  watch: Changes.Watch | undefined,
+  seen: Batch["seen"],
+  redelivered: number,
+): Batch => {
+  const verified = walk.doubts.length === 0;
+  const end: WalkEnd | undefined = walk.done
+    ? {
+      status: "complete",
+      verified,
+      doubts: walk.doubts,
+      ...(watch && { mark: Changes.finish(watch, verified) }),
+    }
+    : undefined;
+  const state = () => ({
+    walk: WalkCheckpoint.save(shape, walk),
+    ...(watch && { watch: Changes.save(watch) }),
+    ...(seen && { whole: true }),
+  });
+  return {
+    userId,
+    ...DecodedPage.batchOf(userId, request, rows, take),
+    seen,
+    ...(redelivered > 0 && { redelivered }),
+    total: walk.total,
+    end,
+    state,
+  };
+};
+
+/** The last batch of a user, without a row. */
+export const ended = (userId: string, end: WalkEnd): Batch => ({ userId, rows: noRows, rejected: [], end });
+
+/** The time a walk is to begin from, if it can't have come yet. */
+const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
+  [before?.at, since].find((time) => time !== undefined && time > possible);
+
+const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError =>
+  new ApiError({
+    reason: "InvalidRequest",
+    url: "/api/users/{user_id}/sessions",
+    userId,
+    detail: `changes since ${new Date(time * 1000).toISOString()} were asked for, which has not come yet by ${
+      whose === "tenant"
+        ? "the tenant's clock"
+        : "the clock of this machine, as the tenant tells no time to go by"
+    }: check that time, or walk all sessions anew`,
+    attempts: 1,
+  });
+
+/** Tells whether a walk to go on with was asked for the same time as now, as far as that is known. */
+const isSameTime = (
+  watch: typeof Changes.WatchState.Type | undefined,
+  watching: Pick<Watching, "since"> | undefined,
+): boolean =>
+  watch?.asked === undefined || watching === undefined || watch.asked === (watching.since ?? null);
+
+/** What the walks of all users share. */
+export interface WalkSettings {
+  readonly clientId?: string | undefined;
+  readonly sort?: SessionsApi.Sort | undefined;
+  readonly pageSize: number;
+  readonly areListed: boolean;
+  /** Undefined where all sessions are wanted. */
+  readonly watching: Watching | undefined;
+}
+
+/** What a walk asks for of those who run it. */
+export interface Walker {
+  /** How many pages may be asked for at once, now. */
+  readonly share: () => number;
+  /** Told of each answer. */
+  readonly answered: Effect.Effect<void, never, TenantHttp>;
+  readonly offer: (batch: Batch) => Effect.Effect<unknown>;
+  /** What becomes of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
+  readonly giveUp: (
+    userId: string,
+    error: ApiError,
+    end: { readonly mark?: unknown; readonly hasDelivered: boolean },
+  ) => Effect.Effect<unknown, ApiError>;
+}
+
+/** Tell where a user's walk begins, and what it knows of changes by then. */
+const begin = ({ state, mark }: Exclude<Start, string>, watching: Watching | undefined) => {
+  const saved = state === undefined ? undefined : decodeState(state);
+  // One that was asked for another time does not deliver what is asked for now: it is begun anew.
+  const begun = isSameTime(saved?.watch, watching) ? saved : undefined;
+  const before = begun === undefined && saved?.watch !== undefined
+    ? Changes.abandon(Changes.restore(saved.watch))
+    : mark === undefined
+    ? undefined
+    : decodeMark(mark);
+  return {
+    watch: begun !== undefined
+      ? begun.watch && Changes.restore(begun.watch)
+      : watching && Changes.begin({ ...watching, mark: before }),
+    isWhole: begun === undefined ? watching?.whole === true : begun.whole === true,
+    start: begun && WalkCheckpoint.restore(begun.walk),
+    isKnown: mark !== undefined || saved !== undefined,
+  };
+};
+
+/** Walk one user, and offer what each answer delivers. */
+export const walk = (
+  { clientId, sort, pageSize, areListed, watching }: WalkSettings,
+  user: Exclude<Start, string>,
+  { share, answered, offer, giveUp }: Walker,
+): Effect.Effect<unknown, ApiError, TenantHttp> =>
+  Effect.clockWith((clock) => {
+    const { userId } = user;
+    const { isWhole, start, isKnown, ...begun } = begin(user, watching);
+    let { watch } = begun;
+    const orders: ListShape["orders"] = sort === undefined ? safeOrders : [orderFrom(sort)];
+    const until = isWhole ? undefined : watch?.since;
+    const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
+    if (start?.done) {
+      const verified = start.doubts.length === 0;
+      const left = watch && { mark: Changes.finish(watch, verified) };
+      return offer(ended(userId, { status: "complete", verified, doubts: start.doubts, ...left }));
+    }
+    // Sessions of the user that this walk has delivered, or an earlier process of it.
+    let hasDelivered = start !== undefined && start.high > 0;
+    return PrefetchReader.read({
+      shape,
+      pageSize,
+      start,
+      share,
+      isTooLarge: ({ reason }: ApiError) => reason === "Unprocessable" || reason === "BadRequest",
+      ask: (request, turn) =>
+        Effect.zipLeft(
+          SessionPages.ask(
+            userId,
+            { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn },
+            () => areListed || hasDelivered || isWhole || isKnown,
+          ),
+          answered,
+        ),
+      decode: ({ rows }) => DecodedPage.of(rows),
+    }, (reading) => {
+      const { page, rows, walk } = reading;
+      let { take } = reading;
+      hasDelivered ||= take.length > 0;
+      const now = Clocks.read(page.servedAt, clock.unsafeCurrentTimeMillis() / 1000);
+      const late = watch && !watch.isBegun ? lateBy(watch, now) : undefined;
+      if (late !== undefined) return Effect.fail(tooLate(userId, late, now));
+      const seen = isWhole ? take.map((index) => DecodedPage.idOf(rows, index)) : undefined;
+      let redelivered = 0;
+      if (watch !== undefined && reading.isTaken) {
+        const holds = isWhole ? watching?.holds : undefined;
+        ({ watch, take, redelivered } = Changes.receive(watch, DecodedPage.watched(rows), take, {
+          certain: now.certain,
+          holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
+        }));
+      }
+      return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
+        ? Effect.zipRight(
+          DecodedPage.findFlaws(rows, take),
+          Effect.suspend(() => offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))),
+        )
+        : Effect.void;
+    }).pipe(Effect.catchAll((error) =>
+      giveUp(userId, error, {
+        hasDelivered,
+        ...(watch && (watch.isBegun || watch.before) && { mark: Changes.forgetWatched(watch) }),
+      })
+    ));
+  });
