@@ -105,7 +105,7 @@ describe("sessions()", () => {
     const { options } = tenant();
     const error = await reasonOf(collect(promise.sessions({ ...options, users: "alice" })));
     expect(error).toEqual(
-      new TypeError(`Cannot read sessions as 'users' must be user ids or "all": it is one text`),
+      new TypeError(`Cannot read sessions as 'users' must be a list of user ids, or "all": it is a string`),
     );
   });
 

@@ -8,7 +8,7 @@ import { below, roomOf } from "./rooms.ts";
 
 const mayUseNode = (path: string): boolean =>
   /^(dataset|cli|server)\/|^thread\/[nN]ode/.test(path) ||
-  /^(sink\/(Safe)?File|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/ReadCsv|format\/parquet\/ReadParquet)\.ts$/
+  /^(sink\/(Safe)?File|promise\/CursorFile|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/ReadCsv|format\/parquet\/ReadParquet)\.ts$/
     .test(path);
 
 /** Node's own modules, the commonest of them also by the names they had before `node:`. */
