@@ -8,6 +8,14 @@
 export { response, stream } from "./promise/bytes.ts";
 export { type Change, changes, type ChangesOptions } from "./promise/changes.ts";
 export type { CursorStore } from "./promise/CursorStore.ts";
+export {
+  dataset,
+  type DatasetOptions,
+  replay,
+  type ReplayOptions,
+  verify,
+  type VerifyOptions,
+} from "./promise/dataset.ts";
 export { exportSessions, type ExportSessionsOptions } from "./promise/exportSessions.ts";
 export { sessions, type Watch } from "./promise/sessions.ts";
 export * from "./promise/Errors.ts";

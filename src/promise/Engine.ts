@@ -179,7 +179,8 @@ export const aborted = (signal: AbortSignal | undefined): Effect.Effect<never, u
     return Effect.sync(() => signal.removeEventListener("abort", abort));
   });
 
-const checkId = (doing: string, id: unknown): string => {
+/** Checks one of `users`. */
+export const checkId = (doing: string, id: unknown): string => {
   if (typeof id === "string" && id !== "") return id;
   const is = id === "" ? "empty" : id === null ? "null" : Array.isArray(id) ? "a list" : typeof id;
   throw new TypeError(`Cannot ${doing} as 'users' must be user ids, which are texts: one of them is ${is}`);
