@@ -186,15 +186,25 @@ export const checkId = (doing: string, id: unknown): string => {
   throw new TypeError(`Cannot ${doing} as 'users' must be user ids, which are texts: one of them is ${is}`);
 };
 
+/** What to be told of the users while they are listed. */
+export interface UsersListener {
+  /** Why not every user of the tenant may have been named. */
+  readonly doubts: (doubts: ReadonlyArray<string>) => void;
+  /** How many there are. */
+  readonly total?: (count: number | undefined) => void;
+}
+
 /** The users that options name. What throws, in a list of the caller's, throws as it is. */
 export const usersOf = (
   doing: string,
   { users, pageSize }: Pick<SessionsOptions, "users" | "pageSize">,
-  onUserDoubts: (doubts: ReadonlyArray<string>) => void,
-): Stream.Stream<string, unknown, HttpPolicy.TenantHttp> =>
-  users === "all"
-    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, doubts = [] }) => {
-      if (doubts.length > 0) onUserDoubts(doubts);
+  told: UsersListener,
+): Stream.Stream<string, unknown, HttpPolicy.TenantHttp> => {
+  if (Array.isArray(users)) told.total?.(users.length);
+  return users === "all"
+    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, doubts = [] }) => {
+      told.total?.(total);
+      if (doubts.length > 0) told.doubts(doubts);
       return userIds;
     })
     : Stream.map(
@@ -203,6 +213,7 @@ export const usersOf = (
         : Stream.fromIterable(users as Iterable<string>),
       (id) => checkId(doing, id),
     );
+};
 
 /** A source that always has a batch ready is never found waiting, so each batch looks at the signal as well. */
 export const until = <R>(
@@ -225,11 +236,11 @@ export const walkOf = <A extends SessionSource.WalkOptions & Pick<SessionsOption
 export const batchesOf = (
   doing: string,
   options: SessionsOptions,
-  onUserDoubts: (doubts: ReadonlyArray<string>) => void,
+  told: UsersListener,
 ): Stream.Stream<Batch.Batch, unknown, HttpPolicy.TenantHttp> => {
   const { sort, since, signal } = options;
   const transform = transformOf(doing, options);
-  const ids = usersOf(doing, options, onUserDoubts);
+  const ids = usersOf(doing, options, told);
   if (since === undefined) {
     return until(Stream.map(SessionSource.batches(ids, walkOf(options)), transform), signal);
   }

@@ -26,8 +26,10 @@ const DOING = "export";
  *
  * It errors, and never just ends, when the export fails: with an {@link ApiError}, an {@link ExportError}, a
  * {@link TenantError}, or what `users`, `filter` or `map` throw. It errors after its last byte if something may be missing,
- * unless that is allowed. In Node, `Readable.fromWeb(stream("csv", options))` makes a `Readable` of it, with the same errors,
- * the same pace, and the same end when it is destroyed.
+ * unless that is allowed.
+ *
+ * In Node, `Readable.fromWeb(stream("csv", options))` makes a `Readable` of it. That has the same errors and the same pace,
+ * and destroying it ends all requests. TypeScript may want `as never` after the stream, as the DOM's type differs from Node's.
  *
  * Memory: a few pages, and what the encoder holds (of Parquet, a row group).
  *
@@ -56,11 +58,11 @@ export const stream = (
   const options = Engine.take(DOING, kind, given);
   const choice = Formats.choose(name, options)!;
   // Here once for its errors, which are the caller's, and not those of a stream.
-  Engine.batchesOf(DOING, options, () => {});
+  Engine.batchesOf(DOING, options, { doubts: () => {} });
   return Readable.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const verdict = Verdict.make(options);
-    const batches = Engine.batchesOf(DOING, { ...options, signal }, verdict.seeUsers);
+    const batches = Engine.batchesOf(DOING, { ...options, signal }, { doubts: verdict.seeUsers });
     const work = Export.run({
       source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
       targets: [{ format: choice.format, output: choice.gzip ? Gzip.make(output) : output }],

@@ -128,7 +128,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   /** Of the users whose lists are being read. */
   const known = new Map<string, string | undefined | null>();
   const starts = Stream.mapEffect(
-    Engine.usersOf(DOING, options, verdict.seeUsers),
+    Engine.usersOf(DOING, options, { doubts: verdict.seeUsers }),
     (userId) =>
       Effect.tryPromise({
         try: async () => {

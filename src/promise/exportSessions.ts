@@ -54,7 +54,7 @@ const DOING = "export";
  *   apiKey: sandbox.key,
  *   users: "all",
  *   out: [join(folder, "sessions.parquet"), join(folder, "sessions.ndjson.gz")],
- *   onProgress: ({ users, usersTotal }) => console.log(`${users} of ${usersTotal ?? "?"} users`),
+ *   onProgress: ({ users, usersTotal }) => console.assert(users <= (usersTotal ?? Infinity)),
  *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
  * });
  * console.assert(report.users === 2 && report.verified && report.files.length === 2);
@@ -85,7 +85,10 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   return await Engine.telling<Progress, Report>(progress, options, async (signal) => {
     let userDoubts: ReadonlyArray<string> = [];
     const work = Export.run({
-      source: Engine.batchesOf(DOING, { ...options, signal }, (doubts) => (userDoubts = doubts)),
+      source: Engine.batchesOf(DOING, { ...options, signal }, {
+        doubts: (doubts) => (userDoubts = doubts),
+        total: (count) => (progress.usersTotal = count),
+      }),
       targets,
       rejects: File.make(rejected),
       onInvalid: options.onInvalid,

@@ -64,7 +64,9 @@ export async function* sessions(
   const options = Engine.take(DOING, kind, given);
   const { onRejected, onEnd, signal } = options;
   const verdict = Verdict.make(options);
-  for await (const batch of Engine.iterate(Engine.batchesOf(DOING, options, verdict.seeUsers), options)) {
+  for await (
+    const batch of Engine.iterate(Engine.batchesOf(DOING, options, { doubts: verdict.seeUsers }), options)
+  ) {
     const { userId, sessions, rejected, end } = batch;
     for (const row of rejected) {
       if (onRejected === undefined) throw Export.invalidRow(row);
