@@ -4,6 +4,7 @@
  * @module
  */
 import * as Cause from "effect/Cause";
+import * as EffectDuration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
@@ -33,9 +34,9 @@ import type {
 } from "./SessionsOptions.ts";
 
 const duration: Options.Kind<Duration> = Options.kind(
-  'milliseconds, or a text such as "30 seconds"',
+  'milliseconds from 0 on, or a text such as "30 seconds"',
   (value) =>
-    typeof value === "number" ||
+    (typeof value === "number" && value >= 0) ||
     (typeof value === "string" && /^\d+(\.\d+)? (milli|second|minute|hour|day)s?$/.test(value)),
 );
 
@@ -95,8 +96,15 @@ export const encodingNames: Options.Names<EncodingOptions> = {
   ...Export.rejectionNames,
 };
 
-/** Kinds that single calls have options of. */
-export const kinds = { duration, signal };
+const LONGEST_LOOKBACK = 31 * 86_400;
+
+const lookback: Options.Kind<Duration> = (value, name) => {
+  const seconds = secondsOf(duration(value, name));
+  return Options.kind<Duration>("from 0 to 31 days", () => seconds <= LONGEST_LOOKBACK)(value, name);
+};
+
+/** Kinds of options that not all calls have. */
+export const kinds = { lookback, signal };
 
 /** The options that each call needs. */
 export const required = ["domain", "apiKey", "users"] as const;
@@ -110,13 +118,8 @@ export const format: Options.Kind<FormatChoice> = Options.oneOf(
 export const take = <A>(doing: string, kind: Options.Kind<A>, given: unknown): A =>
   Options.take(doing, kind, given === undefined ? {} : given);
 
-/** Gives milliseconds. Only for texts that {@link kinds} let through. */
-export const secondsOf = (duration: Duration): number => {
-  if (typeof duration === "number") return duration / 1000;
-  const [count = "", unit = ""] = duration.split(" ");
-  const seconds = { milli: 0.001, second: 1, minute: 60, hour: 3600, day: 86_400 };
-  return Number(count) * seconds[unit.replace(/s$/, "") as keyof typeof seconds];
-};
+/** Gives whole seconds, no fewer. */
+export const secondsOf = (given: Duration): number => Math.ceil(EffectDuration.toSeconds(given));
 
 /** The tenant that options name. */
 export const tenantOf = ({ fetch, ...options }: TenantOptions) =>

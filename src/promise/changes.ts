@@ -59,7 +59,7 @@ const kind = Options.object<ChangesOptions>({
       return typeof get === "function" && (set === undefined || typeof set === "function");
     }),
   ),
-  lookback: Engine.kinds.duration,
+  lookback: Engine.kinds.lookback,
   onInvalid: Export.rejectionNames.onInvalid,
 }, { required: [...Engine.required, "cursors"] });
 

@@ -81,7 +81,7 @@ const kind = Options.object<DatasetOptions>({
   resume: Options.boolean,
   sinceLast: Options.boolean,
   prune: Options.boolean,
-  lookback: Engine.kinds.duration,
+  lookback: Engine.kinds.lookback,
   partRows: Options.number,
   partBytes: Options.number,
 }, { required: [...Engine.required, "folder", "formats"] });

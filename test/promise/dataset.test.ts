@@ -179,7 +179,7 @@ describe("dataset()", () => {
     [{ lookback: 5 }, "'lookback' goes with 'sinceLast'"],
     [
       { sinceLast: true, lookback: "5 minute s" },
-      "'lookback' must be milliseconds, or a text such as \"30 seconds\": it is a string",
+      "'lookback' must be milliseconds from 0 on, or a text such as \"30 seconds\": it is a string",
     ],
     [{ partRows: 0 }, "'partRows' must be a positive integer"],
     [{ onFailure: "stop" }, 'there is no option "onFailure"'],
