@@ -8,16 +8,10 @@
 export { response, stream } from "./promise/bytes.ts";
 export { type Change, changes, type ChangesOptions } from "./promise/changes.ts";
 export type { CursorStore } from "./promise/CursorStore.ts";
-export {
-  dataset,
-  type DatasetOptions,
-  replay,
-  type ReplayOptions,
-  verify,
-  type VerifyOptions,
-} from "./promise/dataset.ts";
+export { dataset, type DatasetOptions } from "./promise/dataset.ts";
 export { exportSessions, type ExportSessionsOptions } from "./promise/exportSessions.ts";
-export { sessions, type Watch } from "./promise/sessions.ts";
+export { type SessionCallbacks, sessions } from "./promise/sessions.ts";
+export { replay, type ReplayOptions, verify, type VerifyOptions } from "./promise/verify.ts";
 export * from "./promise/Errors.ts";
 export type * from "./promise/Report.ts";
 export type * from "./promise/Session.ts";

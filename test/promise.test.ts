@@ -340,7 +340,7 @@ describe("what can't be verified", () => {
       return { found, error: error as Error };
     }
   };
-  const kinds = ["sessions", "ndjson", "csv", "parquet"] as const;
+  const kinds = ["sessions", "ndjson", "csv", "csv.gz", "parquet"] as const;
   const read = (kind: (typeof kinds)[number], options: Parameters<typeof promise.sessions>[0]) =>
     kind === "sessions" ? promise.sessions(options) : promise.stream(kind, options);
 

@@ -8,16 +8,18 @@ import * as Stream from "effect/Stream";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../sink/Gzip.ts";
 import * as Readable from "../sink/Readable.ts";
+import * as Export from "../export/Export.ts";
+import * as Options from "../options/Options.ts";
+import * as Verdict from "../export/Verdict.ts";
 import * as Engine from "./Engine.ts";
+import * as Kinds from "./Kinds.ts";
 import type { EncodingOptions, FormatChoice, SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
 
-const { Export, Options, Verdict } = Engine;
-
 const kind = Options.object<SessionsOptions & EncodingOptions & UnverifiedOptions>({
-  ...Engine.sessionsNames,
-  ...Engine.encodingNames,
+  ...Kinds.sessionsNames,
+  ...Kinds.encodingNames,
   ...Verdict.optionNames,
-}, { required: Engine.required });
+}, { required: Kinds.required });
 
 const DOING = "export";
 
@@ -54,8 +56,8 @@ export const stream = (
   format: FormatChoice,
   given: SessionsOptions & EncodingOptions & UnverifiedOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
-  const name = Options.take(DOING, Engine.format, format, "format");
-  const options = Engine.take(DOING, kind, given);
+  const name = Options.take(DOING, Kinds.format, format, "format");
+  const options = Kinds.take(DOING, kind, given);
   const choice = Formats.choose(name, options)!;
   // Here once for its errors, which are the caller's, and not those of a stream.
   Engine.batchesOf(DOING, options, { doubts: () => {} });

@@ -8,9 +8,14 @@ import * as Stream from "effect/Stream";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as Cursor from "./Cursor.ts";
 import type { CursorStore } from "./CursorStore.ts";
+import * as Export from "../export/Export.ts";
+import * as Options from "../options/Options.ts";
+import * as Verdict from "../export/Verdict.ts";
 import * as Engine from "./Engine.ts";
+import * as Kinds from "./Kinds.ts";
 import type { Rejected, Session, WalkEnd } from "./Session.ts";
 import type { Duration, SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
+import * as Transform from "./Transform.ts";
 
 /** Whose changes to read, and where the cursors are. */
 export interface ChangesOptions extends Omit<SessionsOptions, "sort" | "since">, UnverifiedOptions {
@@ -45,9 +50,7 @@ export interface Change {
   readonly cursor: string | undefined;
 }
 
-const { Export, Options, Verdict } = Engine;
-
-const { sort: _sort, since: _since, ...sessionsNames } = Engine.sessionsNames;
+const { sort: _sort, since: _since, ...sessionsNames } = Kinds.sessionsNames;
 
 const kind = Options.object<ChangesOptions>({
   ...sessionsNames,
@@ -59,9 +62,9 @@ const kind = Options.object<ChangesOptions>({
       return typeof get === "function" && (set === undefined || typeof set === "function");
     }),
   ),
-  lookback: Engine.kinds.lookback,
+  lookback: Kinds.lookback,
   onInvalid: Export.rejectionNames.onInvalid,
-}, { required: [...Engine.required, "cursors"] });
+}, { required: [...Kinds.required, "cursors"] });
 
 const DOING = "read changes";
 
@@ -72,7 +75,8 @@ const DOING = "read changes";
  * **Coming back for the next change acknowledges the one before**: then, and never earlier, its cursor is set. So store what
  * a change brings inside the loop. A loop that ends anywhere (`break`, an exception, a killed process) loses nothing: the
  * next call begins with what was not acknowledged, and repeats nothing else. If you gather several changes before you store
- * them, or want sessions and cursor in one transaction, leave `set` out of the store. Then keep each `cursor` yourself.
+ * them, or want sessions and cursor in one transaction, leave `set` out of the store. Then keep each `cursor` yourself. So do
+ * if something between reads ahead, as Node's `Readable.from` does.
  *
  * A call after a loop that ended in the midst of a user's list reads the rest of that list. What changed meanwhile is left to
  * the call after it.
@@ -115,9 +119,9 @@ const DOING = "read changes";
  * ```
  */
 export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
-  const options = Engine.take(DOING, kind, given);
+  const options = Kinds.take(DOING, kind, given);
   const { cursors, clientId, signal, lookback, onInvalid = "fail" } = options;
-  const transform = Engine.transformOf(DOING, options);
+  const transform = Transform.of(DOING, options);
   const verdict = Verdict.make(options);
   signal?.throwIfAborted();
   // Loaded here, so that the rest of this module runs where there are no files.
@@ -141,7 +145,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   );
   const source = SessionSource.changes(starts, {
     ...Engine.walkOf(options),
-    ...(lookback !== undefined && { lookback: Engine.secondsOf(lookback) }),
+    ...(lookback !== undefined && { lookback: Kinds.secondsOf(lookback) }),
   });
   try {
     for await (const served of Engine.iterate(Engine.until(source, signal), options)) {

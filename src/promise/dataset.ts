@@ -5,24 +5,18 @@
  */
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import * as Logger from "effect/Logger";
 import type * as Manifest from "../dataset/Manifest.ts";
 import * as Tenant from "../api/Tenant.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Redact from "../session/Redact.ts";
 import * as UserList from "../source/UserList.ts";
+import * as Export from "../export/Export.ts";
+import * as Options from "../options/Options.ts";
 import * as Engine from "./Engine.ts";
-import type {
-  DatasetReport,
-  Part,
-  Progress,
-  ProgressOptions,
-  ReplayProgress,
-  ReplayReport,
-  VerifyProgress,
-  VerifyReport,
-} from "./Report.ts";
+import * as Kinds from "./Kinds.ts";
+import type { DatasetReport, Part, Progress, ProgressOptions } from "./Report.ts";
 import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "./SessionsOptions.ts";
+import * as Transform from "./Transform.ts";
 
 /** What to export into a folder. */
 export interface DatasetOptions
@@ -54,37 +48,23 @@ export interface DatasetOptions
   readonly partBytes?: number | undefined;
 }
 
-/** How to verify. */
-export interface VerifyOptions extends ProgressOptions<VerifyProgress> {
-  /** Ends the work, which rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+const { onFailure: _, ...sessionsNames } = Kinds.sessionsNames;
 
-/** How to replay. */
-export interface ReplayOptions extends ProgressOptions<ReplayProgress> {
-  /** Ends the work, which rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-const { Export, Options } = Engine;
-
-const { onFailure: _, ...sessionsNames } = Engine.sessionsNames;
-
-const formats = Options.textOr(Engine.format, Options.list(Engine.format));
+const formats = Options.textOr(Kinds.format, Options.list(Kinds.format));
 
 const kind = Options.object<DatasetOptions>({
   ...sessionsNames,
-  ...Engine.encodingNames,
+  ...Kinds.encodingNames,
   onProgress: Options.callback,
   folder: Options.text,
   formats,
   resume: Options.boolean,
   sinceLast: Options.boolean,
   prune: Options.boolean,
-  lookback: Engine.kinds.lookback,
+  lookback: Kinds.lookback,
   partRows: Options.number,
   partBytes: Options.number,
-}, { required: [...Engine.required, "folder", "formats"] });
+}, { required: [...Kinds.required, "folder", "formats"] });
 
 const DOING = "export into a folder";
 
@@ -115,8 +95,6 @@ const usersOf = async (users: SessionsOptions["users"], pageSize: number | undef
 
 /** Parts as their manifest has them, without fields that are undefined. */
 const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => parts;
-
-const quietly = Effect.provide(Logger.remove(Logger.defaultLogger));
 
 /**
  * Export into a folder, and report what the run did. The folder survives being killed at any moment: `resume` goes on.
@@ -167,12 +145,12 @@ const quietly = Effect.provide(Logger.remove(Logger.defaultLogger));
  * ```
  */
 export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => {
-  const options = Engine.take(DOING, kind, given);
+  const options = Kinds.take(DOING, kind, given);
   const conflict = conflictOf(options);
   if (conflict !== undefined) throw new TypeError(`Cannot ${DOING} as ${conflict}`);
   const { folder: root, since, sinceLast, prune, resume, lookback, redact, filter, map, csv } = options;
   const { onInvalid, maxRejected, partRows, partBytes } = options;
-  const change = Engine.transformOf(DOING, options);
+  const change = Transform.of(DOING, options);
   const tenant = Either.getOrThrowWith(Tenant.make(options), (error) => error);
   options.signal?.throwIfAborted();
   const users = await usersOf(options.users, options.pageSize);
@@ -189,7 +167,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       mode: resume ? "resume" : "new",
       changes: sinceLast ? "since-last" : since && { since: Math.floor(since.getTime() / 1000) },
       pruneReport: prune,
-      lookback: lookback === undefined ? undefined : Engine.secondsOf(lookback),
+      lookback: lookback === undefined ? undefined : Kinds.secondsOf(lookback),
       walk: Engine.walkOf(options),
       // The command line writes down the same. Of functions, only that there is one.
       options: {
@@ -205,120 +183,8 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       change,
       progress,
     });
-    const report = await Engine.run(quietly(Effect.provide(work, Engine.tenantOf(options))), signal);
+    const report = await Engine.run(Engine.quietly(Effect.provide(work, Engine.tenantOf(options))), signal);
     const { user_doubts: userDoubts, options: _, since: __, files, ...rest } = report;
     return { ...rest, userDoubts, files: partsOf(files) };
   });
-};
-
-const folderOf = (doing: string, folder: unknown): string => {
-  const text = Options.take(doing, Options.text, folder, "folder");
-  if (text === "") throw new TypeError(`Cannot ${doing} as 'folder' is empty`);
-  return text;
-};
-
-const readingKind = Options.object<VerifyOptions & ReplayOptions>({
-  onProgress: Options.callback,
-  signal: Engine.kinds.signal,
-});
-
-/**
- * Read a folder back, and report what is not as it was written: files, sums, rows, and whether all formats hold the same.
- *
- * That something is wrong is no rejection, but in the report's `problems`. It changes nothing and takes no lock. Rejects with
- * a `TypeError` on a wrong option, and with a {@link DatasetError} if the folder holds no dataset.
- *
- * Memory: 8 to 40 bytes for each session.
- *
- * @example
- * ```ts
- * import { dataset, verify } from "monocloud-sessions/promise";
- * import { make } from "monocloud-sessions/sandbox";
- * import { appendFile, mkdtemp, rm } from "node:fs/promises";
- * import { tmpdir } from "node:os";
- * import { join } from "node:path";
- *
- * const sandbox = make({ users: 2 });
- * const folder = await mkdtemp(join(tmpdir(), "example-"));
- * await dataset({
- *   domain: "sandbox.example",
- *   apiKey: sandbox.key,
- *   users: "all",
- *   folder,
- *   formats: "csv",
- *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
- * });
- * console.assert((await verify(folder)).problems.length === 0);
- * await appendFile(join(folder, "csv/part-00000.csv"), "a line\r\n");
- * console.assert((await verify(folder)).problems[0]?.path === "csv/part-00000.csv");
- * await rm(folder, { recursive: true });
- * ```
- */
-export const verify = async (folder: string, given?: VerifyOptions): Promise<VerifyReport> => {
-  const doing = "verify";
-  const root = folderOf(doing, folder);
-  const options: VerifyOptions = Engine.take(doing, readingKind, given);
-  options.signal?.throwIfAborted();
-  const Verify = await import("../dataset/verify/Verify.ts");
-  const progress = Verify.noProgress();
-  return await Engine.telling(
-    progress,
-    options,
-    (signal) => Engine.run(quietly(Verify.run(root, { progress })), signal),
-  );
-};
-
-/**
- * Run the rows that a folder has rejected through this version's schema, and report what became of them.
- *
- * Those that pass become sessions of the folder, as new parts. Killed at any moment, it has happened or it has not. Rejects
- * with a `TypeError` on a wrong option, with a {@link DatasetError} if the folder holds no dataset, has a run that did not
- * finish, or was written with `filter` or `map`, and with an {@link OutputError}.
- *
- * Memory: the ids of the rows that pass, and what readers and encoders hold.
- *
- * @example
- * ```ts
- * import { dataset, replay } from "monocloud-sessions/promise";
- * import { make } from "monocloud-sessions/sandbox";
- * import { mkdtemp, rm } from "node:fs/promises";
- * import { tmpdir } from "node:os";
- * import { join } from "node:path";
- *
- * const sandbox = make({ users: 3, malformed: 0.1 });
- * const folder = await mkdtemp(join(tmpdir(), "example-"));
- * const { rejected } = await dataset({
- *   domain: "sandbox.example",
- *   apiKey: sandbox.key,
- *   users: "all",
- *   folder,
- *   formats: "parquet",
- *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
- * });
- * // The same version finds the same rows wrong.
- * const report = await replay(folder);
- * console.assert(report.rows === rejected && report.sessions === 0);
- * await rm(folder, { recursive: true });
- * ```
- */
-export const replay = async (folder: string, given?: ReplayOptions): Promise<ReplayReport> => {
-  const doing = "replay";
-  const root = folderOf(doing, folder);
-  const options: ReplayOptions = Engine.take(doing, readingKind, given);
-  options.signal?.throwIfAborted();
-  const [Replay, Verify, { DatasetError }] = await Promise.all([
-    import("../dataset/quarantine/Replay.ts"),
-    import("../dataset/verify/Verify.ts"),
-    import("../dataset/DatasetError.ts"),
-  ]);
-  const progress = Replay.noProgress();
-  const work = Effect.flatMap(Verify.open(root), ({ manifest }) => {
-    const { filter, map } = manifest?.runs.at(-1)?.options ?? {};
-    if (filter === undefined && map === undefined) return Replay.run(root, { progress });
-    const message =
-      `Cannot replay in ${root}: its sessions were filtered or mapped by code, which a replay does not ` +
-      "have. Export into another folder";
-    return Effect.fail(new DatasetError({ reason: "Options", path: root, message }));
-  });
-  return await Engine.telling(progress, options, (signal) => Engine.run(quietly(work), signal));
 };

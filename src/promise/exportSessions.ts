@@ -6,7 +6,10 @@
 import * as Effect from "effect/Effect";
 import * as Formats from "../format/Formats.ts";
 import * as Gzip from "../sink/Gzip.ts";
+import * as Export from "../export/Export.ts";
+import * as Options from "../options/Options.ts";
 import * as Engine from "./Engine.ts";
+import * as Kinds from "./Kinds.ts";
 import type { Progress, ProgressOptions, Report } from "./Report.ts";
 import type { EncodingOptions, SessionsOptions } from "./SessionsOptions.ts";
 
@@ -18,15 +21,13 @@ export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions,
   readonly rejected?: string | undefined;
 }
 
-const { Export, Options } = Engine;
-
 const kind = Options.object<ExportSessionsOptions>({
-  ...Engine.sessionsNames,
-  ...Engine.encodingNames,
+  ...Kinds.sessionsNames,
+  ...Kinds.encodingNames,
   onProgress: Options.callback,
   out: Options.textOr(Options.text, Options.list(Options.text)),
   rejected: Options.text,
-}, { required: [...Engine.required, "out"] });
+}, { required: [...Kinds.required, "out"] });
 
 const DOING = "export";
 
@@ -62,7 +63,7 @@ const DOING = "export";
  * ```
  */
 export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
-  const options = Engine.take(DOING, kind, given);
+  const options = Kinds.take(DOING, kind, given);
   const paths = typeof options.out === "string" ? [options.out] : options.out;
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");

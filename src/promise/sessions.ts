@@ -3,26 +3,28 @@
  *
  * @module
  */
+import * as Export from "../export/Export.ts";
+import * as Options from "../options/Options.ts";
+import * as Verdict from "../export/Verdict.ts";
 import * as Engine from "./Engine.ts";
+import * as Kinds from "./Kinds.ts";
 import type { Rejected, UserSession, WalkEnd } from "./Session.ts";
 import type { SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
 
 /** What to be told while sessions are read one by one. */
-export interface Watch {
+export interface SessionCallbacks {
   /** A row that failed the schema. Left out, such a row is an error. */
   readonly onRejected?: ((row: Rejected) => void) | undefined;
   /** A user's list has been read. Left out, a user that the tenant does not know is an error. */
   readonly onEnd?: ((userId: string, end: WalkEnd) => void) | undefined;
 }
 
-const { Export, Options, Verdict } = Engine;
-
-const kind = Options.object<SessionsOptions & Watch & UnverifiedOptions>({
-  ...Engine.sessionsNames,
+const kind = Options.object<SessionsOptions & SessionCallbacks & UnverifiedOptions>({
+  ...Kinds.sessionsNames,
   ...Verdict.optionNames,
   onRejected: Options.callback,
   onEnd: Options.callback,
-}, { required: Engine.required });
+}, { required: Kinds.required });
 
 const DOING = "read sessions";
 
@@ -59,9 +61,9 @@ const DOING = "read sessions";
  * ```
  */
 export async function* sessions(
-  given: SessionsOptions & Watch & UnverifiedOptions,
+  given: SessionsOptions & SessionCallbacks & UnverifiedOptions,
 ): AsyncGenerator<UserSession> {
-  const options = Engine.take(DOING, kind, given);
+  const options = Kinds.take(DOING, kind, given);
   const { onRejected, onEnd, signal } = options;
   const verdict = Verdict.make(options);
   for await (

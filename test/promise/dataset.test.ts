@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as promise from "../../src/promise.ts";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
+import { run, until } from "../cli/command.ts";
 import { keysInEach, parquetTable, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { keysOf, reasonOf, tenant } from "./tenant.ts";
@@ -54,9 +55,9 @@ describe("dataset()", () => {
   });
 
   it("goes on after a signal, with what has come by then", async () => {
-    const { sandbox, folder, options } = await served({ users: 60, faults: { latencyMs: 5 } });
+    const { sandbox, folder, options } = await served({ users: 60, faults: { latencyMs: 20 } });
     const controller = new AbortController();
-    setTimeout(() => controller.abort("enough"), 120);
+    void until(() => sandbox.counts.total > 25, "some have come").then(() => controller.abort("enough"));
     const { signal } = controller;
     expect(await reasonOf(promise.dataset({ ...options, concurrency: 2, signal }))).toBe("enough");
     const error = await reasonOf(promise.dataset(options));
@@ -130,6 +131,37 @@ describe("dataset()", () => {
     expect((error as Error).message).toContain("'filter' was true");
     const replayed = await reasonOf(promise.replay(folder));
     expect(replayed).toMatchObject({ _tag: "DatasetError", reason: "Options" });
+  });
+
+  it("goes on with what the command line began, and the other way round", async () => {
+    const { sandbox, folder, options } = await served();
+    const env = { MONOCLOUD_DOMAIN: options.domain, MONOCLOUD_API_KEY: options.apiKey };
+    const formats = FORMATS.flatMap((format) => ["--format", format]);
+    const redact = ["--redact", "ip=truncate,user_agent=drop"];
+    const export_ = [
+      "export",
+      "--all-users",
+      "--out",
+      folder,
+      ...formats,
+      ...redact,
+      "--quiet",
+      "--since-last",
+    ];
+    const command = async () => expect(await run(export_, { env })).toMatchObject({ code: 0, err: "" });
+    const [userId = ""] = sandbox.userIds();
+    const policy = { user_agent: "drop", ip: "truncate" } as const;
+    await command();
+    sandbox.add(userId);
+    const report = await promise.dataset({ ...options, redact: { policy }, sinceLast: true });
+    expect(report).toMatchObject({ run: 2, kind: "changes", sessions: 1 });
+    sandbox.add(userId);
+    await command();
+    for (const keys of await keysInEach(folder)) expect(keys).toEqual(keysOf(sandbox));
+    await isFaultless(folder);
+    const error = await reasonOf(promise.dataset({ ...options, sinceLast: true }));
+    expect(error).toMatchObject({ _tag: "DatasetError", reason: "Options" });
+    expect((error as Error).message).toContain("'redact' was ");
   });
 
   it("takes users by name, from any iterable, each once", async () => {
@@ -244,9 +276,10 @@ describe("replay()", () => {
 
   it("rejects where there is no dataset, or a run that has not finished", async () => {
     expect(await reasonOf(promise.replay("no/such/folder"))).toSatisfy(promise.isDatasetError);
-    const { folder, options } = await served({ users: 60, faults: { latencyMs: 5 } });
-    const signal = AbortSignal.timeout(150);
-    await reasonOf(promise.dataset({ ...options, concurrency: 2, signal }));
+    const { sandbox, folder, options } = await served({ users: 60, faults: { latencyMs: 20 } });
+    const controller = new AbortController();
+    void until(() => sandbox.counts.total > 25, "some have come").then(() => controller.abort("enough"));
+    await reasonOf(promise.dataset({ ...options, concurrency: 2, signal: controller.signal }));
     expect(await reasonOf(promise.replay(folder))).toMatchObject({
       _tag: "DatasetError",
       reason: "Occupied",
