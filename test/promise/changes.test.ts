@@ -142,8 +142,7 @@ describe("changes()", () => {
         { numRuns: some(kind === "map" ? 60 : 25) },
       );
       // It is tried, and it is not for nothing that it is about what was not acknowledged.
-      expect(stopped).toBeGreaterThan(5);
-      if (!onDeno) expect(repeated).toBeGreaterThan(5);
+      if (!onDeno) expect(Math.min(stopped, repeated)).toBeGreaterThan(5);
     },
   );
 
