@@ -1,10 +1,11 @@
 /** Cursors: what a consumer that stops anywhere is given when it starts again. */
-import { appendFile, readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as promise from "../../src/promise.ts";
+import * as CursorFile from "../../src/promise/CursorFile.ts";
 import { make, type Sandbox, serve } from "../../src/sandbox/mod.ts";
 import { project, start } from "../cli/command.ts";
 import { doubtful } from "../doubtful.ts";
@@ -353,13 +354,28 @@ describe("a file of cursors", () => {
     expect(absent).toMatchObject({ _tag: "CursorError", reason: "File" });
   });
 
-  it("is written anew once most of its lines are old", async () => {
-    const { cursors, options } = await setUp();
-    await readAll(options);
-    const [line = ""] = (await readFile(cursors, "utf8")).split("\n");
-    await appendFile(cursors, `${line}\n`.repeat(1100));
-    await readAll(options);
-    expect((await readFile(cursors, "utf8")).split("\n").length).toBeLessThan(10);
+  it("is written anew once most of its lines are old, and loses no cursor by it", async () => {
+    const folder = await newFolder();
+    const path = join(folder, "cursors.ndjson");
+    const file = await CursorFile.open(path);
+    const long = "x".repeat(100_000);
+    let most = 0;
+    for (let i = 0; i < 200; i++) {
+      await file.set(`user ${i % 3}`, `${i} ${long}`);
+      most = Math.max(most, (await stat(path)).size);
+    }
+    await file.close();
+    expect(most).toBeLessThan(2 ** 22 + 700_000);
+    expect(await readdir(folder)).toEqual(["cursors.ndjson"]);
+    const again = await CursorFile.open(path);
+    expect([0, 1, 2, 3].map((user) => (again.get(`user ${user}`) as string | undefined)?.split(" ")[0]))
+      .toEqual([
+        "198",
+        "199",
+        "197",
+        undefined,
+      ]);
+    await again.close();
   });
 });
 
