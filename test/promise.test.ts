@@ -408,6 +408,29 @@ describe("exportSessions()", () => {
     expect(gunzipSync(await readFile(out[1]!)).toString().trimEnd().split("\r\n")).toHaveLength(361);
   });
 
+  it("exports what changed since a time, and tells how far it has come", async () => {
+    const { sandbox, options } = tenant({ sessionsPerUser: 40 });
+    const all = [...sandbox.userIds()].flatMap((id) =>
+      [...sandbox.sessions(id)].map((one) => one.last_updated)
+    );
+    const since = all.toSorted((one, other) => one - other)[70]!;
+    const told: Array<promise.Progress> = [];
+    const out = join(await newFolder(), "s.parquet");
+    const given = { ...options, users: "all", out, since: new Date(since * 1000) } as const;
+    const report = await promise.exportSessions({ ...given, onProgress: (progress) => told.push(progress) });
+    expect(report.sessions).toBe(all.filter((time) => time >= since).length);
+    expect(await sql(`SELECT count(*)::INTEGER AS count FROM ${parquetTable(out)}`)).toEqual([
+      { count: report.sessions },
+    ]);
+    expect(told.at(-1)).toMatchObject({ users: 3, usersTotal: 3, sessions: report.sessions });
+    const onProgress = () => {
+      throw new Error("this test's");
+    };
+    expect(await reasonOf(promise.exportSessions({ ...given, onProgress }))).toEqual(
+      new Error("this test's"),
+    );
+  });
+
   it("puts rejected rows beside the first file, or where it is told", async () => {
     const { options } = tenant({ malformed: 0.5, sessionsPerUser: 40 });
     const folder = await newFolder();

@@ -5,12 +5,12 @@
  */
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
+import * as Export from "../export/Export.ts";
+import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
+import * as Options from "../options/Options.ts";
 import * as Gzip from "../sink/Gzip.ts";
 import * as Readable from "../sink/Readable.ts";
-import * as Export from "../export/Export.ts";
-import * as Options from "../options/Options.ts";
-import * as Verdict from "../export/Verdict.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { EncodingOptions, FormatChoice, SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
@@ -28,7 +28,7 @@ const DOING = "export";
  *
  * It errors, and never just ends, when the export fails: with an {@link ApiError}, an {@link ExportError}, a
  * {@link TenantError}, or what `users`, `filter` or `map` throw. It errors after its last byte if something may be missing,
- * unless that is allowed.
+ * unless that is allowed. A user that the tenant does not know is left out; if it knows none, that is an error.
  *
  * In Node, `Readable.fromWeb(stream("csv", options))` makes a `Readable` of it. That has the same errors and the same pace,
  * and destroying it ends all requests. TypeScript may want `as never` after the stream, as the DOM's type differs from Node's.

@@ -5,12 +5,12 @@
  */
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
+import * as Export from "../export/Export.ts";
+import * as Verdict from "../export/Verdict.ts";
+import * as Options from "../options/Options.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as Cursor from "./Cursor.ts";
 import type { CursorStore } from "./CursorStore.ts";
-import * as Export from "../export/Export.ts";
-import * as Options from "../options/Options.ts";
-import * as Verdict from "../export/Verdict.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { Rejected, Session, WalkEnd } from "./Session.ts";

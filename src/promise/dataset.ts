@@ -5,13 +5,13 @@
  */
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import type * as Manifest from "../dataset/Manifest.ts";
 import * as Tenant from "../api/Tenant.ts";
+import type * as Manifest from "../dataset/Manifest.ts";
+import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
+import * as Options from "../options/Options.ts";
 import * as Redact from "../session/Redact.ts";
 import * as UserList from "../source/UserList.ts";
-import * as Export from "../export/Export.ts";
-import * as Options from "../options/Options.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { DatasetReport, Part, Progress, ProgressOptions } from "./Report.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 import * as Effect from "effect/Effect";
-import * as Formats from "../format/Formats.ts";
-import * as Gzip from "../sink/Gzip.ts";
 import * as Export from "../export/Export.ts";
+import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
+import * as Gzip from "../sink/Gzip.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { Progress, ProgressOptions, Report } from "./Report.ts";

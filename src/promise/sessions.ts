@@ -4,8 +4,8 @@
  * @module
  */
 import * as Export from "../export/Export.ts";
-import * as Options from "../options/Options.ts";
 import * as Verdict from "../export/Verdict.ts";
+import * as Options from "../options/Options.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { Rejected, UserSession, WalkEnd } from "./Session.ts";
