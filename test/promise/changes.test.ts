@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import * as promise from "../../src/promise.ts";
 import * as CursorFile from "../../src/promise/CursorFile.ts";
 import { make, type Sandbox, serve } from "../../src/sandbox/mod.ts";
-import { project, start } from "../cli/command.ts";
+import { project, start, until } from "../cli/command.ts";
 import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno, some } from "../runtime.ts";
@@ -405,22 +405,20 @@ describe.skipIf(onDeno)("a process that is killed", () => {
         console.log("stored");
       }
       console.log("done");`;
+    const consume = () =>
+      start(process.execPath, ["--input-type=module", "--eval", script], { cwd: project });
     let kills = 0;
-    for (let isDone = false; !isDone;) {
-      const child = start(process.execPath, ["--input-type=module", "--eval", script], { cwd: project });
-      // Later from kill to kill, so that it comes to an end.
-      const timer = setTimeout(() => child.kill("SIGKILL"), 150 + 60 * kills);
-      const { out: said, err } = await child.done;
-      clearTimeout(timer);
-      isDone = said.includes("done");
-      if (!isDone) {
-        expect(err).toBe("");
-        kills++;
-      }
+    for (const stored of [1, 2, 5, 9, 14, 3]) {
+      const child = consume();
+      const isThere = () => child.out().toString().split("stored").length > stored;
+      await until(isThere, `${stored} changes are stored`);
+      child.kill("SIGKILL");
+      if ((await child.done).signal === "SIGKILL") kills++;
     }
+    expect(await consume().done).toMatchObject({ code: 0, err: "", out: expect.stringContaining("done") });
     const rows = (await readFile(out, "utf8")).trimEnd().split("\n");
     expect([...new Set(rows)].sort()).toEqual(listed(sandbox));
-    expect(kills).toBeGreaterThan(1);
+    expect(kills).toBeGreaterThan(3);
     expect(rows.length - new Set(rows).size).toBeLessThanOrEqual(kills * 10);
   });
 });
