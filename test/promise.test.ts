@@ -105,7 +105,7 @@ describe("sessions()", () => {
     const { options } = tenant();
     const error = await reasonOf(collect(promise.sessions({ ...options, users: "alice" })));
     expect(error).toEqual(
-      new TypeError(`Cannot read sessions as 'users' must be user ids or "all": it is one text`),
+      new TypeError(`Cannot read sessions as 'users' must be a list of user ids, or "all": it is a string`),
     );
   });
 
@@ -340,7 +340,7 @@ describe("what can't be verified", () => {
       return { found, error: error as Error };
     }
   };
-  const kinds = ["sessions", "ndjson", "csv", "parquet"] as const;
+  const kinds = ["sessions", "ndjson", "csv", "csv.gz", "parquet"] as const;
   const read = (kind: (typeof kinds)[number], options: Parameters<typeof promise.sessions>[0]) =>
     kind === "sessions" ? promise.sessions(options) : promise.stream(kind, options);
 
@@ -406,6 +406,29 @@ describe("exportSessions()", () => {
     const lines = (await readFile(out[0]!, "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
     expect(lines.map((row) => `${row.user_id} ${row.session_id}`).sort()).toEqual(keysOf(sandbox));
     expect(gunzipSync(await readFile(out[1]!)).toString().trimEnd().split("\r\n")).toHaveLength(361);
+  });
+
+  it("exports what changed since a time, and tells how far it has come", async () => {
+    const { sandbox, options } = tenant({ sessionsPerUser: 40 });
+    const all = [...sandbox.userIds()].flatMap((id) =>
+      [...sandbox.sessions(id)].map((one) => one.last_updated)
+    );
+    const since = all.toSorted((one, other) => one - other)[70]!;
+    const told: Array<promise.Progress> = [];
+    const out = join(await newFolder(), "s.parquet");
+    const given = { ...options, users: "all", out, since: new Date(since * 1000) } as const;
+    const report = await promise.exportSessions({ ...given, onProgress: (progress) => told.push(progress) });
+    expect(report.sessions).toBe(all.filter((time) => time >= since).length);
+    expect(await sql(`SELECT count(*)::INTEGER AS count FROM ${parquetTable(out)}`)).toEqual([
+      { count: report.sessions },
+    ]);
+    expect(told.at(-1)).toMatchObject({ users: 3, usersTotal: 3, sessions: report.sessions });
+    const onProgress = () => {
+      throw new Error("this test's");
+    };
+    expect(await reasonOf(promise.exportSessions({ ...given, onProgress }))).toEqual(
+      new Error("this test's"),
+    );
   });
 
   it("puts rejected rows beside the first file, or where it is told", async () => {

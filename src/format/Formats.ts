@@ -122,6 +122,9 @@ export interface Choice {
 export const choices = (): ReadonlyArray<string> =>
   all().flatMap(({ name, gzip }) => gzip ? [name, `${name}.gz`] : [name]);
 
+/** The choices of the formats that are built in. */
+export const builtInChoices: ReadonlyArray<string> = choices();
+
 /** Give the format that a choice such as `csv.gz` names; undefined if there is none. */
 export const choose = (choice: string, options: FormatOptions = {}): Choice | undefined => {
   const gzip = choice.endsWith(".gz");

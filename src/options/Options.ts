@@ -72,7 +72,8 @@ export const unknown = (what: string, name: string, allowed: ReadonlyArray<strin
   return `there is no ${what} ${quoted(name)}${within && ` in ${within}`}${hint}: allowed are ${there}`;
 };
 
-const kind = <A>(must: string, is: (value: unknown) => boolean): Kind<A> => (value, name) => {
+/** Values that pass a test; `must` says in words what they are. */
+export const kind = <A>(must: string, is: (value: unknown) => boolean): Kind<A> => (value, name) => {
   if (is(value)) return value as A;
   throw new Flaw(`'${name}' must be ${must}: it is ${wordFor(value)}`);
 };

@@ -162,18 +162,22 @@ describe("whatever object is given,", () => {
     expect(Math.min(seen.right, seen.wrong)).toBeGreaterThan(15);
   });
 
-  it("the library refuses a redaction, which it has none of, and a format that there is not", async () => {
+  it("the library refuses a redaction that it does not know, and a format that there is not", async () => {
     const sandbox = make({ users: 1 });
     const options = {
       domain: "sandbox.example",
       apiKey: sandbox.key,
       users: "all",
       fetch: (input: string, init: RequestInit) => sandbox.fetch(new Request(input, init)),
-      redact: { ip: "drop" },
+      redact: { policy: { ip_adress: "drop" } },
     } as never;
-    await expect(promise.sessions(options).next()).rejects.toThrow('there is no option "redact"');
-    expect(() => promise.stream("csv", options)).toThrow('there is no option "redact"');
-    await expect(promise.exportSessions(options)).rejects.toThrow('there is no option "redact"');
+    await expect(promise.sessions(options).next()).rejects.toThrow(
+      `there is no field "ip_adress" in 'redact.policy'`,
+    );
+    expect(() => promise.stream("csv", options)).toThrow(`there is no field "ip_adress" in 'redact.policy'`);
+    await expect(promise.exportSessions(options)).rejects.toThrow(
+      `there is no field "ip_adress" in 'redact.policy'`,
+    );
     for (const format of ["xls", "constructor", "__proto__", undefined]) {
       expect(() => promise.stream(format as never, {} as never)).toThrow(/Cannot export as 'format' must be/);
     }

@@ -1,0 +1,58 @@
+/**
+ * Cursors as texts: what the next call has to know of a user.
+ *
+ * @module
+ */
+import * as Either from "effect/Either";
+import * as Schema from "effect/Schema";
+import type { Batch } from "../session/Batch.ts";
+import * as Changes from "../source/incremental/Changes.ts";
+import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
+import type { Start } from "../source/SessionSource.ts";
+import { CursorError } from "./Errors.ts";
+
+/** Of a user whose list was read to its end, the mark. Of one in the midst of it, the state of its walk. */
+const Cursor = Schema.parseJson(Schema.Struct({
+  version: Schema.Literal(1),
+  client_id: Schema.optional(Schema.String),
+  mark: Schema.optional(Changes.Mark),
+  state: Schema.optional(Schema.Struct({
+    walk: WalkCheckpoint.WalkState,
+    watch: Changes.WatchState,
+  })),
+}));
+const decode = Schema.decodeUnknownEither(Cursor);
+
+/** Gives the walk to begin with a cursor. Throws a {@link CursorError} on one that can't be used. */
+export const startOf = (userId: string, cursor: unknown, clientId: string | undefined): Start => {
+  if (cursor === undefined || cursor === null) return userId;
+  const decoded = decode(cursor);
+  if (Either.isLeft(decoded)) {
+    throw new CursorError(
+      "Damaged",
+      `Cannot read changes as the cursor of user ${
+        JSON.stringify(userId)
+      } is damaged: restore it from a backup, or ` +
+        "remove it to read all sessions of the user anew",
+    );
+  }
+  const { client_id, mark, state } = decoded.right;
+  if (client_id === clientId) return { userId, mark, state };
+  const say = (id: string | undefined) => id === undefined ? "all clients" : `client ${JSON.stringify(id)}`;
+  throw new CursorError(
+    "Options",
+    `Cannot read changes as the cursor of user ${JSON.stringify(userId)} is of ${
+      say(client_id)
+    }, and changes of ` +
+      `${say(clientId)} are asked for: give 'clientId' as it was, or use other cursors`,
+  );
+};
+
+/** Gives the cursor after a batch; undefined where the one before is to stay. */
+export const after = ({ end, state }: Batch, clientId: string | undefined): string | undefined => {
+  const known = { version: 1, client_id: clientId };
+  if (end !== undefined) {
+    return end.mark === undefined ? undefined : JSON.stringify({ ...known, mark: end.mark });
+  }
+  return state === undefined ? undefined : JSON.stringify({ ...known, state: state() });
+};

@@ -1,0 +1,251 @@
+/**
+ * What calls reject with, as plain types, and a guard for each. Wrong options are a `TypeError` or a `RangeError`.
+ *
+ * Guards go by the error's `_tag`, not by its class: they recognize the errors of every copy of this library.
+ *
+ * @module
+ */
+import type { Rejected } from "./Session.ts";
+
+/**
+ * Why a request failed for good.
+ *
+ * - `Unauthorized` (401): the API key was refused. `Forbidden` (403): it may not read this. `PaymentRequired` (402): the
+ *   tenant's plan lacks session management.
+ * - `NotFound` (404): there is no such thing, or no MonoCloud tenant. `BadRequest` (400), `Unprocessable` (422): the tenant
+ *   did not accept a parameter. `Conflict` (409): the tenant contradicts itself.
+ * - `RateLimited` (429), `ServerError` (5xx), `Timeout`: it stayed so until retries were used up.
+ * - `UnknownHost`, `Certificate`, `Proxy`, `Transport`: the connection failed.
+ * - `WebPage`, `ContentType`, `Redirect`, `NotModified`, `UnexpectedStatus`: something other than the API answered.
+ * - `Body`: the answer was cut off or is no JSON. `TooLarge`: it exceeds `maxBodyBytes`. `InvalidRequest`: it was not sent.
+ */
+export type ApiErrorReason =
+  | "InvalidRequest"
+  | "BadRequest"
+  | "Unauthorized"
+  | "PaymentRequired"
+  | "Forbidden"
+  | "NotFound"
+  | "Conflict"
+  | "Unprocessable"
+  | "RateLimited"
+  | "ServerError"
+  | "Redirect"
+  | "NotModified"
+  | "UnexpectedStatus"
+  | "UnknownHost"
+  | "Certificate"
+  | "Proxy"
+  | "Transport"
+  | "Timeout"
+  | "WebPage"
+  | "ContentType"
+  | "TooLarge"
+  | "Body";
+
+/** The problem details of an error answer (RFC 9457). */
+export interface ProblemDetails {
+  readonly type: string | undefined;
+  readonly title: string | undefined;
+  readonly detail: string | undefined;
+  readonly instance: string | undefined;
+  /** The messages of a 422, each with its field or code. */
+  readonly errors: ReadonlyArray<string>;
+}
+
+/** A request that failed for good. Its message says what to do, and never holds the key. */
+export interface ApiError extends Error {
+  readonly _tag: "ApiError";
+  readonly reason: ApiErrorReason;
+  readonly url: string;
+  readonly userId?: string | undefined;
+  readonly page?: number | undefined;
+  /** The answer's status; absent if there was none, or if it was 200. */
+  readonly status?: number | undefined;
+  readonly problem?: ProblemDetails | undefined;
+  readonly detail?: string | undefined;
+  /** How long the tenant asked to be left alone, in milliseconds. */
+  readonly retryAfter?: number | undefined;
+  /** How many times the request was sent. */
+  readonly attempts: number;
+}
+
+/** An export that can't go on, or that found what can't be meant. */
+export interface ExportError extends Error {
+  readonly _tag: "ExportError";
+  /**
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyRejected`: more did than `maxRejected` allows.
+   * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
+   */
+  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers" | "Unverified";
+  readonly row?: Rejected | undefined;
+}
+
+/** A file that can't be opened, written or completed. */
+export interface OutputError extends Error {
+  readonly _tag: "OutputError";
+  /** `Closed`: its reader has gone. */
+  readonly reason: "Open" | "Write" | "Commit" | "Closed";
+  /** The path, or the name of the output. */
+  readonly path: string;
+}
+
+/** A dataset that can't be written, gone on with, or read. */
+export interface DatasetError extends Error {
+  readonly _tag: "DatasetError";
+  /**
+   * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `LeaseLost`: another
+   * process has taken over. `Options`: it was begun with others. `Corrupt`: a file of it was changed. `Version`: a newer
+   * version wrote it. `Absent`: there is none.
+   */
+  readonly reason: "Occupied" | "Locked" | "LeaseLost" | "Options" | "Corrupt" | "Version" | "Absent";
+  readonly path: string;
+}
+
+/** A domain or a key that can't be used. The message never holds the key. */
+export interface TenantError extends Error {
+  readonly _tag: "TenantError";
+  /** `InsecureTransport`: plain http to a host that is not loopback. */
+  readonly reason: "Domain" | "InsecureTransport" | "ApiKey";
+}
+
+const is = (tag: string, error: unknown): boolean =>
+  error instanceof Error && (error as { readonly _tag?: unknown })._tag === tag;
+
+/**
+ * Tell whether a request to the tenant failed for good. Throws nothing.
+ *
+ * @example
+ * ```ts
+ * import { isApiError, sessions } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 1 });
+ * try {
+ *   await sessions({
+ *     domain: "sandbox.example",
+ *     apiKey: "another key".replace(" ", "-"),
+ *     users: "all",
+ *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ *   }).next();
+ * } catch (error) {
+ *   console.assert(isApiError(error) && error.reason === "Unauthorized");
+ * }
+ * ```
+ */
+export const isApiError = (error: unknown): error is ApiError => is("ApiError", error);
+
+/**
+ * Tell whether an export could not go on, or found what can't be meant. Throws nothing.
+ *
+ * @example
+ * ```ts
+ * import { isExportError, sessions } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 1 });
+ * try {
+ *   await sessions({
+ *     domain: "sandbox.example",
+ *     apiKey: sandbox.key,
+ *     users: ["nobody"],
+ *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ *   }).next();
+ * } catch (error) {
+ *   console.assert(isExportError(error) && error.reason === "NoSuchUsers");
+ * }
+ * ```
+ */
+export const isExportError = (error: unknown): error is ExportError => is("ExportError", error);
+
+/**
+ * Tell whether a file could not be opened, written or completed. Throws nothing.
+ *
+ * @example
+ * ```ts
+ * import { exportSessions, isOutputError } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 1 });
+ * try {
+ *   await exportSessions({
+ *     domain: "sandbox.example",
+ *     apiKey: sandbox.key,
+ *     users: "all",
+ *     out: "no/such/folder/sessions.csv",
+ *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ *   });
+ * } catch (error) {
+ *   console.assert(isOutputError(error) && error.reason === "Open");
+ * }
+ * ```
+ */
+export const isOutputError = (error: unknown): error is OutputError => is("OutputError", error);
+
+/**
+ * Tell whether a dataset could not be written, gone on with, or read. Throws nothing.
+ *
+ * @example
+ * ```ts
+ * import { isDatasetError, verify } from "monocloud-sessions/promise";
+ *
+ * const error = await verify("no/such/folder").catch((error: unknown) => error);
+ * console.assert(isDatasetError(error) && error.reason === "Absent");
+ * ```
+ */
+export const isDatasetError = (error: unknown): error is DatasetError => is("DatasetError", error);
+
+/**
+ * Tell whether a domain or a key can't be used. Throws nothing.
+ *
+ * @example
+ * ```ts
+ * import { isTenantError, sessions } from "monocloud-sessions/promise";
+ *
+ * try {
+ *   await sessions({ domain: "http://acme.example", apiKey: "a-key", users: "all" }).next();
+ * } catch (error) {
+ *   console.assert(isTenantError(error) && error.reason === "InsecureTransport");
+ * }
+ * ```
+ */
+export const isTenantError = (error: unknown): error is TenantError => is("TenantError", error);
+
+/** Cursors that can't be read, kept, or used for what is asked. */
+export class CursorError extends Error {
+  readonly _tag = "CursorError";
+  /**
+   * `Damaged`: it is no cursor that this library made. `Options`: it was made for another `clientId`. `File`: the file of
+   * cursors can't be read or written.
+   */
+  readonly reason: "Damaged" | "Options" | "File";
+  constructor(reason: CursorError["reason"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "CursorError";
+    this.reason = reason;
+  }
+}
+
+/**
+ * Tell whether cursors could not be read, kept or used. Throws nothing.
+ *
+ * @example
+ * ```ts
+ * import { changes, isCursorError } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ *
+ * const sandbox = make({ users: 1 });
+ * try {
+ *   await changes({
+ *     domain: "sandbox.example",
+ *     apiKey: sandbox.key,
+ *     users: "all",
+ *     cursors: { get: () => "not a cursor" },
+ *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ *   }).next();
+ * } catch (error) {
+ *   console.assert(isCursorError(error) && error.reason === "Damaged");
+ * }
+ * ```
+ */
+export const isCursorError = (error: unknown): error is CursorError => is("CursorError", error);

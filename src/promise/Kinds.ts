@@ -1,0 +1,107 @@
+/**
+ * The options that calls share, as they are read: names, kinds, and what is refused.
+ *
+ * @module
+ */
+import * as EffectDuration from "effect/Duration";
+import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as Export from "../export/Export.ts";
+import * as Formats from "../format/Formats.ts";
+import * as Options from "../options/Options.ts";
+import * as RedactionPolicy from "../session/RedactionPolicy.ts";
+import * as SessionSource from "../source/SessionSource.ts";
+import type {
+  Duration,
+  EncodingOptions,
+  FormatChoice,
+  Redaction,
+  SessionsOptions,
+  TenantOptions,
+} from "./SessionsOptions.ts";
+
+const duration: Options.Kind<Duration> = Options.kind(
+  'milliseconds from 0 on, or a text such as "30 seconds"',
+  (value) =>
+    (typeof value === "number" && value >= 0) ||
+    (typeof value === "string" && /^\d+(\.\d+)? (milli|second|minute|hour|day)s?$/.test(value)),
+);
+
+const isObject = (value: unknown): value is Readonly<Record<PropertyKey, unknown>> =>
+  typeof value === "object" && value !== null;
+
+/** A signal, of any realm. */
+export const signal: Options.Kind<AbortSignal> = Options.kind(
+  "an AbortSignal",
+  (value) =>
+    isObject(value) && typeof value["aborted"] === "boolean" &&
+    typeof value["addEventListener"] === "function",
+);
+
+const users: Options.Kind<SessionsOptions["users"]> = Options.kind(
+  'a list of user ids, or "all"',
+  (value) =>
+    value === "all" || (isObject(value) && (Symbol.iterator in value || Symbol.asyncIterator in value)),
+);
+
+const time: Options.Kind<Date> = Options.kind(
+  "a Date that is valid",
+  (value) => value instanceof Date && !Number.isNaN(value.getTime()),
+);
+
+const tenantNames: Options.Names<TenantOptions> = {
+  domain: Options.text,
+  apiKey: Options.text,
+  rate: HttpPolicy.optionNames.rate,
+  burst: Options.number,
+  timeout: duration,
+  maxAttempts: Options.number,
+  maxElapsed: duration,
+  baseDelay: duration,
+  maxDelay: duration,
+  maxBodyBytes: Options.number,
+  fetch: Options.callback,
+};
+
+/** See {@link SessionsOptions}. */
+export const sessionsNames: Options.Names<SessionsOptions> = {
+  ...tenantNames,
+  ...SessionSource.optionNames,
+  filter: Options.callback,
+  map: Options.callback,
+  redact: Options.object<Redaction>(
+    { policy: RedactionPolicy.kind, secret: Options.text },
+    { required: ["policy"] },
+  ),
+  users,
+  since: time,
+  signal,
+};
+
+/** See {@link EncodingOptions}. */
+export const encodingNames: Options.Names<EncodingOptions> = {
+  ...Formats.optionNames,
+  ...Export.rejectionNames,
+};
+
+const LONGEST_LOOKBACK = 31 * 86_400;
+
+/** How far to look back. */
+export const lookback: Options.Kind<Duration> = (value, name) => {
+  const seconds = secondsOf(duration(value, name));
+  return Options.kind<Duration>("from 0 to 31 days", () => seconds <= LONGEST_LOOKBACK)(value, name);
+};
+
+/** The options that each call needs. */
+export const required = ["domain", "apiKey", "users"] as const;
+
+/** A format's name as callers give it. */
+export const format: Options.Kind<FormatChoice> = Options.oneOf(
+  Formats.builtInChoices as ReadonlyArray<FormatChoice>,
+);
+
+/** Reads options to do something with them. Left out altogether, the first that is needed is told. */
+export const take = <A>(doing: string, kind: Options.Kind<A>, given: unknown): A =>
+  Options.take(doing, kind, given === undefined ? {} : given);
+
+/** Gives whole seconds, no fewer. */
+export const secondsOf = (given: Duration): number => Math.ceil(EffectDuration.toSeconds(given));

@@ -1,0 +1,202 @@
+/**
+ * What calls report, as plain types.
+ *
+ * @module
+ */
+
+/** How far an export has come. */
+export interface Progress {
+  /** Users whose walk has ended, the missing and failed ones included. */
+  readonly users: number;
+  /** Users that the tenant does not know. */
+  readonly missing: number;
+  /** Users whose walk broke off. */
+  readonly failed: number;
+  readonly sessions: number;
+  /** Rows that failed the schema. */
+  readonly rejected: number;
+  /** Users whose walk can't be verified. */
+  readonly unverified: number;
+  /** Before any compression on the way. */
+  readonly encodedBytes: number;
+  /** How many sessions the tenant says there are, summed over the users whose walks have begun. */
+  readonly listed: number;
+  /** How many users there are, once that is known. */
+  readonly usersTotal?: number | undefined;
+}
+
+/** What is told while files are written or read. */
+export interface ProgressOptions<A> {
+  /** Told how far the work has come, every quarter of a second and at its end. If it throws, the work rejects with that. */
+  readonly onProgress?: ((progress: A) => void) | undefined;
+}
+
+/** A count of all, and the first few by name. */
+export interface Sample<A> {
+  readonly count: number;
+  /** At most 100. */
+  readonly first: ReadonlyArray<A>;
+}
+
+/** A user whose walk can't be verified, and why. */
+export interface DoubtfulUser {
+  readonly userId: string;
+  readonly doubts: ReadonlyArray<string>;
+}
+
+/** A user whose walk broke off, and why. */
+export interface FailedUser {
+  readonly userId: string;
+  readonly message: string;
+}
+
+/** The earliest and the latest time, in seconds since the epoch, both included. */
+export interface TimeRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** A complete file. */
+export interface ExportedFile {
+  /** Its path. */
+  readonly name: string;
+  /** `rejected` is the file of rows that failed the schema. */
+  /** The name of its format, or `rejected`. */
+  readonly format: string;
+  readonly rows: number;
+  readonly bytes: number;
+  /** Of the bytes, in lower-case hexadecimal. */
+  readonly sha256?: string | undefined;
+  /** The range of `initiated_at`; absent if there are no sessions. */
+  readonly initiatedAt?: TimeRange | undefined;
+}
+
+/** What an export did. */
+export interface Report {
+  readonly users: number;
+  readonly sessions: number;
+  /** Rows that failed the schema. */
+  readonly rejected: number;
+  /** Of all files, as they lie. */
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Whether every session listed from beginning to end was delivered exactly once. */
+  readonly verified: boolean;
+  /** Users that the tenant does not know. */
+  readonly missing: Sample<string>;
+  readonly unverified: Sample<DoubtfulUser>;
+  readonly failed: Sample<FailedUser>;
+  readonly files: ReadonlyArray<ExportedFile>;
+  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
+  readonly userDoubts: ReadonlyArray<string>;
+}
+
+/** A complete file of a dataset, as its manifest names it. */
+export interface Part {
+  /** From the dataset's folder, with `/`. */
+  readonly path: string;
+  /** `rejected`: rows that failed the schema. `removed`: tombstones. `state`, `seen`: what the next run has to know. */
+  /** The name of its format, or `rejected`, `removed`, `state` or `seen`. */
+  readonly format: string;
+  /** Parts of one number hold the same rows. */
+  readonly part: number;
+  /** The run that wrote it. */
+  readonly run: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly initiated_at?: TimeRange | undefined;
+  readonly columns?: ReadonlyArray<string> | undefined;
+}
+
+/** What a run into a dataset did, over all processes that worked on it. */
+export interface DatasetReport {
+  /** From 1. */
+  readonly run: number;
+  /**
+   * `full`: every session. `changes`: what changed since the last run. `retry`: the users that had failed. `replay`: rows
+   * that had been rejected.
+   */
+  readonly kind: "full" | "retry" | "changes" | "replay";
+  /** ISO 8601. */
+  readonly began: string;
+  /** ISO 8601. */
+  readonly ended: string;
+  /** At work; what lay between an interruption and the next start does not count. */
+  readonly seconds: number;
+  readonly users: number;
+  readonly sessions: number;
+  /** Rows that failed the schema. */
+  readonly rejected: number;
+  readonly bytes: number;
+  readonly requests: number;
+  readonly retries: number;
+  /** Whether every session listed from beginning to end was delivered exactly once. */
+  readonly verified: boolean;
+  readonly missing: Sample<string>;
+  readonly unverified: Sample<DoubtfulUser>;
+  readonly failed: Sample<FailedUser>;
+  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
+  readonly userDoubts: ReadonlyArray<string>;
+  /** Of a run that prunes: over so many users, sessions that are gone, and sessions that are listed again. */
+  readonly removed?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
+  /** Sessions that may be in earlier runs as they are; absent if none may. */
+  readonly redelivered?: { readonly sessions: number; readonly users: Sample<string> } | undefined;
+  readonly files: ReadonlyArray<Part>;
+  /** True if there was nothing to do. */
+  readonly wasFinished: boolean;
+}
+
+/** Something in a dataset that is not as it was written. */
+export interface Problem {
+  /** The file, from the dataset's folder, with `/`. */
+  readonly path: string;
+  /** In words that go on from the path: `has 99 rows, not 100`. */
+  readonly problem: string;
+}
+
+/** What a verification read, and what is wrong with it. */
+export interface VerifyReport {
+  /** Files. */
+  readonly parts: number;
+  /** Sessions, each counted once, however many formats hold it. */
+  readonly sessions: number;
+  /** Rows of all files. */
+  readonly rows: number;
+  /** Of all files. */
+  readonly bytes: number;
+  /** Whether there is a run that has not finished. Its parts so far were verified as well. */
+  readonly unfinished: boolean;
+  /** Empty if all is well. */
+  readonly problems: ReadonlyArray<Problem>;
+}
+
+/** How far a verification has come. */
+export interface VerifyProgress {
+  readonly parts: number;
+  readonly partsTotal: number;
+  readonly rows: number;
+  readonly rowsTotal: number;
+}
+
+/** What became of the rows that had been rejected. */
+export interface ReplayReport {
+  /** Rows that had been rejected. */
+  readonly rows: number;
+  /** Of these, the ones that are sessions of the dataset now. */
+  readonly sessions: number;
+  /** The ones that are sessions, and that the dataset had already. */
+  readonly known: number;
+  /** The ones that stay rejected. */
+  readonly rejected: number;
+  /** Of those, the ones of which redaction has left too little to tell. */
+  readonly redacted: number;
+  /** The new parts; none if no row passed. */
+  readonly files: ReadonlyArray<Part>;
+}
+
+/** How far a replay has come. */
+export interface ReplayProgress {
+  readonly rows: number;
+  readonly rowsTotal: number;
+}

@@ -1,0 +1,175 @@
+/**
+ * The options that calls share, as plain types.
+ *
+ * @module
+ */
+import type { Session } from "./Session.ts";
+
+/** A length of time: milliseconds, or a text such as `"30 seconds"`. */
+export type Duration =
+  | number
+  | `${number} ${
+    | "milli"
+    | "millis"
+    | "second"
+    | "seconds"
+    | "minute"
+    | "minutes"
+    | "hour"
+    | "hours"
+    | "day"
+    | "days"}`;
+
+/** The tenant, and how requests to it are paced, timed and repeated. */
+export interface TenantOptions {
+  /** The host, with or without `https://`: `acme.eu.monocloud.com`. Plain http is for loopback addresses alone. */
+  readonly domain: string;
+  /** Never printed, logged or put into an error. */
+  readonly apiKey: string;
+  /**
+   * The most requests a second, retries included. With `"auto"` the rate begins at 20, grows until the tenant answers 429,
+   * and stays just below what it allows.
+   *
+   * @default {20}
+   */
+  readonly rate?: number | "auto" | undefined;
+  /** How many requests may leave at once after a pause. @default {a tenth of the rate, with "auto" a hundredth} */
+  readonly burst?: number | undefined;
+  /** How long one attempt may take, body included. @default {"30 seconds"} */
+  readonly timeout?: Duration | undefined;
+  /** How many times a request is sent before it fails. @default {Infinity} */
+  readonly maxAttempts?: number | undefined;
+  /** How long a request may take in all, retries included. @default {"5 minutes"} */
+  readonly maxElapsed?: Duration | undefined;
+  /** The longest wait before the second attempt; it doubles with each attempt. @default {"500 millis"} */
+  readonly baseDelay?: Duration | undefined;
+  /** Where the doubling ends. @default {"30 seconds"} */
+  readonly maxDelay?: Duration | undefined;
+  /** The most bytes that the body of an answer may have. @default {67_108_864} */
+  readonly maxBodyBytes?: number | undefined;
+  /** Makes the requests. @default {globalThis.fetch} */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+}
+
+/** The order of sessions within a user: a key, and 1 for ascending or -1 for descending. */
+export type Sort = `${"session_id" | "initiated_at" | "expires_at" | "last_updated"}:${1 | -1}`;
+
+/** Which sessions to walk, and how. */
+export interface WalkOptions {
+  /** Only sessions of this client. */
+  readonly clientId?: string | undefined;
+  /**
+   * The order within each user. Left out, sessions come newest first. While lists are read, `expires_at` and `last_updated`
+   * change: a walk in their order can't be verified.
+   */
+  readonly sort?: Sort | undefined;
+  /** Sessions a page, from 10. The tenant may give fewer. @default {100} */
+  readonly pageSize?: number | undefined;
+  /** How many requests may be under way at once. As many pages are held in memory. @default {"auto"} */
+  readonly concurrency?: number | "auto" | undefined;
+  /**
+   * What becomes of the others when the walk of one user fails: all fail, or they go on and that user ends as `failed`.
+   *
+   * @default {"stop"}
+   */
+  readonly onFailure?: "stop" | "continue" | undefined;
+}
+
+/** What becomes of each field with personal data: a plain value that JSON can hold. */
+export interface RedactionPolicy {
+  /** `truncate` keeps the network: a /24 of IPv4, a /48 of IPv6. @default {"keep"} */
+  readonly ip?: "keep" | "truncate" | "hash" | "drop" | undefined;
+  /** @default {"keep"} */
+  readonly user_agent?: "keep" | "hash" | "drop" | undefined;
+  /** `truncate` keeps country and region. `hash` drops coordinates. @default {"keep"} */
+  readonly location?: "keep" | "truncate" | "hash" | "drop" | undefined;
+  /** @default {"drop"} */
+  readonly session_key?: "keep" | "hash" | "drop" | undefined;
+  /** Fields this version does not know. @default {"drop"} */
+  readonly unknown?: "keep" | "drop" | undefined;
+}
+
+/** A policy, and the secret that hashes are keyed with. */
+export interface Redaction {
+  readonly policy: RedactionPolicy;
+  /** Needed for `hash`: 32 bytes or more. The same value has the same hash under one secret. */
+  readonly secret?: string | undefined;
+}
+
+/** What is done to sessions before anyone gets them: `filter` first, then `map`, then `redact`. */
+export interface TransformOptions {
+  /** Keeps the sessions for which it returns true. Not async. */
+  readonly filter?: ((session: Session, userId: string) => boolean) | undefined;
+  /**
+   * Replaces each session. Not async. What it returns must be a session; more fields than a session's are welcome. Make
+   * another object: the one given is not to be changed.
+   */
+  readonly map?: ((session: Session, userId: string) => Session) | undefined;
+  /** Takes out personal data, or makes it unreadable. Comes last, so nothing that `map` adds escapes it. */
+  readonly redact?: Redaction | undefined;
+}
+
+/** Whose sessions, of which tenant, and how to ask for them. */
+export interface SessionsOptions extends TenantOptions, WalkOptions, TransformOptions {
+  /** User ids, each once, or `"all"` for every user of the tenant. */
+  readonly users: Iterable<string> | AsyncIterable<string> | "all";
+  /** Only sessions that changed at or after this time, by the tenant's clock. Not with `sort`. */
+  readonly since?: Date | undefined;
+  /** Ends the work: what it was for rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A list that can't be verified, and why. */
+export interface Unverified {
+  /** Whose sessions; undefined for the list of users itself. */
+  readonly userId: string | undefined;
+  /** Why something may be missing, or why the walk broke off. */
+  readonly reasons: ReadonlyArray<string>;
+}
+
+/** What to do where something may be missing. */
+export interface UnverifiedOptions {
+  /**
+   * Lets it end. Left out, it fails with an `ExportError` of the reason `Unverified`, once all that was found is delivered.
+   *
+   * @default {false}
+   */
+  readonly allowUnverified?: boolean | undefined;
+  /** Told of each list that can't be verified, whether that is allowed or not. */
+  readonly onUnverified?: ((list: Unverified) => void) | undefined;
+}
+
+/** A format, and `.gz` where the whole is compressed. Parquet is compressed inside. */
+export type FormatChoice = "ndjson" | "ndjson.gz" | "csv" | "csv.gz" | "parquet";
+
+/** How CSV is written. */
+export interface CsvOptions {
+  /** Puts a `'` before text that a spreadsheet may run as a formula. @default {true} */
+  readonly escapeFormulas?: boolean;
+}
+
+/** How Parquet is written. */
+export interface ParquetOptions {
+  /** Rows in a row group, which is what the encoder holds. @default {10_000} */
+  readonly rowGroupRows?: number;
+  /** @default {"snappy"} */
+  readonly codec?: "snappy" | "uncompressed";
+}
+
+/** The most rows that may be rejected: so many, or so many of a hundred. */
+export type MaxRejected = { readonly count: number } | { readonly percent: number };
+
+/** How bytes are written, and what becomes of rows that are no sessions. */
+export interface EncodingOptions {
+  readonly csv?: CsvOptions | undefined;
+  readonly parquet?: ParquetOptions | undefined;
+  /**
+   * What to do with a row that fails the schema: `quarantine` it, whole, or `fail`. A stream has no place for such rows:
+   * there, `quarantine` leaves them out.
+   *
+   * @default {"quarantine", for a stream "fail"}
+   */
+  readonly onInvalid?: "quarantine" | "fail" | undefined;
+  /** How many rows may fail the schema before the run fails. @default {any number} */
+  readonly maxRejected?: MaxRejected | undefined;
+}

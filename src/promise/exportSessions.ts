@@ -1,0 +1,101 @@
+/**
+ * Exports to files.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Export from "../export/Export.ts";
+import * as Formats from "../format/Formats.ts";
+import * as Options from "../options/Options.ts";
+import * as GzipSink from "../sink/GzipSink.ts";
+import * as Engine from "./Engine.ts";
+import * as Kinds from "./Kinds.ts";
+import type { Progress, ProgressOptions, Report } from "./Report.ts";
+import type { EncodingOptions, SessionsOptions } from "./SessionsOptions.ts";
+
+/** Where an export goes. */
+export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions, ProgressOptions<Progress> {
+  /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
+  readonly out: string | ReadonlyArray<string>;
+  /** Where rows that failed the schema go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
+  readonly rejected?: string | undefined;
+}
+
+const kind = Options.object<ExportSessionsOptions>({
+  ...Kinds.sessionsNames,
+  ...Kinds.encodingNames,
+  onProgress: Options.callback,
+  out: Options.textOr(Options.text, Options.list(Options.text)),
+  rejected: Options.text,
+}, { required: [...Kinds.required, "out"] });
+
+const DOING = "export";
+
+/**
+ * Export to files, which appear under their names once all are complete, and report what was done.
+ *
+ * Rejects with a `TypeError` or `RangeError` on a wrong option, before any request. Rejects with an {@link ApiError}, an
+ * {@link ExportError}, an {@link OutputError}, a {@link TenantError}, or what a callback throws: then there is no file. What
+ * can't be verified is no error here: the report says so in `verified`.
+ *
+ * Memory: a few pages, and what each encoder holds (of Parquet, a row group).
+ *
+ * @example
+ * ```ts
+ * import { exportSessions } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = make({ users: 2 });
+ * const folder = await mkdtemp(join(tmpdir(), "example-"));
+ * const report = await exportSessions({
+ *   domain: "sandbox.example",
+ *   apiKey: sandbox.key,
+ *   users: "all",
+ *   out: [join(folder, "sessions.parquet"), join(folder, "sessions.ndjson.gz")],
+ *   onProgress: ({ users, usersTotal }) => console.assert(users <= (usersTotal ?? Infinity)),
+ *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ * });
+ * console.assert(report.users === 2 && report.verified && report.files.length === 2);
+ * await rm(folder, { recursive: true });
+ * ```
+ */
+export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
+  const options = Kinds.take(DOING, kind, given);
+  const paths = typeof options.out === "string" ? [options.out] : options.out;
+  const [first] = paths;
+  if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
+  const choices = paths.map((path) => {
+    const found = Formats.ofPath(path, options);
+    if (found !== undefined) return found;
+    throw new TypeError(`Cannot export to ${path} as its name must end in one of ${Formats.endings()}`);
+  });
+  const rejected = options.rejected ?? `${first}.rejected.ndjson`;
+  const repeated = [...paths, rejected].find((path, index, all) => all.indexOf(path) < index);
+  if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
+  // Loaded here, so that the rest of this module runs where there are no files.
+  const File = await import("../sink/FileSink.ts");
+  const targets = choices.map(({ format, gzip }, index) => {
+    const file = File.make(paths[index]!);
+    return { format, output: gzip ? GzipSink.make(file) : file };
+  });
+  const progress = Export.noProgress();
+  return await Engine.telling<Progress, Report>(progress, options, async (signal) => {
+    let userDoubts: ReadonlyArray<string> = [];
+    const work = Export.run({
+      source: Engine.batchesOf(DOING, { ...options, signal }, {
+        doubts: (doubts) => (userDoubts = doubts),
+        total: (count) => (progress.usersTotal = count),
+      }),
+      targets,
+      rejects: File.make(rejected),
+      onInvalid: options.onInvalid,
+      maxRejected: options.maxRejected,
+      progress,
+    });
+    const report = await Engine.run(Effect.provide(work, Engine.tenantOf(options)));
+    return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts };
+  });
+};

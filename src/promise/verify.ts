@@ -1,0 +1,140 @@
+/**
+ * What can be done with a folder that a dataset was exported into.
+ *
+ * @module
+ */
+import * as Effect from "effect/Effect";
+import * as Options from "../options/Options.ts";
+import * as Engine from "./Engine.ts";
+import * as Kinds from "./Kinds.ts";
+import type {
+  ProgressOptions,
+  ReplayProgress,
+  ReplayReport,
+  VerifyProgress,
+  VerifyReport,
+} from "./Report.ts";
+
+/** How to verify. */
+export interface VerifyOptions extends ProgressOptions<VerifyProgress> {
+  /** Ends the work, which rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How to replay. */
+export interface ReplayOptions extends ProgressOptions<ReplayProgress> {
+  /** Ends the work, which rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const folderOf = (doing: string, folder: unknown): string => {
+  const text = Options.take(doing, Options.text, folder, "folder");
+  if (text === "") throw new TypeError(`Cannot ${doing} as 'folder' is empty`);
+  return text;
+};
+
+const readingKind = Options.object<VerifyOptions & ReplayOptions>({
+  onProgress: Options.callback,
+  signal: Kinds.signal,
+});
+
+/**
+ * Read a folder back, and report what is not as it was written: files, sums, rows, and whether all formats hold the same.
+ *
+ * That something is wrong is no rejection, but in the report's `problems`. It changes nothing and takes no lock. Rejects with
+ * a `TypeError` on a wrong option, and with a {@link DatasetError} if the folder holds no dataset.
+ *
+ * Memory: 8 to 40 bytes for each session.
+ *
+ * @example
+ * ```ts
+ * import { dataset, verify } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ * import { appendFile, mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = make({ users: 2 });
+ * const folder = await mkdtemp(join(tmpdir(), "example-"));
+ * await dataset({
+ *   domain: "sandbox.example",
+ *   apiKey: sandbox.key,
+ *   users: "all",
+ *   folder,
+ *   formats: "csv",
+ *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ * });
+ * console.assert((await verify(folder)).problems.length === 0);
+ * await appendFile(join(folder, "csv/part-00000.csv"), "a line\r\n");
+ * console.assert((await verify(folder)).problems[0]?.path === "csv/part-00000.csv");
+ * await rm(folder, { recursive: true });
+ * ```
+ */
+export const verify = async (folder: string, given?: VerifyOptions): Promise<VerifyReport> => {
+  const doing = "verify";
+  const root = folderOf(doing, folder);
+  const options: VerifyOptions = Kinds.take(doing, readingKind, given);
+  options.signal?.throwIfAborted();
+  const Verify = await import("../dataset/verify/Verify.ts");
+  const progress = Verify.noProgress();
+  return await Engine.telling(
+    progress,
+    options,
+    (signal) => Engine.run(Engine.quietly(Verify.run(root, { progress })), signal),
+  );
+};
+
+/**
+ * Run the rows that a folder has rejected through this version's schema, and report what became of them.
+ *
+ * Those that pass become sessions of the folder, as new parts. Killed at any moment, it has happened or it has not. Rejects
+ * with a `TypeError` on a wrong option, with a {@link DatasetError} if the folder holds no dataset, has a run that did not
+ * finish, or was written with `filter` or `map`, and with an {@link OutputError}.
+ *
+ * Memory: the ids of the rows that pass, and what readers and encoders hold.
+ *
+ * @example
+ * ```ts
+ * import { dataset, replay } from "monocloud-sessions/promise";
+ * import { make } from "monocloud-sessions/sandbox";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = make({ users: 3, malformed: 0.1 });
+ * const folder = await mkdtemp(join(tmpdir(), "example-"));
+ * const { rejected } = await dataset({
+ *   domain: "sandbox.example",
+ *   apiKey: sandbox.key,
+ *   users: "all",
+ *   folder,
+ *   formats: "parquet",
+ *   fetch: (input, init) => sandbox.fetch(new Request(input, init)),
+ * });
+ * // The same version finds the same rows wrong.
+ * const report = await replay(folder);
+ * console.assert(report.rows === rejected && report.sessions === 0);
+ * await rm(folder, { recursive: true });
+ * ```
+ */
+export const replay = async (folder: string, given?: ReplayOptions): Promise<ReplayReport> => {
+  const doing = "replay";
+  const root = folderOf(doing, folder);
+  const options: ReplayOptions = Kinds.take(doing, readingKind, given);
+  options.signal?.throwIfAborted();
+  const [Replay, Verify, { DatasetError }] = await Promise.all([
+    import("../dataset/quarantine/Replay.ts"),
+    import("../dataset/verify/Verify.ts"),
+    import("../dataset/DatasetError.ts"),
+  ]);
+  const progress = Replay.noProgress();
+  const work = Effect.flatMap(Verify.open(root), ({ manifest }) => {
+    const { filter, map } = manifest?.runs.at(-1)?.options ?? {};
+    if (filter === undefined && map === undefined) return Replay.run(root, { progress });
+    const message =
+      `Cannot replay in ${root}: its sessions were filtered or mapped by code, which a replay does not ` +
+      "have. Export into another folder";
+    return Effect.fail(new DatasetError({ reason: "Options", path: root, message }));
+  });
+  return await Engine.telling(progress, options, (signal) => Engine.run(Engine.quietly(work), signal));
+};
