@@ -207,8 +207,8 @@ const operations = (settings: Settings, life: Life) =>
       return handlers
         .handle("health", () => Effect.succeed(ok))
         .handle("ready", () => {
-          const trouble = life.isStopping ? "The worker is stopping" : jobs.trouble();
-          return Effect.succeed(trouble === undefined ? ok : unavailable(trouble));
+          const reason = life.isStopping ? "The worker is stopping" : jobs.unavailableReason();
+          return Effect.succeed(reason === undefined ? ok : unavailable(reason));
         })
         .handle("metrics", () => {
           const { retries, waiting, rate, heldUntil } = tenant.traffic();
