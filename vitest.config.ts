@@ -10,7 +10,7 @@ const ofNode = [
   "test/cli/hostile.test.ts",
   "test/cli/permissions.test.ts",
   "test/dataset/Lease.test.ts",
-  "test/thread/{ExportPool,Thread,deno,package}.test.ts",
+  "test/thread/{Thread,deno,package}.test.ts",
   "test/server/**",
 ];
 

@@ -44,8 +44,7 @@ const exportKind = Options.object(RemoteExport.optionNames, { required: ["tenant
 export interface Thread {
   /**
    * Runs an export to its end and reports what it did. What fails there fails here, as the same class with the same reason
-   * and message. Several may run at once; they share the thread's one core, but each has a rate limit of its own, unless
-   * `tenant.shared` gives all of them one.
+   * and message. Several may run at once; they share the thread's one core, but each has a rate limit of its own.
    *
    * Interrupting it ends the requests and waits until what was written is undone. After a crash every export of the thread
    * has failed, what it had not completed is removed, and the next one gets a new thread.

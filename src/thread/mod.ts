@@ -1,9 +1,8 @@
 /**
- * Exports off the thread that asks for them: as promises and streams, in Effect, and over several threads.
+ * Exports off the thread that asks for them: as promises and streams, and in Effect.
  *
  * @module
  */
-export * as ExportPool from "./ExportPool.ts";
 export type { Unverified, UnverifiedOptions } from "../export/Verdict.ts";
 export { exportSessions, type ExportSessionsOptions, type OffThreadOptions, stream } from "./offThread.ts";
 export * as Runner from "./Runner.ts";
