@@ -13,26 +13,17 @@ import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
 import * as Scope from "effect/Scope";
 import * as Options from "../options/Options.ts";
+import type { AnyWorker, ThreadOptions } from "./AnyWorker.ts";
 import type { Failure } from "./Failures.ts";
 import type { Report, Request } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";
 import * as Spawn from "./Spawn.ts";
 import { ThreadError } from "./ThreadError.ts";
-import { type AnyWorker, platform } from "./WorkerPort.ts";
+import { platform } from "./WorkerPort.ts";
 
+export type { ThreadOptions } from "./AnyWorker.ts";
 export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
 export type { Report } from "./Messages.ts";
-
-/** How threads are started. */
-export interface ThreadOptions {
-  /**
-   * Starts one: for a bundler that puts modules elsewhere, limits of your own (`resourceLimits` in Node), or a module of
-   * your own that calls `Runner.serve`.
-   *
-   * @default {`Worker` with this package's module, or `node:worker_threads` in Node}
-   */
-  readonly spawn?: (() => AnyWorker) | undefined;
-}
 
 /** See {@link ThreadOptions}. */
 export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
@@ -104,7 +95,7 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
  *
  * @example
  * ```ts
- * import { Thread } from "monocloud-sessions/thread";
+ * import { Thread } from "monocloud-sessions/effect/thread";
  * import { Web } from "monocloud-sessions";
  * import { make, serve } from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
@@ -130,7 +121,7 @@ export const make = (given: ThreadOptions = {}): Effect.Effect<Thread, ThreadErr
   Effect.gen(function* () {
     const options = Options.take("start a thread", threadKind, given);
     const scope = yield* Effect.scope;
-    const spawn = options.spawn ?? (yield* Spawn.byDefault);
+    const spawn = options.spawn ?? Spawn.byDefault;
     const turn = yield* Effect.makeSemaphore(1);
     let current = yield* incarnate(spawn, scope);
     let exports = 0;

@@ -7,7 +7,7 @@
 import { below, roomOf } from "./rooms.ts";
 
 const mayUseNode = (path: string): boolean =>
-  /^(dataset|cli|server)\/|^thread\/[nN]ode/.test(path) ||
+  /^(dataset|cli|server)\//.test(path) ||
   /^(sink\/(Safe)?File|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/ReadCsv|format\/parquet\/ReadParquet)\.ts$/
     .test(path);
 

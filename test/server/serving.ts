@@ -49,7 +49,7 @@ export const serve = async (
   const where = ["--host", "127.0.0.1", "--port", "0"];
   const args = runtime === "Node" ? [...command, "serve", ...where] : [
     ...[deno, "serve", "--no-prompt", "--unstable-no-legacy-abort", ...where, ...permissions(env)],
-    join(project, "src", "worker", "serve.ts"),
+    join(project, "src", "server", "serve.ts"),
   ];
   const running = start("bash", ["-c", `trap "" XFSZ; ulimit -f ${fileKiB}; exec "$@"`, "bash", ...args], {
     env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },

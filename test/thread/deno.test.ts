@@ -11,7 +11,7 @@ import { tenantOf } from "./threads.ts";
 
 const deno = join(project, "node_modules", ".bin", process.platform === "win32" ? "deno.cmd" : "deno");
 const source = join(project, "src");
-const webEntry = JSON.stringify(pathToFileURL(join(source, "thread", "webEntry.ts")).href);
+const worker = JSON.stringify(pathToFileURL(join(source, "thread", "worker.ts")).href);
 
 /** Runs a program under Deno, from standard input: the tenant with its key is in no argument. */
 const runDeno = (script: string, tenant: unknown, permissions: ReadonlyArray<string>) =>
@@ -39,7 +39,7 @@ it("a thread writes files, several exports at once, and leaves no partial one be
   const { tenant, sandbox } = await tenantOf({ users: 12 });
   const folder = await newFolder();
   const { code, out, err } = await runDeno(
-    `import { Thread } from "monocloud-sessions/thread";
+    `import { Thread } from "monocloud-sessions/effect/thread";
     import * as Effect from "effect/Effect";
     const { users, folder, ...rest } = tenant;
     const reports = await Effect.runPromise(Effect.scoped(Effect.flatMap(
@@ -65,7 +65,7 @@ it("a thread writes files, several exports at once, and leaves no partial one be
 it("what fails is typed: a refused key, a thread that crashed, one that may not read its module", async () => {
   const { tenant } = await tenantOf({ users: 2_000, faults: { latencyMs: 5 } });
   const { code, out, err } = await runDeno(
-    `import { Thread } from "monocloud-sessions/thread";
+    `import { Thread } from "monocloud-sessions/effect/thread";
     import { Web } from "monocloud-sessions";
     import * as Effect from "effect/Effect";
     const target = () => [{ format: "csv" as const, to: Web.make("csv", new WritableStream()) }];
@@ -73,7 +73,7 @@ it("what fails is typed: a refused key, a thread that crashed, one that may not 
     const shown = ({ _tag, reason, message }) => console.log(JSON.stringify([_tag, reason, message]));
     shown(await failure(Effect.flatMap(Thread.make(), (thread) =>
       thread.run({ tenant: { ...tenant, apiKey: "wrong" }, users: "all", targets: target() }))));
-    const module = "import " + JSON.stringify(${webEntry}) + ";" +
+    const module = "import " + JSON.stringify(${worker}) + ";" +
       "addEventListener('message', ({ data }) => { if (data === 'die') setTimeout(() => { throw new Error('boom') }) });";
     const workers = [];
     const spawn = () => {

@@ -7,7 +7,8 @@ import * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
 import { describe, expect, it } from "vitest";
 import * as Messages from "../../src/thread/Messages.ts";
-import { exportSessions, Runner, stream, Thread } from "../../src/thread/mod.ts";
+import { Runner, Thread } from "../../src/thread/effect.ts";
+import { exportSessions, serve, stream } from "../../src/thread/mod.ts";
 import { addressesIn, nearly, policyKinds } from "../nearly.ts";
 import { onDeno } from "../runtime.ts";
 import { entry, memory, run, spawner, tenantOf } from "./threads.ts";
@@ -144,6 +145,7 @@ describe.skipIf(onDeno)("a thread", () => {
     const failing = (work: Effect.Effect<unknown, unknown, never>) => Effect.runPromise(work);
     await expect(failing(Effect.scoped(Thread.make(wrong)))).rejects.toThrow(saying);
     await expect(Runner.serve(new MessageChannel().port1, wrong)).rejects.toThrow(saying);
+    await expect(serve(new MessageChannel().port1, wrong)).rejects.toThrow(saying);
     expect(() => stream("csv", wrong)).toThrow(`${saying} (did you mean redact?)`);
     await expect(exportSessions(wrong)).rejects.toThrow(`${saying} (did you mean redact?)`);
     const { tenant, sandbox } = await tenantOf({ users: 1 });
