@@ -3,7 +3,15 @@
  *
  * @module
  */
-import type * as Access from "./Access.ts";
+/** What a server knows of a request beside what it says itself. */
+export interface Arrival {
+  /** The address it came from: without a token, no other than this machine's is served. */
+  readonly from: string | undefined;
+  /** The version of HTTP, such as `1.1`. Left out, it is taken for one in which a body that is broken off shows that it is. */
+  readonly version?: string | undefined;
+  /** Done when its answer has been handed to the system, or can't be any more: what a worker that stops waits for. */
+  readonly sent?: Promise<unknown> | undefined;
+}
 
 /** What is known of a request. What `Deno.serve` gives its handler is one. */
 export interface RequestInfo {
@@ -16,7 +24,7 @@ export interface RequestInfo {
 }
 
 /** Reads what is known of a request. */
-export const ofInfo = ({ remoteAddr, completed, httpVersion }: RequestInfo = {}): Access.Arrival => ({
+export const ofInfo = ({ remoteAddr, completed, httpVersion }: RequestInfo = {}): Arrival => ({
   from: remoteAddr?.hostname,
   version: httpVersion,
   sent: completed,
