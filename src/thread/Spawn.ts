@@ -18,7 +18,10 @@ const ofNode = (): AnyWorker => {
   if (threads === undefined) throw new Error("this runtime has no threads");
   // Built, the module beside this one has its name. From source Node can't load it as a thread.
   const module = import.meta.url.replace(/[^/]*$/, "worker.js");
-  return new threads.Worker(new URL(module), { env: {}, argv: [], execArgv: [] });
+  // But for how modules are found, which Yarn's PnP says there.
+  const { versions, env } = globalThis.process;
+  const shared = versions["pnp"] === undefined ? {} : { NODE_OPTIONS: env["NODE_OPTIONS"] ?? "" };
+  return new threads.Worker(new URL(module), { env: shared, argv: [], execArgv: [] });
 };
 
 /** Starts a thread by `Worker` where there is one (Deno, Bun, browsers), else by `node:worker_threads`. */
