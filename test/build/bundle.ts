@@ -87,6 +87,8 @@ const { metafile } = await build({
   conditions: ["browser"],
   target: ["es2022", "node20"],
   legalComments: "none",
+  // Undici asks whether it is there; webpack would answer for it, and be wrong.
+  define: { __filename: "undefined" },
   logLevel: "warning",
   // The check for Effect 3 is of no use where it is held.
   logOverride: { "ignored-bare-import": "silent" },
