@@ -4,6 +4,7 @@ import { configDefaults, defineConfig } from "vitest/config";
 // and Node's threads.
 const ofNode = [
   "test/project.test.ts",
+  "test/package/**",
   "test/cli/between.test.ts",
   "test/cli/compile.test.ts",
   "test/cli/deno.test.ts",

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import "../../needsEffect3.ts";
 import { Buffer } from "node:buffer";
 import type { Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
