@@ -55,13 +55,19 @@ export const pack = async (): Promise<string> => {
   return join(folder, `${name}-${version}.tgz`);
 };
 
-/** Make a folder with the program that uses each entry, gone when the test is over. */
-export const newProject = async (dependencies: Readonly<Record<string, string>> = {}): Promise<string> => {
+/** Make a folder with the program that uses each entry. */
+export const makeProject = async (dependencies: Readonly<Record<string, string>> = {}): Promise<string> => {
   const folder = await mkdtemp(join(tmpdir(), "monocloud-sessions-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const description = { name: "consumer", private: true, type: "module", dependencies };
   await writeFile(join(folder, "package.json"), JSON.stringify(description));
   await cp(join(here, "trial.mjs"), join(folder, "trial.mjs"));
+  return folder;
+};
+
+/** Make a folder likewise, gone when the test is over. */
+export const newProject = async (dependencies?: Readonly<Record<string, string>>): Promise<string> => {
+  const folder = await makeProject(dependencies);
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 };
 
