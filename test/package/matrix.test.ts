@@ -27,8 +27,8 @@ import { fetchTools } from "./tools.ts";
 
 const isLong = process.env["PACKAGE_TEST"] === "long";
 const tools = isLong ? await fetchTools() : undefined;
-const names = <A extends string>(of: Readonly<Record<A, unknown>> | undefined) =>
-  Object.keys(of ?? {}) as ReadonlyArray<A>;
+const names = <A extends string>(of: Readonly<Record<A, unknown>> | undefined): ReadonlyArray<A> =>
+  of === undefined ? [] : Object.keys(of) as Array<A>;
 
 const { devDependencies } = JSON.parse(await readFile(join(project, "package.json"), "utf8"));
 
@@ -36,7 +36,7 @@ const { devDependencies } = JSON.parse(await readFile(join(project, "package.jso
 const beside = {
   "no Effect": [],
   "Effect 3": ["effect", "@effect/platform", "undici"].map((name) => `${name}@${devDependencies[name]}`),
-  "Effect 4": ["effect@4.1.0"],
+  "Effect 4": ["effect@4.1.0", "undici@8.13.1"],
 };
 
 const table = new Map<string, Record<string, string>>();
