@@ -197,6 +197,7 @@ describe.skipIf(tools === undefined)("the matrix", { timeout: 600_000 }, () => {
       await webpack(folder, {
         ...{ context: folder, mode: "production", target: "node20", entry: { program: "./program.mjs" } },
         experiments: { outputModule: true },
+        optimization: { minimize: false },
         output: { path: join(folder, "out"), module: true, chunkFormat: "module", filename: "[name].mjs" },
       });
       expect(await runAlone(folder)).toBe("[30,true,10]");
@@ -262,6 +263,7 @@ describe.skipIf(tools === undefined)("the matrix", { timeout: 600_000 }, () => {
       const folder = await toBundle();
       await webpack(folder, {
         ...{ context: folder, mode: "production", target: "web", entry: "./page.mjs" },
+        optimization: { minimize: false },
         output: { path: join(folder, "out"), filename: "page.js", publicPath: "auto" },
       });
       await writeFile(join(folder, "out", "index.html"), html("/page.js"));
