@@ -4,13 +4,14 @@ import { configDefaults, defineConfig } from "vitest/config";
 // and Node's threads.
 const ofNode = [
   "test/project.test.ts",
+  "test/package/**",
   "test/cli/between.test.ts",
   "test/cli/compile.test.ts",
   "test/cli/deno.test.ts",
   "test/cli/hostile.test.ts",
   "test/cli/permissions.test.ts",
   "test/dataset/Lease.test.ts",
-  "test/thread/{ExportPool,Thread,deno,package}.test.ts",
+  "test/thread/{Thread,deno,package}.test.ts",
   "test/server/**",
 ];
 

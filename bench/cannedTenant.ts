@@ -1,16 +1,14 @@
 /**
  * A tenant that costs next to nothing: the answers of a sandbox of few users, each made once and given to all. Served on a
- * port by a process of its own, or, without a network, by a `fetch` in the thread that asks.
+ * port by a process of its own.
  */
 import { createServer } from "node:http";
-import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { make } from "monocloud-sessions/sandbox";
-import { Runner } from "monocloud-sessions/thread";
 
 const DISTINCT = 20;
 
 /** Answers by path; user 1234 has the sessions of user 14. */
-export const answers = (sessionsPerUser: number) => {
+const answers = (sessionsPerUser: number) => {
   const sandbox = make({ users: DISTINCT, sessionsPerUser });
   const ids = [...sandbox.userIds()];
   const made = new Map<string, { readonly body: string; readonly headers: Record<string, string> }>();
@@ -31,18 +29,8 @@ export const answers = (sessionsPerUser: number) => {
   };
 };
 
-const sessionsPerUser = Number(isMainThread ? process.argv[2] : workerData);
-
-if (!isMainThread && parentPort !== null) {
-  const answer = answers(sessionsPerUser);
-  const fetch: typeof globalThis.fetch = (input) => {
-    const { pathname, search } = new URL(input as URL);
-    const { body, headers } = answer(pathname + search);
-    return Promise.resolve(new Response(body, { headers }));
-  };
-  void Runner.serve(parentPort as unknown as Parameters<typeof Runner.serve>[0], { fetch });
-} else if (process.send !== undefined) {
-  const answer = answers(sessionsPerUser);
+if (process.send !== undefined) {
+  const answer = answers(Number(process.argv[2]));
   const server = createServer((request, response) => {
     const { body, headers } = answer(request.url ?? "/");
     response.writeHead(200, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);

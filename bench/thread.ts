@@ -1,6 +1,6 @@
 /**
- * What exports off the main thread gain: the longest stall of its event loop while a million sessions are exported, and two
- * threads beside one for many users. All that is compared is run in turn, in one process. `npm run bench:thread`.
+ * What exports off the main thread gain: the longest stall of its event loop while a million sessions are exported. All that
+ * is compared is run in turn, in one process. `npm run bench:thread`.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -9,13 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { Formats, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
 import * as inThread from "monocloud-sessions/promise";
-import { ExportPool } from "monocloud-sessions/thread";
 import * as offThread from "monocloud-sessions/thread";
 import { elsewhere } from "./encodeElsewhere.ts";
 
@@ -103,31 +101,6 @@ const compare = async (one: () => Promise<unknown>, other: () => Promise<unknown
   };
 };
 
-/** A pool that is there already exports many users to files, twenty at a time. */
-const pools = async (sessions: number, where: "no network" | "loopback") => {
-  const ids = users(sessions);
-  const spawn = () => new Worker(canned, { workerData: SESSIONS_A_USER });
-  const rows = [];
-  for (const choice of ["ndjson", "csv", "parquet", "csv.gz"]) {
-    const { format, gzip } = Formats.choose(choice)!;
-    const exports = Array.from({ length: ids.length / 20 }, (_, n): ExportPool.PoolExport => ({
-      users: ids.slice(n * 20, n * 20 + 20),
-      targets: [{ format: format.name as Formats.BuiltIn, gzip, to: join(folder, `${n}.${choice}`) }],
-    }));
-    const row = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
-      const options = { tenant, exportsPerThread: 2, ...(where === "no network" && { spawn }) };
-      const [one, two] = yield* Effect.all([1, 2].map((threads) => ExportPool.make({ ...options, threads })));
-      const run = (pool: ExportPool.ExportPool) => () => Effect.runPromise(pool.run(exports));
-      return yield* Effect.promise(() => compare(run(one!), run(two!)));
-    })));
-    rows.push({ format: choice, ...row });
-  }
-  console.log(
-    `\n${sessions.toLocaleString("en")} sessions of ${ids.length} users, ${where}: one thread and two`,
-  );
-  console.table(rows);
-};
-
 /** Walked here, and encoded here or on another thread. */
 const encoding = async (sessions: number) => {
   const http = HttpPolicy.connect(tenant).pipe(Layer.provide(Transport.fetch()));
@@ -156,8 +129,6 @@ const encoding = async (sessions: number) => {
 
 try {
   await stalls(1_000_000);
-  await pools(200_000, "no network");
-  await pools(200_000, "loopback");
   await encoding(200_000);
 } finally {
   server.kill();

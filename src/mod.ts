@@ -4,6 +4,8 @@
  *
  * @module
  */
+import "./needsEffect3.ts";
+
 export * as ApiError from "./api/ApiError.ts";
 export * as Batch from "./session/Batch.ts";
 export * as Columns from "./session/Columns.ts";

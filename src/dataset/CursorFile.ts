@@ -92,7 +92,7 @@ export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> =>
               // Half a line that was left by a write that failed must not stand before this one.
               await handle.truncate(length);
               await handle.appendFile(line);
-              await handle.datasync();
+              await SafeFile.datasync(handle);
               length += line.length;
               marks.set(userId, mark);
             },

@@ -130,7 +130,7 @@ export const append = (
         await prove();
         try {
           await handle.appendFile(line);
-          await handle.sync();
+          await SafeFile.sync(handle);
           length += line.length;
         } catch (error) {
           // Half a line must not stand before the next one. If it stays, it is the last: the run ends with this error, and

@@ -124,7 +124,7 @@ const place = async (
     const bytes = text();
     await handle.write(bytes, 0, bytes.length, 0);
     // What another host sees is what has been flushed.
-    await handle.datasync();
+    await SafeFile.datasync(handle);
   };
   try {
     if (canLock) {

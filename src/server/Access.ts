@@ -9,6 +9,9 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import * as Redacted from "effect/Redacted";
+import type { Arrival } from "./Arrival.ts";
+
+export type { Arrival } from "./Arrival.ts";
 
 /** The cookie that the page is given. */
 export const COOKIE = "worker_token";
@@ -39,16 +42,6 @@ const ownNames = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 export interface Refusal {
   readonly status: 403 | 411 | 413 | 505;
   readonly message: string;
-}
-
-/** What a server knows of a request beside what it says itself. */
-export interface Arrival {
-  /** The address it came from: without a token, no other than this machine's is served. */
-  readonly from: string | undefined;
-  /** The version of HTTP, such as `1.1`. Left out, it is taken for one in which a body that is broken off shows that it is. */
-  readonly version?: string | undefined;
-  /** Done when its answer has been handed to the system, or can't be any more: what a worker that stops waits for. */
-  readonly sent?: Promise<unknown> | undefined;
 }
 
 /** Whether a page of another site sent it. Who is no browser sends none of these headers. */

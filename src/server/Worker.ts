@@ -16,6 +16,7 @@ import * as Logger from "effect/Logger";
 import * as Scope from "effect/Scope";
 import * as HttpPolicy from "../api/HttpPolicy.ts";
 import * as Platform from "../api/transport/Platform.ts";
+import type * as Transport from "../api/transport/Transport.ts";
 import { version } from "../version.ts";
 import * as Access from "./Access.ts";
 import type { Settings } from "./Config.ts";
@@ -41,11 +42,21 @@ export interface Worker {
   readonly stop: () => Promise<void>;
 }
 
+/** Loads what traces are made of. Within `try`, bundlers take it for what it is: an optional package. */
+const loadTracer = async () => {
+  try {
+    const OtlpTracer = await import("@effect/opentelemetry/OtlpTracer");
+    const OtlpSerialization = await import("@effect/opentelemetry/OtlpSerialization");
+    return { OtlpTracer, OtlpSerialization };
+  } catch (cause) {
+    throw new Error("Cannot send traces as there is no @effect/opentelemetry: install it", { cause });
+  }
+};
+
 /** Traces to where the settings say. What they are made of is loaded only then. */
 const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
   telemetry === undefined ? Layer.empty : Layer.unwrapEffect(Effect.promise(async () => {
-    const OtlpTracer = await import("@effect/opentelemetry/OtlpTracer");
-    const OtlpSerialization = await import("@effect/opentelemetry/OtlpSerialization");
+    const { OtlpTracer, OtlpSerialization } = await loadTracer();
     return OtlpTracer.layer({
       url: `${telemetry.replace(/\/$/, "")}/v1/traces`,
       resource: { serviceName: "monocloud-sessions", serviceVersion: version },
@@ -63,7 +74,11 @@ const noServerSpans = Layer.scopedDiscard(
   Effect.locallyScoped(HttpMiddleware.currentTracerDisabledWhen, () => true),
 );
 
-const everything = (settings: Settings, life: Handlers.Life) => {
+const everything = (
+  settings: Settings,
+  life: Handlers.Life,
+  transport: Layer.Layer<Transport.Transport>,
+) => {
   const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
     Layer.provideMerge(Handlers.layer(settings, life)),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
@@ -71,7 +86,7 @@ const everything = (settings: Settings, life: Handlers.Life) => {
   );
   const tenant = HttpPolicy.layer(settings.tenant, { rate: settings.rate }).pipe(
     Layer.provide(Metrics.counted),
-    Layer.provide(Platform.transport),
+    Layer.provide(transport),
   );
   return routes.pipe(
     Layer.provide(Jobs.layer(settings)),
@@ -110,11 +125,14 @@ const isShort = ({ headers }: Response): boolean =>
  * Memory: for each download a page and what its encoder holds, for each export what {@link Dataset.run} holds, and about
  * 1 kB for each export in the folder.
  */
-export const make = (settings: Settings): Effect.Effect<Worker> =>
+export const make = (
+  settings: Settings,
+  transport: Layer.Layer<Transport.Transport> = Platform.transport,
+): Effect.Effect<Worker> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make();
     const life: Handlers.Life = { isStopping: false, streams: new Set() };
-    const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life)), scope);
+    const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life, transport)), scope);
     const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
     const { downloads } = Context.get(runtime.context, Metrics.Metrics);

@@ -15,6 +15,7 @@ import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Access from "./Access.ts";
+import * as Arrival from "./Arrival.ts";
 import * as Config from "./Config.ts";
 import * as Worker from "./Worker.ts";
 
@@ -32,15 +33,9 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => void worker.stop().then(() => process.exit(0)));
 }
 
-/** What `Deno.serve` tells of a request: not the version of HTTP. */
-interface Info {
-  readonly remoteAddr?: { readonly hostname?: string } | undefined;
-  readonly completed?: Promise<unknown> | undefined;
-}
-
 export default {
-  fetch: (request: Request, info?: Info): Promise<Response> =>
-    worker.fetch(request, { from: info?.remoteAddr?.hostname, sent: info?.completed }),
+  fetch: (request: Request, info?: Arrival.RequestInfo): Promise<Response> =>
+    worker.fetch(request, Arrival.ofInfo(info)),
   onListen: ({ hostname, port }: { readonly hostname: string; readonly port: number }): void => {
     if (settings.token === undefined && !Access.isLoopback(hostname)) leave(Access.needsToken(hostname));
     process.stderr.write(

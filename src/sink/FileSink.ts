@@ -8,6 +8,7 @@ import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
 import { type Output, OutputError, type Sink } from "./Output.ts";
+import * as SafeFile from "./SafeFile.ts";
 
 /** Small writes are gathered up to this many bytes. */
 const GATHER = 1 << 18;
@@ -160,7 +161,7 @@ const flush = async (file: Partial): Promise<void> => {
 const commit = async (file: Partial, path: string, prove: FileOptions["prove"]) => {
   if (file.gathered > 0) await flush(file);
   await file.writing;
-  await file.handle.sync();
+  await SafeFile.sync(file.handle);
   await file.handle.close();
   await prove?.();
   await rename(file.path, path).catch(async (error) => {
@@ -197,7 +198,7 @@ export const syncFolder = async (folder: string): Promise<void> => {
   });
   if (handle === undefined) return;
   try {
-    await handle.sync().catch((error) => {
+    await SafeFile.sync(handle).catch((error) => {
       if (!UNSUPPORTED.has(codeOf(error))) throw error;
     });
   } finally {

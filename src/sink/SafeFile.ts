@@ -10,9 +10,11 @@
  *
  * @module
  */
-import { constants, type Dirent, type Stats } from "node:fs";
+import { constants, type Dirent, fdatasync, fsync, type Stats } from "node:fs";
 import { type FileHandle, lstat, mkdir, open as openFile, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import process from "node:process";
+import { promisify } from "node:util";
 
 /** Bytes read at a time. */
 const CHUNK = 1 << 18;
@@ -193,3 +195,14 @@ export const remove = async (root: string, path: string): Promise<void> => {
   }
   await rm(join(root, path), { force: true });
 };
+
+// Yarn's PnP puts handles of its own in the place of Node's, and they can't flush. The file beneath them can.
+const isPnp = (): boolean => process.versions["pnp"] !== undefined;
+
+/** Flush a file. */
+export const sync = (handle: FileHandle): Promise<void> =>
+  isPnp() ? promisify(fsync)(handle.fd) : handle.sync();
+
+/** Flush the bytes of a file, and of what is known about it only what it takes to read them. */
+export const datasync = (handle: FileHandle): Promise<void> =>
+  isPnp() ? promisify(fdatasync)(handle.fd) : handle.datasync();

@@ -11,16 +11,12 @@ import { Failure, maybe } from "./Failures.ts";
 
 const number = maybe(Schema.Number);
 
-const isShared = (value: unknown): value is SharedArrayBuffer =>
-  typeof SharedArrayBuffer !== "undefined" && value instanceof SharedArrayBuffer;
-
 /** The tenant and how to ask it. Times are in milliseconds. The key is a text for as long as the message is under way. */
 const Tenant = Schema.Struct({
   domain: Schema.String,
   apiKey: Schema.Redacted(Schema.String),
   rate: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   burst: number,
-  shared: maybe(Schema.declare(isShared, { identifier: "SharedArrayBuffer" })),
   timeout: number,
   maxAttempts: number,
   maxElapsed: number,

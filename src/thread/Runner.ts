@@ -23,10 +23,13 @@ import * as HttpPolicy from "../api/HttpPolicy.ts";
 import * as Transport from "../api/transport/Transport.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as UserSource from "../source/UserSource.ts";
+import type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
 import type { Failure } from "./Failures.ts";
 import { type Event, type Place, type Report, Request, type StartExport } from "./Messages.ts";
 import * as Outbox from "./Outbox.ts";
-import { platformRunner, sayClosed, type ThreadPort } from "./WorkerPort.ts";
+import { platformRunner, sayClosed } from "./WorkerPort.ts";
+
+export type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
 
 interface Running {
   readonly outbox: Outbox.Outbox;
@@ -128,12 +131,6 @@ const forgetPlace = (): void => {
   Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
 };
 
-/** How a thread does what it is asked. */
-export interface RunnerOptions {
-  /** Makes the requests. @default {globalThis.fetch} */
-  readonly fetch?: typeof globalThis.fetch | undefined;
-}
-
 const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
 
 /**
@@ -143,7 +140,7 @@ const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
  *
  * @example
  * ```ts
- * import { Runner } from "monocloud-sessions/thread";
+ * import { Runner } from "monocloud-sessions/effect/thread";
  *
  * const { port1, port2 } = new MessageChannel();
  * const served = Runner.serve(port1, { fetch: () => Promise.reject(new TypeError("no network here")) });

@@ -3,22 +3,26 @@
  *
  * @module
  */
-import * as Effect from "effect/Effect";
-import { ThreadError } from "./ThreadError.ts";
-import type { AnyWorker } from "./WorkerPort.ts";
+import type { AnyWorker } from "./AnyWorker.ts";
 
 const ofWeb = (): AnyWorker =>
   import.meta.url.endsWith(".ts")
-    ? new Worker(import.meta.url.replace(/[^/]*$/, "webEntry.ts"), { type: "module" })
+    ? new Worker(import.meta.url.replace(/[^/]*$/, "worker.ts"), { type: "module" })
     // In this form bundlers find the module.
-    : new Worker(new URL("./webEntry.js", import.meta.url), { type: "module" });
+    : new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 
-/** By `Worker` where there is one (Deno, Bun, browsers), else by `node:worker_threads`. */
-export const byDefault: Effect.Effect<() => AnyWorker, ThreadError> = Effect.suspend(() =>
-  typeof Worker === "undefined"
-    ? Effect.tryPromise({
-      try: async (): Promise<() => AnyWorker> => (await import("./NodeWorker.ts")).spawn,
-      catch: (cause) => new ThreadError({ reason: "Spawn", detail: String(cause) }),
-    })
-    : Effect.succeed(ofWeb)
-);
+/** A thread of Node shares nothing with this one: no environment, no arguments, but standard output and error. */
+const ofNode = (): AnyWorker => {
+  // Asked for in this way, no bundler for browsers looks for the module.
+  const threads = globalThis.process?.getBuiltinModule?.("node:worker_threads");
+  if (threads === undefined) throw new Error("this runtime has no threads");
+  // Built, the module beside this one has its name. From source Node can't load it as a thread.
+  const module = import.meta.url.replace(/[^/]*$/, "worker.js");
+  // But for how modules are found, which Yarn's PnP says there.
+  const { versions, env } = globalThis.process;
+  const shared = versions["pnp"] === undefined ? {} : { NODE_OPTIONS: env["NODE_OPTIONS"] ?? "" };
+  return new threads.Worker(new URL(module), { env: shared, argv: [], execArgv: [] });
+};
+
+/** Starts a thread by `Worker` where there is one (Deno, Bun, browsers), else by `node:worker_threads`. */
+export const byDefault = (): AnyWorker => typeof Worker === "undefined" ? ofNode() : ofWeb();

@@ -13,26 +13,17 @@ import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
 import * as Scope from "effect/Scope";
 import * as Options from "../options/Options.ts";
+import type { AnyWorker, ThreadOptions } from "./AnyWorker.ts";
 import type { Failure } from "./Failures.ts";
 import type { Report, Request } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";
 import * as Spawn from "./Spawn.ts";
 import { ThreadError } from "./ThreadError.ts";
-import { type AnyWorker, platform } from "./WorkerPort.ts";
+import { platform } from "./WorkerPort.ts";
 
+export type { ThreadOptions } from "./AnyWorker.ts";
 export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
 export type { Report } from "./Messages.ts";
-
-/** How threads are started. */
-export interface ThreadOptions {
-  /**
-   * Starts one: for a bundler that puts modules elsewhere, limits of your own (`resourceLimits` in Node), or a module of
-   * your own that calls `Runner.serve`.
-   *
-   * @default {`Worker` with this package's module, or `node:worker_threads` in Node}
-   */
-  readonly spawn?: (() => AnyWorker) | undefined;
-}
 
 /** See {@link ThreadOptions}. */
 export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
@@ -44,8 +35,7 @@ const exportKind = Options.object(RemoteExport.optionNames, { required: ["tenant
 export interface Thread {
   /**
    * Runs an export to its end and reports what it did. What fails there fails here, as the same class with the same reason
-   * and message. Several may run at once; they share the thread's one core, but each has a rate limit of its own, unless
-   * `tenant.shared` gives all of them one.
+   * and message. Several may run at once; they share the thread's one core, but each has a rate limit of its own.
    *
    * Interrupting it ends the requests and waits until what was written is undone. After a crash every export of the thread
    * has failed, what it had not completed is removed, and the next one gets a new thread.
@@ -105,7 +95,7 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
  *
  * @example
  * ```ts
- * import { Thread } from "monocloud-sessions/thread";
+ * import { Thread } from "monocloud-sessions/effect/thread";
  * import { Web } from "monocloud-sessions";
  * import { make, serve } from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
@@ -131,7 +121,7 @@ export const make = (given: ThreadOptions = {}): Effect.Effect<Thread, ThreadErr
   Effect.gen(function* () {
     const options = Options.take("start a thread", threadKind, given);
     const scope = yield* Effect.scope;
-    const spawn = options.spawn ?? (yield* Spawn.byDefault);
+    const spawn = options.spawn ?? Spawn.byDefault;
     const turn = yield* Effect.makeSemaphore(1);
     let current = yield* incarnate(spawn, scope);
     let exports = 0;

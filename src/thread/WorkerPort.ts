@@ -15,28 +15,7 @@ import * as Fiber from "effect/Fiber";
 import * as FiberSet from "effect/FiberSet";
 import * as Layer from "effect/Layer";
 import * as Scope from "effect/Scope";
-
-type Post = (message: unknown, transfer: Array<Transferable>) => void;
-
-/** A thread of the web: what `new Worker(…)` gives in Deno, Bun and browsers. */
-export interface WebWorker {
-  readonly postMessage: Post;
-  // deno-lint-ignore no-explicit-any
-  readonly addEventListener: (type: string, listener: (event: any) => void) => void;
-  readonly terminate: () => unknown;
-}
-
-/** A thread of `node:worker_threads`. */
-export interface NodeWorker {
-  // deno-lint-ignore no-explicit-any
-  readonly postMessage: (message: any, transfer?: ReadonlyArray<any>) => void;
-  // deno-lint-ignore no-explicit-any
-  readonly on: (event: any, listener: (value: any) => void) => unknown;
-  readonly terminate: () => unknown;
-}
-
-/** A thread, as whoever started it sees it. */
-export type AnyWorker = WebWorker | NodeWorker;
+import type { AnyWorker, ThreadPort } from "./AnyWorker.ts";
 
 /** How long a thread may take to undo what is under way. */
 const PATIENCE = "5 seconds";
@@ -90,7 +69,8 @@ export const platform = (
     setup: ({ worker, scope }) =>
       Effect.gen(function* () {
         const gone = yield* Deferred.make<void>();
-        const post: Post = (message, transfer) => worker.postMessage(message, transfer);
+        const post = (message: unknown, transfer: ReadonlyArray<unknown>) =>
+          worker.postMessage(message, [...transfer]);
         const close = Effect.sync(() => post([1], [])).pipe(
           Effect.zipRight(Deferred.await(gone)),
           patiently,
@@ -135,17 +115,6 @@ export const platform = (
   });
   return Layer.merge(Layer.succeed(Worker.PlatformWorker, platformWorker), spawner);
 };
-
-/** The thread's own end: `self` in a thread of the web, `parentPort` in one of Node. */
-export interface ThreadPort {
-  // deno-lint-ignore no-explicit-any
-  readonly postMessage: (message: any, transfer: Array<any>) => void;
-  // deno-lint-ignore no-explicit-any
-  readonly addEventListener: (type: "message", listener: (event: any) => void) => void;
-  /** Of a `MessagePort`. */
-  readonly start?: () => void;
-  readonly close: () => void;
-}
 
 /** The thread's end. Once the layer it serves is closed, say so with {@link sayClosed}. */
 export const platformRunner = (port: ThreadPort): Layer.Layer<WorkerRunner.PlatformRunner> =>

@@ -1,11 +1,8 @@
 /**
- * Exports off the thread that asks for them: as promises and streams, in Effect, and over several threads.
+ * Exports off the thread that asks for them, as promises and streams.
  *
  * @module
  */
-export * as ExportPool from "./ExportPool.ts";
-export type { Unverified, UnverifiedOptions } from "../export/Verdict.ts";
-export { exportSessions, type ExportSessionsOptions, type OffThreadOptions, stream } from "./offThread.ts";
-export * as Runner from "./Runner.ts";
-export * as Thread from "./Thread.ts";
-export { ThreadError } from "./ThreadError.ts";
+export type * from "./AnyWorker.ts";
+export { exportSessions, serve, stream } from "./offThread.ts";
+export type * from "./PlainOptions.ts";

@@ -12,24 +12,27 @@ import * as ReadableBody from "../sink/ReadableBody.ts";
 import * as Options from "../options/Options.ts";
 import * as HttpPolicy from "../api/HttpPolicy.ts";
 import * as SessionSource from "../source/SessionSource.ts";
-import type { Report } from "./Messages.ts";
+import type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
+import type {
+  ExportSessionsOptions,
+  FormatName,
+  OffThreadOptions,
+  Report,
+  UnverifiedOptions,
+} from "./PlainOptions.ts";
 import * as RemoteExport from "./RemoteExport.ts";
 import * as Thread from "./Thread.ts";
 
-/** Whose sessions, of which tenant, how to ask for them and how to write them. */
-export interface OffThreadOptions
+/** The same as those who are typed with Effect give it. */
+interface Given
   extends
     HttpPolicy.TenantOptions,
     SessionSource.WalkOptions,
     Thread.ThreadOptions,
-    RemoteExport.ContentOptions {
-  /** User ids, each once, or `"all"` for every user of the tenant. Read to the end before the thread begins. */
-  readonly users: Iterable<string> | AsyncIterable<string> | "all";
-  /** Ends the work: what it was for rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+    RemoteExport.ContentOptions,
+    Pick<OffThreadOptions, "users" | "signal"> {}
 
-const optionNames: Options.Names<OffThreadOptions> = {
+const optionNames: Options.Names<Given> = {
   ...HttpPolicy.optionNames,
   ...SessionSource.optionNames,
   ...Thread.optionNames,
@@ -38,12 +41,12 @@ const optionNames: Options.Names<OffThreadOptions> = {
   signal: Options.any,
 };
 
-const streamKind = Options.object<OffThreadOptions & Verdict.UnverifiedOptions>({
+const streamKind = Options.object<Given & UnverifiedOptions>({
   ...optionNames,
   ...Verdict.optionNames,
 });
 
-const usersOf = async ({ users }: OffThreadOptions): Promise<ReadonlyArray<string> | "all"> => {
+const usersOf = async ({ users }: Given): Promise<ReadonlyArray<string> | "all"> => {
   if (typeof users === "string") {
     if (users === "all") return "all";
     throw new TypeError(`Cannot read sessions as 'users' must be user ids or "all": it is one text`);
@@ -56,7 +59,7 @@ const usersOf = async ({ users }: OffThreadOptions): Promise<ReadonlyArray<strin
 type What = Pick<Thread.ExportOptions, "targets" | "rejects" | "onInvalid">;
 
 /** Runs in a thread of its own; rejects with the error itself. */
-const run = async (options: OffThreadOptions, what: What, signal = options.signal): Promise<Report> => {
+const run = async (options: Given, what: What, signal = options.signal): Promise<Report> => {
   signal?.throwIfAborted();
   const users = await usersOf(options);
   const work = Effect.scoped(
@@ -98,10 +101,10 @@ const run = async (options: OffThreadOptions, what: What, signal = options.signa
  * ```
  */
 export const stream = (
-  format: Formats.BuiltIn,
-  given: OffThreadOptions & Verdict.UnverifiedOptions,
+  format: FormatName,
+  given: OffThreadOptions & UnverifiedOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
-  const options = Options.take("export in a thread", streamKind, given);
+  const options = Options.take("export in a thread", streamKind, given satisfies Given);
   const name = Options.take("export in a thread", Options.oneOf(Formats.builtInNames), format, "format");
   return ReadableBody.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
@@ -118,15 +121,7 @@ export const stream = (
   });
 };
 
-/** Where an export goes. */
-export interface ExportSessionsOptions extends OffThreadOptions {
-  /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
-  readonly out: string | ReadonlyArray<string>;
-  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
-  readonly rejected?: string | undefined;
-}
-
-const exportKind = Options.object<ExportSessionsOptions>({
+const exportKind = Options.object<Given & Pick<ExportSessionsOptions, "out" | "rejected">>({
   ...optionNames,
   out: Options.textOr(Options.text, Options.list(Options.text)),
   rejected: Options.text,
@@ -159,7 +154,7 @@ const exportKind = Options.object<ExportSessionsOptions>({
  * ```
  */
 export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
-  const options = Options.take("export in a thread", exportKind, given);
+  const options = Options.take("export in a thread", exportKind, given satisfies Given);
   const paths = typeof options.out === "string" ? [options.out] : options.out;
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
@@ -177,4 +172,26 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   const repeated = [...paths, rejects].find((path, index, all) => all.indexOf(path) < index);
   if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
   return await run(options, { targets, rejects });
+};
+
+/**
+ * Serves exports on a thread's end of its port, until it is closed: for a module of your own, started by `spawn`, in which
+ * requests are made by a `fetch` of your own. Call it with `self`, or in Node with `parentPort`.
+ *
+ * @example
+ * ```ts
+ * import { serve } from "monocloud-sessions/thread";
+ *
+ * const { port1, port2 } = new MessageChannel();
+ * const served = serve(port1, { fetch: () => Promise.reject(new TypeError("no network here")) });
+ * await new Promise((resolve) => port2.onmessage = resolve); // it listens
+ * port2.postMessage([1]); // what a caller says when it closes its thread
+ * await served;
+ * port2.close();
+ * ```
+ */
+export const serve = async (port: ThreadPort, options: RunnerOptions = {}): Promise<void> => {
+  // Loaded here, for whoever starts a thread needs none of it.
+  const Runner = await import("./Runner.ts");
+  await Runner.serve(port, options);
 };

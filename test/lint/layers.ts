@@ -7,7 +7,7 @@
 import { below, roomOf } from "./rooms.ts";
 
 const mayUseNode = (path: string): boolean =>
-  /^(dataset|cli|server)\/|^thread\/[nN]ode/.test(path) ||
+  /^(dataset|cli|server)\//.test(path) ||
   /^(sink\/(FileSink|SafeFile)|promise\/CursorFile|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/decode)\.ts$/
     .test(path);
 

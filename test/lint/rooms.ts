@@ -4,13 +4,14 @@
  * @module
  */
 
-const ground = ["options", "scan", "sink", "version"];
+const ground = ["needsEffect3", "options", "scan", "sink", "version"];
 const session = [...ground, "session"];
 const source = [...session, "api", "source"];
 const output = [...session, "format", "export"];
 
 /** What each room may import from, besides itself. Nothing else is allowed, so imports point down. */
 export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
+  needsEffect3: [],
   options: [],
   sandbox: [],
   scan: [],

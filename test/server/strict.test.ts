@@ -7,7 +7,7 @@ import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as promise from "../../src/promise.ts";
 import * as Redaction from "../../src/session/Redaction.ts";
-import { Thread } from "../../src/thread/mod.ts";
+import { Thread } from "../../src/thread/effect.ts";
 import type { Settings } from "../../src/server/Config.ts";
 import type * as Job from "../../src/server/jobs/Job.ts";
 import * as Worker from "../../src/server/Worker.ts";

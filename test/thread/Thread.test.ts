@@ -13,7 +13,7 @@ import type { Progress } from "../../src/export/Export.ts";
 import { builtInNames } from "../../src/format/Formats.ts";
 import * as FileSink from "../../src/sink/FileSink.ts";
 import { type Output, OutputError } from "../../src/sink/Output.ts";
-import { Thread } from "../../src/thread/mod.ts";
+import { Thread } from "../../src/thread/effect.ts";
 import { until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import {

@@ -6,11 +6,12 @@ import { pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 import { keysIn, keysOf, project, start } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
+import type { Report } from "../../src/thread/Messages.ts";
 import { tenantOf } from "./threads.ts";
 
 const deno = join(project, "node_modules", ".bin", process.platform === "win32" ? "deno.cmd" : "deno");
 const source = join(project, "src");
-const webEntry = JSON.stringify(pathToFileURL(join(source, "thread", "webEntry.ts")).href);
+const worker = JSON.stringify(pathToFileURL(join(source, "thread", "worker.ts")).href);
 
 /** Runs a program under Deno, from standard input: the tenant with its key is in no argument. */
 const runDeno = (script: string, tenant: unknown, permissions: ReadonlyArray<string>) =>
@@ -34,26 +35,29 @@ it("bytes come as a stream from a thread, with permission for the tenant and for
   expect(keysIn(out)).toEqual(keysOf(sandbox));
 });
 
-it("a pool of threads writes files under one rate limit, and leaves no partial one behind", async () => {
+it("a thread writes files, several exports at once, and leaves no partial one behind", async () => {
   const { tenant, sandbox } = await tenantOf({ users: 12 });
   const folder = await newFolder();
   const { code, out, err } = await runDeno(
-    `import { ExportPool } from "monocloud-sessions/thread";
+    `import { Thread } from "monocloud-sessions/effect/thread";
     import * as Effect from "effect/Effect";
     const { users, folder, ...rest } = tenant;
-    const report = await Effect.runPromise(Effect.scoped(Effect.flatMap(
-      ExportPool.make({ tenant: rest, threads: 2 }),
-      (pool) => pool.run(users.map((user: string, index: number) => ({
+    const reports = await Effect.runPromise(Effect.scoped(Effect.flatMap(
+      Thread.make(),
+      (thread) => Effect.all(users.map((user: string, index: number) => thread.run({
+        tenant: rest,
         users: [user],
         targets: [{ format: "parquet" as const, to: folder + "/" + index + ".parquet" }],
-      }))),
+      })), { concurrency: 4 }),
     )));
-    console.log(JSON.stringify(report));`,
+    console.log(JSON.stringify(reports));`,
     { ...tenant, rate: 200, users: [...sandbox.userIds()], folder },
     [net, `${read},${folder}`, `--allow-write=${folder}`],
   );
   expect({ code, err }).toEqual({ code: 0, err: "" });
-  expect(JSON.parse(out)).toMatchObject({ users: 12, sessions: keysOf(sandbox).length, verified: true });
+  const reports: ReadonlyArray<Report> = JSON.parse(out);
+  expect(reports.map(({ users, verified }) => [users, verified])).toEqual(Array(12).fill([1, true]));
+  expect(reports.reduce((sum, { sessions }) => sum + sessions, 0)).toBe(keysOf(sandbox).length);
   expect((await readdir(folder)).every((name) => name.endsWith(".parquet"))).toBe(true);
   expect(await readdir(folder)).toHaveLength(12);
 });
@@ -61,7 +65,7 @@ it("a pool of threads writes files under one rate limit, and leaves no partial o
 it("what fails is typed: a refused key, a thread that crashed, one that may not read its module", async () => {
   const { tenant } = await tenantOf({ users: 2_000, faults: { latencyMs: 5 } });
   const { code, out, err } = await runDeno(
-    `import { Thread } from "monocloud-sessions/thread";
+    `import { Thread } from "monocloud-sessions/effect/thread";
     import { Web } from "monocloud-sessions";
     import * as Effect from "effect/Effect";
     const target = () => [{ format: "csv" as const, to: Web.make("csv", new WritableStream()) }];
@@ -69,7 +73,7 @@ it("what fails is typed: a refused key, a thread that crashed, one that may not 
     const shown = ({ _tag, reason, message }) => console.log(JSON.stringify([_tag, reason, message]));
     shown(await failure(Effect.flatMap(Thread.make(), (thread) =>
       thread.run({ tenant: { ...tenant, apiKey: "wrong" }, users: "all", targets: target() }))));
-    const module = "import " + JSON.stringify(${webEntry}) + ";" +
+    const module = "import " + JSON.stringify(${worker}) + ";" +
       "addEventListener('message', ({ data }) => { if (data === 'die') setTimeout(() => { throw new Error('boom') }) });";
     const workers = [];
     const spawn = () => {

@@ -7,7 +7,8 @@ import * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
 import { describe, expect, it } from "vitest";
 import * as Messages from "../../src/thread/Messages.ts";
-import { ExportPool, exportSessions, Runner, stream, Thread } from "../../src/thread/mod.ts";
+import { Runner, Thread } from "../../src/thread/effect.ts";
+import { exportSessions, serve, stream } from "../../src/thread/mod.ts";
 import { addressesIn, nearly, policyKinds } from "../nearly.ts";
 import { onDeno } from "../runtime.ts";
 import { entry, memory, run, spawner, tenantOf } from "./threads.ts";
@@ -138,22 +139,23 @@ describe.skipIf(onDeno)("a thread", () => {
     expect([sandbox.counts.total, state()]).toEqual([before, "undone"]);
   });
 
-  it("is started, pooled, served and streamed from with options that there are", async () => {
+  it("is started, served and streamed from with options that there are", async () => {
     const wrong = { redactt: { policy: { ip: "drop" } } } as never;
     const saying = 'there is no option "redactt"';
     const failing = (work: Effect.Effect<unknown, unknown, never>) => Effect.runPromise(work);
     await expect(failing(Effect.scoped(Thread.make(wrong)))).rejects.toThrow(saying);
-    await expect(failing(Effect.scoped(ExportPool.make(wrong)))).rejects.toThrow(saying);
     await expect(Runner.serve(new MessageChannel().port1, wrong)).rejects.toThrow(saying);
+    await expect(serve(new MessageChannel().port1, wrong)).rejects.toThrow(saying);
     expect(() => stream("csv", wrong)).toThrow(`${saying} (did you mean redact?)`);
     await expect(exportSessions(wrong)).rejects.toThrow(`${saying} (did you mean redact?)`);
     const { tenant, sandbox } = await tenantOf({ users: 1 });
-    const pool = Effect.flatMap(
-      ExportPool.make({ tenant, ...spawner().options }),
-      ({ run }) => run([{ users: ["a"], targets: [], redact: { policy: { ip_adress: "drop" } as never } }]),
+    const run = Effect.flatMap(
+      Thread.make(spawner().options),
+      ({ run }) =>
+        run({ tenant, users: ["a"], targets: [], redact: { policy: { ip_adress: "drop" } as never } }),
     );
-    await expect(failing(Effect.scoped(pool))).rejects.toThrow(
-      `there is no field "ip_adress" in 'exports[0].redact.policy' (did you mean ip?)`,
+    await expect(failing(Effect.scoped(run))).rejects.toThrow(
+      `there is no field "ip_adress" in 'redact.policy' (did you mean ip?)`,
     );
     expect(sandbox.counts.total).toBe(0);
   });

@@ -11,14 +11,14 @@ import * as GzipSink from "../../src/sink/GzipSink.ts";
 import type { Output } from "../../src/sink/Output.ts";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
-import { type Thread, ThreadError } from "../../src/thread/mod.ts";
+import { type Thread, ThreadError } from "../../src/thread/effect.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
 
 export { ThreadError };
 
 /** What a thread loads, built: Node can't load it from source. */
-export const entry = new URL("../../dist/thread/nodeEntry.js", import.meta.url);
+export const entry = new URL("../../dist/thread/worker.js", import.meta.url);
 
 /** Starts threads, and keeps them to be looked at. */
 export const spawner = (options: WorkerOptions = {}, module: string | URL = entry) => {

@@ -12,8 +12,6 @@
  *
  * @module
  */
-import { type Cell, change } from "./Cells.ts";
-
 /** What is done next. */
 type Phase = 0 | 1 | 2 | 3;
 /** Nothing is known. */
@@ -65,18 +63,16 @@ const CALM = 10_000;
 const PAUSE = 50;
 const LONGEST_PAUSE = 1000;
 
-/** How many numbers it keeps. */
-export const CELLS = 13;
-
-/** What it shares with the gate. */
-export interface AutoRateCells {
-  readonly rate: Cell;
-  readonly heldUntil: Cell;
-  readonly slowedAt: Cell;
-  /** When requests may leave again that it holds back by itself. */
-  readonly pausedUntil: Cell;
-  /** Its own: {@link CELLS} numbers, 0 to begin with. */
-  readonly own: (index: number) => Cell;
+/** The numbers that it shares with the gate. Times are in milliseconds since the epoch. */
+export interface RateState {
+  /** Requests a second in force. */
+  rate: number;
+  /** Until when the tenant asked to be left alone. */
+  heldUntil: number;
+  /** When the rate was lowered last. */
+  slowedAt: number;
+  /** When requests may leave again that a sought rate holds back by itself. */
+  pausedUntil: number;
 }
 
 /** A rate that is sought. */
@@ -90,76 +86,66 @@ export interface AutoRate {
 
 const between = (least: number, value: number, most: number) => Math.max(least, Math.min(value, most));
 
-/**
- * Several threads may use the same numbers. One of them decides what a refusal means, whoever replaces `slowedAt`. The
- * rate is computed from the other numbers anew with every turn, so one computed while they change does not last.
- */
-export const make = ({ rate, heldUntil, slowedAt, pausedUntil, own }: AutoRateCells): AutoRate => {
-  const phase = own(0);
-  // The rate that the phase began with; 0 before the first.
-  const from = own(1);
+/** Seeks the rate, and keeps it in the state. */
+export const make = (state: RateState): AutoRate => {
+  let phase: Phase = SEEKING;
+  // The rate that the phase began with.
+  let from = START;
   // How long the rate has held requests back in this phase, in ms, and until when that has been counted.
-  const age = own(2);
-  const agedUntil = own(3);
+  let age = 0;
+  let agedUntil = 0;
   // What was accepted since the refusal that began the phase, when that came, and when requests could leave again.
-  const taken = own(4);
-  const since = own(5);
-  const resumed = own(6);
+  let taken = 0;
+  let since = 0;
+  let resumed = 0;
   // Refusals in a row with nothing accepted between them.
-  const shut = own(7);
+  let shut = 0;
   // Of the refusal before: at which rate, and requests a second accepted until then.
-  const refusedAt = own(8);
-  const countBefore = own(9);
+  let refusedAt = 0;
+  let countBefore = 0;
   // How many times in a row a settled rate was lowered.
-  const steps = own(10);
-  // Whether anything was accepted since the rate was last raised: of this thread alone.
+  let steps = 0;
+  // Whether anything was accepted since the rate was last raised.
   let isAnswered = false;
 
-  const set = (cell: Cell, value: number) => change(cell, () => value);
-  const held = () => Math.max(heldUntil.get(), pausedUntil.get());
+  const held = () => Math.max(state.heldUntil, state.pausedUntil);
 
-  const keep = (): number => {
-    const now = phase.get();
-    return now === SETTLED
-      ? between(KEEP, KEEP_PER_HOLD * (resumed.get() - since.get()), KEEP_LONGEST)
-      : now === COUNTED
+  const keep = (): number =>
+    phase === SETTLED
+      ? between(KEEP, KEEP_PER_HOLD * (resumed - since), KEEP_LONGEST)
+      : phase === COUNTED
       ? KEEP
       : 0;
-  };
 
   const rateAt = (age: number): number => {
-    const began = from.get() || START;
     const growing = age - keep();
-    if (growing <= 0) return began;
-    const [step, doubling] = GROWTH[phase.get() as Phase];
-    return Math.min(MOST, began * (1 + step * (2 ** (growing / doubling) - 1)));
+    if (growing <= 0) return from;
+    const [step, doubling] = GROWTH[phase];
+    return Math.min(MOST, from * (1 + step * (2 ** (growing / doubling) - 1)));
   };
 
   const pause = (now: number, length: number) => {
-    if (heldUntil.get() <= now) change(pausedUntil, (until) => Math.max(until, now + length));
+    if (state.heldUntil <= now) state.pausedUntil = Math.max(state.pausedUntil, now + length);
   };
 
   /** What to do about a refusal at this rate, which has left while the rate was kept, or was growing. */
   const decide = (refused: number, isKept: boolean, now: number): readonly [Phase, number] => {
-    const began = phase.get();
-    const idle = Math.max(0, resumed.get() - since.get());
-    const asking = now - since.get() - idle;
-    const count = taken.get() / (now - since.get()) * 1000;
-    if (!isKept || asking > CALM) set(steps, 0);
-    if (began === SEEKING || (began === CLIMBING && taken.get() < ENOUGH)) {
+    const idle = Math.max(0, resumed - since);
+    const asking = now - since - idle;
+    const count = taken / (now - since) * 1000;
+    if (!isKept || asking > CALM) steps = 0;
+    if (phase === SEEKING || (phase === CLIMBING && taken < ENOUGH)) {
       return [CLIMBING, refused * AGAIN_FROM];
     }
     if (!isKept) {
-      const before = refusedAt.get();
-      const isAlike = refused >= before * ALIKE && refused * ALIKE <= before;
-      return [SETTLED, refused * (isAlike || heldUntil.get() <= now ? BELOW : WELL_BELOW)];
+      const isAlike = refused >= refusedAt * ALIKE && refused * ALIKE <= refusedAt;
+      return [SETTLED, refused * (isAlike || state.heldUntil <= now ? BELOW : WELL_BELOW)];
     }
-    const isTrusted = taken.get() >= ENOUGH &&
-      (idle === 0 || (asking >= 2 * idle && Math.abs(count / countBefore.get() - 1) <= SAME_COUNT));
+    const isTrusted = taken >= ENOUGH &&
+      (idle === 0 || (asking >= 2 * idle && Math.abs(count / countBefore - 1) <= SAME_COUNT));
     if (!isTrusted) {
-      const nth = steps.get() + 1;
-      set(steps, nth);
-      return [nth > SMALL_STEPS ? CLIMBING : SETTLED, refused * STEP ** (2 ** Math.max(0, nth - 2))];
+      steps++;
+      return [steps > SMALL_STEPS ? CLIMBING : SETTLED, refused * STEP ** (2 ** Math.max(0, steps - 2))];
     }
     if (idle > 0) return [COUNTED, refused * between(COUNT_LOWERS, count / refused, STEP)];
     // Far too low: little was asked for.
@@ -171,45 +157,44 @@ export const make = ({ rate, heldUntil, slowedAt, pausedUntil, own }: AutoRateCe
     waited: (now) => {
       if (!isAnswered) return;
       isAnswered = false;
-      const until = agedUntil.get();
-      if (!agedUntil.replace(until, now)) return;
       // Time in which nothing was asked for, or nothing could be sent, is no time in which the rate held back.
-      const began = Math.max(until || now, since.get(), Math.min(held(), now));
-      change(age, (age) => age + between(0, now - began, 1000));
-      set(rate, rateAt(age.get()));
+      const began = Math.max(agedUntil || now, since, Math.min(held(), now));
+      agedUntil = now;
+      age += between(0, now - began, 1000);
+      state.rate = rateAt(age);
     },
     accepted: () => {
-      change(taken, (count) => count + 1);
+      taken++;
       isAnswered = true;
     },
     throttled: (leftAt, now) => {
-      const last = slowedAt.get();
-      if (leftAt <= last || !slowedAt.replace(last, now)) {
+      if (leftAt <= state.slowedAt) {
         // The same refusal, which may have asked for a longer hold.
-        change(resumed, (until) => Math.max(until, held()));
+        resumed = Math.max(resumed, held());
         return;
       }
-      if (taken.get() === 0) {
+      state.slowedAt = now;
+      if (taken === 0) {
         // Shut: it says nothing of the rate.
-        pause(now, Math.min(LONGEST_PAUSE, PAUSE * 2 ** shut.get()));
-        change(shut, (times) => times + 1);
+        pause(now, Math.min(LONGEST_PAUSE, PAUSE * 2 ** shut));
+        shut++;
         return;
       }
-      const then = Math.max(0, age.get() - (now - leftAt));
+      const then = Math.max(0, age - (now - leftAt));
       const refused = rateAt(then);
-      const isKept = phase.get() >= SETTLED && then <= keep();
+      const isKept = phase >= SETTLED && then <= keep();
       const [next, rateThere] = decide(refused, isKept, now);
-      set(countBefore, taken.get() / (now - since.get()) * 1000);
-      set(refusedAt, refused);
-      set(phase, next);
-      set(from, between(LEAST, rateThere, MOST));
-      set(age, 0);
-      set(agedUntil, now);
-      set(taken, 0);
-      set(since, now);
-      set(resumed, Math.max(now, heldUntil.get()));
-      set(shut, 0);
-      set(rate, from.get());
+      countBefore = taken / (now - since) * 1000;
+      refusedAt = refused;
+      phase = next;
+      from = between(LEAST, rateThere, MOST);
+      age = 0;
+      agedUntil = now;
+      taken = 0;
+      since = now;
+      resumed = Math.max(now, state.heldUntil);
+      shut = 0;
+      state.rate = from;
       pause(now, PAUSE);
     },
   };

@@ -8,7 +8,6 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Options from "../../options/Options.ts";
 import * as AdaptiveRate from "./AdaptiveRate.ts";
-import { BYTES, change, make as cell } from "./Cells.ts";
 
 /** How fast to ask. */
 export interface RateLimitOptions {
@@ -26,27 +25,19 @@ export interface RateLimitOptions {
    * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
    */
   readonly burst?: number | undefined;
-  /**
-   * One pace for several threads: what {@link share} made, sent to each of them and given along with the same `rate` and
-   * `burst`. What is promised holds for all of them together; those that wait in different threads have no order.
-   *
-   * @default {a pace of its own}
-   */
-  readonly shared?: SharedArrayBuffer | undefined;
 }
 
 /** See {@link RateLimitOptions}. */
 export const optionNames: Options.Names<RateLimitOptions> = {
   rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
   burst: Options.number,
-  shared: Options.any,
 };
 
 /** The pace, as it is now. */
 export interface Pace {
   /** Requests a second in force. */
   readonly rate: number;
-  /** How many requests of this thread are waiting for their turn. */
+  /** How many requests are waiting for their turn. */
   readonly waiting: number;
   /** When the tenant asked to be left alone: until when, in milliseconds since the epoch. 0 otherwise. */
   readonly heldUntil: number;
@@ -78,20 +69,6 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
-/** The numbers of a pace, each in eight bytes. Those from `AUTO` on are of a rate that is sought. */
-const [RATE, HELD_UNTIL, SLOWED_AT, LAST_TURN, PAUSED_UNTIL, AUTO] = [0, 1, 2, 3, 4, 5] as const;
-
-const fresh = <B extends ArrayBufferLike>(buffer: B, { rate }: Settled): B => {
-  const state = new Float64Array(buffer);
-  state[RATE] = rate;
-  state[HELD_UNTIL] = 0;
-  state[SLOWED_AT] = -Infinity;
-  state[LAST_TURN] = -Infinity;
-  return buffer;
-};
-
-const SIZE = (AUTO + AdaptiveRate.CELLS) * BYTES;
-
 interface Settled {
   readonly isAuto: boolean;
   /** The ceiling, or what to begin with. */
@@ -114,45 +91,24 @@ const settle = ({ rate = 20, burst }: RateLimitOptions): Settled => {
 /** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
 const AUTO_SLACK = 10;
 
-/**
- * A pace for several threads, to give to each of them as `shared`. No message is sent for it: a turn costs one change of a
- * number that all of them see.
- *
- * @example
- * ```ts
- * import { RateLimit } from "monocloud-sessions";
- *
- * const options = { rate: 50 };
- * const shared = RateLimit.share(options);
- * // One here, one in another thread that `shared` was posted to.
- * const [one, other] = [RateLimit.make({ ...options, shared }), RateLimit.make({ ...options, shared })];
- * one.throttled(1, 2);
- * console.assert(other.pace().rate === 25);
- * ```
- */
-export const share = (options: Omit<RateLimitOptions, "shared"> = {}): SharedArrayBuffer =>
-  fresh(new SharedArrayBuffer(SIZE), settle(options));
-
-/** A gate with a rate of its own, or with one that it shares with other threads. */
+/** Makes a gate with a rate of its own. */
 export const make = (options: RateLimitOptions = {}): RateLimit => {
   const settled = settle(options);
   const { isAuto, rate: ceiling } = settled;
-  const state = new BigInt64Array(options.shared ?? fresh(new ArrayBuffer(SIZE), settled));
-
-  const rate = cell(state, RATE);
-  const heldUntil = cell(state, HELD_UNTIL);
-  const slowedAt = cell(state, SLOWED_AT);
-  const pausedUntil = cell(state, PAUSED_UNTIL);
-  const auto = isAuto
-    ? AdaptiveRate.make({ rate, heldUntil, slowedAt, pausedUntil, own: (index) => cell(state, AUTO + index) })
-    : undefined;
+  const state: AdaptiveRate.RateState = {
+    rate: ceiling,
+    heldUntil: 0,
+    slowedAt: -Infinity,
+    pausedUntil: 0,
+  };
+  const auto = isAuto ? AdaptiveRate.make(state) : undefined;
   // What a pause saves up, in milliseconds.
   const { burst = Math.max(1, ceiling / 10) } = settled;
   const slackAtCeiling = (burst - 1) * 1000 / ceiling;
   const slack = (): number =>
-    !isAuto ? slackAtCeiling : settled.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / rate.get();
+    !isAuto ? slackAtCeiling : settled.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
   // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
-  const lastTurn = cell(state, LAST_TURN);
+  let lastTurn = -Infinity;
   // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
   // that is interrupted costs the others nothing.
   const line = new Set<{ call: () => void }>();
@@ -160,22 +116,19 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
 
   /** Takes a turn if there is one now: 0 if there was, else how long to wait before trying again. */
   const tryTurn = (now: number): number => {
-    for (;;) {
-      const last = lastTurn.get();
-      const free = last + 1000 / rate.get();
-      const closed = Math.max(heldUntil.get(), pausedUntil.get());
-      const pause = Math.max(closed - now, free - now);
-      if (pause > 0) return Math.ceil(pause);
-      // A rate that is sought is measured by how evenly it is kept to: there is no burst after a 429.
-      const saved = isAuto ? Math.max(now - slack(), closed) : now - slackAtCeiling;
-      // Where another thread took the turn meanwhile, the next one is tried for.
-      if (lastTurn.replace(last, Math.max(free, saved))) return 0;
-    }
+    const free = lastTurn + 1000 / state.rate;
+    const closed = Math.max(state.heldUntil, state.pausedUntil);
+    const pause = Math.max(closed - now, free - now);
+    if (pause > 0) return Math.ceil(pause);
+    // A rate that is sought is measured by how evenly it is kept to: there is no burst after a 429.
+    const saved = isAuto ? Math.max(now - slack(), closed) : now - slackAtCeiling;
+    lastTurn = Math.max(free, saved);
+    return 0;
   };
 
   const turn = (patience: number): Effect.Effect<number, { readonly heldFor: number }> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const heldFor = heldUntil.get() - now;
+      const heldFor = state.heldUntil - now;
       if (heldFor > patience) return Effect.fail({ heldFor });
       const pause = tryTurn(now);
       if (pause === 0) {
@@ -215,20 +168,19 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
       Effect.flatMap(
         Clock.currentTimeMillis,
         (now) => {
-          const heldFor = heldUntil.get() - now;
+          const heldFor = state.heldUntil - now;
           if (heldFor > patience) return Effect.fail({ heldFor });
           return tryTake(now) ? Effect.succeed(now) : wait(patience);
         },
       ),
-    hold: (until) => change(heldUntil, (held) => Math.max(held, until)),
+    hold: (until) => void (state.heldUntil = Math.max(state.heldUntil, until)),
     throttled: auto?.throttled ?? ((leftAt, now) => {
-      const read = slowedAt.get();
-      // Of several threads whose requests were refused together, the first to say so halves the rate for all.
-      if (leftAt <= read || !slowedAt.replace(read, now)) return;
-      change(rate, (rate) => Math.max(ceiling * FLOOR, rate / 2));
+      if (leftAt <= state.slowedAt) return;
+      state.slowedAt = now;
+      state.rate = Math.max(ceiling * FLOOR, state.rate / 2);
     }),
     accepted: auto?.accepted ??
-      (() => change(rate, (rate) => Math.min(ceiling, rate + ceiling * RECOVERY / rate))),
-    pace: () => ({ rate: rate.get(), waiting: line.size, heldUntil: heldUntil.get() }),
+      (() => void (state.rate = Math.min(ceiling, state.rate + ceiling * RECOVERY / state.rate))),
+    pace: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
   };
 };

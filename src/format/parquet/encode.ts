@@ -140,9 +140,18 @@ const drain = (writer: ByteWriter, allocate: Allocate): Uint8Array<ArrayBuffer> 
   return bytes;
 };
 
-let compress: ReturnType<typeof snappyCompressor> | undefined;
+/** Make the compressor. Cloudflare Workers make no WebAssembly of bytes: there the writer's own, slower one stands in. */
+const makeSnappy = (): { SNAPPY?: ReturnType<typeof snappyCompressor> } => {
+  try {
+    return { SNAPPY: snappyCompressor() };
+  } catch {
+    return {};
+  }
+};
+
+let compressors: ReturnType<typeof makeSnappy> | undefined;
 /** One for all encoders: it is synchronous, and owns WebAssembly memory. */
-const snappy = () => (compress ??= snappyCompressor());
+const snappy = () => (compressors ??= makeSnappy());
 
 /** Whether the least and the most of a row group tell what may be left out: users and times lie together, nothing else does. */
 const wantsStatistics = ({ name, kind }: Columns.Column) =>
@@ -180,9 +189,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
     writer,
     schema: [...schema],
     createdBy: "monocloud-sessions",
-    ...(codec === "snappy"
-      ? { codec: "SNAPPY", compressors: { SNAPPY: snappy() } }
-      : { codec: "UNCOMPRESSED" }),
+    ...(codec === "snappy" ? { codec: "SNAPPY", compressors: snappy() } : { codec: "UNCOMPRESSED" }),
   });
   const group = Columns.columns.map(builderOf);
   let rows = 0;

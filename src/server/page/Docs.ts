@@ -9,7 +9,6 @@
 import { createHash } from "node:crypto";
 import * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
-import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import type * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as OpenApi from "@effect/platform/OpenApi";
@@ -25,14 +24,19 @@ const hashesOf = (html: string, tag: "script" | "style"): string =>
   [...html.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, "gs"))]
     .map(([, text = ""]) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`).join(" ");
 
-/** The page as the platform makes it. */
+/** The page as the platform makes it. It has 2 MB, which are loaded when somebody asks for it. */
 const swagger = Effect.gen(function* () {
   const { routes } = yield* HttpApiBuilder.Router.router;
   const [route] = [...routes];
   const made = yield* route!.handler as HttpApp.Default<never>;
   return made.body._tag === "Uint8Array" ? new Uint8Array(made.body.body) : yield* Effect.die(made);
 }).pipe(Effect.provide(
-  HttpApiSwagger.layer().pipe(
+  Layer.unwrapEffect(
+    Effect.map(
+      Effect.promise(() => import("@effect/platform/HttpApiSwagger")),
+      (HttpApiSwagger) => HttpApiSwagger.layer(),
+    ),
+  ).pipe(
     Layer.provideMerge(HttpApiBuilder.Router.Live),
     Layer.provide(Layer.succeed(HttpApi.Api, { api: Api.Api as never, context: Context.empty() })),
   ),

@@ -57,8 +57,6 @@ interface Play {
   readonly seconds?: number;
   readonly concurrency?: number;
   readonly rate?: number | "auto";
-  /** How many policies share the rate. */
-  readonly policies?: number;
   readonly seed?: number;
   /** At a second, another limit. */
   readonly changes?: ReadonlyArray<readonly [second: number, perSecond: number]>;
@@ -82,7 +80,6 @@ const play = async (
     concurrency = 32,
     rate = "auto",
     changes = [],
-    policies = 1,
     seed = 1,
   }: Play,
 ) => {
@@ -106,14 +103,9 @@ const play = async (
     throw new Error("not begun");
   };
   const asking = Effect.gen(function* () {
-    // As threads would, each with a policy of its own.
-    const shared = RateLimiter.share({ rate });
-    const https = yield* Effect.replicateEffect(
-      HttpPolicy.make(tenantAt(ORIGIN), { rate, shared, maxAttempts: 1000 }),
-      policies,
-    );
-    traffic = https[0]!.traffic;
-    const one = (n: number) => Effect.forever(https[n % policies]!.list(pageOf(`user${n}`)));
+    const http = yield* HttpPolicy.make(tenantAt(ORIGIN), { rate, maxAttempts: 1000 });
+    traffic = http.traffic;
+    const one = (n: number) => Effect.forever(http.list(pageOf(`user${n}`)));
     yield* Effect.forEach(Array.from({ length: concurrency }, (_, n) => n), one, {
       concurrency: "unbounded",
       discard: true,
@@ -279,14 +271,6 @@ describe("rate: auto, 32 requests under way", () => {
     }
     expect(until).toBeGreaterThan(0);
   });
-
-  it.each([2, 3])("%d policies that share the rate find the limit together", async (policies) => {
-    for (const retryAfter of [undefined, 1]) {
-      const { seen } = await play({ limit: bucket(50, 10), latency: 50, retryAfter, policies });
-      expect(accepted(seen, 10, 60) / 50).toBeGreaterThan(0.93);
-      expect(refused(seen)).toBeLessThan(0.01);
-    }
-  });
 });
 
 describe("rate: 50", () => {
@@ -303,17 +287,13 @@ describe("rate: 50", () => {
 });
 
 describe("throttled()", () => {
-  it("lowers the rate once for all requests that were under way, whichever thread they are of", () => {
-    const options = { rate: "auto", shared: RateLimiter.share({ rate: "auto" }) } as const;
-    const [one, other] = [RateLimiter.make(options), RateLimiter.make(options)];
-    expect(one.pace().rate).toBe(20);
-    one.accepted();
-    for (const leftAt of [100, 150, 200]) {
-      one.throttled(leftAt, 200);
-      other.throttled(leftAt, 210);
-    }
-    expect(one.pace().rate).toBe(12);
-    expect(other.pace().rate).toBe(12);
+  it("lowers the rate once for all requests that were under way", () => {
+    const gate = RateLimiter.make({ rate: "auto" });
+    expect(gate.pace().rate).toBe(20);
+    gate.accepted();
+    for (const leftAt of [100, 150, 200]) gate.throttled(leftAt, 200);
+    gate.throttled(199, 210);
+    expect(gate.pace().rate).toBe(12);
   });
 
   it("leaves the rate as it is while nothing at all is accepted", () => {

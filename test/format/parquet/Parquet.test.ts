@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { parquetReadObjects } from "hyparquet";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import * as Batch from "../../../src/session/Batch.ts";
 import { columns, sqlTypes } from "../../../src/session/Columns.ts";
 import * as Parquet from "../../../src/format/parquet/encode.ts";
@@ -195,6 +195,28 @@ describe("Parquet.make()", () => {
   it("refuses a codec that it does not know", () => {
     expect(() => Parquet.make({ codec: "zstd" as never })).toThrow(
       'must be "snappy" or "uncompressed": current value is zstd',
+    );
+  });
+
+  it("writes the same where WebAssembly can't be made of bytes", async () => {
+    vi.resetModules();
+    vi.stubGlobal("WebAssembly", {
+      Module: class {
+        constructor() {
+          throw new Error("Wasm code generation disallowed by embedder");
+        }
+      },
+    });
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const without: typeof Parquet = await import("../../../src/format/parquet/encode.ts");
+    const sessions = agents(Array.from({ length: 50 }, (_, n) => `${n} ${"the same agent ".repeat(20)}`));
+    const bytes = encodeAll(without.make(), [Batch.make("a", sessions)]);
+    vi.unstubAllGlobals();
+    expect(await parquetRows(bytes)).toEqual(
+      await parquetRows(encodeAll(Parquet.make(), [Batch.make("a", sessions)])),
+    );
+    expect(bytes.length).toBeLessThan(
+      encodeAll(Parquet.make({ codec: "uncompressed" }), [Batch.make("a", sessions)]).length,
     );
   });
 });

@@ -1,0 +1,7 @@
+/**
+ * What every entry that is typed with Effect imports first: beside no Effect, or beside Effect 4, the error says by the name
+ * of this file what is missing.
+ *
+ * @module
+ */
+import "effect/Either";

@@ -1,0 +1,2 @@
+/** What a thread of a bundle loads. */
+import "monocloud-sessions/thread/worker";

@@ -1,0 +1,33 @@
+/** Names what each entry without Effect has, as its user would. Compiled by every TypeScript, and never run. */
+import { make } from "monocloud-sessions/sandbox";
+import { make as makeServer, type Server, type ServerSettings } from "monocloud-sessions/server";
+import serving from "monocloud-sessions/server/serve";
+import {
+  type ExportFailure,
+  exportSessions,
+  type OffThreadOptions,
+  type Report,
+  serve,
+  stream,
+} from "monocloud-sessions/thread";
+import * as worker from "monocloud-sessions/worker";
+
+const sandbox = make({ users: 2 });
+const settings: ServerSettings = { domain: "sandbox.example", apiKey: sandbox.key, rate: "auto" };
+const server: Server = await makeServer(settings);
+const again: Server = await worker.make(settings);
+const answers: ReadonlyArray<Response> = [
+  await server.fetch(new Request("http://localhost/"), { remoteAddr: { hostname: "127.0.0.1" } }),
+  await again.fetch(new Request("http://localhost/")),
+  await serving.fetch(new Request("http://localhost/")),
+];
+
+const options: OffThreadOptions = { domain: "a.example", apiKey: "key", users: ["a"], timeout: "3 seconds" };
+const bytes: ReadableStream<Uint8Array> = stream("csv", { ...options, csv: { escapeFormulas: false } });
+const report: Report = await exportSessions({ ...options, out: "a.csv", onProgress: ({ users }) => users });
+const reason = (error: ExportFailure): string => `${error._tag} ${error.reason} ${error.message}`;
+// @ts-expect-error: there is no such format
+stream("xml", options);
+// @ts-expect-error: a redaction under a wrong name
+stream("csv", { ...options, redact: { policy: { address: "drop" } } });
+export { answers, bytes, reason, report, serve };
