@@ -95,7 +95,7 @@ describe("the lint refuses", () => {
       importing("../format/../api/Tenant.ts"),
       "must not import from api",
     ],
-    ["node:", "sink/Web.ts", importing("node:fs"), "src/sink/WebSink.ts must run without Node"],
+    ["node:", "sink/Web.ts", importing("node:fs"), "src/sink/Web.ts must run without Node"],
     [
       "node: in the surface",
       "promise.ts",

@@ -26,9 +26,6 @@ const { exports, scripts } = JSON.parse(await readFile(join(project, "package.js
 /** The entries that hold the Effect that they need, and what a thread loads. */
 const bundled = ["./promise", "./server", "./server/serve", "./thread", "./thread/worker", "./worker"];
 
-/** Entries whose types still name Effect. */
-const notYetPlain = ["./promise"];
-
 /** The modules that a file of types imports, directly and by way of others. */
 const importsOf = async (path: string, seen = new Set<string>()): Promise<ReadonlyArray<string>> => {
   if (seen.has(path)) return [];
@@ -44,7 +41,7 @@ const importsOf = async (path: string, seen = new Set<string>()): Promise<Readon
 };
 
 describe("an entry without Effect", () => {
-  it.each(bundled.filter((name) => !notYetPlain.includes(name)))(
+  it.each(bundled)(
     "%s has types that name no library",
     async (name) => {
       expect(await importsOf(join(project, exports[name].types))).toEqual([]);

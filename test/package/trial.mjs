@@ -79,7 +79,7 @@ const trials = {
     }),
   sandbox: async () => [(await tenant()).sandbox.key.length > 0],
   effect: async () => {
-    const { HttpPolicy, SessionSource, Transport, UserSource } = await import("monocloud-sessions");
+    const { Batch, HttpPolicy, SessionSource, Transport, UserSource } = await import("monocloud-sessions");
     const [Effect, Layer, Stream] = await Promise.all(
       [import("effect/Effect"), import("effect/Layer"), import("effect/Stream")],
     );
@@ -88,7 +88,7 @@ const trials = {
     const users = Stream.mapConcat(UserSource.all(), ({ userIds }) => userIds);
     const batches = Stream.runCollect(SessionSource.batches(users));
     const all = await Effect.runPromise(Effect.provide(batches, http));
-    return [[...all].reduce((sum, { sessions }) => sum + sessions.length, 0)];
+    return [[...all].reduce((sum, batch) => sum + Batch.size(batch), 0)];
   },
   "effect/thread": () =>
     onPort(async (tenant) => {

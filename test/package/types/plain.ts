@@ -1,4 +1,12 @@
 /** Names what each entry without Effect has, as its user would. Compiled by every TypeScript, and never run. */
+import {
+  type Change,
+  changes,
+  type FormatChoice,
+  isApiError,
+  response,
+  sessions,
+} from "monocloud-sessions/promise";
 import { make } from "monocloud-sessions/sandbox";
 import { make as makeServer, type Server, type ServerSettings } from "monocloud-sessions/server";
 import serving from "monocloud-sessions/server/serve";
@@ -30,4 +38,22 @@ const reason = (error: ExportFailure): string => `${error._tag} ${error.reason} 
 stream("xml", options);
 // @ts-expect-error: a redaction under a wrong name
 stream("csv", { ...options, redact: { policy: { address: "drop" } } });
+const first = async (): Promise<string | undefined> => {
+  for await (
+    const { user_id, session_id } of sessions({ domain: "a.example", apiKey: "key", users: "all" })
+  ) {
+    return `${user_id} ${session_id}`;
+  }
+};
+const format: FormatChoice = "csv.gz";
+const answer: Response = await response(format, { domain: "a.example", apiKey: "key", users: ["a"] });
+const cursorOf = ({ cursor }: Change): string | undefined => cursor;
+const changed = changes({
+  domain: "a.example",
+  apiKey: "key",
+  users: "all",
+  cursors: new Map<string, string>(),
+});
+const told = (error: unknown): string => isApiError(error) ? error.reason : "";
+export { answer, changed, cursorOf, first, told };
 export { answers, bytes, reason, report, serve };
