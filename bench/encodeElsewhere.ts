@@ -4,7 +4,8 @@
  */
 import { once } from "node:events";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { Batch, Formats, RowSlices } from "monocloud-sessions";
+import { Batch, Formats } from "monocloud-sessions";
+import * as RowSlices from "../src/scan/RowSlices.ts";
 
 interface Crossing {
   readonly userId: string;

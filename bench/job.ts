@@ -1,5 +1,5 @@
 /** A job of a contender. */
-import type { HttpPolicy } from "monocloud-sessions";
+import type { TenantClient } from "monocloud-sessions";
 
 /** Something to get out of the tenant. */
 export interface Job {
@@ -10,7 +10,7 @@ export interface Job {
   /** Requests at once. @default {of ours alone: as many as it finds} */
   readonly concurrency?: number | undefined;
   /** Requests a second: of ours alone. @default {more than can be made} */
-  readonly rate?: HttpPolicy.HttpPolicyOptions["rate"];
+  readonly rate?: TenantClient.TenantClientOptions["rate"];
   /** @default {"node"} */
   readonly runtime?: "node" | "deno" | undefined;
   /** Whether rows are such that no walk can vouch for them. */

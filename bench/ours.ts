@@ -1,5 +1,5 @@
 /** What is measured: the library, put together as the command does it. */
-import { Export, File, Formats, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
+import { Export, Formats, SessionSource, Sinks, TenantClient, Transport } from "monocloud-sessions";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
@@ -13,7 +13,7 @@ export const run = async (
   { url, users, pageSize, concurrency, isDoubtful, out, rate = 1e6 }: Job,
 ): Promise<void> => {
   const tenant = Layer.provide(
-    HttpPolicy.connect({ domain: url, apiKey: "sandbox-key", rate }),
+    TenantClient.layer({ domain: url, apiKey: "sandbox-key", rate }),
     transport,
   );
   const report = await Effect.runPromise(Effect.provide(
@@ -21,7 +21,7 @@ export const run = async (
       source: SessionSource.batches(Stream.fromIterable(users), { pageSize, concurrency }),
       targets: Object.values(out).map((path) => ({
         format: Formats.ofPath(path)!.format,
-        output: File.make(path),
+        output: Sinks.file(path),
       })),
     }),
     tenant,

@@ -6,7 +6,7 @@
  * the number of sessions must divide that of the rows, or a list would be out of order. Of the `bad` rows one in fifty is no session; the `odd` ones have fields that nobody knows.
  */
 import { createServer, type Socket } from "node:net";
-import { RowSlices } from "monocloud-sessions";
+import * as RowSlices from "../src/scan/RowSlices.ts";
 import { make } from "monocloud-sessions/sandbox";
 
 /** Rows of each kind, newest first. */
@@ -112,7 +112,7 @@ const answer = (target: string): ReadonlyArray<Buffer> => {
   const body = length === 0
     ? []
     : [found.bytes.subarray(found.starts[first], found.starts[first + length]! - 1)];
-  const facts = JSON.stringify({
+  const pagination = JSON.stringify({
     page_size: size,
     current_page: page,
     total_count: total,
@@ -123,7 +123,7 @@ const answer = (target: string): ReadonlyArray<Buffer> => {
   return [
     Buffer.from(
       "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n" +
-        `x-pagination: ${facts}\r\ncontent-length: ${bytes}\r\n\r\n`,
+        `x-pagination: ${pagination}\r\ncontent-length: ${bytes}\r\n\r\n`,
     ),
     open,
     ...body,

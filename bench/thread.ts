@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
-import { Formats, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
+import { Formats, SessionSource, TenantClient, Transport } from "monocloud-sessions";
 import * as inThread from "monocloud-sessions/promise";
 import * as offThread from "monocloud-sessions/thread";
 import { elsewhere } from "./encodeElsewhere.ts";
@@ -103,7 +103,7 @@ const compare = async (one: () => Promise<unknown>, other: () => Promise<unknown
 
 /** Walked here, and encoded here or on another thread. */
 const encoding = async (sessions: number) => {
-  const http = HttpPolicy.connect(tenant).pipe(Layer.provide(Transport.fetch()));
+  const http = TenantClient.layer(tenant).pipe(Layer.provide(Transport.fetch()));
   const batches = SessionSource.batches(Stream.fromIterable(users(sessions)));
   const rows = [];
   for (const format of Formats.builtInNames) {

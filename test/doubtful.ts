@@ -5,7 +5,7 @@ export const doubtful = async (answer: Response): Promise<Response> => {
   if (answer.status !== 200) return answer;
   const rows: Array<unknown> = await answer.json();
   const headers = new Headers(answer.headers);
-  const facts = JSON.parse(headers.get("x-pagination") ?? "{}");
-  headers.set("x-pagination", JSON.stringify({ ...facts, total_count: facts.total_count + 3 }));
+  const pagination = JSON.parse(headers.get("x-pagination") ?? "{}");
+  headers.set("x-pagination", JSON.stringify({ ...pagination, total_count: pagination.total_count + 3 }));
   return new Response(JSON.stringify(rows.toReversed()), { headers });
 };

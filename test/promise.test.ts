@@ -494,7 +494,7 @@ describe("exportSessions()", () => {
       }));
     expect(await fail({ apiKey: "another-key" })).toBeInstanceOf(ApiError);
     expect(await fail({ users: ["nobody"] })).toMatchObject({ reason: "NoSuchUsers" });
-    expect(await fail({ out: join(folder, "absent", "s.csv") })).toMatchObject({ _tag: "OutputError" });
+    expect(await fail({ out: join(folder, "absent", "s.csv") })).toMatchObject({ _tag: "SinkError" });
     expect(await fail({ users: "alice" })).toBeInstanceOf(TypeError);
     expect(await readdir(folder)).toEqual([]);
   });

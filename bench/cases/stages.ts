@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import * as Either from "effect/Either";
-import { Batch, Formats, RowSlices, Session } from "monocloud-sessions";
+import { Batch, Formats, Session } from "monocloud-sessions";
+import * as RowSlices from "../../src/scan/RowSlices.ts";
 import { median } from "../measure.ts";
 import type { Section } from "../report.ts";
 import type { Bench } from "../case.ts";

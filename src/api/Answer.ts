@@ -13,7 +13,7 @@ export interface Page<Rows> {
   /** What the body was decoded to. */
   readonly rows: Rows;
   /** Absent if the tenant sent none that could be read. */
-  readonly facts: PaginationHeader.PageFacts | undefined;
+  readonly pagination: PaginationHeader.PaginationHeader | undefined;
   /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
   readonly servedAt?: number | undefined;
 }
@@ -105,15 +105,15 @@ export type DecodeRows<Rows> = (body: Uint8Array, most: number) => Rows | "more"
 export const page =
   <Rows>(size: number, decode: DecodeRows<Rows>): Read<Page<Rows>> => (headers, body, fail) => {
     try {
-      const facts = PaginationHeader.parse(headers["x-pagination"]);
+      const pagination = PaginationHeader.parse(headers["x-pagination"]);
       const unasked = Math.max(2 * size, MOST_UNASKED);
-      const most = Math.max(size, Math.min(facts?.pageSize ?? unasked, unasked));
+      const most = Math.max(size, Math.min(pagination?.pageSize ?? unasked, unasked));
       const rows = decode(body, most);
       if (rows === undefined) return fail("Body", "the body is JSON, but not an array");
       if (rows === "more") {
         return fail("TooLarge", `there are more than ${most} rows, and ${size} were asked for`);
       }
-      return { rows, facts, servedAt: secondsOf(headers["date"]) };
+      return { rows, pagination, servedAt: secondsOf(headers["date"]) };
     } catch (error) {
       return unreadable(headers, body, error, fail);
     }

@@ -60,8 +60,8 @@ export interface Totals {
 export interface AttemptOptions {
   readonly tenant: Tenant.Tenant;
   readonly transport: typeof Transport.Service;
-  readonly timeouts: Timeouts.Deadlines;
-  readonly limiter: RateLimiter.RateLimit;
+  readonly timeouts: Timeouts.Timeouts;
+  readonly limiter: RateLimiter.RateLimiter;
   readonly maxBodyBytes: number;
   readonly totals: Totals;
 }
@@ -147,7 +147,7 @@ export const make = (
       retryAfter: wait,
       ...(headers["location"] && { detail: `it points to ${headers["location"]}` }),
     });
-    if (wait !== undefined && isTransient(refusal)) limiter.hold(now + wait);
+    if (wait !== undefined && isTransient(refusal)) limiter.pauseUntil(now + wait);
     if (status === 429) {
       totals.refused++;
       limiter.throttled(leftAt, now);

@@ -16,7 +16,7 @@ const isHeader = SchemaPredicate.of(Schema.Struct({
 }));
 
 /** The size really used, which may be below the one asked for, and where the page lies in the list. */
-export interface PageFacts {
+export interface PaginationHeader {
   readonly pageSize: number;
   /** From 1. */
   readonly page: number;
@@ -33,14 +33,14 @@ const parseJson = (text: string): unknown => {
 };
 
 /** Reads the header; undefined if it is absent or not as both of MonoCloud's SDKs read it. */
-export const parse = (header: string | undefined): PageFacts | undefined => {
-  const facts = header === undefined ? undefined : parseJson(header);
-  return isHeader(facts)
+export const parse = (header: string | undefined): PaginationHeader | undefined => {
+  const pagination = header === undefined ? undefined : parseJson(header);
+  return isHeader(pagination)
     ? {
-      pageSize: facts.page_size,
-      page: facts.current_page,
-      total: facts.total_count,
-      hasNext: facts.has_next,
+      pageSize: pagination.page_size,
+      page: pagination.current_page,
+      total: pagination.total_count,
+      hasNext: pagination.has_next,
     }
     : undefined;
 };

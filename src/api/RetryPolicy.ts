@@ -14,7 +14,7 @@ import type { Asked, Attempts, Totals } from "./Attempt.ts";
 import type * as RateLimiter from "./rate/RateLimiter.ts";
 
 /** How requests to a tenant are paced, timed and repeated. */
-export interface RetryPolicyOptions extends RateLimiter.RateLimitOptions {
+export interface RetryPolicyOptions extends RateLimiter.RateLimiterOptions {
   /**
    * How long one attempt may take, body included.
    *
@@ -121,7 +121,7 @@ export const of = (options: RetryPolicyOptions): RetryPolicy => {
 export const ask = (
   { maxAttempts, timeout, maxElapsed, baseDelay, maxDelay }: RetryPolicy,
   { fail, send: attempt }: Attempts,
-  limiter: RateLimiter.RateLimit,
+  limiter: RateLimiter.RateLimiter,
   totals: Totals,
 ): <A>(request: Asked, read: Answer.Read<A>) => Effect.Effect<A, ApiError> => {
   /** Waits for a turn, a retry no longer than until its deadline: then it fails as the attempt before did. */
@@ -129,8 +129,8 @@ export const ask = (
     Effect.clockWith((clock) => {
       const now = clock.unsafeCurrentTimeMillis();
       const patience = before === undefined ? maxElapsed : before.deadline - now;
-      if (patience > 0 && limiter.tryTake(now)) return Effect.succeed(now);
-      const taken = Effect.mapError(limiter.take(patience), ({ heldFor }) =>
+      if (patience > 0 && limiter.tryAcquire(now)) return Effect.succeed(now);
+      const taken = Effect.mapError(limiter.acquire(patience), ({ heldFor }) =>
         after(
           fail(request, "RateLimited", { retryAfter: heldFor }),
           before?.error.attempts ?? 0,

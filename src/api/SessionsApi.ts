@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect";
 import type { Scanned } from "../scan/PageScanner.ts";
 import * as Session from "../session/Session.ts";
 import { ApiError } from "./ApiError.ts";
-import { type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
+import { type ListRequest, type Page, TenantClient } from "./TenantClient.ts";
 import type { Sort } from "./Sort.ts";
 
 export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
@@ -43,7 +43,7 @@ const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): s
 export const page = (
   userId: string,
   query: SessionsQuery,
-): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> => {
+): Effect.Effect<Page<Scanned>, ApiError, TenantClient> => {
   const path = "/api/users/{user_id}/sessions";
   const detail = problemWith(userId, query);
   if (detail !== undefined) {
@@ -51,7 +51,7 @@ export const page = (
       new ApiError({ reason: "InvalidRequest", url: path, userId, page: query.page, detail, attempts: 0 }),
     );
   }
-  return Effect.flatMap(TenantHttp, (tenant) =>
+  return Effect.flatMap(TenantClient, (tenant) =>
     tenant.list({
       path: path.replace("{user_id}", () => encodeURIComponent(userId)),
       query: { page: `${query.page}`, size: `${query.size}`, client_id: query.clientId, sort: query.sort },

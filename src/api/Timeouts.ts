@@ -11,7 +11,7 @@ import * as Fiber from "effect/Fiber";
 import type * as Scope from "effect/Scope";
 
 /** What is watched over. */
-export interface Deadlines {
+export interface Timeouts {
   /** Calls `end` at that time, in milliseconds since the epoch, unless it was called off before by the function given back. */
   readonly watch: (clock: Clock.Clock, at: number, end: () => void) => () => void;
 }
@@ -24,7 +24,7 @@ interface Watched {
 }
 
 /** A watch that is over with the scope. */
-export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
+export const make: Effect.Effect<Timeouts, never, Scope.Scope> = Effect.gen(function* () {
   // No Set: its tables are chained, and one that is old keeps all after it from being collected young.
   const underWay: Array<Watched> = [];
   const forget = (watched: Watched): void => {

@@ -7,7 +7,7 @@ import type * as Effect from "effect/Effect";
 import { flatMap } from "effect/Effect";
 import type { ApiError } from "./ApiError.ts";
 import * as RowSlices from "../scan/RowSlices.ts";
-import { type DecodeRows, type ListRequest, type Page, TenantHttp } from "./HttpPolicy.ts";
+import { type DecodeRows, type ListRequest, type Page, TenantClient } from "./TenantClient.ts";
 
 /** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */
 export type Sort = `${"creation_time" | "last_updated"}:${1 | -1}`;
@@ -34,8 +34,8 @@ const parseRows: DecodeRows<ReadonlyArray<unknown>> = (body, most) => {
 /** Asks for one page of the tenant's users. Fails with an {@link ApiError} once the policy's retries are used up. */
 export const page = (
   query: UsersQuery,
-): Effect.Effect<Page<ReadonlyArray<unknown>>, ApiError, TenantHttp> =>
-  flatMap(TenantHttp, (tenant) =>
+): Effect.Effect<Page<ReadonlyArray<unknown>>, ApiError, TenantClient> =>
+  flatMap(TenantClient, (tenant) =>
     tenant.list({
       path: "/api/users",
       query: { page: `${query.page}`, size: `${query.size}`, sort: query.sort },
@@ -45,5 +45,8 @@ export const page = (
     }));
 
 /** `GET /api/users/{user_id}`: asks for one user. Fails with `NotFound` where there is none. */
-export const user = (userId: string): Effect.Effect<object, ApiError, TenantHttp> =>
-  flatMap(TenantHttp, (tenant) => tenant.item({ path: `/api/users/${encodeURIComponent(userId)}`, userId }));
+export const user = (userId: string): Effect.Effect<object, ApiError, TenantClient> =>
+  flatMap(
+    TenantClient,
+    (tenant) => tenant.item({ path: `/api/users/${encodeURIComponent(userId)}`, userId }),
+  );

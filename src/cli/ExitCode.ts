@@ -84,7 +84,7 @@ export const codeOf = (error: unknown): number | undefined => {
   const { _tag, reason } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
   const table: Readonly<Record<string, Readonly<Record<string, keyof typeof exitCodes>>>> = {
     ApiError: apiCodes,
-    OutputError: outputCodes,
+    SinkError: outputCodes,
     ExportError: exportCodes,
     DatasetError: {
       Occupied: "cannotCreate",

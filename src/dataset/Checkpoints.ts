@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type * as Export from "../export/Export.ts";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import type { Batch } from "../session/Batch.ts";
 import type { DatasetError } from "./DatasetError.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
@@ -22,11 +22,11 @@ const PART_BYTES = 512 * 2 ** 20;
 /** The parts of a run, and its checkpoints. */
 export interface Checkpoints {
   /** Write a batch; gives the bytes encoded. */
-  readonly write: (batch: Batch) => Effect.Effect<number, OutputError | Export.ExportError>;
+  readonly write: (batch: Batch) => Effect.Effect<number, SinkError | Export.ExportError>;
   /** Add lines of another kind, or make sure that there is a file for them. */
-  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, OutputError>;
+  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, SinkError>;
   /** Make sure that there is a file of each format, if only with its columns. */
-  readonly openFiles: Effect.Effect<unknown, OutputError>;
+  readonly openFiles: Effect.Effect<unknown, SinkError>;
   /** Tell whether the parts hold so much that they are to be completed. */
   readonly isFull: () => boolean;
   /** Note that there is something to write down, though it be no row. */
@@ -35,9 +35,9 @@ export interface Checkpoints {
    * Complete the parts, then append a line that names them and says how far the run has come. Nothing, where nothing has
    * changed. Once the run is broken off, the line claims no further number.
    */
-  readonly take: (isBroken?: boolean) => Effect.Effect<void, OutputError | DatasetError>;
+  readonly take: (isBroken?: boolean) => Effect.Effect<void, SinkError | DatasetError>;
   /** Complete the last parts, which no line names: the manifest does. */
-  readonly finish: Effect.Effect<void, OutputError>;
+  readonly finish: Effect.Effect<void, SinkError>;
   /** Remove the files that were not completed. */
   readonly discard: Effect.Effect<void>;
   /** Give the parts that this run has completed. */
@@ -52,7 +52,7 @@ export const make = (
   { header, checkpoints }: Journal.Journal,
   { prove }: Lease,
   progress: Effect.Effect<RunProgress>,
-): Effect.Effect<Checkpoints, OutputError | DatasetError, Scope.Scope> =>
+): Effect.Effect<Checkpoints, SinkError | DatasetError, Scope.Scope> =>
   Effect.gen(function* () {
     const { root, formats, onInvalid, partRows = PART_ROWS, partBytes = PART_BYTES } = options;
     const append = yield* Journal.append(root, prove);

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
 import { Mark } from "../source/incremental/Changes.ts";
-import { StateStore, StateStoreError } from "../source/incremental/CursorStore.ts";
+import { CursorStore, CursorStoreError } from "../source/incremental/CursorStore.ts";
 import * as Layout from "./Layout.ts";
 import * as Cursors from "./Cursors.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
@@ -36,7 +36,7 @@ const read = (path: string, text: string): { readonly marks: Cursors.Marks; read
       const { userId, mark } = Cursors.read(text.slice(at, end));
       marks.set(userId, mark);
     } catch {
-      throw new StateStoreError({
+      throw new CursorStoreError({
         message:
           `${path} is damaged: line ${lines} is no mark. Restore it from a backup, or remove it to begin anew`,
       });
@@ -50,13 +50,13 @@ const read = (path: string, text: string): { readonly marks: Cursors.Marks; read
  *
  * Memory: about 300 bytes a user.
  */
-export const layer = (path: string): Layer.Layer<StateStore, StateStoreError> => {
+export const layer = (path: string): Layer.Layer<CursorStore, CursorStoreError> => {
   const failed = (cause: unknown) =>
-    cause instanceof StateStoreError
+    cause instanceof CursorStoreError
       ? cause
-      : new StateStoreError({ message: `Cannot keep marks in ${path}: ${(cause as Error).message}`, cause });
+      : new CursorStoreError({ message: `Cannot keep marks in ${path}: ${(cause as Error).message}`, cause });
   return Layer.scoped(
-    StateStore,
+    CursorStore,
     Effect.gen(function* () {
       const text = yield* Effect.tryPromise({ try: () => textOf(path), catch: failed });
       const { marks, lines } = yield* Effect.try({ try: () => read(path, text), catch: failed });

@@ -15,10 +15,10 @@ import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type * as Export from "../export/Export.ts";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import type { ApiError } from "../api/ApiError.ts";
 import * as Formats from "../format/Formats.ts";
-import { TenantHttp } from "../api/HttpPolicy.ts";
+import { TenantClient } from "../api/TenantClient.ts";
 import { version } from "../version.ts";
 import * as Layout from "./Layout.ts";
 import * as Inspect from "./Inspect.ts";
@@ -28,11 +28,13 @@ import * as Manifest from "./Manifest.ts";
 import * as Cursors from "./Cursors.ts";
 import * as RunLoop from "./RunLoop.ts";
 
+import { DatasetError } from "./DatasetError.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 
+export { DatasetError } from "./DatasetError.ts";
 export type { DatasetOptions } from "./DatasetOptions.ts";
-
-const { DatasetError } = Layout;
+export { type Report as ReplayReport, run as replay } from "./quarantine/Replay.ts";
+export { type Report as VerifyReport, run as verify } from "./verify/Verify.ts";
 
 /** What a run did, over all processes that worked on it. */
 export interface Report extends Manifest.Run {
@@ -101,14 +103,14 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  * However it is broken off (interrupted, refused by the tenant, out of patience, out of disk) what has come by then is
  * completed as parts if it can be, and `mode: "resume"` goes on from there. Only one process at a time may work on a folder.
  *
- * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, an `OutputError` or an `ExportError`.
+ * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, an `SinkError` or an `ExportError`.
  *
  * Memory: as for {@link Export.run}, the marks of all users, and where each walk under way stands. With `pruneReport`, 24 to
  * 48 bytes for each session of the dataset while users are walked, and as many again once they are.
  *
  * @example
  * ```ts
- * import { Dataset, Formats, HttpPolicy, Transport } from "monocloud-sessions";
+ * import { Dataset, Formats, TenantClient, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -118,7 +120,7 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  * import { join } from "node:path";
  *
  * const sandbox = Sandbox.make({ users: 3 });
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const root = await mkdtemp(join(tmpdir(), "example-"));
@@ -137,8 +139,8 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  */
 export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   Report,
-  E | ApiError | OutputError | Export.ExportError | Layout.DatasetError,
-  Exclude<R, Scope.Scope> | TenantHttp
+  E | ApiError | SinkError | Export.ExportError | Layout.DatasetError,
+  Exclude<R, Scope.Scope> | TenantClient
 > =>
   Effect.suspend(() => {
     const { root, changes, pruneReport = false } = options;
@@ -207,10 +209,10 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         : undefined;
       const isWhole = pruneReport && kind === "changes";
       const asked = isWhole && users.all === true ? withEarlier(root, manifest, users.ids) : users.ids;
-      const ids: Stream.Stream<string, E | OutputError | Layout.DatasetError, R> = isRetry
+      const ids: Stream.Stream<string, E | SinkError | Layout.DatasetError, R> = isRetry
         ? Stream.empty
         : Stream.filter(asked, (id) => !failed.has(id));
-      const { traffic } = yield* TenantHttp;
+      const { traffic } = yield* TenantClient;
       const prior = traffic();
       const { count, file } = yield* writeUsers(root, ids, prove);
       const { requests, retries } = traffic();

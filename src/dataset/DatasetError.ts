@@ -4,7 +4,7 @@
  * @module
  */
 import * as Data from "effect/Data";
-import { OutputError } from "../sink/Output.ts";
+import { SinkError } from "../sink/Sink.ts";
 import { Strange } from "../sink/SafeFile.ts";
 
 /** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost`, nothing in its folder was changed. */
@@ -29,9 +29,9 @@ export const damaged = (path: string, why: string): DatasetError =>
 
 /** What a failure to read or write a file is told as. */
 export const failure =
-  (reason: OutputError["reason"], path: string) => (cause: unknown): OutputError | DatasetError =>
+  (reason: SinkError["reason"], path: string) => (cause: unknown): SinkError | DatasetError =>
     cause instanceof DatasetError
       ? cause
       : cause instanceof Strange
       ? damaged(cause.path, cause.message)
-      : new OutputError({ reason, path, cause });
+      : new SinkError({ reason, path, cause });

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import * as Consistency from "./Consistency.ts";
 import { damaged, failure } from "./DatasetError.ts";
 import * as Layout from "./Layout.ts";
@@ -32,7 +32,7 @@ export interface Inspection {
 const FULL = Layout.most.manifest / 8 * 7;
 
 /** Reads what the folder says of itself. */
-export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetError | OutputError> =>
+export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
     const { manifest: name } = Layout.names;
     const path = join(root, name);

@@ -14,7 +14,7 @@ import { link, rename } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
@@ -36,7 +36,7 @@ const isWhole = (line: string): boolean => {
   }
 };
 
-const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
+const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
   Effect.uninterruptible(Effect.tryPromise({ try: work, catch: failure(reason, path) }));
 
 /**
@@ -47,7 +47,7 @@ export const write = (
   root: string,
   { header, checkpoints }: Journal,
   prove: Proof,
-): Effect.Effect<void, OutputError | DatasetError> =>
+): Effect.Effect<void, SinkError | DatasetError> =>
   replace(
     root,
     names.journal,
@@ -77,7 +77,7 @@ async function* linesOf(
 }
 
 /** Read the journal; undefined if there is none. */
-export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | OutputError> => {
+export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | SinkError> => {
   const path = join(root, names.journal);
   return Effect.tryPromise({
     try: async () => {
@@ -104,8 +104,8 @@ export const append = (
   root: string,
   prove: Proof,
 ): Effect.Effect<
-  (checkpoint: Checkpoint) => Effect.Effect<void, OutputError | DatasetError>,
-  OutputError | DatasetError,
+  (checkpoint: Checkpoint) => Effect.Effect<void, SinkError | DatasetError>,
+  SinkError | DatasetError,
   Scope.Scope
 > => {
   const path = join(root, names.journal);

@@ -24,7 +24,7 @@ import { dirname, join, resolve } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Formats from "../format/Formats.ts";
 import * as FileSink from "../sink/FileSink.ts";
-import { type Output, OutputError } from "../sink/Output.ts";
+import { type Sink, SinkError } from "../sink/Sink.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
@@ -52,7 +52,7 @@ export const partFolders = (): ReadonlyArray<string> => [
   ...["rejected", "removed", "state", "seen"],
 ];
 
-const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
+const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
   Effect.tryPromise({ try: work, catch: failure(reason, path) });
 
 const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
@@ -101,7 +101,7 @@ export const replace = (
   path: string,
   text: string,
   prove?: Proof,
-): Effect.Effect<void, OutputError | DatasetError> =>
+): Effect.Effect<void, SinkError | DatasetError> =>
   Effect.scoped(Effect.gen(function* () {
     const full = join(root, path);
     yield* attempt("Open", full, () => SafeFile.checkPlace(root, path));
@@ -127,14 +127,14 @@ export const newUsersName = (): string => `users-${randomUUID().slice(0, 8)}.txt
 export const isUsersName = (name: string): boolean => /^users(-[0-9a-f]{8})?\.txt$/.test(name);
 
 /** A file of the dataset that is about to be written. The folder of its format is made when it is opened. */
-export const part = (root: string, path: string, prove?: Proof): Output => {
+export const part = (root: string, path: string, prove?: Proof): Sink => {
   const file = FileSink.make(join(root, path), { prove });
   const folder = dirname(path);
   const place = Effect.tryPromise({
     try: async () => {
       if (folder !== "." && await SafeFile.makeFolder(root, folder)) await FileSink.syncFolder(root);
     },
-    catch: (cause) => new OutputError({ reason: "Open", path: join(root, folder), cause }),
+    catch: (cause) => new SinkError({ reason: "Open", path: join(root, folder), cause }),
   });
   return { name: path, open: Effect.zipRight(place, file.open) };
 };

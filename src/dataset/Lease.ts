@@ -31,7 +31,7 @@ import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import type * as Scope from "effect/Scope";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import { DatasetError, failure } from "./DatasetError.ts";
 import { leftoversIn, makeFolder, most, names, type Proof } from "./Layout.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
@@ -306,7 +306,7 @@ const locked = (root: string, path: string, message: string) =>
 export const acquire = (
   root: string,
   { wait = true }: LeaseOptions = {},
-): Effect.Effect<Lease, DatasetError | OutputError, Scope.Scope> =>
+): Effect.Effect<Lease, DatasetError | SinkError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = join(root, names.lock);
     const failed = failure("Open", path);
@@ -399,7 +399,7 @@ export const acquire = (
 export const during = <A, E, R>(
   root: string,
   work: (lease: Lease) => Effect.Effect<A, E, R>,
-): Effect.Effect<A, E | DatasetError | OutputError, Exclude<R, Scope.Scope>> =>
+): Effect.Effect<A, E | DatasetError | SinkError, Exclude<R, Scope.Scope>> =>
   Effect.scoped(
     Effect.flatMap(
       Effect.zipRight(makeFolder(root), acquire(root)),

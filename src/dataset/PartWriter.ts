@@ -10,7 +10,7 @@ import type { Batch } from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as GzipSink from "../sink/GzipSink.ts";
-import type { OutputError, Sink } from "../sink/Output.ts";
+import type { OpenSink, SinkError } from "../sink/Sink.ts";
 import * as Layout from "./Layout.ts";
 import { columnsOf, type LineKind, type Part } from "./Manifest.ts";
 
@@ -27,15 +27,15 @@ export interface PartsOptions {
 /** Parts in the making. Each file is opened when the first row for it comes. */
 export interface Parts {
   /** Gives the bytes encoded. */
-  readonly write: (batch: Batch) => Effect.Effect<number, OutputError | Export.ExportError>;
+  readonly write: (batch: Batch) => Effect.Effect<number, SinkError | Export.ExportError>;
   /** Adds lines, each with its line break, or makes sure that there is such a file. */
-  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, OutputError>;
+  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, SinkError>;
   /** Makes sure that there is a file of each format, if only with its columns. */
-  readonly openFiles: Effect.Effect<unknown, OutputError>;
+  readonly openFiles: Effect.Effect<unknown, SinkError>;
   /** Rows of any kind, and the bytes of the largest file before compression. */
   readonly size: () => { readonly rows: number; readonly bytes: number };
   /** Completes the files that were opened. */
-  readonly commit: Effect.Effect<ReadonlyArray<Part>, OutputError>;
+  readonly commit: Effect.Effect<ReadonlyArray<Part>, SinkError>;
   /** Removes the files that were not completed. */
   readonly discard: Effect.Effect<void>;
 }
@@ -49,7 +49,7 @@ export const make = (
 ): Effect.Effect<Parts> =>
   Effect.map(Scope.make(), (scope) => {
     let files: Export.Files | undefined;
-    const kept = new Map<LineKind, { readonly name: string; readonly sink: Sink; rows: number }>();
+    const kept = new Map<LineKind, { readonly name: string; readonly sink: OpenSink; rows: number }>();
 
     const openFiles = Effect.gen(function* () {
       const targets = formats.map(({ format, gzip }): Export.Target => {

@@ -11,9 +11,9 @@ import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import * as Batch from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import type { ApiError } from "../api/ApiError.ts";
-import { TenantHttp } from "../api/HttpPolicy.ts";
+import { TenantClient } from "../api/TenantClient.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as CheckedReader from "./CheckedReader.ts";
 import * as Checkpoints from "./Checkpoints.ts";
@@ -162,14 +162,18 @@ const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
 const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
   Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
 
-type Failure = ApiError | OutputError | Layout.DatasetError | Export.ExportError;
+type Failure = ApiError | SinkError | Layout.DatasetError | Export.ExportError;
 
 /** Walk all users, with a checkpoint whenever the parts are full. Gives why it broke off; an empty cause if it did not. */
 const walk = (
   { restore, ...run }: Run,
   source: ReturnType<typeof batchesOf>,
-  take: (batch: Batch.Batch) => Effect.Effect<void, OutputError | Export.ExportError>,
-): Effect.Effect<Cause.Cause<Failure>, OutputError | Layout.DatasetError | Export.ExportError, TenantHttp> =>
+  take: (batch: Batch.Batch) => Effect.Effect<void, SinkError | Export.ExportError>,
+): Effect.Effect<
+  Cause.Cause<Failure>,
+  SinkError | Layout.DatasetError | Export.ExportError,
+  TenantClient
+> =>
   Effect.scoped(Effect.gen(function* () {
     const { options: { change = (batch) => batch, maxRejected }, checkpoints, state } = run;
     const pull = yield* Stream.toPull(source);
@@ -314,7 +318,7 @@ export const resume = <E, R>(
     Effect.gen(function* () {
       const { root, progress = Export.noProgress(), maxRejected } = options;
       const { header } = journal;
-      const { traffic } = yield* TenantHttp;
+      const { traffic } = yield* TenantClient;
       const began = yield* Clock.currentTimeMillis;
       const before = journal.checkpoints.at(-1)?.standing ?? header.standing;
       const state = yield* RunState.make(before, progress, traffic);

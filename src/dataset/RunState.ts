@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Export from "../export/Export.ts";
 import type { Batch } from "../session/Batch.ts";
-import type { Traffic } from "../api/HttpPolicy.ts";
+import type { Traffic } from "../api/TenantClient.ts";
 import type * as Manifest from "./Manifest.ts";
 
 /** The state of a run. */

@@ -4,7 +4,7 @@
  * @module
  */
 import * as Stream from "effect/Stream";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
 import { join } from "node:path";
 import * as Inspect from "./Inspect.ts";
@@ -27,7 +27,7 @@ export const from = (
   root: string,
   header: Header,
   position: number,
-): Stream.Stream<string, OutputError | DatasetError> => {
+): Stream.Stream<string, SinkError | DatasetError> => {
   const name = Inspect.usersOf(header);
   const reader = { root, purpose: "go on with the run", progress: { rows: 0 } };
   async function* lines() {

@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type * as Batch from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
-import type { OutputError } from "../sink/Output.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import type { ExportError } from "./ExportError.ts";
 import { type FilesOptions, openFiles } from "./FileSet.ts";
 import {
@@ -75,7 +75,7 @@ export const forEachBatch = <E, R, E2, R2>(
  *
  * @example
  * ```ts
- * import { Batch, Export, Formats, Web } from "monocloud-sessions";
+ * import { Batch, Export, Formats, Sinks } from "monocloud-sessions";
  * import * as Effect from "effect/Effect";
  * import * as Stream from "effect/Stream";
  *
@@ -85,14 +85,14 @@ export const forEachBatch = <E, R, E2, R2>(
  *   source: Stream.make(Batch.make("alice", [
  *     { session_id: "S1", client_ids: [], initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 },
  *   ])),
- *   targets: [{ format: Formats.make("csv"), output: Web.make("csv", writable) }],
+ *   targets: [{ format: Formats.make("csv"), output: Sinks.web("csv", writable) }],
  * }));
  * console.assert(report.sessions === 1 && (await csv).includes("alice,S1"));
  * ```
  */
 export const run = <E, R>(
   options: ExportOptions<E, R>,
-): Effect.Effect<Report, E | OutputError | ExportError, Exclude<R, Scope.Scope>> =>
+): Effect.Effect<Report, E | SinkError | ExportError, Exclude<R, Scope.Scope>> =>
   Effect.scoped(Effect.gen(function* () {
     const began = yield* Clock.currentTimeMillis;
     const tally = noTally(options.progress);

@@ -7,14 +7,14 @@ import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Batch from "../session/Batch.ts";
 import type { Format } from "../format/Format.ts";
-import type { Output, OutputError, Receipt, Sink } from "../sink/Output.ts";
+import type { OpenSink, Receipt, Sink, SinkError } from "../sink/Sink.ts";
 import { version } from "../version.ts";
 import { type ExportError, invalidRow } from "./ExportError.ts";
 
 /** A format and where it goes. */
 export interface Target {
   readonly format: Format;
-  readonly output: Output;
+  readonly output: Sink;
 }
 
 /** What to write. */
@@ -28,7 +28,7 @@ export interface FilesOptions {
    */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
   /** Where rejected rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
-  readonly rejects?: Output | undefined;
+  readonly rejects?: Sink | undefined;
 }
 
 /** A complete output. */
@@ -59,20 +59,20 @@ const rejectedLines = (rows: ReadonlyArray<Batch.Rejected>): Uint8Array<ArrayBuf
 /** Files that are written together from the same batches: the same rows in every format. */
 export interface Files {
   /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
-  readonly write: (batch: Batch.Batch) => Effect.Effect<number, OutputError | ExportError>;
+  readonly write: (batch: Batch.Batch) => Effect.Effect<number, SinkError | ExportError>;
   /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
   readonly size: () => { readonly rows: number; readonly rejected: number; readonly bytes: number };
   /** Completes the files. */
-  readonly commit: Effect.Effect<ReadonlyArray<ExportedFile>, OutputError>;
+  readonly commit: Effect.Effect<ReadonlyArray<ExportedFile>, SinkError>;
 }
 
-const write = (sink: Sink, bytes: Uint8Array<ArrayBuffer>) =>
+const write = (sink: OpenSink, bytes: Uint8Array<ArrayBuffer>) =>
   bytes.length === 0 ? Effect.void : sink.write(bytes);
 
 /** Opens files to write together. They are undone when the scope closes before they are committed. */
 export const openFiles = (
   { targets, rejects, onInvalid = "quarantine" }: FilesOptions,
-): Effect.Effect<Files, OutputError, Scope.Scope> =>
+): Effect.Effect<Files, SinkError, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;
     const writers = yield* Effect.forEach(
@@ -89,7 +89,7 @@ export const openFiles = (
           }),
         ),
     );
-    let rejectSink: Sink | undefined;
+    let rejectSink: OpenSink | undefined;
     let [rows, rejected] = [0, 0];
     let [min, max] = [Infinity, -Infinity];
 
@@ -102,13 +102,13 @@ export const openFiles = (
         yield* rejectSink.write(rejectedLines(batch.rejected));
       });
 
-    const encode = (given: Batch.Batch): Effect.Effect<number, OutputError> => {
+    const encode = (given: Batch.Batch): Effect.Effect<number, SinkError> => {
       const size = Batch.size(given);
       if (size === 0) return Effect.succeed(0);
       // Once, however many encoders there are.
       const batch = Batch.toBytes(given);
       let encoded = 0;
-      let written: Effect.Effect<void, OutputError> = Effect.void;
+      let written: Effect.Effect<void, SinkError> = Effect.void;
       for (const writer of writers) {
         const bytes = writer.encoder.encode(batch, writer.allocate);
         writer.bytes += bytes.length;

@@ -11,6 +11,9 @@ import { columns } from "../session/Columns.ts";
 import { type Allocate, own } from "../sink/Allocate.ts";
 import type { Flaw, Row, Text } from "./DecodedRow.ts";
 
+export { type Flaw, of as decodedRow, type Row, type Text } from "./DecodedRow.ts";
+export { of as lines } from "./Lines.ts";
+
 /** What an encoder needs of a batch. */
 export type Encodable = Pick<Batch.Batch, "userId" | "rows">;
 

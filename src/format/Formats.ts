@@ -55,13 +55,12 @@ const reserved: ReadonlySet<string> = new Set(
  *
  * @example
  * ```ts
- * import { DecodedRow, Format, Formats, Ndjson } from "monocloud-sessions";
+ * import { type Format, Formats } from "monocloud-sessions";
  *
  * // The lines of NDJSON, in a file of another ending.
- * const lines: Format.Format = { ...Ndjson.format(), name: "lines", extension: "jsonl" };
+ * const lines: Format.Format = { ...Formats.make("ndjson"), name: "lines", extension: "jsonl" };
  * Formats.register(lines);
  * console.assert(Formats.ofPath("sessions.jsonl.gz")?.format.name === "lines");
- * console.assert(typeof DecodedRow.of === "function");
  * ```
  */
 export const register = (format: Format): void => {

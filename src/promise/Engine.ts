@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as Runtime from "effect/Runtime";
 import * as Stream from "effect/Stream";
-import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as TenantClient from "../api/TenantClient.ts";
 import * as Transport from "../api/transport/Transport.ts";
 import * as Options from "../options/Options.ts";
 import type * as Batch from "../session/Batch.ts";
@@ -23,7 +23,7 @@ import * as Transform from "./Transform.ts";
 /** The tenant that options name. */
 export const tenantOf = ({ fetch, ...options }: TenantOptions) =>
   Layer.provide(
-    HttpPolicy.connect(Options.pick(HttpPolicy.optionNames, options)),
+    TenantClient.layer(Options.pick(TenantClient.optionNames, options)),
     Transport.fetch(fetch),
   );
 
@@ -56,7 +56,7 @@ export const usersOf = (
   doing: string,
   { users, pageSize }: Pick<SessionsOptions, "users" | "pageSize">,
   told: UsersListener,
-): Stream.Stream<string, unknown, HttpPolicy.TenantHttp> => {
+): Stream.Stream<string, unknown, TenantClient.TenantClient> => {
   if (Array.isArray(users)) told.total?.(users.length);
   return users === "all"
     ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, doubts = [] }) => {
@@ -94,7 +94,7 @@ export const batchesOf = (
   doing: string,
   options: SessionsOptions,
   told: UsersListener,
-): Stream.Stream<Batch.Batch, unknown, HttpPolicy.TenantHttp> => {
+): Stream.Stream<Batch.Batch, unknown, TenantClient.TenantClient> => {
   const { sort, since, signal } = options;
   const transform = Transform.of(doing, options);
   const ids = usersOf(doing, options, told);
@@ -119,7 +119,7 @@ export const run = async <A>(work: Effect.Effect<A, unknown>, signal?: AbortSign
 
 /** Gives batches one by one, and throws the error itself. */
 export async function* iterate<A>(
-  stream: Stream.Stream<A, unknown, HttpPolicy.TenantHttp>,
+  stream: Stream.Stream<A, unknown, TenantClient.TenantClient>,
   options: TenantOptions,
 ): AsyncGenerator<A> {
   // The stream reports how it failed inside its elements, so that the iterator can throw the error itself.

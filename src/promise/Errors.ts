@@ -82,8 +82,8 @@ export interface ExportError extends Error {
 }
 
 /** A file that can't be opened, written or completed. */
-export interface OutputError extends Error {
-  readonly _tag: "OutputError";
+export interface SinkError extends Error {
+  readonly _tag: "SinkError";
   /** `Closed`: its reader has gone. */
   readonly reason: "Open" | "Write" | "Commit" | "Closed";
   /** The path, or the name of the output. */
@@ -163,7 +163,7 @@ export const isExportError = (error: unknown): error is ExportError => is("Expor
  *
  * @example
  * ```ts
- * import { exportSessions, isOutputError } from "monocloud-sessions/promise";
+ * import { exportSessions, isSinkError } from "monocloud-sessions/promise";
  * import { make } from "monocloud-sessions/sandbox";
  *
  * const sandbox = make({ users: 1 });
@@ -176,11 +176,11 @@ export const isExportError = (error: unknown): error is ExportError => is("Expor
  *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
  *   });
  * } catch (error) {
- *   console.assert(isOutputError(error) && error.reason === "Open");
+ *   console.assert(isSinkError(error) && error.reason === "Open");
  * }
  * ```
  */
-export const isOutputError = (error: unknown): error is OutputError => is("OutputError", error);
+export const isSinkError = (error: unknown): error is SinkError => is("SinkError", error);
 
 /**
  * Tell whether a dataset could not be written, gone on with, or read. Throws nothing.

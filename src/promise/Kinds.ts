@@ -4,7 +4,7 @@
  * @module
  */
 import * as EffectDuration from "effect/Duration";
-import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as TenantClient from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
@@ -51,7 +51,7 @@ const time: Options.Kind<Date> = Options.kind(
 const tenantNames: Options.Names<TenantOptions> = {
   domain: Options.text,
   apiKey: Options.text,
-  rate: HttpPolicy.optionNames.rate,
+  rate: TenantClient.optionNames.rate,
   burst: Options.number,
   timeout: duration,
   maxAttempts: Options.number,

@@ -93,15 +93,6 @@ export const ofAst = (ast: AST.AST): Guard => {
 /**
  * The guard of a schema that transforms nothing: made of structs, arrays, unions, literals, strings, numbers, booleans and
  * refinements of them. Throws a TypeError for any other.
- *
- * @example
- * ```ts
- * import { SchemaPredicate } from "monocloud-sessions";
- * import * as Schema from "effect/Schema";
- *
- * const isPoint = SchemaPredicate.of(Schema.Struct({ x: Schema.Number, label: Schema.optional(Schema.String) }));
- * console.assert(isPoint({ x: 1 }) && !isPoint({ x: "1" }));
- * ```
  */
 export const of = <A>(schema: Schema.Schema<A>): (value: unknown) => value is A =>
   ofAst(schema.ast) as (value: unknown) => value is A;

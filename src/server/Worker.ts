@@ -14,7 +14,7 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as Scope from "effect/Scope";
-import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as TenantClient from "../api/TenantClient.ts";
 import * as Platform from "../api/transport/Platform.ts";
 import type * as Transport from "../api/transport/Transport.ts";
 import { version } from "../version.ts";
@@ -84,7 +84,7 @@ const everything = (
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
     Layer.provideMerge(HttpServer.layerContext),
   );
-  const tenant = HttpPolicy.layer(settings.tenant, { rate: settings.rate }).pipe(
+  const tenant = TenantClient.layerOf(settings.tenant, { rate: settings.rate }).pipe(
     Layer.provide(Metrics.counted),
     Layer.provide(transport),
   );

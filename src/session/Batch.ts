@@ -93,9 +93,9 @@ export interface WalkEnd {
  *
  * @example
  * ```ts
- * import { Batch, Csv } from "monocloud-sessions";
+ * import { Batch, Formats } from "monocloud-sessions";
  *
- * const csv = Csv.make();
+ * const csv = Formats.make("csv").make();
  * const bytes = csv.encode(Batch.make("alice", [
  *   { session_id: "S1", client_ids: ["app"], initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 },
  * ]));

@@ -113,13 +113,13 @@ const withhold = ({ userId, page, size, index, source }: Rejected): Rejected => 
  *
  * @example
  * ```ts
- * import { Batch, Ndjson, Redact } from "monocloud-sessions";
+ * import { Batch, Formats, Redaction } from "monocloud-sessions";
  *
- * const redact = Redact.make({ ip: "truncate", user_agent: "hash" }, "a secret of at least thirty-two bytes");
+ * const redact = Redaction.make({ ip: "truncate", user_agent: "hash" }, "a secret of at least thirty-two bytes");
  * const last_metadata = { ip_address: "203.0.113.7", user_agent: "curl/8.5.0" };
  * const times = { initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 };
  * const batch = Batch.make("alice", [{ session_id: "S1", client_ids: [], ...times, last_metadata }]);
- * const text = new TextDecoder().decode(Ndjson.make().encode(redact(batch)));
+ * const text = new TextDecoder().decode(Formats.make("ndjson").make().encode(redact(batch)));
  * console.assert(text.includes('"ip_address":"203.0.113.0"') && !text.includes("curl"));
  * ```
  */

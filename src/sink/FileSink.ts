@@ -7,7 +7,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
-import { type Output, OutputError, type Sink } from "./Output.ts";
+import { type OpenSink, type Sink, SinkError } from "./Sink.ts";
 import * as SafeFile from "./SafeFile.ts";
 
 /** Small writes are gathered up to this many bytes. */
@@ -42,7 +42,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  *
  * @example
  * ```ts
- * import { File } from "monocloud-sessions";
+ * import { Sinks } from "monocloud-sessions";
  * import * as Effect from "effect/Effect";
  * import { mkdtemp, readFile, rm } from "node:fs/promises";
  * import { tmpdir } from "node:os";
@@ -50,7 +50,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  *
  * const folder = await mkdtemp(join(tmpdir(), "example-"));
  * const greet = Effect.gen(function* () {
- *   const sink = yield* File.make(join(folder, "hello.txt")).open;
+ *   const sink = yield* Sinks.file(join(folder, "hello.txt")).open;
  *   yield* sink.write(new TextEncoder().encode("hello"));
  *   return yield* sink.commit;
  * });
@@ -59,11 +59,11 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
  * await rm(folder, { recursive: true });
  * ```
  */
-export const make = (path: string, { partial, prove }: FileOptions = {}): Output => ({
+export const make = (path: string, { partial, prove }: FileOptions = {}): Sink => ({
   name: path,
   open: Effect.map(
     Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial ?? partialOf(path))), discard),
-    (file): Sink => ({
+    (file): OpenSink => ({
       allocate: (length) => allocate(file, length),
       write: (bytes) =>
         Effect.suspend(() => {
@@ -97,10 +97,10 @@ interface Partial {
 }
 
 // A write that has begun is waited for even if the export is interrupted: the file must not be closed beneath it.
-const attempt = <A>(reason: OutputError["reason"], path: string, work: () => Promise<A>) =>
+const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
   Effect.uninterruptible(Effect.tryPromise({
     try: work,
-    catch: (cause) => new OutputError({ reason, path, cause }),
+    catch: (cause) => new SinkError({ reason, path, cause }),
   }));
 
 const openPartial = (path: string, partial: string) =>

@@ -5,14 +5,14 @@
  */
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
-import { type Output, OutputError, type Sink } from "./Output.ts";
+import { type OpenSink, type Sink, SinkError } from "./Sink.ts";
 
 /**
  * The same output, gzip-compressed. Both runtimes compress on a thread of their own.
  *
  * Memory: a few chunks.
  */
-export const make = (inner: Output): Output => ({
+export const make = (inner: Sink): Sink => ({
   name: inner.name,
   open: Effect.gen(function* () {
     const sink = yield* inner.open;
@@ -20,16 +20,16 @@ export const make = (inner: Output): Output => ({
     const writer = gzip.writable.getWriter();
     const reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> = gzip.readable.getReader();
     const errorFrom = (cause: unknown) =>
-      cause instanceof OutputError ? cause : new OutputError({ reason: "Write", path: inner.name, cause });
+      cause instanceof SinkError ? cause : new SinkError({ reason: "Write", path: inner.name, cause });
     const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: errorFrom });
     // At most one write waits at a time.
-    let failure: OutputError | undefined;
-    let onFailure = (_: OutputError): void => {};
-    const pump: Effect.Effect<void, OutputError> = Effect.flatMap(
+    let failure: SinkError | undefined;
+    let onFailure = (_: SinkError): void => {};
+    const pump: Effect.Effect<void, SinkError> = Effect.flatMap(
       attempt(() => reader.read()),
       ({ done, value }) => done ? Effect.void : Effect.flatMap(sink.write(value), () => pump),
     );
-    const fail = (error: OutputError) => Effect.sync(() => onFailure(failure = error));
+    const fail = (error: SinkError) => Effect.sync(() => onFailure(failure = error));
     const pumping = yield* Effect.forkScoped(Effect.tapError(pump, fail));
     // Once the inner output fails nothing is read any more, and a write alone would wait for ever.
     const orFailing = (work: () => Promise<void>) =>
@@ -49,6 +49,6 @@ export const make = (inner: Output): Output => ({
         yield* Fiber.join(pumping);
         return yield* sink.commit;
       }),
-    } satisfies Sink;
+    } satisfies OpenSink;
   }),
 });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Output } from "./Output.ts";
+import type { Sink } from "./Sink.ts";
 import * as WebSink from "./WebSink.ts";
 
 /** Bytes for a reader. */
@@ -16,7 +16,7 @@ export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>;
  */
 export const make = (
   name: string,
-  work: (output: Output, signal: AbortSignal, taken: Promise<void>) => Promise<unknown>,
+  work: (output: Sink, signal: AbortSignal, taken: Promise<void>) => Promise<unknown>,
 ): Bytes => {
   const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
   const reader = readable.getReader();

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
-import { type Output, OutputError } from "./Output.ts";
+import { type Sink, SinkError } from "./Sink.ts";
 
 /**
  * A stream that takes bytes. It is closed when the output is complete and aborted when the export fails, so that its
@@ -13,18 +13,18 @@ import { type Output, OutputError } from "./Output.ts";
  *
  * @example
  * ```ts
- * import { Web } from "monocloud-sessions";
+ * import { Sinks } from "monocloud-sessions";
  * import * as Effect from "effect/Effect";
  *
  * const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
  * const text = new Response(readable).text();
- * const send = Effect.flatMap(Web.make("a response", writable).open, (sink) =>
+ * const send = Effect.flatMap(Sinks.web("a response", writable).open, (sink) =>
  *   Effect.zipRight(sink.write(new TextEncoder().encode("hello")), sink.commit));
  * await Effect.runPromise(Effect.scoped(send));
  * console.assert(await text === "hello");
  * ```
  */
-export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer>>): Output => ({
+export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer>>): Sink => ({
   name,
   open: Effect.gen(function* () {
     let bytes = 0;
@@ -33,7 +33,7 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
     const writer = yield* Effect.acquireRelease(
       Effect.try({
         try: () => stream.getWriter(),
-        catch: (cause) => new OutputError({ reason: "Open", path: name, cause }),
+        catch: (cause) => new SinkError({ reason: "Open", path: name, cause }),
       }),
       (writer, exit) =>
         Effect.promise(async () => {
@@ -53,7 +53,7 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
         try: work,
         catch: (cause) => {
           const { code } = (cause ?? {}) as { readonly code?: unknown };
-          return new OutputError({ reason: code === "EPIPE" ? "Closed" : reason, path: name, cause });
+          return new SinkError({ reason: code === "EPIPE" ? "Closed" : reason, path: name, cause });
         },
       });
     return {

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect";
 import { ApiError, type ApiErrorReason, isNotFound } from "../api/ApiError.ts";
-import type { Page, TenantHttp } from "../api/HttpPolicy.ts";
+import type { Page, TenantClient } from "../api/TenantClient.ts";
 import * as SessionsApi from "../api/SessionsApi.ts";
 import * as UsersApi from "../api/UsersApi.ts";
 import type { Scanned } from "../scan/PageScanner.ts";
@@ -32,18 +32,18 @@ export const ask = (
   userId: string,
   query: SessionsApi.SessionsQuery,
   isKnown: () => boolean,
-): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> => {
+): Effect.Effect<Page<Scanned>, ApiError, TenantClient> => {
   const first = { ...query, page: 1, size: leastSize, fresh: true, turn: undefined };
   const isThere = Effect.catchIf(
     Effect.as(UsersApi.user(userId), true),
     (error) => isNotFound(error) || saysNothing(error),
     (error) => isNotFound(error) ? Effect.succeed(false) : Effect.as(SessionsApi.page(userId, first), true),
   );
-  const askAgain = (contradictions: number): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> =>
+  const askAgain = (contradictions: number): Effect.Effect<Page<Scanned>, ApiError, TenantClient> =>
     Effect.catchIf(SessionsApi.page(userId, query), isNotFound, (error) => {
       if (query.page > 1) {
         return Effect.matchEffect(SessionsApi.page(userId, first), {
-          onSuccess: () => Effect.succeed({ rows: DecodedPage.empty, facts: undefined }),
+          onSuccess: () => Effect.succeed({ rows: DecodedPage.empty, pagination: undefined }),
           onFailure: (cause) => isNotFound(cause) ? confirmed(cause, contradictions) : Effect.fail(cause),
         });
       }
@@ -52,7 +52,7 @@ export const ask = (
   const confirmed = (
     error: ApiError,
     contradictions: number,
-  ): Effect.Effect<Page<Scanned>, ApiError, TenantHttp> =>
+  ): Effect.Effect<Page<Scanned>, ApiError, TenantClient> =>
     !isKnown()
       ? Effect.fail(error)
       : Effect.flatMap(isThere, (isThere) =>

@@ -9,7 +9,7 @@ import * as Stream from "effect/Stream";
 import type { Batch } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import { type ApiError, type ApiErrorReason, isNotFound } from "../api/ApiError.ts";
-import { TenantHttp } from "../api/HttpPolicy.ts";
+import { TenantClient } from "../api/TenantClient.ts";
 import type * as SessionsApi from "../api/SessionsApi.ts";
 import { sortKeys } from "../api/Sort.ts";
 import type * as Changes from "./incremental/Changes.ts";
@@ -130,14 +130,14 @@ const FAILURES = 3;
  *
  * @example
  * ```ts
- * import { Batch, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
+ * import { Batch, TenantClient, SessionSource, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
  *
  * const sandbox = Sandbox.make({ users: 3 });
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
@@ -150,7 +150,7 @@ const FAILURES = 3;
 export const batches = <E = never, R = never>(
   users: Stream.Stream<UserWalk.Start, E, R>,
   options: SessionSourceOptions = {},
-): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => walkAll(users, options, undefined);
+): Stream.Stream<Batch, ApiError | E, TenantClient | R> => walkAll(users, options, undefined);
 
 /**
  * The sessions of these users that have changed since an earlier run, new ones included, in batches as from
@@ -163,7 +163,7 @@ export const batches = <E = never, R = never>(
  *
  * @example
  * ```ts
- * import { Batch, HttpPolicy, SessionSource, Transport } from "monocloud-sessions";
+ * import { Batch, TenantClient, SessionSource, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -171,7 +171,7 @@ export const batches = <E = never, R = never>(
  *
  * const sandbox = Sandbox.make({ users: 1, sessionsPerUser: 30 });
  * const [userId = ""] = sandbox.userIds();
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const run = async (mark?: unknown) => {
@@ -190,7 +190,7 @@ export const batches = <E = never, R = never>(
 export const changes = <E = never, R = never>(
   users: Stream.Stream<UserWalk.Start, E, R>,
   { since, lookback, whole, holds, ...options }: ChangesOptions = {},
-): Stream.Stream<Batch, ApiError | E, TenantHttp | R> =>
+): Stream.Stream<Batch, ApiError | E, TenantClient | R> =>
   walkAll(users, options, { since, lookback, whole, holds });
 
 /** What becomes of walks that fail: one ends its user, several in a row the stream. */
@@ -227,7 +227,7 @@ const walkAll = <E, R>(
   users: Stream.Stream<UserWalk.Start, E, R>,
   options: SessionSourceOptions,
   watching: UserWalk.Watching | undefined,
-): Stream.Stream<Batch, ApiError | E, TenantHttp | R> => {
+): Stream.Stream<Batch, ApiError | E, TenantClient | R> => {
   const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure, areListed = false } = options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
     throw new RangeError(
@@ -240,7 +240,7 @@ const walkAll = <E, R>(
     );
   }
   const settings: UserWalk.WalkSettings = { clientId, sort, pageSize, areListed, watching };
-  return Stream.unwrap(Effect.map(Effect.all([TenantHttp, Effect.clock]), ([{ traffic }, clock]) => {
+  return Stream.unwrap(Effect.map(Effect.all([TenantClient, Effect.clock]), ([{ traffic }, clock]) => {
     const under = concurrency === "auto"
       ? ConcurrencyController.adaptive(pageSize, traffic)
       : ConcurrencyController.fixed(concurrency);

@@ -8,7 +8,7 @@ import { bytesToHex } from "@noble/hashes/utils.js";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
-import type { TenantHttp } from "../api/HttpPolicy.ts";
+import type { TenantClient } from "../api/TenantClient.ts";
 import * as UserSource from "./UserSource.ts";
 
 /** The users of a run, as they are listed. */
@@ -63,5 +63,5 @@ export const all = (pageSize?: number) => {
     all: true,
     doubts: () => doubts,
     total: () => total,
-  } satisfies UserList<ApiError, TenantHttp>;
+  } satisfies UserList<ApiError, TenantClient>;
 };

@@ -10,7 +10,7 @@ import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Stream from "effect/Stream";
 import { ApiError, isNotFound } from "../api/ApiError.ts";
-import type { Page, TenantHttp } from "../api/HttpPolicy.ts";
+import type { Page, TenantClient } from "../api/TenantClient.ts";
 import * as UsersApi from "../api/UsersApi.ts";
 import * as PrefetchReader from "./paging/PrefetchReader.ts";
 import { listed, type ListShape, type PageRequest } from "./paging/PageWalk.ts";
@@ -63,14 +63,14 @@ const ABSENT_DELAY = "1 second";
 type UsersPage = Page<ReadonlyArray<unknown>>;
 
 /** One page of the list. There always is a list: where an answer says there is none, another is asked for. */
-const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, TenantHttp> => {
+const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, TenantClient> => {
   const ask = (more: Partial<PageRequest>) =>
     UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
   return Effect.catchIf(ask({}), isNotFound, () =>
     // There may be a list, and no such page of it.
     Effect.map(
       Effect.delay(ask({ page: 1, fresh: true }), ABSENT_DELAY),
-      (first) => request.page > 1 ? { rows: [], facts: undefined } : first,
+      (first) => request.page > 1 ? { rows: [], pagination: undefined } : first,
     ));
 };
 
@@ -85,7 +85,7 @@ const firstAnswer = (pageSize: number) => {
     Effect.catchIf(ask(PAGE), isTooLarge, () => smaller),
     (first) => {
       // Some tenants answer a size that they do not take with their default.
-      const { hasNext, pageSize: given } = first.page.facts ?? { hasNext: false, pageSize: 0 };
+      const { hasNext, pageSize: given } = first.page.pagination ?? { hasNext: false, pageSize: 0 };
       return hasNext && given < pageSize ? smaller : Effect.succeed(first);
     },
   );
@@ -98,7 +98,7 @@ const firstAnswer = (pageSize: number) => {
 export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
   UserBatch,
   ApiError,
-  TenantHttp
+  TenantClient
 > =>
   Stream.unwrapScoped(Effect.gen(function* () {
     const out = yield* Mailbox.make<UserBatch, ApiError>({ capacity: 1 });

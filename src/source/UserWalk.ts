@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import { ApiError } from "../api/ApiError.ts";
-import type { Page, TenantHttp } from "../api/HttpPolicy.ts";
+import type { Page, TenantClient } from "../api/TenantClient.ts";
 import type * as SessionsApi from "../api/SessionsApi.ts";
 import type { Scanned } from "../scan/PageScanner.ts";
 import { type Batch, noRows, type WalkEnd } from "../session/Batch.ts";
@@ -143,7 +143,7 @@ export interface Walker {
   /** How many pages may be asked for at once, now. */
   readonly share: () => number;
   /** Told of each answer. */
-  readonly answered: Effect.Effect<void, never, TenantHttp>;
+  readonly answered: Effect.Effect<void, never, TenantClient>;
   readonly offer: (batch: Batch) => Effect.Effect<unknown>;
   /** What becomes of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
   readonly giveUp: (
@@ -178,7 +178,7 @@ export const walk = (
   { clientId, sort, pageSize, areListed, watching }: WalkSettings,
   user: Exclude<Start, string>,
   { share, answered, offer, giveUp }: Walker,
-): Effect.Effect<unknown, ApiError, TenantHttp> =>
+): Effect.Effect<unknown, ApiError, TenantClient> =>
   Effect.clockWith((clock) => {
     const { userId } = user;
     const { isWhole, start, isKnown, ...begun } = begin(user, watching);

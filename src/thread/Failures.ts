@@ -5,7 +5,7 @@
  */
 import * as Schema from "effect/Schema";
 import { ExportError } from "../export/Export.ts";
-import { OutputError } from "../sink/Output.ts";
+import { SinkError } from "../sink/Sink.ts";
 import { ApiError, type ApiErrorReason } from "../api/ApiError.ts";
 import { TenantError } from "../api/Tenant.ts";
 
@@ -70,16 +70,16 @@ const causeOf = (cause: unknown): typeof Cause.Type => {
 };
 
 const Written = Schema.transform(
-  Schema.TaggedStruct("OutputError", {
+  Schema.TaggedStruct("SinkError", {
     reason: Schema.Literal("Open", "Write", "Commit", "Closed"),
     path: Schema.String,
     cause: Cause,
   }),
-  Schema.instanceOf(OutputError),
+  Schema.instanceOf(SinkError),
   {
     strict: true,
     decode: ({ reason, path, cause: { code, message } }) =>
-      new OutputError({
+      new SinkError({
         reason,
         path,
         cause: Object.assign(new Error(message), code === undefined ? {} : { code }),
@@ -98,7 +98,7 @@ const Address = Schema.transform(
 );
 
 /** What an export can fail with, in whatever thread. */
-export type Failure = ApiError | ExportError | OutputError | TenantError;
+export type Failure = ApiError | ExportError | SinkError | TenantError;
 
 /** The same, for messages. */
 export const Failure = Schema.Union(Api, Exported, Written, Address);

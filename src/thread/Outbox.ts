@@ -4,7 +4,7 @@
  * @module
  */
 import * as Effect from "effect/Effect";
-import type { Output } from "../sink/Output.ts";
+import type { Sink } from "../sink/Sink.ts";
 
 /** Small writes are gathered up to this many bytes, so that a message is worth its while. */
 const GATHER = 1 << 18;
@@ -12,7 +12,7 @@ const GATHER = 1 << 18;
 /** What leaves the thread for one export. */
 export interface Outbox {
   /** An output that the caller knows by this number. Its bytes are transferred: nothing may keep them. */
-  readonly output: (index: number, name: string) => Output;
+  readonly output: (index: number, name: string) => Sink;
   /** Sends what has been gathered. */
   readonly flush: Effect.Effect<void>;
   /** The caller has taken over so many bytes. */
@@ -36,7 +36,7 @@ export const make = (
   const room = Effect.unsafeMakeSemaphore(windowBytes);
   const flushes: Array<Effect.Effect<void>> = [];
 
-  const output = (index: number, name: string): Output => ({
+  const output = (index: number, name: string): Sink => ({
     name,
     open: Effect.sync(() => {
       let [gathered, gatheredBytes]: [Array<Uint8Array>, number] = [[], 0];

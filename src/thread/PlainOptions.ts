@@ -182,6 +182,6 @@ export interface Report {
 
 /** An error of an export. Its message says what to do. */
 export interface ExportFailure extends Error {
-  readonly _tag: "ApiError" | "ExportError" | "OutputError" | "TenantError" | "ThreadError";
+  readonly _tag: "ApiError" | "ExportError" | "SinkError" | "TenantError" | "ThreadError";
   readonly reason: string;
 }

@@ -15,9 +15,9 @@ import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
-import type { Output, OutputError, Sink } from "../sink/Output.ts";
+import type { OpenSink, Sink, SinkError } from "../sink/Sink.ts";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
-import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as TenantClient from "../api/TenantClient.ts";
 import { quoteWithout } from "../api/Quote.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { Failure } from "./Failures.ts";
@@ -39,7 +39,7 @@ export interface Target {
   /** Compressed as well, in the thread. @default {false} */
   readonly gzip?: boolean | undefined;
   /** The path of a file, which the thread writes, or an output of this thread, which gets the bytes. */
-  readonly to: string | Output;
+  readonly to: string | Sink;
 }
 
 /** What becomes of personal data, in the thread. As for `Redact.make`. */
@@ -50,7 +50,7 @@ export interface Redaction {
 
 /** What to export, and where to: all of it plain values, but for outputs and callbacks, which stay in this thread. */
 export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOptions {
-  readonly tenant: HttpPolicy.TenantOptions;
+  readonly tenant: TenantClient.TenantOptions;
   /** User ids, each once, or `"all"` for every user of the tenant. */
   readonly users: ReadonlyArray<string> | "all";
   readonly walk?: SessionSource.WalkOptions | undefined;
@@ -95,7 +95,7 @@ const target = Options.object<Target>({
 /** See {@link ExportOptions}. */
 export const optionNames: Options.Names<ExportOptions> = {
   ...contentNames,
-  tenant: Options.object(HttpPolicy.optionNames),
+  tenant: Options.object(TenantClient.optionNames),
   users: Options.textOr(Options.oneOf(["all"]), Options.list(Options.text)),
   walk: Options.object(SessionSource.optionNames),
   targets: Options.list(target),
@@ -172,12 +172,12 @@ const openOutputs = (options: ExportOptions) =>
     const scope = yield* Effect.scope;
     const { targets } = options;
     const places = outputsOf(options);
-    const sinks = new Map<number, Sink>();
-    const sinkOf = (index: number): Effect.Effect<Sink, OutputError> =>
+    const sinks = new Map<number, OpenSink>();
+    const sinkOf = (index: number): Effect.Effect<OpenSink, SinkError> =>
       Effect.suspend(() => {
         const sink = sinks.get(index);
         return sink !== undefined ? Effect.succeed(sink) : Effect.tap(
-          Scope.extend((places[index] as Output).open, scope),
+          Scope.extend((places[index] as Sink).open, scope),
           (sink) => Effect.sync(() => sinks.set(index, sink)),
         );
       });

@@ -16,10 +16,10 @@ import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as GzipSink from "../sink/GzipSink.ts";
 import * as Options from "../options/Options.ts";
-import type { Output } from "../sink/Output.ts";
+import type { Sink } from "../sink/Sink.ts";
 import * as Redaction from "../session/Redaction.ts";
 import type { ApiError } from "../api/ApiError.ts";
-import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as TenantClient from "../api/TenantClient.ts";
 import * as Transport from "../api/transport/Transport.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as UserSource from "../source/UserSource.ts";
@@ -37,7 +37,7 @@ interface Running {
 }
 
 /** The one that was named, as an output. Loaded only here, for there are runtimes without files. */
-const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Output> =>
+const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Sink> =>
   "caller" in place
     ? Effect.succeed(outbox.output(index, place.caller))
     : Effect.map(Effect.promise(() => import("../sink/FileSink.ts")), (File) => File.make(place.file, place));
@@ -48,7 +48,7 @@ const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
     progress.usersTotal = users.length;
     return { ids: Stream.fromIterable(users), doubts: () => doubts };
   }
-  const ids: Stream.Stream<string, ApiError, HttpPolicy.TenantHttp> = Stream.mapConcat(
+  const ids: Stream.Stream<string, ApiError, TenantClient.TenantClient> = Stream.mapConcat(
     UserSource.all({ pageSize: walk.pageSize }),
     (batch) => {
       progress.usersTotal = batch.total;
@@ -85,7 +85,7 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
     });
     const userDoubts = users.doubts();
     return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts } satisfies Report;
-  }).pipe(Effect.provide(HttpPolicy.connect(request.tenant)));
+  }).pipe(Effect.provide(TenantClient.layer(request.tenant)));
 
 /** The export as its events. Ending the stream ends the export, and waits until it is undone. */
 const events = (request: StartExport, running: Map<number, Running>) =>

@@ -42,7 +42,7 @@ export interface Thread {
    *
    * An option that there is not, or of the wrong kind, is a TypeError before anything is asked of the tenant.
    *
-   * Fails with an `ApiError`, an `OutputError`, an `ExportError` and a `TenantError` as an export in this thread does, and
+   * Fails with an `ApiError`, an `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and
    * with a {@link ThreadError}.
    */
   readonly run: (options: RemoteExport.ExportOptions) => Effect.Effect<Report, Failure | ThreadError>;
@@ -96,7 +96,7 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
  * @example
  * ```ts
  * import { Thread } from "monocloud-sessions/effect/thread";
- * import { Web } from "monocloud-sessions";
+ * import { Sinks } from "monocloud-sessions";
  * import { make, serve } from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  *
@@ -109,7 +109,7 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
  *   return yield* thread.run({
  *     tenant: { domain: server.url, apiKey: sandbox.key },
  *     users: "all",
- *     targets: [{ format: "csv", to: Web.make("csv", writable) }],
+ *     targets: [{ format: "csv", to: Sinks.web("csv", writable) }],
  *     onProgress: ({ sessions }) => console.log(sessions),
  *   });
  * })));

@@ -10,7 +10,7 @@ import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
 import * as ReadableBody from "../sink/ReadableBody.ts";
 import * as Options from "../options/Options.ts";
-import * as HttpPolicy from "../api/HttpPolicy.ts";
+import * as TenantClient from "../api/TenantClient.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
 import type {
@@ -26,14 +26,14 @@ import * as Thread from "./Thread.ts";
 /** The same as those who are typed with Effect give it. */
 interface Given
   extends
-    HttpPolicy.TenantOptions,
+    TenantClient.TenantOptions,
     SessionSource.WalkOptions,
     Thread.ThreadOptions,
     RemoteExport.ContentOptions,
     Pick<OffThreadOptions, "users" | "signal"> {}
 
 const optionNames: Options.Names<Given> = {
-  ...HttpPolicy.optionNames,
+  ...TenantClient.optionNames,
   ...SessionSource.optionNames,
   ...Thread.optionNames,
   ...RemoteExport.contentNames,
@@ -68,7 +68,7 @@ const run = async (options: Given, what: What, signal = options.signal): Promise
       (thread) =>
         thread.run({
           ...Options.pick(RemoteExport.contentNames, options),
-          tenant: Options.pick(HttpPolicy.optionNames, options),
+          tenant: Options.pick(TenantClient.optionNames, options),
           walk: Options.pick(SessionSource.optionNames, options),
           users,
           ...what,

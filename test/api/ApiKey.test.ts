@@ -14,7 +14,7 @@ import type { AddressInfo } from "node:net";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import type { ApiError } from "../../src/api/ApiError.ts";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as SessionsApi from "../../src/api/SessionsApi.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import { ask, errorOf, KEY, pageOf, run, tenantAt } from "./asking.ts";
@@ -131,7 +131,7 @@ describe("an error never shows the key", () => {
           const failing = answer(write(key));
           const program = Effect.exit(
             Effect.flatMap(
-              HttpPolicy.make(tenantAt("https://acme.example", key), { maxAttempts: 1 }),
+              TenantClient.make(tenantAt("https://acme.example", key), { maxAttempts: 1 }),
               (http) => http.list(pageOf("mia")),
             ),
           ).pipe(
@@ -159,7 +159,7 @@ describe("an error never shows the key", () => {
         Effect.exit(SessionsApi.page("..", { page: 1, size: 1 })),
         (exit) => Effect.succeed({ exit: exit as Exit.Exit<never, ApiError> }),
       ).pipe(
-        Effect.provide(HttpPolicy.layer(tenantAt("https://acme.example"))),
+        Effect.provide(TenantClient.layerOf(tenantAt("https://acme.example"))),
         Effect.provide(Transport.fetch()),
       ),
     );
@@ -237,8 +237,8 @@ describe.each(transports)("a redirect to another origin, over %s,", (_, transpor
         response.writeHead(status, { location: `${elsewhere}${request.url}` }).end();
       }, async (origin) => {
         const exit = await Effect.runPromiseExit(
-          Effect.flatMap(HttpPolicy.TenantHttp, (http) => http.list(pageOf("mia"))).pipe(
-            Effect.provide(HttpPolicy.layer(tenantAt(origin))),
+          Effect.flatMap(TenantClient.TenantClient, (http) => http.list(pageOf("mia"))).pipe(
+            Effect.provide(TenantClient.layerOf(tenantAt(origin))),
             Effect.provide(transport),
           ),
         );

@@ -64,7 +64,7 @@ describe("parse()", () => {
     expect(PaginationHeader.parse(text)).toBeUndefined();
   });
 
-  it("never throws, and gives facts that can be counted on or none", () =>
+  it("never throws, and gives pagination that can be counted on or none", () =>
     fc.assert(
       fc.property(
         fc.oneof(
@@ -75,21 +75,21 @@ describe("parse()", () => {
             current_page: fc.anything(),
             total_count: fc.anything(),
             has_next: fc.anything(),
-          }, { requiredKeys: [] }).map((facts) => {
+          }, { requiredKeys: [] }).map((pagination) => {
             try {
-              return JSON.stringify({ ...header, ...facts });
+              return JSON.stringify({ ...header, ...pagination });
             } catch {
               return "{";
             }
           }),
         ),
         (text) => {
-          const facts = PaginationHeader.parse(text);
-          if (facts === undefined) return;
-          expect(Number.isSafeInteger(facts.pageSize) && facts.pageSize >= 1).toBe(true);
-          expect(Number.isSafeInteger(facts.page) && facts.page >= 1).toBe(true);
-          expect(Number.isSafeInteger(facts.total) && facts.total >= 0).toBe(true);
-          expect(typeof facts.hasNext).toBe("boolean");
+          const pagination = PaginationHeader.parse(text);
+          if (pagination === undefined) return;
+          expect(Number.isSafeInteger(pagination.pageSize) && pagination.pageSize >= 1).toBe(true);
+          expect(Number.isSafeInteger(pagination.page) && pagination.page >= 1).toBe(true);
+          expect(Number.isSafeInteger(pagination.total) && pagination.total >= 0).toBe(true);
+          expect(typeof pagination.hasNext).toBe("boolean");
         },
       ),
       { seed: 21, numRuns: 2000 },

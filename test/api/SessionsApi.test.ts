@@ -4,18 +4,18 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ApiError } from "../../src/api/ApiError.ts";
 import type { Scanned } from "../../src/scan/PageScanner.ts";
-import { type Page, TenantHttp } from "../../src/api/HttpPolicy.ts";
+import { type Page, TenantClient } from "../../src/api/TenantClient.ts";
 import * as SessionsApi from "../../src/api/SessionsApi.ts";
 import * as UsersApi from "../../src/api/UsersApi.ts";
 import { errorOf, KEY, ok, ORIGIN, reach, run, type Sent } from "./asking.ts";
 
 /** What a request of the API comes to, and what was sent for it. */
 const send = (
-  effect: Effect.Effect<Page<unknown>, ApiError, TenantHttp>,
+  effect: Effect.Effect<Page<unknown>, ApiError, TenantClient>,
 ): Promise<{ readonly exit: Exit.Exit<Page<unknown>, ApiError>; readonly sent: ReadonlyArray<Sent> }> =>
   run(Effect.gen(function* () {
     const { http, sent } = yield* reach(() => ok(`[{"session_id":"s"}]`));
-    const exit = yield* Effect.exit(Effect.provideService(effect, TenantHttp, http));
+    const exit = yield* Effect.exit(Effect.provideService(effect, TenantClient, http));
     return { exit, sent };
   }));
 

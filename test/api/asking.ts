@@ -12,7 +12,7 @@ import * as TestClock from "effect/TestClock";
 import * as TestContext from "effect/TestContext";
 import type * as Scope from "effect/Scope";
 import type { ApiError } from "../../src/api/ApiError.ts";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Tenant from "../../src/api/Tenant.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 
@@ -44,7 +44,7 @@ export const refuse = (status: number, headers: Record<string, string> = {}): Re
   new Response("", { status, headers });
 
 /** A request for a page of a user's sessions. */
-export const pageOf = (userId: string, page = 1): HttpPolicy.ListRequest<ReadonlyArray<unknown>> => ({
+export const pageOf = (userId: string, page = 1): TenantClient.ListRequest<ReadonlyArray<unknown>> => ({
   path: `/api/users/${userId}/sessions`,
   query: { page: `${page}` },
   userId,
@@ -56,7 +56,7 @@ export const pageOf = (userId: string, page = 1): HttpPolicy.ListRequest<Readonl
 });
 
 /** The tenant under its policy, and the list, growing, of what is sent to it. */
-export const reach = (answer: Answer, options: HttpPolicy.HttpPolicyOptions = {}) =>
+export const reach = (answer: Answer, options: TenantClient.TenantClientOptions = {}) =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock;
     const sent: Array<Sent> = [];
@@ -72,7 +72,7 @@ export const reach = (answer: Answer, options: HttpPolicy.HttpPolicyOptions = {}
       return await answer(one, sent.length);
     };
     const http = yield* Effect.provide(
-      HttpPolicy.make(tenantAt(ORIGIN), options),
+      TenantClient.make(tenantAt(ORIGIN), options),
       Transport.fetch(fetch),
     );
     return { http, sent };
@@ -90,12 +90,12 @@ export const run = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, seed = "see
 
 /** What came of a request, and when. */
 export interface Outcome {
-  readonly exit: Exit.Exit<HttpPolicy.Page<ReadonlyArray<unknown>>, ApiError>;
+  readonly exit: Exit.Exit<TenantClient.Page<ReadonlyArray<unknown>>, ApiError>;
   readonly at: number;
 }
 
 /** Starts a request and does not wait for it. */
-export const start = (http: typeof HttpPolicy.TenantHttp.Service, request = pageOf("mia")) =>
+export const start = (http: typeof TenantClient.TenantClient.Service, request = pageOf("mia")) =>
   Effect.fork(Effect.all({ exit: Effect.exit(http.list(request)), at: Clock.currentTimeMillis }));
 
 /** Lets a time pass, by default long enough for every patience to end, and gives what came of the requests. */
@@ -106,7 +106,7 @@ export const outcomes = (
   Effect.zipRight(TestClock.adjust(time), Effect.forEach(fibers, Fiber.join));
 
 /** Asks once and lets time pass until it is decided. */
-export const ask = (answer: Answer, options: HttpPolicy.HttpPolicyOptions = {}) =>
+export const ask = (answer: Answer, options: TenantClient.TenantClientOptions = {}) =>
   Effect.gen(function* () {
     const { http, sent } = yield* reach(answer, options);
     const [outcome] = yield* outcomes([yield* start(http)]);

@@ -36,7 +36,7 @@ const always =
   ({ url }, response) => {
     const { searchParams } = new URL(url!, "http://tenant.example");
     const [page, size] = [Number(searchParams.get("page")), Number(searchParams.get("size"))];
-    const facts = {
+    const pagination = {
       page_size: size,
       current_page: page,
       total_count: 1,
@@ -45,7 +45,7 @@ const always =
     };
     response.writeHead(200, {
       ...headers,
-      "x-pagination": JSON.stringify(facts),
+      "x-pagination": JSON.stringify(pagination),
       ...(coding && { "content-encoding": coding }),
     });
     response.end(bytes);

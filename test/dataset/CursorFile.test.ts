@@ -9,13 +9,13 @@ import * as CursorFile from "../../src/dataset/CursorFile.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
 import {
+  CursorStore,
+  type CursorStoreError,
   marked,
   memory,
-  StateStore,
-  type StateStoreError,
 } from "../../src/source/incremental/CursorStore.ts";
 import { newFolder } from "../folders.ts";
-import { httpFor } from "../source/paging/histories.ts";
+import { clientFor } from "../source/paging/histories.ts";
 
 /** A loader of its own: takes the sessions in, and keeps the mark after them. */
 const load = (sandbox: Sandbox, into: Array<string>) =>
@@ -27,12 +27,12 @@ const load = (sandbox: Sandbox, into: Array<string>) =>
       );
       return end?.mark === undefined
         ? Effect.void
-        : Effect.flatMap(StateStore, (store) => store.save(userId, end.mark));
+        : Effect.flatMap(CursorStore, (store) => store.save(userId, end.mark));
     }),
-    Effect.provide(httpFor(sandbox)),
+    Effect.provide(clientFor(sandbox)),
   );
 
-const cases: ReadonlyArray<[string, () => Promise<Layer.Layer<StateStore, StateStoreError>>]> = [
+const cases: ReadonlyArray<[string, () => Promise<Layer.Layer<CursorStore, CursorStoreError>>]> = [
   [
     "a file, opened for each run",
     async () => Layer.fresh(CursorFile.layer(join(await newFolder(), "marks.ndjson"))),
@@ -71,12 +71,12 @@ it.each(cases)("a loader of one's own gets every change once, with marks in %s",
 
 const mark = (at: number) => ({ at, seen: [["S", at, "d"]] });
 
-const withFile = <A>(path: string, work: Effect.Effect<A, StateStoreError, StateStore>) =>
+const withFile = <A>(path: string, work: Effect.Effect<A, CursorStoreError, CursorStore>) =>
   Effect.runPromise(Effect.provide(work, CursorFile.layer(path)));
 
-const load1 = (userId: string) => Effect.flatMap(StateStore, (store) => store.load(userId));
+const load1 = (userId: string) => Effect.flatMap(CursorStore, (store) => store.load(userId));
 const save = (userId: string, value: unknown) =>
-  Effect.flatMap(StateStore, (store) => store.save(userId, value));
+  Effect.flatMap(CursorStore, (store) => store.save(userId, value));
 
 it("keeps the latest mark of each user, and not the half of one that was being written", async () => {
   const path = join(await newFolder(), "marks.ndjson");
@@ -122,7 +122,7 @@ it("a mark that could not be written whole does not damage those that follow it"
   await withFile(
     path,
     Effect.gen(function* () {
-      const store = yield* StateStore;
+      const store = yield* CursorStore;
       yield* store.save("a", mark(1));
       prototype.appendFile = async function (line: Uint8Array) {
         await append.call(this, line.subarray(0, 9));

@@ -611,7 +611,7 @@ describe("a folder", () => {
     const path = join(await newFolder(), "a-file");
     await writeFile(path, "mine");
     const error = await failureOf(small(), path);
-    expect(error).toMatchObject({ _tag: "OutputError", reason: "Open" });
+    expect(error).toMatchObject({ _tag: "SinkError", reason: "Open" });
     expect(error.message).toBe(
       `Cannot open ${path}: a file of that name is in the way: choose another place, or remove it`,
     );

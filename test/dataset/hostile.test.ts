@@ -52,8 +52,8 @@ const checkExit = (root: string, exit: Exit.Exit<unknown, unknown>, told: string
   if (Exit.isSuccess(exit)) return;
   expect(Cause.defects(exit.cause).length, told).toBe(0);
   const error = Cause.squash(exit.cause) as { readonly _tag: string; readonly message: string };
-  expect(["DatasetError", "OutputError", "ExportError", "ApiError"], told).toContain(error._tag);
-  if (error._tag === "DatasetError" || error._tag === "OutputError") expect(error.message).toContain(root);
+  expect(["DatasetError", "SinkError", "ExportError", "ApiError"], told).toContain(error._tag);
+  if (error._tag === "DatasetError" || error._tag === "SinkError") expect(error.message).toContain(root);
   expect(error.message.length).toBeLessThan(2000);
 };
 

@@ -15,7 +15,7 @@ import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import * as Batch from "../../src/session/Batch.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
 import { newFolder } from "../folders.ts";
-import { httpFor } from "../source/paging/histories.ts";
+import { clientFor } from "../source/paging/histories.ts";
 import { choices, exportInto, manifestOf, type Options, present } from "./written.ts";
 
 interface Fixture {
@@ -77,7 +77,7 @@ const verify = async (root: string): Promise<Verify.Report> => {
 const listed = async (sandbox: Sandbox): Promise<ReadonlyArray<string>> => {
   const batches = await SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
     Stream.runCollect,
-    Effect.provide(httpFor(sandbox)),
+    Effect.provide(clientFor(sandbox)),
     Effect.runPromise,
   );
   return [...batches].flatMap((batch) =>

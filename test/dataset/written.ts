@@ -14,16 +14,16 @@ import * as Formats from "../../src/format/Formats.ts";
 import * as GzipSink from "../../src/sink/GzipSink.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
 import type { ApiError } from "../../src/api/ApiError.ts";
-import type { TenantHttp } from "../../src/api/HttpPolicy.ts";
+import type { TenantClient } from "../../src/api/TenantClient.ts";
 import { sql } from "../duckdb.ts";
-import { httpFor } from "../source/paging/histories.ts";
+import { clientFor } from "../source/paging/histories.ts";
 
 /** Formats by their names. */
 export const choices = (...names: ReadonlyArray<string>): ReadonlyArray<Formats.Choice> =>
   names.map((name) => Formats.choose(name)!);
 
 /** How a test exports. */
-export type Options = Partial<Dataset.DatasetOptions<ApiError, TenantHttp>>;
+export type Options = Partial<Dataset.DatasetOptions<ApiError, TenantClient>>;
 
 /** Exports a sandbox into a folder, a hundred rows a part. */
 export const exportOf = (sandbox: Sandbox, root: string, options: Options = {}) =>
@@ -34,7 +34,7 @@ export const exportOf = (sandbox: Sandbox, root: string, options: Options = {}) 
     users: { ids: Stream.fromIterable(sandbox.userIds()) },
     partRows: 100,
     ...options,
-  }).pipe(Effect.provide(httpFor(sandbox)));
+  }).pipe(Effect.provide(clientFor(sandbox)));
 
 /** The same, run. */
 export const exportInto = (sandbox: Sandbox, root: string, options?: Options): Promise<Dataset.Report> =>

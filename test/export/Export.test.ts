@@ -12,7 +12,7 @@ import * as Formats from "../../src/format/Formats.ts";
 import * as FileSink from "../../src/sink/FileSink.ts";
 import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
 import * as Session from "../../src/session/Session.ts";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Tenant from "../../src/api/Tenant.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
@@ -20,15 +20,15 @@ import { version } from "../../src/version.ts";
 import { example, examples } from "../contract/sessions.ts";
 import { csvTable, keysFrom, parquetTable, sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
-import { httpFor } from "../source/paging/histories.ts";
+import { clientFor } from "../source/paging/histories.ts";
 
 /** The sandbox behind a real port. */
-const listening = async (options: SandboxOptions, policy: HttpPolicy.HttpPolicyOptions) => {
+const listening = async (options: SandboxOptions, policy: TenantClient.TenantClientOptions) => {
   const sandbox = make(options);
   const server = await serve(sandbox);
   onTestFinished(() => server.close());
   const tenant = Either.getOrThrow(Tenant.make({ domain: server.url, apiKey: sandbox.key }));
-  return { sandbox, http: Layer.provide(HttpPolicy.layer(tenant, policy), Transport.fetch()) };
+  return { sandbox, http: Layer.provide(TenantClient.layerOf(tenant, policy), Transport.fetch()) };
 };
 
 const keysOf = (sandbox: Sandbox): Array<string> =>
@@ -112,7 +112,7 @@ it("the three files of 100,000 sessions hold the same rows and values, with type
   await Export.run({
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds())),
     targets: [...targetsIn(folder), csv(false, "raw.csv"), csv(true, "safe.csv")],
-  }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
+  }).pipe(Effect.provide(clientFor(sandbox)), Effect.runPromise);
   const parquet = parquetTable(file("sessions.parquet"));
 
   expect(await sql(`SELECT count(*) AS n, count(DISTINCT (user_id, session_id)) AS distinct FROM ${parquet}`))
@@ -155,7 +155,7 @@ it("rows that are not sessions are put aside whole, and all others exported", as
     targets: targetsIn(folder),
     rejects: FileSink.make(join(folder, "rejected.ndjson")),
     progress,
-  }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
+  }).pipe(Effect.provide(clientFor(sandbox)), Effect.runPromise);
   const rejected = (await readFile(join(folder, "rejected.ndjson"), "utf8")).trimEnd().split("\n").map((
     line,
   ) => JSON.parse(line));
@@ -202,7 +202,7 @@ it("onInvalid 'fail' fails on the first such row, names it, and leaves no file",
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds())),
     targets: targetsIn(folder),
     onInvalid: "fail",
-  }).pipe(Effect.provide(httpFor(sandbox)), Effect.flip, Effect.runPromise);
+  }).pipe(Effect.provide(clientFor(sandbox)), Effect.flip, Effect.runPromise);
   expect(error).toMatchObject({ _tag: "ExportError", reason: "InvalidRow" });
   expect(error.message).toMatch(/User \S+, page 1 \(of size 100\), row \d+ is not a session: /);
   expect(await readdir(folder)).toEqual([]);
@@ -263,7 +263,7 @@ it("a user that the tenant does not know is reported and does not stop the other
   const report = await Export.run({
     source: SessionSource.batches(Stream.fromIterable(["nobody", ...sandbox.userIds()])),
     targets: [],
-  }).pipe(Effect.provide(httpFor(sandbox)), Effect.runPromise);
+  }).pipe(Effect.provide(clientFor(sandbox)), Effect.runPromise);
   expect(report).toMatchObject({ users: 6, sessions: 15, missing: { count: 1, first: ["nobody"] } });
 });
 
@@ -273,7 +273,7 @@ it("an export fails when the tenant knows none of the users", async () => {
   const error = await Export.run({
     source: SessionSource.batches(Stream.make("nobody")),
     targets: targetsIn(folder),
-  }).pipe(Effect.provide(httpFor(sandbox)), Effect.flip, Effect.runPromise);
+  }).pipe(Effect.provide(clientFor(sandbox)), Effect.flip, Effect.runPromise);
   expect(error).toMatchObject({ _tag: "ExportError", reason: "NoSuchUsers" });
   expect(await readdir(folder)).toEqual([]);
 });
@@ -283,7 +283,7 @@ it("a refused key stops a run of many users at once", async () => {
   const error = await Export.run({
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), { concurrency: 4 }),
     targets: [],
-  }).pipe(Effect.provide(httpFor({ ...sandbox, key: "another-key" })), Effect.flip, Effect.runPromise);
+  }).pipe(Effect.provide(clientFor({ ...sandbox, key: "another-key" })), Effect.flip, Effect.runPromise);
   expect(error).toMatchObject({ _tag: "ApiError", reason: "Unauthorized" });
   expect(sandbox.counts.total).toBeLessThanOrEqual(8);
 });

@@ -79,12 +79,12 @@ const trials = {
     }),
   sandbox: async () => [(await tenant()).sandbox.key.length > 0],
   effect: async () => {
-    const { Batch, HttpPolicy, SessionSource, Transport, UserSource } = await import("monocloud-sessions");
+    const { Batch, TenantClient, SessionSource, Transport, UserSource } = await import("monocloud-sessions");
     const [Effect, Layer, Stream] = await Promise.all(
       [import("effect/Effect"), import("effect/Layer"), import("effect/Stream")],
     );
     const { options: { fetch, ...options } } = await tenant();
-    const http = HttpPolicy.connect(options).pipe(Layer.provide(Transport.fetch(fetch)));
+    const http = TenantClient.layer(options).pipe(Layer.provide(Transport.fetch(fetch)));
     const users = Stream.mapConcat(UserSource.all(), ({ userIds }) => userIds);
     const batches = Stream.runCollect(SessionSource.batches(users));
     const all = await Effect.runPromise(Effect.provide(batches, http));

@@ -6,7 +6,7 @@ import process from "node:process";
 import * as esbuild from "esbuild";
 import { describe, expect, it } from "vitest";
 import type * as ApiError from "../../src/api/ApiError.ts";
-import type * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import type * as TenantClient from "../../src/api/TenantClient.ts";
 import type * as Tenant from "../../src/api/Tenant.ts";
 import type * as DatasetError from "../../src/dataset/DatasetError.ts";
 import type * as Manifest from "../../src/dataset/Manifest.ts";
@@ -19,7 +19,7 @@ import type * as promise from "../../src/promise.ts";
 import type * as Batch from "../../src/session/Batch.ts";
 import type * as RedactionPolicy from "../../src/session/RedactionPolicy.ts";
 import type * as Session from "../../src/session/Session.ts";
-import type * as Output from "../../src/sink/Output.ts";
+import type * as Sink from "../../src/sink/Sink.ts";
 import type * as SessionSource from "../../src/source/SessionSource.ts";
 import { project, start } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
@@ -71,8 +71,8 @@ describe("what the engine gives", () => {
     assignable<promise.ApiErrorReason, ApiError.ApiErrorReason>();
     assignable<Export.ExportError, promise.ExportError>();
     assignable<promise.ExportError["reason"], Export.ExportError["reason"]>();
-    assignable<Output.OutputError, promise.OutputError>();
-    assignable<promise.OutputError["reason"], Output.OutputError["reason"]>();
+    assignable<Sink.SinkError, promise.SinkError>();
+    assignable<promise.SinkError["reason"], Sink.SinkError["reason"]>();
     assignable<DatasetError.DatasetError, promise.DatasetError>();
     assignable<promise.DatasetError["reason"], DatasetError.DatasetError["reason"]>();
     assignable<Tenant.TenantError, promise.TenantError>();
@@ -82,9 +82,9 @@ describe("what the engine gives", () => {
 
 describe("what callers give", () => {
   it("is what the engine takes (by the compiler)", () => {
-    assignable<Omit<promise.TenantOptions, "fetch">, HttpPolicy.TenantOptions>();
+    assignable<Omit<promise.TenantOptions, "fetch">, TenantClient.TenantOptions>();
     // One pace for several threads is the business of those who make them.
-    sameNames<Omit<HttpPolicy.TenantOptions, "shared">, Omit<promise.TenantOptions, "fetch">>();
+    sameNames<Omit<TenantClient.TenantOptions, "shared">, Omit<promise.TenantOptions, "fetch">>();
     assignable<promise.WalkOptions, SessionSource.WalkOptions>();
     sameNames<promise.WalkOptions, SessionSource.WalkOptions>();
     assignable<SessionSource.WalkOptions["sort"], promise.Sort | undefined>();

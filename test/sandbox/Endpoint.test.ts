@@ -50,14 +50,14 @@ describe("the list of sessions", () => {
 
   it("says in its header where the page is", async () => {
     const sandbox = make({ sessionsPerUser: 20 });
-    const facts = async (page: number) => {
+    const pagination = async (page: number) => {
       const response = await ask(sandbox, sessionsPath(firstUser(sandbox), { page }));
       const { has_previous, has_next } = JSON.parse(response.headers.get("x-pagination") ?? "");
       return [(await response.json()).length, has_previous, has_next];
     };
-    expect(await facts(1)).toEqual([10, false, true]);
-    expect(await facts(2)).toEqual([10, true, false]);
-    expect(await facts(3)).toEqual([0, true, false]);
+    expect(await pagination(1)).toEqual([10, false, true]);
+    expect(await pagination(2)).toEqual([10, true, false]);
+    expect(await pagination(3)).toEqual([0, true, false]);
   });
 
   it("keeps to the sessions of a client", async () => {
@@ -148,7 +148,7 @@ describe("the list of users", () => {
     }
   });
 
-  it("is in order of creation_time by default, with the page facts of any list", async () => {
+  it("is in order of creation_time by default, with the page pagination of any list", async () => {
     const sandbox = make({ users: 12 });
     const response = await ask(sandbox, "/api/users");
     expect(JSON.parse(response.headers.get("x-pagination") ?? "").total_count).toBe(12);

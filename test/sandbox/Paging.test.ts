@@ -92,15 +92,17 @@ describe("pages of surprising shape", () => {
     expect((await ask(sandbox, sessionsPath(firstUser(sandbox), { size: 20 }))).status).toBe(200);
   });
 
-  it("come without page facts, or with wrong ones", async () => {
+  it("come without page pagination, or with wrong ones", async () => {
     const absent = make({ pageFacts: "absent" });
     expect((await ask(absent, "/api/users")).headers.has("x-pagination")).toBe(false);
     const malformed = make({ pageFacts: "malformed" });
     for (let page = 1; page < 20; page++) {
       const text = (await ask(malformed, `/api/users?page=${page}`)).headers.get("x-pagination") ?? "";
-      const facts = () => JSON.parse(text);
+      const pagination = () => JSON.parse(text);
       expect(
-        text.endsWith("}") || text.endsWith("]") || text === "null" ? typeof facts()?.total_count : "cut",
+        text.endsWith("}") || text.endsWith("]") || text === "null"
+          ? typeof pagination()?.total_count
+          : "cut",
       )
         .not.toBe("number");
     }

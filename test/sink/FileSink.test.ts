@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as FileSink from "../../src/sink/FileSink.ts";
 import * as GzipSink from "../../src/sink/GzipSink.ts";
-import { OutputError } from "../../src/sink/Output.ts";
+import { SinkError } from "../../src/sink/Sink.ts";
 import { newFolder } from "../folders.ts";
 import { noise, outputContract, send, utf8 } from "./contract.ts";
 
@@ -101,7 +101,7 @@ describe("File.make()", () => {
     };
     const sent = await Effect.runPromise(Effect.either(send(FileSink.make(path), [utf8("whole")])));
     expect(sent).toMatchObject(
-      fails ? { left: { _tag: "OutputError", reason: "Commit", path } } : { right: { bytes: 5 } },
+      fails ? { left: { _tag: "SinkError", reason: "Commit", path } } : { right: { bytes: 5 } },
     );
   });
 
@@ -153,7 +153,7 @@ describe("File.make()", () => {
     const folder = await newFolder();
     await writeFile(join(folder, "a-file"), "");
     const error = await failureOf(path(folder));
-    expect(error).toBeInstanceOf(OutputError);
+    expect(error).toBeInstanceOf(SinkError);
     expect(error).toMatchObject({ reason: "Open", path: path(folder) });
     expect(error.message).toBe(`Cannot open ${path(folder)}: ${says}`);
     expect(await readdir(folder)).toEqual(["a-file"]);

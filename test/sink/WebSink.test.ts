@@ -108,10 +108,10 @@ describe.each([
       return Effect.runPromise(Effect.flip(send(wrap(WebSink.make("standard output", broken)), chunks)));
     };
     const gone = await failureOf(Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
-    expect(gone).toMatchObject({ _tag: "OutputError", reason: "Closed", path: "standard output" });
+    expect(gone).toMatchObject({ _tag: "SinkError", reason: "Closed", path: "standard output" });
     expect(gone.message).toBe("Cannot go on writing standard output: its reader has gone");
     const full = await failureOf(Object.assign(new Error("no space"), { code: "ENOSPC" }));
-    expect(full).toMatchObject({ _tag: "OutputError", reason: "Write" });
+    expect(full).toMatchObject({ _tag: "SinkError", reason: "Write" });
     expect(full.message).toBe(
       "Cannot write standard output: the disk is full: free some space or choose another place",
     );
@@ -121,7 +121,7 @@ describe.each([
     const { stream } = collector();
     stream.getWriter();
     const error = await Effect.runPromise(Effect.flip(send(wrap(WebSink.make("a response", stream)), [])));
-    expect(error).toMatchObject({ _tag: "OutputError", reason: "Open", path: "a response" });
+    expect(error).toMatchObject({ _tag: "SinkError", reason: "Open", path: "a response" });
   });
 });
 

@@ -9,11 +9,11 @@ import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import { describe, expect, it } from "vitest";
-import type { Output, Receipt } from "../../src/sink/Output.ts";
+import type { Receipt, Sink } from "../../src/sink/Sink.ts";
 
 /** An output that is tried once, and its reader. */
 export interface Trial {
-  readonly output: Output;
+  readonly output: Sink;
   /** What a reader takes for the complete result, as it lies there; undefined if there is none. */
   readonly complete: () => Promise<Uint8Array | undefined>;
 }
@@ -30,7 +30,7 @@ export interface OutputContract {
 export const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
 /** Opens the output, writes the chunks and commits it. */
-export const send = (output: Output, chunks: Iterable<Uint8Array<ArrayBuffer>>) =>
+export const send = (output: Sink, chunks: Iterable<Uint8Array<ArrayBuffer>>) =>
   Effect.scoped(Effect.gen(function* () {
     const sink = yield* output.open;
     for (const chunk of chunks) yield* sink.write(chunk);

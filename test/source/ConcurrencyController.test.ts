@@ -9,7 +9,7 @@ import * as Random from "effect/Random";
 import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import { Transport } from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
 import { some } from "../runtime.ts";
@@ -93,21 +93,21 @@ const play = async ({
         second()[isRefused ? "refusals" : "answers"]++;
         const asked = new URL(url).searchParams;
         const [page, size] = [Number(asked.get("page")), Number(asked.get("page_size") ?? asked.get("size"))];
-        const facts = {
+        const pagination = {
           page_size: size,
           current_page: page,
           total_count: sessions,
           has_previous: page > 1,
           has_next: page * size < sessions,
         };
-        onHead(isRefused ? 429 : 200, { "x-pagination": JSON.stringify(facts) });
+        onHead(isRefused ? 429 : 200, { "x-pagination": JSON.stringify(pagination) });
         return pageOf(sessions, page, size);
       }),
   };
   const ids = Stream.map(Stream.range(1, Math.min(users, 1e9)), (n) => `user${n}`);
   const walking = SessionSource.batches(ids, options).pipe(
     Stream.runForEach(() => takes === 0 ? Effect.void : Effect.sleep(takes)),
-    Effect.provide(HttpPolicy.layer(tenantAt("https://acme.example"), { rate, maxAttempts: 1000 })),
+    Effect.provide(TenantClient.layerOf(tenantAt("https://acme.example"), { rate, maxAttempts: 1000 })),
     Effect.provideService(Transport, transport),
     Effect.withRandom(Random.make(seed)),
     Effect.withClock(clock),

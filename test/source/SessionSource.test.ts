@@ -7,27 +7,27 @@ import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import * as Sandbox from "../../src/sandbox/mod.ts";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
 import { tenantAt } from "../api/asking.ts";
 
 const over = (transport: Layer.Layer<Transport.Transport>) =>
-  Layer.provide(HttpPolicy.layer(tenantAt("https://acme.example"), { rate: 1e5 }), transport);
+  Layer.provide(TenantClient.layerOf(tenantAt("https://acme.example"), { rate: 1e5 }), transport);
 
 const pageOf = (rows: ReadonlyArray<unknown>, page: number, size: number): Response => {
   const its = rows.slice((page - 1) * size, page * size);
   if (its.length === 0 && page > 1) {
     return new Response(JSON.stringify({ title: "Not Found", status: 404 }), { status: 404 });
   }
-  const facts = {
+  const pagination = {
     page_size: size,
     current_page: page,
     total_count: rows.length,
     has_previous: page > 1,
     has_next: page * size < rows.length,
   };
-  return new Response(JSON.stringify(its), { headers: { "x-pagination": JSON.stringify(facts) } });
+  return new Response(JSON.stringify(its), { headers: { "x-pagination": JSON.stringify(pagination) } });
 };
 
 interface Shrinking {
@@ -115,7 +115,7 @@ describe("batches()", () => {
     const sandbox = Sandbox.make({ users: 1, sessionsPerUser: 30 });
     const [userId = ""] = sandbox.userIds();
     const tenant = Layer.provide(
-      HttpPolicy.layer(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
+      TenantClient.layerOf(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
       Transport.fetch((input, init) => sandbox.fetch(new Request(input, init))),
     );
     const read = async (state?: unknown) => [
@@ -135,7 +135,7 @@ describe("batches()", () => {
   const ids = [...sandbox.userIds()];
   const fetch: typeof globalThis.fetch = (input, init) => sandbox.fetch(new Request(input, init));
   const whole = Layer.provide(
-    HttpPolicy.layer(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
+    TenantClient.layerOf(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
     Transport.fetch(fetch),
   );
 
@@ -166,7 +166,7 @@ describe("batches()", () => {
           ++requests === 12 ? Effect.interrupt : plain.get(...request),
       });
       const tenant = Layer.provide(
-        HttpPolicy.layer(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
+        TenantClient.layerOf(tenantAt("https://sandbox.example", sandbox.key), { rate: 1e5 }),
         transport,
       );
       const exit = await Effect.runPromiseExit(

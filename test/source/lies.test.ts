@@ -6,7 +6,7 @@ import * as Random from "effect/Random";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import type { WalkEnd } from "../../src/session/Batch.ts";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import { Transport } from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
 import * as UserSource from "../../src/source/UserSource.ts";
@@ -48,7 +48,7 @@ const exportAll = async (
         if (end !== undefined) ends.push(end);
       })
     ),
-    Effect.provide(HttpPolicy.layer(tenantAt("https://acme.example"), { rate: 1e6 })),
+    Effect.provide(TenantClient.layerOf(tenantAt("https://acme.example"), { rate: 1e6 })),
     Effect.provideService(Transport, tenant.transport),
     Effect.withRandom(Random.make(options.seed)),
     Effect.withClock(clock),

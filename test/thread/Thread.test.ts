@@ -12,7 +12,7 @@ import { describe, expect, it } from "vitest";
 import type { Progress } from "../../src/export/Export.ts";
 import { builtInNames } from "../../src/format/Formats.ts";
 import * as FileSink from "../../src/sink/FileSink.ts";
-import { type Output, OutputError } from "../../src/sink/Output.ts";
+import { type Sink, SinkError } from "../../src/sink/Sink.ts";
 import { Thread } from "../../src/thread/effect.ts";
 import { until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
@@ -74,7 +74,7 @@ describe("an export in a thread", () => {
     const { users, tenant } = await tenantOf();
     const seen: Array<Uint8Array> = [];
     const { output } = memory("sessions");
-    const watching: Output = {
+    const watching: Sink = {
       ...output,
       open: Effect.map(output.open, (sink) => ({
         ...sink,
@@ -255,8 +255,8 @@ describe("what fails in a thread fails here as the same", () => {
     const path = join(await newFolder(), "nowhere", "s.csv");
     const error = await failure(runIn({ tenant, users, targets: [{ format: "csv", to: path }] }));
     const expected = await failure(FileSink.make(path).open);
-    expect(error).toBeInstanceOf(OutputError);
-    expect(error).toMatchObject({ _tag: "OutputError", reason: "Open", path, message: expected.message });
+    expect(error).toBeInstanceOf(SinkError);
+    expect(error).toMatchObject({ _tag: "SinkError", reason: "Open", path, message: expected.message });
   });
 
   it("an option out of range", async () => {
@@ -274,7 +274,7 @@ describe("what fails in a thread fails here as the same", () => {
 
   it("an output of this thread, which ends the walk", async () => {
     const { users, tenant, sandbox } = await tenantOf({ users: 5_000, faults: { latencyMs: 5 } });
-    const full = new OutputError({ reason: "Write", path: "here", cause: new Error("no more") });
+    const full = new SinkError({ reason: "Write", path: "here", cause: new Error("no more") });
     const folder = await newFolder();
     const error = await failure(runIn({
       tenant,
@@ -348,7 +348,7 @@ describe("a reader that stands still", () => {
     const place = memory("ndjson");
     let open = () => {};
     const opened = new Promise<void>((resolve) => (open = resolve));
-    const standing: Output = {
+    const standing: Sink = {
       ...place.output,
       open: Effect.map(place.output.open, (sink) => ({
         ...sink,

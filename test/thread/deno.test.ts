@@ -66,9 +66,9 @@ it("what fails is typed: a refused key, a thread that crashed, one that may not 
   const { tenant } = await tenantOf({ users: 2_000, faults: { latencyMs: 5 } });
   const { code, out, err } = await runDeno(
     `import { Thread } from "monocloud-sessions/effect/thread";
-    import { Web } from "monocloud-sessions";
+    import { Sinks } from "monocloud-sessions";
     import * as Effect from "effect/Effect";
-    const target = () => [{ format: "csv" as const, to: Web.make("csv", new WritableStream()) }];
+    const target = () => [{ format: "csv" as const, to: Sinks.web("csv", new WritableStream()) }];
     const failure = (work) => Effect.runPromise(Effect.scoped(Effect.flip(work)));
     const shown = ({ _tag, reason, message }) => console.log(JSON.stringify([_tag, reason, message]));
     shown(await failure(Effect.flatMap(Thread.make(), (thread) =>

@@ -8,9 +8,9 @@ import { onTestFinished } from "vitest";
 import * as Export from "../../src/export/Export.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as GzipSink from "../../src/sink/GzipSink.ts";
-import type { Output } from "../../src/sink/Output.ts";
+import type { Sink } from "../../src/sink/Sink.ts";
 import { make, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import { type Thread, ThreadError } from "../../src/thread/effect.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
@@ -57,7 +57,7 @@ export const memory = (name: string) => {
   const chunks: Array<Uint8Array> = [];
   let state: "closed" | "open" | "committed" | "undone" = "closed";
   const size = () => chunks.reduce((sum, { length }) => sum + length, 0);
-  const output: Output = {
+  const output: Sink = {
     name,
     open: Effect.acquireRelease(
       Effect.sync(() => {
@@ -81,15 +81,15 @@ export const memory = (name: string) => {
 
 /** The same export in this thread. */
 export const inThread = (options: Thread.ExportOptions) => {
-  const http = HttpPolicy.connect(options.tenant).pipe(Layer.provide(Transport.fetch()));
+  const http = TenantClient.layer(options.tenant).pipe(Layer.provide(Transport.fetch()));
   const work = Effect.suspend(() =>
     Export.run({
       source: SessionSource.batches(Stream.fromIterable(options.users), options.walk),
       targets: options.targets.map(({ format, gzip, to }) => ({
         format: Formats.make(format, options),
-        output: gzip ? GzipSink.make(to as Output) : to as Output,
+        output: gzip ? GzipSink.make(to as Sink) : to as Sink,
       })),
-      rejects: options.rejects as Output | undefined,
+      rejects: options.rejects as Sink | undefined,
       onInvalid: options.onInvalid,
       maxRejected: options.maxRejected,
     })

@@ -63,7 +63,7 @@ const CALM = 10_000;
 const PAUSE = 50;
 const LONGEST_PAUSE = 1000;
 
-/** The numbers that it shares with the gate. Times are in milliseconds since the epoch. */
+/** The numbers that it shares with the limiter. Times are in milliseconds since the epoch. */
 export interface RateState {
   /** Requests a second in force. */
   rate: number;

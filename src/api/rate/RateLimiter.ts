@@ -10,7 +10,7 @@ import * as Options from "../../options/Options.ts";
 import * as AdaptiveRate from "./AdaptiveRate.ts";
 
 /** How fast to ask. */
-export interface RateLimitOptions {
+export interface RateLimiterOptions {
   /**
    * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
    * limit is not known, the rate begins at 20, grows until the tenant answers 429, and stays just below what it allows.
@@ -27,8 +27,8 @@ export interface RateLimitOptions {
   readonly burst?: number | undefined;
 }
 
-/** See {@link RateLimitOptions}. */
-export const optionNames: Options.Names<RateLimitOptions> = {
+/** See {@link RateLimiterOptions}. */
+export const optionNames: Options.Names<RateLimiterOptions> = {
   rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
   burst: Options.number,
 };
@@ -43,20 +43,20 @@ export interface Pace {
   readonly heldUntil: number;
 }
 
-/** The gate every attempt goes through. */
-export interface RateLimit {
+/** The limiter every attempt goes through. */
+export interface RateLimiter {
   /** Takes a turn if nobody waits and there is one now. */
-  readonly tryTake: (now: number) => boolean;
+  readonly tryAcquire: (now: number) => boolean;
   /**
    * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left
    * alone for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
    */
-  readonly take: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
+  readonly acquire: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
   /** Lets nothing through before this time, in milliseconds since the epoch. */
-  readonly hold: (until: number) => void;
+  readonly pauseUntil: (until: number) => void;
   /**
    * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or
-   * draws its conclusions where the rate is sought. To be called after `hold` where the answer asks for one.
+   * draws its conclusions where the rate is sought. To be called after `pauseUntil` where the answer asks for one.
    */
   readonly throttled: (leftAt: number, now: number) => void;
   /** The tenant answered: the rate grows back by 5 % of the ceiling each second, or on in search of the limit. */
@@ -76,7 +76,7 @@ interface Settled {
   readonly burst: number | undefined;
 }
 
-const settle = ({ rate = 20, burst }: RateLimitOptions): Settled => {
+const settle = ({ rate = 20, burst }: RateLimiterOptions): Settled => {
   if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
@@ -91,8 +91,8 @@ const settle = ({ rate = 20, burst }: RateLimitOptions): Settled => {
 /** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
 const AUTO_SLACK = 10;
 
-/** Makes a gate with a rate of its own. */
-export const make = (options: RateLimitOptions = {}): RateLimit => {
+/** Makes a limiter with a rate of its own. */
+export const make = (options: RateLimiterOptions = {}): RateLimiter => {
   const settled = settle(options);
   const { isAuto, rate: ceiling } = settled;
   const state: AdaptiveRate.RateState = {
@@ -160,20 +160,20 @@ export const make = (options: RateLimitOptions = {}): RateLimit => {
     );
 
   // Where nobody waits there is no line to stand in.
-  const tryTake = (now: number) => line.size === 0 && tryTurn(now) === 0;
+  const tryAcquire = (now: number) => line.size === 0 && tryTurn(now) === 0;
 
   return {
-    tryTake,
-    take: (patience) =>
+    tryAcquire,
+    acquire: (patience) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
         (now) => {
           const heldFor = state.heldUntil - now;
           if (heldFor > patience) return Effect.fail({ heldFor });
-          return tryTake(now) ? Effect.succeed(now) : wait(patience);
+          return tryAcquire(now) ? Effect.succeed(now) : wait(patience);
         },
       ),
-    hold: (until) => void (state.heldUntil = Math.max(state.heldUntil, until)),
+    pauseUntil: (until) => void (state.heldUntil = Math.max(state.heldUntil, until)),
     throttled: auto?.throttled ?? ((leftAt, now) => {
       if (leftAt <= state.slowedAt) return;
       state.slowedAt = now;

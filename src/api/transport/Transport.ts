@@ -164,18 +164,21 @@ export const ofFetch = (
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionsApi, Transport } from "monocloud-sessions";
+ * import { Batch, SessionSource, TenantClient, Transport } from "monocloud-sessions";
  * import { make } from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
  *
- * const sandbox = make({ users: 1 });
- * const [userId = ""] = sandbox.userIds();
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key }).pipe(
+ * const sandbox = make({ users: 1, sessionsPerUser: 5 });
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
- * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
- * console.assert(page.rows.slices.from.length <= 5);
+ * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
+ *   Stream.runFold(0, (sum, batch) => sum + Batch.size(batch)),
+ *   Effect.provide(tenant),
+ * );
+ * console.assert(await Effect.runPromise(count) === 5);
  * ```
  */
 export const fetch = (

@@ -272,18 +272,21 @@ const fromEnvironment = (): {
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionsApi } from "monocloud-sessions";
+ * import { Batch, SessionSource, TenantClient } from "monocloud-sessions";
  * import { make, serve } from "monocloud-sessions/sandbox";
  * import * as Undici from "monocloud-sessions/undici";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
  *
- * const sandbox = make({ users: 1 });
+ * const sandbox = make({ users: 1, sessionsPerUser: 5 });
  * const server = await serve(sandbox);
- * const [userId = ""] = sandbox.userIds();
- * const tenant = HttpPolicy.connect({ domain: server.url, apiKey: sandbox.key }).pipe(Layer.provide(Undici.layer));
- * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
- * console.assert(page.rows.slices.from.length <= 5);
+ * const tenant = TenantClient.layer({ domain: server.url, apiKey: sandbox.key }).pipe(Layer.provide(Undici.layer));
+ * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
+ *   Stream.runFold(0, (sum, batch) => sum + Batch.size(batch)),
+ *   Effect.provide(tenant),
+ * );
+ * console.assert(await Effect.runPromise(count) === 5);
  * await server.close();
  * ```
  */

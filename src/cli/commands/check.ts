@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import type { ApiError } from "../../api/ApiError.ts";
-import type * as HttpPolicyTypes from "../../api/HttpPolicy.ts";
+import type * as TenantClientTypes from "../../api/TenantClient.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Settings from "../options/Settings.ts";
@@ -32,7 +32,12 @@ const options = {
 };
 
 /** One line that says what is waited for, and since when. */
-const waiting = (origin: string, traffic: HttpPolicyTypes.Traffic, seconds: number, now: number): string => {
+const waiting = (
+  origin: string,
+  traffic: TenantClientTypes.Traffic,
+  seconds: number,
+  now: number,
+): string => {
   const { retries, lastFailure, heldUntil } = traffic;
   return [
     `Waiting for ${origin} to answer`,
@@ -47,7 +52,7 @@ const waiting = (origin: string, traffic: HttpPolicyTypes.Traffic, seconds: numb
 export const command = Command.make("check", options, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
-    const HttpPolicy = yield* Effect.promise(() => import("../../api/HttpPolicy.ts"));
+    const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
     const Platform = yield* Effect.promise(() => import("../../api/transport/Platform.ts"));
     const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
     const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
@@ -56,22 +61,22 @@ export const command = Command.make("check", options, (args) =>
     const user = Option.getOrUndefined(args.user);
     const clientId = Option.getOrUndefined(args.clientId);
     const ask: Effect.Effect<
-      HttpPolicyTypes.Page<ReadonlyArray<unknown> | Scanned>,
+      TenantClientTypes.Page<ReadonlyArray<unknown> | Scanned>,
       ApiError,
-      HttpPolicyTypes.TenantHttp
+      TenantClientTypes.TenantClient
     > = user === undefined
       ? UsersApi.page({ page: 1, size })
       : SessionsApi.page(user, { page: 1, size, clientId, sort: "initiated_at:-1" });
 
     const began = yield* Clock.currentTimeMillis;
-    const { rows, facts } = yield* Effect.flatMap(
-      HttpPolicy.TenantHttp,
+    const { rows, pagination } = yield* Effect.flatMap(
+      TenantClient.TenantClient,
       ({ traffic }) =>
         ProgressBar.showing(ask, (began, now, width) =>
           waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width)),
     ).pipe(
       Effect.provide(Layer.provide(
-        HttpPolicy.layer(tenant, { rate, maxElapsed: args.maxElapsed }),
+        TenantClient.layerOf(tenant, { rate, maxElapsed: args.maxElapsed }),
         Platform.transport,
       )),
     );
@@ -79,9 +84,9 @@ export const command = Command.make("check", options, (args) =>
     const milliseconds = (yield* Clock.currentTimeMillis) - began;
 
     const what = user === undefined ? "users" : "sessions";
-    const isAll = facts === undefined ? count < Math.min(size, 10) : !facts.hasNext;
-    const total = facts?.total ?? (isAll ? count : undefined);
-    const given = facts?.pageSize ?? Math.max(1, count);
+    const isAll = pagination === undefined ? count < Math.min(size, 10) : !pagination.hasNext;
+    const total = pagination?.total ?? (isAll ? count : undefined);
+    const given = pagination?.pageSize ?? Math.max(1, count);
     // Users are exported with one request each at the least, and their own list has to be read as well.
     const requests = total === undefined
       ? undefined
@@ -105,7 +110,7 @@ export const command = Command.make("check", options, (args) =>
       total === undefined
         ? `There are ${count} ${what} or more: the tenant does not say how many.`
         : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.`,
-      ...(given < size && facts !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
+      ...(given < size && pagination !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
       ...(requests === undefined ? [] : [
         `An export takes ${user === undefined ? "at least" : "about"} ` +
         `${ProgressBar.plural(requests, "request")}${

@@ -17,7 +17,7 @@ import * as Layout from "../../dataset/Layout.ts";
 import type { Batch } from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import type { ApiError } from "../../api/ApiError.ts";
-import * as HttpPolicy from "../../api/HttpPolicy.ts";
+import * as TenantClient from "../../api/TenantClient.ts";
 import * as Platform from "../../api/transport/Platform.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import * as Destination from "../options/Destination.ts";
@@ -34,11 +34,11 @@ const toFiles = (
   { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
   options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected" | "progress">,
-  batches: Stream.Stream<Batch, ApiError | UsageError, HttpPolicy.TenantHttp>,
+  batches: Stream.Stream<Batch, ApiError | UsageError, TenantClient.TenantClient>,
   change: (batch: Batch) => Batch,
 ) =>
   Effect.gen(function* () {
-    const { traffic } = yield* HttpPolicy.TenantHttp;
+    const { traffic } = yield* TenantClient.TenantClient;
     const report = yield* Export.run({
       source: Stream.map(batches, change),
       targets,
@@ -63,7 +63,7 @@ const isBegun = (root: string): boolean => {
 /** Runs the export into a dataset, or goes on with it. */
 const toDataset = (
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
-  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, HttpPolicy.TenantHttp>, "root" | "formats">,
+  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, TenantClient.TenantClient>, "root" | "formats">,
 ) =>
   Effect.map(
     Dataset.run({ root, formats, ...options }),
@@ -142,8 +142,8 @@ export const run = (args: Args) =>
     const { onInvalid } = args;
     const maxRejected = Option.getOrUndefined(args.maxRejected);
     const work = Effect.gen(function* () {
-      const { traffic } = yield* HttpPolicy.TenantHttp;
-      const exporting: Effect.Effect<Summary.Told, ExportFailure, HttpPolicy.TenantHttp> =
+      const { traffic } = yield* TenantClient.TenantClient;
+      const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantClient.TenantClient> =
         destination.kind === "files"
           ? toFiles(
             destination,
@@ -185,5 +185,5 @@ export const run = (args: Args) =>
     });
     const { rate, maxElapsed } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
-    yield* Effect.provide(work, Layer.provide(HttpPolicy.layer(tenant, limits), Platform.transport));
+    yield* Effect.provide(work, Layer.provide(TenantClient.layerOf(tenant, limits), Platform.transport));
   });

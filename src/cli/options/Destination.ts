@@ -10,7 +10,7 @@ import type { Target } from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as FileSink from "../../sink/FileSink.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
-import type { Output } from "../../sink/Output.ts";
+import type { Sink } from "../../sink/Sink.ts";
 import { UsageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
@@ -19,7 +19,7 @@ export type Destination =
   | {
     readonly kind: "files";
     readonly targets: ReadonlyArray<Target>;
-    readonly rejects: Output;
+    readonly rejects: Sink;
     /** Whether results go to standard output, which nothing else may then use. */
     readonly usesStdout: boolean;
   }
@@ -33,7 +33,7 @@ const endings = Formats.endings();
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
-const compressed = ({ format, gzip }: Formats.Choice, output: Output): Target => ({
+const compressed = ({ format, gzip }: Formats.Choice, output: Sink): Target => ({
   format,
   output: gzip ? GzipSink.make(output) : output,
 });

@@ -9,11 +9,11 @@ import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as UserList from "../../source/UserList.ts";
 import type { ApiError } from "../../api/ApiError.ts";
-import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { TenantClient } from "../../api/TenantClient.ts";
 import { UsageError } from "../ExitCode.ts";
 
 /** The users to export. */
-export type Users = UserList.UserList<UsageError | ApiError, TenantHttp>;
+export type Users = UserList.UserList<UsageError | ApiError, TenantClient>;
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
 

@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Schedule from "effect/Schedule";
 import type { Progress } from "../../export/Export.ts";
-import type { Traffic } from "../../api/HttpPolicy.ts";
+import type { Traffic } from "../../api/TenantClient.ts";
 
 /** What the bar shows. */
 export interface Snapshot

@@ -7,7 +7,7 @@ import process from "node:process";
 import * as Console from "effect/Console";
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
-import type { Output, OutputError } from "../../sink/Output.ts";
+import type { Sink, SinkError } from "../../sink/Sink.ts";
 import * as WebSink from "../../sink/WebSink.ts";
 
 // Control characters, line breaks of all kinds, and what has no shape, such as marks that turn the direction of writing.
@@ -55,14 +55,14 @@ const writeOutOfDeno = async (bytes: Uint8Array): Promise<void> => {
 };
 
 /** Standard output. Its end is left to the process. */
-export const stdout = (): Output =>
+export const stdout = (): Sink =>
   WebSink.make(
     "standard output",
     new WritableStream({ write: deno === undefined ? writeOut : writeOutOfDeno }),
   );
 
 /** Lines on standard output, for people or programs; returns when they have left. */
-export const print = (lines: ReadonlyArray<string>): Effect.Effect<void, OutputError> =>
+export const print = (lines: ReadonlyArray<string>): Effect.Effect<void, SinkError> =>
   Effect.scoped(Effect.gen(function* () {
     const sink = yield* stdout().open;
     yield* sink.write(new TextEncoder().encode(lines.map((line) => `${line}\n`).join("")));

@@ -16,7 +16,7 @@ import * as Batch from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
-import type { OutputError } from "../../sink/Output.ts";
+import type { SinkError } from "../../sink/Sink.ts";
 import { version } from "../../version.ts";
 import { type Aside, lineOf, rows as rowsOf } from "./QuarantinedRows.ts";
 import * as Inspect from "../Inspect.ts";
@@ -164,13 +164,13 @@ const noSome = { count: 0, first: [] };
  * changed.
  *
  * Fails with a `DatasetError` if the folder holds no dataset, another process writes to it, a run of it has not finished, or
- * a part of it is damaged; and with an `OutputError`.
+ * a part of it is damaged; and with an `SinkError`.
  *
  * Memory: the ids of the rows that pass, and what the readers and the encoders hold.
  *
  * @example
  * ```ts
- * import { Dataset, Formats, HttpPolicy, Replay, Transport } from "monocloud-sessions";
+ * import { Dataset, Formats, TenantClient, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -180,7 +180,7 @@ const noSome = { count: 0, first: [] };
  * import { join } from "node:path";
  *
  * const sandbox = Sandbox.make({ users: 3, malformed: 0.1 });
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const root = await mkdtemp(join(tmpdir(), "example-"));
@@ -193,7 +193,7 @@ const noSome = { count: 0, first: [] };
  *   }).pipe(Effect.provide(tenant)),
  * );
  * // The same version finds the same rows wrong.
- * const report = await Effect.runPromise(Replay.run(root));
+ * const report = await Effect.runPromise(Dataset.replay(root));
  * console.assert(report.rows === rejected && report.sessions === 0 && report.rejected === rejected);
  * await rm(root, { recursive: true });
  * ```
@@ -201,7 +201,7 @@ const noSome = { count: 0, first: [] };
 export const run = (
   root: string,
   { progress = noProgress() }: ReplayOptions = {},
-): Effect.Effect<Report, Layout.DatasetError | OutputError> =>
+): Effect.Effect<Report, Layout.DatasetError | SinkError> =>
   Effect.zipRight(Verify.open(root), Lease.during(root, (lease) => replay(root, progress, lease)));
 
 /** Replay with the lease of the folder. */
@@ -269,7 +269,7 @@ const writeAll = (
   manifest: Manifest.Manifest,
   last: Manifest.Run,
   work: Work,
-): Effect.Effect<ReadonlyArray<Manifest.Part>, Layout.DatasetError | OutputError> =>
+): Effect.Effect<ReadonlyArray<Manifest.Part>, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
     const { root, number, run, aside, added, prove } = work;
     const began = yield* Clock.currentTimeMillis;

@@ -15,7 +15,7 @@
  * @module
  */
 import * as Effect from "effect/Effect";
-import type { OutputError } from "../../sink/Output.ts";
+import type { SinkError } from "../../sink/Sink.ts";
 import * as Consistency from "../Consistency.ts";
 import * as Compare from "./Compare.ts";
 import * as Inspect from "../Inspect.ts";
@@ -136,7 +136,7 @@ const noDataset = (root: string) =>
 /** What is in a dataset's folder; fails if it is none. */
 export const open = (
   root: string,
-): Effect.Effect<Inspect.Inspection, Layout.DatasetError | OutputError> =>
+): Effect.Effect<Inspect.Inspection, Layout.DatasetError | SinkError> =>
   Effect.filterOrFail(
     Inspect.read(root),
     ({ manifest, journal }) => manifest !== undefined || journal !== undefined,
@@ -157,7 +157,7 @@ export const open = (
  *
  * @example
  * ```ts
- * import { Dataset, Formats, HttpPolicy, Transport, Verify } from "monocloud-sessions";
+ * import { Dataset, Formats, TenantClient, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
@@ -167,7 +167,7 @@ export const open = (
  * import { join } from "node:path";
  *
  * const sandbox = Sandbox.make({ users: 3 });
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const root = await mkdtemp(join(tmpdir(), "example-"));
@@ -179,11 +179,11 @@ export const open = (
  *     tenant: "https://sandbox.example",
  *   }).pipe(Effect.provide(tenant)),
  * );
- * const report = await Effect.runPromise(Verify.run(root));
+ * const report = await Effect.runPromise(Dataset.verify(root));
  * console.assert(report.problems.length === 0 && report.sessions === sessions && report.rows === 2 * sessions);
  *
  * await appendFile(join(root, "csv/part-00000.csv"), "a line\r\n");
- * const [problem] = (await Effect.runPromise(Verify.run(root))).problems;
+ * const [problem] = (await Effect.runPromise(Dataset.verify(root))).problems;
  * console.assert(problem?.path === "csv/part-00000.csv" && problem.problem.startsWith("has "));
  * await rm(root, { recursive: true });
  * ```
@@ -191,7 +191,7 @@ export const open = (
 export const run = (
   root: string,
   { progress = noProgress() }: VerifyOptions = {},
-): Effect.Effect<Report, Layout.DatasetError | OutputError> =>
+): Effect.Effect<Report, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
     const manifest = Layout.textOf(root, Layout.names.manifest, Layout.most.manifest);
     const found = yield* open(root);

@@ -107,9 +107,9 @@ const makeSettled = ({ options, escapeFormulas }: Settled): Encoder => {
  *
  * @example
  * ```ts
- * import { Batch, Csv } from "monocloud-sessions";
+ * import { Batch, Formats } from "monocloud-sessions";
  *
- * const csv = Csv.make({ escapeFormulas: false });
+ * const csv = Formats.make("csv", { csv: { escapeFormulas: false } }).make();
  * const times = { initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 };
  * const batch = Batch.make("alice", [{ session_id: "S1", client_ids: [], ...times }]);
  * const text = new TextDecoder().decode(csv.encode(batch));

@@ -68,10 +68,10 @@ const copied = (
  *
  * @example
  * ```ts
- * import { Batch, Ndjson } from "monocloud-sessions";
+ * import { Batch, Formats } from "monocloud-sessions";
  *
  * const session = { session_id: "S1", client_ids: [], initiated_at: 1, expires_at: 2, last_updated: 1 };
- * const bytes = Ndjson.make().encode(Batch.make("alice", [session]));
+ * const bytes = Formats.make("ndjson").make().encode(Batch.make("alice", [session]));
  * console.assert(new TextDecoder().decode(bytes).startsWith('{"user_id":"alice","session_id":"S1",'));
  * ```
  */

@@ -231,10 +231,10 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
  *
  * @example
  * ```ts
- * import { Batch, Parquet } from "monocloud-sessions";
+ * import { Batch, Formats } from "monocloud-sessions";
  *
  * const session = { session_id: "S1", client_ids: ["app"], initiated_at: 1, expires_at: 2, last_updated: 1 };
- * const parquet = Parquet.make({ rowGroupRows: 50_000 });
+ * const parquet = Formats.make("parquet", { parquet: { rowGroupRows: 50_000 } }).make();
  * const file = [parquet.encode(Batch.make("alice", [session])), parquet.finish()];
  * console.assert(new TextDecoder().decode(file.at(-1)).endsWith("PAR1"));
  * ```

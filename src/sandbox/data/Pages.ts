@@ -25,7 +25,7 @@ export interface Ranked {
 }
 
 /** Whether `x-pagination` is there and can be read. */
-export type PageFacts = "present" | "absent" | "malformed";
+export type PaginationHeader = "present" | "absent" | "malformed";
 
 /**
  * The rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in
@@ -58,9 +58,9 @@ export const rows = (list: Ranked, { page, size, descending }: PageRequest, unst
 export const header = (
   { page, size, key }: PageRequest,
   total: number,
-  facts: PageFacts,
+  pagination: PaginationHeader,
 ): string | undefined => {
-  if (facts === "absent") return undefined;
+  if (pagination === "absent") return undefined;
   const text = JSON.stringify({
     page_size: size,
     current_page: page,
@@ -68,7 +68,7 @@ export const header = (
     has_previous: page > 1,
     has_next: page * size < total,
   });
-  if (facts === "present") return text;
+  if (pagination === "present") return text;
   const wrong = [
     text.slice(0, text.length >> 1),
     "null",

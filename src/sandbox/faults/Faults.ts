@@ -7,7 +7,7 @@
 import * as Check from "../data/Check.ts";
 import type { ChurnOptions } from "./Churn.ts";
 import { Draws, hashText, seedOf } from "../data/Hash.ts";
-import type { RateLimitOptions } from "./TokenBucket.ts";
+import type { RateLimiterOptions } from "./TokenBucket.ts";
 
 /**
  * What can go wrong with an answer: an error status; `reset`, the connection reset before any of the answer;
@@ -45,7 +45,7 @@ export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>
   /** How many times in a row one URL may fail; Infinity for a server that is down. @default {3} */
   readonly maxInARow?: number;
   /** Beyond it, requests are answered 429, in a row or not. @default {none} */
-  readonly rateLimit?: RateLimitOptions;
+  readonly rateLimit?: RateLimiterOptions;
   /** Changes to the sessions while they are being read. @default {none} */
   readonly churn?: ChurnOptions;
 }

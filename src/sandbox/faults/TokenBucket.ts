@@ -6,7 +6,7 @@
 import * as Check from "../data/Check.ts";
 
 /** A limit on requests, as a token bucket. */
-export interface RateLimitOptions {
+export interface RateLimiterOptions {
   /** Requests a second in the long run. */
   readonly perSecond: number;
   /** Requests that may come at once after a pause. @default {perSecond, rounded up} */
@@ -14,7 +14,7 @@ export interface RateLimitOptions {
 }
 
 /** Takes a token: 0 when there was one, else the seconds until there will be. Holds two numbers. */
-export const make = ({ perSecond, burst = Math.ceil(perSecond) }: RateLimitOptions): () => number => {
+export const make = ({ perSecond, burst = Math.ceil(perSecond) }: RateLimiterOptions): () => number => {
   Check.positive("faults.rateLimit.perSecond", perSecond);
   Check.whole("faults.rateLimit.burst", burst, 1);
   let tokens = burst;

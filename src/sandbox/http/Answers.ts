@@ -30,7 +30,7 @@ export interface AnswerOptions {
   /** Whether a larger page is cut to `maxSize` or answered 422. @default {"clamp"} */
   readonly overSize?: "clamp" | "reject";
   /** Whether the `x-pagination` header is there and can be read. @default {"present"} */
-  readonly pageFacts?: Pages.PageFacts;
+  readonly pageFacts?: Pages.PaginationHeader;
   /** Whether rows with an equal sort value come in the same order on every request. @default {"stable"} */
   readonly ties?: "stable" | "unstable";
   /**
@@ -71,7 +71,11 @@ export const make = (
 ): (route: Route, path: string, query: URLSearchParams) => Answer => {
   const maxSize = Check.whole("maxSize", options.maxSize ?? Number.MAX_SAFE_INTEGER, 1);
   const overSize = Check.oneOf("overSize", options.overSize ?? "clamp", ["clamp", "reject"]);
-  const facts = Check.oneOf("pageFacts", options.pageFacts ?? "present", ["present", "absent", "malformed"]);
+  const pagination = Check.oneOf("pageFacts", options.pageFacts ?? "present", [
+    "present",
+    "absent",
+    "malformed",
+  ]);
   const ties = Check.oneOf("ties", options.ties ?? "stable", ["stable", "unstable"]);
   const malformed = Check.rate("malformed", options.malformed ?? 0);
   const rowOptions: Rows.RowOptions = {
@@ -111,7 +115,7 @@ export const make = (
   ): Answer => {
     lists++;
     const unstable = ties === "unstable" ? hash(population.seed, lists, 71) : undefined;
-    return ok(text(Pages.rows(ranked, request, unstable)), Pages.header(request, ranked.length, facts));
+    return ok(text(Pages.rows(ranked, request, unstable)), Pages.header(request, ranked.length, pagination));
   };
 
   const users = (path: string, query: URLSearchParams): Answer => {

@@ -15,10 +15,10 @@ import * as SafeFile from "../../sink/SafeFile.ts";
 import * as Export from "../../export/Export.ts";
 import type { Format } from "../../format/Format.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
-import { type Output, OutputError } from "../../sink/Output.ts";
+import { type Sink, SinkError } from "../../sink/Sink.ts";
 import * as ReadableBody from "../../sink/ReadableBody.ts";
 import type { ApiError } from "../../api/ApiError.ts";
-import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { TenantClient } from "../../api/TenantClient.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Patience from "../Patience.ts";
@@ -51,7 +51,7 @@ interface Watch {
 }
 
 /** An output that is watched piece by piece, and complete only once its reader has `taken` all of it. */
-const watched = (output: Output, taken: Promise<void>, { begin, took }: Watch): Output => ({
+const watched = (output: Sink, taken: Promise<void>, { begin, took }: Watch): Sink => ({
   ...output,
   open: Effect.map(output.open, (sink) => ({
     write: (bytes) =>
@@ -73,7 +73,7 @@ const aborted = ({ message }: { readonly message: string }) =>
  * which otherwise lasts until its reader has taken everything. `length` is how many bytes it will be, if the answer tells.
  */
 const transfer = <E extends { readonly message: string }, R>(
-  work: (output: Output) => Effect.Effect<unknown, E, R>,
+  work: (output: Sink) => Effect.Effect<unknown, E, R>,
   length?: number,
 ): Effect.Effect<ReadableBody.Bytes, E, R | Metrics.Metrics> =>
   Effect.gen(function* () {
@@ -123,8 +123,8 @@ export const sessions = (
   { userId, format, gzip, clientId, pageSize, allow }: DownloadOptions,
 ): Effect.Effect<
   ReadableBody.Bytes,
-  ApiError | OutputError | Export.ExportError | UnverifiedError,
-  TenantHttp | Metrics.Metrics
+  ApiError | SinkError | Export.ExportError | UnverifiedError,
+  TenantClient | Metrics.Metrics
 > =>
   Effect.flatMap(Metrics.Metrics, (metrics) => {
     const source = SessionSource.batches(Stream.make(userId), { clientId, pageSize, concurrency: AHEAD })
@@ -151,13 +151,13 @@ export const sessions = (
 /** A file as it lies, for an answer that tells how many bytes it has. */
 export const file = (
   { root, path, bytes }: { readonly root: string; readonly path: string; readonly bytes: number },
-): Effect.Effect<ReadableBody.Bytes, OutputError, Metrics.Metrics> =>
+): Effect.Effect<ReadableBody.Bytes, SinkError, Metrics.Metrics> =>
   transfer((output) =>
     Effect.scoped(Effect.gen(function* () {
       const sink = yield* output.open;
-      const chunks: Stream.Stream<Uint8Array<ArrayBuffer>, OutputError> = Stream.fromAsyncIterable(
+      const chunks: Stream.Stream<Uint8Array<ArrayBuffer>, SinkError> = Stream.fromAsyncIterable(
         SafeFile.chunks(root, path),
-        (cause) => new OutputError({ reason: "Open", path, cause }),
+        (cause) => new SinkError({ reason: "Open", path, cause }),
       );
       yield* Stream.runForEach(chunks, sink.write);
       yield* sink.commit;

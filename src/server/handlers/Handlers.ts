@@ -13,8 +13,8 @@ import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { DatasetError } from "../../dataset/Layout.ts";
 import * as Formats from "../../format/Formats.ts";
-import type { OutputError } from "../../sink/Output.ts";
-import { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { SinkError } from "../../sink/Sink.ts";
+import { TenantClient } from "../../api/TenantClient.ts";
 import * as Access from "../Access.ts";
 import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
 import * as Api from "./Api.ts";
@@ -34,7 +34,7 @@ export interface Life {
 }
 
 /** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
-const answering = <A, R>(work: Effect.Effect<A, JobError | OutputError | DatasetError, R>) =>
+const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetError, R>) =>
   Effect.catchAll(
     work,
     (error) =>
@@ -126,7 +126,7 @@ const sessions = (settings: Settings, life: Life) =>
                 : kept({ error: "TenantFailure", message }, 502),
             ),
           UnverifiedError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
-          OutputError: ({ message }) => Effect.succeed(unavailable(message)),
+          SinkError: ({ message }) => Effect.succeed(unavailable(message)),
         }),
       );
     const [first, ...others] = Formats.builtInNames;
@@ -190,7 +190,7 @@ const exports = (settings: Settings, life: Life) =>
 const operations = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
     Effect.gen(function* () {
-      const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantHttp, Metrics.Metrics]);
+      const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantClient, Metrics.Metrics]);
       const ok = { status: "ok" as const };
       const cookie = (value: string, rest: string, { headers }: HttpServerRequest.HttpServerRequest) =>
         HttpServerResponse.unsafeJson(ok, {

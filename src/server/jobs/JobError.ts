@@ -6,7 +6,7 @@
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
 import { DatasetError } from "../../dataset/DatasetError.ts";
-import type { OutputError } from "../../sink/Output.ts";
+import type { SinkError } from "../../sink/Sink.ts";
 
 /** Something can't be done with exports. */
 export class JobError extends Data.TaggedError("JobError")<{
@@ -20,7 +20,7 @@ export class JobError extends Data.TaggedError("JobError")<{
 }> {}
 
 /** Why something can't be done with the files of an export. */
-export type ReadError = JobError | OutputError | DatasetError;
+export type ReadError = JobError | SinkError | DatasetError;
 
 /** Fail for that reason. */
 export const fail = (reason: JobError["reason"], message: string): Effect.Effect<never, JobError> =>

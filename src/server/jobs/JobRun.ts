@@ -11,7 +11,7 @@ import type * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Redaction from "../../session/Redaction.ts";
 import type { ApiError } from "../../api/ApiError.ts";
-import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { TenantClient } from "../../api/TenantClient.ts";
 import type { Settings } from "../Config.ts";
 import type * as Job from "./Job.ts";
 import type * as Metrics from "../telemetry/Metrics.ts";
@@ -32,7 +32,7 @@ export const run = (description: Job.Description, { root, settings, progress, me
   const change: (batch: Batch) => Batch = policy === undefined
     ? identity
     : Redaction.make(policy, settings.redactSecret);
-  const list: UserList.UserList<ApiError, TenantHttp> = users === "all"
+  const list: UserList.UserList<ApiError, TenantClient> = users === "all"
     ? UserList.all(page_size)
     : UserList.of(users);
   return Dataset.run({

@@ -23,7 +23,7 @@ import * as Layout from "../../dataset/Layout.ts";
 import * as Json from "../../format/Json.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import * as FileSink from "../../sink/FileSink.ts";
-import type { OutputError } from "../../sink/Output.ts";
+import type { SinkError } from "../../sink/Sink.ts";
 import * as Job from "./Job.ts";
 
 /** What was asked for. */
@@ -47,7 +47,7 @@ const decodeStanding = Json.lineDecoder(Standing, "status");
 const isId = Schema.is(Job.Id);
 
 /** Why a file can't be read or written. */
-type FileError = OutputError | DatasetError;
+type FileError = SinkError | DatasetError;
 
 /** The exports in a worker's folder. */
 export interface JobStore {

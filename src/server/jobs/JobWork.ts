@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
-import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
 import type { Settings } from "../Config.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
@@ -38,7 +38,7 @@ export const askedOf = (store: JobStore.JobStore, id: string): Effect.Effect<Job
 /** Run an export. */
 export const make = (store: JobStore.JobStore, table: JobTable, settings: Settings) =>
   Effect.map(
-    Effect.all([Effect.context<TenantHttp>(), Metrics.Metrics]),
+    Effect.all([Effect.context<TenantClient>(), Metrics.Metrics]),
     ([context, metrics]) => (entry: Entry, queue: JobQueue): Effect.Effect<void> =>
       Effect.gen(function* () {
         const { id } = entry.summary;

@@ -16,7 +16,7 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import * as Scope from "effect/Scope";
-import type { TenantHttp } from "../../api/HttpPolicy.ts";
+import type { TenantClient } from "../../api/TenantClient.ts";
 import * as Inspect from "../../dataset/Inspect.ts";
 import * as Layout from "../../dataset/Layout.ts";
 import * as Lease from "../../dataset/Lease.ts";
@@ -245,7 +245,7 @@ const noJobs: typeof Jobs.Service = {
 };
 
 /** Exports in the worker's folder, or none. Closing the scope checkpoints those that run; the next worker goes on with them. */
-export const layer = (settings: Settings): Layer.Layer<Jobs, never, TenantHttp | Metrics.Metrics> =>
+export const layer = (settings: Settings): Layer.Layer<Jobs, never, TenantClient | Metrics.Metrics> =>
   settings.folder === undefined
     ? Layer.succeed(Jobs, noJobs)
     : Layer.scoped(Jobs, make(settings.folder, settings));

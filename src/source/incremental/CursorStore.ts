@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream";
 import type { Start } from "../SessionSource.ts";
 
 /** A mark could not be read or kept. */
-export class StateStoreError extends Data.TaggedError("StateStoreError")<{
+export class CursorStoreError extends Data.TaggedError("CursorStoreError")<{
   readonly message: string;
   readonly cause?: unknown;
 }> {}
@@ -23,14 +23,14 @@ export class StateStoreError extends Data.TaggedError("StateStoreError")<{
  * transaction if the place has such, or else after them: then a crash in between delivers some sessions a second time,
  * and loses none.
  */
-export class StateStore extends Context.Tag("monocloud-sessions/StateStore")<StateStore, {
+export class CursorStore extends Context.Tag("monocloud-sessions/CursorStore")<CursorStore, {
   /** The user's mark; undefined if there is none. */
-  readonly load: (userId: string) => Effect.Effect<unknown, StateStoreError>;
-  readonly save: (userId: string, mark: unknown) => Effect.Effect<void, StateStoreError>;
+  readonly load: (userId: string) => Effect.Effect<unknown, CursorStoreError>;
+  readonly save: (userId: string, mark: unknown) => Effect.Effect<void, CursorStoreError>;
 }>() {}
 
 /** Keeps marks as long as the layer lives: for tests, and for a service that may begin anew. */
-export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
+export const memory: Layer.Layer<CursorStore> = Layer.sync(CursorStore, () => {
   const marks = new Map<string, unknown>();
   return {
     load: (userId) => Effect.sync(() => marks.get(userId)),
@@ -43,20 +43,20 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *
  * @example
  * ```ts
- * import { Batch, HttpPolicy, SessionSource, StateStore, Transport } from "monocloud-sessions";
+ * import { Batch, CursorStore, SessionSource, TenantClient, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
  * import * as Stream from "effect/Stream";
  *
  * const sandbox = Sandbox.make({ users: 2, sessionsPerUser: 5 });
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const counted = Effect.gen(function* () {
- *   const store = yield* StateStore.StateStore;
+ *   const store = yield* CursorStore.CursorStore;
  *   let count = 0;
- *   yield* SessionSource.changes(StateStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
+ *   yield* SessionSource.changes(CursorStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
  *     Stream.runForEach((batch) => {
  *       const { userId, end } = batch;
  *       // Your own place for sessions goes here, and then the mark. Tell people of an end that is not verified.
@@ -67,16 +67,16 @@ export const memory: Layer.Layer<StateStore> = Layer.sync(StateStore, () => {
  *   );
  *   return count;
  * });
- * const twice = Effect.all([counted, counted]).pipe(Effect.provide([tenant, StateStore.memory]));
+ * const twice = Effect.all([counted, counted]).pipe(Effect.provide([tenant, CursorStore.memory]));
  * const [first, second] = await Effect.runPromise(twice);
  * console.assert(first === 10 && second === 0);
  * ```
  */
 export const marked = <E, R>(
   users: Stream.Stream<string, E, R>,
-): Stream.Stream<Start, E | StateStoreError, R | StateStore> =>
+): Stream.Stream<Start, E | CursorStoreError, R | CursorStore> =>
   Stream.mapEffect(
     users,
     (userId) =>
-      Effect.flatMap(StateStore, (store) => Effect.map(store.load(userId), (mark) => ({ userId, mark }))),
+      Effect.flatMap(CursorStore, (store) => Effect.map(store.load(userId), (mark) => ({ userId, mark }))),
   );

@@ -23,7 +23,7 @@
  *
  * @module
  */
-import type { PageFacts } from "../../api/PaginationHeader.ts";
+import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { leastSize } from "./Limits.ts";
 import { hashesOf, hasTwice } from "./Given.ts";
 import type { Listed, ListShape } from "./SortOrder.ts";
@@ -49,10 +49,10 @@ export const receive = (
   shape: ListShape,
   before: Walk,
   request: PageRequest,
-  answer: { readonly rows: Listed; readonly facts: PageFacts | undefined },
+  answer: { readonly rows: Listed; readonly pagination: PaginationHeader | undefined },
 ): Step => {
   const { rows } = answer;
-  const place = locate(request, rows.count, answer.facts);
+  const place = locate(request, rows.count, answer.pagination);
   const order = orderOf(shape, before.order);
   const keys = rows.keys(order);
   const hashes = hashesOf(rows, keys);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { PageFacts } from "../../api/PaginationHeader.ts";
+import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { DOCUMENTED_SIZE } from "./Limits.ts";
 
 /** One page to ask for. */
@@ -30,7 +30,7 @@ export interface Place {
 }
 
 /** Locate the answer of `count` rows. */
-export const locate = (request: PageRequest, count: number, said: PageFacts | undefined): Place => {
+export const locate = (request: PageRequest, count: number, said: PaginationHeader | undefined): Place => {
   const start = said && (said.page - 1) * said.pageSize;
   // A header that contradicts the rows or itself says nothing.
   if (

@@ -7,12 +7,12 @@ import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import type * as Scope from "effect/Scope";
-import type { PageFacts } from "../../api/PaginationHeader.ts";
+import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import * as PageWalk from "./PageWalk.ts";
 
 /** A page, whatever its rows are. */
 export interface AnyPage {
-  readonly facts: PageFacts | undefined;
+  readonly pagination: PaginationHeader | undefined;
 }
 
 /** The rows of an answer, whatever they are. */
@@ -70,7 +70,7 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
     goOn: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
   ) => {
     const rows = decode(page);
-    const step = PageWalk.receive(shape, walk, request, { rows: rows.listed, facts: page.facts });
+    const step = PageWalk.receive(shape, walk, request, { rows: rows.listed, pagination: page.pagination });
     return Effect.flatMap(onReading({ ...step, request, page, rows }), () => goOn(step));
   };
   /**

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber";
 import * as Random from "effect/Random";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../../src/api/TenantClient.ts";
 import * as RateLimiter from "../../../src/api/rate/RateLimiter.ts";
 import { Transport } from "../../../src/api/transport/Transport.ts";
 import { some } from "../../runtime.ts";
@@ -99,11 +99,11 @@ const play = async (
         return EMPTY;
       }),
   };
-  let traffic: () => HttpPolicy.Traffic = () => {
+  let traffic: () => TenantClient.Traffic = () => {
     throw new Error("not begun");
   };
   const asking = Effect.gen(function* () {
-    const http = yield* HttpPolicy.make(tenantAt(ORIGIN), { rate, maxAttempts: 1000 });
+    const http = yield* TenantClient.make(tenantAt(ORIGIN), { rate, maxAttempts: 1000 });
     traffic = http.traffic;
     const one = (n: number) => Effect.forever(http.list(pageOf(`user${n}`)));
     yield* Effect.forEach(Array.from({ length: concurrency }, (_, n) => n), one, {
@@ -288,29 +288,29 @@ describe("rate: 50", () => {
 
 describe("throttled()", () => {
   it("lowers the rate once for all requests that were under way", () => {
-    const gate = RateLimiter.make({ rate: "auto" });
-    expect(gate.pace().rate).toBe(20);
-    gate.accepted();
-    for (const leftAt of [100, 150, 200]) gate.throttled(leftAt, 200);
-    gate.throttled(199, 210);
-    expect(gate.pace().rate).toBe(12);
+    const limiter = RateLimiter.make({ rate: "auto" });
+    expect(limiter.pace().rate).toBe(20);
+    limiter.accepted();
+    for (const leftAt of [100, 150, 200]) limiter.throttled(leftAt, 200);
+    limiter.throttled(199, 210);
+    expect(limiter.pace().rate).toBe(12);
   });
 
   it("leaves the rate as it is while nothing at all is accepted", () => {
-    const gate = RateLimiter.make({ rate: "auto" });
-    for (let second = 1; second < 60; second++) gate.throttled(second * 1000, second * 1000 + 100);
-    expect(gate.pace().rate).toBe(20);
+    const limiter = RateLimiter.make({ rate: "auto" });
+    for (let second = 1; second < 60; second++) limiter.throttled(second * 1000, second * 1000 + 100);
+    expect(limiter.pace().rate).toBe(20);
   });
 
   it("holds the rate within 0.1 and 1,000,000 a second, whatever befalls", () =>
     fc.assert(
       fc.property(fc.array(fc.boolean(), { maxLength: 300 }), (answers) => {
-        const gate = RateLimiter.make({ rate: "auto" });
+        const limiter = RateLimiter.make({ rate: "auto" });
         answers.forEach((isAccepted, at) => {
-          if (isAccepted) gate.accepted();
-          else gate.throttled(at * 10, at * 10 + 5);
-          expect(gate.pace().rate).toBeGreaterThanOrEqual(0.1);
-          expect(gate.pace().rate).toBeLessThanOrEqual(1e6);
+          if (isAccepted) limiter.accepted();
+          else limiter.throttled(at * 10, at * 10 + 5);
+          expect(limiter.pace().rate).toBeGreaterThanOrEqual(0.1);
+          expect(limiter.pace().rate).toBeLessThanOrEqual(1e6);
         });
       }),
       { seed: 22 },

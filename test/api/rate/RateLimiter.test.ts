@@ -20,23 +20,23 @@ interface Scene {
 }
 
 /** One that arrives after a time and waits for its turn. */
-const arrive = (gate: RateLimiter.RateLimit, { arrived, left }: Scene, who: number, after: number) =>
+const arrive = (limiter: RateLimiter.RateLimiter, { arrived, left }: Scene, who: number, after: number) =>
   Effect.fork(Effect.gen(function* () {
     yield* Effect.sleep(after);
     arrived.push(who);
-    left.push({ who, at: yield* gate.take(Infinity) });
+    left.push({ who, at: yield* limiter.acquire(Infinity) });
   }));
 
-/** Something that befalls the gate. */
+/** Something that befalls the limiter. */
 type Event = readonly [at: number, kind: "accepted" | "throttled" | "hold", length: number];
 
-const befall = (gate: RateLimiter.RateLimit, [at, kind, length]: Event) =>
+const befall = (limiter: RateLimiter.RateLimiter, [at, kind, length]: Event) =>
   Effect.fork(Effect.gen(function* () {
     yield* Effect.sleep(at);
     const now = yield* Clock.currentTimeMillis;
-    if (kind === "accepted") gate.accepted();
-    else if (kind === "throttled") gate.throttled(now, now);
-    else gate.hold(now + length);
+    if (kind === "accepted") limiter.accepted();
+    else if (kind === "throttled") limiter.throttled(now, now);
+    else limiter.pauseUntil(now + length);
   }));
 
 const anArrival = fc.tuple(fc.integer({ min: 0, max: 4000 }), fc.integer({ min: 1, max: 6 }));
@@ -55,20 +55,20 @@ const aLimit = fc.record({
 
 /** Plays arrivals, several at a time, and events, and gives what was seen. */
 const play = (
-  options: RateLimiter.RateLimitOptions,
+  options: RateLimiter.RateLimiterOptions,
   arrivals: ReadonlyArray<readonly [after: number, count: number]>,
   events: ReadonlyArray<Event> = [],
 ) =>
   run(Effect.gen(function* () {
-    const gate = RateLimiter.make(options);
+    const limiter = RateLimiter.make(options);
     const scene: Scene = { arrived: [], left: [] };
     let who = 0;
     for (const [after, count] of arrivals) {
-      for (let n = 0; n < count; n++) yield* arrive(gate, scene, who++, after);
+      for (let n = 0; n < count; n++) yield* arrive(limiter, scene, who++, after);
     }
-    yield* Effect.forEach(events, (event) => befall(gate, event));
+    yield* Effect.forEach(events, (event) => befall(limiter, event));
     yield* TestClock.adjust("30 days");
-    return { ...scene, pace: gate.pace() };
+    return { ...scene, pace: limiter.pace() };
   }));
 
 /** The worst excess over `burst + rate * t` in any window. */
@@ -137,9 +137,9 @@ describe("take()", () => {
 
   it("gives the time at which the turn came", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimiter.make({ rate: 1 });
-      yield* gate.take(0);
-      const second = yield* Effect.fork(Effect.zip(gate.take(0), Clock.currentTimeMillis));
+      const limiter = RateLimiter.make({ rate: 1 });
+      yield* limiter.acquire(0);
+      const second = yield* Effect.fork(Effect.zip(limiter.acquire(0), Clock.currentTimeMillis));
       yield* TestClock.adjust("1 minute");
       expect(yield* Fiber.join(second)).toEqual([1000, 1000]);
     })));
@@ -151,22 +151,22 @@ describe("take()", () => {
         fc.integer({ min: 0, max: 1500 }),
         (interrupted, after) =>
           run(Effect.gen(function* () {
-            const gate = RateLimiter.make({ rate: 4, burst: 1 });
-            yield* gate.take(0);
+            const limiter = RateLimiter.make({ rate: 4, burst: 1 });
+            yield* limiter.acquire(0);
             const scene: Scene = { arrived: [], left: [] };
-            const fibers = yield* Effect.forEach(interrupted, (_, who) => arrive(gate, scene, who, 0));
+            const fibers = yield* Effect.forEach(interrupted, (_, who) => arrive(limiter, scene, who, 0));
             yield* TestClock.adjust(after);
             const served = Math.floor(after / 250);
-            expect(gate.pace().waiting).toBe(Math.max(0, interrupted.length - served));
+            expect(limiter.pace().waiting).toBe(Math.max(0, interrupted.length - served));
             yield* Effect.forEach(fibers, (fiber, who) =>
               interrupted[who] ? Fiber.interrupt(fiber) : Effect.void);
             const left = interrupted.flatMap((gone, who) =>
               who < served || !gone ? [who] : []
             );
-            expect(gate.pace().waiting).toBe(left.filter((who) => who >= served).length);
+            expect(limiter.pace().waiting).toBe(left.filter((who) => who >= served).length);
             yield* TestClock.adjust("1 minute");
             expect(scene.left).toEqual(left.map((who, n) => ({ who, at: (n + 1) * 250 })));
-            expect(gate.pace().waiting).toBe(0);
+            expect(limiter.pace().waiting).toBe(0);
           })),
       ),
       { seed: 13, numRuns: 40 },
@@ -174,15 +174,15 @@ describe("take()", () => {
 
   it("works on after those in line were interrupted all at once", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimiter.make({ rate: 1 });
+      const limiter = RateLimiter.make({ rate: 1 });
       const all = yield* Effect.fork(
-        Effect.all(Array.from({ length: 100 }, () => gate.take(0)), { concurrency: "unbounded" }),
+        Effect.all(Array.from({ length: 100 }, () => limiter.acquire(0)), { concurrency: "unbounded" }),
       );
       yield* TestClock.adjust(0);
-      expect(gate.pace().waiting).toBe(99);
+      expect(limiter.pace().waiting).toBe(99);
       yield* Fiber.interrupt(all);
-      expect(gate.pace().waiting).toBe(0);
-      const next = yield* Effect.fork(gate.take(0));
+      expect(limiter.pace().waiting).toBe(0);
+      const next = yield* Effect.fork(limiter.acquire(0));
       yield* TestClock.adjust("1 second");
       expect(yield* Fiber.join(next)).toBe(1000);
     })));
@@ -202,31 +202,31 @@ describe("hold()", () => {
 
   it("fails those without the patience for it, at once or when their turn would have come", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimiter.make({ rate: 1 });
-      yield* gate.take(0);
-      const inLine = yield* Effect.fork(Effect.exit(gate.take(8000)));
-      const patient = yield* Effect.fork(gate.take(Infinity));
+      const limiter = RateLimiter.make({ rate: 1 });
+      yield* limiter.acquire(0);
+      const inLine = yield* Effect.fork(Effect.exit(limiter.acquire(8000)));
+      const patient = yield* Effect.fork(limiter.acquire(Infinity));
       yield* TestClock.adjust(500);
-      gate.hold(10_000);
-      expect(yield* Effect.exit(gate.take(9499))).toEqual(Exit.fail({ heldFor: 9500 }));
+      limiter.pauseUntil(10_000);
+      expect(yield* Effect.exit(limiter.acquire(9499))).toEqual(Exit.fail({ heldFor: 9500 }));
       yield* TestClock.adjust(500);
       expect(yield* Fiber.join(inLine)).toEqual(Exit.fail({ heldFor: 9000 }));
       yield* TestClock.adjust("1 minute");
       expect(yield* Fiber.join(patient)).toBe(10_000);
-      expect(gate.pace().waiting).toBe(0);
+      expect(limiter.pace().waiting).toBe(0);
     })));
 });
 
 describe("throttled()", () => {
   it("halves the rate once for all requests that were under way", () => {
-    const gate = RateLimiter.make({ rate: 64 });
-    for (const leftAt of [100, 150, 190, 200]) gate.throttled(leftAt, 200);
-    expect(gate.pace().rate).toBe(32);
+    const limiter = RateLimiter.make({ rate: 64 });
+    for (const leftAt of [100, 150, 190, 200]) limiter.throttled(leftAt, 200);
+    expect(limiter.pace().rate).toBe(32);
     // Left before the rate was lowered, answered after.
-    gate.throttled(199, 900);
-    expect(gate.pace().rate).toBe(32);
-    gate.throttled(201, 950);
-    expect(gate.pace().rate).toBe(16);
+    limiter.throttled(199, 900);
+    expect(limiter.pace().rate).toBe(32);
+    limiter.throttled(201, 950);
+    expect(limiter.pace().rate).toBe(16);
   });
 
   it("never lowers the rate below 1 % of the ceiling", () =>
@@ -235,9 +235,9 @@ describe("throttled()", () => {
         fc.double({ min: 0.01, max: 1e6, noNaN: true }),
         fc.integer({ min: 0, max: 200 }),
         (rate, times) => {
-          const gate = RateLimiter.make({ rate });
-          for (let time = 0; time < times; time++) gate.throttled(2 * time, 2 * time + 1);
-          expect(gate.pace().rate / Math.max(rate / 100, rate / 2 ** times)).toBeCloseTo(1, 12);
+          const limiter = RateLimiter.make({ rate });
+          for (let time = 0; time < times; time++) limiter.throttled(2 * time, 2 * time + 1);
+          expect(limiter.pace().rate / Math.max(rate / 100, rate / 2 ** times)).toBeCloseTo(1, 12);
         },
       ),
       { seed: 14 },
@@ -252,18 +252,18 @@ describe("throttled()", () => {
 describe("accepted()", () => {
   it("gives back 5 % of the ceiling a second under full use", () =>
     run(Effect.gen(function* () {
-      const gate = RateLimiter.make({ rate: 20, burst: 1 });
-      for (let time = 0; time < 20; time++) gate.throttled(2 * time, 2 * time + 1);
-      expect(gate.pace().rate).toBe(0.2);
+      const limiter = RateLimiter.make({ rate: 20, burst: 1 });
+      for (let time = 0; time < 20; time++) limiter.throttled(2 * time, 2 * time + 1);
+      expect(limiter.pace().rate).toBe(0.2);
       // From twice the floor on, for below that a single answer makes more than a second's difference.
-      while (gate.pace().rate < 2) gate.accepted();
-      const from = gate.pace().rate;
+      while (limiter.pace().rate < 2) limiter.accepted();
+      const from = limiter.pace().rate;
       yield* Effect.fork(
-        Effect.forever(Effect.zipRight(gate.take(Infinity), Effect.sync(gate.accepted))),
+        Effect.forever(Effect.zipRight(limiter.acquire(Infinity), Effect.sync(limiter.accepted))),
       );
       for (const seconds of [2, 4, 6, 8]) {
         yield* TestClock.adjust("2 seconds");
-        expect(Math.abs(gate.pace().rate - (from + seconds))).toBeLessThan(0.8);
+        expect(Math.abs(limiter.pace().rate - (from + seconds))).toBeLessThan(0.8);
       }
     })));
 
@@ -273,12 +273,12 @@ describe("accepted()", () => {
         fc.double({ min: 0.01, max: 1e6, noNaN: true }),
         fc.array(fc.boolean(), { maxLength: 300 }),
         (rate, answers) => {
-          const gate = RateLimiter.make({ rate });
+          const limiter = RateLimiter.make({ rate });
           answers.forEach((accepted, at) => {
-            if (accepted) gate.accepted();
-            else gate.throttled(at, at);
-            expect(gate.pace().rate).toBeLessThanOrEqual(rate);
-            expect(gate.pace().rate).toBeGreaterThanOrEqual(rate / 100);
+            if (accepted) limiter.accepted();
+            else limiter.throttled(at, at);
+            expect(limiter.pace().rate).toBeLessThanOrEqual(rate);
+            expect(limiter.pace().rate).toBeGreaterThanOrEqual(rate / 100);
           });
         },
       ),

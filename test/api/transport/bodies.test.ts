@@ -12,7 +12,7 @@ import { type AddressInfo, createServer } from "node:net";
 import * as zlib from "node:zlib";
 import { describe, expect, it } from "vitest";
 import * as BodyBounds from "../../../src/api/transport/BodyBounds.ts";
-import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../../src/api/TenantClient.ts";
 import * as SessionsApi from "../../../src/api/SessionsApi.ts";
 import * as Transport from "../../../src/api/transport/Transport.ts";
 import * as Batch from "../../../src/session/Batch.ts";
@@ -58,11 +58,13 @@ const pageOf = (userId: string, size = 10) => SessionsApi.page(userId, { page: 1
 const asking = <A, E>(
   transport: Layer.Layer<Transport.Transport>,
   origin: string,
-  options: HttpPolicy.HttpPolicyOptions,
-  program: Effect.Effect<A, E, HttpPolicy.TenantHttp>,
+  options: TenantClient.TenantClientOptions,
+  program: Effect.Effect<A, E, TenantClient.TenantClient>,
 ) =>
   Effect.runPromiseExit(program.pipe(
-    Effect.provide(HttpPolicy.layer(tenantAt(origin), { rate: 1e5, baseDelay: 1, maxDelay: 5, ...options })),
+    Effect.provide(
+      TenantClient.layerOf(tenantAt(origin), { rate: 1e5, baseDelay: 1, maxDelay: 5, ...options }),
+    ),
     Effect.provide(transport),
   ));
 
@@ -191,14 +193,14 @@ describe.each(transports)("a body, by %s,", (name, transport) => {
         refused.add(url);
         return response.writeHead(503).end();
       }
-      const facts = {
+      const pagination = {
         page_size: size,
         current_page: page,
         total_count: count,
         has_next: page * size < count,
       };
       const rows = sessions.slice((page - 1) * size, page * size);
-      response.writeHead(200, { ...headers, "x-pagination": JSON.stringify(facts) }).end(
+      response.writeHead(200, { ...headers, "x-pagination": JSON.stringify(pagination) }).end(
         JSON.stringify(rows),
       );
     });
@@ -399,10 +401,13 @@ describe("an answer with more rows than were asked for", () => {
       10_001,
       false,
     ],
-  ])("%s", async (_, facts, count, isTaken) => {
+  ])("%s", async (_, pagination, count, isTaken) => {
     for (const row of ["{}", '{"a":"],[,"}']) {
       const server = await serving((_, response) => {
-        response.writeHead(200, { ...headers, ...(facts && { "x-pagination": JSON.stringify(facts) }) });
+        response.writeHead(200, {
+          ...headers,
+          ...(pagination && { "x-pagination": JSON.stringify(pagination) }),
+        });
         response.end(`[${Array(count).fill(row).join(",")}]`);
       });
       try {

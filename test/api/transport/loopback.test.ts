@@ -11,7 +11,7 @@ import type { AddressInfo } from "node:net";
 import * as undici from "undici";
 import { describe, expect, it } from "vitest";
 import { make, type SandboxOptions, serve } from "../../../src/sandbox/mod.ts";
-import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../../src/api/TenantClient.ts";
 import * as SessionsApi from "../../../src/api/SessionsApi.ts";
 import * as Transport from "../../../src/api/transport/Transport.ts";
 import * as Undici from "../../../src/api/transport/Undici.ts";
@@ -26,11 +26,11 @@ const over = <A, E>(
   transport: Layer.Layer<Transport.Transport>,
   origin: string,
   key: string | undefined,
-  options: HttpPolicy.HttpPolicyOptions,
-  program: Effect.Effect<A, E, HttpPolicy.TenantHttp>,
+  options: TenantClient.TenantClientOptions,
+  program: Effect.Effect<A, E, TenantClient.TenantClient>,
 ): Effect.Effect<A, E> =>
   program.pipe(
-    Effect.provide(HttpPolicy.layer(tenantAt(origin, key), options)),
+    Effect.provide(TenantClient.layerOf(tenantAt(origin, key), options)),
     Effect.provide(transport),
     Effect.withRandom(Random.make("loopback")),
   );
@@ -46,7 +46,7 @@ describe.each(transports)("list() over faulty connections, by %s,", (name, trans
     const server = await serve(sandbox);
     try {
       const program = Effect.gen(function* () {
-        const { traffic } = yield* HttpPolicy.TenantHttp;
+        const { traffic } = yield* TenantClient.TenantClient;
         const read = yield* Effect.forEach([...sandbox.userIds()], (userId) =>
           Effect.map(
             Effect.forEach([1, 2, 3, 4, 5], (page) =>
@@ -61,7 +61,7 @@ describe.each(transports)("list() over faulty connections, by %s,", (name, trans
       for (const { userId, pages } of read) {
         expect(pages.flatMap(({ rows: { slices } }) => Batch.sessions({ rows: { _tag: "Bytes", slices } })))
           .toEqual([...sandbox.sessions(userId)].slice(0, 50));
-        expect(pages[0]?.facts?.total).toBe(sandbox.sessionCount(userId));
+        expect(pages[0]?.pagination?.total).toBe(sandbox.sessionCount(userId));
       }
       expect(traffic.retries).toBeGreaterThan(0);
       expect(traffic.requests).toBe(15 + traffic.retries);
@@ -158,7 +158,7 @@ describe.each(
             server.origin,
             undefined,
             { timeout: 300, maxAttempts: 1 },
-            Effect.flatMap(HttpPolicy.TenantHttp, ({ list }) => list(pageOf("mia"))),
+            Effect.flatMap(TenantClient.TenantClient, ({ list }) => list(pageOf("mia"))),
           ),
         );
         expect(errorOf(exit)).toMatchObject({ reason: "Timeout", attempts: 1 });
@@ -178,7 +178,7 @@ describe.each(
             server.origin,
             undefined,
             {},
-            Effect.flatMap(HttpPolicy.TenantHttp, ({ list }) => list(pageOf("mia"))),
+            Effect.flatMap(TenantClient.TenantClient, ({ list }) => list(pageOf("mia"))),
           ),
         );
         await server.asked;
@@ -198,7 +198,7 @@ describe("a dispatcher of undici's", () => {
   const through = async (
     dispatcher: undici.Dispatcher,
     answer: http.RequestListener,
-    options: HttpPolicy.HttpPolicyOptions,
+    options: TenantClient.TenantClientOptions,
   ) => {
     let requests = 0;
     const server = http.createServer((request, response) => {

@@ -7,7 +7,7 @@ import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mo
 import type { Session } from "../../../src/session/Session.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import { some } from "../../runtime.ts";
-import { draws, httpFor } from "../paging/histories.ts";
+import { clientFor, draws } from "../paging/histories.ts";
 
 interface Run {
   readonly sessions: ReadonlyArray<Session>;
@@ -25,7 +25,7 @@ const run = async (
   const batches = [
     ...await SessionSource.changes(Stream.make({ userId, mark }), options).pipe(
       Stream.runCollect,
-      Effect.provide(httpFor(sandbox)),
+      Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     ),
   ];

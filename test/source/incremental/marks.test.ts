@@ -9,7 +9,7 @@ import type * as Changes from "../../../src/source/incremental/Changes.ts";
 import * as Fingerprints from "../../../src/source/incremental/Fingerprints.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import { doubtful } from "../../doubtful.ts";
-import { httpFor } from "../paging/histories.ts";
+import { clientFor } from "../paging/histories.ts";
 
 const NOW = 1_767_225_600;
 
@@ -34,7 +34,7 @@ const run = async (
   const batches = [
     ...await SessionSource.changes(Stream.make({ userId, mark }), options).pipe(
       Stream.runCollect,
-      Effect.provide(httpFor(sandbox)),
+      Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     ),
   ];
@@ -186,13 +186,13 @@ describe("a time that is asked for", () => {
             state.push(JSON.parse(JSON.stringify(batch.state?.())));
           })
         ),
-        Effect.provide(httpFor(sandbox)),
+        Effect.provide(clientFor(sandbox)),
         Effect.runPromise,
       );
     expect(keys.length).toBeLessThan(80);
     const batches = await SessionSource.changes(Stream.make({ userId, state: state.at(-1) })).pipe(
       Stream.runCollect,
-      Effect.provide(httpFor(sandbox)),
+      Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     );
     const others = [...batches].flatMap((batch) => Batch.sessions(batch).map(keyOf));
@@ -214,14 +214,14 @@ describe("a walk that broke off", () => {
           state = JSON.parse(JSON.stringify(batch.state?.()));
         })
       ),
-      Effect.provide(httpFor(sandbox)),
+      Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     );
     expect(state.watch?.asked).toBe(since);
     delete state.watch?.asked;
     const batches = await SessionSource.changes(Stream.make({ userId, state }), { since }).pipe(
       Stream.runCollect,
-      Effect.provide(httpFor(sandbox)),
+      Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     );
     const others = [...batches].flatMap((batch) => Batch.sessions(batch).map(keyOf));
@@ -298,7 +298,7 @@ describe("a long walk that can't be verified", () => {
           state = JSON.stringify(batch.state?.());
         })
       ),
-      Effect.provide(httpFor(sandbox)),
+      Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     );
     return { keys, state };
@@ -313,7 +313,7 @@ describe("a long walk that can't be verified", () => {
       const batches = [
         ...await SessionSource.changes(Stream.make({ userId, state: JSON.parse(state) })).pipe(
           Stream.runCollect,
-          Effect.provide(httpFor(unverifiable(sandbox))),
+          Effect.provide(clientFor(unverifiable(sandbox))),
           Effect.runPromise,
         ),
       ];

@@ -23,13 +23,13 @@ const listOf = (count: number): Array<Listed> =>
   );
 
 interface Tenant {
-  readonly facts?: "present" | "absent";
+  readonly pagination?: "present" | "absent";
   readonly maxSize?: number;
   readonly list: (sort: string) => ReadonlyArray<PageWalk.Row>;
 }
 
 const answer = (
-  { facts = "present", maxSize = Infinity, list }: Tenant,
+  { pagination = "present", maxSize = Infinity, list }: Tenant,
   { page, size, sort }: PageWalk.PageRequest,
 ) => {
   const rows = list(sort);
@@ -37,7 +37,7 @@ const answer = (
   const start = (page - 1) * pageSize;
   return {
     rows: rows.slice(start, start + pageSize),
-    facts: facts === "absent"
+    pagination: pagination === "absent"
       ? undefined
       : { pageSize, page, total: rows.length, hasNext: start + pageSize < rows.length },
   };
@@ -47,8 +47,8 @@ const answer = (
 const receive = (
   walk: PageWalk.Walk,
   request: PageWalk.PageRequest,
-  { rows, facts }: ReturnType<typeof answer>,
-) => PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(rows, "id"), facts });
+  { rows, pagination }: ReturnType<typeof answer>,
+) => PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(rows, "id"), pagination });
 
 /** Walks to the end, one page at a time. */
 const walkAll = (tenant: Tenant, size = 100) => {
@@ -83,7 +83,7 @@ describe("a walk", () => {
 
   it("reads an empty list in one request, and asks once more where no header tells that it is empty", () => {
     expect(walkAll({ list: () => [] }).requests).toHaveLength(1);
-    expect(walkAll({ list: () => [], facts: "absent" }).requests).toHaveLength(2);
+    expect(walkAll({ list: () => [], pagination: "absent" }).requests).toHaveLength(2);
   });
 
   it("reads two pages' worth in two requests that overlap", () => {
@@ -108,8 +108,8 @@ describe("a walk", () => {
       fc.integer({ min: 10, max: 150 }),
       fc.option(fc.integer({ min: 10, max: 150 }), { nil: Infinity }),
       fc.constantFrom("present", "absent"),
-      (count, size, maxSize, facts) => {
-        const { walk, delivered } = walkAll({ list: () => listOf(count), facts, maxSize }, size);
+      (count, size, maxSize, pagination) => {
+        const { walk, delivered } = walkAll({ list: () => listOf(count), pagination, maxSize }, size);
         expect(delivered).toEqual(listOf(count));
         expect(walk.doubts).toEqual([]);
       },
@@ -209,7 +209,7 @@ describe("a walk", () => {
   it("says so where the tenant keeps to no order and does not count", () => {
     const rows = listOf(250);
     const shuffled = rows.map((_, index) => rows[(index * 101) % 250]!);
-    const { walk, delivered } = walkAll({ list: () => shuffled, facts: "absent" });
+    const { walk, delivered } = walkAll({ list: () => shuffled, pagination: "absent" });
     expect(new Set(delivered)).toEqual(new Set(rows));
     expect(delivered).toHaveLength(250);
     expect(walk.doubts).toEqual(["rows came in another order than the one asked for"]);
@@ -271,8 +271,8 @@ describe("a walk", () => {
     const rows = listOf(450);
     const capped = {
       list: () => rows,
-      cap: (facts: ReturnType<typeof answer>["facts"]) =>
-        facts && { ...facts, total: Math.min(facts.total, 200) },
+      cap: (pagination: ReturnType<typeof answer>["pagination"]) =>
+        pagination && { ...pagination, total: Math.min(pagination.total, 200) },
     };
     let walk = PageWalk.begin(shape, 100);
     const delivered: Array<PageWalk.Row> = [];
@@ -282,7 +282,7 @@ describe("a walk", () => {
       const given = answer(capped, request);
       const step = receive(planned.walk, request, {
         ...given,
-        facts: capped.cap(given.facts),
+        pagination: capped.cap(given.pagination),
       });
       delivered.push(...step.take.map((index) => given.rows[index]!));
       walk = step.walk;
@@ -298,8 +298,8 @@ describe("a walk", () => {
     while (!walk.done) {
       const planned = PageWalk.plan(shape, walk);
       const request = planned.requests[0]!;
-      const { facts } = answer({ list: () => walk.total === undefined ? before : after }, request);
-      const given = { ...answer({ list: () => after }, request), facts };
+      const { pagination } = answer({ list: () => walk.total === undefined ? before : after }, request);
+      const given = { ...answer({ list: () => after }, request), pagination };
       const step = receive(planned.walk, request, given);
       delivered.push(...step.take.map((index) => given.rows[index]!));
       walk = step.walk;
@@ -327,7 +327,7 @@ describe("a walk", () => {
         const planned = PageWalk.plan(shape, walk);
         const step = receive(planned.walk, planned.requests[0]!, {
           rows: page,
-          facts: undefined,
+          pagination: undefined,
         });
         delivered.push(...step.take.map((index) => page[index]!));
         walk = step.walk;
@@ -346,8 +346,8 @@ describe("a walk", () => {
         const planned = PageWalk.plan(shape, walk);
         const request = planned.requests[0]!;
         const given = answer({ list: bySort(known) }, request);
-        const facts = { ...given.facts!, total: known.length + 1 };
-        const step = receive(planned.walk, request, { ...given, facts });
+        const pagination = { ...given.pagination!, total: known.length + 1 };
+        const step = receive(planned.walk, request, { ...given, pagination });
         delivered.push(...step.take.map((index) => given.rows[index]!));
         walk = step.walk;
       }
@@ -367,7 +367,7 @@ describe("a walk", () => {
       const given = answer({ list: () => rows }, request);
       const step = receive(planned.walk, request, {
         ...given,
-        facts: { ...given.facts!, total: 1_000_000, hasNext: true },
+        pagination: { ...given.pagination!, total: 1_000_000, hasNext: true },
       });
       delivered.push(...step.take.map((index) => given.rows[index]!));
       walk = step.walk;
@@ -381,12 +381,12 @@ describe("a walk", () => {
       fc.array(fc.boolean(), { maxLength: 300 }),
       fc.integer({ min: 10, max: 60 }),
       fc.constantFrom("present", "absent"),
-      (isKnown, size, facts) => {
+      (isKnown, size, pagination) => {
         const rows = listOf(isKnown.length).map((row, index) => isKnown[index] ? row : JSON.stringify(row));
-        const { delivered, walk } = walkAll({ list: () => rows, facts }, size);
+        const { delivered, walk } = walkAll({ list: () => rows, pagination }, size);
         expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
         // Without a header, only an answer below the documented page size is certainly whole.
-        const isWhole = rows.length < (facts === "present" ? size : 10);
+        const isWhole = rows.length < (pagination === "present" ? size : 10);
         expect(walk.doubts.length > 0).toBe(!isWhole && isKnown.includes(false));
       },
     ));

@@ -16,8 +16,8 @@ const shape: PageWalk.ListShape = {
 
 /** What is awkward about a tenant. */
 interface Awkward {
-  /** How often an answer carries page facts. */
-  readonly facts: number;
+  /** How often an answer carries page pagination. */
+  readonly pagination: number;
   /** The largest page changes from answer to answer. */
   readonly moodyClamp?: boolean;
   /** Only pages of 10, 25, 50 and 100 are given. */
@@ -29,7 +29,7 @@ interface Awkward {
   readonly looksAhead?: boolean;
   /** A page past the end is answered with the last one. */
   readonly clampsPage?: boolean;
-  /** The page size in the facts is the one asked for, whatever is given. */
+  /** The page size in the pagination is the one asked for, whatever is given. */
   readonly echoesSize?: boolean;
   /** Half of the list may go at once. */
   readonly bursts?: boolean;
@@ -104,13 +104,16 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     );
     const number = awkward.clampsPage ? Math.max(1, Math.min(page, Math.ceil(sorted.length / given))) : page;
     const start = (number - 1) * given;
-    const facts = {
+    const pagination = {
       page: number,
       pageSize: awkward.echoesSize ? size : given,
       total,
       hasNext: number * given < (awkward.looksAhead ? sorted.length : total),
     };
-    return { rows: sorted.slice(start, start + given), facts: draw() < awkward.facts ? facts : undefined };
+    return {
+      rows: sorted.slice(start, start + given),
+      pagination: draw() < awkward.pagination ? pagination : undefined,
+    };
   };
 
   let walk = PageWalk.begin(shape, 10 + below(draw, draw() < 0.5 ? 30 : 120));
@@ -129,9 +132,9 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
       if (one === asked[0] || draw() < 0.5) one.answer ??= serve(one.request);
     }
     const { request, answer } = asked[0]!;
-    const { rows, facts } = answer!;
+    const { rows, pagination } = answer!;
     const known = rows.map((row) => row.isMalformed ? row.id : { ...row });
-    const step = PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(known, "id"), facts });
+    const step = PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(known, "id"), pagination });
     walk = step.walk;
     for (const index of step.take) delivered.set(rows[index]!, (delivered.get(rows[index]!) ?? 0) + 1);
     if (!step.onCourse) asked = [];
@@ -153,42 +156,50 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
 
 describe("a walk over a tenant that", () => {
   it.each<[string, Awkward]>([
-    ["is quite in order", { facts: 1 }],
-    ["sends no page facts", { facts: 0, bursts: true }],
-    ["sends page facts at times", { facts: 0.6, bursts: true }],
-    ["counts before it lists", { facts: 0.8, countsEarly: true, bursts: true }],
-    ["counts early and looks ahead", { facts: 1, countsEarly: true, looksAhead: true }],
-    ["caps its total", { facts: 0.8, capsTotal: true, looksAhead: true, bursts: true }],
-    ["caps its total, and knows no more", { facts: 1, capsTotal: true }],
-    ["answers with the last page past the end", { facts: 1, clampsPage: true, bursts: true }],
-    ["answers with the last page past the end, without facts", { facts: 0, clampsPage: true, bursts: true }],
-    ["changes its largest page", { facts: 0.7, moodyClamp: true, bursts: true }],
-    ["changes its largest page, without facts", { facts: 0, moodyClamp: true }],
+    ["is quite in order", { pagination: 1 }],
+    ["sends no page facts", { pagination: 0, bursts: true }],
+    ["sends page pagination at times", { pagination: 0.6, bursts: true }],
+    ["counts before it lists", { pagination: 0.8, countsEarly: true, bursts: true }],
+    ["counts early and looks ahead", { pagination: 1, countsEarly: true, looksAhead: true }],
+    ["caps its total", { pagination: 0.8, capsTotal: true, looksAhead: true, bursts: true }],
+    ["caps its total, and knows no more", { pagination: 1, capsTotal: true }],
+    ["answers with the last page past the end", { pagination: 1, clampsPage: true, bursts: true }],
+    ["answers with the last page past the end, without facts", {
+      pagination: 0,
+      clampsPage: true,
+      bursts: true,
+    }],
+    ["changes its largest page", { pagination: 0.7, moodyClamp: true, bursts: true }],
+    ["changes its largest page, without facts", { pagination: 0, moodyClamp: true }],
     ["changes its largest page and caps its total", {
-      facts: 1,
+      pagination: 1,
       moodyClamp: true,
       capsTotal: true,
       looksAhead: true,
     }],
-    ["rounds page sizes", { facts: 1, roundsSize: true }],
-    ["rounds page sizes, without facts", { facts: 0, roundsSize: true }],
-    ["says it gave the size asked for", { facts: 1, echoesSize: true }],
-    ["has rows that are not what they should be", { facts: 1, malformed: 0.05 }],
-    ["has such rows, without facts", { facts: 0, malformed: 0.05 }],
-    ["does not sort", { facts: 0.8, ignoresSort: true, bursts: true }],
+    ["rounds page sizes", { pagination: 1, roundsSize: true }],
+    ["rounds page sizes, without facts", { pagination: 0, roundsSize: true }],
+    ["says it gave the size asked for", { pagination: 1, echoesSize: true }],
+    ["has rows that are not what they should be", { pagination: 1, malformed: 0.05 }],
+    ["has such rows, without facts", { pagination: 0, malformed: 0.05 }],
+    ["does not sort", { pagination: 0.8, ignoresSort: true, bursts: true }],
     ["does not sort, and changes its largest page over a list that stands still", {
-      facts: 1,
+      pagination: 1,
       ignoresSort: true,
       moodyClamp: true,
       isStill: true,
     }],
     ["does not sort, and rounds page sizes of a list that stands still", {
-      facts: 0.8,
+      pagination: 0.8,
       ignoresSort: true,
       roundsSize: true,
       isStill: true,
     }],
-    ["changes its largest page over a list that stands still", { facts: 1, moodyClamp: true, isStill: true }],
+    ["changes its largest page over a list that stands still", {
+      pagination: 1,
+      moodyClamp: true,
+      isStill: true,
+    }],
   ])("%s loses nothing in silence, repeats nothing, and ends", (_, awkward) => {
     const problems: Array<string> = [];
     for (let seed = 1; seed <= some(400); seed++) {

@@ -20,7 +20,7 @@ interface Row extends Readonly<Record<string, unknown>> {
 
 interface Answer {
   readonly rows: ReadonlyArray<Row>;
-  readonly facts:
+  readonly pagination:
     | { readonly page: number; readonly pageSize: number; readonly total: number; readonly hasNext: boolean }
     | undefined;
 }
@@ -33,7 +33,7 @@ const sorted = (rows: ReadonlyArray<Row>, sort: string) =>
 
 const honest = (list: ReadonlyArray<Row>, { page, size, sort }: PageWalk.PageRequest): Answer => ({
   rows: sorted(list, sort).slice((page - 1) * size, page * size),
-  facts: { page, pageSize: size, total: list.length, hasNext: page * size < list.length },
+  pagination: { page, pageSize: size, total: list.length, hasNext: page * size < list.length },
 });
 
 const decode = Schema.decodeUnknownSync(Schema.parseJson(WalkCheckpoint.WalkState));
@@ -61,8 +61,11 @@ const walkAll = (
       walk = PageWalk.refused(planned.walk, size);
       continue;
     }
-    const { rows, facts } = answer;
-    const step = PageWalk.receive(shape, planned.walk, request, { rows: PageWalk.listed(rows, "id"), facts });
+    const { rows, pagination } = answer;
+    const step = PageWalk.receive(shape, planned.walk, request, {
+      rows: PageWalk.listed(rows, "id"),
+      pagination,
+    });
     walk = step.walk;
     for (const index of step.take) delivered.push(rows[index]!.id);
   }
@@ -78,7 +81,7 @@ describe("an answer that agrees with itself, and not with those before,", () => 
   const rows = listOf(450);
 
   it.each([2, 3, 4, 5])("such as an empty list, is found out: answer %i", (at) => {
-    const empty = { rows: [], facts: { page: 1, pageSize: 100, total: 0, hasNext: false } };
+    const empty = { rows: [], pagination: { page: 1, pageSize: 100, total: 0, hasNext: false } };
     expectWhole(walkAll((request, nth) => nth === at ? empty : honest(rows, request)), rows);
   });
 
@@ -90,11 +93,14 @@ describe("an answer that agrees with itself, and not with those before,", () => 
   it.each([2, 3, 4, 5])("such as half a page that is told as the last, is found out: answer %i", (at) => {
     expectWhole(
       walkAll((request, nth) => {
-        const { rows: given, facts } = honest(rows, request);
-        if (nth !== at) return { rows: given, facts };
+        const { rows: given, pagination } = honest(rows, request);
+        if (nth !== at) return { rows: given, pagination };
         const half = given.slice(0, given.length >> 1);
         const total = (request.page - 1) * request.size + half.length;
-        return { rows: half, facts: { page: request.page, pageSize: request.size, total, hasNext: false } };
+        return {
+          rows: half,
+          pagination: { page: request.page, pageSize: request.size, total, hasNext: false },
+        };
       }),
       rows,
     );
@@ -102,10 +108,10 @@ describe("an answer that agrees with itself, and not with those before,", () => 
 
   it.each([7, 8, 9, 10, 11, 12])("is no proof where the tenant does not sort: answer %i", (at) => {
     const shuffled = rows.map((_, index) => rows[(index * 101) % 450]!);
-    const empty = { rows: [], facts: { page: 1, pageSize: 100, total: 0, hasNext: false } };
+    const empty = { rows: [], pagination: { page: 1, pageSize: 100, total: 0, hasNext: false } };
     const found = walkAll(({ page, size }, nth) => {
-      const facts = { page, pageSize: size, total: 450, hasNext: page * size < 450 };
-      return nth === at ? empty : { rows: shuffled.slice((page - 1) * size, page * size), facts };
+      const pagination = { page, pageSize: size, total: 450, hasNext: page * size < 450 };
+      return nth === at ? empty : { rows: shuffled.slice((page - 1) * size, page * size), pagination };
     });
     expect(found.delivered.length === 450 || found.doubts.length > 0).toBe(true);
   });
@@ -114,8 +120,8 @@ describe("an answer that agrees with itself, and not with those before,", () => 
     let list = rows;
     const { delivered, doubts } = walkAll((request, nth) => {
       if (nth === 3) list = list.toSpliced(40, 40);
-      const { rows: given, facts } = honest(list, request);
-      return { rows: given, facts: { ...facts!, page: nth === 3 ? 1 : facts!.page } };
+      const { rows: given, pagination } = honest(list, request);
+      return { rows: given, pagination: { ...pagination!, page: nth === 3 ? 1 : pagination!.page } };
     });
     const ids = new Set(delivered);
     expect(list.filter(({ id }) => !ids.has(id))).toEqual([]);
@@ -126,7 +132,7 @@ describe("an answer that agrees with itself, and not with those before,", () => 
 it("a list of which nothing more is counted leaves a doubt", () => {
   const rows = listOf(450);
   const { delivered, doubts } = walkAll((request, nth) =>
-    nth < 3 ? honest(rows, request) : { rows: [], facts: undefined }
+    nth < 3 ? honest(rows, request) : { rows: [], pagination: undefined }
   );
   expect(delivered.length).toBeLessThan(450);
   expect(doubts.length).toBeGreaterThan(0);
@@ -137,8 +143,11 @@ it("a page size that is told once and refused is not asked for again", () => {
   expectWhole(
     walkAll((request, nth) => {
       if (request.size > 100) return "refused";
-      const { rows: given, facts } = honest(rows, request);
-      return { rows: given, facts: { ...facts!, pageSize: nth === 1 ? 1000 : facts!.pageSize } };
+      const { rows: given, pagination } = honest(rows, request);
+      return {
+        rows: given,
+        pagination: { ...pagination!, pageSize: nth === 1 ? 1000 : pagination!.pageSize },
+      };
     }),
     rows,
   );
@@ -183,7 +192,7 @@ it("stored and restored between any answers, a walk loses and repeats nothing, w
         } else list = [...list, make()];
       }
       const answer = honest(list, request);
-      return draw() < headers ? answer : { ...answer, facts: undefined };
+      return draw() < headers ? answer : { ...answer, pagination: undefined };
     }, { size: 10 + Math.floor(draw() * 60), isStored: () => draw() < share });
     const ids = new Set(delivered);
     expect([seed, ids.size]).toEqual([seed, delivered.length]);

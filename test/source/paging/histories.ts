@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import type { WalkEnd } from "../../../src/session/Batch.ts";
 import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mod.ts";
-import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../../src/api/TenantClient.ts";
 import * as SessionsApi from "../../../src/api/SessionsApi.ts";
 import * as Tenant from "../../../src/api/Tenant.ts";
 import * as Transport from "../../../src/api/transport/Transport.ts";
@@ -26,8 +26,8 @@ export const draws = (seed: number) => {
 };
 
 /** The tenant that a sandbox is, without a network between. */
-export const httpFor = (sandbox: Sandbox) =>
-  HttpPolicy.layer(
+export const clientFor = (sandbox: Sandbox) =>
+  TenantClient.layerOf(
     Either.getOrThrow(Tenant.make({ domain: "https://sandbox.example", apiKey: sandbox.key })),
     { rate: 1e6 },
   ).pipe(
@@ -136,7 +136,7 @@ export const walk = async (history: History): Promise<Outcome> => {
   const { pageSize, concurrency } = history;
   const batches = await SessionSource.batches(Stream.make(userId), { pageSize, concurrency, clientId }).pipe(
     Stream.runCollect,
-    Effect.provide(httpFor(sandbox)),
+    Effect.provide(clientFor(sandbox)),
     Effect.runPromise,
   );
   const delivered = [...batches].flatMap((batch) =>
@@ -151,15 +151,15 @@ export const readForward = async (history: History): Promise<Outcome> => {
   const there = [...sandbox.sessions(userId)].map(({ session_id }) => session_id);
   begin();
   const delivered: Array<string> = [];
-  const page = (number: number): Effect.Effect<void, unknown, HttpPolicy.TenantHttp> =>
+  const page = (number: number): Effect.Effect<void, unknown, TenantClient.TenantClient> =>
     Effect.flatMap(
       SessionsApi.page(userId, { page: number, size: history.pageSize, sort: "initiated_at:1" }),
-      ({ rows: { slices }, facts }) => {
+      ({ rows: { slices }, pagination }) => {
         const batch = { rows: { _tag: "Bytes" as const, slices } };
         for (const { session_id } of Batch.sessions(batch)) delivered.push(session_id);
-        return (facts?.hasNext ?? slices.from.length > 0) ? page(number + 1) : Effect.void;
+        return (pagination?.hasNext ?? slices.from.length > 0) ? page(number + 1) : Effect.void;
       },
     );
-  await Effect.runPromise(Effect.provide(page(1), httpFor(sandbox)));
+  await Effect.runPromise(Effect.provide(page(1), clientFor(sandbox)));
   return outcome(there, gone, delivered, undefined, sandbox.counts.total);
 };

@@ -52,7 +52,7 @@ const play = (seed: number) => {
         request.sort === "id:1" ? (a.id < b.id ? -1 : 1) : b.time - a.time || (a.id < b.id ? -1 : 1)
       )
       .slice((request.page - 1) * request.size, request.page * request.size);
-    const facts = {
+    const pagination = {
       page: request.page,
       pageSize: request.size,
       total: shown.length,
@@ -60,7 +60,7 @@ const play = (seed: number) => {
     };
     const step = PageWalk.receive(shape, planned.walk, request, {
       rows: PageWalk.listed([...rows], "id"),
-      facts,
+      pagination,
     });
     walk = step.walk;
     for (const index of step.take) delivered.push(rows[index]!.id);

@@ -7,9 +7,9 @@ import { make, type SandboxOptions } from "../../../src/sandbox/mod.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import * as UserSource from "../../../src/source/UserSource.ts";
 import * as Transport from "../../../src/api/transport/Transport.ts";
-import * as HttpPolicy from "../../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../../src/api/TenantClient.ts";
 import { tenantAt } from "../../api/asking.ts";
-import { httpFor } from "./histories.ts";
+import { clientFor } from "./histories.ts";
 import { make as makeLying } from "../lyingTenant.ts";
 import * as Layer from "effect/Layer";
 
@@ -60,7 +60,7 @@ const read = async (
     ...await (since === undefined
       ? SessionSource.batches(Stream.make(userId), walk)
       : SessionSource.changes(Stream.make(userId), { ...walk, since }))
-      .pipe(Stream.runCollect, Effect.provide(httpFor(sandbox)), Effect.runPromise),
+      .pipe(Stream.runCollect, Effect.provide(clientFor(sandbox)), Effect.runPromise),
   ];
   const delivered = new Set(
     batches.flatMap((batch) => Batch.sessions(batch).map(({ session_id }) => session_id)),
@@ -135,7 +135,7 @@ describe("350 users created in one second", () => {
     const batches = [
       ...await UserSource.all().pipe(
         Stream.runCollect,
-        Effect.provide(HttpPolicy.layer(tenantAt("https://acme.example"), { rate: 1e6 })),
+        Effect.provide(TenantClient.layerOf(tenantAt("https://acme.example"), { rate: 1e6 })),
         Effect.provide(Layer.succeed(Transport.Transport, tenant.transport)),
         Effect.runPromise,
       ),

@@ -9,7 +9,7 @@ import type * as Scope from "effect/Scope";
 import type { Allocate } from "./Allocate.ts";
 
 /** Bytes could not be brought to where they should go. */
-export class OutputError extends Data.TaggedError("OutputError")<{
+export class SinkError extends Data.TaggedError("SinkError")<{
   /** `Closed`: the reader has gone, as with `| head`. */
   readonly reason: "Open" | "Write" | "Commit" | "Closed";
   /** The path or the name of the output. */
@@ -50,22 +50,22 @@ export interface Receipt {
 }
 
 /** An open output. */
-export interface Sink {
+export interface OpenSink {
   /**
    * Where the bytes of the next write may be laid: they are then taken over as they lie. Left out by those that keep the bytes
    * they are given, which nobody may use again.
    */
   readonly allocate?: Allocate | undefined;
   /** Returns when the bytes have been taken over, which is what holds back a source faster than its output. */
-  readonly write: (bytes: Uint8Array<ArrayBuffer>) => Effect.Effect<void, OutputError>;
+  readonly write: (bytes: Uint8Array<ArrayBuffer>) => Effect.Effect<void, SinkError>;
   /** Makes the output complete and visible. Nothing may be written after it. */
-  readonly commit: Effect.Effect<Receipt, OutputError>;
+  readonly commit: Effect.Effect<Receipt, SinkError>;
 }
 
 /** A place for bytes. */
-export interface Output {
+export interface Sink {
   /** As people know it: a path, or `standard output`. */
   readonly name: string;
   /** Undone when the scope closes before {@link Sink.commit}. */
-  readonly open: Effect.Effect<Sink, OutputError, Scope.Scope>;
+  readonly open: Effect.Effect<OpenSink, SinkError, Scope.Scope>;
 }

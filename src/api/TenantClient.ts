@@ -20,7 +20,7 @@ import { Transport } from "./transport/Transport.ts";
 
 export type { ItemRequest, ListRequest } from "./Attempt.ts";
 /** How requests to a tenant are paced, timed and repeated. */
-export type HttpPolicyOptions = RetryPolicy.RetryPolicyOptions;
+export type TenantClientOptions = RetryPolicy.RetryPolicyOptions;
 export type { DecodeRows, Page } from "./Answer.ts";
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
@@ -37,7 +37,7 @@ export interface Traffic extends RateLimiter.Pace {
 }
 
 /** The tenant, reached under its policy: every request of a program that shares it shares the pace. */
-export class TenantHttp extends Context.Tag("monocloud-sessions/TenantHttp")<TenantHttp, {
+export class TenantClient extends Context.Tag("monocloud-sessions/TenantClient")<TenantClient, {
   /** Asks for one page. Retried as the policy says. */
   readonly list: <Rows>(request: Attempt.ListRequest<Rows>) => Effect.Effect<Answer.Page<Rows>, ApiError>;
   /** Asks for a JSON object, past all caches. Retried likewise. */
@@ -51,8 +51,8 @@ const DOCUMENTED_SIZE = 10;
 /** Make a client of one tenant under one policy. Options out of range throw a RangeError. */
 export const make = (
   tenant: Tenant.Tenant,
-  options: HttpPolicyOptions = {},
-): Effect.Effect<typeof TenantHttp.Service, never, Transport | Scope.Scope> =>
+  options: TenantClientOptions = {},
+): Effect.Effect<typeof TenantClient.Service, never, Transport | Scope.Scope> =>
   Effect.map(Effect.all([Transport, Timeouts.make]), ([transport, timeouts]) => {
     const policy = RetryPolicy.of(options);
     const limiter = RateLimiter.make(options);
@@ -81,13 +81,13 @@ export const make = (
   });
 
 /** The tenant under its policy, as a service. */
-export const layer = (
+export const layerOf = (
   tenant: Tenant.Tenant,
-  options?: HttpPolicyOptions,
-): Layer.Layer<TenantHttp, never, Transport> => Layer.scoped(TenantHttp, make(tenant, options));
+  options?: TenantClientOptions,
+): Layer.Layer<TenantClient, never, Transport> => Layer.scoped(TenantClient, make(tenant, options));
 
 /** Which tenant, how to get in, and how requests to it are made. */
-export interface TenantOptions extends HttpPolicyOptions, Tenant.TenantAddress {}
+export interface TenantOptions extends TenantClientOptions, Tenant.TenantAddress {}
 
 /** See {@link TenantOptions}. */
 export const optionNames: Options.Names<TenantOptions> = {
@@ -107,21 +107,24 @@ export const optionNames: Options.Names<TenantOptions> = {
  *
  * @example
  * ```ts
- * import { HttpPolicy, SessionsApi, Transport } from "monocloud-sessions";
+ * import { Batch, SessionSource, TenantClient, Transport } from "monocloud-sessions";
  * import * as Sandbox from "monocloud-sessions/sandbox";
  * import * as Effect from "effect/Effect";
  * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
  *
- * const sandbox = Sandbox.make({ users: 1 });
- * const [userId = ""] = sandbox.userIds();
- * const tenant = HttpPolicy.connect({ domain: "sandbox.example", apiKey: sandbox.key, rate: 50 }).pipe(
+ * const sandbox = Sandbox.make({ users: 1, sessionsPerUser: 5 });
+ * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 50 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
- * const page = await Effect.runPromise(Effect.provide(SessionsApi.page(userId, { page: 1, size: 5 }), tenant));
- * console.assert(page.rows.slices.from.length <= 5);
+ * const count = SessionSource.batches(Stream.fromIterable(sandbox.userIds())).pipe(
+ *   Stream.runFold(0, (sum, batch) => sum + Batch.size(batch)),
+ *   Effect.provide(tenant),
+ * );
+ * console.assert(await Effect.runPromise(count) === 5);
  * ```
  */
-export const connect = (
+export const layer = (
   { domain, apiKey, ...policy }: TenantOptions,
-): Layer.Layer<TenantHttp, Tenant.TenantError, Transport> =>
-  Layer.unwrapEffect(Effect.map(Tenant.make({ domain, apiKey }), (tenant) => layer(tenant, policy)));
+): Layer.Layer<TenantClient, Tenant.TenantError, Transport> =>
+  Layer.unwrapEffect(Effect.map(Tenant.make({ domain, apiKey }), (tenant) => layerOf(tenant, policy)));

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber";
 import * as TestClock from "effect/TestClock";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import * as HttpPolicy from "../../src/api/HttpPolicy.ts";
+import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import {
   ask,
@@ -101,7 +101,7 @@ describe("list() on failure", () => {
     });
     const { exit, at } = await run(Effect.gen(function* () {
       const http = yield* Effect.provideService(
-        HttpPolicy.make(tenantAt(ORIGIN), { timeout: "10 seconds", maxAttempts: 1 }),
+        TenantClient.make(tenantAt(ORIGIN), { timeout: "10 seconds", maxAttempts: 1 }),
         Transport.Transport,
         slowToBegin,
       );
@@ -126,7 +126,7 @@ describe("list() on failure", () => {
     });
     await run(Effect.gen(function* () {
       const http = yield* Effect.provideService(
-        HttpPolicy.make(tenantAt(ORIGIN), { timeout: "10 seconds", maxAttempts: 1, rate: 1000 }),
+        TenantClient.make(tenantAt(ORIGIN), { timeout: "10 seconds", maxAttempts: 1, rate: 1000 }),
         Transport.Transport,
         throwing,
       );
@@ -174,11 +174,12 @@ describe("list() on failure", () => {
 describe("list()", () => {
   it("gives the rows and the facts", async () => {
     const text = `[ {"session_id": "a", "n": 12345678901234567890} ]`;
-    const facts = `{"page_size":10,"current_page":1,"total_count":1,"has_previous":false,"has_next":false}`;
-    const { exit } = await run(ask(() => ok(text, { "x-pagination": facts })));
+    const pagination =
+      `{"page_size":10,"current_page":1,"total_count":1,"has_previous":false,"has_next":false}`;
+    const { exit } = await run(ask(() => ok(text, { "x-pagination": pagination })));
     expect(exit).toEqual(Exit.succeed({
       rows: JSON.parse(text),
-      facts: { pageSize: 10, page: 1, total: 1, hasNext: false },
+      pagination: { pageSize: 10, page: 1, total: 1, hasNext: false },
     }));
   });
 
@@ -426,7 +427,7 @@ describe("the caps", () => {
         }),
         fc.array(fc.constantFrom("503", "hang", "7 s", "45 s"), { minLength: 1, maxLength: 5 }),
         fc.integer({ min: 1, max: 4 }),
-        async (options: HttpPolicy.HttpPolicyOptions, behaviour, users) => {
+        async (options: TenantClient.TenantClientOptions, behaviour, users) => {
           const answer = (_: unknown, n: number) => {
             const kind = behaviour[n % behaviour.length]!;
             if (kind === "hang") return new Promise<Response>(() => {});
@@ -487,7 +488,7 @@ describe("the caps", () => {
       [{ maxDelay: "0 seconds" }, "'maxDelay' must be longer than 0: it is 0 ms"],
       [{ rate: 0 }, "'rate' must be above 0 and at most 1,000,000 a second: it is 0"],
       [{ burst: 0.5 }, "'burst' must be at least 1: it is 0.5"],
-    ] satisfies ReadonlyArray<readonly [HttpPolicy.HttpPolicyOptions, string]>,
+    ] satisfies ReadonlyArray<readonly [TenantClient.TenantClientOptions, string]>,
   )("%o is refused", async (options, words) => {
     await expect(run(reach(() => ok(), options))).rejects.toThrow(words);
   });
