@@ -13,6 +13,6 @@ export { exportSessions, type ExportSessionsOptions } from "./promise/exportSess
 export { type SessionCallbacks, sessions } from "./promise/sessions.ts";
 export { replay, type ReplayOptions, verify, type VerifyOptions } from "./promise/verify.ts";
 export * from "./promise/Errors.ts";
-export type * from "./promise/Report.ts";
-export type * from "./promise/Session.ts";
-export type * from "./promise/SessionsOptions.ts";
+export type * from "./plain/Report.ts";
+export type * from "./plain/Session.ts";
+export type * from "./plain/SessionsOptions.ts";

@@ -8,30 +8,31 @@ import type { Scanned } from "../scan/PageScanner.ts";
 import * as Session from "../session/Session.ts";
 import { ApiError } from "./ApiError.ts";
 import { type ListRequest, type Page, TenantClient } from "./TenantClient.ts";
+import * as SessionFilters from "./SessionFilters.ts";
 import type { Sort } from "./Sort.ts";
 
 export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
 
 /** The endpoint's query. */
-export interface SessionsQuery {
+export interface SessionsQuery extends SessionFilters.SessionFilters {
   /** From 1. */
   readonly page: number;
   /** How many sessions to ask for; the tenant may give fewer. */
   readonly size: number;
-  /** Only sessions of this client. */
-  readonly clientId?: string | undefined;
   readonly sort?: Sort | undefined;
   /** See {@link ListRequest}. Not part of the query. */
   readonly turn?: ListRequest<unknown>["turn"];
   readonly fresh?: ListRequest<unknown>["fresh"];
 }
 
-const problemWith = (userId: string, { page, size, clientId }: SessionsQuery): string | undefined => {
+const problemWith = (userId: string, { page, size, ...query }: SessionsQuery): string | undefined => {
   if (userId === "" || userId === "." || userId === "..") {
     return `${JSON.stringify(userId)} can't be a user's id`;
   }
   if (!userId.isWellFormed()) return "the user's id holds half a surrogate pair";
-  if (clientId?.isWellFormed() === false) return "the client's id holds half a surrogate pair";
+  for (const [name, value] of Object.entries(SessionFilters.toQuery(query))) {
+    if (value?.isWellFormed() === false) return `'${name}' holds half a surrogate pair`;
+  }
   if (!Number.isSafeInteger(page) || page < 1) return `'page' must be a positive integer: it is ${page}`;
   if (!Number.isSafeInteger(size) || size < 1) return `'size' must be a positive integer: it is ${size}`;
 };
@@ -54,7 +55,12 @@ export const page = (
   return Effect.flatMap(TenantClient, (tenant) =>
     tenant.list({
       path: path.replace("{user_id}", () => encodeURIComponent(userId)),
-      query: { page: `${query.page}`, size: `${query.size}`, client_id: query.clientId, sort: query.sort },
+      query: {
+        page: `${query.page}`,
+        size: `${query.size}`,
+        ...SessionFilters.toQuery(query),
+        sort: query.sort,
+      },
       userId,
       page: query.page,
       turn: query.turn,

@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream";
 import type * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import type { ApiError } from "../api/ApiError.ts";
+import * as SessionFilters from "../api/SessionFilters.ts";
 import * as Formats from "../format/Formats.ts";
 import { TenantClient } from "../api/TenantClient.ts";
 import { version } from "../version.ts";
@@ -161,10 +162,10 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
     yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
     const found = yield* Inspect.removeOrphans(root, before, prove);
     const manifest = found.manifest ?? Manifest.empty(tenant);
-    const { clientId, sort } = walk;
+    const { sort } = walk;
     const fixed = JSON.parse(JSON.stringify({
       format: formats.map(Formats.nameOf).sort(),
-      clientId,
+      ...SessionFilters.pick(walk),
       sort,
       onInvalid: options.onInvalid ?? "quarantine",
       ...options.options,

@@ -40,7 +40,7 @@ export interface DatasetOptions<E, R> {
   readonly pruneReport?: boolean | undefined;
   /** As for {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
-  /** How to walk. `clientId` and `sort` must stay the same from run to run. */
+  /** How to walk. `sort` and what chooses sessions must stay the same from run to run. */
   readonly walk?: Omit<SessionSource.SessionSourceOptions, "onFailure"> | undefined;
   /** What else must stay the same within a run, for the caller's own sake: recorded, and compared. */
   readonly options?: Readonly<Record<string, unknown>> | undefined;

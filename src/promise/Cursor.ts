@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as SessionFilters from "../api/SessionFilters.ts";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import type { Batch } from "../session/Batch.ts";
@@ -14,7 +15,7 @@ import { CursorError } from "./Errors.ts";
 /** Of a user whose list was read to its end, the mark. Of one in the midst of it, the state of its walk. */
 const Cursor = Schema.parseJson(Schema.Struct({
   version: Schema.Literal(1),
-  client_id: Schema.optional(Schema.String),
+  ...SessionFilters.mapQuery(() => Schema.optional(Schema.String)),
   mark: Schema.optional(Changes.Mark),
   state: Schema.optional(Schema.Struct({
     walk: WalkCheckpoint.WalkState,
@@ -24,7 +25,7 @@ const Cursor = Schema.parseJson(Schema.Struct({
 const decode = Schema.decodeUnknownEither(Cursor);
 
 /** Gives the walk to begin with a cursor. Throws a {@link CursorError} on one that can't be used. */
-export const startOf = (userId: string, cursor: unknown, clientId: string | undefined): Start => {
+export const startOf = (userId: string, cursor: unknown, filters: SessionFilters.SessionFilters): Start => {
   if (cursor === undefined || cursor === null) return userId;
   const decoded = decode(cursor);
   if (Either.isLeft(decoded)) {
@@ -36,21 +37,27 @@ export const startOf = (userId: string, cursor: unknown, clientId: string | unde
         "remove it to read all sessions of the user anew",
     );
   }
-  const { client_id, mark, state } = decoded.right;
-  if (client_id === clientId) return { userId, mark, state };
-  const say = (id: string | undefined) => id === undefined ? "all clients" : `client ${JSON.stringify(id)}`;
+  const { mark, state, version: _, ...query } = decoded.right;
+  const before = SessionFilters.fromQuery(query);
+  const names = Object.keys(SessionFilters.filters) as ReadonlyArray<keyof SessionFilters.SessionFilters>;
+  const changed = names.find((name) => before[name] !== filters[name]);
+  if (changed === undefined) return { userId, mark, state };
+  const say = (value: string | undefined) => value === undefined ? "none" : JSON.stringify(value);
   throw new CursorError(
     "Options",
-    `Cannot read changes as the cursor of user ${JSON.stringify(userId)} is of ${
-      say(client_id)
-    }, and changes of ` +
-      `${say(clientId)} are asked for: give 'clientId' as it was, or use other cursors`,
+    `Cannot read changes as the cursor of user ${JSON.stringify(userId)} was made with '${changed}' ` +
+      `${say(before[changed])}, and it is ${
+        say(filters[changed])
+      } now: give it as it was, or use other cursors`,
   );
 };
 
 /** Gives the cursor after a batch; undefined where the one before is to stay. */
-export const after = ({ end, state }: Batch, clientId: string | undefined): string | undefined => {
-  const known = { version: 1, client_id: clientId };
+export const after = (
+  { end, state }: Batch,
+  filters: SessionFilters.SessionFilters,
+): string | undefined => {
+  const known = { version: 1, ...SessionFilters.toQuery(filters) };
   if (end !== undefined) {
     return end.mark === undefined ? undefined : JSON.stringify({ ...known, mark: end.mark });
   }

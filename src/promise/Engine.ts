@@ -16,8 +16,8 @@ import * as Options from "../options/Options.ts";
 import type * as Batch from "../session/Batch.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as UserSource from "../source/UserSource.ts";
-import type { ProgressOptions } from "./Report.ts";
-import type { SessionsOptions, TenantOptions } from "./SessionsOptions.ts";
+import type { ProgressOptions } from "../plain/Report.ts";
+import type { SessionsOptions, TenantOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
 /** The tenant that options name. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Rejected } from "./Session.ts";
+import type { Rejected } from "../plain/Session.ts";
 
 /**
  * Why a request failed for good.

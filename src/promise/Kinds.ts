@@ -17,7 +17,7 @@ import type {
   Redaction,
   SessionsOptions,
   TenantOptions,
-} from "./SessionsOptions.ts";
+} from "../plain/SessionsOptions.ts";
 
 const duration: Options.Kind<Duration> = Options.kind(
   'milliseconds from 0 on, or a text such as "30 seconds"',

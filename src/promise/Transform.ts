@@ -7,7 +7,7 @@ import * as Either from "effect/Either";
 import * as Batch from "../session/Batch.ts";
 import * as Redaction from "../session/Redaction.ts";
 import * as Session from "../session/Session.ts";
-import type { TransformOptions } from "./SessionsOptions.ts";
+import type { TransformOptions } from "../plain/SessionsOptions.ts";
 
 type Filter = NonNullable<TransformOptions["filter"]>;
 type Mapping = NonNullable<TransformOptions["map"]>;

@@ -13,7 +13,12 @@ import * as GzipSink from "../sink/GzipSink.ts";
 import * as ReadableBody from "../sink/ReadableBody.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { EncodingOptions, FormatChoice, SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
+import type {
+  EncodingOptions,
+  FormatChoice,
+  SessionsOptions,
+  UnverifiedOptions,
+} from "../plain/SessionsOptions.ts";
 
 const kind = Options.object<SessionsOptions & EncodingOptions & UnverifiedOptions>({
   ...Kinds.sessionsNames,

@@ -14,8 +14,8 @@ import * as Cursor from "./Cursor.ts";
 import type { CursorStore } from "./CursorStore.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { Rejected, Session, WalkEnd } from "./Session.ts";
-import type { Duration, SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
+import type { Rejected, Session, WalkEnd } from "../plain/Session.ts";
+import type { Duration, SessionsOptions, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
 /** Whose changes to read, and where the cursors are. */
@@ -121,7 +121,7 @@ const DOING = "read changes";
  */
 export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   const options = Kinds.take(DOING, kind, given);
-  const { cursors, clientId, signal, lookback, onInvalid = "fail" } = options;
+  const { cursors, signal, lookback, onInvalid = "fail" } = options;
   const transform = Transform.of(DOING, options);
   const verdict = Verdict.make(options);
   signal?.throwIfAborted();
@@ -139,7 +139,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
         try: async () => {
           const cursor = await store.get(userId);
           known.set(userId, cursor);
-          return Cursor.startOf(userId, cursor, clientId);
+          return Cursor.startOf(userId, cursor, options);
         },
         catch: (error) => error,
       }),
@@ -162,7 +162,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
         rejected,
         end: end && endOf(end),
         get cursor() {
-          return (cursor ??= { text: Cursor.after(served, clientId) }).text;
+          return (cursor ??= { text: Cursor.after(served, options) }).text;
         },
       };
       yield change;

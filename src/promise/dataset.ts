@@ -14,8 +14,8 @@ import * as Redaction from "../session/Redaction.ts";
 import * as UserList from "../source/UserList.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { DatasetReport, Part, Progress, ProgressOptions } from "./Report.ts";
-import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "./SessionsOptions.ts";
+import type { DatasetReport, Part, Progress, ProgressOptions } from "../plain/Report.ts";
+import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
 /** What to export into a folder. */

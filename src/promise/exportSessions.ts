@@ -10,8 +10,8 @@ import * as Options from "../options/Options.ts";
 import * as GzipSink from "../sink/GzipSink.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { Progress, ProgressOptions, Report } from "./Report.ts";
-import type { EncodingOptions, SessionsOptions } from "./SessionsOptions.ts";
+import type { Progress, ProgressOptions, Report } from "../plain/Report.ts";
+import type { EncodingOptions, SessionsOptions } from "../plain/SessionsOptions.ts";
 
 /** Where an export goes. */
 export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions, ProgressOptions<Progress> {

@@ -9,8 +9,8 @@ import * as Options from "../options/Options.ts";
 import * as Batch from "../session/Batch.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { Rejected, UserSession, WalkEnd } from "./Session.ts";
-import type { SessionsOptions, UnverifiedOptions } from "./SessionsOptions.ts";
+import type { Rejected, UserSession, WalkEnd } from "../plain/Session.ts";
+import type { SessionsOptions, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 
 /** What to be told while sessions are read one by one. */
 export interface SessionCallbacks {

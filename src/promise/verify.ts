@@ -13,7 +13,7 @@ import type {
   ReplayReport,
   VerifyProgress,
   VerifyReport,
-} from "./Report.ts";
+} from "../plain/Report.ts";
 
 /** How to verify. */
 export interface VerifyOptions extends ProgressOptions<VerifyProgress> {

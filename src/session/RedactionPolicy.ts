@@ -6,62 +6,20 @@
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
 import * as Options from "../options/Options.ts";
+import { actions, defaults, mapFields, type Policy, type SettledPolicy } from "./RedactionFields.ts";
 
-/** What becomes of each field: a plain value, which can be stored as JSON. */
-export interface Policy {
-  /**
-   * `truncate`: the network's address, of a /24 for IPv4, of a /48 for IPv6. An IPv4 address inside an IPv6 one is
-   * truncated as IPv4. What is no IP address (a port or a zone after it, say) is dropped.
-   *
-   * @default {"keep"}
-   */
-  readonly ip?: "keep" | "truncate" | "hash" | "drop" | undefined;
-  /** Can't be truncated: it is whatever the client sent, and no part of it is known to be harmless. @default {"keep"} */
-  readonly user_agent?: "keep" | "hash" | "drop" | undefined;
-  /**
-   * `truncate`: country and region are kept, city and coordinates are dropped. `hash`: country, region and city each on
-   * its own; coordinates are dropped, for their column holds numbers.
-   *
-   * @default {"keep"}
-   */
-  readonly location?: "keep" | "truncate" | "hash" | "drop" | undefined;
-  /** @default {"drop"} */
-  readonly session_key?: "keep" | "hash" | "drop" | undefined;
-  /** Fields this version does not know. If kept, numbers that a JavaScript number can't hold lose digits. @default {"drop"} */
-  readonly unknown?: "keep" | "drop" | undefined;
-}
+export type { Policy } from "./RedactionFields.ts";
 
-/** A policy that leaves nothing to defaults. */
-export type SettledPolicy = { readonly [Field in keyof Policy]-?: NonNullable<Policy[Field]> };
-
-const defaults: SettledPolicy = {
-  ip: "keep",
-  user_agent: "keep",
-  location: "keep",
-  session_key: "drop",
-  unknown: "drop",
-};
-
-const actions: { readonly [Field in keyof Policy]-?: ReadonlyArray<SettledPolicy[Field]> } = {
-  ip: ["keep", "truncate", "hash", "drop"],
-  user_agent: ["keep", "hash", "drop"],
-  location: ["keep", "truncate", "hash", "drop"],
-  session_key: ["keep", "hash", "drop"],
-  unknown: ["keep", "drop"],
-};
+export type { SettledPolicy } from "./RedactionFields.ts";
 
 /** What {@link parse} understands: `ip=keep|truncate|hash|drop, …`. */
 export const usage: string = Object.entries(actions)
   .map(([field, allowed]) => `${field}=${allowed.join("|")}`).join(", ");
 
 /** See {@link Policy}. */
-export const optionNames: Options.Names<Policy> = {
-  ip: Options.oneOf(actions.ip),
-  user_agent: Options.oneOf(actions.user_agent),
-  location: Options.oneOf(actions.location),
-  session_key: Options.oneOf(actions.session_key),
-  unknown: Options.oneOf(actions.unknown),
-};
+export const optionNames: Options.Names<Policy> = mapFields((allowed) =>
+  Options.oneOf(allowed)
+) as Options.Names<Policy>;
 
 /** A policy as callers give it. */
 export const kind: Options.Kind<Policy> = Options.object(optionNames, { what: "field" });

@@ -10,6 +10,7 @@ import type { Batch } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import { type ApiError, type ApiErrorReason, isNotFound } from "../api/ApiError.ts";
 import { TenantClient } from "../api/TenantClient.ts";
+import * as SessionFilters from "../api/SessionFilters.ts";
 import type * as SessionsApi from "../api/SessionsApi.ts";
 import { sortKeys } from "../api/Sort.ts";
 import type * as Changes from "./incremental/Changes.ts";
@@ -23,9 +24,7 @@ import * as UserWalk from "./UserWalk.ts";
 export type { Start } from "./UserWalk.ts";
 
 /** Which sessions to walk, and how. */
-export interface SessionSourceOptions {
-  /** Only sessions of this client. */
-  readonly clientId?: string | undefined;
+export interface SessionSourceOptions extends SessionFilters.SessionFilters {
   /**
    * The order within each user. Left out, sessions come newest first, by a walk that can vouch for its result. So it can
    * for `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose
@@ -71,7 +70,7 @@ export type WalkOptions = Omit<SessionSourceOptions, "areListed">;
 
 /** See {@link WalkOptions}. */
 export const optionNames: Options.Names<WalkOptions> = {
-  clientId: Options.text,
+  ...SessionFilters.mapFilters(() => Options.text),
   sort: Options.oneOf(sortKeys.flatMap((key) => [`${key}:1`, `${key}:-1`] as const)),
   pageSize: Options.number,
   concurrency: Options.textOr(Options.oneOf(["auto"]), Options.number),
@@ -228,7 +227,7 @@ const walkAll = <E, R>(
   options: SessionSourceOptions,
   watching: UserWalk.Watching | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => {
-  const { clientId, sort, pageSize = 100, concurrency = "auto", onFailure, areListed = false } = options;
+  const { sort, pageSize = 100, concurrency = "auto", onFailure, areListed = false } = options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
     throw new RangeError(
       `Cannot walk users as 'concurrency' must be a positive integer or "auto": it is ${concurrency}`,
@@ -239,7 +238,13 @@ const walkAll = <E, R>(
       `Cannot walk users as 'pageSize' must be an integer from ${leastSize} to ${mostSize}: it is ${pageSize}`,
     );
   }
-  const settings: UserWalk.WalkSettings = { clientId, sort, pageSize, areListed, watching };
+  const settings: UserWalk.WalkSettings = {
+    filters: SessionFilters.pick(options),
+    sort,
+    pageSize,
+    areListed,
+    watching,
+  };
   return Stream.unwrap(Effect.map(Effect.all([TenantClient, Effect.clock]), ([{ traffic }, clock]) => {
     const under = concurrency === "auto"
       ? ConcurrencyController.adaptive(pageSize, traffic)

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import { ApiError } from "../api/ApiError.ts";
 import type { Page, TenantClient } from "../api/TenantClient.ts";
+import type { SessionFilters } from "../api/SessionFilters.ts";
 import type * as SessionsApi from "../api/SessionsApi.ts";
 import type { Scanned } from "../scan/PageScanner.ts";
 import { type Batch, noRows, type WalkEnd } from "../session/Batch.ts";
@@ -130,7 +131,7 @@ const isSameTime = (
 
 /** What the walks of all users share. */
 export interface WalkSettings {
-  readonly clientId?: string | undefined;
+  readonly filters: SessionFilters;
   readonly sort?: SessionsApi.Sort | undefined;
   readonly pageSize: number;
   readonly areListed: boolean;
@@ -175,7 +176,7 @@ const begin = ({ state, mark }: Exclude<Start, string>, watching: Watching | und
 
 /** Walk one user, and offer what each answer delivers. */
 export const walk = (
-  { clientId, sort, pageSize, areListed, watching }: WalkSettings,
+  { filters, sort, pageSize, areListed, watching }: WalkSettings,
   user: Exclude<Start, string>,
   { share, answered, offer, giveUp }: Walker,
 ): Effect.Effect<unknown, ApiError, TenantClient> =>
@@ -203,7 +204,7 @@ export const walk = (
         Effect.zipLeft(
           SessionPages.ask(
             userId,
-            { ...request, sort: request.sort as SessionsApi.Sort, clientId, turn },
+            { ...request, sort: request.sort as SessionsApi.Sort, ...filters, turn },
             () => areListed || hasDelivered || isWhole || isKnown,
           ),
           answered,

@@ -5,6 +5,7 @@
  */
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
+import * as SessionFilters from "../api/SessionFilters.ts";
 import * as Formats from "../format/Formats.ts";
 import type * as Export from "../export/Export.ts";
 import { Failure, maybe } from "./Failures.ts";
@@ -26,7 +27,7 @@ const Tenant = Schema.Struct({
 });
 
 const Walk = Schema.Struct({
-  clientId: maybe(Schema.String),
+  ...SessionFilters.mapFilters(() => maybe(Schema.String)),
   sort: maybe(Schema.TemplateLiteral(
     Schema.Literal("session_id", "initiated_at", "expires_at", "last_updated"),
     ":",

@@ -131,7 +131,7 @@ describe("SessionsApi.page()", () => {
     ["..", first, `".." can't be a user's id`],
     ["a\ud800", first, "the user's id holds half a surrogate pair"],
     ["\udc00b", first, "the user's id holds half a surrogate pair"],
-    ["mia", { ...first, clientId: "\ud83d" }, "the client's id holds half a surrogate pair"],
+    ["mia", { ...first, clientId: "\ud83d" }, "'client_id' holds half a surrogate pair"],
     ["mia", { ...first, page: 0 }, "'page' must be a positive integer: it is 0"],
     ["mia", { ...first, page: 1.5 }, "'page' must be a positive integer: it is 1.5"],
     ["mia", { ...first, page: Number.NaN }, "'page' must be a positive integer: it is NaN"],

@@ -21,12 +21,13 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   api: session,
   format: session,
   source: [...session, "api"],
+  plain: ["api", "session"],
   export: [...session, "format"],
   dataset: [...source, ...output],
-  thread: [...source, ...output],
+  thread: [...source, ...output, "plain"],
   server: [...source, ...output, "dataset"],
   mod: [...source, ...output, "dataset"],
-  promise: [...source, ...output, "dataset"],
+  promise: [...source, ...output, "dataset", "plain"],
   cli: [...source, ...output, "dataset", "sandbox", "server"],
 };
 

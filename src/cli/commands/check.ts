@@ -24,7 +24,7 @@ const options = {
   ),
   domain: Settings.domain,
   apiKeyFile: Settings.apiKeyFile,
-  clientId: Settings.clientId,
+  ...Settings.filters,
   pageSize: Settings.pageSize,
   rate: Settings.rate,
   maxElapsed: Settings.patience("30s"),
@@ -59,14 +59,13 @@ export const command = Command.make("check", options, (args) =>
     const tenant = yield* Settings.tenantFrom(args);
     const { pageSize: size, rate } = args;
     const user = Option.getOrUndefined(args.user);
-    const clientId = Option.getOrUndefined(args.clientId);
     const ask: Effect.Effect<
       TenantClientTypes.Page<ReadonlyArray<unknown> | Scanned>,
       ApiError,
       TenantClientTypes.TenantClient
     > = user === undefined
       ? UsersApi.page({ page: 1, size })
-      : SessionsApi.page(user, { page: 1, size, clientId, sort: "initiated_at:-1" });
+      : SessionsApi.page(user, { page: 1, size, ...Settings.filtersFrom(args), sort: "initiated_at:-1" });
 
     const began = yield* Clock.currentTimeMillis;
     const { rows, pagination } = yield* Effect.flatMap(

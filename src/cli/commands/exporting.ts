@@ -131,7 +131,7 @@ export const run = (args: Args) =>
       );
     }
     const walk: SessionSource.SessionSourceOptions = {
-      clientId: Option.getOrUndefined(args.clientId),
+      ...Settings.filtersFrom(args),
       sort: Option.getOrUndefined(args.sort),
       pageSize: args.pageSize,
       concurrency: args.concurrency,

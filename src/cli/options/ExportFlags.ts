@@ -42,7 +42,7 @@ export const options = {
   ),
   domain: Settings.domain,
   apiKeyFile: Settings.apiKeyFile,
-  clientId: Settings.clientId,
+  ...Settings.filters,
   sort: Settings.sort,
   pageSize: Settings.pageSize,
   concurrency: Settings.concurrency,

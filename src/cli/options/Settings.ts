@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import { open } from "node:fs/promises";
 import process from "node:process";
 import * as HelpDoc from "@effect/cli/HelpDoc";
@@ -193,12 +194,19 @@ export const pageSize = whole("page-size", leastSize, mostSize).pipe(
   Options.withDefault(100),
 );
 
-/** The client whose sessions to take. */
-export const clientId = Options.text("client-id").pipe(
-  Options.withPseudoName("ID"),
-  Options.withDescription("Only sessions of this client."),
-  Options.optional,
+/** The flags that choose sessions. */
+export const filters = SessionFilters.mapFilters(({ query, placeholder, description }) =>
+  Options.text(query.replaceAll("_", "-")).pipe(
+    Options.withPseudoName(placeholder),
+    Options.withDescription(description),
+    Options.optional,
+  )
 );
+
+/** Give what these flags say. */
+export const filtersFrom = (
+  args: { readonly [Name in keyof SessionFilters.SessionFilters]-?: Option.Option<string> },
+): SessionFilters.SessionFilters => SessionFilters.mapFilters((_, name) => Option.getOrUndefined(args[name]));
 
 /** The order within each user. */
 export const sort = Options.text("sort").pipe(

@@ -13,6 +13,7 @@ import * as OpenApi from "@effect/platform/OpenApi";
 import * as Schema from "effect/Schema";
 import { version } from "../../version.ts";
 import { COOKIE } from "../Access.ts";
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Job from "../jobs/Job.ts";
 
@@ -65,9 +66,9 @@ const sessionsOf = <Name extends string>(name: Name, contentType: string) =>
   HttpApiEndpoint.get(name, `/v1/users/:user_id/sessions.${name}`)
     .setPath(Schema.Struct({ user_id: Job.UserId }))
     .setUrlParams(Schema.Struct({
-      client_id: Schema.optional(Schema.NonEmptyString).annotations({
-        description: "Only sessions of this client.",
-      }),
+      ...SessionFilters.mapQuery(({ description }) =>
+        Schema.optional(Schema.NonEmptyString).annotations({ description })
+      ),
       page_size: Schema.optional(Schema.NumberFromString.pipe(Schema.compose(Job.PageSize))).annotations({
         description: "How many sessions to ask the tenant for at a time, 100 if left out.",
       }),

@@ -18,6 +18,7 @@ import * as GzipSink from "../../sink/GzipSink.ts";
 import { type Sink, SinkError } from "../../sink/Sink.ts";
 import * as ReadableBody from "../../sink/ReadableBody.ts";
 import type { ApiError } from "../../api/ApiError.ts";
+import type { SessionFilters } from "../../api/SessionFilters.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
@@ -34,7 +35,7 @@ export interface DownloadOptions {
   readonly userId: string;
   readonly format: Format;
   readonly gzip: boolean;
-  readonly clientId?: string | undefined;
+  readonly filters: SessionFilters;
   readonly pageSize?: number | undefined;
   readonly allow: ReadonlySet<string>;
 }
@@ -120,14 +121,14 @@ const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArr
 
 /** The sessions of a user. */
 export const sessions = (
-  { userId, format, gzip, clientId, pageSize, allow }: DownloadOptions,
+  { userId, format, gzip, filters, pageSize, allow }: DownloadOptions,
 ): Effect.Effect<
   ReadableBody.Bytes,
   ApiError | SinkError | Export.ExportError | UnverifiedError,
   TenantClient | Metrics.Metrics
 > =>
   Effect.flatMap(Metrics.Metrics, (metrics) => {
-    const source = SessionSource.batches(Stream.make(userId), { clientId, pageSize, concurrency: AHEAD })
+    const source = SessionSource.batches(Stream.make(userId), { ...filters, pageSize, concurrency: AHEAD })
       .pipe(
         Stream.mapEffect((batch) => {
           const doubts = doubtsOf(batch, allow);

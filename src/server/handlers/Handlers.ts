@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { DatasetError } from "../../dataset/Layout.ts";
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
@@ -84,10 +85,9 @@ const sessions = (settings: Settings, life: Life) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
     const download = (name: Formats.BuiltIn) =>
     (
-      { path: { user_id }, urlParams: { client_id, page_size, allow }, request }: {
+      { path: { user_id }, urlParams: { page_size, allow, ...query }, request }: {
         readonly path: { readonly user_id: string };
-        readonly urlParams: {
-          readonly client_id?: string | undefined;
+        readonly urlParams: SessionFilters.FilterQuery & {
           readonly page_size?: number | undefined;
           readonly allow?: string | undefined;
         };
@@ -101,7 +101,7 @@ const sessions = (settings: Settings, life: Life) =>
           userId: user_id,
           format,
           gzip,
-          clientId: client_id,
+          filters: SessionFilters.fromQuery(query),
           pageSize: page_size,
           allow: new Set(allow?.split(",")),
         });

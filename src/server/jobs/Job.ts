@@ -4,11 +4,13 @@
  *
  * @module
  */
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Schema from "effect/Schema";
 import * as Manifest from "../../dataset/Manifest.ts";
 import type * as Export from "../../export/Export.ts";
 import { choices } from "../../format/Formats.ts";
 import * as Options from "../../options/Options.ts";
+import { mapFields } from "../../session/RedactionFields.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import { leastSize } from "../../source/paging/Limits.ts";
 
@@ -29,14 +31,10 @@ export const Id = Schema.String.pipe(
 /** How many rows a page may be asked to hold. */
 export const PageSize = Schema.Int.pipe(Schema.between(leastSize, 1000));
 
-/** As for {@link Redact.Policy}. */
-const Policy = Schema.Struct({
-  ip: Schema.optional(Schema.Literal("keep", "truncate", "hash", "drop")),
-  user_agent: Schema.optional(Schema.Literal("keep", "hash", "drop")),
-  location: Schema.optional(Schema.Literal("keep", "truncate", "hash", "drop")),
-  session_key: Schema.optional(Schema.Literal("keep", "hash", "drop")),
-  unknown: Schema.optional(Schema.Literal("keep", "drop")),
-});
+/** As for {@link RedactionPolicy.Policy}. */
+const Policy = Schema.Struct(
+  mapFields((allowed) => Schema.optional(Schema.Literal(...allowed))),
+) as unknown as Schema.Schema<RedactionPolicy.Policy>;
 
 /** Each format once: with gzip and without, its parts would have one place and two names. */
 const Formats = Schema.NonEmptyArray(
@@ -57,7 +55,7 @@ export const Description = Schema.Struct({
   /** `"all"`, or ids. */
   users: Schema.Union(Schema.Literal("all"), Schema.NonEmptyArray(UserId)),
   formats: Formats,
-  client_id: Schema.optional(Schema.NonEmptyString),
+  ...SessionFilters.mapQuery(() => Schema.optional(Schema.NonEmptyString)),
   page_size: Schema.optional(PageSize),
   /** Sessions a part. */
   part_rows: Schema.optional(Schema.Int.pipe(Schema.between(1, 1e9))),
@@ -72,7 +70,7 @@ export type Description = typeof Description.Type;
 export const optionNames: Options.Names<Description> = {
   users: Options.any,
   formats: Options.any,
-  client_id: Options.any,
+  ...SessionFilters.mapQuery(() => Options.any),
   page_size: Options.any,
   part_rows: Options.any,
   on_invalid: Options.any,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import { identity } from "effect/Function";
 import type { Batch } from "../../session/Batch.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
@@ -27,7 +28,7 @@ export interface JobRunOptions {
 
 /** Begins it, or goes on with it from its last cut. */
 export const run = (description: Job.Description, { root, settings, progress, meter }: JobRunOptions) => {
-  const { users, formats, client_id, page_size, part_rows, on_invalid, redact } = description;
+  const { users, formats, page_size, part_rows, on_invalid, redact } = description;
   const policy = redact && Redaction.settle(redact);
   const change: (batch: Batch) => Batch = policy === undefined
     ? identity
@@ -41,7 +42,7 @@ export const run = (description: Job.Description, { root, settings, progress, me
     users: list,
     tenant: settings.tenant.origin,
     mode: "resume",
-    walk: { clientId: client_id, pageSize: page_size },
+    walk: { ...SessionFilters.fromQuery(description), pageSize: page_size },
     options: { redact: policy },
     onInvalid: on_invalid,
     partRows: part_rows,

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { SessionFilters } from "../api/SessionFilters.ts";
+import type { Policy } from "../session/RedactionFields.ts";
 import type { Session } from "./Session.ts";
 
 /** A length of time: milliseconds, or a text such as `"30 seconds"`. */
@@ -55,9 +57,7 @@ export interface TenantOptions {
 export type Sort = `${"session_id" | "initiated_at" | "expires_at" | "last_updated"}:${1 | -1}`;
 
 /** Which sessions to walk, and how. */
-export interface WalkOptions {
-  /** Only sessions of this client. */
-  readonly clientId?: string | undefined;
+export interface WalkOptions extends SessionFilters {
   /**
    * The order within each user. Left out, sessions come newest first. While lists are read, `expires_at` and `last_updated`
    * change: a walk in their order can't be verified.
@@ -75,23 +75,11 @@ export interface WalkOptions {
   readonly onFailure?: "stop" | "continue" | undefined;
 }
 
-/** What becomes of each field with personal data: a plain value that JSON can hold. */
-export interface RedactionPolicy {
-  /** `truncate` keeps the network: a /24 of IPv4, a /48 of IPv6. @default {"keep"} */
-  readonly ip?: "keep" | "truncate" | "hash" | "drop" | undefined;
-  /** @default {"keep"} */
-  readonly user_agent?: "keep" | "hash" | "drop" | undefined;
-  /** `truncate` keeps country and region. `hash` drops coordinates. @default {"keep"} */
-  readonly location?: "keep" | "truncate" | "hash" | "drop" | undefined;
-  /** @default {"drop"} */
-  readonly session_key?: "keep" | "hash" | "drop" | undefined;
-  /** Fields this version does not know. @default {"drop"} */
-  readonly unknown?: "keep" | "drop" | undefined;
-}
+export type { Policy as RedactionPolicy } from "../session/RedactionFields.ts";
 
 /** A policy, and the secret that hashes are keyed with. */
 export interface Redaction {
-  readonly policy: RedactionPolicy;
+  readonly policy: Policy;
   /** Needed for `hash`: 32 bytes or more. The same value has the same hash under one secret. */
   readonly secret?: string | undefined;
 }

@@ -60,8 +60,7 @@ export interface TimeRange {
 export interface ExportedFile {
   /** Its path. */
   readonly name: string;
-  /** `rejected` is the file of rows that failed the schema. */
-  /** The name of its format, or `rejected`. */
+  /** The name of its format; `rejected` is the file of rows that failed the schema. */
   readonly format: string;
   readonly rows: number;
   readonly bytes: number;
@@ -95,8 +94,7 @@ export interface Report {
 export interface Part {
   /** From the dataset's folder, with `/`. */
   readonly path: string;
-  /** `rejected`: rows that failed the schema. `removed`: tombstones. `state`, `seen`: what the next run has to know. */
-  /** The name of its format, or `rejected`, `removed`, `state` or `seen`. */
+  /** Its format; or `rejected`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to know. */
   readonly format: string;
   /** Parts of one number hold the same rows. */
   readonly part: number;
