@@ -183,7 +183,7 @@ describe("sessions()", () => {
     const { options } = tenant({ malformed: 0.5, sessionsPerUser: 40 });
     const rejected: Array<promise.Rejected> = [];
     const found = await collect(
-      promise.sessions({ ...options, users: "all", onRejected: (row) => rejected.push(row) }),
+      promise.sessions({ ...options, users: "all", onQuarantined: (row) => rejected.push(row) }),
     );
     expect(rejected.length).toBeGreaterThan(10);
     expect(found.length + rejected.length).toBe(120);
@@ -436,12 +436,12 @@ describe("exportSessions()", () => {
     const folder = await newFolder();
     const out = join(folder, "s.csv");
     await promise.exportSessions({ ...options, users: "all", out });
-    expect((await readdir(folder)).sort()).toEqual(["s.csv", "s.csv.rejected.ndjson"]);
+    expect((await readdir(folder)).sort()).toEqual(["s.csv", "s.csv.quarantine.ndjson"]);
     await promise.exportSessions({
       ...options,
       users: "all",
       out,
-      rejected: join(folder, "elsewhere.ndjson"),
+      quarantine: join(folder, "elsewhere.ndjson"),
     });
     expect(await readdir(folder)).toContain("elsewhere.ndjson");
   });
@@ -501,8 +501,8 @@ describe("exportSessions()", () => {
 
   it("refuses names that it can't make sense of", async () => {
     const { options } = tenant();
-    const message = async (out: string | Array<string>, rejected?: string) =>
-      `${await reasonOf(promise.exportSessions({ ...options, users: "all", out, rejected }))}`;
+    const message = async (out: string | Array<string>, quarantine?: string) =>
+      `${await reasonOf(promise.exportSessions({ ...options, users: "all", out, quarantine }))}`;
     expect(await message([])).toBe("TypeError: Cannot export as 'out' names no file");
     expect(await message("sessions.xlsx")).toBe(
       "TypeError: Cannot export to sessions.xlsx as its name must end in one of " +

@@ -19,7 +19,7 @@ export const exitCodes = {
    * report says which, and why.
    */
   incomplete: 4,
-  /** A row is not a session under `--on-invalid fail`, more are not than `--max-rejected`, or `verify` found something wrong. */
+  /** A row is not a session under `--on-invalid fail`, more are not than `--max-quarantined`, or `verify` found something wrong. */
   data: 65,
   /** The tenant knows none of the users. */
   noInput: 66,
@@ -74,7 +74,7 @@ const outputCodes = { Open: "cannotCreate", Write: "io", Commit: "io", Closed: "
 
 const exportCodes = {
   InvalidRow: "data",
-  TooManyRejected: "data",
+  TooManyQuarantined: "data",
   NoSuchUsers: "noInput",
   Unverified: "incomplete",
 } as const;

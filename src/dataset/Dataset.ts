@@ -106,7 +106,7 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  *
  * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, an `SinkError` or an `ExportError`.
  *
- * Memory: as for {@link Export.run}, the marks of all users, and where each walk under way stands. With `pruneReport`, 24 to
+ * Memory: as for {@link Export.run}, the marks of all users, and where each walk under way stands. With `prune`, 24 to
  * 48 bytes for each session of the dataset while users are walked, and as many again once they are.
  *
  * @example
@@ -144,8 +144,8 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   Exclude<R, Scope.Scope> | TenantClient
 > =>
   Effect.suspend(() => {
-    const { root, changes, pruneReport = false } = options;
-    if (pruneReport && changes !== "since-last") {
+    const { root, changes, prune = false } = options;
+    if (prune && changes !== "since-last") {
       throw new RangeError(
         `Cannot tell what was removed unless 'changes' is "since-last": it is ${JSON.stringify(changes)}`,
       );
@@ -156,7 +156,7 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
 /** Run with the lease of the folder. */
 const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
   Effect.gen(function* () {
-    const { root, tenant, mode = "new", walk = {}, formats, users, changes, pruneReport = false } = options;
+    const { root, tenant, mode = "new", walk = {}, formats, users, changes, prune = false } = options;
     yield* Journal.recover(root, prove);
     const before = yield* Inspect.read(root);
     yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
@@ -175,20 +175,20 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
     let journal = Inspect.isUnfinished(found) ? found.journal : undefined;
     if (journal !== undefined) {
       const { header } = journal;
-      const asksPrune = pruneReport && header.kind !== "full";
+      const asksPrune = prune && header.kind !== "full";
       yield* sameOptions(root, {
         tenant: header.tenant,
         ...header.options,
         users: header.users_identity,
         // A run that was begun knows by itself whether there is a time to go by, and what it is to tell.
         ...(typeof changes === "object" && { since: header.since }),
-        ...(asksPrune && { pruneReport: header.prune_report }),
+        ...(asksPrune && { prune: header.prune_report }),
       }, {
         tenant,
         ...fixed,
         users: users.identity,
         ...(typeof changes === "object" && { since: changes.since }),
-        ...(asksPrune && { pruneReport }),
+        ...(asksPrune && { prune }),
       });
       journal = { header: { ...header, claims: Inspect.nextPart(found) }, checkpoints: journal.checkpoints };
       yield* Journal.write(root, journal, prove);
@@ -208,7 +208,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         : typeof changes === "object"
         ? changes.since
         : undefined;
-      const isWhole = pruneReport && kind === "changes";
+      const isWhole = prune && kind === "changes";
       const asked = isWhole && users.all === true ? withEarlier(root, manifest, users.ids) : users.ids;
       const ids: Stream.Stream<string, E | SinkError | Layout.DatasetError, R> = isRetry
         ? Stream.empty

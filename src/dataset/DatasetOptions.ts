@@ -37,7 +37,7 @@ export interface DatasetOptions<E, R> {
    *
    * @default {false}
    */
-  readonly pruneReport?: boolean | undefined;
+  readonly prune?: boolean | undefined;
   /** As for {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
   /** How to walk. `sort` and what chooses sessions must stay the same from run to run. */
@@ -46,7 +46,7 @@ export interface DatasetOptions<E, R> {
   readonly options?: Readonly<Record<string, unknown>> | undefined;
   readonly onInvalid?: Export.ExportOptions<E, R>["onInvalid"];
   /** As for {@link Export.run}, over the whole run. What has come is kept, and a run that may reject more goes on from there. */
-  readonly maxRejected?: Export.MaxRejected | undefined;
+  readonly maxQuarantined?: Export.MaxQuarantined | undefined;
   /** Parts are completed once they hold so many sessions. @default {500_000} */
   readonly partRows?: number | undefined;
   /** Or once one of them has so many bytes, before any compression on the way. @default {536_870_912, 512 MiB} */

@@ -57,8 +57,8 @@ export const make = (
         const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
         return { format, output: gzip ? GzipSink.make(output) : output };
       });
-      const rejects = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
-      return files ??= yield* Scope.extend(Export.openFiles({ targets, rejects, onInvalid }), scope);
+      const quarantine = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
+      return files ??= yield* Scope.extend(Export.openFiles({ targets, quarantine, onInvalid }), scope);
     });
 
     const partOf = (

@@ -175,7 +175,7 @@ const walk = (
   TenantClient
 > =>
   Effect.scoped(Effect.gen(function* () {
-    const { options: { change = (batch) => batch, maxRejected }, checkpoints, state } = run;
+    const { options: { change = (batch) => batch, maxQuarantined }, checkpoints, state } = run;
     const pull = yield* Stream.toPull(source);
     while (true) {
       const pulled = yield* Effect.exit(restore(pull));
@@ -183,7 +183,7 @@ const walk = (
       for (const batch of pulled.value) {
         yield* take(change(batch));
         if (checkpoints.isFull()) yield* checkpoints.take();
-        const judged = yield* Effect.exit(Export.checkRejected(state.tally, maxRejected, "now"));
+        const judged = yield* Effect.exit(Export.checkQuarantined(state.tally, maxQuarantined, "now"));
         if (Exit.isFailure(judged)) return judged.cause;
       }
     }
@@ -316,7 +316,7 @@ export const resume = <E, R>(
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const { root, progress = Export.noProgress(), maxRejected } = options;
+      const { root, progress = Export.noProgress(), maxQuarantined } = options;
       const { header } = journal;
       const { traffic } = yield* TenantClient;
       const began = yield* Clock.currentTimeMillis;
@@ -343,7 +343,7 @@ export const resume = <E, R>(
           return yield* Effect.failCause(broken);
         }
         yield* Effect.tapError(
-          Export.checkRejected(state.tally, maxRejected, "end"),
+          Export.checkQuarantined(state.tally, maxQuarantined, "end"),
           () => checkpoints.take(),
         );
         const nothing = Inspect.deleteJournal(root, { manifest, journal }, lease.prove);

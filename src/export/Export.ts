@@ -15,10 +15,10 @@ import type { SinkError } from "../sink/Sink.ts";
 import type { ExportError } from "./ExportError.ts";
 import { type FilesOptions, openFiles } from "./FileSet.ts";
 import {
-  checkRejected,
+  checkQuarantined,
   checkUsers,
   count,
-  type MaxRejected,
+  type MaxQuarantined,
   noTally,
   type Progress,
   type Report,
@@ -34,18 +34,18 @@ export type { Unverified, UnverifiedOptions } from "./Verdict.ts";
 export interface ExportOptions<E, R> extends FilesOptions {
   readonly source: Stream.Stream<Batch.Batch, E, R>;
   /** How many rows may be rejected before the run fails, as one that is plainly wrong. @default {any number} */
-  readonly maxRejected?: MaxRejected | undefined;
+  readonly maxQuarantined?: MaxQuarantined | undefined;
   /** Kept up to date as the export goes on. */
   readonly progress?: Progress | undefined;
 }
 
 /** What becomes of rows that are not sessions. */
-export type RejectionOptions = Pick<ExportOptions<never, never>, "onInvalid" | "maxRejected">;
+export type RejectionOptions = Pick<ExportOptions<never, never>, "onInvalid" | "maxQuarantined">;
 
 /** See {@link RejectionOptions}. */
 export const rejectionNames: Options.Names<RejectionOptions> = {
   onInvalid: Options.oneOf(["quarantine", "fail"]),
-  maxRejected: Options.exactlyOne<MaxRejected>({ count: Options.number, percent: Options.number }),
+  maxQuarantined: Options.exactlyOne<MaxQuarantined>({ count: Options.number, percent: Options.number }),
 };
 
 /**
@@ -101,11 +101,11 @@ export const run = <E, R>(
       Effect.flatMap(files.write(batch), (bytes) => {
         tally.progress.encodedBytes += bytes;
         count(tally, batch);
-        return checkRejected(tally, options.maxRejected, "now");
+        return checkQuarantined(tally, options.maxQuarantined, "now");
       });
     yield* forEachBatch(options.source, take);
     yield* checkUsers(tally);
-    yield* checkRejected(tally, options.maxRejected, "end");
+    yield* checkQuarantined(tally, options.maxQuarantined, "end");
     const complete = yield* files.commit;
     return reportOf(tally, complete, ((yield* Clock.currentTimeMillis) - began) / 1000);
   }));

@@ -9,10 +9,10 @@ import type * as Batch from "../session/Batch.ts";
 /** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept, but where the reason says so. */
 export class ExportError extends Data.TaggedError("ExportError")<{
   /**
-   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyRejected`: more did than `maxRejected` allows.
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined` allows.
    * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
    */
-  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers" | "Unverified";
+  readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
   readonly message: string;
   readonly row?: Batch.Rejected | undefined;
 }> {}

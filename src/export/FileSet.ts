@@ -28,7 +28,7 @@ export interface FilesOptions {
    */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
   /** Where rejected rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
-  readonly rejects?: Sink | undefined;
+  readonly quarantine?: Sink | undefined;
 }
 
 /** A complete output. */
@@ -71,7 +71,7 @@ const write = (sink: OpenSink, bytes: Uint8Array<ArrayBuffer>) =>
 
 /** Opens files to write together. They are undone when the scope closes before they are committed. */
 export const openFiles = (
-  { targets, rejects, onInvalid = "quarantine" }: FilesOptions,
+  { targets, quarantine, onInvalid = "quarantine" }: FilesOptions,
 ): Effect.Effect<Files, SinkError, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;
@@ -97,8 +97,8 @@ export const openFiles = (
       Effect.gen(function* () {
         if (onInvalid === "fail") return yield* Effect.fail(invalidRow(batch.rejected[0]!));
         rejected += batch.rejected.length;
-        if (rejects === undefined) return;
-        rejectSink ??= yield* Scope.extend(rejects.open, scope);
+        if (quarantine === undefined) return;
+        rejectSink ??= yield* Scope.extend(quarantine.open, scope);
         yield* rejectSink.write(rejectedLines(batch.rejected));
       });
 
@@ -132,9 +132,9 @@ export const openFiles = (
       commit: Effect.gen(function* () {
         for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
         const files: Array<ExportedFile> = [];
-        if (rejects !== undefined && rejectSink !== undefined) {
+        if (quarantine !== undefined && rejectSink !== undefined) {
           files.push({
-            name: rejects.name,
+            name: quarantine.name,
             format: "rejected",
             rows: rejected,
             ...yield* rejectSink.commit,

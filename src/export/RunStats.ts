@@ -12,7 +12,7 @@ import type { ExportedFile } from "./FileSet.ts";
  * The most rows that may be rejected: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
  * at the end.
  */
-export type MaxRejected = { readonly count: number } | { readonly percent: number };
+export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
 
 /** How far an export has come. The driver changes it in place, a batch at a time. */
 export interface Progress {
@@ -92,7 +92,7 @@ export interface Tally {
   /** Users whose walks have begun and not ended. */
   readonly walking: Set<string>;
   /** The first row that was rejected. */
-  firstRejected?: Batch.Rejected | undefined;
+  firstQuarantined?: Batch.Rejected | undefined;
 }
 
 /** A tally of nothing yet. */
@@ -110,7 +110,7 @@ const LIST = 100;
 export const count = (tally: Tally, batch: Batch.Batch): void => {
   const { userId, rejected, total, end } = batch;
   const { progress, missing, unverified, failed, walking } = tally;
-  tally.firstRejected ??= rejected[0];
+  tally.firstQuarantined ??= rejected[0];
   progress.sessions += Batch.size(batch);
   progress.rejected += rejected.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
@@ -162,9 +162,9 @@ export const checkUsers = ({ progress, missing }: Tally): Effect.Effect<void, Ex
 const JUDGED = 1000;
 
 /** The error where more rows were rejected than may be. Before the end, a share is judged only of enough rows. */
-export const checkRejected = (
-  { progress: { sessions, rejected }, firstRejected }: Tally,
-  max: MaxRejected | undefined,
+export const checkQuarantined = (
+  { progress: { sessions, rejected }, firstQuarantined }: Tally,
+  max: MaxQuarantined | undefined,
   when: "now" | "end",
 ): Effect.Effect<void, ExportError> => {
   if (max === undefined || rejected === 0) return Effect.void;
@@ -176,11 +176,11 @@ export const checkRejected = (
   const allowed = "count" in max ? String(max.count) : `${max.percent} %`;
   return Effect.fail(
     new ExportError({
-      reason: "TooManyRejected",
-      row: firstRejected,
+      reason: "TooManyQuarantined",
+      row: firstQuarantined,
       message: `${rejected} of ${rows} rows are not sessions, and at most ${allowed} may be. ` +
-        (firstRejected === undefined ? "" : `The first: ${wordsOf(firstRejected)}. `) +
-        "If that is as it should be, allow more of them (--max-rejected)",
+        (firstQuarantined === undefined ? "" : `The first: ${wordsOf(firstQuarantined)}. `) +
+        "If that is as it should be, allow more of them (--max-quarantined)",
     }),
   );
 };

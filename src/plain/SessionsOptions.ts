@@ -145,7 +145,7 @@ export interface ParquetOptions {
 }
 
 /** The most rows that may be rejected: so many, or so many of a hundred. */
-export type MaxRejected = { readonly count: number } | { readonly percent: number };
+export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
 
 /** How bytes are written, and what becomes of rows that are no sessions. */
 export interface EncodingOptions {
@@ -159,5 +159,5 @@ export interface EncodingOptions {
    */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
   /** How many rows may fail the schema before the run fails. @default {any number} */
-  readonly maxRejected?: MaxRejected | undefined;
+  readonly maxQuarantined?: MaxQuarantined | undefined;
 }

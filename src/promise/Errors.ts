@@ -74,10 +74,10 @@ export interface ApiError extends Error {
 export interface ExportError extends Error {
   readonly _tag: "ExportError";
   /**
-   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyRejected`: more did than `maxRejected` allows.
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined` allows.
    * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
    */
-  readonly reason: "InvalidRow" | "TooManyRejected" | "NoSuchUsers" | "Unverified";
+  readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
   readonly row?: Rejected | undefined;
 }
 

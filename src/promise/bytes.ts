@@ -74,7 +74,7 @@ export const stream = (
       source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
       targets: [{ format: choice.format, output: choice.gzip ? GzipSink.make(output) : output }],
       onInvalid: options.onInvalid ?? "fail",
-      maxRejected: options.maxRejected,
+      maxQuarantined: options.maxQuarantined,
     });
     // Once its reader has all the bytes, the stream errors in place of its end.
     const judged = Effect.flatMap(work, () => {

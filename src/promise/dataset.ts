@@ -149,7 +149,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
   const conflict = conflictOf(options);
   if (conflict !== undefined) throw new TypeError(`Cannot ${DOING} as ${conflict}`);
   const { folder: root, since, sinceLast, prune, resume, lookback, redact, filter, map, csv } = options;
-  const { onInvalid, maxRejected, partRows, partBytes } = options;
+  const { onInvalid, maxQuarantined, partRows, partBytes } = options;
   const change = Transform.of(DOING, options);
   const tenant = Either.getOrThrowWith(Tenant.make(options), (error) => error);
   options.signal?.throwIfAborted();
@@ -166,7 +166,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       tenant: tenant.origin,
       mode: resume ? "resume" : "new",
       changes: sinceLast ? "since-last" : since && { since: Math.floor(since.getTime() / 1000) },
-      pruneReport: prune,
+      prune: prune,
       lookback: lookback === undefined ? undefined : Kinds.secondsOf(lookback),
       walk: Engine.walkOf(options),
       // The command line writes down the same. Of functions, only that there is one.
@@ -177,7 +177,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
         map: map && true,
       },
       onInvalid,
-      maxRejected,
+      maxQuarantined,
       partRows,
       partBytes,
       change,

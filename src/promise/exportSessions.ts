@@ -17,8 +17,8 @@ import type { EncodingOptions, SessionsOptions } from "../plain/SessionsOptions.
 export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions, ProgressOptions<Progress> {
   /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
   readonly out: string | ReadonlyArray<string>;
-  /** Where rows that failed the schema go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
-  readonly rejected?: string | undefined;
+  /** Where rows that failed the schema go, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
+  readonly quarantine?: string | undefined;
 }
 
 const kind = Options.object<ExportSessionsOptions>({
@@ -26,7 +26,7 @@ const kind = Options.object<ExportSessionsOptions>({
   ...Kinds.encodingNames,
   onProgress: Options.callback,
   out: Options.textOr(Options.text, Options.list(Options.text)),
-  rejected: Options.text,
+  quarantine: Options.text,
 }, { required: [...Kinds.required, "out"] });
 
 const DOING = "export";
@@ -72,8 +72,8 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
     if (found !== undefined) return found;
     throw new TypeError(`Cannot export to ${path} as its name must end in one of ${Formats.endings()}`);
   });
-  const rejected = options.rejected ?? `${first}.rejected.ndjson`;
-  const repeated = [...paths, rejected].find((path, index, all) => all.indexOf(path) < index);
+  const quarantine = options.quarantine ?? `${first}.quarantine.ndjson`;
+  const repeated = [...paths, quarantine].find((path, index, all) => all.indexOf(path) < index);
   if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
   // Loaded here, so that the rest of this module runs where there are no files.
   const File = await import("../sink/FileSink.ts");
@@ -90,9 +90,9 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
         total: (count) => (progress.usersTotal = count),
       }),
       targets,
-      rejects: File.make(rejected),
+      quarantine: File.make(quarantine),
       onInvalid: options.onInvalid,
-      maxRejected: options.maxRejected,
+      maxQuarantined: options.maxQuarantined,
       progress,
     });
     const report = await Engine.run(Effect.provide(work, Engine.tenantOf(options)));

@@ -15,7 +15,7 @@ import type { SessionsOptions, UnverifiedOptions } from "../plain/SessionsOption
 /** What to be told while sessions are read one by one. */
 export interface SessionCallbacks {
   /** A row that failed the schema. Left out, such a row is an error. */
-  readonly onRejected?: ((row: Rejected) => void) | undefined;
+  readonly onQuarantined?: ((row: Rejected) => void) | undefined;
   /** A user's list has been read. Left out, a user that the tenant does not know is an error. */
   readonly onEnd?: ((userId: string, end: WalkEnd) => void) | undefined;
 }
@@ -23,7 +23,7 @@ export interface SessionCallbacks {
 const kind = Options.object<SessionsOptions & SessionCallbacks & UnverifiedOptions>({
   ...Kinds.sessionsNames,
   ...Verdict.optionNames,
-  onRejected: Options.callback,
+  onQuarantined: Options.callback,
   onEnd: Options.callback,
 }, { required: Kinds.required });
 
@@ -65,15 +65,15 @@ export async function* sessions(
   given: SessionsOptions & SessionCallbacks & UnverifiedOptions,
 ): AsyncGenerator<UserSession> {
   const options = Kinds.take(DOING, kind, given);
-  const { onRejected, onEnd, signal } = options;
+  const { onQuarantined, onEnd, signal } = options;
   const verdict = Verdict.make(options);
   for await (
     const batch of Engine.iterate(Engine.batchesOf(DOING, options, { doubts: verdict.seeUsers }), options)
   ) {
     const { userId, rejected, end } = batch;
     for (const row of rejected) {
-      if (onRejected === undefined) throw Export.invalidRow(row);
-      onRejected(row);
+      if (onQuarantined === undefined) throw Export.invalidRow(row);
+      onQuarantined(row);
     }
     for (const session of Batch.sessions(batch)) {
       signal?.throwIfAborted();

@@ -50,7 +50,7 @@ const Row = Schema.Struct({
 
 const Exported = Schema.transform(
   Schema.TaggedStruct("ExportError", {
-    reason: Schema.Literal("InvalidRow", "TooManyRejected", "NoSuchUsers", "Unverified"),
+    reason: Schema.Literal("InvalidRow", "TooManyQuarantined", "NoSuchUsers", "Unverified"),
     message: Schema.String,
     row: maybe(Row),
   }),

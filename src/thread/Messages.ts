@@ -129,9 +129,9 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
     walk: Walk,
     redact: maybe(Redaction),
     targets: Schema.Array(Target),
-    rejects: maybe(Place),
+    quarantine: maybe(Place),
     onInvalid: maybe(Schema.Literal("quarantine", "fail")),
-    maxRejected: maybe(Schema.Union(
+    maxQuarantined: maybe(Schema.Union(
       Schema.Struct({ count: Schema.Number }),
       Schema.Struct({ percent: Schema.Number }),
     )),

@@ -6,7 +6,7 @@
 import type { Progress, ProgressOptions } from "../plain/Report.ts";
 import type {
   CsvOptions,
-  MaxRejected,
+  MaxQuarantined,
   ParquetOptions,
   Redaction,
   TenantOptions,
@@ -27,7 +27,7 @@ export interface ContentOptions extends ProgressOptions<Progress> {
   readonly redact?: Redaction | undefined;
   /** What to do with a row that is not a session. A stream has no place for such rows: there, the default is `fail`. */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
-  readonly maxRejected?: MaxRejected | undefined;
+  readonly maxQuarantined?: MaxQuarantined | undefined;
 }
 
 /** Whose sessions, of which tenant, how to ask for them and how to write them. */
@@ -43,8 +43,8 @@ export interface OffThreadOptions
 export interface ExportSessionsOptions extends OffThreadOptions {
   /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
   readonly out: string | ReadonlyArray<string>;
-  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.rejected.ndjson`} */
-  readonly rejected?: string | undefined;
+  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
+  readonly quarantine?: string | undefined;
 }
 
 /** An error of an export. Its message says what to do. */

@@ -57,7 +57,7 @@ export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOp
   readonly redact?: Redaction | undefined;
   readonly targets: ReadonlyArray<Target>;
   /** Where rejected rows go, as NDJSON. Left out, they are only counted. */
-  readonly rejects?: Target["to"] | undefined;
+  readonly quarantine?: Target["to"] | undefined;
   /** Told how far the export has come, when it has come further. */
   readonly onProgress?: ((progress: Export.Progress) => void) | undefined;
   /** How often at most. @default {"250 millis"} */
@@ -99,7 +99,7 @@ export const optionNames: Options.Names<ExportOptions> = {
   users: Options.textOr(Options.oneOf(["all"]), Options.list(Options.text)),
   walk: Options.object(SessionSource.optionNames),
   targets: Options.list(target),
-  rejects: Options.any,
+  quarantine: Options.any,
   progressEvery: Options.any,
   windowBytes: Options.number,
 };
@@ -127,9 +127,9 @@ const removePartials = (places: ReadonlyArray<Place>): Effect.Effect<void> =>
     { discard: true },
   );
 
-const outputsOf = ({ targets, rejects }: ExportOptions): ReadonlyArray<Target["to"]> => [
+const outputsOf = ({ targets, quarantine }: ExportOptions): ReadonlyArray<Target["to"]> => [
   ...targets.map(({ to }) => to),
-  ...(rejects === undefined ? [] : [rejects]),
+  ...(quarantine === undefined ? [] : [quarantine]),
 ];
 
 const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyArray<Place>): StartExport => {
@@ -156,9 +156,9 @@ const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyAr
       secret: redact.secret === undefined ? undefined : secretOf(redact.secret),
     },
     targets: targets.map(({ format, gzip = false }, index) => ({ format, gzip, to: places[index]! })),
-    rejects: places[targets.length],
+    quarantine: places[targets.length],
     onInvalid: options.onInvalid,
-    maxRejected: options.maxRejected,
+    maxQuarantined: options.maxQuarantined,
     csv: options.csv,
     parquet: options.parquet,
     windowBytes,

@@ -62,7 +62,7 @@ const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
 /** Runs an export to its end. */
 const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Progress) =>
   Effect.gen(function* () {
-    const { targets, rejects, redact } = request;
+    const { targets, quarantine, redact } = request;
     const users = usersOf(request, progress);
     const change = redact === undefined ? identity : Redaction.make(redact.policy, redact.secret);
     const report = yield* Export.run({
@@ -78,9 +78,9 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
             output: gzip ? GzipSink.make(output) : output,
           })),
       ),
-      rejects: rejects && (yield* outputAt(rejects, targets.length, outbox)),
+      quarantine: quarantine && (yield* outputAt(quarantine, targets.length, outbox)),
       onInvalid: request.onInvalid,
-      maxRejected: request.maxRejected,
+      maxQuarantined: request.maxQuarantined,
       progress,
     });
     const userDoubts = users.doubts();

@@ -56,7 +56,7 @@ const usersOf = async ({ users }: Given): Promise<ReadonlyArray<string> | "all">
   return ids;
 };
 
-type What = Pick<Thread.ExportOptions, "targets" | "rejects" | "onInvalid">;
+type What = Pick<Thread.ExportOptions, "targets" | "quarantine" | "onInvalid">;
 
 /** Runs in a thread of its own; rejects with the error itself. */
 const run = async (options: Given, what: What, signal = options.signal): Promise<Report> => {
@@ -121,10 +121,10 @@ export const stream = (
   });
 };
 
-const exportKind = Options.object<Given & Pick<ExportSessionsOptions, "out" | "rejected">>({
+const exportKind = Options.object<Given & Pick<ExportSessionsOptions, "out" | "quarantine">>({
   ...optionNames,
   out: Options.textOr(Options.text, Options.list(Options.text)),
-  rejected: Options.text,
+  quarantine: Options.text,
 });
 
 /**
@@ -168,10 +168,10 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
     }
     return { format, gzip: found.gzip, to: path };
   });
-  const rejects = options.rejected ?? `${first}.rejected.ndjson`;
-  const repeated = [...paths, rejects].find((path, index, all) => all.indexOf(path) < index);
+  const quarantine = options.quarantine ?? `${first}.quarantine.ndjson`;
+  const repeated = [...paths, quarantine].find((path, index, all) => all.indexOf(path) < index);
   if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
-  return await run(options, { targets, rejects });
+  return await run(options, { targets, quarantine });
 };
 
 /**

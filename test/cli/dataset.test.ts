@@ -217,7 +217,7 @@ it("tells which sessions are listed no more, and how many users nothing can be s
     (url) => isFailing && url.includes(`/${first}/`) ? new Response("{}", { status: 422 }) : undefined,
   );
   const cwd = await newFolder();
-  const prune = [...quick, "--since-last", "--prune-report"];
+  const prune = [...quick, "--since-last", "--prune"];
   expect(await run(prune, { env, cwd })).toMatchObject({ code: 0 });
   const [gone] = sandbox.sessions(second);
   sandbox.remove(second, gone!.session_id);
@@ -249,9 +249,9 @@ it("tells what was delivered again, and of whom", async () => {
 });
 
 it.each([
-  [["--out", "data", "--format", "csv", "--prune-report"], "--prune-report goes with --since-last"],
+  [["--out", "data", "--format", "csv", "--prune"], "--prune goes with --since-last"],
   [["--out", "s.csv", "--resume"], "--resume goes with a folder"],
-  [["--out", "data", "--format", "csv", "--rejected", "r.ndjson"], "--rejected goes with files"],
+  [["--out", "data", "--format", "csv", "--quarantine", "r.ndjson"], "--quarantine goes with files"],
   [
     ["--out", "data", "--format", "csv", "--part-bytes", "1X"],
     "--part-bytes must be a size such as 64M or 1G",

@@ -101,11 +101,11 @@ describe("export --out", () => {
     const beside = await run(args, { env, cwd });
     expect(beside.code).toBe(4);
     expect(beside.err).toMatch(/Warning: \d+ rows put aside that are not sessions by the schema/);
-    expect(Object.keys(await filesIn(cwd)).sort()).toEqual(["s.csv", "s.csv.rejected.ndjson"]);
+    expect(Object.keys(await filesIn(cwd)).sort()).toEqual(["s.csv", "s.csv.quarantine.ndjson"]);
     await mkdir(join(cwd, "aside"));
-    expect((await run([...args, "--rejected", "aside/r.ndjson"], { env, cwd })).code).toBe(4);
+    expect((await run([...args, "--quarantine", "aside/r.ndjson"], { env, cwd })).code).toBe(4);
     expect(await readFile(join(cwd, "aside/r.ndjson"), "utf8"))
-      .toBe(await readFile(join(cwd, "s.csv.rejected.ndjson"), "utf8"));
+      .toBe(await readFile(join(cwd, "s.csv.quarantine.ndjson"), "utf8"));
   });
 });
 

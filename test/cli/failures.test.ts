@@ -34,8 +34,8 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
     [["export", "--user", "a"], "Error: Nowhere to export to: give --out, such as --out sessions.csv"],
     [[...one, "--out", "./s.csv"], "Error: --out ./s.csv is given twice"],
     [
-      [...one, "--rejected", "./s.csv"],
-      "Error: --rejected ./s.csv is also an --out: give it a name of its own",
+      [...one, "--quarantine", "./s.csv"],
+      "Error: --quarantine ./s.csv is also an --out: give it a name of its own",
     ],
     [[...one, "--format", "csv"], "--format goes with --out - or a folder: a file's name says its format"],
     [

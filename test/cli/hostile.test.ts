@@ -278,7 +278,7 @@ describe.each(runtimes)("under %s, an export is given", (runtime, begin) => {
       ...users,
       "--out",
       "s.ndjson",
-      "--rejected",
+      "--quarantine",
       "r.ndjson",
       ...args,
       "--quiet",

@@ -83,9 +83,9 @@ const cases: ReadonlyArray<Case> = [
   { what: "an export into a folder", permissions: files, args: [...all, ...toFolder] },
   { what: "--resume", permissions: files, args: [...all, ...toFolder, "--resume"] },
   {
-    what: "--since-last --prune-report",
+    what: "--since-last --prune",
     permissions: files,
-    args: [...all, ...toFolder, "--since-last", "--prune-report"],
+    args: [...all, ...toFolder, "--since-last", "--prune"],
     before: "dataset",
   },
   { what: "verify", permissions: { read: ["FOLDER"] }, args: ["verify", "FOLDER"], before: "dataset" },

@@ -9,12 +9,15 @@ import { filesIn, run, tenant } from "./command.ts";
 const args = ["export", "--all-users", "--rate", "1000/s"];
 const into = [...args, "--out", "data", "--format", "ndjson,parquet"];
 
-describe("--max-rejected", () => {
+describe("--max-quarantined", () => {
   it("ends an export to files that puts too many rows aside with 65, and leaves none", async () => {
     const { env } = await tenant({ malformed: 0.2 });
     const cwd = await newFolder();
     for (const [most, said] of [["2", "2"], ["0.5%", "0.5 %"]] as const) {
-      const { code, out, err } = await run([...args, "--out", "s.csv", "--max-rejected", most], { env, cwd });
+      const { code, out, err } = await run([...args, "--out", "s.csv", "--max-quarantined", most], {
+        env,
+        cwd,
+      });
       expect([code, out]).toEqual([65, ""]);
       expect(err).toMatch(
         new RegExp(
@@ -28,18 +31,18 @@ describe("--max-rejected", () => {
   it("keeps what has come into a folder, to go on from with a larger one", async () => {
     const { env } = await tenant({ malformed: 0.2 });
     const cwd = await newFolder();
-    const { code, err } = await run([...into, "--max-rejected", "2"], { env, cwd });
+    const { code, err } = await run([...into, "--max-quarantined", "2"], { env, cwd });
     expect(code).toBe(65);
     expect(err).toContain("What has come so far is kept in data: run the same again with --resume");
-    expect((await run([...into, "--resume", "--max-rejected", "50%"], { env, cwd })).code).toBe(4);
+    expect((await run([...into, "--resume", "--max-quarantined", "50%"], { env, cwd })).code).toBe(4);
     expect((await run(["verify", "data"], { cwd })).code).toBe(0);
   });
 
   it.each(["-1", "1.5", "101%", "5 %x", "some"])("can't be %j", async (text) => {
-    const { code, err } = await run([...args, "--out", "s.csv", `--max-rejected=${text}`]);
+    const { code, err } = await run([...args, "--out", "s.csv", `--max-quarantined=${text}`]);
     expect([code, err]).toEqual([
       2,
-      expect.stringContaining("--max-rejected must be a whole number or a share such as 0.1%"),
+      expect.stringContaining("--max-quarantined must be a whole number or a share such as 0.1%"),
     ]);
   });
 });

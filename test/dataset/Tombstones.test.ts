@@ -17,7 +17,7 @@ import { newFolder } from "../folders.ts";
 import { draws } from "../source/paging/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, type Options, present } from "./written.ts";
 
-const prune: Options = { changes: "since-last", mode: "resume", pruneReport: true };
+const prune: Options = { changes: "since-last", mode: "resume", prune: true };
 
 const linesOf = async (root: string): Promise<Array<Line>> => {
   const names = await readdir(join(root, "removed")).catch(() => []);
@@ -107,7 +107,7 @@ describe("a prune report", () => {
     await exportInto(sandbox, root, prune);
     sandbox.add(first, session);
     sandbox.update(first, session.session_id);
-    await exportInto(sandbox, root, { ...prune, pruneReport: false });
+    await exportInto(sandbox, root, { ...prune, prune: false });
     expect(await present(root)).toEqual(keysOf(sandbox));
     await exportInto(sandbox, root, prune);
     expect(await present(root)).toEqual(keysOf(sandbox));
@@ -211,7 +211,7 @@ describe("nothing is said", () => {
     const broken = await exportInto(failing, root, prune);
     expect(broken).toMatchObject({ failed: { count: 1 }, removed: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);
-    for (const options of [prune, { ...prune, pruneReport: false, changes: undefined }]) {
+    for (const options of [prune, { ...prune, prune: false, changes: undefined }]) {
       update();
       const other = await exportInto(failing, root, prune);
       expect(other.failed.count).toBe(1);
@@ -287,7 +287,7 @@ it(
         for (let tries = 0; !isDone; tries++) {
           const fiber = Effect.runFork(exportOf(sandbox, root, {
             ...prune,
-            pruneReport: isPrune,
+            prune: isPrune,
             formats: choices("parquet", "ndjson"),
             partRows: 1 + Math.floor(draw() * 60),
             walk: { pageSize: 10, concurrency: 1 + Math.floor(draw() * 6) },
@@ -327,13 +327,13 @@ describe("a prune report can't be made", () => {
   it("without what was exported last, or in the middle of a run that was begun without it", async () => {
     const root = await newFolder();
     const sandbox = make({ users: 2, sessionsPerUser: 120, faults: { latencyMs: 5 } });
-    expect(() => Effect.runSync(exportOf(sandbox, root, { pruneReport: true }))).toThrow(
+    expect(() => Effect.runSync(exportOf(sandbox, root, { prune: true }))).toThrow(
       `Cannot tell what was removed unless 'changes' is "since-last"`,
     );
     await exportInto(sandbox, root, prune);
     for (const userId of sandbox.userIds()) for (let i = 0; i < 90; i++) sandbox.add(userId);
     const broken = Effect.runFork(
-      exportOf(sandbox, root, { ...prune, pruneReport: false, partRows: 1, walk: { concurrency: 1 } }),
+      exportOf(sandbox, root, { ...prune, prune: false, partRows: 1, walk: { concurrency: 1 } }),
     );
     while (
       !await readFile(join(root, "journal.ndjson"), "utf8").then((text) => text.includes("\n{"), () => false)
@@ -342,8 +342,8 @@ describe("a prune report can't be made", () => {
     }
     await Effect.runPromise(Fiber.interrupt(broken));
     const error = await failureOf(sandbox, root, prune);
-    expect(error.message).toContain("'pruneReport' was not given when it began and is true now");
-    await exportInto(sandbox, root, { ...prune, pruneReport: false });
+    expect(error.message).toContain("'prune' was not given when it began and is true now");
+    await exportInto(sandbox, root, { ...prune, prune: false });
     await exportInto(sandbox, root, prune);
     expect(await present(root)).toEqual(keysOf(sandbox));
   });

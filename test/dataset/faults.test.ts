@@ -21,7 +21,7 @@ const preload = new URL("failAt.mjs", import.meta.url);
 
 const args = [
   ...["export", "--all-users", "--out", "data", "--format", "ndjson,csv,parquet", "--resume"],
-  ...["--rate", "5000/s", "--part-rows", "40", "--quiet", "--since-last", "--prune-report"],
+  ...["--rate", "5000/s", "--part-rows", "40", "--quiet", "--since-last", "--prune"],
 ];
 
 /** A dataset of one run, and a tenant that has changed since. */

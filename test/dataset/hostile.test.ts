@@ -68,7 +68,7 @@ it("a folder that does what it can harms nothing, whatever is asked of it", asyn
     "since-last": (root: string) =>
       exportOf(sandbox, root, { ...options, mode: "resume", changes: "since-last" }),
     prune: (root: string) =>
-      exportOf(sandbox, root, { ...options, mode: "resume", changes: "since-last", pruneReport: true }),
+      exportOf(sandbox, root, { ...options, mode: "resume", changes: "since-last", prune: true }),
   };
   const folder = await newFolder();
   const root = join(folder, "data");
@@ -121,7 +121,7 @@ it.skipIf(!isLong || !hasStrace)("nor does the command, by what strace sees of i
     replay: ["replay", "data"],
     resume: [...exporting, "--rate", "5000/s"],
     "since-last": [...exporting, "--since-last", "--rate", "5000/s"],
-    prune: [...exporting, "--since-last", "--prune-report", "--rate", "5000/s"],
+    prune: [...exporting, "--since-last", "--prune", "--rate", "5000/s"],
   };
   const codes: Record<string, number> = {};
   let lines = 0;

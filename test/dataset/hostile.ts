@@ -212,7 +212,7 @@ export const datasets = async (tenant = "https://sandbox.example") => {
   await exportInto(sandbox, finished, { ...options, changes: "since-last" });
   const [user = ""] = sandbox.userIds();
   for (const { session_id } of [...sandbox.sessions(user)].slice(0, 3)) sandbox.remove(user, session_id);
-  await exportInto(sandbox, finished, { ...options, changes: "since-last", pruneReport: true });
+  await exportInto(sandbox, finished, { ...options, changes: "since-last", prune: true });
   await cp(finished, unfinished, { recursive: true });
   let answers = 0;
   const failing = {

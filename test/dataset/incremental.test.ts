@@ -20,7 +20,7 @@ const NOW = 1_767_225_600;
 const LOOKBACK = 300;
 
 const hourly: Options = { changes: "since-last", mode: "resume" };
-const prune: Options = { ...hourly, pruneReport: true };
+const prune: Options = { ...hourly, prune: true };
 const since = (time: number): Options => ({ changes: { since: time }, mode: "resume" });
 
 const problemsOf = async (root: string) =>

@@ -23,7 +23,7 @@ const args = (partRows: number, ...more: ReadonlyArray<string>) => [
   ...["--rate", "5000/s", "--part-rows", String(partRows), "--quiet", ...more],
 ];
 
-const changing = ["--since-last", "--prune-report"];
+const changing = ["--since-last", "--prune"];
 
 /** Goes on until the export ends by itself, and verifies what is there. */
 const finish = async (

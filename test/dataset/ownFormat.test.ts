@@ -103,7 +103,7 @@ it.each([["tabs"], ["tabs.gz", "parquet", "csv"]])(
     const [gone] = sandbox.sessions(second);
     sandbox.remove(second, gone!.session_id);
     sandbox.add(second);
-    const more = await exportInto(sandbox, root, { ...options, changes: "since-last", pruneReport: true });
+    const more = await exportInto(sandbox, root, { ...options, changes: "since-last", prune: true });
     expect(more).toMatchObject({ sessions: 1, removed: { gone: 1 }, verified: true });
     expect(await verify(root)).toMatchObject({ problems: [], sessions: 241 });
     const { parts } = await manifestOf(root);

@@ -83,7 +83,7 @@ const writers: ReadonlyArray<{ readonly run: string; readonly more: Options; rea
   { run: "a first export", more: {}, before: false },
   {
     run: "a run that adds and tells what was removed",
-    more: { changes: "since-last", pruneReport: true },
+    more: { changes: "since-last", prune: true },
     before: true,
   },
 ];
@@ -98,7 +98,7 @@ it.skipIf(onDeno || process.platform !== "linux").each(
     const tenantOf = () => make({ users: 6, sessionsPerUser: 25 });
     if (before) await exportInto(tenantOf(), prepared, { ...options, changes: "since-last" });
     const mine: Options = { ...options, ...more };
-    const next: Options = { ...options, changes: "since-last", ...(before && { pruneReport: true }) };
+    const next: Options = { ...options, changes: "since-last", ...(before && { prune: true }) };
     const [counted, lost] = [new Set<string>(), { count: 0, all: 0 }];
     const step = isLong ? 1 : 9;
     const whole = join(await newFolder(), "data");

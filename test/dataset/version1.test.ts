@@ -103,7 +103,7 @@ describe("a dataset of 0.1", () => {
     const report = await exportInto(
       sandbox,
       root,
-      options(sandbox, { changes: "since-last", pruneReport: true }),
+      options(sandbox, { changes: "since-last", prune: true }),
     );
     expect(report).toMatchObject({ verified: true, sessions: 1, removed: { gone: 1, again: 0 } });
     await verify(root);

@@ -153,7 +153,7 @@ it("rows that are not sessions are put aside whole, and all others exported", as
   const report = await Export.run({
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), { pageSize: 25 }),
     targets: targetsIn(folder),
-    rejects: FileSink.make(join(folder, "rejected.ndjson")),
+    quarantine: FileSink.make(join(folder, "rejected.ndjson")),
     progress,
   }).pipe(Effect.provide(clientFor(sandbox)), Effect.runPromise);
   const rejected = (await readFile(join(folder, "rejected.ndjson"), "utf8")).trimEnd().split("\n").map((
@@ -208,7 +208,7 @@ it("onInvalid 'fail' fails on the first such row, names it, and leaves no file",
   expect(await readdir(folder)).toEqual([]);
 });
 
-describe("maxRejected", () => {
+describe("maxQuarantined", () => {
   const row = (index: number) => ({
     userId: "alice",
     page: 1,
@@ -219,7 +219,7 @@ describe("maxRejected", () => {
     source: "{}",
   });
   /** Batches of a hundred rows, of which so many are rejected. */
-  const run = (rejected: ReadonlyArray<number>, maxRejected: Export.MaxRejected) => {
+  const run = (rejected: ReadonlyArray<number>, maxQuarantined: Export.MaxQuarantined) => {
     const progress = Export.noProgress();
     const source = Stream.fromIterable(rejected).pipe(
       Stream.map((count): Batch.Batch => ({
@@ -227,22 +227,23 @@ describe("maxRejected", () => {
         rejected: Array.from({ length: count }, (_, index) => row(index)),
       })),
     );
-    return Effect.runPromise(Effect.either(Export.run({ source, targets: [], maxRejected, progress }))).then(
-      Either.match({
-        onLeft: ({ reason, message }) => [reason, message, progress.sessions + progress.rejected],
-        onRight: (report) => report.rejected,
-      }),
-    );
+    return Effect.runPromise(Effect.either(Export.run({ source, targets: [], maxQuarantined, progress })))
+      .then(
+        Either.match({
+          onLeft: ({ reason, message }) => [reason, message, progress.sessions + progress.rejected],
+          onRight: (report) => report.rejected,
+        }),
+      );
   };
   const first =
     "The first: User alice, page 1 (of size 100), row 0 is not a session: expires_at: is missing. " +
-    "If that is as it should be, allow more of them (--max-rejected)";
+    "If that is as it should be, allow more of them (--max-quarantined)";
 
   it("as a count fails with the first row once there are more, and not before", async () => {
     expect(await run([2, 3, 0], { count: 5 })).toBe(5);
     expect(await run([0, 0], { count: 0 })).toBe(0);
     const message = `6 of 200 rows are not sessions, and at most 5 may be. ${first}`;
-    expect(await run([2, 4, 0, 0], { count: 5 })).toEqual(["TooManyRejected", message, 200]);
+    expect(await run([2, 4, 0, 0], { count: 5 })).toEqual(["TooManyQuarantined", message, 200]);
   });
 
   it("as a share is judged from 1,000 rows on, and at the end", async () => {
@@ -250,11 +251,11 @@ describe("maxRejected", () => {
     expect(await run(few, { percent: 5 })).toBe(50);
     const message = (of: number) => `51 of ${of} rows are not sessions, and at most 5 % may be. ${first}`;
     expect(await run([51, ...few.slice(1), 0, 0], { percent: 5 })).toEqual([
-      "TooManyRejected",
+      "TooManyQuarantined",
       message(1000),
       1000,
     ]);
-    expect(await run([51, 0], { percent: 5 })).toEqual(["TooManyRejected", message(200), 200]);
+    expect(await run([51, 0], { percent: 5 })).toEqual(["TooManyQuarantined", message(200), 200]);
   });
 });
 

@@ -107,7 +107,7 @@ describe("whatever object is given,", () => {
     };
     const encoding = {
       onInvalid: { right: fc.constantFrom("fail", "quarantine"), wrong: fc.constantFrom("Fail", "abort") },
-      maxRejected: {
+      maxQuarantined: {
         right: fc.constantFrom({ count: 1 }, { percent: 5 }),
         wrong: fc.constantFrom(1, {}, { counts: 1 }, { count: "1" }, { count: 1, percent: 1 }),
       },
@@ -116,7 +116,7 @@ describe("whatever object is given,", () => {
         wrong: fc.constantFrom({ escape: false }, null),
       },
     };
-    const folderOf = (out: string) => ({ ...fixed, out: [out], rejected: `${out}.rejected.ndjson` });
+    const folderOf = (out: string) => ({ ...fixed, out: [out], rejected: `${out}.quarantine.ndjson` });
     let file = 0;
     const uses = [
       [nearly({ ...common, ...verdict }, { fixed }), async (given: unknown) => {

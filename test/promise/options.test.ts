@@ -253,7 +253,7 @@ describe("filter, map and redact", () => {
       const _ of promise.sessions({
         ...given,
         allowUnverified: true,
-        onRejected: (row) => rows.push(row),
+        onQuarantined: (row) => rows.push(row),
       })
     );
     expect(rows).toHaveLength(9);

@@ -54,7 +54,7 @@ describe("an export in a thread", () => {
         ...builtInNames.map((format, index) => ({ format, to: places[index]!.output })),
         { format: "csv", gzip: true, to: places[3]!.output },
       ],
-      rejects: places[4]!.output,
+      quarantine: places[4]!.output,
       csv: { escapeFormulas: false },
       parquet: { rowGroupRows: 200 },
     });
@@ -102,7 +102,7 @@ describe("an export in a thread", () => {
         { format: "csv", to: here.output },
         { format: "ndjson", gzip: true, to: join(folder, "s.ndjson.gz") },
       ],
-      rejects: join(folder, "rejected.ndjson"),
+      quarantine: join(folder, "rejected.ndjson"),
     }));
     expect((await readdir(folder)).sort()).toEqual(["rejected.ndjson", "s.ndjson.gz", "s.parquet"]);
     const lines = gunzipSync(await readFile(join(folder, "s.ndjson.gz"))).toString().trim().split("\n");
@@ -230,9 +230,9 @@ describe("what fails in a thread fails here as the same", () => {
   });
 
   it("too many rows that are none", async () => {
-    expect(await same({ maxRejected: { count: 3 } }, { malformed: 0.2 })).toMatchObject({
+    expect(await same({ maxQuarantined: { count: 3 } }, { malformed: 0.2 })).toMatchObject({
       _tag: "ExportError",
-      reason: "TooManyRejected",
+      reason: "TooManyQuarantined",
     });
   });
 
@@ -386,12 +386,12 @@ describe("a thread that ends by itself", () => {
     });
     const place = memory("csv");
     const folder = await newFolder();
-    const rejects = join(folder, "rejected.ndjson");
+    const quarantine = join(folder, "rejected.ndjson");
     const targets = [{ format: "csv", to: place.output }, {
       format: "ndjson",
       to: join(folder, "s.ndjson"),
     }] as const;
-    const options = { tenant, users, targets, rejects };
+    const options = { tenant, users, targets, quarantine };
     return await run(Effect.gen(function* () {
       const { run } = yield* Thread.make(thread.options);
       const fiber = yield* Effect.fork(Effect.flip(run(options)));

@@ -103,7 +103,7 @@ describe.skipIf(onDeno)("a thread", () => {
         fc.string().filter((name) => !Object.hasOwn(message, name)),
         fc.anything(),
         (name, value) => {
-          fc.pre(!["rejects", "onInvalid", "maxRejected", "parquet"].includes(name));
+          fc.pre(!["rejects", "onInvalid", "maxQuarantined", "parquet"].includes(name));
           const wrong = Object.defineProperty({ ...message }, name, { value, enumerable: true });
           expect(Either.isLeft(decode(wrong))).toBe(true);
         },

@@ -89,9 +89,9 @@ export const inThread = (options: Thread.ExportOptions) => {
         format: Formats.make(format, options),
         output: gzip ? GzipSink.make(to as Sink) : to as Sink,
       })),
-      rejects: options.rejects as Sink | undefined,
+      quarantine: options.quarantine as Sink | undefined,
       onInvalid: options.onInvalid,
-      maxRejected: options.maxRejected,
+      maxQuarantined: options.maxQuarantined,
     })
   );
   return Effect.provide(work, http);

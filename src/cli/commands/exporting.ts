@@ -31,9 +31,9 @@ import * as Users from "../options/Users.ts";
 
 /** Runs the export into files, which are all of them complete or none. */
 const toFiles = (
-  { targets, rejects }: Extract<Destination.Destination, { readonly kind: "files" }>,
+  { targets, quarantine }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
-  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxRejected" | "progress">,
+  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxQuarantined" | "progress">,
   batches: Stream.Stream<Batch, ApiError | UsageError, TenantClient.TenantClient>,
   change: (batch: Batch) => Batch,
 ) =>
@@ -42,7 +42,7 @@ const toFiles = (
     const report = yield* Export.run({
       source: Stream.map(batches, change),
       targets,
-      rejects,
+      quarantine,
       ...options,
     });
     const { requests, retries } = traffic();
@@ -101,7 +101,7 @@ export const run = (args: Args) =>
     const redact = policy === undefined ? identity : yield* Settings.redactionFrom(policy);
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
-      rejected: Option.getOrUndefined(args.rejected),
+      quarantine: Option.getOrUndefined(args.quarantine),
     });
     if (args.json && destination.kind === "files" && destination.usesStdout) {
       return yield* usageError("--json and --out - both want standard output: write the export to a file");
@@ -120,9 +120,9 @@ export const run = (args: Args) =>
         "--since-last goes with a folder, which knows what was exported last: or use --since TIME",
       );
     }
-    if (args.pruneReport && !args.sinceLast) {
+    if (args.prune && !args.sinceLast) {
       return yield* usageError(
-        "--prune-report goes with --since-last: it compares the folder with what the tenant lists now",
+        "--prune goes with --since-last: it compares the folder with what the tenant lists now",
       );
     }
     if (args.resume && destination.kind === "files") {
@@ -140,7 +140,7 @@ export const run = (args: Args) =>
     const progress = Export.noProgress();
 
     const { onInvalid } = args;
-    const maxRejected = Option.getOrUndefined(args.maxRejected);
+    const maxQuarantined = Option.getOrUndefined(args.maxQuarantined);
     const work = Effect.gen(function* () {
       const { traffic } = yield* TenantClient.TenantClient;
       const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantClient.TenantClient> =
@@ -148,7 +148,7 @@ export const run = (args: Args) =>
           ? toFiles(
             destination,
             users,
-            { onInvalid, maxRejected, progress },
+            { onInvalid, maxQuarantined, progress },
             since === undefined
               ? SessionSource.batches(users.ids, walk)
               : SessionSource.changes(users.ids, { ...walk, ...since }),
@@ -161,11 +161,11 @@ export const run = (args: Args) =>
             walk,
             options: { keepFormulas: args.keepFormulas, redact: policy },
             changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
-            pruneReport: args.pruneReport,
+            prune: args.prune,
             lookback: args.lookback,
             change: redact,
             onInvalid,
-            maxRejected,
+            maxQuarantined,
             partRows: Option.getOrUndefined(args.partRows),
             partBytes: Option.getOrUndefined(args.partBytes),
             progress,

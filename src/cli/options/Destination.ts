@@ -19,7 +19,7 @@ export type Destination =
   | {
     readonly kind: "files";
     readonly targets: ReadonlyArray<Target>;
-    readonly rejects: Sink;
+    readonly quarantine: Sink;
     /** Whether results go to standard output, which nothing else may then use. */
     readonly usesStdout: boolean;
   }
@@ -42,7 +42,7 @@ const compressed = ({ format, gzip }: Formats.Choice, output: Sink): Target => (
 export const from = (
   outs: ReadonlyArray<string>,
   formatTexts: ReadonlyArray<string>,
-  options: Formats.FormatOptions & { readonly rejected?: string | undefined },
+  options: Formats.FormatOptions & { readonly quarantine?: string | undefined },
 ): Effect.Effect<Destination, UsageError> =>
   Effect.gen(function* () {
     const names = formatTexts.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) =>
@@ -68,9 +68,9 @@ export const from = (
     );
     if (repeated !== undefined) return yield* fail(`--out ${repeated} is given twice`);
 
-    const { rejected } = options;
-    if (rejected !== undefined && outs.some((out) => resolve(out) === resolve(rejected))) {
-      return yield* fail(`--rejected ${rejected} is also an --out: give it a name of its own`);
+    const { quarantine } = options;
+    if (quarantine !== undefined && outs.some((out) => resolve(out) === resolve(quarantine))) {
+      return yield* fail(`--quarantine ${quarantine} is also an --out: give it a name of its own`);
     }
     const packed = outs.find((out) =>
       out.endsWith(".gz") && Formats.ofPath(out.slice(0, -3))?.format.gzip === false
@@ -79,7 +79,7 @@ export const from = (
       return yield* fail(`${packed}: this format is compressed inside: leave out the .gz`);
     }
 
-    const rejectsAt = (path: string) => FileSink.make(rejected ?? path);
+    const quarantineAt = (path: string) => FileSink.make(quarantine ?? path);
     if (first === "-" || others.includes("-")) {
       const [only, ...more] = formats;
       if (others.length > 0) return yield* fail("--out - can't be combined with other outputs");
@@ -94,7 +94,7 @@ export const from = (
       return {
         kind: "files",
         targets: [compressed(only, Terminal.stdout())],
-        rejects: rejectsAt("monocloud-sessions.rejected.ndjson"),
+        quarantine: quarantineAt("monocloud-sessions.quarantine.ndjson"),
         usesStdout: true,
       };
     }
@@ -108,7 +108,7 @@ export const from = (
       return {
         kind: "files",
         targets: files.map((file) => compressed(file.wanted!, FileSink.make(file.path))),
-        rejects: rejectsAt(`${first}.rejected.ndjson`),
+        quarantine: quarantineAt(`${first}.quarantine.ndjson`),
         usesStdout: false,
       };
     }
@@ -124,9 +124,9 @@ export const from = (
           "say with --format what to write there, or give the file such an ending",
       );
     }
-    if (rejected !== undefined) {
+    if (quarantine !== undefined) {
       return yield* fail(
-        `--rejected goes with files: a folder has a place of its own for them, ${first}/rejected`,
+        `--quarantine goes with files: a folder has a place of its own for them, ${first}/rejected`,
       );
     }
     return { kind: "dataset", root: first, formats };

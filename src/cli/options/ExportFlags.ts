@@ -59,7 +59,7 @@ export const options = {
       "Add to the folder what has changed since its last run; of a user without a change one page is asked for.",
     ),
   ),
-  pruneReport: Options.boolean("prune-report").pipe(
+  prune: Options.boolean("prune").pipe(
     Options.withDescription(
       "With --since-last: read every list to its end, deliver all that the folder lacks, and write down in removed/ which sessions the tenant lists no more.",
     ),
@@ -86,14 +86,14 @@ export const options = {
     ),
     Options.withDefault("quarantine" as const),
   ),
-  rejected: Options.text("rejected").pipe(
+  quarantine: Options.text("quarantine").pipe(
     Options.withPseudoName("FILE"),
     Options.withDescription(
       "Where rows that are not sessions are put aside. Left out: beside the first output.",
     ),
     Options.optional,
   ),
-  maxRejected: Settings.maxRejected,
+  maxQuarantined: Settings.maxQuarantined,
   keepFormulas: Options.boolean("keep-formulas").pipe(
     Options.withDescription(
       "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",

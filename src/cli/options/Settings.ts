@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../../session/Batch.ts";
-import type { MaxRejected } from "../../export/Export.ts";
+import type { MaxQuarantined } from "../../export/Export.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import { type Sort, sortKeys } from "../../api/Sort.ts";
 import * as Tenant from "../../api/Tenant.ts";
@@ -168,7 +168,7 @@ export const maxBodyBytes = size(
   "The most bytes an answer of the tenant may have, as sent and unpacked: 16M or 1G; 64M if left out.",
 );
 
-const readBudget = (text: string): MaxRejected | undefined => {
+const readBudget = (text: string): MaxQuarantined | undefined => {
   const found = /^(\d{1,12}(?:\.\d+)?)(%?)$/.exec(text);
   const value = Number(found?.[1]);
   if (found?.[2] === "%") return value <= 100 ? { percent: value } : undefined;
@@ -176,12 +176,12 @@ const readBudget = (text: string): MaxRejected | undefined => {
 };
 
 /** How many rows may be put aside. */
-export const maxRejected = Options.text("max-rejected").pipe(
+export const maxQuarantined = Options.text("max-quarantined").pipe(
   Options.withPseudoName("N|P%"),
   Options.withDescription(
     "Stop once more rows are no sessions than this, or than this share of 1,000 rows or more: 50 or 0.1%. Left out: never.",
   ),
-  (option) => readAs(option, readBudget, "--max-rejected must be a whole number or a share such as 0.1%"),
+  (option) => readAs(option, readBudget, "--max-quarantined must be a whole number or a share such as 0.1%"),
   Options.optional,
 );
 

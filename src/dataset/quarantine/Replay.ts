@@ -129,10 +129,10 @@ const writeParts = ({ root, number, run, formats, aside, added, progress, prove 
       const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
       return { format, output: gzip ? GzipSink.make(output) : output };
     });
-    const rejects = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
+    const quarantine = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
     const files = added.size === 0 ? undefined : yield* Export.openFiles({ targets });
     const users = new Set<string>();
-    let sink: Effect.Effect.Success<typeof rejects.open> | undefined;
+    let sink: Effect.Effect.Success<typeof quarantine.open> | undefined;
     let rejected = 0;
     const rows = rowsOf(readerOf(root, progress), aside);
     yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
@@ -145,13 +145,13 @@ const writeParts = ({ root, number, run, formats, aside, added, progress, prove 
       }
       const staying = value.filter(({ decoded }) => Either.isLeft(decoded));
       if (staying.length === 0) continue;
-      sink ??= yield* rejects.open;
+      sink ??= yield* quarantine.open;
       yield* sink.write(new TextEncoder().encode(staying.map((row) => `${lineOf(row)}\n`).join("")));
       rejected += staying.length;
     }
     const complete = files === undefined ? [] : [...yield* files.commit];
     if (sink !== undefined) {
-      complete.push({ name: rejects.name, format: "rejected", rows: rejected, ...yield* sink.commit });
+      complete.push({ name: quarantine.name, format: "rejected", rows: rejected, ...yield* sink.commit });
     }
     return { parts: complete.map((file) => partOf(file, number, run)), users: users.size };
   });

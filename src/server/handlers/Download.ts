@@ -97,7 +97,7 @@ const transfer = <E extends { readonly message: string }, R>(
           const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isUnread;
           // Where the length was told, a server may leave with the last byte, and not come back for the end.
           const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);
-          metrics.download(isWhole ? "complete" : isLeft ? "left" : "aborted");
+          metrics.download(isWhole ? "complete" : isLeft ? "client_closed" : "aborted");
           return Effect.zipRight(
             isUnread ? aborted(signal.reason) : Effect.void,
             Deferred.done(begun, Exit.asVoid(exit)),

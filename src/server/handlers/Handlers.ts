@@ -220,7 +220,7 @@ const operations = (settings: Settings, life: Life) =>
               values: [["", retries]],
             },
             {
-              name: "monocloud_tenant_waiting",
+              name: "monocloud_tenant_queued_requests",
               type: "gauge",
               help: "Requests that wait for their turn.",
               values: [["", waiting]],

@@ -16,7 +16,7 @@ import { Transport } from "../../api/transport/Transport.ts";
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** How a download ended: `complete`, `aborted` as it could not be completed, `left` by its reader. */
-export type Outcome = "complete" | "aborted" | "left";
+export type Outcome = "complete" | "aborted" | "client_closed";
 
 /** The counts of one worker since it began. */
 export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, {
@@ -54,7 +54,7 @@ const make = (): typeof Metrics.Service => {
   const buckets = BOUNDS.map(() => 0);
   const sums = { seconds: 0, answers: 0, sessions: 0, open: 0 };
   const bytes = { download: 0, export: 0 };
-  const outcomes: Record<Outcome, number> = { complete: 0, aborted: 0, left: 0 };
+  const outcomes: Record<Outcome, number> = { complete: 0, aborted: 0, client_closed: 0 };
   return {
     answered: (status, seconds) => {
       requests.set(status, (requests.get(status) ?? 0) + 1);

@@ -42,7 +42,7 @@ it.each(["ndjson", "csv", "parquet"])(
     const error = await failureOf(sandbox, root, {
       formats: choices(format),
       changes: "since-last",
-      pruneReport: true,
+      prune: true,
     });
     expect(error).toMatchObject({ _tag: "DatasetError", reason: "Corrupt", path });
     expect(Object.keys(await filesIn(root)).filter((name) => name.startsWith("removed/"))).toEqual([]);
