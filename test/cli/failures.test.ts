@@ -53,7 +53,7 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
     ],
     [
       ["export", "--user", "a", "--out", "s.parquet.gz"],
-      "Error: Parquet is compressed inside: leave out the .gz",
+      "Error: --out s.parquet.gz: parquet is compressed inside: leave out the .gz",
     ],
     [[...one, "--page-size", "3"], '--page-size must be a whole number from 10 to 50000: it is "3"'],
     [

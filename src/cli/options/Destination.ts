@@ -76,7 +76,8 @@ export const from = (
       out.endsWith(".gz") && Formats.ofPath(out.slice(0, -3))?.format.gzip === false
     );
     if (packed !== undefined) {
-      return yield* fail(`${packed}: this format is compressed inside: leave out the .gz`);
+      const { name } = Formats.ofPath(packed.slice(0, -3))!.format;
+      return yield* fail(`--out ${packed}: ${name} is compressed inside: leave out the .gz`);
     }
 
     const quarantineAt = (path: string) => FileSink.make(quarantine ?? path);
