@@ -23,7 +23,7 @@ import { everythingReady } from "./Ready.ts";
 /** The rows of an answer. */
 export interface DecodedPage {
   /** What the walk goes by. */
-  readonly listed: SortOrder.Listed;
+  readonly listed: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
   /** Those that are no sessions. */
   readonly invalid: ReadonlySet<number>;
@@ -66,7 +66,7 @@ const keyPlaces: Readonly<Record<string, number | undefined>> = {
 const listedFields = (
   { bytes, from, fields: { texts, textCount, numbers, numberCount } }: RowSlices.RowSlices,
   odd: ReadonlyMap<number, SortOrder.Row>,
-): SortOrder.Listed => {
+): SortOrder.WalkRows => {
   const id = (index: number): string => {
     const row = odd.get(index);
     const at = 2 * (index * textCount + idPlace);

@@ -13,7 +13,7 @@ import { ApiError, isNotFound } from "../api/ApiError.ts";
 import type { Page, TenantClient } from "../api/TenantClient.ts";
 import * as UsersApi from "../api/UsersApi.ts";
 import * as PrefetchReader from "./paging/PrefetchReader.ts";
-import { listed, type ListShape, type PageRequest } from "./paging/PageWalk.ts";
+import { type ListShape, type PageRequest, walkRows } from "./paging/PageWalk.ts";
 
 /** Some of the users of a tenant. */
 export interface UserBatch {
@@ -117,7 +117,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
         },
         decode: (page) => {
           const users = page.rows.map((row) => decode(row));
-          return { users, listed: listed(users.map(Option.getOrElse(() => "")), "user_id") };
+          return { users, listed: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
         },
         share: () => 1,
       }, ({ rows, request, take, walk }) =>

@@ -193,7 +193,7 @@ export const walk = (
       return offer(ended(userId, { status: "complete", verified, doubts: start.doubts, ...left }));
     }
     // Sessions of the user that this walk has delivered, or an earlier process of it.
-    let hasDelivered = start !== undefined && start.high > 0;
+    let hasDelivered = start !== undefined && start.maxEnd > 0;
     return PrefetchReader.read({
       shape,
       pageSize,

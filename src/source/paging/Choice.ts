@@ -5,7 +5,7 @@
  */
 import type { Given } from "./Given.ts";
 import type { ObservedIds } from "./ObservedIds.ts";
-import { compare, type Key, type Listed, type ListShape, type Order } from "./SortOrder.ts";
+import { compare, type Key, type ListShape, type Order, type WalkRows } from "./SortOrder.ts";
 import { orderOf, type Walk } from "./Walk.ts";
 
 /**
@@ -18,7 +18,7 @@ export const choose = (
   { rows, keys, hashes, isTwice }: Given,
   observed: ObservedIds | undefined,
 ): { readonly take: Array<number>; readonly met: number; readonly isAgain: boolean } => {
-  const { overlapping, strays, isExact, answers, passBegan, rewoundAt } = walk;
+  const { overlapping, unorderedRows, isExact, answers, passBegan, rewoundAt } = walk;
   const order = orderOf(shape, walk.order);
   const frontier = overlapping ? walk.frontier : undefined;
   const atFrontier = new Set(frontier?.ids);
@@ -45,7 +45,7 @@ export const choose = (
       straysInAnswer.set(id, nth);
       const last = observed?.meet(hash, answers) ?? -1;
       if (last < passBegan) met++;
-      if (last < 0 && nth > (strays.times.get(id) ?? 0)) take.push(index);
+      if (last < 0 && nth > (unorderedRows.times.get(id) ?? 0)) take.push(index);
       continue;
     }
     const side = frontier === undefined ? 1 : compare(order, keys[index], frontier.key);
@@ -61,7 +61,10 @@ export const choose = (
     const last = observed?.meet(hash, answers) ?? -1;
     if (last < passBegan) met++;
     else if (last >= rewoundAt && last < answers && order.fixed && overlapping) isAgain = true;
-    if (last >= 0 || (strays.times.size > 0 && strays.times.has(rows.id(index))) || isCovered(index)) {
+    if (
+      last >= 0 || (unorderedRows.times.size > 0 && unorderedRows.times.has(rows.id(index))) ||
+      isCovered(index)
+    ) {
       continue;
     }
     take.push(index);
@@ -73,17 +76,17 @@ export const choose = (
 export const frontierAfter = (
   walk: Walk,
   order: Order,
-  rows: Listed,
+  rows: WalkRows,
   keys: ReadonlyArray<Key | undefined>,
-): Pick<Walk, "frontier" | "run"> => {
+): Pick<Walk, "frontier" | "tieCount"> => {
   const key = keys.findLast((key) => key !== undefined);
   const { frontier } = walk;
   const side = frontier === undefined ? 1 : compare(order, key, frontier.key);
-  if (key === undefined || !(side >= 0)) return { frontier, run: 1 };
+  if (key === undefined || !(side >= 0)) return { frontier, tieCount: 1 };
   const first = keys.indexOf(key);
   const at = new Set(side === 0 ? frontier?.ids : undefined);
   for (let index = first; index < keys.length; index++) if (keys[index] === key) at.add(rows.id(index));
-  return { frontier: { order: walk.order, key, ids: [...at] }, run: keys.length - first };
+  return { frontier: { order: walk.order, key, ids: [...at] }, tieCount: keys.length - first };
 };
 
 /** More ids are not remembered, of lists in orders that hold: 32 MB. */

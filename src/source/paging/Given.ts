@@ -4,18 +4,18 @@
  * @module
  */
 import { hashText } from "./ObservedIds.ts";
-import { isInOrder, type Key, type Listed, type Order } from "./SortOrder.ts";
+import { isInOrder, type Key, type Order, type WalkRows } from "./SortOrder.ts";
 import type { PageRequest, Place } from "./Place.ts";
 import { type Doubt, doubt, type Step, type Walk } from "./Walk.ts";
 
 /** An answer, looked at. */
 export interface Given {
   readonly request: PageRequest;
-  readonly rows: Listed;
+  readonly rows: WalkRows;
   readonly place: Place;
   readonly order: Order;
   readonly keys: ReadonlyArray<Key | undefined>;
-  /** A hash of each row's id; those of strays that are alike differ. They lie where the next answer's will. */
+  /** A hash of each row's id; those of unorderedRows that are alike differ. They lie where the next answer's will. */
   readonly hashes: Float64Array;
   readonly isTwice: boolean;
 }
@@ -25,7 +25,7 @@ let table = new Float64Array(0);
 let stamps = new Int32Array(0);
 let stamp = 0;
 
-export const hashesOf = (rows: Listed, keys: ReadonlyArray<Key | undefined>): Float64Array => {
+export const hashesOf = (rows: WalkRows, keys: ReadonlyArray<Key | undefined>): Float64Array => {
   if (hashes.length < rows.count) hashes = new Float64Array(2 * rows.count);
   const alike = new Map<string, number>();
   for (let index = 0; index < rows.count; index++) {

@@ -26,16 +26,24 @@
 import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { leastSize } from "./Limits.ts";
 import { hashesOf, hasTwice } from "./Given.ts";
-import type { Listed, ListShape } from "./SortOrder.ts";
+import type { ListShape, WalkRows } from "./SortOrder.ts";
 import { locate, type PageRequest } from "./Place.ts";
 import { takeNumbered, takeTop } from "./Readings.ts";
 import { takeStretch } from "./Stretch.ts";
 import { doubt, leave, orderOf, type Step, type Walk } from "./Walk.ts";
 
 export { leastSize } from "./Limits.ts";
-export { type Listed, listed, type ListShape, type Order, type Row } from "./SortOrder.ts";
+export { type ListShape, type Order, type Row, type WalkRows, walkRows } from "./SortOrder.ts";
 export { type PageRequest } from "./Place.ts";
-export { begin, type Frontier, type Observed, type Step, type Strays, straysOf, type Walk } from "./Walk.ts";
+export {
+  begin,
+  type Frontier,
+  type Observed,
+  type Step,
+  type UnorderedRows,
+  unorderedRowsOf,
+  type Walk,
+} from "./Walk.ts";
 export { ahead, plan, refused } from "./WalkPlan.ts";
 
 /** How many answers may bring nothing in all before pages 1, 2, 3… are read, and how many more for each page of rows. */
@@ -49,7 +57,7 @@ export const receive = (
   shape: ListShape,
   before: Walk,
   request: PageRequest,
-  answer: { readonly rows: Listed; readonly pagination: PaginationHeader | undefined },
+  answer: { readonly rows: WalkRows; readonly pagination: PaginationHeader | undefined },
 ): Step => {
   const { rows } = answer;
   const place = locate(request, rows.count, answer.pagination);
@@ -72,7 +80,7 @@ export const receive = (
   const isVain = step.take.length === 0 && (step.walk.met === before.met || !step.isTaken);
   if (!isVain || step.walk.done || !step.walk.overlapping) return step;
   const vain = step.walk.vain + 1;
-  const pages = Math.ceil((before.observed?.count ?? before.high) / Math.max(before.size, leastSize));
+  const pages = Math.ceil((before.observed?.count ?? before.maxEnd) / Math.max(before.size, leastSize));
   if (vain <= MOST_VAIN + MOST_VAIN_A_PAGE * pages) return { ...step, walk: { ...step.walk, vain } };
   const last = { ...step.walk, order: shape.orders.length - 1, size: Math.max(step.walk.size, leastSize) };
   return { ...step, walk: leave(shape, last, doubt.noFurtherPage), onCourse: false };

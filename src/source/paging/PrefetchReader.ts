@@ -18,7 +18,7 @@ export interface AnyPage {
 /** The rows of an answer, whatever they are. */
 export interface Answer {
   /** What the walk goes by. */
-  readonly listed: PageWalk.Listed;
+  readonly listed: PageWalk.WalkRows;
 }
 
 /** One answer, with what it means for the walk. */

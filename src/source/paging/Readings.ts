@@ -18,7 +18,7 @@ import {
   type Step,
   type Walk,
   withDoubt,
-  withStrays,
+  withUnordered,
 } from "./Walk.ts";
 
 /** How many rows may come for each row by which the counts move, as others go. */
@@ -47,7 +47,10 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   const next: Walk = {
     ...walk,
     observed: { ids, count: ids.size },
-    strays: withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id)),
+    unorderedRows: withUnordered(
+      walk.unorderedRows,
+      take.filter((index) => keys[index] === undefined).map(rows.id),
+    ),
     total: place.total,
     met: (walk.met ?? 0) + met,
     topPage: walk.topPage + 1,
@@ -85,21 +88,24 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
   const observed = counted.observed?.ids ?? new ObservedIds();
   observed.totals[counted.answers - 1] = place.total;
   const { take, met } = choose(shape, { ...counted, answers: counted.answers - 1 }, given, observed);
-  const stalls = met > 0 ? 0 : counted.stalls + 1;
+  const attemptsWithoutProgress = met > 0 ? 0 : counted.attemptsWithoutProgress + 1;
   // Without a header, only pages with nothing on them tell the end.
   const end = isShort ? request.page * request.size : place.end;
   // Where pages have become smaller, some bring what is known before they come to where the ones before had been.
-  const known = Math.ceil(Math.max(0, counted.high - end) / Math.min(counted.size, place.size));
-  const isEnd = (place.isTold && place.isLast) || stalls >= known + (place.isTold ? 3 : 2);
+  const known = Math.ceil(Math.max(0, counted.maxEnd - end) / Math.min(counted.size, place.size));
+  const isEnd = (place.isTold && place.isLast) || attemptsWithoutProgress >= known + (place.isTold ? 3 : 2);
   const read: Walk = {
     ...counted,
     // A page that is short by mistake is no smaller size to go on in.
     size: isShort ? counted.size : Math.min(counted.size, Math.max(place.size, leastSize)),
     observed: { ids: observed, count: observed.size },
-    strays: withStrays(counted.strays, take.filter((index) => keys[index] === undefined).map(rows.id)),
+    unorderedRows: withUnordered(
+      counted.unorderedRows,
+      take.filter((index) => keys[index] === undefined).map(rows.id),
+    ),
     end,
-    high: Math.max(counted.high, end),
-    stalls,
+    maxEnd: Math.max(counted.maxEnd, end),
+    attemptsWithoutProgress,
     total: place.total ?? counted.total,
     retries: 0,
     avoid: undefined,
@@ -125,7 +131,7 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
   const next = { ...again(read, doubt.noOverlap), pending: read.pending, past: read.past };
   // In another size, so that what cuts rows out of pages cuts out others.
   return {
-    walk: { ...next, size: Math.max(leastSize, read.size - 1), high: 0 },
+    walk: { ...next, size: Math.max(leastSize, read.size - 1), maxEnd: 0 },
     take,
     isTaken: true,
     onCourse: false,

@@ -34,7 +34,7 @@ export type Key = number | string;
 export type Row = Readonly<Record<string, unknown>> | string;
 
 /** The rows of an answer, as far as a walk goes by them. */
-export interface Listed {
+export interface WalkRows {
   readonly count: number;
   /** What tells a row apart: its id, or a text that stands for all of it. Most are never asked for. */
   readonly id: (index: number) => string;
@@ -62,7 +62,7 @@ export const keyOf = (row: Row, id: string, order: Order): Key | undefined => {
 };
 
 /** Such rows. */
-export const listed = (rows: ReadonlyArray<Row>, id: string): Listed => ({
+export const walkRows = (rows: ReadonlyArray<Row>, id: string): WalkRows => ({
   count: rows.length,
   id: (index) => idOf(rows[index]!, id),
   hash: (index) => hashText(idOf(rows[index]!, id)),

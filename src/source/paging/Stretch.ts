@@ -9,18 +9,20 @@ import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
 import { compare, type ListShape } from "./SortOrder.ts";
 import type { Place } from "./Place.ts";
-import { doubt, finished, leave, over, type Step, type Walk, withDoubt, withStrays } from "./Walk.ts";
+import { doubt, finished, leave, over, type Step, type Walk, withDoubt, withUnordered } from "./Walk.ts";
 
 /** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
 const PATIENCE = 20;
 
-const isOutOfPatience = (walk: Walk, stalls: number): boolean =>
-  stalls > PATIENCE + 2 * Math.ceil(walk.high / walk.size);
+const isOutOfPatience = (walk: Walk, attemptsWithoutProgress: number): boolean =>
+  attemptsWithoutProgress > PATIENCE + 2 * Math.ceil(walk.maxEnd / walk.size);
 
 /** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
 const stepBack = (walk: Walk, place: Place): Step => {
   const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
-  const stride = walk.stalls < 2 ? 0 : walk.size * 2 ** Math.min(walk.stalls - 2, 30);
+  const stride = walk.attemptsWithoutProgress < 2
+    ? 0
+    : walk.size * 2 ** Math.min(walk.attemptsWithoutProgress - 2, 30);
   const slack = Math.min(Math.floor(walk.size / 2), Math.max(4, 2 * walk.slack));
   const end = Math.max(0, Math.min(walk.end, place.start) - Math.max(vanished, stride));
   return {
@@ -28,9 +30,9 @@ const stepBack = (walk: Walk, place: Place): Step => {
       ...walk,
       end,
       slack,
-      run: Math.max(1, walk.run),
+      tieCount: Math.max(1, walk.tieCount),
       total: place.total,
-      stalls: walk.stalls + 1,
+      attemptsWithoutProgress: walk.attemptsWithoutProgress + 1,
       retries: 0,
       avoid: undefined,
     },
@@ -74,21 +76,21 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
   }
   const isClamped = place.size < request.size;
   if (isClamped) walk = { ...walk, size: Math.max(1, Math.min(before.size, place.size)), isClamped };
-  const hasStrays = keys.includes(undefined);
+  const hasUnordered = keys.includes(undefined);
   if (!isWhole) {
     if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
-    if (hasStrays) walk = withDoubt(walk, doubt.strays);
+    if (hasUnordered) walk = withDoubt(walk, doubt.unordered);
     const side = before.frontier &&
       compare(order, keys.find((key) => key !== undefined), before.frontier.key);
     const reaches = (place.start === 0 && request.page === 1) || side === undefined || side < 0 ||
       (order.unique === true && side === 0);
     if (!reaches) {
-      if (isOutOfPatience(before, before.stalls)) {
+      if (isOutOfPatience(before, before.attemptsWithoutProgress)) {
         return { walk: leave(shape, walk, doubt.vanishing), take: [], isTaken: false, onCourse: false };
       }
       // A page asked for ahead did not know how many rows share the frontier's key.
-      return side === 0 && place.total === before.total && before.stalls === 0
-        ? { walk: { ...walk, stalls: 1 }, take: [], isTaken: false, onCourse: false }
+      return side === 0 && place.total === before.total && before.attemptsWithoutProgress === 0
+        ? { walk: { ...walk, attemptsWithoutProgress: 1 }, take: [], isTaken: false, onCourse: false }
         : stepBack(walk, place);
     }
     if (isOutOfPlace(before, given)) {
@@ -117,22 +119,23 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
   const { take, met, isAgain } = choose(shape, before, given, observed);
   const reached = frontierAfter(before, order, rows, keys);
   // New rows at an old place may never cease to come.
-  const isProgress = (place.end > before.high && met > 0) || reached.frontier?.key !== before.frontier?.key ||
+  const isProgress = (place.end > before.maxEnd && met > 0) ||
+    reached.frontier?.key !== before.frontier?.key ||
     (!order.fixed && take.length > 0);
-  const stalls = isProgress ? 0 : before.stalls + 1;
+  const attemptsWithoutProgress = isProgress ? 0 : before.attemptsWithoutProgress + 1;
   const isEnd = place.isLast || isPast;
   const memory = kept(order, before, observed);
   const next: Walk = {
     ...walk,
     ...reached,
     ...memory,
-    strays: hasStrays
-      ? withStrays(walk.strays, take.filter((index) => keys[index] === undefined).map(rows.id))
-      : walk.strays,
+    unorderedRows: hasUnordered
+      ? withUnordered(walk.unorderedRows, take.filter((index) => keys[index] === undefined).map(rows.id))
+      : walk.unorderedRows,
     end: place.end,
-    high: isProgress ? Math.max(before.high, place.end) : before.high,
+    maxEnd: isProgress ? Math.max(before.maxEnd, place.end) : before.maxEnd,
     slack: Math.floor(before.slack / 2),
-    stalls,
+    attemptsWithoutProgress,
     total: place.total,
     retries: 0,
     avoid: undefined,
@@ -142,13 +145,13 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
       ? undefined
       : reached.frontier?.key === before.frontier?.key
       ? before.earlier
-      : { frontier: before.frontier, run: before.run, end: before.end },
-    backs: place.end > before.high && isProgress ? 0 : before.backs,
+      : { frontier: before.frontier, tieCount: before.tieCount, end: before.end },
+    backs: place.end > before.maxEnd && isProgress ? 0 : before.backs,
     met: before.met === undefined ? undefined : before.met + met,
     most: place.total === undefined ? before.most : Math.max(before.most ?? 0, place.total),
   };
   if (!isEnd) {
-    const isStuck = isOutOfPatience(walk, stalls);
+    const isStuck = isOutOfPatience(walk, attemptsWithoutProgress);
     // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
     return isStuck || isAgain
       ? {

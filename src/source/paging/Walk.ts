@@ -21,20 +21,20 @@ export interface Observed {
 }
 
 /** The first so many ids of a list that successive states share, likewise; several may be alike. */
-export interface Strays {
+export interface UnorderedRows {
   readonly ids: Array<string>;
   /** How many times each is in the list. */
   readonly times: Map<string, number>;
   readonly count: number;
 }
 
-/** These ids as strays. */
-export const straysOf = (ids: Iterable<string>): Strays => {
-  const strays: Strays = { ids: [], times: new Map(), count: 0 };
-  return withStrays(strays, ids);
+/** These ids as unorderedRows. */
+export const unorderedRowsOf = (ids: Iterable<string>): UnorderedRows => {
+  const unorderedRows: UnorderedRows = { ids: [], times: new Map(), count: 0 };
+  return withUnordered(unorderedRows, ids);
 };
 
-export const withStrays = ({ ids, times }: Strays, more: Iterable<string>): Strays => {
+export const withUnordered = ({ ids, times }: UnorderedRows, more: Iterable<string>): UnorderedRows => {
   for (const id of more) {
     ids.push(id);
     times.set(id, (times.get(id) ?? 0) + 1);
@@ -45,7 +45,7 @@ export const withStrays = ({ ids, times }: Strays, more: Iterable<string>): Stra
 /** How far a walk had come before its last answer, to go back to where that answer turns out to be wrong. */
 interface Earlier {
   readonly frontier: Frontier | undefined;
-  readonly run: number;
+  readonly tieCount: number;
   readonly end: number;
 }
 
@@ -61,7 +61,7 @@ export interface Walk {
   readonly overlapping: boolean;
   readonly frontier: Frontier | undefined;
   /** How many rows at the end of the last answer share the frontier's key. */
-  readonly run: number;
+  readonly tieCount: number;
   /** The frontiers of the orders given up: what they cover has been delivered. */
   readonly past: ReadonlyArray<Frontier>;
   /** The ids met so far; none where the list came in one answer, or the walk goes on from a stored state. */
@@ -69,15 +69,15 @@ export interface Walk {
   /** Whether `observed` holds every id delivered; else frontiers tell what was. */
   readonly isExact: boolean;
   /** The ids of the rows met so far that have no place in the order. */
-  readonly strays: Strays;
+  readonly unorderedRows: UnorderedRows;
   /** How many rows of the list lie before the end of the last answer, as of that answer. */
   readonly end: number;
   /** How many rows more than necessary to overlap, since rows vanish from under the walk. */
   readonly slack: number;
   /** The furthest `end` at which an answer brought something. */
-  readonly high: number;
+  readonly maxEnd: number;
   /** How many answers in a row did not move the frontier. */
-  readonly stalls: number;
+  readonly attemptsWithoutProgress: number;
   /** How many answers have brought nothing in all. */
   readonly vain: number;
   /** How many rows the list had at the last count. */
@@ -128,10 +128,10 @@ export interface Step {
 /** A pass that has not begun. */
 const fromTheTop = {
   frontier: undefined,
-  run: 0,
+  tieCount: 0,
   end: 0,
   slack: 0,
-  stalls: 0,
+  attemptsWithoutProgress: 0,
   retries: 0,
   avoid: undefined,
   short: undefined,
@@ -161,8 +161,8 @@ export const begin = (_: ListShape, size: number): Walk => {
     past: [],
     observed: undefined,
     isExact: true,
-    strays: straysOf([]),
-    high: 0,
+    unorderedRows: unorderedRowsOf([]),
+    maxEnd: 0,
     answers: 0,
     vain: 0,
     most: undefined,
@@ -184,7 +184,7 @@ export const doubt = {
   otherOrder: "rows came in another order than the one asked for",
   otherSize: "pages came in another size than the one asked for",
   noOverlap: "pages are too small to overlap, or too many rows share one key",
-  strays: "rows that are not what they should be have no place in the order",
+  unordered: "some rows failed the schema and have no sort key, so gaps can't be ruled out",
   vanishing: "rows vanished faster than the list could be read",
   miscounted: "the tenant counts more rows than it lists",
   noFurtherPage: "the tenant promised a further page and did not give it",
@@ -223,7 +223,7 @@ export const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
     observed: walk.observed ?? { ids: new ObservedIds(), count: 0 },
   };
   return shape.orders[walk.order + 1] === undefined
-    ? { ...next, overlapping: false, high: 0 }
+    ? { ...next, overlapping: false, maxEnd: 0 }
     : { ...next, order: walk.order + 1 };
 };
 

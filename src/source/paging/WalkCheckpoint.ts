@@ -6,13 +6,16 @@
  */
 import * as Schema from "effect/Schema";
 import { hashText, ObservedIds } from "./ObservedIds.ts";
-import { type ListShape, straysOf, type Walk } from "./PageWalk.ts";
+import { type ListShape, unorderedRowsOf, type Walk } from "./PageWalk.ts";
 
 const Key = Schema.Union(Schema.JsonNumber, Schema.String);
 const Count = Schema.Int.pipe(Schema.nonNegative());
 const Frontier = Schema.Struct({ order: Count, key: Key, ids: Schema.Array(Schema.String) });
 
-/** The plain value. Its fields are those of {@link Walk}; what is optional, earlier versions did not write. */
+/**
+ * The plain value, by the names that it has had since 0.1: `run` is {@link Walk.tieCount}, `high` is `maxEnd`, `stalls` is
+ * `attemptsWithoutProgress`, `strays` are `unorderedRows`. What is optional, earlier versions did not write.
+ */
 export const WalkState = Schema.Struct({
   size: Schema.Int.pipe(Schema.positive()),
   isClamped: Schema.Boolean,
@@ -58,7 +61,7 @@ const MOST_STORED = 50_000;
 
 /** The walk as a plain value. */
 export const save = (shape: ListShape, walk: Walk): WalkState => {
-  const { observed, isExact, strays, overlapping, order, pass } = walk;
+  const { observed, isExact, unorderedRows, overlapping, order, pass } = walk;
   const isTold = overlapping && order === 0 && pass === 0 && shape.orders[0].fixed;
   const isStored = observed !== undefined && (!isTold || (isExact && observed.count <= MOST_STORED));
   const hashes = isStored ? observed.ids.hashes(observed.count, walk.passBegan) : undefined;
@@ -68,14 +71,14 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
     order,
     overlapping,
     frontier: walk.frontier,
-    run: walk.run,
+    run: walk.tieCount,
     past: walk.past,
     ...(hashes && { observed: hashes.since, observedBefore: hashes.before, isExact }),
-    strays: strays.ids.slice(0, strays.count),
+    strays: unorderedRows.ids.slice(0, unorderedRows.count),
     end: walk.end,
     slack: walk.slack,
-    high: walk.high,
-    stalls: walk.stalls,
+    high: walk.maxEnd,
+    stalls: walk.attemptsWithoutProgress,
     total: walk.total,
     retries: walk.retries,
     avoid: walk.avoid,
@@ -96,7 +99,9 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
 const [BEFORE, IN_PASS] = [0, 1];
 
 /** The walk that {@link save} was given. */
-export const restore = ({ remembered, observed, observedBefore, strays, ...state }: WalkState): Walk => {
+export const restore = (
+  { remembered, observed, observedBefore, strays, run, high, stalls, ...state }: WalkState,
+): Walk => {
   const before = observedBefore ?? remembered?.map(hashText);
   const ids = new ObservedIds();
   before?.forEach((hash) => ids.meet(hash, BEFORE));
@@ -105,7 +110,10 @@ export const restore = ({ remembered, observed, observedBefore, strays, ...state
   const isExact = isUntouched || (state.isExact ?? (remembered !== undefined && state.past.length === 0));
   return {
     ...state,
-    strays: straysOf(strays),
+    tieCount: run,
+    maxEnd: high,
+    attemptsWithoutProgress: stalls,
+    unorderedRows: unorderedRowsOf(strays),
     frontier: state.frontier,
     // Where ids tell what was met, by how much the count has moved meanwhile tells what may be missing.
     total: isExact ? state.total : undefined,

@@ -10,8 +10,8 @@ import type { PageRequest } from "./Place.ts";
 import { doubt, leave, orderOf, type Walk } from "./Walk.ts";
 
 /** How many rows before its end the page after must hold. */
-const behind = (shape: ListShape, { order, run }: Walk): number =>
-  orderOf(shape, order).unique === true ? 1 : run + 1;
+const behind = (shape: ListShape, { order, tieCount }: Walk): number =>
+  orderOf(shape, order).unique === true ? 1 : tieCount + 1;
 
 /** The page to ask for after `end`, with as much slack as is possible. */
 const overlapping = (shape: ListShape, walk: Walk, end: number): SizedPage | undefined => {
@@ -58,7 +58,7 @@ export const plan = (
 ): { readonly walk: Walk; readonly requests: ReadonlyArray<PageRequest> } => {
   if (walk.done) return { walk, requests: [] };
   // Where the walk may be done after the first few rows, it asks for no more than those at first.
-  const isProbe = shape.until !== undefined && walk.order === 0 && walk.high === 0;
+  const isProbe = shape.until !== undefined && walk.order === 0 && walk.maxEnd === 0;
   const { sort } = orderOf(shape, walk.topPage > 0 ? 0 : walk.order);
   const isRetry = walk.avoid !== undefined;
   const first = walk.topPage > 0
@@ -87,8 +87,10 @@ export const plan = (
 
 export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequest | undefined => {
   const end = last.page * last.size;
-  const { total, stalls, retries, topPage } = walk;
-  if (total === undefined || end >= total || stalls > 0 || retries > 0 || topPage > 0) return undefined;
+  const { total, attemptsWithoutProgress, retries, topPage } = walk;
+  if (total === undefined || end >= total || attemptsWithoutProgress > 0 || retries > 0 || topPage > 0) {
+    return undefined;
+  }
   // What was met before a moment and after it is told by the order of answers: then they must come one by one.
   if (!walk.overlapping) return undefined;
   // How many rows will share a key can only be guessed: after a wrong guess it goes one step at a time.

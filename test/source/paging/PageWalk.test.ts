@@ -13,10 +13,10 @@ const shape: PageWalk.ListShape = {
   ],
 };
 
-type Listed = Readonly<Record<string, unknown>>;
+type WalkRows = Readonly<Record<string, unknown>>;
 
 /** Rows 1 to n, a second apart, the newest first. */
-const listOf = (count: number): Array<Listed> =>
+const listOf = (count: number): Array<WalkRows> =>
   Array.from(
     { length: count },
     (_, index) => ({ id: `r${String(count - index).padStart(5, "0")}`, time: count - index }),
@@ -48,7 +48,7 @@ const receive = (
   walk: PageWalk.Walk,
   request: PageWalk.PageRequest,
   { rows, pagination }: ReturnType<typeof answer>,
-) => PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(rows, "id"), pagination });
+) => PageWalk.receive(shape, walk, request, { rows: PageWalk.walkRows(rows, "id"), pagination });
 
 /** Walks to the end, one page at a time. */
 const walkAll = (tenant: Tenant, size = 100) => {
@@ -68,7 +68,7 @@ const walkAll = (tenant: Tenant, size = 100) => {
   return { walk, delivered, requests };
 };
 
-const bySort = (rows: ReadonlyArray<Listed>) => (sort: string): ReadonlyArray<Listed> =>
+const bySort = (rows: ReadonlyArray<WalkRows>) => (sort: string): ReadonlyArray<WalkRows> =>
   sort === "id:1" ? rows.toSorted((a, b) => String(a["id"]) < String(b["id"]) ? -1 : 1) : rows;
 
 const inAnyOrder = (rows: ReadonlyArray<PageWalk.Row>) => rows.map((row) => JSON.stringify(row)).toSorted();
@@ -163,7 +163,9 @@ describe("a walk", () => {
         const cut = answer({ list: () => cutFirst }, request);
         const given = nth !== 3 ? honest : {
           ...cut,
-          rows: cut.rows.toSorted((a, b) => Number((b as Listed)["time"]) - Number((a as Listed)["time"])),
+          rows: cut.rows.toSorted((a, b) =>
+            Number((b as WalkRows)["time"]) - Number((a as WalkRows)["time"])
+          ),
         };
         const step = receive(planned.walk, request, given);
         delivered.push(...step.take.map((index) => given.rows[index]!));

@@ -41,7 +41,7 @@ interface Awkward {
   readonly malformed?: number;
 }
 
-interface Listed {
+interface WalkRows {
   readonly id: string;
   readonly time: number;
   readonly isMalformed: boolean;
@@ -49,9 +49,9 @@ interface Listed {
 
 interface Change {
   readonly draw: () => number;
-  readonly list: Array<Listed>;
-  readonly gone: Set<Listed>;
-  readonly make: () => Listed;
+  readonly list: Array<WalkRows>;
+  readonly gone: Set<WalkRows>;
+  readonly make: () => WalkRows;
 }
 
 const below = (draw: () => number, limit: number) => Math.floor(draw() * limit);
@@ -74,14 +74,14 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
   const draw = draws(seed);
   const span = [3, 20, 200, 5000][below(draw, 4)]!;
   let made = 0;
-  const make = (): Listed => ({
+  const make = (): WalkRows => ({
     id: `${String(below(draw, 1e6)).padStart(6, "0")}-${made++}`,
     time: below(draw, span),
     isMalformed: draw() < (awkward.malformed ?? 0),
   });
   const list = Array.from({ length: below(draw, draw() < 0.3 ? 40 : 500) }, make);
   const there = [...list];
-  const gone = new Set<Listed>();
+  const gone = new Set<WalkRows>();
   const rate = awkward.isStill ? 0 : [0, 0.5, 3, 12][below(draw, 4)]!;
   const concurrency = 1 + below(draw, 5);
   let clamp = draw() < 0.4 ? Infinity : 10 + below(draw, 150);
@@ -117,7 +117,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
   };
 
   let walk = PageWalk.begin(shape, 10 + below(draw, draw() < 0.5 ? 30 : 120));
-  const delivered = new Map<Listed, number>();
+  const delivered = new Map<WalkRows, number>();
   /** What has been asked for, in order, and its answer once there is one: in any order. */
   let asked: Array<{ request: PageWalk.PageRequest; answer?: ReturnType<typeof serve> }> = [];
   for (let requests = 0; !walk.done;) {
@@ -134,7 +134,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     const { request, answer } = asked[0]!;
     const { rows, pagination } = answer!;
     const known = rows.map((row) => row.isMalformed ? row.id : { ...row });
-    const step = PageWalk.receive(shape, walk, request, { rows: PageWalk.listed(known, "id"), pagination });
+    const step = PageWalk.receive(shape, walk, request, { rows: PageWalk.walkRows(known, "id"), pagination });
     walk = step.walk;
     for (const index of step.take) delivered.set(rows[index]!, (delivered.get(rows[index]!) ?? 0) + 1);
     if (!step.onCourse) asked = [];

@@ -63,7 +63,7 @@ const walkAll = (
     }
     const { rows, pagination } = answer;
     const step = PageWalk.receive(shape, planned.walk, request, {
-      rows: PageWalk.listed(rows, "id"),
+      rows: PageWalk.walkRows(rows, "id"),
       pagination,
     });
     walk = step.walk;

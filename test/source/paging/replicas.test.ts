@@ -59,7 +59,7 @@ const play = (seed: number) => {
       hasNext: request.page * request.size < shown.length,
     };
     const step = PageWalk.receive(shape, planned.walk, request, {
-      rows: PageWalk.listed([...rows], "id"),
+      rows: PageWalk.walkRows([...rows], "id"),
       pagination,
     });
     walk = step.walk;
