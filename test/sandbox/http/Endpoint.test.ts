@@ -1,9 +1,9 @@
 import * as Either from "effect/Either";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { make, type SandboxUser } from "../../src/sandbox/mod.ts";
-import { decode } from "../../src/session/Session.ts";
-import { ask, askJson, firstUser, request, sessionsPath, walk } from "./ask.ts";
+import { make, type SandboxUser } from "../../../src/sandbox/mod.ts";
+import { decode } from "../../../src/session/Session.ts";
+import { ask, askJson, firstUser, request, sessionsPath, walk } from "../ask.ts";
 
 /** The row of MonoCloud's page for the endpoint, field for field. */
 const documented = {

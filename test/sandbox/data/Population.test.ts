@@ -1,8 +1,8 @@
 import * as Either from "effect/Either";
 import * as fc from "fast-check";
 import { describe, expect, expectTypeOf, it } from "vitest";
-import * as Population from "../../src/sandbox/data/Population.ts";
-import { decode, type Session } from "../../src/session/Session.ts";
+import * as Population from "../../../src/sandbox/data/Population.ts";
+import { decode, type Session } from "../../../src/session/Session.ts";
 
 const seeds = fc.maxSafeInteger();
 const text = fc.oneof(fc.string(), fc.string({ unit: "binary" }), fc.stringMatching(/^[A-Za-z0-9_-]{21}$/));

@@ -8,9 +8,9 @@ import {
   render,
   renderLine,
   type Snapshot,
-} from "../../src/cli/ui/ProgressBar.ts";
-import { newFolder } from "../folders.ts";
-import { begin, quotedCommand, start, tenant, until } from "./command.ts";
+} from "../../../src/cli/ui/ProgressBar.ts";
+import { newFolder } from "../../folders.ts";
+import { begin, quotedCommand, start, tenant, until } from "../command.ts";
 
 const snapshot: Snapshot = {
   users: 250,

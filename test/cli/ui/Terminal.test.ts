@@ -1,9 +1,9 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { printable, printableJson } from "../../src/cli/ui/Terminal.ts";
-import { anyText } from "../contract/sessions.ts";
-import { newFolder } from "../folders.ts";
-import { answering, quotedCommand, run, start, tenant } from "./command.ts";
+import { printable, printableJson } from "../../../src/cli/ui/Terminal.ts";
+import { anyText } from "../../contract/sessions.ts";
+import { newFolder } from "../../folders.ts";
+import { answering, quotedCommand, run, start, tenant } from "../command.ts";
 
 const obeyed =
   // deno-lint-ignore no-control-regex

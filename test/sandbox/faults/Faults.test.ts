@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { faultNames } from "../../src/sandbox/faults/Faults.ts";
-import { type FaultOptions, make, parseFaults } from "../../src/sandbox/mod.ts";
-import { ask, askJson, firstUser, request, sessionsPath } from "./ask.ts";
+import { faultNames } from "../../../src/sandbox/faults/Faults.ts";
+import { type FaultOptions, make, parseFaults } from "../../../src/sandbox/mod.ts";
+import { ask, askJson, firstUser, request, sessionsPath } from "../ask.ts";
 
 const always = (faults: FaultOptions) => make({ users: 1, faults: { maxInARow: Infinity, ...faults } });
 
