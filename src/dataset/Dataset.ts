@@ -104,7 +104,7 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  * However it is broken off (interrupted, refused by the tenant, out of patience, out of disk) what has come by then is
  * completed as parts if it can be, and `mode: "resume"` goes on from there. Only one process at a time may work on a folder.
  *
- * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, an `SinkError` or an `ExportError`.
+ * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, a `SinkError` or an `ExportError`.
  *
  * Memory: as for {@link Export.run}, the marks of all users, and where each walk under way stands. With `prune`, 24 to
  * 48 bytes for each session of the dataset while users are walked, and as many again once they are.

@@ -36,7 +36,7 @@ export const optionNames: Options.Names<UnverifiedOptions> = {
   onUnverified: Options.callback,
 };
 
-/** The pagination that a verdict rests on. */
+/** The facts that a verdict rests on. */
 export interface Evidence extends Pick<Report, "users" | "unverified" | "failed"> {
   /** Why not every user of the tenant may have been named. */
   readonly userDoubts: ReadonlyArray<string>;

@@ -35,7 +35,7 @@ const DOING = "export";
  * Export to files, which appear under their names once all are complete, and report what was done.
  *
  * Rejects with a `TypeError` or `RangeError` on a wrong option, before any request. Rejects with an {@link ApiError}, an
- * {@link ExportError}, an {@link SinkError}, a {@link TenantError}, or what a callback throws: then there is no file. What
+ * {@link ExportError}, a {@link SinkError}, a {@link TenantError}, or what a callback throws: then there is no file. What
  * can't be verified is no error here: the report says so in `verified`.
  *
  * Memory: a few pages, and what each encoder holds (of Parquet, a row group).

@@ -89,7 +89,7 @@ export const verify = async (folder: string, given?: VerifyOptions): Promise<Ver
  *
  * Those that pass become sessions of the folder, as new parts. Killed at any moment, it has happened or it has not. Rejects
  * with a `TypeError` on a wrong option, with a {@link DatasetError} if the folder holds no dataset, has a run that did not
- * finish, or was written with `filter` or `map`, and with an {@link SinkError}.
+ * finish, or was written with `filter` or `map`, and with a {@link SinkError}.
  *
  * Memory: the ids of the rows that pass, and what readers and encoders hold.
  *

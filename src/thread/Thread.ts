@@ -42,7 +42,7 @@ export interface Thread {
    *
    * An option that there is not, or of the wrong kind, is a TypeError before anything is asked of the tenant.
    *
-   * Fails with an `ApiError`, an `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and
+   * Fails with an `ApiError`, a `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and
    * with a {@link ThreadError}.
    */
   readonly run: (options: RemoteExport.ExportOptions) => Effect.Effect<Report, Failure | ThreadError>;

@@ -64,7 +64,7 @@ describe("parse()", () => {
     expect(PaginationHeader.parse(text)).toBeUndefined();
   });
 
-  it("never throws, and gives pagination that can be counted on or none", () =>
+  it("never throws, and gives a pagination that can be counted on, or none", () =>
     fc.assert(
       fc.property(
         fc.oneof(

@@ -92,7 +92,7 @@ describe("pages of surprising shape", () => {
     expect((await ask(sandbox, sessionsPath(firstUser(sandbox), { size: 20 }))).status).toBe(200);
   });
 
-  it("come without page pagination, or with wrong ones", async () => {
+  it("come without a pagination header, or with a wrong one", async () => {
     const absent = make({ pageFacts: "absent" });
     expect((await ask(absent, "/api/users")).headers.has("x-pagination")).toBe(false);
     const malformed = make({ pageFacts: "malformed" });

@@ -164,7 +164,7 @@ const noSome = { count: 0, first: [] };
  * changed.
  *
  * Fails with a `DatasetError` if the folder holds no dataset, another process writes to it, a run of it has not finished, or
- * a part of it is damaged; and with an `SinkError`.
+ * a part of it is damaged; and with a `SinkError`.
  *
  * Memory: the ids of the rows that pass, and what the readers and the encoders hold.
  *

@@ -148,7 +148,7 @@ describe("the list of users", () => {
     }
   });
 
-  it("is in order of creation_time by default, with the page pagination of any list", async () => {
+  it("is in order of creation_time by default, with the pagination of any list", async () => {
     const sandbox = make({ users: 12 });
     const response = await ask(sandbox, "/api/users");
     expect(JSON.parse(response.headers.get("x-pagination") ?? "").total_count).toBe(12);

@@ -16,7 +16,7 @@ const shape: PageWalk.ListShape = {
 
 /** What is awkward about a tenant. */
 interface Awkward {
-  /** How often an answer carries page pagination. */
+  /** How often an answer carries a pagination header. */
   readonly pagination: number;
   /** The largest page changes from answer to answer. */
   readonly moodyClamp?: boolean;
