@@ -43,7 +43,7 @@ it("exports all of a tenant that tells every lie once, verified, with exit code 
       { env },
     );
     expect([code, err.includes("Warning")], err).toEqual([0, false]);
-    expect(JSON.parse(printed)).toMatchObject({ verified: true, userDoubts: [] });
+    expect(JSON.parse(printed)).toMatchObject({ verified: true, user_list_unverified_reasons: [] });
     expect(keysIn(await readFile(out, "utf8"))).toEqual(keysOf(tenant));
   }
 });

@@ -25,7 +25,25 @@ const escapes = (char: string): string =>
 export const printable = (text: string): string => text.replace(unprintable, escapes);
 
 /** A value as JSON on one line that a terminal shows as it is. */
-export const printableJson = (value: unknown): string => printable(JSON.stringify(value));
+export const printableJson = (value: unknown): string =>
+  printable(JSON.stringify(value, (_, inner: unknown) => isObject(inner) ? withJsonNames(inner) : inner));
+
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The names of fields in JSON, where they are others than in code. */
+const jsonNames: Readonly<Record<string, string>> = {
+  doubts: "unverified_reasons",
+  userDoubts: "user_list_unverified_reasons",
+};
+
+const withJsonNames = (value: object): object =>
+  Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      jsonNames[name] ?? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      inner,
+    ]),
+  );
 
 /** Lines for people, on standard error. */
 export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
