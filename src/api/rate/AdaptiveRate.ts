@@ -76,7 +76,7 @@ export interface RateState {
 }
 
 /** A rate that is sought. */
-export interface AutoRate {
+export interface AdaptiveRate {
   /** A request had to wait for its turn, which came now: only a rate that holds requests back is raised. */
   readonly waited: (now: number) => void;
   readonly accepted: () => void;
@@ -87,7 +87,7 @@ export interface AutoRate {
 const between = (least: number, value: number, most: number) => Math.max(least, Math.min(value, most));
 
 /** Seeks the rate, and keeps it in the state. */
-export const make = (state: RateState): AutoRate => {
+export const make = (state: RateState): AdaptiveRate => {
   let phase: Phase = SEEKING;
   // The rate that the phase began with.
   let from = START;
