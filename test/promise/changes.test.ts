@@ -273,7 +273,9 @@ describe("changes()", () => {
     expect(other).toSatisfy(promise.isCursorError);
     expect(other).toMatchObject({
       reason: "Options",
-      message: expect.stringContaining(`of user "${userId}" is of all`),
+      message: expect.stringContaining(
+        `of user "${userId}" was made with 'clientId' none, and it is "app" now`,
+      ),
     });
     for (const text of ["", "{", "null", "[]", '{"version":2}', '{"version":1,"mark":{}}', 7, {}]) {
       const damaged = { get: () => text as string };
