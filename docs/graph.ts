@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { roomOf } from "../test/lint/rooms.ts";
 
 /** The files of `src`, each with the files that it imports, types included. */
-export type Files = ReadonlyMap<string, { readonly lines: number; readonly imports: ReadonlyArray<string> }>;
+export type Files = ReadonlyMap<string, { readonly imports: ReadonlyArray<string> }>;
 
 const importing = /^(?! \*|\s*\/\/).*?(?:\bfrom|\bimport\(|^import)\s*"(\.[^"]+)"/gm;
 
@@ -24,7 +24,7 @@ export const readFiles = async (source: URL): Promise<Files> => {
       const targets = [...text.matchAll(importing)].map(([, target = ""]) =>
         new URL(target, `file:///${name}`).pathname.slice(1)
       );
-      return [name, { lines: text.split("\n").length - 1, imports: [...new Set(targets)] }] as const;
+      return [name, { imports: [...new Set(targets)] }] as const;
     })),
   );
 };
@@ -47,10 +47,9 @@ export const circlesOf = (files: Files): ReadonlyArray<ReadonlyArray<string>> =>
   return circles;
 };
 
-/** A room: how large it is, the rooms it imports from with the number of imports, and its floor from 0. */
+/** A room: how many files it has, the rooms it imports from with the number of imports, and its floor from 0. */
 export interface Room {
   files: number;
-  lines: number;
   readonly imports: Map<string, number>;
   floor: number;
 }
@@ -58,12 +57,11 @@ export interface Room {
 /** Sum the files up by room. Rooms that import each other have no floor: there must be no circle. */
 export const roomsOf = (files: Files): ReadonlyMap<string, Room> => {
   const rooms = new Map<string, Room>();
-  for (const [name, { lines, imports }] of files) {
+  for (const [name, { imports }] of files) {
     const name_ = roomOf(name);
-    const room: Room = rooms.get(name_) ?? { files: 0, lines: 0, imports: new Map(), floor: -1 };
+    const room: Room = rooms.get(name_) ?? { files: 0, imports: new Map(), floor: -1 };
     rooms.set(name_, room);
     room.files++;
-    room.lines += lines;
     for (const target of imports.map(roomOf)) {
       if (target !== name_) room.imports.set(target, (room.imports.get(target) ?? 0) + 1);
     }
@@ -117,9 +115,9 @@ export const draw = (rooms: ReadonlyMap<string, Room>): string => {
       } ${to.x} ${end}" stroke-width="${width}"><title>${name} → ${target}: ${count}</title></path>`;
     })
   );
-  const boxes = [...rooms].map(([name, { files, lines }]) => {
+  const boxes = [...rooms].map(([name, { files }]) => {
     const { x, y, width } = places.get(name)!;
-    const size = files === 1 ? `${lines} lines` : `${files} files, ${lines} lines`;
+    const size = files === 1 ? "" : `${files} files`;
     return `<g transform="translate(${
       x - width / 2
     } ${y})"><rect width="${width}" height="${HEIGHT}" rx="6"/>` +

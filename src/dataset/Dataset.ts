@@ -52,8 +52,13 @@ const sameOptions = (
 ) => {
   const names = new Set([...Object.keys(begun), ...Object.keys(now)]);
   const say = (value: unknown) => value === undefined ? "not given" : JSON.stringify(value);
+  // The server of 0.1 did not say that it escapes formulas, as is the default.
+  const isSame = (name: string) =>
+    say(begun[name]) === say(now[name]) ||
+    (name === "keepFormulas" &&
+      [begun[name], now[name]].every((value) => value === undefined || value === false));
   for (const name of names) {
-    if (say(begun[name]) === say(now[name])) continue;
+    if (isSame(name)) continue;
     return Effect.fail(
       new DatasetError({
         reason: "Options",

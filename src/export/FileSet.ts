@@ -22,7 +22,7 @@ export interface FilesOptions {
   /** All are written from the same batches; the slowest sets the pace. */
   readonly targets: ReadonlyArray<Target>;
   /**
-   * What to do with a row that the schema does not accept: put it aside, whole, into `rejects`, or fail.
+   * What to do with a row that the schema does not accept: put it aside, whole, into `quarantine`, or fail.
    *
    * @default {"quarantine"}
    */

@@ -5,9 +5,12 @@
  */
 import * as Options from "../options/Options.ts";
 import * as Csv from "./csv/encode.ts";
+import type { BuiltIn, FormatChoice } from "./FormatNames.ts";
 import type { Format } from "./Format.ts";
 import * as Ndjson from "./ndjson/encode.ts";
 import * as Parquet from "./parquet/encode.ts";
+
+export type { BuiltIn, FormatChoice } from "./FormatNames.ts";
 
 /** What each format can be told. */
 export interface FormatOptions {
@@ -21,14 +24,14 @@ export const optionNames: Options.Names<FormatOptions> = {
   parquet: Options.object(Parquet.optionNames),
 };
 
-const builtIn = {
-  ndjson: (_: FormatOptions): Format => Ndjson.format(),
-  csv: ({ csv }: FormatOptions): Format => Csv.format(csv),
-  parquet: ({ parquet }: FormatOptions): Format => Parquet.format(parquet),
+/** The formats that are built in, in the order to list them in. Of the formats of a part, the one of lowest rank is read back. */
+const builtIn: Readonly<
+  Record<BuiltIn, { readonly rank: number; readonly make: (options: FormatOptions) => Format }>
+> = {
+  ndjson: { rank: 0, make: () => Ndjson.format() },
+  csv: { rank: 2, make: ({ csv }) => Csv.format(csv) },
+  parquet: { rank: 1, make: ({ parquet }) => Parquet.format(parquet) },
 };
-
-/** The name of a format that is built in. */
-export type BuiltIn = keyof typeof builtIn;
 
 /** The names of the formats that are built in, in the order to list them in. */
 export const builtInNames = Object.keys(builtIn) as ReadonlyArray<BuiltIn>;
@@ -37,9 +40,10 @@ export const builtInNames = Object.keys(builtIn) as ReadonlyArray<BuiltIn>;
 // deno-lint-ignore ban-types
 export type FormatName = BuiltIn | (string & {});
 
-/** The formats, the one that rows are read back from first at the front: that which alters them least. */
+/** The formats, the one that alters rows least first. */
 const registry = new Map<string, (options: FormatOptions) => Format>(
-  (["ndjson", "parquet", "csv"] as const).map((name) => [name, builtIn[name]]),
+  Object.entries(builtIn).sort(([, one], [, other]) => one.rank - other.rank)
+    .map(([name, { make }]) => [name, make]),
 );
 
 /** Names that datasets give to folders of something else. */
@@ -122,7 +126,7 @@ export const choices = (): ReadonlyArray<string> =>
   all().flatMap(({ name, gzip }) => gzip ? [name, `${name}.gz`] : [name]);
 
 /** The choices of the formats that are built in. */
-export const builtInChoices: ReadonlyArray<string> = choices();
+export const builtInChoices = choices() as ReadonlyArray<FormatChoice>;
 
 /** Give the format that a choice such as `csv.gz` names; undefined if there is none. */
 export const choose = (choice: string, options: FormatOptions = {}): Choice | undefined => {

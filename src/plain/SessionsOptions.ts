@@ -127,8 +127,7 @@ export interface UnverifiedOptions {
   readonly onUnverified?: ((list: Unverified) => void) | undefined;
 }
 
-/** A format, and `.gz` where the whole is compressed. Parquet is compressed inside. */
-export type FormatChoice = "ndjson" | "ndjson.gz" | "csv" | "csv.gz" | "parquet";
+export type { FormatChoice } from "../format/FormatNames.ts";
 
 /** How CSV is written. */
 export interface CsvOptions {

@@ -215,7 +215,7 @@ export const isTenantError = (error: unknown): error is TenantError => is("Tenan
 export class CursorError extends Error {
   readonly _tag = "CursorError";
   /**
-   * `Damaged`: it is no cursor that this library made. `Options`: it was made for another `clientId`. `File`: the file of
+   * `Damaged`: it is no cursor that this library made. `Options`: it was made for other sessions, by `clientId` say. `File`: the file of
    * cursors can't be read or written.
    */
   readonly reason: "Damaged" | "Options" | "File";

@@ -96,7 +96,7 @@ export const required = ["domain", "apiKey", "users"] as const;
 
 /** A format's name as callers give it. */
 export const format: Options.Kind<FormatChoice> = Options.oneOf(
-  Formats.builtInChoices as ReadonlyArray<FormatChoice>,
+  Formats.builtInChoices,
 );
 
 /** Reads options to do something with them. Left out altogether, the first that is needed is told. */

@@ -102,7 +102,7 @@ const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => pa
  * With `sinceLast` later runs add what changed, and with `prune` tombstones of what ended. Every session is in the folder's
  * parts exactly once, but for a new version of it. `manifest.json` names the parts. The command line's `export --out DIR`
  * writes the same: either goes on with what the other began, if the options are the same. What must stay the same from run
- * to run: the tenant, formats, `clientId`, `sort`, `onInvalid`, `csv` and the policy of `redact`.
+ * to run: the tenant, formats, what chooses sessions, `sort`, `onInvalid`, `csv` and the policy of `redact`.
  *
  * Rejects with a `TypeError` or `RangeError` on a wrong option, before any request. Rejects with a {@link DatasetError}, an
  * {@link ApiError}, an {@link ExportError}, a {@link SinkError}, a {@link TenantError}, or what a callback throws. What

@@ -41,8 +41,6 @@ export interface Column {
 
 /** Fields that other tables join on. */
 const keys: ReadonlyArray<string> = ["session_id", "session_key"];
-/** Fields that are numbers, written as text. */
-const numbers: ReadonlyArray<string> = ["last_metadata.latitude", "last_metadata.longitude"];
 
 type Field = Schema.Schema.AnyNoContext | Schema.PropertySignature.All;
 
@@ -95,7 +93,7 @@ export const fieldColumns = (
       );
       return fieldColumns(inside, place, `${path}.`).map((column) => ({ ...column, nullable: true }));
     }
-    const kind = type && (numbers.includes(path) ? "number" : kindOf(type));
+    const kind = type && (Session.numericFields.includes(path) ? "number" : kindOf(type));
     if (kind === undefined) {
       throw new TypeError(`No kind of column holds the field ${path}: give it one in session/Columns.ts`);
     }

@@ -129,7 +129,9 @@ export const make = (policy: Policy, secret?: string | Redacted.Redacted): (batc
   const hash = needsSecret(settled) ? hashing(secret) : () => drop;
   const change = (column: string, action: SettledPolicy["ip"], truncate: Change = drop): Change =>
     ({ keep, truncate, hash: hash(column), drop })[action];
-  const { ip, user_agent, location, session_key, unknown } = settled;
+  const { ip, user_agent, location, session_key, unknown, ...others } = settled;
+  // A field that is new to policies has to be followed here: this does not compile without.
+  others satisfies Record<string, never>;
   const coordinate = location === "keep" ? keep : drop;
   const inMetadata: Changes<Session.Metadata> = {
     country: change("country", location, keep),

@@ -24,9 +24,10 @@ export const decimalAt = (bytes: Uint8Array, from: number, end: number): number 
   return Number.isNaN(number) ? toNumber(FieldOffsets.text(bytes, from, end)) : number;
 };
 
-const coordinates = ["latitude", "longitude"].map((name) => ({
-  name,
-  slot: Session.place("texts", `last_metadata.${name}`),
+/** The fields that a column of numbers may not hold: all lie in `last_metadata`. */
+const coordinates = Session.numericFields.map((path) => ({
+  name: path.replace("last_metadata.", ""),
+  slot: Session.place("texts", path),
 }));
 
 const isNoNumber = (rows: RowSlices, row: number, slot: number): boolean => {

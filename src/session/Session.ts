@@ -87,6 +87,9 @@ export const is = (row: unknown): row is Session => isShaped(row) && !isTooDeep(
  */
 export const { scan, place } = PageScanner.make(Session, { reserved: ["user_id"], accepts: is });
 
+/** Fields that hold decimal numbers, written as text. */
+export const numericFields: ReadonlyArray<string> = ["last_metadata.latitude", "last_metadata.longitude"];
+
 /** What is wrong with a row: which fields, and what of each. */
 export interface Flaw {
   /** Each once: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */

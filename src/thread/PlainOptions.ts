@@ -17,8 +17,7 @@ import type { ThreadOptions } from "./AnyWorker.ts";
 export type { ExportedFile, Progress, Report, Sample } from "../plain/Report.ts";
 export type { Duration, Redaction, Unverified, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 
-/** The name of a format. */
-export type FormatName = "ndjson" | "csv" | "parquet";
+export type { BuiltIn as FormatName } from "../format/FormatNames.ts";
 
 /** What is written, and what becomes of rows that are no sessions. */
 export interface ContentOptions extends ProgressOptions<Progress> {

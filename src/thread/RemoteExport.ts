@@ -42,7 +42,7 @@ export interface Target {
   readonly to: string | Sink;
 }
 
-/** What becomes of personal data, in the thread. As for `Redact.make`. */
+/** What becomes of personal data, in the thread. As for `Redaction.make`. */
 export interface Redaction {
   readonly policy: RedactionPolicy.Policy;
   readonly secret?: string | Redacted.Redacted | undefined;

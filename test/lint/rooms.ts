@@ -21,7 +21,7 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   api: session,
   format: session,
   source: [...session, "api"],
-  plain: ["api", "session"],
+  plain: ["api", "format", "session"],
   export: [...session, "format"],
   dataset: [...source, ...output],
   thread: [...source, ...output, "plain"],

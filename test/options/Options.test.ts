@@ -116,7 +116,7 @@ describe("whatever object is given,", () => {
         wrong: fc.constantFrom({ escape: false }, null),
       },
     };
-    const folderOf = (out: string) => ({ ...fixed, out: [out], rejected: `${out}.quarantine.ndjson` });
+    const folderOf = (out: string) => ({ ...fixed, out: [out], quarantine: `${out}.quarantine.ndjson` });
     let file = 0;
     const uses = [
       [nearly({ ...common, ...verdict }, { fixed }), async (given: unknown) => {

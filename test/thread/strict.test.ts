@@ -42,7 +42,7 @@ describe.skipIf(onDeno)("a thread", () => {
         windowBytes: { right: right(100, 1 << 20), wrong: right("100", null) },
         onInvalid: { right: right("fail"), wrong: right("Fail", true) },
         csv: { right: right({}, { escapeFormulas: false }), wrong: right({ escape: false }, []) },
-        rejects: { right: right(undefined) },
+        quarantine: { right: right(undefined) },
       }, {
         fixed: { tenant, users, redact: { policy: policy.value, secret: Redacted.make("s".repeat(32)) } },
       }).map((given) => ({ ...given, isRight: given.isRight && policy.isRight, policy: policy.says }))
@@ -103,7 +103,7 @@ describe.skipIf(onDeno)("a thread", () => {
         fc.string().filter((name) => !Object.hasOwn(message, name)),
         fc.anything(),
         (name, value) => {
-          fc.pre(!["rejects", "onInvalid", "maxQuarantined", "parquet"].includes(name));
+          fc.pre(!["quarantine", "onInvalid", "maxQuarantined", "parquet"].includes(name));
           const wrong = Object.defineProperty({ ...message }, name, { value, enumerable: true });
           expect(Either.isLeft(decode(wrong))).toBe(true);
         },

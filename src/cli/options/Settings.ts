@@ -330,9 +330,9 @@ export const redactionFrom = (
       ? yield* variable("MONOCLOUD_REDACT_SECRET")
       : undefined;
     // What it takes to hash is of no use to most commands, and to none that only helps.
-    const Redact = yield* Effect.promise(() => import("../../session/Redaction.ts"));
+    const Redaction = yield* Effect.promise(() => import("../../session/Redaction.ts"));
     return yield* Effect.try({
-      try: () => Redact.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
+      try: () => Redaction.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
       catch: (error) =>
         new UsageError({ message: `${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET` }),
     });

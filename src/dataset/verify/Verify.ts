@@ -10,7 +10,7 @@
  * Each run has as many rows and bytes as it says. The folders of parts hold no other file that a reader of `csv/*.csv`, say,
  * would read as well.
  *
- * It reads with other code than what wrote: `csv-parse` and `hyparquet`.
+ * CSV and Parquet are read with other code than what wrote them: `csv-parse` and `hyparquet`.
  *
  * @module
  */

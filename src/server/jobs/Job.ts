@@ -8,7 +8,7 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Schema from "effect/Schema";
 import * as Manifest from "../../dataset/Manifest.ts";
 import type * as Export from "../../export/Export.ts";
-import { choices } from "../../format/Formats.ts";
+import { builtInChoices } from "../../format/Formats.ts";
 import * as Options from "../../options/Options.ts";
 import { mapFields } from "../../session/RedactionFields.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
@@ -38,8 +38,8 @@ const Policy = Schema.Struct(
 
 /** Each format once: with gzip and without, its parts would have one place and two names. */
 const Formats = Schema.NonEmptyArray(
-  Schema.Literal(...choices()).annotations({
-    message: () => ({ message: `is none of ${choices().join(", ")}`, override: true }),
+  Schema.Literal(...builtInChoices).annotations({
+    message: () => ({ message: `is none of ${builtInChoices.join(", ")}`, override: true }),
   }),
 ).pipe(
   Schema.filter(

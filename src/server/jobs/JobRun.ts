@@ -43,7 +43,7 @@ export const run = (description: Job.Description, { root, settings, progress, me
     tenant: settings.tenant.origin,
     mode: "resume",
     walk: { ...SessionFilters.fromQuery(description), pageSize: page_size },
-    options: { redact: policy },
+    options: { keepFormulas: false, redact: policy },
     onInvalid: on_invalid,
     partRows: part_rows,
     change: (batch) => change(meter.batch(batch)),
