@@ -370,10 +370,7 @@ export interface PageScanner {
    *
    * @throws {SyntaxError} where it is not JSON, and a `TypeError` where it is not UTF-8.
    */
-  readonly scan: {
-    (bytes: Uint8Array): Scanned | undefined;
-    (bytes: Uint8Array, most: number): Scanned | "more" | undefined;
-  };
+  readonly scan: (bytes: Uint8Array, most?: number) => Scanned | "more" | undefined;
   /** As {@link ScanPlan.placeOf}. */
   readonly place: (kind: "texts" | "numbers" | "objects", path: string) => number;
 }
@@ -406,7 +403,7 @@ export const make = (
       : reference.readRows(plan, accepts, rows, rows.fields, odd);
   };
   return {
-    scan: scan as PageScanner["scan"],
+    scan,
     place: (kind, path) => ScanPlan.placeOf(plan, kind, path),
   };
 };

@@ -142,7 +142,13 @@ const utf8 = new TextEncoder();
 
 /** Scan the text of a list of sessions. */
 const bytesOf = (userId: string, list: string): Bytes => {
-  const { slices, invalid: [invalid] } = Session.scan(utf8.encode(list))!;
+  const found = Session.scan(utf8.encode(list));
+  if (found === undefined || found === "more") {
+    throw new TypeError(
+      `Cannot write the sessions of ${userId}: they hold more values than can be read back`,
+    );
+  }
+  const { slices, invalid: [invalid] } = found;
   if (invalid === undefined) return { _tag: "Bytes", slices };
   const flaw = Either.flip(Session.decode(JSON.parse(RowSlices.text(slices, invalid))));
   const why = Either.match(flaw, { onLeft: () => "it is too large", onRight: ({ message }) => message });

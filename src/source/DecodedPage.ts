@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
-import type * as Batch from "../session/Batch.ts";
+import * as Batch from "../session/Batch.ts";
 import * as FieldOffsets from "../scan/FieldOffsets.ts";
 import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
 import * as RowSlices from "../scan/RowSlices.ts";
@@ -124,7 +124,7 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
 };
 
 /** An answer without a row. */
-export const empty: Scanned = Session.scan(new TextEncoder().encode("[]"))!;
+export const empty: Scanned = { slices: Batch.toBytes(Batch.make("", [])).rows.slices, invalid: [] };
 
 /** The rows as far as {@link Changes} goes by them. */
 export const watched = ({ listed, invalid, slices, value }: DecodedPage): Array<Changes.WatchedRow> =>

@@ -75,6 +75,13 @@ const expectedOthers = (text: string): Record<string, unknown> => {
   };
 };
 
+/** The scan of a page of these rows. */
+const scanned = (rows: ReadonlyArray<string>): PageScanner.Scanned => {
+  const found = Session.scan(page(rows));
+  if (typeof found !== "object") throw new Error("it is no page");
+  return found;
+};
+
 /** All that a scan says of bytes, as values. */
 const saidOf = (scan: (bytes: Uint8Array) => PageScanner.Scanned | "more" | undefined, bytes: Uint8Array) => {
   try {
@@ -208,7 +215,7 @@ describe("scan()", () => {
     ["no object", "null", false],
   ])("reads a row with %s, and those beside it", (_, odd, isSession) => {
     expect(take(page([text, odd, text]))).toBe(isSession ? "all" : "some");
-    const { slices, invalid } = Session.scan(page([text, odd, text]))!;
+    const { slices, invalid } = scanned([text, odd, text]);
     expect(invalid).toEqual(isSession ? [] : [1]);
     const { numbers, numberCount } = slices.fields;
     expect([0, 1, 2].map((row) => numbers[row * numberCount])).toEqual([1, isSession ? 1 : NaN, 1]);
@@ -219,7 +226,7 @@ describe("scan()", () => {
     expect(take(page([more]))).toBe("all");
     const plain = more.replace('"é"', '"e"');
     expect(take(page([plain]))).toBe("all");
-    expect(othersOf(Session.scan(page([text, plain]))!.slices, 1)).toEqual({
+    expect(othersOf(scanned([text, plain]).slices, 1)).toEqual({
       "": [["a", [{ b: -1500 }]], ["c", "é"]],
       last_metadata: [["e", 1]],
     });

@@ -59,7 +59,9 @@ describe("pick()", () => {
     fc.assert(
       fc.property(fc.array(served, { maxLength: 8 }), fc.infiniteStream(fc.boolean()), (all, coins) => {
         const texts = all.map(({ source }) => source);
-        const { slices } = scan(page(texts))!;
+        const found = scan(page(texts));
+        if (typeof found !== "object") throw new Error("it is no page");
+        const { slices } = found;
         const indices = texts.map((_, index) => index);
         const kept = indices.filter(() => coins.next().value);
         for (const some of [kept, indices, [...indices].reverse(), []]) {

@@ -73,6 +73,7 @@ const utf8 = new TextEncoder();
 const rowOf = (line: string): Row | Flaw => {
   try {
     const found = scan(utf8.encode(`[${line}]`));
+    if (found === "more") return { flaw: "holds more values than a session has" };
     if (found?.slices.from.length !== 1) return { flaw: "is not JSON" };
     if (found.invalid.length === 0) return rowAt(found.slices, 0);
     const decoded = Session.decode(JSON.parse(line));
@@ -86,7 +87,10 @@ const rowOf = (line: string): Row | Flaw => {
 const rowsOf = (lines: ReadonlyArray<string>): ReadonlyArray<Row> | undefined => {
   try {
     const found = scan(utf8.encode(`[${lines.join("\n,")}]`));
-    if (found === undefined || found.invalid.length > 0 || found.slices.from.length !== lines.length) {
+    if (
+      found === undefined || found === "more" || found.invalid.length > 0 ||
+      found.slices.from.length !== lines.length
+    ) {
       return undefined;
     }
     const { bytes, from, to } = found.slices;
