@@ -1,8 +1,8 @@
-/** What a case of the suite is given, and what it gives. */
+/** Cases of the suite. */
 import type { RunningTenant } from "./measure.ts";
 import type { Section } from "./report.ts";
 
-/** What all cases share. */
+/** The tenant and the folder that all cases share. */
 export interface Bench {
   readonly tenant: RunningTenant;
   /** For files. Removed in the end. */

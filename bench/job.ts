@@ -13,8 +13,8 @@ export interface Job {
   readonly rate?: TenantClient.TenantClientOptions["rate"];
   /** @default {"node"} */
   readonly runtime?: "node" | "deno" | undefined;
-  /** Whether rows are such that no walk can vouch for them. */
+  /** True where rows make every walk unverified. */
   readonly isDoubtful?: boolean | undefined;
-  /** Where to: by format. Those that write one format take the first. */
+  /** Paths by format. Contenders that write one format take the first. */
   readonly out: Readonly<Record<string, string>>;
 }

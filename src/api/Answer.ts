@@ -10,7 +10,7 @@ import type { Headers } from "./transport/Transport.ts";
 
 /** One answer of a list endpoint. */
 export interface Page<Rows> {
-  /** What the body was decoded to. */
+  /** The decoded body. */
   readonly rows: Rows;
   /** Absent if the tenant sent none that could be read. */
   readonly pagination: PaginationHeader.PaginationHeader | undefined;
@@ -31,7 +31,7 @@ const secondsOf = (date: string | undefined): number | undefined => {
   return Number.isNaN(milliseconds) ? undefined : Math.floor(milliseconds / 1000);
 };
 
-/** How much of a body is looked at for what it is. */
+/** Characters of a body that are searched for its kind. */
 const LOOKED_AT = 4096;
 
 /** What an answer of another kind is: its type, and its title if it is a web page. */

@@ -6,32 +6,10 @@
 import * as Data from "effect/Data";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
+import type { ApiErrorReason } from "./ApiErrorReason.ts";
 import { ProxyError, ProxyNameError } from "./transport/ProxyError.ts";
 
-/** Why a request failed for good. */
-export type ApiErrorReason =
-  | "InvalidRequest"
-  | "BadRequest"
-  | "Unauthorized"
-  | "PaymentRequired"
-  | "Forbidden"
-  | "NotFound"
-  | "Conflict"
-  | "Unprocessable"
-  | "RateLimited"
-  | "ServerError"
-  | "Redirect"
-  | "NotModified"
-  | "UnexpectedStatus"
-  | "UnknownHost"
-  | "Certificate"
-  | "Proxy"
-  | "Transport"
-  | "Timeout"
-  | "WebPage"
-  | "ContentType"
-  | "TooLarge"
-  | "Body";
+export type { ApiErrorReason } from "./ApiErrorReason.ts";
 
 const advice: Readonly<Record<ApiErrorReason, string>> = {
   InvalidRequest: "It was not sent",

@@ -29,7 +29,7 @@ export interface ItemRequest {
 export interface ListRequest<Rows> extends ItemRequest {
   readonly query: Readonly<Record<string, string | undefined>>;
   readonly page: number;
-  /** Whether caches on the way must ask the tenant. @default {false} */
+  /** Makes caches on the way ask the tenant. @default {false} */
   readonly fresh?: boolean | undefined;
   /**
    * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not

@@ -39,7 +39,7 @@ export { type Report as VerifyReport, run as verify } from "./verify/Verify.ts";
 
 /** What a run did, over all processes that worked on it. */
 export interface Report extends Manifest.Run {
-  readonly failed: Export.Some<Export.FailedUser>;
+  readonly failed: Export.Sample<Export.FailedUser>;
   readonly files: ReadonlyArray<Manifest.Part>;
   /** True if there was nothing to go on with. */
   readonly wasFinished: boolean;

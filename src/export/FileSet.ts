@@ -7,7 +7,8 @@ import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Batch from "../session/Batch.ts";
 import type { Format } from "../format/Format.ts";
-import type { OpenSink, Receipt, Sink, SinkError } from "../sink/Sink.ts";
+import type { OpenSink, Sink, SinkError } from "../sink/Sink.ts";
+import type { ExportedFile } from "../plain/Report.ts";
 import { version } from "../version.ts";
 import { type ExportError, invalidRow } from "./ExportError.ts";
 
@@ -31,21 +32,7 @@ export interface FilesOptions {
   readonly quarantine?: Sink | undefined;
 }
 
-/** A complete output. */
-export interface ExportedFile extends Receipt {
-  readonly name: string;
-  /** The name of its format, or `rejected`. */
-  readonly format: string;
-  readonly rows: number;
-  /** The lowest and the highest `initiated_at` in it; absent if there is none. */
-  readonly initiatedAt?: Range | undefined;
-}
-
-/** In seconds since the epoch, both included. */
-export interface Range {
-  readonly min: number;
-  readonly max: number;
-}
+export type { ExportedFile } from "../plain/Report.ts";
 
 const utf8 = new TextEncoder();
 

@@ -6,7 +6,9 @@
 import * as Effect from "effect/Effect";
 import * as Batch from "../session/Batch.ts";
 import { ExportError, noSuchUsers, wordsOf } from "./ExportError.ts";
-import type { ExportedFile } from "./FileSet.ts";
+import type { DoubtfulUser, ExportedFile, FailedUser, Report as PlainReport } from "../plain/Report.ts";
+
+export type { DoubtfulUser, FailedUser, Sample } from "../plain/Report.ts";
 
 /**
  * The most rows that may be rejected: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
@@ -48,40 +50,8 @@ export const noProgress = (): Progress => ({
   listed: 0,
 });
 
-/** What an export did. */
-export interface Report {
-  readonly users: number;
-  readonly sessions: number;
-  readonly rejected: number;
-  /** Of all files, as they lie. */
-  readonly bytes: number;
-  readonly seconds: number;
-  /** Whether every walk can vouch that it missed nothing and repeated nothing. */
-  readonly verified: boolean;
-  readonly missing: Some<string>;
-  readonly unverified: Some<DoubtfulUser>;
-  readonly failed: Some<FailedUser>;
-  readonly files: ReadonlyArray<ExportedFile>;
-}
-
-/** A user whose walk can't vouch for its result, and why. */
-export interface DoubtfulUser {
-  readonly userId: string;
-  readonly doubts: ReadonlyArray<string>;
-}
-
-/** A user whose walk broke off, and why. */
-export interface FailedUser {
-  readonly userId: string;
-  readonly message: string;
-}
-
-/** All are counted, the first few are named: a report stays small. */
-export interface Some<A> {
-  readonly count: number;
-  /** At most 100. */
-  readonly first: ReadonlyArray<A>;
-}
+/** What an export did, but for what only the list of users can say. */
+export type Report = Omit<PlainReport, "userDoubts">;
 
 /** What to report of a run besides its files. The driver counts batches into it, in place. */
 export interface Tally {

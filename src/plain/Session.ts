@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { WalkEnd as WalkResultEnd } from "../session/WalkResult.ts";
 
 /** The client's surroundings when the session was last used. Each field is a text, null or absent. */
 export interface SessionMetadata {
@@ -36,35 +37,7 @@ export interface UserSession extends Session {
   readonly user_id: string;
 }
 
-/** A row that is no session by the schema, whole, with its place and its flaws. */
-export interface Rejected {
-  readonly userId: string;
-  /** The page it was served on, from 1. */
-  readonly page: number;
-  /** The size of that page. */
-  readonly size: number;
-  /** Its place on that page, from 0. */
-  readonly index: number;
-  /** The fields that are wrong: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
-  readonly paths: ReadonlyArray<string>;
-  /** The schema's own words. */
-  readonly message: string;
-  /** The row's JSON text as served. */
-  readonly source: string;
-  /** True where `source` is what redaction has left of the row. */
-  readonly redacted?: true | undefined;
-}
+export type { Rejected } from "../session/WalkResult.ts";
 
-/** The end of one user's walk. */
-export interface WalkEnd {
-  /**
-   * `complete`: the list was read to its end. `missing`: the tenant knows no such user. `removed`: the user was removed
-   * while its list was read. `failed`: the walk broke off.
-   */
-  readonly status: "complete" | "missing" | "removed" | "failed";
-  /** Whether every session listed from beginning to end was delivered exactly once. If not, `doubts` says why. */
-  readonly verified: boolean;
-  readonly doubts: ReadonlyArray<string>;
-  /** Why the walk broke off. */
-  readonly message?: string | undefined;
-}
+/** The end of one user's walk. Its mark is what a cursor holds. */
+export type WalkEnd = Omit<WalkResultEnd, "mark">;

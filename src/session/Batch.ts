@@ -6,6 +6,7 @@
 import * as Either from "effect/Either";
 import * as RowSlices from "../scan/RowSlices.ts";
 import * as Session from "./Session.ts";
+import type { Rejected, WalkEnd } from "./WalkResult.ts";
 
 /** Sessions as served: slices of the answer's bytes, each a session by the schema. */
 export interface Bytes {
@@ -51,42 +52,7 @@ export interface Batch {
   readonly state?: (() => unknown) | undefined;
 }
 
-/** A row that is not a session by the schema, whole, with where it was found and what is wrong with it. */
-export interface Rejected {
-  readonly userId: string;
-  /** The page it was served on, from 1, and the size of that page. */
-  readonly page: number;
-  readonly size: number;
-  /** Its place on that page, from 0. */
-  readonly index: number;
-  /** The fields that are wrong: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
-  readonly paths: ReadonlyArray<string>;
-  /** The schema's own words. */
-  readonly message: string;
-  /** The row's JSON text as served. */
-  readonly source: string;
-  /** Set where `source` is not the row but what redaction has left of it. */
-  readonly redacted?: true | undefined;
-}
-
-/** How the walk of one user ended. */
-export interface WalkEnd {
-  /**
-   * `missing`: the tenant knows no such user. `removed`: nor does it know this one any more, of whom sessions were
-   * delivered. `failed`: the walk broke off.
-   */
-  readonly status: "complete" | "missing" | "removed" | "failed";
-  /**
-   * Whether the walk can vouch that every session listed from its beginning to its end was delivered exactly once.
-   * If not, `doubts` says why.
-   */
-  readonly verified: boolean;
-  readonly doubts: ReadonlyArray<string>;
-  /** What the next run has to know to deliver only what has changed since, if the walk was one that looks for changes. */
-  readonly mark?: unknown;
-  /** Why the walk broke off. */
-  readonly message?: string | undefined;
-}
+export type { Rejected, WalkEnd } from "./WalkResult.ts";
 
 /**
  * A batch made by hand, for sessions that come from elsewhere.

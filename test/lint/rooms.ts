@@ -7,7 +7,7 @@
 const ground = ["needsEffect3", "options", "scan", "sink", "version"];
 const session = [...ground, "session"];
 const source = [...session, "api", "source"];
-const output = [...session, "format", "export"];
+const output = [...session, "format", "plain", "export"];
 
 /** What each room may import from, besides itself. Nothing else is allowed, so imports point down. */
 export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -22,7 +22,7 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   format: session,
   source: [...session, "api"],
   plain: ["api", "format", "session"],
-  export: [...session, "format"],
+  export: [...session, "format", "plain"],
   dataset: [...source, ...output],
   thread: [...source, ...output, "plain"],
   server: [...source, ...output, "dataset"],

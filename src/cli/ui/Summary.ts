@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import type * as Manifest from "../../dataset/Manifest.ts";
-import type { Report, Some } from "../../export/Export.ts";
+import type { Report, Sample } from "../../export/Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
 
 /** What is told of an export. */
@@ -30,7 +30,7 @@ export interface Told extends
   readonly wasFinished?: boolean | undefined;
 }
 
-const some = <A>({ count, first }: Some<A>, word: (item: A) => string): string =>
+const some = <A>({ count, first }: Sample<A>, word: (item: A) => string): string =>
   first.slice(0, 5).map(word).join(", ") + (count > 5 ? `, and ${count - 5} more` : "");
 
 /** A line for each file, or for each format where there are parts. */
