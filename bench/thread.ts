@@ -1,6 +1,6 @@
 /**
- * What exports off the main thread gain: the longest stall of its event loop while a million sessions are exported. All that
- * is compared is run in turn, in one process. `npm run bench:thread`.
+ * Measures the longest stall of the main thread's event loop while a million sessions are exported, on it and off it, in
+ * turn and in one process. `npm run bench:thread`.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
