@@ -9,7 +9,7 @@ import * as Either from "effect/Either";
 import { DatasetError } from "./DatasetError.ts";
 import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
-import type { Row, Text } from "../format/DecodedRow.ts";
+import type { Row, Written } from "../format/DecodedRow.ts";
 
 /** What parts are read for. */
 export interface Reader {
@@ -54,7 +54,7 @@ export const checkSum = async (
 export async function* sessions(
   reader: Reader,
   part: Part,
-  how: Text,
+  written: Written,
 ): AsyncGenerator<ReadonlyArray<Row>> {
   await checkSum(reader, part);
   let number = 0;
@@ -64,7 +64,7 @@ export async function* sessions(
     return row;
   };
   try {
-    for await (const rows of PartReader.rows(reader.root, part, how)) {
+    for await (const rows of PartReader.rows(reader.root, part, written)) {
       yield rows.map(sound);
       reader.progress.rows += rows.length;
     }

@@ -77,6 +77,15 @@ export const columnsOf = (format: string): Pick<Part, "columns"> => {
   return found === undefined ? {} : { columns: found.columns };
 };
 
+/** The columns of version 0.1, which did not record them. */
+const FIRST = (
+  "user_id session_id session_key client_ids initiated_at expires_at last_updated country region city latitude longitude " +
+  "ip_address user_agent _rescued_data"
+).split(" ");
+
+/** Give the names of the columns that a part of sessions has. */
+export const columnsIn = ({ columns = FIRST }: Part): ReadonlyArray<string> => columns;
+
 const isWalk = Schema.is(
   Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.WatchState) }),
 );
@@ -172,13 +181,20 @@ export const Manifest = Schema.Struct({
 /** See {@link Manifest}. */
 export type Manifest = typeof Manifest.Type;
 
+/** The columns that this version writes, with their SQL types. */
+export const ownColumns: Manifest["columns"] = columns.map(({ name, kind, nullable }) => ({
+  name,
+  type: sqlTypes[kind],
+  nullable,
+}));
+
 /** A dataset without a run. */
 export const empty = (tenant: string): Manifest => ({
   manifest_version: manifestVersion,
   created_by: `monocloud-sessions ${version}`,
   dataset_id: crypto.randomUUID(),
   tenant,
-  columns: columns.map(({ name, kind, nullable }) => ({ name, type: sqlTypes[kind], nullable })),
+  columns: ownColumns,
   runs: [],
   parts: [],
   failed: [],

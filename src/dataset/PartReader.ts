@@ -8,8 +8,8 @@ import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import * as Lines from "../format/Lines.ts";
-import type { Part, Run } from "./Manifest.ts";
-import type { Flaw, Row, Text } from "../format/DecodedRow.ts";
+import { columnsIn, type Part, type Run } from "./Manifest.ts";
+import { type Flaw, plain, type Row, type Written } from "../format/DecodedRow.ts";
 import * as Formats from "../format/Formats.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
@@ -64,18 +64,18 @@ export const sumOf = async (
   return { bytes, sha256: hash.digest("hex") };
 };
 
-/** Tell how a run wrote text in a format. */
-export const textOf = (format: string, options: Run["options"] | undefined): Text =>
-  Formats.find(format)?.textOf?.(options ?? {}) ?? "plain";
+/** Tell how a part was written, by the options of its run. */
+export const writtenBy = (part: Part, options: Run["options"] | undefined): Written => ({
+  columns: columnsIn(part),
+  text: Formats.find(part.format)?.textOf?.(options ?? {}) ?? plain,
+});
 
-/** Tell how a part writes text, by the options of its run. */
-export const writtenAs = (
-  { format, run }: Part,
-  runs: ReadonlyArray<Pick<Run, "run" | "options">>,
-): Text => {
+/** Tell how a part was written. */
+export const writtenAs = (part: Part, runs: ReadonlyArray<Pick<Run, "run" | "options">>): Written => {
+  const { run } = part;
   // They are numbered from 1, but for a run that has not finished and is told once more.
   const its = runs[run - 1]?.run === run ? runs[run - 1] : runs.find((one) => one.run === run);
-  return textOf(format, its?.options);
+  return writtenBy(part, its?.options);
 };
 
 /** Of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
@@ -101,7 +101,7 @@ export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(ch
 export async function* rows(
   root: string,
   { path, format }: Pick<Part, "path" | "format">,
-  text: Text,
+  written: Written,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   let handle: FileHandle | undefined;
   const read = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
@@ -117,7 +117,7 @@ export async function* rows(
   };
   const byteLength = await SafeFile.sizeOf(root, path);
   try {
-    yield* Formats.make(format).decode({ byteLength, chunks: () => chunksOf(root, path), read }, text);
+    yield* Formats.make(format).decode({ byteLength, chunks: () => chunksOf(root, path), read }, written);
   } finally {
     await handle?.close();
   }

@@ -291,6 +291,7 @@ const putIntoManifest = (
     const whole: Manifest.Manifest = {
       ...manifest,
       dataset_id: header.dataset_id ?? manifest.dataset_id ?? crypto.randomUUID(),
+      columns: Manifest.ownColumns,
       runs: [...manifest.runs, summary],
       parts: all.filter((part) => !isSuperseded(part)),
       // Of those that were superseded before this run only results matter: they are in the totals of their runs.

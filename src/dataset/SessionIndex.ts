@@ -71,14 +71,12 @@ export async function* load(
     }
   }
 
-  const manners = [
-    ...new Set(PartReader.oneOfEach(parts).map((part) => PartReader.writtenAs(part, runs))),
-  ];
+  const texts = new Set(PartReader.oneOfEach(parts).map((part) => PartReader.writtenAs(part, runs).text));
   return {
     holds: (userId, sessionId, time) => {
       let found: Holding = "lacks";
-      for (const how of manners) {
-        for (const key of spelled([userId, sessionId], how)) {
+      for (const text of texts) {
+        for (const key of spelled([userId, sessionId], text)) {
           const value = newest.get(key);
           if (value === undefined || timeOf(value) < time) continue;
           if (value >= 0) return "has";

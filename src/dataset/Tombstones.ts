@@ -105,8 +105,8 @@ export async function* compare(
   { reader, parts, runs, stamp, vouched }: CompareOptions,
 ): AsyncGenerator<ReadonlyArray<Line>> {
   const held = PartReader.oneOfEach(parts);
-  const manners = new Set(held.map((part) => PartReader.writtenAs(part, runs)));
-  const spellings = (key: readonly [string, string]) => [...manners].flatMap((how) => spelled(key, how));
+  const texts = new Set(held.map((part) => PartReader.writtenAs(part, runs).text));
+  const spellings = (key: readonly [string, string]) => [...texts].flatMap((text) => spelled(key, text));
 
   const listed = DigestSet.make();
   const [whole, nameless, gone] = [new Set<string>(), new Set<string>(), new Set<string>()];
@@ -156,8 +156,8 @@ export async function* compare(
         yield lines.flatMap(({ line }) => ofLine(line));
       }
     } else {
-      const how = PartReader.writtenAs(part, runs);
-      for await (const rows of CheckedReader.sessions(reader, part, how)) {
+      const written = PartReader.writtenAs(part, runs);
+      for await (const rows of CheckedReader.sessions(reader, part, written)) {
         yield rows.flatMap((row) => ofRow(keyOf(row)));
       }
     }

@@ -7,16 +7,14 @@
 import * as Batch from "../session/Batch.ts";
 import { type Column, columns, type Value, valueAt } from "../session/Columns.ts";
 import * as RescuedData from "../session/RescuedData.ts";
-import type { RowSlices } from "../scan/RowSlices.ts";
 import type { Session } from "../session/Session.ts";
-import * as Formula from "./csv/Formula.ts";
 
 export type { Value } from "../session/Columns.ts";
 
 /** A row that was read back. */
 export interface Row {
-  /** The values of all columns but the last, in their order. */
-  readonly values: ReadonlyArray<Value>;
+  /** The values of all columns but the last, in their order; undefined of one that the file has not. */
+  readonly values: ReadonlyArray<Value | undefined>;
   /**
    * What the other columns can't hold, the last column: its text, or whether a text says the same. NDJSON has no such
    * column; several texts may say what one of its rows does.
@@ -26,28 +24,40 @@ export interface Row {
   readonly text: Text;
 }
 
-/**
- * How a file writes text: as it is (`plain`), with a `'` before what a spreadsheet would run (`escaped`), or the one or the
- * other, where nothing says which (`either`).
- */
-export type Text = "plain" | "escaped" | "either";
+/** How a file writes text. A format that alters text has one value for each way it does, the same for all its files. */
+export interface Text {
+  /** Give all that the file may have where the text is meant: more than one where nothing says which. */
+  readonly spellings: (column: Column, text: string) => ReadonlyArray<string>;
+  /** Tell whether nothing else is written like it. */
+  readonly isCertain: (written: string) => boolean;
+}
+
+/** Text as it is. */
+export const plain: Text = { spellings: (_, text) => [text], isCertain: () => true };
+
+/** How a file was written. */
+export interface Written {
+  /** The names of its columns, in their order. An older version has fewer. */
+  readonly columns: ReadonlyArray<string>;
+  readonly text: Text;
+}
 
 /** A row that is none of its format, and why. */
 export interface Flaw {
   readonly flaw: string;
 }
 
+/** The longest text that a message quotes. */
+const LENGTH = 60;
+
 /** The columns that {@link Row.values} are of. */
 export const compared: ReadonlyArray<Column> = columns.slice(0, -1);
 
-const wellFormed = (value: Value): Value => {
+/** Make a value one that UTF-8 can write. */
+export const wellFormed = (value: Value): Value => {
   if (typeof value === "string") return value.isWellFormed() ? value : value.toWellFormed();
   return typeof value === "object" && value !== null ? value.map((text) => text.toWellFormed()) : value;
 };
-
-/** Read the columns of a row off its bytes. */
-export const valuesAt = (userId: string, rows: RowSlices, row: number): ReadonlyArray<Value> =>
-  compared.map((column) => wellFormed(valueAt(column, userId, rows, row)));
 
 /**
  * Make a row of a session, for decoders that read sessions.
@@ -56,16 +66,33 @@ export const valuesAt = (userId: string, rows: RowSlices, row: number): Readonly
  */
 export const of = (userId: string, session: Session): Row => {
   const { slices } = Batch.toBytes(Batch.make(userId, [session])).rows;
-  return { values: valuesAt(userId, slices, 0), rescued: RescuedData.at(slices, 0), text: "plain" };
+  const values = compared.map((column) => wellFormed(valueAt(column, userId, slices, 0)));
+  return { values, rescued: RescuedData.at(slices, 0), text: plain };
+};
+
+const keyColumns = ["user_id", "session_id", "initiated_at", "last_updated"];
+
+/**
+ * Give the place that each of today's columns has in a file, -1 of one that it has not.
+ *
+ * @throws {Error} on a column that only a later version knows, and where one that every session has is missing.
+ */
+export const placesIn = (names: ReadonlyArray<string>): ReadonlyArray<number> => {
+  const unknown = names.find((name) => columns.every((column) => column.name !== name));
+  if (unknown !== undefined) {
+    throw new Error(
+      `it has a column ${
+        JSON.stringify(unknown.slice(0, LENGTH))
+      }, which this version does not know: use the one that wrote it`,
+    );
+  }
+  const missing = keyColumns.find((name) => !names.includes(name));
+  if (missing !== undefined) throw new Error(`it has no column ${missing}`);
+  return columns.map(({ name }) => names.indexOf(name));
 };
 
 const indexOf = (name: string) => compared.findIndex((column) => column.name === name);
-const [user, session, initiated, updated] = [
-  "user_id",
-  "session_id",
-  "initiated_at",
-  "last_updated",
-].map(indexOf) as [number, number, number, number];
+const [user, session, initiated, updated] = keyColumns.map(indexOf) as [number, number, number, number];
 
 /** What a row is known by. */
 export const keyOf = ({ values }: Row): readonly [userId: string, sessionId: string] => [
@@ -80,60 +107,55 @@ export const initiatedAt = ({ values }: Row): number => values[initiated] as num
 export const lastUpdated = ({ values }: Row): number => values[updated] as number;
 
 /**
- * Whether rows of the same key had the same key when they were written: in CSV `'=x` may be an escaped `=x`, and U+FFFD may
+ * Tell whether rows of the same key had the same key when they were written: in CSV `'=x` may be an escaped `=x`, and U+FFFD may
  * stand for any lone surrogate.
  */
 export const isCertain = (row: Row): boolean =>
-  keyOf(row).every((id) => !id.includes("\ufffd") && (row.text === "plain" || !id.startsWith("'")));
+  keyOf(row).every((id) => !id.includes("\ufffd") && row.text.isCertain(id));
 
-/** The text of a column as CSV escapes it; `isFormula` is this version's rule, or that of 0.1. */
-const escaped = ({ key }: Pick<Column, "key">, text: string, isFormula = Formula.isFormula): string =>
-  isFormula(text) && !(key && Formula.isPlainId(text)) ? Formula.inert(text) : text;
-
-/** How a file that writes text so may write a key. */
+/** Give the keys that a file may have where this one is meant. */
 export const spelled = (
   key: readonly [userId: string, sessionId: string],
-  how: Text,
+  { spellings }: Text,
 ): ReadonlyArray<readonly [userId: string, sessionId: string]> => {
-  const plain = [key[0].toWellFormed(), key[1].toWellFormed()] as const;
-  if (how === "plain" || !plain.some(Formula.isFormula)) return [plain];
-  const written = [Formula.isFormula, Formula.wasFormula].map((rule) =>
-    [escaped(compared[user]!, plain[0], rule), escaped(compared[session]!, plain[1], rule)] as const
+  const ids = spellings(compared[session]!, key[1].toWellFormed());
+  return spellings(compared[user]!, key[0].toWellFormed()).flatMap((userId) =>
+    ids.map((id) => [userId, id] as const)
   );
-  return how === "escaped" ? written : [plain, ...written];
 };
-
-const sameText = (column: Column, plain: string, written: string, how: Text): boolean =>
-  (how !== "escaped" && plain === written) ||
-  (how !== "plain" &&
-    (escaped(column, plain) === written || escaped(column, plain, Formula.wasFormula) === written));
 
 const sameTexts = (one: ReadonlyArray<string>, other: ReadonlyArray<string>): boolean =>
   one.length === other.length && one.every((text, i) => text === other[i]);
 
 const sameValue = (column: Column, one: Value, other: Value, how: Text, otherHow: Text): boolean => {
   if (column.kind === "text" && how !== otherHow && typeof one === "string" && typeof other === "string") {
-    return otherHow === "plain" ? sameText(column, other, one, how) : sameText(column, one, other, otherHow);
+    if (otherHow === plain) return how.spellings(column, other).includes(one);
+    // Of what two formats alter, each in its way, nothing tells what it was.
+    return how !== plain || otherHow.spellings(column, one).includes(other);
   }
   return one === other || (Array.isArray(one) && Array.isArray(other) && sameTexts(one, other));
 };
 
-const sameRescued = ({ rescued: one }: Row, { rescued: other }: Row): boolean => {
+/** Compare what other columns can't hold, of files that have the same columns. */
+const sameRescued = (row: Row, expected: Row): boolean => {
+  if (row.values.some((value, i) => (value === undefined) !== (expected.values[i] === undefined))) {
+    return true;
+  }
+  const [one, other] = [row.rescued, expected.rescued];
   if (typeof one === "function") return typeof other === "function" || one(other);
   return typeof other === "function" ? other(one) : one === other;
 };
-
-const LENGTH = 60;
 
 const show = (value: Value | Row["rescued"]): string => {
   const text = typeof value === "function" ? "other text" : JSON.stringify(value);
   return text.length > LENGTH ? `${text.slice(0, LENGTH)}…` : text;
 };
 
-/** What a row says that differs from another; undefined if they say the same. */
+/** Tell what a row says that differs from another; undefined if they say the same. What one's file has no column for is not compared. */
 export const difference = (row: Row, expected: Row): string | undefined => {
   for (let i = 0; i < compared.length; i++) {
-    const [column, found, wanted] = [compared[i]!, row.values[i]!, expected.values[i]!];
+    const [column, found, wanted] = [compared[i]!, row.values[i], expected.values[i]];
+    if (found === undefined || wanted === undefined) continue;
     if (sameValue(column, found, wanted, row.text, expected.text)) continue;
     return `${column.name} is ${show(found)}, ${found === wanted ? "unescaped" : `not ${show(wanted)}`}`;
   }

@@ -9,9 +9,16 @@
 import * as Batch from "../session/Batch.ts";
 import { columns } from "../session/Columns.ts";
 import { type Allocate, own } from "../sink/Allocate.ts";
-import type { Flaw, Row, Text } from "./DecodedRow.ts";
+import type { Flaw, Row, Text, Written } from "./DecodedRow.ts";
 
-export { type Flaw, of as decodedRow, type Row, type Text } from "./DecodedRow.ts";
+export {
+  type Flaw,
+  of as decodedRow,
+  plain as plainText,
+  type Row,
+  type Text,
+  type Written,
+} from "./DecodedRow.ts";
 export { of as lines } from "./Lines.ts";
 
 /** What an encoder needs of a batch. */
@@ -61,9 +68,9 @@ export interface Format {
   readonly make: () => Encoder;
   /**
    * Read the sessions of a file back, some at a time, in their order. A row that is none of the format is given as a flaw;
-   * throws where it can't read on.
+   * throws where it can't read on. An older version may have written the file, with fewer columns.
    */
-  readonly decode: (file: EncodedFile, text: Text) => AsyncIterable<ReadonlyArray<Row | Flaw>>;
+  readonly decode: (file: EncodedFile, written: Written) => AsyncIterable<ReadonlyArray<Row | Flaw>>;
   /** Tell how the files of a run write text, by the options the run was given. Left out: as it is. */
   readonly textOf?: ((options: Readonly<Record<string, unknown>>) => Text) | undefined;
 }

@@ -24,11 +24,12 @@ export const decimalAt = (bytes: Uint8Array, from: number, end: number): number 
   return Number.isNaN(number) ? toNumber(FieldOffsets.text(bytes, from, end)) : number;
 };
 
-/** The fields that a column of numbers may not hold: all lie in `last_metadata`. */
-const coordinates = Session.numericFields.map((path) => ({
-  name: path.replace("last_metadata.", ""),
-  slot: Session.place("texts", path),
-}));
+/** Where a scanner puts the fields that are looked at here. */
+interface Places {
+  /** Those that a column of numbers may not hold: all lie in `last_metadata`. */
+  readonly coordinates: ReadonlyArray<{ readonly name: string; readonly slot: number }>;
+  readonly metadata: number | undefined;
+}
 
 const isNoNumber = (rows: RowSlices, row: number, slot: number): boolean => {
   const { bytes, fields } = rows;
@@ -37,12 +38,10 @@ const isNoNumber = (rows: RowSlices, row: number, slot: number): boolean => {
   return from >= 0 && decimalAt(bytes, from, fields.texts[at + 1]!) === null;
 };
 
-const areNumbers = (rows: RowSlices, row: number): boolean => {
+const areNumbers = (rows: RowSlices, row: number, { coordinates }: Places): boolean => {
   for (let i = 0; i < coordinates.length; i++) if (isNoNumber(rows, row, coordinates[i]!.slot)) return false;
   return true;
 };
-
-const metadata = Session.place("objects", "last_metadata");
 
 /** A member of a row: where it lies, whether within `last_metadata`, and its text. */
 interface Member {
@@ -54,7 +53,11 @@ interface Member {
 /** Move an end of text by so many bytes, whether it is complemented or not. */
 const moved = (end: number, by: number): number => end < 0 ? ~(~end + by) : end + by;
 
-const membersOf = (rows: RowSlices, row: number): ReadonlyArray<Member> => {
+const membersOf = (
+  rows: RowSlices,
+  row: number,
+  { coordinates, metadata }: Places,
+): ReadonlyArray<Member> => {
   const { bytes, fields } = rows;
   const others = fields.others[row] ?? [];
   const members: Array<Member> = [];
@@ -92,16 +95,28 @@ const textOf = (members: ReadonlyArray<Member>): string => {
   return `{${all.join(",")}}`;
 };
 
+/** Make what {@link at} is, for rows of a scanner that puts fields elsewhere, or knows fewer of them. */
+export const reader = (place: (kind: "texts" | "objects", path: string) => number | undefined) => {
+  const places: Places = {
+    coordinates: Session.numericFields.flatMap((path) => {
+      const slot = place("texts", path);
+      return slot === undefined ? [] : [{ name: path.replace("last_metadata.", ""), slot }];
+    }),
+    metadata: place("objects", "last_metadata"),
+  };
+  return (rows: RowSlices, row: number): string | null => {
+    const { others, rescued } = rows.fields;
+    if (others[row] === undefined && areNumbers(rows, row, places)) return null;
+    const before = rescued.get(row);
+    if (before !== undefined) return before;
+    const text = textOf(membersOf(rows, row, places));
+    rescued.set(row, text);
+    return text;
+  };
+};
+
 /**
  * Give whatever of a row the other columns can't hold, as the text of a JSON object: each value as served, so that no digit is
  * lost. Null where they hold all of it, as they nearly always do.
  */
-export const at = (rows: RowSlices, row: number): string | null => {
-  const { others, rescued } = rows.fields;
-  if (others[row] === undefined && areNumbers(rows, row)) return null;
-  const before = rescued.get(row);
-  if (before !== undefined) return before;
-  const text = textOf(membersOf(rows, row));
-  rescued.set(row, text);
-  return text;
-};
+export const at = reader(Session.place);

@@ -72,8 +72,8 @@ const isShaped = SchemaPredicate.of(Session);
 /** Limit of the nesting of a row: many readers of JSON go no deeper than a few hundred levels. */
 const DEEPEST = 100;
 
-/** Tells whether a value is nested deeper than that. Looks no deeper itself. */
-const isTooDeep = (value: unknown, left = DEEPEST): boolean => {
+/** Tells whether a value is nested deeper than a session may be. Looks no deeper itself. */
+export const isTooDeep = (value: unknown, left = DEEPEST): boolean => {
   if (typeof value !== "object" || value === null) return false;
   return left === 0 || Object.values(value).some((inner) => isTooDeep(inner, left - 1));
 };

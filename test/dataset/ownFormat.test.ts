@@ -57,6 +57,32 @@ const tabs: Format.Format = {
 };
 Formats.register(tabs);
 
+/** Lines for a reader that takes no capitals: text is in small letters, however it was. */
+const small: Format.Text = {
+  spellings: (_, text) => [text.toLowerCase()],
+  isCertain: (written) => !/[a-z]/.test(written),
+};
+Formats.register({
+  ...tabs,
+  name: "small",
+  extension: "sml",
+  make: () => {
+    const its = tabs.make();
+    const lower = (bytes: Uint8Array) =>
+      utf8.encode(
+        new TextDecoder().decode(bytes).replace(/(?<=":)"[^"]*"/g, (text) => text.toLowerCase())
+          .replace(/^[^\t]*/gm, (user) => user.toLowerCase()),
+      );
+    return { encode: (batch) => lower(its.encode(batch)), finish: its.finish };
+  },
+  decode: async function* (file, written) {
+    for await (const rows of tabs.decode(file, written)) {
+      yield rows.map((row) => "flaw" in row ? row : { ...row, text: written.text });
+    }
+  },
+  textOf: () => small,
+});
+
 const verify = (root: string) => Effect.runPromise(Verify.run(root));
 
 it.each([["tabs"], ["tabs.gz", "parquet", "csv"]])(
@@ -109,6 +135,29 @@ it.each([["tabs"], ["tabs.gz", "parquet", "csv"]])(
     const { parts } = await manifestOf(root);
     expect(parts.filter(({ format }: { readonly format: string }) => format === "tabs").length)
       .toBeGreaterThan(4);
+  },
+);
+
+it.each([["small"], ["small", "csv", "tabs"]])(
+  "alters text, and what it means is known: %s %s %s",
+  async (...names) => {
+    const root = await newFolder();
+    const sandbox = make({ users: 3, sessionsPerUser: 20 });
+    const [userId = ""] = sandbox.userIds();
+    const options: Options = {
+      formats: choices(...names.filter((name) => name !== undefined)),
+      changes: "since-last",
+      prune: true,
+    };
+    await exportInto(sandbox, root, options);
+    sandbox.remove(userId, [...sandbox.sessions(userId)][3]!.session_id);
+    sandbox.add(userId);
+    expect(await exportInto(sandbox, root, options)).toMatchObject({ sessions: 1, removed: { gone: 1 } });
+    expect(await verify(root)).toMatchObject({ problems: [], sessions: 61 });
+    if (names.length === 1) return;
+    await changeText(root, "small/part-00000.sml", (text) => text.replace("mozilla", "mosaic"));
+    await mend(root, "small/part-00000.sml");
+    expect((await verify(root)).problems.map(({ problem }) => problem).join()).toContain("user_agent is");
   },
 );
 

@@ -3,61 +3,17 @@
  * replayed. `version1.json.gz` holds its files: two runs in NDJSON, CSV and Parquet with rows put aside, tombstones and
  * marks, and a third that the tenant ended.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { gunzipSync } from "node:zlib";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import * as Replay from "../../src/dataset/quarantine/Replay.ts";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
-import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import type { Sandbox } from "../../src/sandbox/mod.ts";
 import * as Batch from "../../src/session/Batch.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
-import { newFolder } from "../folders.ts";
 import { clientFor } from "../source/paging/histories.ts";
+import { tenantAt, unpack } from "./version1.ts";
 import { choices, exportInto, manifestOf, type Options, present } from "./written.ts";
-
-interface Fixture {
-  /** Each file of the run that was broken off, in base64. */
-  readonly files: Readonly<Record<string, string>>;
-  /** Those that were there before it began. */
-  readonly finished: ReadonlyArray<string>;
-}
-
-const fixture: Fixture = JSON.parse(
-  gunzipSync(await readFile(new URL("./version1.json.gz", import.meta.url))).toString(),
-);
-
-const unpack = async (which: "finished" | "unfinished"): Promise<string> => {
-  const root = await newFolder();
-  for (const path of which === "finished" ? fixture.finished : Object.keys(fixture.files)) {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), Buffer.from(fixture.files[path]!, "base64"));
-  }
-  return root;
-};
-
-/** The tenant that it was exported from, as it was when its second run had ended, or its third had begun. */
-const tenantAt = (which: "finished" | "unfinished") => {
-  let time = Date.UTC(2026, 10, 1) / 1000;
-  const sandbox = make({ users: 6, sessionsPerUser: 14, malformed: 0.03, seed: 7, now: () => time });
-  const users = [...sandbox.userIds()];
-  const pass = () => void (time += 3600);
-  pass();
-  for (const user of users.slice(0, 3)) {
-    sandbox.add(user);
-    sandbox.update(user, [...sandbox.sessions(user)].at(-1)!.session_id);
-    sandbox.remove(user, [...sandbox.sessions(user)].at(3)!.session_id);
-  }
-  pass();
-  pass();
-  if (which === "unfinished") {
-    for (const user of users) for (let i = 0; i < 8; i++) sandbox.add(user);
-    pass();
-  }
-  return { sandbox, users, pass };
-};
 
 const options = (sandbox: Sandbox, more: Options = {}): Options => ({
   formats: choices("ndjson", "csv.gz", "parquet"),

@@ -23,18 +23,19 @@ export const remove = async (
   { parts, runs }: Manifest,
   candidates: Map<string, Candidate>,
 ): Promise<void> => {
-  const asWritten = (how: Text) =>
+  const asWritten = (text: Text) =>
     new Map(
       [...candidates.keys()].flatMap((name) =>
-        spelled(JSON.parse(name), how).map((key) => [nameOf(key), name] as const)
+        spelled(JSON.parse(name), text).map((key) => [nameOf(key), name] as const)
       ),
     );
-  const written = new Map<Text, ReadonlyMap<string, string>>();
+  const namesOf = new Map<Text, ReadonlyMap<string, string>>();
   for (const part of PartReader.oneOfEach(parts)) {
-    const how = PartReader.writtenAs(part, runs);
-    if (!written.has(how)) written.set(how, asWritten(how));
-    const names = written.get(how)!;
-    for await (const rows of CheckedReader.sessions(reader, part, how)) {
+    const written = PartReader.writtenAs(part, runs);
+    const { text } = written;
+    if (!namesOf.has(text)) namesOf.set(text, asWritten(text));
+    const names = namesOf.get(text)!;
+    for await (const rows of CheckedReader.sessions(reader, part, written)) {
       for (const row of rows) {
         const name = names.get(nameOf(keyOf(row)));
         if (name !== undefined && lastUpdated(row) >= (candidates.get(name)?.lastUpdated ?? Infinity)) {

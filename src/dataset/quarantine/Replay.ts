@@ -315,6 +315,7 @@ const writeAll = (
     const whole: Manifest.Manifest = {
       ...manifest,
       dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
+      columns: Manifest.ownColumns,
       runs: [...manifest.runs, summary],
       parts: [...manifest.parts.filter(({ path }) => !old.has(path)), ...written.parts],
       superseded: [...manifest.superseded ?? [], ...[...aside].reverse()],

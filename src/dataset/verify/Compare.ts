@@ -10,7 +10,15 @@ import * as Formats from "../../format/Formats.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note, wordsOf } from "./Problems.ts";
 import * as Duplicates from "./Duplicates.ts";
-import { difference, type Flaw, initiatedAt, keyOf, type Row } from "../../format/DecodedRow.ts";
+import {
+  difference,
+  type Flaw,
+  initiatedAt,
+  keyOf,
+  plain,
+  type Row,
+  type Written,
+} from "../../format/DecodedRow.ts";
 import type { Stated } from "./Inventory.ts";
 
 /** How many rows have been read, counted in place. */
@@ -48,6 +56,7 @@ export const checkBytes = async (root: string, part: Part, note: Note): Promise<
 /** A file whose rows are being read, some ahead. */
 interface Reading {
   readonly file: FileState;
+  readonly written: Written;
   readonly source: AsyncGenerator<ReadonlyArray<Row | Flaw>>;
   readonly keys: DigestList.Keys;
   readonly flawed: ReturnType<typeof faults>;
@@ -62,11 +71,13 @@ interface Reading {
 }
 
 const begin = (stated: Stated, file: FileState, note: Note): Reading => {
-  const { path, format, run, rows } = file.part;
+  const { path, run, rows } = file.part;
   const toldOf = (problem: string) => note(path, problem);
+  const written = PartReader.writtenBy(file.part, stated.runs.get(run)?.options);
   return {
     file,
-    source: PartReader.rows(stated.root, file.part, PartReader.textOf(format, stated.runs.get(run)?.options)),
+    written,
+    source: PartReader.rows(stated.root, file.part, written),
     keys: DigestList.make(Math.min(rows, 1 << 20)),
     flawed: faults(toldOf),
     differing: faults(toldOf),
@@ -115,9 +126,10 @@ const conclude = ({ file: { part }, flawed, differing, ...reading }: Reading, no
   note(part.path, `has initiated_at of ${range(reading.min, reading.max)}, not of ${range(min, max)}`);
 };
 
-/** Puts first the file that the others of its number are compared with: one that is as it was written, if there is any. */
-const byTrust = (one: FileState, other: FileState): number =>
+/** Put first the file that the others of its number are compared with: one that is as it was written, and alters no text, if any. */
+const byTrust = ({ file: one, written }: Reading, { file: other, written: otherWritten }: Reading): number =>
   Number(other.intact) - Number(one.intact) ||
+  Number(otherWritten.text === plain) - Number(written.text === plain) ||
   Formats.byFidelity().indexOf(one.part.format) - Formats.byFidelity().indexOf(other.part.format);
 
 /**
@@ -136,8 +148,8 @@ export const checkRows = async (
 ): Promise<{ readonly part: Part; readonly sessions: number; readonly rows: number } | undefined> => {
   // One that is compressed inside, and not as it was written, could make its reader ask for any amount of memory.
   const isGuarded = ({ part }: FileState) => Formats.find(part.format)?.gzip === true;
-  const readable = files.filter((file) => file.intact || isGuarded(file)).sort(byTrust);
-  const readings = readable.map((file) => begin(stated, file, note));
+  const readings = files.filter((file) => file.intact || isGuarded(file))
+    .map((file) => begin(stated, file, note)).sort(byTrust);
   const [first] = readings;
   if (first === undefined) return undefined;
   const take = (reading: Reading, row: Row | Flaw, expected: Row | Flaw | undefined) => {

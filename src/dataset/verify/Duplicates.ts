@@ -20,16 +20,13 @@ export const find = async (
   note: Note,
 ): Promise<void> => {
   const seen = new Map<string, { readonly path: string; readonly number: number }>();
-  for (const { path, format, run } of parts) {
+  for (const part of parts) {
+    const { path } = part;
     let number = 0;
     const again = faults((problem) => note(path, problem));
     try {
       for await (
-        const rows of PartReader.rows(
-          root,
-          { path, format },
-          PartReader.textOf(format, runs.get(run)?.options),
-        )
+        const rows of PartReader.rows(root, part, PartReader.writtenBy(part, runs.get(part.run)?.options))
       ) {
         for (const row of rows) {
           number++;

@@ -8,6 +8,8 @@
  *
  * @module
  */
+import type { Column } from "../../session/Columns.ts";
+import type { Text } from "../DecodedRow.ts";
 
 const formula = /^(?:[\t\r\n]|[\s\p{Cc}\p{Cf}]*[=+\-@|%\uff1d\uff0b\uff0d\uff20])/u;
 
@@ -25,3 +27,21 @@ export const isPlainId = (text: string): boolean => /^[A-Za-z0-9_-]+$/.test(text
 
 /** The text with a `'` in front, which makes it inert. */
 export const inert = (text: string): string => `'${text}`;
+
+const escaped = ({ key }: Column, text: string, rule: (text: string) => boolean): string =>
+  rule(text) && !(key && isPlainId(text)) ? inert(text) : text;
+
+/** This version's way and that of 0.1, whose rule took fewer texts for formulas. */
+const escapedSpellings = (column: Column, text: string): ReadonlyArray<string> =>
+  isFormula(text) ? [escaped(column, text, isFormula), escaped(column, text, wasFormula)] : [text];
+
+const isCertain = (written: string): boolean => !written.startsWith("'");
+
+/** Text with a `'` before what a spreadsheet would run. */
+export const escapedText: Text = { spellings: escapedSpellings, isCertain };
+
+/** Text of a file that may have been told to leave formulas as they are. */
+export const eitherText: Text = {
+  spellings: (column, text) => isFormula(text) ? [text, ...escapedSpellings(column, text)] : [text],
+  isCertain,
+};

@@ -6,8 +6,8 @@
 import { Readable } from "node:stream";
 import { type CastingContext, type Options, parse } from "csv-parse";
 import { parse as parseNow } from "csv-parse/sync";
-import { type Column, columns } from "../../session/Columns.ts";
-import { compared, type Flaw, type Row, type Text, type Value } from "../DecodedRow.ts";
+import type { Column } from "../../session/Columns.ts";
+import { compared, type Flaw, placesIn, type Row, type Value, type Written } from "../DecodedRow.ts";
 import type { EncodedFile } from "../Format.ts";
 
 /** A row is no longer than this, in characters: what is longer comes of a quote that is nowhere closed. */
@@ -38,8 +38,6 @@ const cellsOf = (record: ReadonlyArray<string>, raw: string): Cells =>
     ? parseNow(raw.replace(/[\r\n]+$/, ""), { ...options, cast })[0] as unknown as Cells
     : record.map((text) => text === "" ? null : text);
 
-const names = columns.map(({ name }) => name);
-
 /** What a text is in a column, or undefined if it can't be there. */
 const valueOf = ({ kind }: Column, text: string): Value | undefined => {
   switch (kind) {
@@ -63,14 +61,17 @@ const valueOf = ({ kind }: Column, text: string): Value | undefined => {
   }
 };
 
-const rowOf = (cells: Cells, text: Text): Row | Flaw => {
-  if (cells.length !== columns.length) {
-    return { flaw: `has ${cells.length} columns, not ${columns.length}` };
-  }
-  const values = new Array<Value>(compared.length);
+const rowOf = (
+  cells: Cells,
+  places: ReadonlyArray<number>,
+  { columns: names, text }: Written,
+): Row | Flaw => {
+  if (cells.length !== names.length) return { flaw: `has ${cells.length} columns, not ${names.length}` };
+  const values = new Array<Value | undefined>(compared.length);
   for (let i = 0; i < compared.length; i++) {
+    if (places[i] === -1) continue;
     const column = compared[i]!;
-    const cell = cells[i]!;
+    const cell = cells[places[i]!]!;
     if (cell === null && !column.nullable) return { flaw: `has no ${column.name}` };
     const value = cell === null ? null : valueOf(column, cell);
     if (value === undefined) {
@@ -78,7 +79,7 @@ const rowOf = (cells: Cells, text: Text): Row | Flaw => {
     }
     values[i] = value;
   }
-  return { values, rescued: cells[compared.length]!, text };
+  return { values, rescued: cells[places[compared.length]!] ?? null, text };
 };
 
 /** A row as the parser gives it, with its text. */
@@ -87,11 +88,13 @@ interface Raw {
   readonly raw: string;
 }
 
-/** Read the rows of a CSV file. Throws if its header is not the columns. Memory: a chunk, and the rows in it. */
+/** Read the rows of a CSV file. Throws if its header is not its columns. Memory: a chunk, and the rows in it. */
 export async function* decode(
   file: EncodedFile,
-  text: Text,
+  written: Written,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  const { columns: names } = written;
+  const places = placesIn(names);
   const parser = parse({ ...options, raw: true });
   const { state } = parser as unknown as { readonly state: { readonly record: ReadonlyArray<string> } };
   async function* checked() {
@@ -114,7 +117,7 @@ export async function* decode(
         }
         continue;
       }
-      batch.push(rowOf(cellsOf(record, raw), text));
+      batch.push(rowOf(cellsOf(record, raw), places, written));
       if (batch.length === ROWS) {
         yield batch;
         batch = [];

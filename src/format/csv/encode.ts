@@ -8,6 +8,7 @@ import { type Options as StringifyOptions, stringify } from "csv-stringify/brows
 import * as MemoTable from "../../scan/MemoTable.ts";
 import * as Options from "../../options/Options.ts";
 import { own } from "../../sink/Allocate.ts";
+import { plain } from "../DecodedRow.ts";
 import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
 import * as CellWriters from "./CellWriters.ts";
 import * as Formula from "./Formula.ts";
@@ -132,10 +133,12 @@ export const format = (options: CsvOptions = {}): Format => {
     gzip: true,
     columns: allColumns,
     make: () => makeSettled(settled),
-    decode: async function* (file, text) {
-      yield* (await import("./decode.ts")).decode(file, text);
+    decode: async function* (file, written) {
+      yield* (await import("./decode.ts")).decode(file, written);
     },
-    textOf: ({ keepFormulas }) =>
-      keepFormulas === true ? "plain" : keepFormulas === false ? "escaped" : "either",
+    textOf: ({ keepFormulas }) => {
+      if (keepFormulas === undefined) return Formula.eitherText;
+      return keepFormulas ? plain : Formula.escapedText;
+    },
   };
 };

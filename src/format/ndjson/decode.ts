@@ -4,25 +4,26 @@
  * @module
  */
 import * as Either from "effect/Either";
+import * as Option from "effect/Option";
 import * as Predicate from "effect/Predicate";
 import * as Schema from "effect/Schema";
 import * as FieldOffsets from "../../scan/FieldOffsets.ts";
 import { members, onOneLine } from "../../scan/JsonMembers.ts";
 import * as PageScanner from "../../scan/PageScanner.ts";
 import type { RowSlices } from "../../scan/RowSlices.ts";
+import * as SchemaPredicate from "../../scan/SchemaPredicate.ts";
+import { type Column, fieldColumns, valueAt } from "../../session/Columns.ts";
 import * as RescuedData from "../../session/RescuedData.ts";
 import * as Session from "../../session/Session.ts";
-import { type Flaw, type Row, valuesAt } from "../DecodedRow.ts";
+import { compared, type Flaw, placesIn, plain, type Row, wellFormed } from "../DecodedRow.ts";
 import type { EncodedFile } from "../Format.ts";
 import * as Lines from "../Lines.ts";
 
-/** A session with its user, whose place comes after those that a session has. */
-const UserSession = Schema.Struct({ ...Session.Session.fields, user_id: Schema.String });
-
-const { scan, place } = PageScanner.make(UserSession, {
-  accepts: (row) => Session.is(row) && "user_id" in row && typeof row.user_id === "string",
-});
-const userPlace = place("texts", "user_id");
+/** Reads lines of one version. */
+interface LineReader {
+  readonly scan: PageScanner.PageScanner["scan"];
+  readonly rowAt: (rows: RowSlices, row: number) => Row;
+}
 
 /** The text of an object of these members, in an order that does not tell where they came from. */
 const settled = (entries: ReadonlyArray<readonly [string, string]>): string =>
@@ -54,23 +55,57 @@ const saysWhat = (user: string, rescued: string | null) => (text: string | null)
       said === settled([...others.filter(([name]) => name !== "_rescued_data"), ...moved]));
 };
 
-const rowAt = (rows: RowSlices, row: number): Row => {
-  const { bytes, fields } = rows;
-  const at = FieldOffsets.placeOf(fields, row, userPlace);
-  const [from, end] = [fields.texts[at]!, fields.texts[at + 1]!];
-  const userId = FieldOffsets.text(bytes, from, end);
-  const served = FieldOffsets.json(bytes, from - 1, end < 0 ? ~(~end + 1) : end + 1);
-  return {
-    values: valuesAt(userId, rows, row),
-    rescued: saysWhat(served, RescuedData.at(rows, row)),
-    text: "plain",
+type Field = Schema.Schema.AnyNoContext;
+type Fields = Readonly<Record<string, Field | Schema.optional<Field>>>;
+
+/** Give those fields that are columns by these names. */
+const withColumns = (fields: Fields, names: ReadonlyArray<string>): Fields =>
+  Object.fromEntries(Object.entries(fields).filter(([name]) => names.includes(name)));
+
+/** Read lines with these columns, as the version read them that knew no others: what is a column today was rescued data then. */
+const linesWith = (names: ReadonlyArray<string>): LineReader => {
+  placesIn(names);
+  const metadata = withColumns(Session.Metadata.fields, names);
+  const fields: Fields = {
+    ...withColumns(Session.Session.fields, names),
+    ...(Object.keys(metadata).length === 0
+      ? {}
+      : { last_metadata: Schema.optional(Schema.NullOr(Schema.Struct(metadata))) }),
   };
+  const schema = Schema.Struct({ ...fields, user_id: Schema.String });
+  const isShaped = SchemaPredicate.of(schema);
+  const { scan, place } = PageScanner.make(schema, {
+    accepts: (row) => isShaped(row) && !Session.isTooDeep(row),
+  });
+  const userPlace = place("texts", "user_id");
+  const its = new Map<string, Column>(fieldColumns(fields, place).map((column) => [column.name, column]));
+  const columns = compared.map(({ name }) => its.get(name));
+  const rescuedAt = RescuedData.reader((kind, path) =>
+    Option.getOrUndefined(Option.liftThrowable(place)(kind, path))
+  );
+  const rowAt = (rows: RowSlices, row: number): Row => {
+    const { bytes, fields } = rows;
+    const at = FieldOffsets.placeOf(fields, row, userPlace);
+    const [from, end] = [fields.texts[at]!, fields.texts[at + 1]!];
+    const userId = FieldOffsets.text(bytes, from, end);
+    const served = FieldOffsets.json(bytes, from - 1, end < 0 ? ~(~end + 1) : end + 1);
+    return {
+      values: columns.map((column, i) =>
+        i === user ? wellFormed(userId) : column && wellFormed(valueAt(column, userId, rows, row))
+      ),
+      rescued: saysWhat(served, rescuedAt(rows, row)),
+      text: plain,
+    };
+  };
+  return { scan, rowAt };
 };
+
+const user = compared.findIndex(({ name }) => name === "user_id");
 
 const utf8 = new TextEncoder();
 
 /** Read a line by itself. What is nested deeper than the stack allows is no session, whatever it says. */
-const rowOf = (line: string): Row | Flaw => {
+const rowOf = ({ scan, rowAt }: LineReader, line: string): Row | Flaw => {
   try {
     const found = scan(utf8.encode(`[${line}]`));
     if (found === "more") return { flaw: "holds more values than a session has" };
@@ -84,7 +119,10 @@ const rowOf = (line: string): Row | Flaw => {
 };
 
 /** Read lines at once, as one page; undefined where these are not as many sessions, each on its line. */
-const rowsOf = (lines: ReadonlyArray<string>): ReadonlyArray<Row> | undefined => {
+const rowsOf = (
+  { scan, rowAt }: LineReader,
+  lines: ReadonlyArray<string>,
+): ReadonlyArray<Row> | undefined => {
   try {
     const found = scan(utf8.encode(`[${lines.join("\n,")}]`));
     if (
@@ -105,6 +143,12 @@ const rowsOf = (lines: ReadonlyArray<string>): ReadonlyArray<Row> | undefined =>
 };
 
 /** Read the rows of an NDJSON file. Memory: a chunk, and the line it ends in. */
-export async function* decode(file: EncodedFile): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
-  for await (const lines of Lines.of(file.chunks())) yield rowsOf(lines) ?? lines.map(rowOf);
+export async function* decode(
+  file: EncodedFile,
+  names: ReadonlyArray<string>,
+): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+  const reader = linesWith(names);
+  for await (const lines of Lines.of(file.chunks())) {
+    yield rowsOf(reader, lines) ?? lines.map((line) => rowOf(reader, line));
+  }
 }

@@ -94,7 +94,7 @@ export const format = (): Format => ({
   gzip: true,
   columns: allColumns.filter((name) => name !== "_rescued_data"),
   make,
-  decode: async function* (file) {
-    yield* (await import("./decode.ts")).decode(file);
+  decode: async function* (file, { columns }) {
+    yield* (await import("./decode.ts")).decode(file, columns);
   },
 });

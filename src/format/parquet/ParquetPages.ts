@@ -5,7 +5,7 @@
  * @module
  */
 import { type FileMetaData, snappyUncompress } from "hyparquet";
-import { type Column, columns } from "../../session/Columns.ts";
+import type { Column } from "../../session/Columns.ts";
 import * as Thrift from "./Thrift.ts";
 
 const { lie } = Thrift;
@@ -140,7 +140,11 @@ const checkChunk = (bytes: Uint8Array, column: Column, codec: string, budget: Bu
 type RowGroup = FileMetaData["row_groups"][number];
 
 /** Where a row group lies. Refuses one that has no rows or too many, and one that does not lie in the file. */
-export const placeOf = ({ columns: chunks, num_rows }: RowGroup, byteLength: number) => {
+export const placeOf = (
+  { columns: chunks, num_rows }: RowGroup,
+  byteLength: number,
+  columns: ReadonlyArray<Column>,
+) => {
   if (num_rows < 1n || num_rows > BigInt(ROWS) || num_rows > BigInt(byteLength)) {
     throw lie(`a row group has ${num_rows} rows`);
   }
@@ -168,7 +172,11 @@ export const placeOf = ({ columns: chunks, num_rows }: RowGroup, byteLength: num
 };
 
 /** Refuses a row group unless all its pages are what they say. Its bytes are those from `start` on. */
-export const checkGroup = (bytes: Uint8Array, { start, places }: ReturnType<typeof placeOf>): void => {
+export const checkGroup = (
+  bytes: Uint8Array,
+  { start, places }: ReturnType<typeof placeOf>,
+  columns: ReadonlyArray<Column>,
+): void => {
   const budget = { bytes: BYTES, values: VALUES };
   for (const [i, place] of places.entries()) {
     checkChunk(bytes.subarray(place.start - start, place.end - start), columns[i]!, place.codec, budget);

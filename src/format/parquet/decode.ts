@@ -5,10 +5,10 @@
  */
 import { type AsyncBuffer, type FileMetaData, parquetMetadata, parquetRead } from "hyparquet";
 import { columns } from "../../session/Columns.ts";
-import { schema } from "./schema.ts";
+import { schemaOf } from "./schema.ts";
 import * as Json from "../Json.ts";
 import * as ParquetPages from "./ParquetPages.ts";
-import { compared, type Flaw, type Row, type Value } from "../DecodedRow.ts";
+import { compared, type Flaw, placesIn, plain, type Row, type Value } from "../DecodedRow.ts";
 import type { EncodedFile } from "../Format.ts";
 import * as Thrift from "./Thrift.ts";
 
@@ -35,7 +35,8 @@ const metadataOf = async ({ byteLength, read }: EncodedFile): Promise<FileMetaDa
   return parquetMetadata(footer, { geoparquet: false, parsers });
 };
 
-type Element = (typeof schema)[number];
+type Schema = ReturnType<typeof schemaOf>;
+type Element = Schema[number];
 
 /** What an element of a schema says, by which two can be compared. */
 const wordsOf = (element: Element): string => {
@@ -50,7 +51,7 @@ const wordsOf = (element: Element): string => {
   });
 };
 
-const checkSchema = (found: FileMetaData["schema"]): void => {
+const checkSchema = (found: FileMetaData["schema"], schema: Schema): void => {
   for (let i = 0; i < Math.max(found.length, schema.length); i++) {
     const [element, wanted] = [found[i], schema[i]];
     // The first names the whole; whether it says it is required is up to the writer.
@@ -74,33 +75,38 @@ const parsers = {
   stringFromBytes: (bytes: Uint8Array | undefined): string | undefined => bytes && utf8.decode(bytes),
 };
 
-const rowOf = (cells: ReadonlyArray<unknown>): Row | Flaw => {
-  const values = cells.slice(0, compared.length).map((value) => value ?? null) as Array<Value>;
+const rowOf = (cells: ReadonlyArray<unknown>, places: ReadonlyArray<number>): Row | Flaw => {
+  const values = compared.map((_, i) => places[i] === -1 ? undefined : (cells[places[i]!] ?? null) as Value);
   const missing = compared.find(({ nullable }, i) => !nullable && values[i] === null);
   if (missing !== undefined) return { flaw: `has no ${missing.name}` };
-  return { values, rescued: (cells[compared.length] ?? null) as string | null, text: "plain" };
+  return { values, rescued: (cells[places[compared.length]!] ?? null) as string | null, text: plain };
 };
 
-/** Read the rows of a Parquet file. Throws if its schema is not that of sessions. Memory: a row group. */
-export async function* decode(file: EncodedFile): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
+/** Read the rows of a Parquet file. Throws if its schema is not that of its columns. Memory: a row group. */
+export async function* decode(
+  file: EncodedFile,
+  names: ReadonlyArray<string>,
+): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   const { byteLength, read } = file;
+  const places = placesIn(names);
+  const its = names.map((name) => columns.find((column) => column.name === name)!);
   const metadata = await metadataOf(file);
-  checkSchema(metadata.schema);
+  checkSchema(metadata.schema, schemaOf(its));
   let count = 0;
   for (const group of metadata.row_groups) {
-    const place = ParquetPages.placeOf(group, byteLength);
+    const place = ParquetPages.placeOf(group, byteLength, its);
     const bytes = await read(place.start, place.end);
-    ParquetPages.checkGroup(bytes, place);
+    ParquetPages.checkGroup(bytes, place, its);
     let found: ReadonlyArray<ReadonlyArray<unknown>> = [];
     await parquetRead({
       file: bufferOf(byteLength, place.start, bytes),
       metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
       parsers,
       geoparquet: false,
-      columns: columns.map(({ name }) => name),
+      columns: [...names],
       onComplete: (rows) => found = rows,
     });
-    yield found.map(rowOf);
+    yield found.map((cells) => rowOf(cells, places));
     count += Number(group.num_rows);
   }
   if (count !== Number(metadata.num_rows)) {

@@ -12,7 +12,7 @@ import * as FieldOffsets from "../../scan/FieldOffsets.ts";
 import type { RowSlices } from "../../scan/RowSlices.ts";
 import * as Options from "../../options/Options.ts";
 import { type Allocate, own } from "../../sink/Allocate.ts";
-import { schema } from "./schema.ts";
+import { schemaOf } from "./schema.ts";
 import * as ColumnBuffers from "./ColumnBuffers.ts";
 import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
 
@@ -187,7 +187,7 @@ const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({
     writer,
-    schema: [...schema],
+    schema: [...schemaOf(Columns.columns)],
     createdBy: "monocloud-sessions",
     ...(codec === "snappy" ? { codec: "SNAPPY", compressors: snappy() } : { codec: "UNCOMPRESSED" }),
   });
@@ -255,8 +255,8 @@ export const format = (options: ParquetOptions = {}): Format => {
     gzip: false,
     columns: allColumns,
     make: () => makeSettled(settled),
-    decode: async function* (file) {
-      yield* (await import("./decode.ts")).decode(file);
+    decode: async function* (file, { columns }) {
+      yield* (await import("./decode.ts")).decode(file, columns);
     },
   };
 };

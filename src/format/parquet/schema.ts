@@ -4,7 +4,7 @@
  * @module
  */
 import type { SchemaElement } from "hyparquet-writer";
-import * as Columns from "../../session/Columns.ts";
+import type * as Columns from "../../session/Columns.ts";
 
 const text = { type: "BYTE_ARRAY", converted_type: "UTF8", logical_type: { type: "STRING" } } as const;
 
@@ -34,8 +34,8 @@ const elements = ({ name, kind, nullable }: Columns.Column): Array<SchemaElement
   }
 };
 
-/** The schema of every file: the same whatever the sessions are. */
-export const schema: ReadonlyArray<SchemaElement> = [
-  { name: "session", num_children: Columns.columns.length },
-  ...Columns.columns.flatMap(elements),
+/** Give the schema of files with these columns: the same whatever the sessions are. */
+export const schemaOf = (columns: ReadonlyArray<Columns.Column>): ReadonlyArray<SchemaElement> => [
+  { name: "session", num_children: columns.length },
+  ...columns.flatMap(elements),
 ];
