@@ -14,7 +14,7 @@ export interface Job {
   /** @default {"node"} */
   readonly runtime?: "node" | "deno" | undefined;
   /** True where rows make every walk unverified. */
-  readonly isDoubtful?: boolean | undefined;
+  readonly isUnverified?: boolean | undefined;
   /** Paths by format. Contenders that write one format take the first. */
   readonly out: Readonly<Record<string, string>>;
 }

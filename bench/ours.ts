@@ -10,7 +10,7 @@ const transport = "Deno" in globalThis
   : (await import("monocloud-sessions/undici")).layer;
 
 export const run = async (
-  { url, users, pageSize, concurrency, isDoubtful, out, rate = 1e6 }: Job,
+  { url, users, pageSize, concurrency, isUnverified, out, rate = 1e6 }: Job,
 ): Promise<void> => {
   const tenant = Layer.provide(
     TenantClient.layer({ domain: url, apiKey: "sandbox-key", rate }),
@@ -26,5 +26,5 @@ export const run = async (
     }),
     tenant,
   ));
-  if (!report.verified && isDoubtful !== true) throw new Error("The export is not verified");
+  if (!report.verified && isUnverified !== true) throw new Error("The export is not verified");
 };

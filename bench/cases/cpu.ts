@@ -24,7 +24,7 @@ const contendersFor = (
       users: [`${kind}-${sessions}-0`],
       pageSize,
       concurrency: CONCURRENCY,
-      isDoubtful: kind === "bad",
+      isUnverified: kind === "bad",
       out,
       runtime,
     });

@@ -72,7 +72,7 @@ export const run = async ({ tenant, folder }: Bench): Promise<Section> => {
     const answer = await fetch(`${tenant.url}/api/users/${userId}/sessions?page=${page}&size=${SIZE}`);
     const found = Session.scan(new Uint8Array(await answer.arrayBuffer()));
     if (typeof found !== "object") throw new Error("The tenant gave no page");
-    batches.push({ userId, rows: { _tag: "Bytes", slices: found.slices }, rejected: [] });
+    batches.push({ userId, rows: { _tag: "Bytes", slices: found.slices }, quarantined: [] });
   }
   const path = (name: string) => join(folder, `${name}.parquet`);
 

@@ -25,7 +25,7 @@ export const run = async ({ tenant, isQuick }: Bench): Promise<Section> => {
   const scanned = pages.map((page): Batch.Batch => {
     const found = Session.scan(page);
     if (typeof found !== "object") throw new Error("The tenant gave no page");
-    return { userId: "good-50000-0", rows: { _tag: "Bytes", slices: found.slices }, rejected: [] };
+    return { userId: "good-50000-0", rows: { _tag: "Bytes", slices: found.slices }, quarantined: [] };
   });
   const ndjson = scanned.map((batch) => Formats.make("ndjson").make().encode(batch));
   const encode = (format: Formats.FormatName, from: ReadonlyArray<Batch.Batch>) => () => {

@@ -1,6 +1,7 @@
 /**
  * The endpoint's parameters that choose sessions, in one table. Whatever takes them derives from it: the options of the library,
- * messages to threads, requests over HTTP, flags of the command, what a dataset keeps fixed. A new one is a line here.
+ * messages to threads, requests over HTTP, flags of the command, what a dataset keeps fixed. A new one is a line here. Its value is
+ * written down in manifests as it is, whatever the redaction: none may be a person's data.
  *
  * @module
  */

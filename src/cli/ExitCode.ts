@@ -15,7 +15,7 @@ export const exitCodes = {
   /** The tenant refuses the key, or what it may do: 401, 402, 403. */
   refused: 3,
   /**
-   * Done, but users were unknown to the tenant, rows were put aside, or it is not certain that nothing was missed: the
+   * Done, but users were unknown to the tenant, rows were quarantined, or it is not certain that nothing was missed: the
    * report says which, and why.
    */
   incomplete: 4,

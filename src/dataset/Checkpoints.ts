@@ -55,14 +55,15 @@ export const make = (
 ): Effect.Effect<Checkpoints, SinkError | DatasetError, Scope.Scope> =>
   Effect.gen(function* () {
     const { root, formats, onInvalid, partRows = PART_ROWS, partBytes = PART_BYTES } = options;
-    const append = yield* Journal.append(root, prove);
+    const append = yield* Journal.append(root, header, prove);
     const parts = checkpoints.flatMap(({ parts }) => parts);
     // The number that the journal says is taken, by this process.
     let number = checkpoints.reduce(
       (number, { claims = number }) => Math.max(number, claims),
       header.claims ?? 0,
     );
-    const open = () => PartWriter.make({ root, formats, onInvalid, run: header.run, prove }, number);
+    const { run, journal_version: version } = header;
+    const open = () => PartWriter.make({ root, formats, onInvalid, run, version, prove }, number);
     let current = yield* open();
     let taken = checkpoints.length;
     let isChanged = false;
@@ -82,11 +83,11 @@ export const make = (
           const at = new Date(yield* Clock.currentTimeMillis).toISOString();
           if (complete.length > 0) number++;
           yield* append({
-            cut: taken++,
+            checkpoint: taken++,
             at,
             parts: complete,
             ...(complete.length > 0 && !isBroken && { claims: number }),
-            standing: yield* progress,
+            run_progress: yield* progress,
           });
           yield* current.discard;
           isChanged = false;

@@ -1,5 +1,5 @@
 /**
- * Marks in a file: a line is added for each that is saved, and the file is written anew when most of its lines are old.
+ * Cursors in a file: a line is added for each that is saved, and the file is written anew when most of its lines are old.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { basename, dirname } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
-import { Mark } from "../source/incremental/Changes.ts";
+import { Cursor } from "../source/incremental/Changes.ts";
 import { CursorStore, CursorStoreError } from "../source/incremental/CursorStore.ts";
 import * as Layout from "./Layout.ts";
 import * as Cursors from "./Cursors.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
-const isMark = Schema.is(Mark);
+const isCursor = Schema.is(Cursor);
 
 /** No text of Node's is longer. */
 const MOST = 2 ** 29 - 25;
@@ -26,45 +26,46 @@ const textOf = (path: string): Promise<string> =>
     throw error;
   });
 
-/** The marks in the text; what follows the last whole line was being written when the process died. */
-const read = (path: string, text: string): { readonly marks: Cursors.Marks; readonly lines: number } => {
-  const marks: Cursors.Marks = new Map();
+/** The cursors in the text; what follows the last whole line was being written when the process died. */
+const read = (path: string, text: string): { readonly cursors: Cursors.ByUser; readonly lines: number } => {
+  const cursors: Cursors.ByUser = new Map();
   let lines = 0;
   for (let at = 0, end; (end = text.indexOf("\n", at)) !== -1; at = end + 1) {
     lines++;
     try {
-      const { userId, mark } = Cursors.read(text.slice(at, end));
-      marks.set(userId, mark);
+      const { userId, cursor } = Cursors.read(text.slice(at, end));
+      cursors.set(userId, cursor);
     } catch {
       throw new CursorStoreError({
         message:
-          `${path} is damaged: line ${lines} is no mark. Restore it from a backup, or remove it to begin anew`,
+          `${path} is damaged: line ${lines} is no cursor. Restore it from a backup, or remove it to begin anew`,
       });
     }
   }
-  return { marks, lines };
+  return { cursors, lines };
 };
 
 /**
- * Keeps marks in this file, each on the disk once it is saved. For one process at a time.
+ * Keeps cursors in this file, each on the disk once it is saved. For one process at a time.
  *
  * Memory: about 300 bytes a user.
  */
 export const layer = (path: string): Layer.Layer<CursorStore, CursorStoreError> => {
   const failed = (cause: unknown) =>
-    cause instanceof CursorStoreError
-      ? cause
-      : new CursorStoreError({ message: `Cannot keep marks in ${path}: ${(cause as Error).message}`, cause });
+    cause instanceof CursorStoreError ? cause : new CursorStoreError({
+      message: `Cannot keep cursors in ${path}: ${(cause as Error).message}`,
+      cause,
+    });
   return Layer.scoped(
     CursorStore,
     Effect.gen(function* () {
       const text = yield* Effect.tryPromise({ try: () => textOf(path), catch: failed });
-      const { marks, lines } = yield* Effect.try({ try: () => read(path, text), catch: failed });
-      if (!text.endsWith("\n") || lines > 2 * marks.size + 1000) {
+      const { cursors, lines } = yield* Effect.try({ try: () => read(path, text), catch: failed });
+      if (!text.endsWith("\n") || lines > 2 * cursors.size + 1000) {
         yield* Layout.replace(
           dirname(path),
           basename(path),
-          [...marks].map(([userId, mark]) => Cursors.lineOf(userId, mark)).join(""),
+          [...cursors].map(([userId, cursor]) => Cursors.lineOf(userId, cursor, 2)).join(""),
         );
       }
       const handle = yield* Effect.acquireRelease(
@@ -79,22 +80,22 @@ export const layer = (path: string): Layer.Layer<CursorStore, CursorStoreError> 
       return {
         load: (userId) =>
           Effect.sync(() => {
-            const mark = marks.get(userId);
-            return mark === undefined ? undefined : JSON.parse(mark);
+            const cursor = cursors.get(userId);
+            return cursor === undefined ? undefined : JSON.parse(cursor);
           }),
         save: (userId, value) =>
           turn.withPermits(1)(Effect.uninterruptible(Effect.tryPromise({
             try: async () => {
-              if (!isMark(value)) throw new Error("it is no mark of a walk");
-              const mark = JSON.stringify(value);
-              if (marks.get(userId) === mark) return;
-              const line = Buffer.from(Cursors.lineOf(userId, mark));
+              if (!isCursor(value)) throw new Error("it is no cursor of a walk");
+              const cursor = JSON.stringify(value);
+              if (cursors.get(userId) === cursor) return;
+              const line = Buffer.from(Cursors.lineOf(userId, cursor, 2));
               // Half a line that was left by a write that failed must not stand before this one.
               await handle.truncate(length);
               await handle.appendFile(line);
               await SafeFile.datasync(handle);
               length += line.length;
-              marks.set(userId, mark);
+              cursors.set(userId, cursor);
             },
             catch: failed,
           }))),

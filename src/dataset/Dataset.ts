@@ -75,11 +75,14 @@ const sameOptions = (
 /** Those of which earlier runs had sessions, once the listed ones are known. */
 const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Stream.Stream<string, E, R>) => {
   const listed = new Set<string>();
-  const earlier = Effect.map(Cursors.load(root, manifest.parts), (marks) =>
-    Stream.fromIterable(marks).pipe(
-      Stream.filter(([userId, mark]) => !listed.has(userId) && Cursors.hasSession(mark)),
-      Stream.map(([userId]) => userId),
-    ));
+  const earlier = Effect.map(
+    Cursors.load(root, manifest.parts),
+    (cursors) =>
+      Stream.fromIterable(cursors).pipe(
+        Stream.filter(([userId, cursor]) => !listed.has(userId) && Cursors.hasSession(cursor)),
+        Stream.map(([userId]) => userId),
+      ),
+  );
   return Stream.concat(
     Stream.tap(ids, (id) => Effect.sync(() => void listed.add(id))),
     Stream.unwrap(earlier),
@@ -111,7 +114,7 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  *
  * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, a `SinkError` or an `ExportError`.
  *
- * Memory: as for {@link Export.run}, the marks of all users, and where each walk under way stands. With `prune`, 24 to
+ * Memory: as for {@link Export.run}, the cursors of all users, and where each walk under way stands. With `prune`, 24 to
  * 48 bytes for each session of the dataset while users are walked, and as many again once they are.
  *
  * @example
@@ -166,7 +169,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
     const before = yield* Inspect.read(root);
     yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
     const found = yield* Inspect.removeOrphans(root, before, prove);
-    const manifest = found.manifest ?? Manifest.empty(tenant);
+    const manifest = found.manifest ?? Manifest.empty(tenant, found.journal?.header.journal_version);
     const { sort } = walk;
     const fixed = JSON.parse(JSON.stringify({
       format: formats.map(Formats.nameOf).sort(),
@@ -187,7 +190,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         users: header.users_identity,
         // A run that was begun knows by itself whether there is a time to go by, and what it is to tell.
         ...(typeof changes === "object" && { since: header.since }),
-        ...(asksPrune && { prune: header.prune_report }),
+        ...(asksPrune && { prune: header.prune }),
       }, {
         tenant,
         ...fixed,
@@ -222,10 +225,10 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
       const prior = traffic();
       const { count, file } = yield* writeUsers(root, ids, prove);
       const { requests, retries } = traffic();
-      const userDoubts = isRetry ? [] : users.doubts?.() ?? [];
-      const areAll = kind === "changes" && users.all === true && userDoubts.length === 0;
+      const userListUnverifiedReasons = isRetry ? [] : users.unverifiedReasons?.() ?? [];
+      const areAll = kind === "changes" && users.all === true && userListUnverifiedReasons.length === 0;
       const header: Manifest.Header = {
-        journal_version: Manifest.manifestVersion,
+        journal_version: manifest.manifest_version,
         created_by: `monocloud-sessions ${version}`,
         dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
         run: (last?.run ?? 0) + 1,
@@ -234,14 +237,14 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         tenant,
         options: fixed,
         ...(since !== undefined && { since }),
-        ...(isWhole && { prune_report: true as const }),
+        ...(isWhole && { prune: true as const }),
         ...(areAll && { all_users: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
         users_file: file,
         claims: Inspect.nextPart(found),
         users: count + manifest.failed.length,
-        user_doubts: userDoubts,
-        standing: {
+        user_list_unverified_reasons: userListUnverifiedReasons,
+        run_progress: {
           ...Manifest.noProgress(),
           requests: requests - prior.requests,
           retries: retries - prior.retries,

@@ -25,7 +25,7 @@ export interface DatasetOptions<E, R> {
    */
   readonly mode?: "new" | "resume" | undefined;
   /**
-   * Adds to a folder with a finished run what has changed since, for each user since its mark or, if given, since a time in
+   * Adds to a folder with a finished run what has changed since, for each user since its cursor or, if given, since a time in
    * seconds since the epoch: all of that then, what is there already as well. A folder without a run gets a first one; after
    * one from a time on, `"since-last"` delivers what is older. Not with a `sort`.
    */
@@ -33,7 +33,7 @@ export interface DatasetOptions<E, R> {
   /**
    * With `"since-last"`: reads every user's list to its end, delivers all that the dataset lacks, has in an older version or
    * has said to have ended, and writes down which sessions of the dataset the tenant lists no more, as parts of their own in
-   * `removed/`. Nothing is said of users whose walk is not verified, or not of this run alone; nor by a first run.
+   * `tombstones/`. Nothing is said of users whose walk is not verified, or not of this run alone; nor by a first run.
    *
    * @default {false}
    */

@@ -38,7 +38,7 @@ export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetErro
     const path = join(root, name);
     const text = yield* Layout.textOf(root, name, Layout.most.manifest);
     const manifest = text === undefined ? undefined : yield* Effect.try({
-      try: () => Manifest.decode(Manifest.Manifest, path, text),
+      try: () => Manifest.decode("Manifest", path, text),
       catch: failure("Open", path),
     });
     const journal = yield* Journal.read(root);

@@ -18,7 +18,7 @@ import type { SinkError } from "../sink/Sink.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
-import { Checkpoint, decode, Header } from "./Manifest.ts";
+import { type Checkpoint, checkpointLine, decode, type Header, headerLine } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
 /** What a journal says. */
@@ -51,7 +51,7 @@ export const write = (
   replace(
     root,
     names.journal,
-    [header, ...checkpoints].map((line) => `${JSON.stringify(line)}\n`).join(""),
+    headerLine(header) + checkpoints.map((line) => checkpointLine(line, header.journal_version)).join(""),
     prove,
   );
 
@@ -85,15 +85,17 @@ export const read = (root: string): Effect.Effect<Journal | undefined, DatasetEr
       const checkpoints: Array<Checkpoint> = [];
       try {
         for await (const [line, isLast] of linesOf(root, names.journal)) {
-          if (header === undefined) header = decode(Header, path, line);
+          if (header === undefined) header = decode("Header", path, line);
           // A line may be without its end, and yet be followed by a break.
-          else if (!isLast || isWhole(line)) checkpoints.push(decode(Checkpoint, path, line));
+          else if (!isLast || isWhole(line)) {
+            checkpoints.push(decode("Checkpoint", path, line, header.journal_version));
+          }
         }
       } catch (error) {
         if ((error as { readonly code?: unknown }).code === "ENOENT") return undefined;
         throw error;
       }
-      return { header: header ?? decode(Header, path, ""), checkpoints };
+      return { header: header ?? decode("Header", path, ""), checkpoints };
     },
     catch: failure("Open", path),
   });
@@ -102,6 +104,7 @@ export const read = (root: string): Effect.Effect<Journal | undefined, DatasetEr
 /** Open the journal that this process has written, to add to it: each line given is on the disk when the effect ends. */
 export const append = (
   root: string,
+  { journal_version }: Header,
   prove: Proof,
 ): Effect.Effect<
   (checkpoint: Checkpoint) => Effect.Effect<void, SinkError | DatasetError>,
@@ -120,7 +123,7 @@ export const append = (
     let { size: length } = yield* attempt("Open", path, () => handle.stat());
     return (checkpoint) =>
       attempt("Write", path, async () => {
-        const line = Buffer.from(`${JSON.stringify(checkpoint)}\n`);
+        const line = Buffer.from(checkpointLine(checkpoint, journal_version));
         // What nobody could read any more must not be what tells of all the parts before.
         if (line.length > Lines.LONGEST || length + line.length > most.journal) {
           throw new Error(

@@ -10,11 +10,13 @@
  *   ndjson/part-00000.ndjson   the parts; of every format those of one number hold the same rows
  *   csv/part-00000.csv
  *   parquet/part-00000.parquet
- *   rejected/part-00000.ndjson rows that are not sessions, of the parts that met any
- *   removed/part-00000.ndjson  which sessions of earlier parts the tenant lists no more
- *   state/part-00000.ndjson    what the next run has to know to tell what has changed
- *   seen/part-00000.ndjson     the ids that the unfinished run came upon, to tell what was removed
+ *   quarantine/part-00000.ndjson  rows that are no sessions, of the parts that met any
+ *   tombstones/part-00000.ndjson  which sessions of earlier parts the tenant lists no more
+ *   cursors/part-00000.ndjson     what the next run has to know to tell what has changed
+ *   observed/part-00000.ndjson    the ids that the unfinished run came upon, to tell what was removed
  * ```
+ *
+ * A dataset that 0.1 began keeps the names it has for the last four: `rejected`, `removed`, `state`, `seen`.
  *
  * @module
  */
@@ -26,6 +28,7 @@ import * as Formats from "../format/Formats.ts";
 import * as FileSink from "../sink/FileSink.ts";
 import { type Sink, SinkError } from "../sink/Sink.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
+import { lineFolders } from "./Shapes.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
 export { DatasetError } from "./DatasetError.ts";
@@ -49,7 +52,7 @@ export const most = { manifest: 2 ** 28, journal: 2 ** 28, lock: 2 ** 16 } as co
 /** Give the folders of parts. */
 export const partFolders = (): ReadonlyArray<string> => [
   ...Formats.names(),
-  ...["rejected", "removed", "state", "seen"],
+  ...lineFolders,
 ];
 
 const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>

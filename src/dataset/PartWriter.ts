@@ -1,5 +1,5 @@
 /**
- * The parts of one number, in the making: the same rows in every format, the rows put aside, and what else is kept line by line.
+ * The parts of one number, in the making: the same rows in every format, the rows quarantined, and what else is kept line by line.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import * as Formats from "../format/Formats.ts";
 import * as GzipSink from "../sink/GzipSink.ts";
 import type { OpenSink, SinkError } from "../sink/Sink.ts";
 import * as Layout from "./Layout.ts";
-import { columnsOf, type LineKind, type Part } from "./Manifest.ts";
+import { columnsOf, folderOf, type LineKind, type Part, type Version } from "./Manifest.ts";
 
 /** Which parts to make, and where. */
 export interface PartsOptions {
@@ -20,6 +20,8 @@ export interface PartsOptions {
   readonly formats: ReadonlyArray<Formats.Choice>;
   readonly onInvalid: "quarantine" | "fail" | undefined;
   readonly run: number;
+  /** Of the dataset: it names the folders of what are no sessions. */
+  readonly version: Version;
   /** Awaited before a part gets its name. */
   readonly prove: Layout.Proof;
 }
@@ -44,12 +46,15 @@ const utf8 = new TextEncoder();
 
 /** Parts of this number. */
 export const make = (
-  { root, formats, onInvalid, run, prove }: PartsOptions,
+  { root, formats, onInvalid, run, version, prove }: PartsOptions,
   number: number,
 ): Effect.Effect<Parts> =>
   Effect.map(Scope.make(), (scope) => {
     let files: Export.Files | undefined;
     const kept = new Map<LineKind, { readonly name: string; readonly sink: OpenSink; rows: number }>();
+
+    const lines = (kind: LineKind) =>
+      Layout.part(root, Layout.partPath(folderOf(kind, version), number, "ndjson"), prove);
 
     const openFiles = Effect.gen(function* () {
       const targets = formats.map(({ format, gzip }): Export.Target => {
@@ -57,7 +62,7 @@ export const make = (
         const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
         return { format, output: gzip ? GzipSink.make(output) : output };
       });
-      const quarantine = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
+      const quarantine = lines("quarantine");
       return files ??= yield* Scope.extend(Export.openFiles({ targets, quarantine, onInvalid }), scope);
     });
 
@@ -77,22 +82,22 @@ export const make = (
 
     return {
       write: (batch) => Effect.flatMap(openFiles, (files) => files.write(batch)),
-      keep: (kind, lines) =>
+      keep: (kind, texts) =>
         Effect.gen(function* () {
           let file = kept.get(kind);
           if (file === undefined) {
-            const output = Layout.part(root, Layout.partPath(kind, number, "ndjson"), prove);
+            const output = lines(kind);
             file = { name: output.name, sink: yield* Scope.extend(output.open, scope), rows: 0 };
             kept.set(kind, file);
           }
-          file.rows += lines.length;
-          yield* file.sink.write(utf8.encode(lines.join("")));
+          file.rows += texts.length;
+          yield* file.sink.write(utf8.encode(texts.join("")));
         }),
       openFiles,
       size: () => {
-        const { rows = 0, rejected = 0, bytes = 0 } = files?.size() ?? {};
+        const { rows = 0, quarantined = 0, bytes = 0 } = files?.size() ?? {};
         const others = [...kept.values()].reduce((sum, file) => sum + file.rows, 0);
-        return { rows: rows + rejected + others, bytes };
+        return { rows: rows + quarantined + others, bytes };
       },
       commit: Effect.gen(function* () {
         const complete = files === undefined ? [] : yield* files.commit;

@@ -1,5 +1,5 @@
 /**
- * The lines of a rejected part: a row that is not a session, where it was served, and what is wrong with it.
+ * The lines of a quarantine part: a row that is not a session, where it was served, and what is wrong with it.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import * as Json from "../format/Json.ts";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
-/** A line of a rejected part. */
+/** A line of a quarantine part. */
 export const Line = Schema.Struct({
   user_id: Schema.String,
   page: Count,
@@ -29,4 +29,4 @@ export const Line = Schema.Struct({
 export type Line = typeof Line.Type;
 
 /** Reads a line; says what is wrong with it if it is none. */
-export const decode = Json.lineDecoder(Line, "rejected row");
+export const decode = Json.lineDecoder(Line, "quarantined row");

@@ -40,7 +40,7 @@ interface Run {
   readonly state: RunState.RunState;
   readonly checkpoints: Checkpoints.Checkpoints;
   /** Where each user's walk begins; none in a full run, which begins at the beginning. */
-  readonly cursors: Cursors.Marks | undefined;
+  readonly cursors: Cursors.ByUser | undefined;
   readonly progress: Export.Progress;
   /** Lets work be interrupted that nothing rests on. */
   readonly restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
@@ -83,7 +83,7 @@ const loadIndex = ({ restore, ...run }: Run) =>
 const usersOf = ({ options: { root }, header, state, cursors }: Run, before: Manifest.RunProgress) => {
   const startOf = (userId: string, saved?: unknown): SessionSource.Start => {
     const cursor = cursors?.get(userId);
-    return { userId, state: saved, mark: cursor === undefined ? undefined : JSON.parse(cursor) };
+    return { userId, state: saved, cursor: cursor === undefined ? undefined : JSON.parse(cursor) };
   };
   const begun = [...before.open, ...before.failed];
   for (const { user_id, state: saved } of begun) state.open(user_id, saved);
@@ -105,7 +105,7 @@ const batchesOf = (
   const { sort, ...rest } = walk;
   const common = { ...rest, onFailure: "continue" as const, areListed };
   if (sort !== undefined) return SessionSource.batches(users, { ...common, sort });
-  const whole = header.prune_report === true;
+  const whole = header.prune === true;
   return SessionSource.changes(users, {
     ...common,
     since: header.since,
@@ -123,7 +123,7 @@ const cursorOf = (
   began: number,
 ): string | undefined => {
   if (walk?.sort !== undefined) return undefined;
-  const cursor = end.mark === undefined ? undefined : JSON.stringify(end.mark);
+  const cursor = end.cursor === undefined ? undefined : JSON.stringify(end.cursor);
   if (!Tombstones.isUserGone(end)) return cursor;
   if (cursor !== undefined) return Cursors.forget(cursor);
   const before = cursors?.get(userId);
@@ -141,17 +141,17 @@ const ingest = (
 ) =>
   Effect.gen(function* () {
     const { checkpoints, cursors, header, progress, state } = run;
-    const { userId, rejected, end } = batch;
-    if (Batch.size(batch) > 0 || rejected.length > 0) {
+    const { userId, quarantined, end } = batch;
+    if (Batch.size(batch) > 0 || quarantined.length > 0) {
       progress.encodedBytes += yield* checkpoints.write(batch);
     }
     const cursor = end && cursorOf(run, userId, end, began);
     if (cursor !== undefined && cursor !== cursors?.get(userId)) {
-      yield* checkpoints.keep("state", [Cursors.lineOf(userId, cursor)]);
+      yield* checkpoints.keep("cursors", [Cursors.lineOf(userId, cursor, header.journal_version)]);
       cursors?.set(userId, cursor);
     }
-    const seen = header.prune_report === true && !isHalfRead(userId) ? Tombstones.seenLines(batch) : [];
-    if (seen.length > 0) yield* checkpoints.keep("seen", seen);
+    const seen = header.prune === true && !isHalfRead(userId) ? Tombstones.seenLines(batch) : [];
+    if (seen.length > 0) yield* checkpoints.keep("observed", seen);
     state.add(batch);
     checkpoints.touch();
   });
@@ -193,7 +193,7 @@ const walk = (
 const forgetAbsent = ({ options: { root }, header, cursors, checkpoints, restore }: Run) =>
   Effect.gen(function* () {
     if (header.all_users !== true || cursors === undefined) return;
-    const asked = new Set(header.standing.open.map(({ user_id }) => user_id));
+    const asked = new Set(header.run_progress.open.map(({ user_id }) => user_id));
     const listed = Stream.runForEach(
       UsersFile.from(root, header, 0),
       (userId) => Effect.sync(() => void asked.add(userId)),
@@ -202,7 +202,7 @@ const forgetAbsent = ({ options: { root }, header, cursors, checkpoints, restore
     for (const [userId, cursor] of cursors) {
       const forgotten = asked.has(userId) ? cursor : Cursors.forget(cursor);
       if (forgotten === cursor) continue;
-      yield* checkpoints.keep("state", [Cursors.lineOf(userId, forgotten)]);
+      yield* checkpoints.keep("cursors", [Cursors.lineOf(userId, forgotten, header.journal_version)]);
       cursors.set(userId, forgotten);
     }
   });
@@ -211,7 +211,7 @@ const forgetAbsent = ({ options: { root }, header, cursors, checkpoints, restore
 const writeTombstones = (run: Run) =>
   Effect.gen(function* () {
     const { options: { root }, header, manifest, checkpoints, progress, restore } = run;
-    const [vouched, counts] = [{ users: 0 }, { gone: 0, again: 0 }];
+    const [verified, counts] = [{ users: 0 }, { gone: 0, again: 0 }];
     const parts = partsOf(run);
     progress.compared = { rows: 0, rowsTotal: Tombstones.rowsOf(parts) };
     const found = Tombstones.compare({
@@ -219,22 +219,23 @@ const writeTombstones = (run: Run) =>
       parts,
       runs: [...manifest.runs, header],
       stamp: { part: checkpoints.number(), run: header.run, as_of: header.began },
-      vouched,
+      verified,
     });
     // Whoever reads the folder is to find a file there, if with nothing in it.
-    if (!parts.some(({ format }) => format === "removed")) yield* checkpoints.keep("removed", []);
+    if (!parts.some(({ format }) => format === "tombstones")) yield* checkpoints.keep("tombstones", []);
     yield* drive(restore, found, (lines) => {
       for (const { gone } of lines) counts[gone ? "gone" : "again"]++;
       return lines.length === 0
         ? Effect.void
-        : checkpoints.keep("removed", lines.map((line) => `${JSON.stringify(line)}\n`));
+        : checkpoints.keep("tombstones", lines.map((line) => `${JSON.stringify(line)}\n`));
     });
-    return { ...vouched, ...counts };
+    return { ...verified, ...counts };
   });
 
 /** Tell whether most of the cursors kept are no longer those that count. */
-const isBloated = (parts: ReadonlyArray<Manifest.Part>, cursors: Cursors.Marks): boolean =>
-  parts.reduce((sum, { format, rows }) => sum + (format === "state" ? rows : 0), 0) > 2 * cursors.size + 1000;
+const isBloated = (parts: ReadonlyArray<Manifest.Part>, cursors: Cursors.ByUser): boolean =>
+  parts.reduce((sum, { format, rows }) => sum + (format === "cursors" ? rows : 0), 0) >
+    2 * cursors.size + 1000;
 
 /** Complete what the walk has brought. Gives what was removed, and whether all cursors were written anew. */
 const finish = (run: Run) =>
@@ -247,31 +248,45 @@ const finish = (run: Run) =>
     yield* checkpoints.take();
     // The journal speaks of all sessions now; what follows is made anew if it is broken off.
     const number = checkpoints.number();
-    const removed = header.prune_report === true ? yield* writeTombstones(run) : undefined;
+    const tombstones = header.prune === true ? yield* writeTombstones(run) : undefined;
     const isCompact = cursors !== undefined && isBloated(partsOf(run), cursors);
     if (isCompact) {
-      for (const cursor of cursors) yield* checkpoints.keep("state", [Cursors.lineOf(...cursor)]);
+      for (const cursor of cursors) {
+        yield* checkpoints.keep("cursors", [Cursors.lineOf(...cursor, header.journal_version)]);
+      }
     }
     yield* checkpoints.finish;
-    return { removed, isCompact, number };
+    return { tombstones, isCompact, number };
   });
 
 /** Give what the manifest says of the run. */
-const summaryOf = ({ header, state, checkpoints, progress }: Run, removed: Manifest.Run["removed"]) =>
+const summaryOf = ({ header, state, checkpoints, progress }: Run, tombstones: Manifest.Run["tombstones"]) =>
   Effect.gen(function* () {
     const { seconds, requests, retries, redelivered } = yield* state.progress;
-    const { run, kind, began, options, user_doubts } = header;
-    const { users, sessions, rejected, unverified, missing } = progress;
+    const { run, kind, began, options, user_list_unverified_reasons } = header;
+    const { users, sessions, quarantined, unverified, missing } = progress;
     return {
-      ...{ run, kind, began, options, user_doubts, users, sessions, rejected, seconds, requests, retries },
+      ...{
+        run,
+        kind,
+        began,
+        options,
+        user_list_unverified_reasons,
+        users,
+        sessions,
+        quarantined,
+        seconds,
+        requests,
+        retries,
+      },
       ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
       bytes: checkpoints.parts().filter(Manifest.isResult).reduce((sum, { bytes }) => sum + bytes, 0),
-      verified: unverified === 0 && progress.failed === 0 && user_doubts.length === 0,
+      verified: unverified === 0 && progress.failed === 0 && user_list_unverified_reasons.length === 0,
       missing: { count: missing, first: state.tally.missing },
       unverified: { count: unverified, first: state.tally.unverified },
       ...(header.since !== undefined && { since: header.since }),
       ...(redelivered && { redelivered }),
-      ...(removed && { removed }),
+      ...(tombstones && { tombstones }),
     } satisfies Manifest.Run;
   });
 
@@ -279,14 +294,14 @@ const summaryOf = ({ header, state, checkpoints, progress }: Run, removed: Manif
 const putIntoManifest = (
   run: Run,
   journal: Journal.Journal,
-  { removed, isCompact, number }: Effect.Effect.Success<ReturnType<typeof finish>>,
+  { tombstones, isCompact, number }: Effect.Effect.Success<ReturnType<typeof finish>>,
 ) =>
   Effect.gen(function* () {
     const { options: { root }, manifest, header, state, checkpoints, lease: { prove } } = run;
-    const summary = yield* summaryOf(run, removed);
+    const summary = yield* summaryOf(run, tombstones);
     const all = partsOf(run);
     const isSuperseded = ({ format, part }: Manifest.Part) =>
-      format === "seen" || (isCompact && format === "state" && part < number);
+      format === "observed" || (isCompact && format === "cursors" && part < number);
     const superseded = all.filter(isSuperseded);
     const whole: Manifest.Manifest = {
       ...manifest,
@@ -321,7 +336,7 @@ export const resume = <E, R>(
       const { header } = journal;
       const { traffic } = yield* TenantClient;
       const began = yield* Clock.currentTimeMillis;
-      const before = journal.checkpoints.at(-1)?.standing ?? header.standing;
+      const before = journal.checkpoints.at(-1)?.run_progress ?? header.run_progress;
       const state = yield* RunState.make(before, progress, traffic);
       const checkpoints = yield* Checkpoints.make(options, journal, lease, state.progress);
       const parts = [...manifest.parts, ...checkpoints.parts()];
@@ -330,10 +345,10 @@ export const resume = <E, R>(
       const run: Run = { ...base, state, checkpoints, cursors };
 
       // Needed as long as users are walked.
-      let index = header.prune_report === true ? yield* loadIndex(run) : undefined;
+      let index = header.prune === true ? yield* loadIndex(run) : undefined;
       // What an earlier run came upon of them is not known here.
       const halfRead = new Set(
-        header.standing.open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id),
+        header.run_progress.open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id),
       );
       const context = { began, isHalfRead: (userId: string) => halfRead.has(userId) };
       const source = batchesOf(run, usersOf(run, before), () => index);

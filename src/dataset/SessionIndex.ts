@@ -30,7 +30,7 @@ export interface LoadOptions {
   readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
 }
 
-const isTombstones = ({ format }: Part): boolean => format === "removed";
+const isTombstones = ({ format }: Part): boolean => format === "tombstones";
 
 /** Gives the parts that {@link load} reads. */
 export const partsOf = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> =>

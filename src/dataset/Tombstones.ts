@@ -2,7 +2,7 @@
  * Which sessions of a dataset the tenant lists no more: tombstones.
  *
  * **When it is said.** A run that reports them reads every user's list to its end, and notes which ids it came upon, in
- * parts that the journal names along with those of the sessions. Of a user whose walk can vouch that it missed nothing,
+ * parts that the journal names along with those of the sessions. Of a user whose walk is verified,
  * from its first page to its last within this one run, what the dataset holds and the walk did not come upon is gone. Of any
  * other user nothing is said: one whose walk broke off or is not verified, that goes on from an earlier run, or whose list
  * had a row without an id. A user whom the tenant no longer knows has no sessions, whatever the walk came upon before.
@@ -22,7 +22,7 @@ import * as PartReader from "./PartReader.ts";
 import { keyOf, spelled } from "../format/DecodedRow.ts";
 import * as CheckedReader from "./CheckedReader.ts";
 
-/** A line of a removed part. */
+/** A line of a part of tombstones. */
 export const Line = Schema.Struct({
   user_id: Schema.String,
   session_id: Schema.String,
@@ -38,12 +38,12 @@ export const Line = Schema.Struct({
 /** See {@link Line}. */
 export type Line = typeof Line.Type;
 
-/** A line of a seen part: what one answer brought. */
+/** A line of a part of observed ids: what one answer brought. */
 export const Seen = Schema.Struct({
   user_id: Schema.String,
   /** Null for a row without one. */
   ids: Schema.Array(Schema.NullOr(Schema.String)),
-  /** The user's walk has ended, and can vouch that these and the ones before are all there are. */
+  /** The user's walk has ended and is verified: these and the ones before are all there are. */
   whole: Schema.optional(Schema.Literal(true)),
   /** The tenant does not know the user any more: these and the ones before are gone. */
   gone: Schema.optional(Schema.Literal(true)),
@@ -52,10 +52,10 @@ export const Seen = Schema.Struct({
 /** See {@link Seen}. */
 export type Seen = typeof Seen.Type;
 
-/** Reads a line of a removed part; says what is wrong with it if it is none. */
+/** Reads a line of tombstones; says what is wrong with it if it is none. */
 export const decode = Json.lineDecoder(Line, "tombstone");
 
-/** Reads a line of a seen part; says what is wrong with it if it is none. */
+/** Reads a line of observed ids; says what is wrong with it if it is none. */
 export const decodeSeen = Json.lineDecoder(Seen, "list of ids that were seen");
 
 /** Ends of a user that is not there: it never was, or it was removed in the midst of its walk. */
@@ -80,7 +80,10 @@ export const seenLines = ({ userId, seen = [], end }: Batch): ReadonlyArray<stri
 
 /** How many rows {@link compare} reads of these parts. */
 export const rowsOf = (parts: ReadonlyArray<Part>): number =>
-  [...PartReader.oneOfEach(parts), ...parts.filter(({ format }) => format === "seen" || format === "removed")]
+  [
+    ...PartReader.oneOfEach(parts),
+    ...parts.filter(({ format }) => format === "observed" || format === "tombstones"),
+  ]
     .reduce((sum, { rows }) => sum + rows, 0);
 
 /** What to compare. */
@@ -93,7 +96,7 @@ export interface CompareOptions {
   /** What lines are to say of where they stand. */
   readonly stamp: Pick<Line, "part" | "run" | "as_of">;
   /** Counts the users that something could be said of, in place. */
-  readonly vouched: { users: number };
+  readonly verified: { users: number };
 }
 
 /**
@@ -102,7 +105,7 @@ export interface CompareOptions {
  * Memory: 12 to 24 bytes for each session of the dataset and as much for each that was come upon, and the users' ids.
  */
 export async function* compare(
-  { reader, parts, runs, stamp, vouched }: CompareOptions,
+  { reader, parts, runs, stamp, verified }: CompareOptions,
 ): AsyncGenerator<ReadonlyArray<Line>> {
   const held = PartReader.oneOfEach(parts);
   const texts = new Set(held.map((part) => PartReader.writtenAs(part, runs).text));
@@ -111,7 +114,7 @@ export async function* compare(
   const listed = DigestSet.make();
   const [whole, nameless, gone] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const part of parts) {
-    if (part.format !== "seen") continue;
+    if (part.format !== "observed") continue;
     for await (const lines of CheckedReader.lines(reader, part, decodeSeen)) {
       for (const { line: { user_id, ids, whole: isWhole, gone: isGone } } of lines) {
         if (isWhole) whole.add(user_id);
@@ -124,7 +127,7 @@ export async function* compare(
     }
   }
   for (const userId of nameless) if (!gone.has(userId)) whole.delete(userId);
-  vouched.users = whole.size;
+  verified.users = whole.size;
   const written = (ids: Iterable<string>) =>
     new Set([...ids].flatMap((userId) => spellings([userId, ""]).map(([id]) => id)));
   const [users, goneUsers] = [written(whole), written(gone)];
@@ -148,10 +151,10 @@ export async function* compare(
     if (gone) return isListed(key) ? [lineFor(key, false)] : [];
     return isLatest && !isListed(key) ? [lineFor(key, true)] : [];
   };
-  const said = parts.filter(({ format }) => format === "removed");
+  const said = parts.filter(({ format }) => format === "tombstones");
   // Those of a run are written when all of its sessions are.
   for (const part of [...held, ...said].sort((one, other) => other.part - one.part)) {
-    if (part.format === "removed") {
+    if (part.format === "tombstones") {
       for await (const lines of CheckedReader.lines(reader, part, decode)) {
         yield lines.flatMap(({ line }) => ofLine(line));
       }

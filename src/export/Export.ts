@@ -33,17 +33,17 @@ export type { Unverified, UnverifiedOptions } from "./Verdict.ts";
 /** What to export, and where to. */
 export interface ExportOptions<E, R> extends FilesOptions {
   readonly source: Stream.Stream<Batch.Batch, E, R>;
-  /** How many rows may be rejected before the run fails, as one that is plainly wrong. @default {any number} */
+  /** How many rows may be quarantined before the run fails, as one that is plainly wrong. @default {any number} */
   readonly maxQuarantined?: MaxQuarantined | undefined;
   /** Kept up to date as the export goes on. */
   readonly progress?: Progress | undefined;
 }
 
 /** What becomes of rows that are not sessions. */
-export type RejectionOptions = Pick<ExportOptions<never, never>, "onInvalid" | "maxQuarantined">;
+export type QuarantineOptions = Pick<ExportOptions<never, never>, "onInvalid" | "maxQuarantined">;
 
-/** See {@link RejectionOptions}. */
-export const rejectionNames: Options.Names<RejectionOptions> = {
+/** See {@link QuarantineOptions}. */
+export const quarantineNames: Options.Names<QuarantineOptions> = {
   onInvalid: Options.oneOf(["quarantine", "fail"]),
   maxQuarantined: Options.exactlyOne<MaxQuarantined>({ count: Options.number, percent: Options.number }),
 };

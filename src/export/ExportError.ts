@@ -14,15 +14,15 @@ export class ExportError extends Data.TaggedError("ExportError")<{
    */
   readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
   readonly message: string;
-  readonly row?: Batch.Rejected | undefined;
+  readonly row?: Batch.QuarantinedRow | undefined;
 }> {}
 
-/** Where a rejected row was found, and what is wrong with it. */
-export const wordsOf = ({ userId, page, size, index, message }: Batch.Rejected): string =>
+/** Where a quarantined row was found, and what is wrong with it. */
+export const wordsOf = ({ userId, page, size, index, message }: Batch.QuarantinedRow): string =>
   `User ${userId}, page ${page} (of size ${size}), row ${index} is not a session: ${message}`;
 
 /** The error for a row that is not a session. */
-export const invalidRow = (row: Batch.Rejected): ExportError =>
+export const invalidRow = (row: Batch.QuarantinedRow): ExportError =>
   new ExportError({ reason: "InvalidRow", row, message: wordsOf(row) });
 
 /** The error for users of whom the tenant knows none, such as this one. */

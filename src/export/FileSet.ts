@@ -23,12 +23,12 @@ export interface FilesOptions {
   /** All are written from the same batches; the slowest sets the pace. */
   readonly targets: ReadonlyArray<Target>;
   /**
-   * What to do with a row that the schema does not accept: put it aside, whole, into `quarantine`, or fail.
+   * What to do with a row that the schema does not accept: quarantine it, whole, into `quarantine`, or fail.
    *
    * @default {"quarantine"}
    */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
-  /** Where rejected rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
+  /** Where quarantined rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
   readonly quarantine?: Sink | undefined;
 }
 
@@ -36,7 +36,7 @@ export type { ExportedFile } from "../plain/Report.ts";
 
 const utf8 = new TextEncoder();
 
-const rejectedLines = (rows: ReadonlyArray<Batch.Rejected>): Uint8Array<ArrayBuffer> =>
+const quarantinedLines = (rows: ReadonlyArray<Batch.QuarantinedRow>): Uint8Array<ArrayBuffer> =>
   utf8.encode(
     rows.map(({ userId, source, ...where }) =>
       `${JSON.stringify({ user_id: userId, ...where, version, row: source })}\n`
@@ -48,7 +48,7 @@ export interface Files {
   /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
   readonly write: (batch: Batch.Batch) => Effect.Effect<number, SinkError | ExportError>;
   /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
-  readonly size: () => { readonly rows: number; readonly rejected: number; readonly bytes: number };
+  readonly size: () => { readonly rows: number; readonly quarantined: number; readonly bytes: number };
   /** Completes the files. */
   readonly commit: Effect.Effect<ReadonlyArray<ExportedFile>, SinkError>;
 }
@@ -76,17 +76,17 @@ export const openFiles = (
           }),
         ),
     );
-    let rejectSink: OpenSink | undefined;
-    let [rows, rejected] = [0, 0];
+    let quarantineSink: OpenSink | undefined;
+    let [rows, quarantined] = [0, 0];
     let [min, max] = [Infinity, -Infinity];
 
-    const putAside = (batch: Batch.Batch) =>
+    const quarantineRows = (batch: Batch.Batch) =>
       Effect.gen(function* () {
-        if (onInvalid === "fail") return yield* Effect.fail(invalidRow(batch.rejected[0]!));
-        rejected += batch.rejected.length;
+        if (onInvalid === "fail") return yield* Effect.fail(invalidRow(batch.quarantined[0]!));
+        quarantined += batch.quarantined.length;
         if (quarantine === undefined) return;
-        rejectSink ??= yield* Scope.extend(quarantine.open, scope);
-        yield* rejectSink.write(rejectedLines(batch.rejected));
+        quarantineSink ??= yield* Scope.extend(quarantine.open, scope);
+        yield* quarantineSink.write(quarantinedLines(batch.quarantined));
       });
 
     const encode = (given: Batch.Batch): Effect.Effect<number, SinkError> => {
@@ -113,18 +113,18 @@ export const openFiles = (
     return {
       write: (batch) =>
         Effect.suspend(() =>
-          batch.rejected.length > 0 ? Effect.zipRight(putAside(batch), encode(batch)) : encode(batch)
+          batch.quarantined.length > 0 ? Effect.zipRight(quarantineRows(batch), encode(batch)) : encode(batch)
         ),
-      size: () => ({ rows, rejected, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
+      size: () => ({ rows, quarantined, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
       commit: Effect.gen(function* () {
         for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
         const files: Array<ExportedFile> = [];
-        if (quarantine !== undefined && rejectSink !== undefined) {
+        if (quarantine !== undefined && quarantineSink !== undefined) {
           files.push({
             name: quarantine.name,
-            format: "rejected",
-            rows: rejected,
-            ...yield* rejectSink.commit,
+            format: "quarantine",
+            rows: quarantined,
+            ...yield* quarantineSink.commit,
           });
         }
         const initiatedAt = rows === 0 ? {} : { initiatedAt: { min, max } };

@@ -6,12 +6,12 @@
 import * as Effect from "effect/Effect";
 import * as Batch from "../session/Batch.ts";
 import { ExportError, noSuchUsers, wordsOf } from "./ExportError.ts";
-import type { DoubtfulUser, ExportedFile, FailedUser, Report as PlainReport } from "../plain/Report.ts";
+import type { ExportedFile, FailedUser, Report as PlainReport, UnverifiedUser } from "../plain/Report.ts";
 
-export type { DoubtfulUser, FailedUser, Sample } from "../plain/Report.ts";
+export type { FailedUser, Sample, UnverifiedUser } from "../plain/Report.ts";
 
 /**
- * The most rows that may be rejected: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
+ * The most rows that may be quarantined: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
  * at the end.
  */
 export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
@@ -25,8 +25,8 @@ export interface Progress {
   /** Users whose walk broke off. */
   failed: number;
   sessions: number;
-  rejected: number;
-  /** Users whose walk can't vouch for its result. */
+  quarantined: number;
+  /** Users whose walk is not verified. */
   unverified: number;
   /** Bytes that encoders gave, before any compression on the way. */
   encodedBytes: number;
@@ -44,25 +44,25 @@ export const noProgress = (): Progress => ({
   missing: 0,
   failed: 0,
   sessions: 0,
-  rejected: 0,
+  quarantined: 0,
   unverified: 0,
   encodedBytes: 0,
   listed: 0,
 });
 
 /** What an export did, but for what only the list of users can say. */
-export type Report = Omit<PlainReport, "userDoubts">;
+export type Report = Omit<PlainReport, "userListUnverifiedReasons">;
 
 /** What to report of a run besides its files. The driver counts batches into it, in place. */
 export interface Tally {
   readonly progress: Progress;
   readonly missing: Array<string>;
-  readonly unverified: Array<DoubtfulUser>;
+  readonly unverified: Array<UnverifiedUser>;
   readonly failed: Array<FailedUser>;
   /** Users whose walks have begun and not ended. */
   readonly walking: Set<string>;
-  /** The first row that was rejected. */
-  firstQuarantined?: Batch.Rejected | undefined;
+  /** The first row that was quarantined. */
+  firstQuarantined?: Batch.QuarantinedRow | undefined;
 }
 
 /** A tally of nothing yet. */
@@ -78,11 +78,11 @@ const LIST = 100;
 
 /** Counts a batch that has been written. */
 export const count = (tally: Tally, batch: Batch.Batch): void => {
-  const { userId, rejected, total, end } = batch;
+  const { userId, quarantined, total, end } = batch;
   const { progress, missing, unverified, failed, walking } = tally;
-  tally.firstQuarantined ??= rejected[0];
+  tally.firstQuarantined ??= quarantined[0];
   progress.sessions += Batch.size(batch);
-  progress.rejected += rejected.length;
+  progress.quarantined += quarantined.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
   if (end === undefined) {
     walking.add(userId);
@@ -100,7 +100,7 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   }
   if (!end.verified) {
     progress.unverified++;
-    if (unverified.length < LIST) unverified.push({ userId, doubts: end.doubts });
+    if (unverified.length < LIST) unverified.push({ userId, unverifiedReasons: end.unverifiedReasons });
   }
 };
 
@@ -112,7 +112,7 @@ export const reportOf = (
 ): Report => ({
   users: progress.users,
   sessions: progress.sessions,
-  rejected: progress.rejected,
+  quarantined: progress.quarantined,
   bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
   seconds,
   verified: progress.unverified === 0 && progress.failed === 0,
@@ -131,24 +131,24 @@ export const checkUsers = ({ progress, missing }: Tally): Effect.Effect<void, Ex
 /** From so many rows on a share of them tells something. */
 const JUDGED = 1000;
 
-/** The error where more rows were rejected than may be. Before the end, a share is judged only of enough rows. */
+/** The error where more rows were quarantined than may be. Before the end, a share is judged only of enough rows. */
 export const checkQuarantined = (
-  { progress: { sessions, rejected }, firstQuarantined }: Tally,
+  { progress: { sessions, quarantined }, firstQuarantined }: Tally,
   max: MaxQuarantined | undefined,
   when: "now" | "end",
 ): Effect.Effect<void, ExportError> => {
-  if (max === undefined || rejected === 0) return Effect.void;
-  const rows = sessions + rejected;
+  if (max === undefined || quarantined === 0) return Effect.void;
+  const rows = sessions + quarantined;
   const isExceeded = "count" in max
-    ? rejected > max.count
-    : (when === "end" || rows >= JUDGED) && rejected * 100 > max.percent * rows;
+    ? quarantined > max.count
+    : (when === "end" || rows >= JUDGED) && quarantined * 100 > max.percent * rows;
   if (!isExceeded) return Effect.void;
   const allowed = "count" in max ? String(max.count) : `${max.percent} %`;
   return Effect.fail(
     new ExportError({
       reason: "TooManyQuarantined",
       row: firstQuarantined,
-      message: `${rejected} of ${rows} rows are not sessions, and at most ${allowed} may be. ` +
+      message: `${quarantined} of ${rows} rows are not sessions, and at most ${allowed} may be. ` +
         (firstQuarantined === undefined ? "" : `The first: ${wordsOf(firstQuarantined)}. `) +
         "If that is as it should be, allow more of them (--max-quarantined)",
     }),

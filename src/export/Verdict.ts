@@ -39,7 +39,7 @@ export const optionNames: Options.Names<UnverifiedOptions> = {
 /** The facts that a verdict rests on. */
 export interface Evidence extends Pick<Report, "users" | "unverified" | "failed"> {
   /** Why not every user of the tenant may have been named. */
-  readonly userDoubts: ReadonlyArray<string>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
 }
 
 const FIRST = 3;
@@ -50,19 +50,23 @@ const some = (items: ReadonlyArray<readonly [userId: string, why: string]>): str
 
 /** Gives the error where not everything is verified. */
 export const errorOf = (
-  { users, unverified, failed, userDoubts }: Evidence,
+  { users, unverified, failed, userListUnverifiedReasons }: Evidence,
 ): ExportError | undefined => {
   const said: Array<string> = [];
   const of = `of ${users} user${users === 1 ? "" : "s"}`;
   if (unverified.count > 0) {
-    const first = unverified.first.map(({ userId, doubts }) => [userId, doubts.join("; ")] as const);
+    const first = unverified.first.map(({ userId, unverifiedReasons }) =>
+      [userId, unverifiedReasons.join("; ")] as const
+    );
     said.push(`The sessions of ${unverified.count} ${of} can't be verified, such as ${some(first)}.`);
   }
   if (failed.count > 0) {
     const first = failed.first.map(({ userId, message }) => [userId, message] as const);
     said.push(`${failed.count} ${of} failed, such as ${some(first)}.`);
   }
-  if (userDoubts.length > 0) said.push(`The list of users can't be verified: ${userDoubts.join("; ")}.`);
+  if (userListUnverifiedReasons.length > 0) {
+    said.push(`The list of users can't be verified: ${userListUnverifiedReasons.join("; ")}.`);
+  }
   if (said.length === 0) return undefined;
   return new ExportError({
     reason: "Unverified",
@@ -75,19 +79,19 @@ export const errorOf = (
 /** Collects what can't be verified, and tells of each as it comes. */
 export interface Verdict {
   readonly see: (batch: Batch) => void;
-  readonly seeUsers: (doubts: ReadonlyArray<string>) => void;
+  readonly seeUsers: (unverifiedReasons: ReadonlyArray<string>) => void;
   /** The error to fail with at the end, if it is to. */
   readonly error: () => ExportError | undefined;
 }
 
 /** Makes a verdict on nothing yet. Memory: the first few that can't be verified. */
 export const make = ({ allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions): Verdict => {
-  let [users, doubtful, broken] = [0, 0, 0];
+  let [users, unverifiedUsers, broken] = [0, 0, 0];
   const [unverified, failed] = [
     new Array<Report["unverified"]["first"][number]>(),
     new Array<Report["failed"]["first"][number]>(),
   ];
-  let userDoubts: ReadonlyArray<string> = [];
+  let userListUnverifiedReasons: ReadonlyArray<string> = [];
   return {
     see: ({ userId, end }) => {
       if (end === undefined) return;
@@ -97,32 +101,36 @@ export const make = ({ allowUnverified = false, onUnverified = () => {} }: Unver
         if (broken++ < FIRST) failed.push({ userId, message });
         onUnverified({ userId, reasons: [message] });
       } else if (!end.verified) {
-        if (doubtful++ < FIRST) unverified.push({ userId, doubts: end.doubts });
-        onUnverified({ userId, reasons: end.doubts });
+        if (unverifiedUsers++ < FIRST) unverified.push({ userId, unverifiedReasons: end.unverifiedReasons });
+        onUnverified({ userId, reasons: end.unverifiedReasons });
       }
     },
-    seeUsers: (doubts) => {
-      if (doubts.length === 0) return;
-      userDoubts = doubts;
-      onUnverified({ userId: undefined, reasons: doubts });
+    seeUsers: (unverifiedReasons) => {
+      if (unverifiedReasons.length === 0) return;
+      userListUnverifiedReasons = unverifiedReasons;
+      onUnverified({ userId: undefined, reasons: unverifiedReasons });
     },
     error: () =>
       allowUnverified ? undefined : errorOf({
         users,
-        unverified: { count: doubtful, first: unverified },
+        unverified: { count: unverifiedUsers, first: unverified },
         failed: { count: broken, first: failed },
-        userDoubts,
+        userListUnverifiedReasons,
       }),
   };
 };
 
 /** Judges an export by its report, which names the first hundred that can't be verified. */
 export const judge = (
-  { users, unverified, failed, userDoubts }: Evidence,
+  { users, unverified, failed, userListUnverifiedReasons }: Evidence,
   { allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions,
 ): ExportError | undefined => {
-  for (const { userId, doubts } of unverified.first) onUnverified({ userId, reasons: doubts });
+  for (const { userId, unverifiedReasons } of unverified.first) {
+    onUnverified({ userId, reasons: unverifiedReasons });
+  }
   for (const { userId, message } of failed.first) onUnverified({ userId, reasons: [message] });
-  if (userDoubts.length > 0) onUnverified({ userId: undefined, reasons: userDoubts });
-  return allowUnverified ? undefined : errorOf({ users, unverified, failed, userDoubts });
+  if (userListUnverifiedReasons.length > 0) {
+    onUnverified({ userId: undefined, reasons: userListUnverifiedReasons });
+  }
+  return allowUnverified ? undefined : errorOf({ users, unverified, failed, userListUnverifiedReasons });
 };

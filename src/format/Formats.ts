@@ -48,7 +48,7 @@ const registry = new Map<string, (options: FormatOptions) => Format>(
 
 /** Names that datasets give to folders of something else. */
 const reserved: ReadonlySet<string> = new Set(
-  ["rejected", "removed", "state", "seen", "quarantine", "tombstones", "cursors"],
+  ["quarantine", "tombstones", "cursors", "observed", "rejected", "removed", "state", "seen"],
 );
 
 /**

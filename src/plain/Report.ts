@@ -14,7 +14,7 @@ export interface Progress {
   readonly failed: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
-  readonly rejected: number;
+  readonly quarantined: number;
   /** Users whose walk can't be verified. */
   readonly unverified: number;
   /** Before any compression on the way. */
@@ -39,9 +39,9 @@ export interface Sample<A> {
 }
 
 /** A user whose walk can't be verified, and why. */
-export interface DoubtfulUser {
+export interface UnverifiedUser {
   readonly userId: string;
-  readonly doubts: ReadonlyArray<string>;
+  readonly unverifiedReasons: ReadonlyArray<string>;
 }
 
 /** A user whose walk broke off, and why. */
@@ -60,7 +60,7 @@ export interface TimeRange {
 export interface ExportedFile {
   /** Its path. */
   readonly name: string;
-  /** The name of its format; `rejected` is the file of rows that failed the schema. */
+  /** The name of its format; `quarantined` is the file of rows that failed the schema. */
   readonly format: string;
   readonly rows: number;
   readonly bytes: number;
@@ -75,7 +75,7 @@ export interface Report {
   readonly users: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
-  readonly rejected: number;
+  readonly quarantined: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
   readonly seconds: number;
@@ -83,18 +83,18 @@ export interface Report {
   readonly verified: boolean;
   /** Users that the tenant does not know. */
   readonly missing: Sample<string>;
-  readonly unverified: Sample<DoubtfulUser>;
+  readonly unverified: Sample<UnverifiedUser>;
   readonly failed: Sample<FailedUser>;
   readonly files: ReadonlyArray<ExportedFile>;
   /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userDoubts: ReadonlyArray<string>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
 }
 
 /** A complete file of a dataset, as its manifest names it. */
 export interface Part {
   /** From the dataset's folder, with `/`. */
   readonly path: string;
-  /** Its format; or `rejected`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to know. */
+  /** Its format; or `quarantined`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to know. */
   readonly format: string;
   /** Parts of one number hold the same rows. */
   readonly part: number;
@@ -113,7 +113,7 @@ export interface DatasetReport {
   readonly run: number;
   /**
    * `full`: every session. `changes`: what changed since the last run. `retry`: the users that had failed. `replay`: rows
-   * that had been rejected.
+   * that had been quarantined.
    */
   readonly kind: "full" | "retry" | "changes" | "replay";
   /** ISO 8601. */
@@ -125,19 +125,19 @@ export interface DatasetReport {
   readonly users: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
-  readonly rejected: number;
+  readonly quarantined: number;
   readonly bytes: number;
   readonly requests: number;
   readonly retries: number;
   /** Whether every session listed from beginning to end was delivered exactly once. */
   readonly verified: boolean;
   readonly missing: Sample<string>;
-  readonly unverified: Sample<DoubtfulUser>;
+  readonly unverified: Sample<UnverifiedUser>;
   readonly failed: Sample<FailedUser>;
   /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userDoubts: ReadonlyArray<string>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
   /** Of a run that prunes: over so many users, sessions that are gone, and sessions that are listed again. */
-  readonly removed?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
+  readonly tombstones?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
   /** Sessions that may be in earlier runs as they are; absent if none may. */
   readonly redelivered?: { readonly sessions: number; readonly users: Sample<string> } | undefined;
   readonly files: ReadonlyArray<Part>;
@@ -177,16 +177,16 @@ export interface VerifyProgress {
   readonly rowsTotal: number;
 }
 
-/** What became of the rows that had been rejected. */
+/** What became of the rows that had been quarantined. */
 export interface ReplayReport {
-  /** Rows that had been rejected. */
+  /** Rows that had been quarantined. */
   readonly rows: number;
   /** Of these, the ones that are sessions of the dataset now. */
   readonly sessions: number;
   /** The ones that are sessions, and that the dataset had already. */
   readonly known: number;
-  /** The ones that stay rejected. */
-  readonly rejected: number;
+  /** The ones that stay quarantined. */
+  readonly quarantined: number;
   /** Of those, the ones of which redaction has left too little to tell. */
   readonly redacted: number;
   /** The new parts; none if no row passed. */

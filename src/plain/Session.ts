@@ -37,7 +37,7 @@ export interface UserSession extends Session {
   readonly user_id: string;
 }
 
-export type { Rejected } from "../session/WalkResult.ts";
+export type { QuarantinedRow } from "../session/WalkResult.ts";
 
-/** The end of one user's walk. Its mark is what a cursor holds. */
-export type WalkEnd = Omit<WalkResultEnd, "mark">;
+/** The end of one user's walk. Its cursor is what a cursor holds. */
+export type WalkEnd = Omit<WalkResultEnd, "cursor">;

@@ -143,7 +143,7 @@ export interface ParquetOptions {
   readonly codec?: "snappy" | "uncompressed";
 }
 
-/** The most rows that may be rejected: so many, or so many of a hundred. */
+/** The most rows that may be quarantined: so many, or so many of a hundred. */
 export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
 
 /** How bytes are written, and what becomes of rows that are no sessions. */

@@ -46,7 +46,7 @@ export const checkId = (doing: string, id: unknown): string => {
 /** What to be told of the users while they are listed. */
 export interface UsersListener {
   /** Why not every user of the tenant may have been named. */
-  readonly doubts: (doubts: ReadonlyArray<string>) => void;
+  readonly unverifiedReasons: (unverifiedReasons: ReadonlyArray<string>) => void;
   /** How many there are. */
   readonly total?: (count: number | undefined) => void;
 }
@@ -59,9 +59,9 @@ export const usersOf = (
 ): Stream.Stream<string, unknown, TenantClient.TenantClient> => {
   if (Array.isArray(users)) told.total?.(users.length);
   return users === "all"
-    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, doubts = [] }) => {
+    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, unverifiedReasons = [] }) => {
       told.total?.(total);
-      if (doubts.length > 0) told.doubts(doubts);
+      if (unverifiedReasons.length > 0) told.unverifiedReasons(unverifiedReasons);
       return userIds;
     })
     : Stream.map(

@@ -80,7 +80,7 @@ export const sessionsNames: Options.Names<SessionsOptions> = {
 /** See {@link EncodingOptions}. */
 export const encodingNames: Options.Names<EncodingOptions> = {
   ...Formats.optionNames,
-  ...Export.rejectionNames,
+  ...Export.quarantineNames,
 };
 
 const LONGEST_LOOKBACK = 31 * 86_400;

@@ -138,8 +138,8 @@ const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => pa
  * const [ended] = sandbox.sessions(userId);
  * sandbox.remove(userId, ended!.session_id);
  * sandbox.add(userId);
- * const { sessions, removed } = await run();
- * console.assert(sessions === 1 && removed?.gone === 1);
+ * const { sessions, tombstones } = await run();
+ * console.assert(sessions === 1 && tombstones?.gone === 1);
  * console.assert((await verify(folder)).problems.length === 0);
  * await rm(join(folder, ".."), { recursive: true });
  * ```
@@ -184,7 +184,8 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       progress,
     });
     const report = await Engine.run(Engine.quietly(Effect.provide(work, Engine.tenantOf(options))), signal);
-    const { user_doubts: userDoubts, options: _, since: __, files, ...rest } = report;
-    return { ...rest, userDoubts, files: partsOf(files) };
+    const { user_list_unverified_reasons: userListUnverifiedReasons, options: _, since: __, files, ...rest } =
+      report;
+    return { ...rest, userListUnverifiedReasons, files: partsOf(files) };
   });
 };

@@ -6,7 +6,7 @@
 import * as Either from "effect/Either";
 import * as RowSlices from "../scan/RowSlices.ts";
 import * as Session from "./Session.ts";
-import type { Rejected, WalkEnd } from "./WalkResult.ts";
+import type { QuarantinedRow, WalkEnd } from "./WalkResult.ts";
 
 /** Sessions as served: slices of the answer's bytes, each a session by the schema. */
 export interface Bytes {
@@ -30,7 +30,7 @@ export interface Batch {
   /** The sessions. {@link sessions} gives them as values, whichever they are. */
   readonly rows: Bytes | Values;
   /** Rows that failed the schema. */
-  readonly rejected: ReadonlyArray<Rejected>;
+  readonly quarantined: ReadonlyArray<QuarantinedRow>;
   /**
    * The ids of all rows that the walk came upon in this answer, whether they are delivered or not; undefined for a row
    * without one. Only of a walk that was asked to read whole lists for changes.
@@ -38,7 +38,7 @@ export interface Batch {
   readonly seen?: ReadonlyArray<string | undefined> | undefined;
   /**
    * The number of sessions that may be there from an earlier run, as they are. Only of a walk that looks for changes: of a time
-   * before its mark, of a user or a session that came back, or where the mark does not know all that was delivered.
+   * before its cursor, of a user or a session that came back, or where the cursor does not know all that was delivered.
    */
   readonly redelivered?: number | undefined;
   /** How many sessions the tenant says the user has, as of this answer. */
@@ -52,7 +52,7 @@ export interface Batch {
   readonly state?: (() => unknown) | undefined;
 }
 
-export type { Rejected, WalkEnd } from "./WalkResult.ts";
+export type { QuarantinedRow, WalkEnd } from "./WalkResult.ts";
 
 /**
  * A batch made by hand, for sessions that come from elsewhere.
@@ -71,7 +71,7 @@ export type { Rejected, WalkEnd } from "./WalkResult.ts";
 export const make = (userId: string, sessions: ReadonlyArray<Session.Session>): Batch => ({
   userId,
   rows: { _tag: "Values", sessions },
-  rejected: [],
+  quarantined: [],
 });
 
 /** The rows of a batch that has none. */
@@ -144,7 +144,7 @@ export const toBytes = <A extends Pick<Batch, "userId" | "rows">>(batch: A): A &
 export const ofTexts = (userId: string, texts: ReadonlyArray<string>): Batch => ({
   userId,
   rows: bytesOf(userId, `[${texts.join(",")}]`),
-  rejected: [],
+  quarantined: [],
 });
 
 /** Keep the sessions that pass the test, as bytes if they were; the rest of the batch stays as it is. */

@@ -22,7 +22,7 @@ import { bytesToHex } from "@noble/hashes/utils.js";
 import * as Either from "effect/Either";
 import * as Predicate from "effect/Predicate";
 import type * as Redacted from "effect/Redacted";
-import { type Batch, map, type Rejected } from "./Batch.ts";
+import { type Batch, map, type QuarantinedRow } from "./Batch.ts";
 import * as IpAddress from "./IpAddress.ts";
 import { keyOf, needsSecret, type Policy, settle, type SettledPolicy } from "./RedactionPolicy.ts";
 import * as Session from "./Session.ts";
@@ -81,7 +81,7 @@ const rebuilding = <A extends object>(changes: Changes<A>, keepsUnknown: boolean
 };
 
 /** What may be told of a row that is not a session. */
-const withhold = ({ userId, page, size, index, source }: Rejected): Rejected => {
+const withhold = ({ userId, page, size, index, source }: QuarantinedRow): QuarantinedRow => {
   const row = Either.getOrUndefined(Either.try((): unknown => JSON.parse(source)));
   const id = Predicate.isRecord(row) ? row["session_id"] : undefined;
   const flaw = Either.flip(Session.decode(row));
@@ -152,5 +152,5 @@ export const make = (policy: Policy, secret?: string | Redacted.Redacted): (batc
     last_updated: keep,
     last_metadata: redactMetadata,
   }, unknown === "keep");
-  return (batch) => ({ ...map(batch, redactSession), rejected: batch.rejected.map(withhold) });
+  return (batch) => ({ ...map(batch, redactSession), quarantined: batch.quarantined.map(withhold) });
 };

@@ -14,7 +14,7 @@ import * as PageScanner from "../scan/PageScanner.ts";
 
 /**
  * A point in time as the API writes it: whole seconds since the epoch, up to the end of the year 9999.
- * Milliseconds sent by mistake fall outside and are rejected rather than filed under the year 50000.
+ * Milliseconds sent by mistake fall outside and are quarantined rather than filed under the year 50000.
  */
 export const EpochSeconds = Schema.Int.pipe(Schema.between(0, 253_402_300_799)).annotations({
   identifier: "EpochSeconds",

@@ -5,7 +5,7 @@
  */
 
 /** A row that is not a session by the schema, whole, with where it was found and what is wrong with it. */
-export interface Rejected {
+export interface QuarantinedRow {
   readonly userId: string;
   /** The page it was served on, from 1, and the size of that page. */
   readonly page: number;
@@ -30,13 +30,13 @@ export interface WalkEnd {
    */
   readonly status: "complete" | "missing" | "removed" | "failed";
   /**
-   * Whether the walk can vouch that every session listed from its beginning to its end was delivered exactly once.
-   * If not, `doubts` says why.
+   * Whether every session listed from the beginning of the walk to its end was delivered exactly once.
+   * If not, `unverifiedReasons` says why.
    */
   readonly verified: boolean;
-  readonly doubts: ReadonlyArray<string>;
+  readonly unverifiedReasons: ReadonlyArray<string>;
   /** What the next run has to know to deliver only what has changed since, if the walk was one that looks for changes. */
-  readonly mark?: unknown;
+  readonly cursor?: unknown;
   /** Why the walk broke off. */
   readonly message?: string | undefined;
 }

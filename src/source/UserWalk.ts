@@ -24,8 +24,8 @@ export type Start = string | {
   readonly userId: string;
   /** What {@link Batch.state} gave. */
   readonly state?: unknown;
-  /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.mark}. */
-  readonly mark?: unknown;
+  /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.cursor}. */
+  readonly cursor?: unknown;
 };
 
 /** Which changes to look for, and what to do with what else there is. */
@@ -65,7 +65,7 @@ const State = Schema.Struct({
   whole: Schema.optional(Schema.Literal(true)),
 });
 const decodeState = Schema.decodeUnknownSync(State);
-const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
+const decodeCursor = Schema.decodeUnknownSync(Changes.Cursor);
 
 /** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
@@ -77,13 +77,13 @@ const toBatch = (
   seen: Batch["seen"],
   redelivered: number,
 ): Batch => {
-  const verified = walk.doubts.length === 0;
+  const verified = walk.unverifiedReasons.length === 0;
   const end: WalkEnd | undefined = walk.done
     ? {
       status: "complete",
       verified,
-      doubts: walk.doubts,
-      ...(watch && { mark: Changes.finish(watch, verified) }),
+      unverifiedReasons: walk.unverifiedReasons,
+      ...(watch && { cursor: Changes.finish(watch, verified) }),
     }
     : undefined;
   const state = () => ({
@@ -103,7 +103,12 @@ const toBatch = (
 };
 
 /** The last batch of a user, without a row. */
-export const ended = (userId: string, end: WalkEnd): Batch => ({ userId, rows: noRows, rejected: [], end });
+export const ended = (userId: string, end: WalkEnd): Batch => ({
+  userId,
+  rows: noRows,
+  quarantined: [],
+  end,
+});
 
 /** The time a walk is to begin from, if it can't have come yet. */
 const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
@@ -150,27 +155,27 @@ export interface Walker {
   readonly giveUp: (
     userId: string,
     error: ApiError,
-    end: { readonly mark?: unknown; readonly hasDelivered: boolean },
+    end: { readonly cursor?: unknown; readonly hasDelivered: boolean },
   ) => Effect.Effect<unknown, ApiError>;
 }
 
 /** Tell where a user's walk begins, and what it knows of changes by then. */
-const begin = ({ state, mark }: Exclude<Start, string>, watching: Watching | undefined) => {
+const begin = ({ state, cursor }: Exclude<Start, string>, watching: Watching | undefined) => {
   const saved = state === undefined ? undefined : decodeState(state);
   // One that was asked for another time does not deliver what is asked for now: it is begun anew.
   const begun = isSameTime(saved?.watch, watching) ? saved : undefined;
   const before = begun === undefined && saved?.watch !== undefined
     ? Changes.abandon(Changes.restore(saved.watch))
-    : mark === undefined
+    : cursor === undefined
     ? undefined
-    : decodeMark(mark);
+    : decodeCursor(cursor);
   return {
     watch: begun !== undefined
       ? begun.watch && Changes.restore(begun.watch)
-      : watching && Changes.begin({ ...watching, mark: before }),
+      : watching && Changes.begin({ ...watching, cursor: before }),
     isWhole: begun === undefined ? watching?.whole === true : begun.whole === true,
     start: begun && WalkCheckpoint.restore(begun.walk),
-    isKnown: mark !== undefined || saved !== undefined,
+    isKnown: cursor !== undefined || saved !== undefined,
   };
 };
 
@@ -188,9 +193,11 @@ export const walk = (
     const until = isWhole ? undefined : watch?.since;
     const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
     if (start?.done) {
-      const verified = start.doubts.length === 0;
-      const left = watch && { mark: Changes.finish(watch, verified) };
-      return offer(ended(userId, { status: "complete", verified, doubts: start.doubts, ...left }));
+      const verified = start.unverifiedReasons.length === 0;
+      const left = watch && { cursor: Changes.finish(watch, verified) };
+      return offer(
+        ended(userId, { status: "complete", verified, unverifiedReasons: start.unverifiedReasons, ...left }),
+      );
     }
     // Sessions of the user that this walk has delivered, or an earlier process of it.
     let hasDelivered = start !== undefined && start.maxEnd > 0;
@@ -235,7 +242,7 @@ export const walk = (
     }).pipe(Effect.catchAll((error) =>
       giveUp(userId, error, {
         hasDelivered,
-        ...(watch && (watch.isBegun || watch.before) && { mark: Changes.forgetWatched(watch) }),
+        ...(watch && (watch.isBegun || watch.before) && { cursor: Changes.forgetWatched(watch) }),
       })
     ));
   });

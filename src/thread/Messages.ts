@@ -66,7 +66,7 @@ const Progress = Schema.Struct({
   missing: Schema.Number,
   failed: Schema.Number,
   sessions: Schema.Number,
-  rejected: Schema.Number,
+  quarantined: Schema.Number,
   unverified: Schema.Number,
   encodedBytes: Schema.Number,
   listed: Schema.Number,
@@ -79,12 +79,12 @@ const some = <A, I>(one: Schema.Schema<A, I>) =>
 const Report = Schema.Struct({
   users: Schema.Number,
   sessions: Schema.Number,
-  rejected: Schema.Number,
+  quarantined: Schema.Number,
   bytes: Schema.Number,
   seconds: Schema.Number,
   verified: Schema.Boolean,
   missing: some(Schema.String),
-  unverified: some(Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Schema.String) })),
+  unverified: some(Schema.Struct({ userId: Schema.String, unverifiedReasons: Schema.Array(Schema.String) })),
   failed: some(Schema.Struct({ userId: Schema.String, message: Schema.String })),
   files: Schema.Array(Schema.Struct({
     name: Schema.String,
@@ -94,18 +94,18 @@ const Report = Schema.Struct({
     sha256: maybe(Schema.String),
     initiatedAt: maybe(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
   })),
-  userDoubts: Schema.Array(Schema.String),
+  userListUnverifiedReasons: Schema.Array(Schema.String),
 });
 
 /** What an export did. */
 export interface Report extends Export.Report {
   /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userDoubts: ReadonlyArray<string>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
 }
 
 /** Bytes of one output, in order; their buffers are transferred, not copied. They count until they are acknowledged. */
 const Bytes = Schema.TaggedStruct("Bytes", {
-  /** The place of the target, or the number of targets for the rejected rows. */
+  /** The place of the target, or the number of targets for the quarantined rows. */
   output: Schema.Number,
   chunks: Schema.Array(Transferable.Uint8Array),
 });

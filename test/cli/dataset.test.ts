@@ -226,11 +226,11 @@ it("tells which sessions are listed no more, and how many users nothing can be s
   expect(err).toContain(
     "\n1 session no longer listed since the last prune report; nothing can be said of 1 user\n",
   );
-  expect(err).toMatch(/^ {2}data\/removed: 1 row, \d+ bytes in 1 part$/m);
+  expect(err).toMatch(/^ {2}data\/tombstones: 1 row, \d+ bytes in 1 part$/m);
   expect(code).toBe(4);
   isFailing = false;
   const { out } = await run([...prune, "--json", "--quiet"], { env, cwd });
-  expect(JSON.parse(out).removed).toEqual({ users: 5, gone: 0, again: 0 });
+  expect(JSON.parse(out).tombstones).toEqual({ users: 5, gone: 0, again: 0 });
   expect(await run(["verify", "data", "--quiet"], { cwd })).toMatchObject({ code: 0 });
 });
 

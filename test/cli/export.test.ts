@@ -40,7 +40,7 @@ describe("export --out", () => {
       "csv/part-00000.csv",
       "manifest.json",
       "parquet/part-00000.parquet",
-      "state/part-00000.ndjson",
+      "cursors/part-00000.ndjson",
     ]);
     const manifest = JSON.parse(files["manifest.json"]!);
     expect(manifest).toMatchObject({
@@ -93,14 +93,14 @@ describe("export --out", () => {
     expect((await readFile(join(cwd, "s.csv"), "utf8")).split("\r\n")).toHaveLength(62);
   });
 
-  it("puts rows that are not sessions aside, where it is told or beside the first file", async () => {
+  it("quarantines rows that are not sessions, where it is told or beside the first file", async () => {
     const { env } = await tenant({ malformed: 0.3 });
     const cwd = await newFolder();
     // One request at a time, so that the users come in the same order.
     const args = ["export", "--all-users", ...fast, "--concurrency", "1", "--out", "s.csv"];
     const beside = await run(args, { env, cwd });
     expect(beside.code).toBe(4);
-    expect(beside.err).toMatch(/Warning: \d+ rows put aside that are not sessions by the schema/);
+    expect(beside.err).toMatch(/Warning: \d+ rows quarantined that are not sessions by the schema/);
     expect(Object.keys(await filesIn(cwd)).sort()).toEqual(["s.csv", "s.csv.quarantine.ndjson"]);
     await mkdir(join(cwd, "aside"));
     expect((await run([...args, "--quarantine", "aside/r.ndjson"], { env, cwd })).code).toBe(4);
@@ -131,7 +131,7 @@ describe("export", () => {
     });
   });
 
-  it("has an exit code of its own for an export that can't be vouched for", async () => {
+  it("has an exit code of its own for an export that can't be verified for", async () => {
     const { env } = await tenant();
     const cwd = await newFolder();
     const args = ["export", "--all-users", ...fast, "--page-size", "10", "--out", "s.csv"];
@@ -201,7 +201,7 @@ describe("export --redact", () => {
   const policy = "ip=hash,user_agent=drop,location=truncate";
   const args = ["export", "--all-users", ...fast, "--redact", policy];
 
-  it("redacts every format alike, and rows put aside, and records the policy", async () => {
+  it("redacts every format alike, and rows quarantined, and records the policy", async () => {
     const { sandbox, env } = await tenant({ unknownFields: true, malformed: 0.2 });
     const cwd = await newFolder();
     const finished = await run(
@@ -217,7 +217,9 @@ describe("export --redact", () => {
       session_key: "drop",
       unknown: "drop",
     });
-    const aside = files["rejected/part-00000.ndjson"]!.trimEnd().split("\n").map((line) => JSON.parse(line));
+    const aside = files["quarantine/part-00000.ndjson"]!.trimEnd().split("\n").map((line) =>
+      JSON.parse(line)
+    );
     for (const { message, row } of aside) {
       expect(message).toMatch(/^wrong: [a-z_.0-9, ]+; the values are redacted$/);
       expect(Object.keys(JSON.parse(row)).filter((name) => name !== "session_id")).toEqual([]);
@@ -327,7 +329,7 @@ describe("export --users-file", () => {
   it.each([
     ["plain lines", "$0\n$1\n"],
     ["no line break at the end", "$0\n$1"],
-    ["a byte order mark", "\uFEFF$0\n$1\n"],
+    ["a byte order cursor", "\uFEFF$0\n$1\n"],
     ["CRLF", "$0\r\n$1\r\n"],
     ["CR alone", "$0\r$1\r"],
     ["empty lines and spaces around", "\n  $0\t\n\n$1   \n\n"],

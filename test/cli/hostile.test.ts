@@ -70,9 +70,9 @@ interface Case {
   readonly code: number;
   readonly args?: ReadonlyArray<string>;
   readonly says?: string;
-  /** How many lines there are of sessions and of what was put aside. */
+  /** How many lines there are of sessions and of what was quarantined. */
   readonly sessions?: number;
-  readonly rejected?: number;
+  readonly quarantined?: number;
   /** Only in the long form. */
   readonly isLong?: true;
 }
@@ -164,7 +164,7 @@ const cases: Readonly<Record<string, Case>> = {
   "a row nested 100,000 deep": {
     answer: () => always(listOf(1, () => deep(1e5)), () => ({})),
     code: 4,
-    rejected: 1,
+    quarantined: 1,
   },
   "a row whose member is nested 100,000 deep": {
     answer: () =>
@@ -173,17 +173,17 @@ const cases: Readonly<Record<string, Case>> = {
         () => ({}),
       ),
     code: 4,
-    rejected: 1,
+    quarantined: 1,
   },
   "a row of 100,000 objects within each other": {
     answer: () => always(Buffer.from(`[${'{"a":'.repeat(1e5)}1${"}".repeat(1e5)}]`), () => ({})),
     code: 4,
-    rejected: 1,
+    quarantined: 1,
   },
   "a session whose unknown member is nested 100,000 deep": {
     answer: () => always(listOf(1, () => session("S1", deep(1e5))), () => ({})),
     code: 4,
-    rejected: 1,
+    quarantined: 1,
   },
   "one whose unknown member is nested 90 deep, to all formats": {
     answer: () => always(listOf(1, () => session("S1", deep(90))), () => ({})),
@@ -201,12 +201,12 @@ const cases: Readonly<Record<string, Case>> = {
     answer: () => always(listOf(5000, () => "{}"), full(5000)),
     args: ["--page-size", "5000"],
     code: 4,
-    rejected: 5000,
+    quarantined: 5000,
   },
   "5,000 such rows, where fewer are asked for": {
     answer: () => always(listOf(5000, () => "{}"), full(5000)),
     code: 4,
-    rejected: 5000,
+    quarantined: 5000,
   },
   "1,000,000 such rows, where fewer are asked for": {
     answer: () => always(listOf(1e6, () => "{}"), full(1e6)),
@@ -233,7 +233,7 @@ const cases: Readonly<Record<string, Case>> = {
       ),
     args: ["--page-size", "50000"],
     code: 4,
-    rejected: 50_000,
+    quarantined: 50_000,
     isLong: true,
   },
   "the same ten sessions, whatever page is asked for": {
@@ -296,7 +296,7 @@ describe.each(runtimes)("under %s, an export is given", (runtime, begin) => {
     expect(err).toContain(one.says ?? "");
     expect(code).toBe(one.code);
     if (one.sessions !== undefined) expect(await lines(join(cwd, "s.ndjson"))).toBe(one.sessions);
-    if (one.rejected !== undefined) expect(await lines(join(cwd, "r.ndjson"))).toBe(one.rejected);
+    if (one.quarantined !== undefined) expect(await lines(join(cwd, "r.ndjson"))).toBe(one.quarantined);
     if (isLong) expect(memory).toBeLessThan(400);
   }, 120_000);
 

@@ -77,7 +77,7 @@ it.each([400, 401, 403, 404, 409, 422, 302, 200])(
   },
 );
 
-it("not when a row quotes it and is put aside or fails the run", async () => {
+it("not when a row quotes it and is quarantined or fails the run", async () => {
   const { env } = await answering((_, response) => {
     response.writeHead(200, { "content-type": "application/json" });
     response.end(JSON.stringify([{ session_id: 7 }]));

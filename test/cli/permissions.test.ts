@@ -51,7 +51,7 @@ interface Case {
   readonly permissions: Permissions;
   readonly args: ReadonlyArray<string>;
   /** What is in the folder before. */
-  readonly before?: "dataset" | "rejected";
+  readonly before?: "dataset" | "quarantine";
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -93,7 +93,7 @@ const cases: ReadonlyArray<Case> = [
     what: "replay",
     permissions: { read: ["FOLDER"], write: ["FOLDER"] },
     args: ["replay", "FOLDER"],
-    before: "rejected",
+    before: "quarantine",
   },
 ];
 
@@ -114,7 +114,7 @@ describe.each(cases)("$what", ({ permissions, args, before, env: more }) => {
     await writeFile(join(folder, "ids.txt"), [...sandbox.userIds()].join("\n"));
     // What a test brings along is no part of a dataset.
     const root = args.includes("FOLDER") ? join(folder, "data") : folder;
-    const exported = before === "rejected"
+    const exported = before === "quarantine"
       ? make({ users: 5, sessionsPerUser: 12, malformed: 0.2 })
       : sandbox;
     if (before !== undefined) {
@@ -139,7 +139,7 @@ describe.each(cases)("$what", ({ permissions, args, before, env: more }) => {
   it("runs with these permissions", async () => {
     const { code, err } = await begin(permissions, await placed());
     // What can't be replayed yet is no matter of permissions.
-    expect({ code, err }).toEqual({ code: before === "rejected" ? 4 : 0, err: expect.any(String) });
+    expect({ code, err }).toEqual({ code: before === "quarantine" ? 4 : 0, err: expect.any(String) });
   });
 
   it.each(withoutOne(permissions))("does not run without %s, and says so", async (_, granted) => {

@@ -17,7 +17,7 @@ import {
 import { newFolder } from "../folders.ts";
 import { clientFor } from "../source/paging/histories.ts";
 
-/** A loader of its own: takes the sessions in, and keeps the mark after them. */
+/** A loader of its own: takes the sessions in, and keeps the cursor after them. */
 const load = (sandbox: Sandbox, into: Array<string>) =>
   SessionSource.changes(marked(Stream.fromIterable(sandbox.userIds()))).pipe(
     Stream.runForEach((batch) => {
@@ -25,9 +25,9 @@ const load = (sandbox: Sandbox, into: Array<string>) =>
       into.push(
         ...Batch.sessions(batch).map(({ session_id, last_updated }) => `${session_id} ${last_updated}`),
       );
-      return end?.mark === undefined
+      return end?.cursor === undefined
         ? Effect.void
-        : Effect.flatMap(CursorStore, (store) => store.save(userId, end.mark));
+        : Effect.flatMap(CursorStore, (store) => store.save(userId, end.cursor));
     }),
     Effect.provide(clientFor(sandbox)),
   );
@@ -35,7 +35,7 @@ const load = (sandbox: Sandbox, into: Array<string>) =>
 const cases: ReadonlyArray<[string, () => Promise<Layer.Layer<CursorStore, CursorStoreError>>]> = [
   [
     "a file, opened for each run",
-    async () => Layer.fresh(CursorFile.layer(join(await newFolder(), "marks.ndjson"))),
+    async () => Layer.fresh(CursorFile.layer(join(await newFolder(), "cursors.ndjson"))),
   ],
   [
     "memory",
@@ -46,7 +46,7 @@ const cases: ReadonlyArray<[string, () => Promise<Layer.Layer<CursorStore, Curso
   ],
 ];
 
-it.each(cases)("a loader of one's own gets every change once, with marks in %s", async (_, layerOf) => {
+it.each(cases)("a loader of one's own gets every change once, with cursors in %s", async (_, layerOf) => {
   const layer = await layerOf();
   const sandbox = make({ users: 5, sessionsPerUser: 20 });
   const loaded: Array<string> = [];
@@ -69,7 +69,7 @@ it.each(cases)("a loader of one's own gets every change once, with marks in %s",
   }
 });
 
-const mark = (at: number) => ({ at, seen: [["S", at, "d"]] });
+const cursor = (at: number) => ({ at, seen: [["S", at, "d"]] });
 
 const withFile = <A>(path: string, work: Effect.Effect<A, CursorStoreError, CursorStore>) =>
   Effect.runPromise(Effect.provide(work, CursorFile.layer(path)));
@@ -78,42 +78,46 @@ const load1 = (userId: string) => Effect.flatMap(CursorStore, (store) => store.l
 const save = (userId: string, value: unknown) =>
   Effect.flatMap(CursorStore, (store) => store.save(userId, value));
 
-it("keeps the latest mark of each user, and not the half of one that was being written", async () => {
-  const path = join(await newFolder(), "marks.ndjson");
-  await withFile(path, Effect.all([save("a", mark(1)), save("b", mark(2)), save("a", mark(3))]));
-  await appendFile(path, '{"user_id":"b","mark":{"at":9');
+it("keeps the latest cursor of each user, and not the half of one that was being written", async () => {
+  const path = join(await newFolder(), "cursors.ndjson");
+  await withFile(path, Effect.all([save("a", cursor(1)), save("b", cursor(2)), save("a", cursor(3))]));
+  await appendFile(path, '{"user_id":"b","cursor":{"at":9');
   expect(await withFile(path, Effect.all([load1("a"), load1("b"), load1("c")]))).toEqual([
-    mark(3),
-    mark(2),
+    cursor(3),
+    cursor(2),
     undefined,
   ]);
-  await withFile(path, save("b", mark(4)));
-  expect(await withFile(path, Effect.all([load1("a"), load1("b")]))).toEqual([mark(3), mark(4)]);
+  await withFile(path, save("b", cursor(4)));
+  expect(await withFile(path, Effect.all([load1("a"), load1("b")]))).toEqual([cursor(3), cursor(4)]);
 });
 
 it("does not grow with the number of runs", async () => {
-  const path = join(await newFolder(), "marks.ndjson");
+  const path = join(await newFolder(), "cursors.ndjson");
   await writeFile(
     path,
-    Array.from({ length: 5000 }, (_, at) => `${JSON.stringify({ user_id: "a", mark: mark(at) })}\n`).join(""),
+    Array.from({ length: 5000 }, (_, at) => `${JSON.stringify({ user_id: "a", cursor: cursor(at) })}\n`).join(
+      "",
+    ),
   );
-  expect(await withFile(path, load1("a"))).toEqual(mark(4999));
+  expect(await withFile(path, load1("a"))).toEqual(cursor(4999));
   expect((await readFile(path, "utf8")).split("\n")).toHaveLength(2);
 });
 
-it("says what is wrong with a file that is damaged, and with what is no mark", async () => {
-  const path = join(await newFolder(), "marks.ndjson");
-  await writeFile(path, `{"user_id":"a","mark":{"at":1,"seen":[]}}\nnonsense\n`);
+it("says what is wrong with a file that is damaged, and with what is no cursor", async () => {
+  const path = join(await newFolder(), "cursors.ndjson");
+  await writeFile(path, `{"user_id":"a","cursor":{"at":1,"seen":[]}}\nnonsense\n`);
   await expect(withFile(path, load1("a"))).rejects.toThrow(
-    `${path} is damaged: line 2 is no mark. Restore it from a backup, or remove it to begin anew`,
+    `${path} is damaged: line 2 is no cursor. Restore it from a backup, or remove it to begin anew`,
   );
-  const other = join(await newFolder(), "marks.ndjson");
-  await expect(withFile(other, save("a", "soon"))).rejects.toThrow("it is no mark of a walk");
-  await expect(withFile(join(other, "deeper", "marks"), load1("a"))).rejects.toThrow("Cannot keep marks in ");
+  const other = join(await newFolder(), "cursors.ndjson");
+  await expect(withFile(other, save("a", "soon"))).rejects.toThrow("it is no cursor of a walk");
+  await expect(withFile(join(other, "deeper", "cursors"), load1("a"))).rejects.toThrow(
+    "Cannot keep cursors in ",
+  );
 });
 
-it("a mark that could not be written whole does not damage those that follow it", async () => {
-  const path = join(await newFolder(), "marks.ndjson");
+it("a cursor that could not be written whole does not damage those that follow it", async () => {
+  const path = join(await newFolder(), "cursors.ndjson");
   const { open } = await import("node:fs/promises");
   const handle = await open(path, "a");
   const prototype = Object.getPrototypeOf(handle);
@@ -123,15 +127,15 @@ it("a mark that could not be written whole does not damage those that follow it"
     path,
     Effect.gen(function* () {
       const store = yield* CursorStore;
-      yield* store.save("a", mark(1));
+      yield* store.save("a", cursor(1));
       prototype.appendFile = async function (line: Uint8Array) {
         await append.call(this, line.subarray(0, 9));
         throw Object.assign(new Error("no space left"), { code: "ENOSPC" });
       };
-      const failed = yield* Effect.exit(store.save("b", mark(2)));
+      const failed = yield* Effect.exit(store.save("b", cursor(2)));
       expect(String(failed)).toContain("no space left");
       prototype.appendFile = append;
-      yield* store.save("c", mark(3));
+      yield* store.save("c", cursor(3));
     }).pipe(Effect.ensuring(Effect.sync(() => void (prototype.appendFile = append)))),
   );
   expect((await readFile(path, "utf8")).split("\n").map((line) => line.slice(0, 14))).toEqual([

@@ -57,7 +57,7 @@ describe("a dataset", () => {
     const report = await exportInto(sandbox, root);
     const manifest = await manifestOf(root);
     expect(manifest).toMatchObject({
-      manifest_version: 1,
+      manifest_version: 2,
       created_by: `monocloud-sessions ${version}`,
       tenant: "https://sandbox.example",
       failed: [],
@@ -70,7 +70,9 @@ describe("a dataset", () => {
     expect(numbers.length).toBeGreaterThan(3);
     for (const number of numbers) {
       const of = manifest.parts.filter(({ part }: { part: number }) => part === number);
-      const sessions = of.filter(({ format }: { format: string }) => !["rejected", "state"].includes(format));
+      const sessions = of.filter(({ format }: { format: string }) =>
+        !["quarantine", "cursors"].includes(format)
+      );
       expect(sessions.map(({ format }: { format: string }) => format)).toEqual(["ndjson", "csv", "parquet"]);
       expect(new Set(sessions.map(({ rows }: { rows: number }) => rows)).size).toBe(1);
     }
@@ -97,9 +99,9 @@ describe("a dataset", () => {
     await exportInto(make({ users: 3, sessionsPerUser: 0 }), root, { formats: choices("csv.gz", "parquet") });
     expect(await tree(root)).toEqual([
       "csv/part-00000.csv.gz",
+      "cursors/part-00000.ndjson",
       "manifest.json",
       "parquet/part-00000.parquet",
-      "state/part-00000.ndjson",
     ]);
     const text = gunzipSync(await readFile(join(root, "csv/part-00000.csv.gz"))).toString();
     expect(text.split("\r\n")[0]).toBe(columns.map(({ name }) => name).join());
@@ -262,7 +264,7 @@ describe("an export that was broken off", () => {
     };
     const error = await failureOf(refusing, root, { walk: { concurrency: 1 } });
     expect(error).toMatchObject({ _tag: "ApiError", reason: "Unauthorized" });
-    expect((await journalOf(root)).at(-1).standing.progress.sessions).toBeGreaterThan(0);
+    expect((await journalOf(root)).at(-1).run_progress.progress.sessions).toBeGreaterThan(0);
     await exportInto(sandbox, root, { mode: "resume" });
     for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
   });
@@ -402,7 +404,7 @@ describe("changes since the last run", () => {
     // What the folder knows is not taken for more than the tenant could have said, either.
     await exportInto(sandbox, root, changing);
     const { parts } = await manifestOf(root);
-    const { path } = parts.findLast(({ format }: { format: string }) => format === "state");
+    const { path } = parts.findLast(({ format }: { format: string }) => format === "cursors");
     const state = await readFile(join(root, path), "utf8");
     await writeFile(join(root, path), state.replaceAll(/"at":\d+/g, `"at":${now - 3600}`));
     await mend(root, path);
@@ -436,23 +438,23 @@ describe("changes since the last run", () => {
       .toHaveLength(751);
   });
 
-  it("leave marks that do not grow with the number of runs", async () => {
+  it("leave cursors that do not grow with the number of runs", async () => {
     const root = await newFolder();
     const sandbox = make({ users: 40, sessionsPerUser: 3 });
     await exportInto(sandbox, root, changing);
-    const marks = async () => {
+    const cursors = async () => {
       const { parts } = await manifestOf(root);
-      return parts.filter(({ format }: { format: string }) => format === "state")
+      return parts.filter(({ format }: { format: string }) => format === "cursors")
         .reduce((sum: number, { rows }: { rows: number }) => sum + rows, 0);
     };
     for (let runs = 0; runs < 30; runs++) {
       for (const userId of sandbox.userIds()) sandbox.add(userId);
       await exportInto(sandbox, root, { ...changing, formats: all });
-      expect(await marks()).toBeLessThanOrEqual(2 * 40 + 1000);
+      expect(await cursors()).toBeLessThanOrEqual(2 * 40 + 1000);
     }
     const { parts } = await manifestOf(root);
-    expect(parts.filter(({ format }: { format: string }) => format === "state").length).toBeLessThan(10);
-    expect((await readdir(join(root, "state"))).length).toBeLessThan(10);
+    expect(parts.filter(({ format }: { format: string }) => format === "cursors").length).toBeLessThan(10);
+    expect((await readdir(join(root, "cursors"))).length).toBeLessThan(10);
     expect(await newest(root)).toEqual(live(sandbox));
   });
 });
@@ -529,7 +531,10 @@ describe("users that fail", () => {
     };
     const error = await failureOf(failing, root, { walk: { concurrency: 1 } });
     expect(error).toMatchObject({ _tag: "ApiError" });
-    expect((await journalOf(root)).at(-1).standing).toMatchObject({ progress: { failed: 2 }, position: 8 });
+    expect((await journalOf(root)).at(-1).run_progress).toMatchObject({
+      progress: { failed: 2 },
+      position: 8,
+    });
     const report = await exportInto(sandbox, root, { mode: "resume" });
     expect(report).toMatchObject({ run: 1, users: 12, verified: true, failed: { count: 0 } });
     for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
@@ -587,12 +592,12 @@ describe("a folder", () => {
     const path = join(root, "manifest.json");
     await writeFile(
       path,
-      (await readFile(path, "utf8")).replace(`"manifest_version": 1`, `"manifest_version": 2`),
+      (await readFile(path, "utf8")).replace(`"manifest_version": 2`, `"manifest_version": 3`),
     );
     const error = await failureOf(small(), root, { mode: "resume" });
     expect(error).toMatchObject({ _tag: "DatasetError", reason: "Version" });
     expect(error.message).toBe(
-      `${path} has version 2 and this program knows 1: use the newer monocloud-sessions that wrote it`,
+      `${path} has version 3 and this program knows 2: use the newer monocloud-sessions that wrote it`,
     );
   });
 

@@ -20,8 +20,10 @@ import { choices, exportInto, exportOf, failureOf, manifestOf, type Options, pre
 const prune: Options = { changes: "since-last", mode: "resume", prune: true };
 
 const linesOf = async (root: string): Promise<Array<Line>> => {
-  const names = await readdir(join(root, "removed")).catch(() => []);
-  const texts = await Promise.all(names.sort().map((name) => readFile(join(root, "removed", name), "utf8")));
+  const names = await readdir(join(root, "tombstones")).catch(() => []);
+  const texts = await Promise.all(
+    names.sort().map((name) => readFile(join(root, "tombstones", name), "utf8")),
+  );
   return texts.join("").split("\n").filter((line) => line).map((line) => JSON.parse(line));
 };
 
@@ -47,13 +49,17 @@ describe("a prune report", () => {
     const root = await newFolder();
     const sandbox = make({ users: 4, sessionsPerUser: 250 });
     const [first = "", second = "", third = ""] = sandbox.userIds();
-    expect((await exportInto(sandbox, root, prune)).removed).toBeUndefined();
+    expect((await exportInto(sandbox, root, prune)).tombstones).toBeUndefined();
     const [gone, changed] = [firstOf(sandbox, first), firstOf(sandbox, second)];
     sandbox.remove(first, gone.session_id);
     sandbox.update(second, changed.session_id);
     sandbox.add(third);
     const report = await exportInto(sandbox, root, prune);
-    expect(report).toMatchObject({ kind: "changes", sessions: 2, removed: { users: 4, gone: 1, again: 0 } });
+    expect(report).toMatchObject({
+      kind: "changes",
+      sessions: 2,
+      tombstones: { users: 4, gone: 1, again: 0 },
+    });
     expect(report.requests).toBe(3 * 4);
     expect(await linesOf(root)).toEqual([
       {
@@ -66,11 +72,11 @@ describe("a prune report", () => {
       },
     ]);
     expect(await present(root)).toEqual(keysOf(sandbox));
-    expect(await readdir(join(root, "seen"))).toEqual([]);
+    expect(await readdir(join(root, "observed"))).toEqual([]);
 
     expect(await exportInto(sandbox, root, prune)).toMatchObject({
       sessions: 0,
-      removed: { users: 4, gone: 0, again: 0 },
+      tombstones: { users: 4, gone: 0, again: 0 },
       files: [],
     });
     expect(await problemsOf(root)).toEqual([]);
@@ -97,7 +103,7 @@ describe("a prune report", () => {
       if (isThere) sandbox.add(first, session);
       else sandbox.remove(first, session.session_id);
       expect(await exportInto(sandbox, root, prune)).toMatchObject({
-        removed: { gone: isThere ? 0 : 1, again: isThere ? 1 : 0 },
+        tombstones: { gone: isThere ? 0 : 1, again: isThere ? 1 : 0 },
       });
       expect(await present(root)).toEqual(keysOf(sandbox));
     }
@@ -132,7 +138,7 @@ describe("a prune report", () => {
       const report = await exportInto(without, root, { ...prune, users });
       expect(report).toMatchObject({
         users: all ? 3 : 2,
-        removed: { users: all ? 3 : 2, gone: all ? 5 : 0 },
+        tombstones: { users: all ? 3 : 2, gone: all ? 5 : 0 },
       });
       const keys = keysOf(sandbox);
       expect(await present(root)).toEqual(all ? keys.filter((key) => !key.startsWith(first)) : keys);
@@ -141,7 +147,7 @@ describe("a prune report", () => {
 
   it("takes all that was come upon of a user to be gone where the user is", () => {
     const batch = { ...Batch.make("u", []), seen: ["S"] };
-    const end = { verified: true, doubts: [] };
+    const end = { verified: true, unverifiedReasons: [] };
     const lineOf = (status: "complete" | "missing" | "failed" | "removed") => {
       const line = seenLines({ ...batch, end: { ...end, status: status as "missing" } });
       return JSON.parse(line.join("") || "null");
@@ -165,10 +171,10 @@ describe("a prune report", () => {
       await exportInto(sandbox, root, options);
       expect(await exportInto(sandbox, root, options)).toMatchObject({
         sessions: 0,
-        removed: { users: 2, gone: 0 },
+        tombstones: { users: 2, gone: 0 },
       });
       sandbox.remove(first, "-two");
-      expect(await exportInto(sandbox, root, options)).toMatchObject({ removed: { users: 2, gone: 1 } });
+      expect(await exportInto(sandbox, root, options)).toMatchObject({ tombstones: { users: 2, gone: 1 } });
     }
   });
 });
@@ -193,7 +199,7 @@ describe("nothing is said", () => {
     const { root, sandbox, first, second } = await begun();
     const shuffled = tampered(sandbox, first, doubtful);
     const report = await exportInto(shuffled, root, prune);
-    expect(report).toMatchObject({ verified: false, removed: { users: 1, gone: 1 } });
+    expect(report).toMatchObject({ verified: false, tombstones: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);
     await exportInto(sandbox, root, prune);
     expect(await present(root)).toEqual(keysOf(sandbox));
@@ -209,7 +215,7 @@ describe("nothing is said", () => {
       (answer, { url }) => url.includes("page=1&") ? answer : new Response("{}", { status: 422 }),
     );
     const broken = await exportInto(failing, root, prune);
-    expect(broken).toMatchObject({ failed: { count: 1 }, removed: { users: 1, gone: 1 } });
+    expect(broken).toMatchObject({ failed: { count: 1 }, tombstones: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);
     for (const options of [prune, { ...prune, prune: false, changes: undefined }]) {
       update();
@@ -229,7 +235,7 @@ describe("nothing is said", () => {
       const [{ session_id: _, ...row }, ...rows] = await answer.json();
       return new Response(JSON.stringify([row, ...rows]), { headers: answer.headers });
     });
-    expect(await exportInto(nameless, root, prune)).toMatchObject({ removed: { users: 1, gone: 1 } });
+    expect(await exportInto(nameless, root, prune)).toMatchObject({ tombstones: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);
   });
 
@@ -241,7 +247,7 @@ describe("nothing is said", () => {
         headers: answer.headers,
       });
     });
-    expect(await exportInto(malformed, root, prune)).toMatchObject({ removed: { users: 2, gone: 2 } });
+    expect(await exportInto(malformed, root, prune)).toMatchObject({ tombstones: { users: 2, gone: 2 } });
     const newest = [...sandbox.sessions(first)].at(-1)!.session_id;
     expect((await linesOf(root)).map(({ session_id }) => session_id)).not.toContain(newest);
   });
@@ -359,6 +365,6 @@ describe("a prune report can't be made", () => {
     const error = await failureOf(sandbox, root, prune);
     expect(error.message).toContain(`Cannot tell what was removed as ${path} has been changed`);
     await writeFile(path, text);
-    expect(await exportInto(sandbox, root, prune)).toMatchObject({ removed: { users: 2, gone: 0 } });
+    expect(await exportInto(sandbox, root, prune)).toMatchObject({ tombstones: { users: 2, gone: 0 } });
   });
 });

@@ -29,12 +29,12 @@ export const secret = "CANARY-7f3a";
 const files = [
   ...["manifest.json", "journal.ndjson", "lock.json", "users-0123abcd.txt", "users.txt"],
   ...["ndjson/part-00000.ndjson.gz", "csv/part-00000.csv", "parquet/part-00000.parquet"],
-  ...["state/part-00000.ndjson", "rejected/part-00000.ndjson", "removed/part-00001.ndjson"],
-  ...["csv/part-00001.csv", "seen/part-00001.ndjson", "csv/part-00009.csv"],
+  ...["cursors/part-00000.ndjson", "quarantine/part-00000.ndjson", "tombstones/part-00001.ndjson"],
+  ...["csv/part-00001.csv", "observed/part-00001.ndjson", "csv/part-00009.csv"],
   ...["journal.ndjson.0123abcd.moved", "lock.json.0123abcd", "manifest.json.0123abcd.partial"],
   "csv/part-00009.csv.0123abcd.partial",
 ];
-const folders = ["ndjson", "csv", "parquet", "state", "rejected", "removed", "seen"];
+const folders = ["ndjson", "csv", "parquet", "cursors", "quarantine", "tombstones", "observed"];
 
 /** Values as no dataset has them. */
 const values: ReadonlyArray<unknown> = [

@@ -31,12 +31,12 @@ const load = async (root: string): Promise<Map<string, number>> => {
   const { parts, runs } = await manifestOf(root);
   const held = new Map<string, number>();
   const reader = { root, purpose: "load", progress: { rows: 0 } };
-  const tombstones = parts.filter(({ format }: { format: string }) => format === "removed");
+  const tombstones = parts.filter(({ format }: { format: string }) => format === "tombstones");
   const speaking = [...PartReader.oneOfEach(parts), ...tombstones].sort((one, other) =>
     one.part - other.part
   );
   for (const part of speaking) {
-    if (part.format === "removed") {
+    if (part.format === "tombstones") {
       for await (const lines of CheckedReader.lines(reader, part, Tombstones.decode)) {
         for (const { line: { user_id, session_id, gone } } of lines) {
           if (gone) held.delete(`${user_id} ${session_id}`);
@@ -193,7 +193,7 @@ describe("a session that is shown later than the lookback", () => {
       add(first, "-late", NOW - 5000);
       expect(await exportInto(sandbox, root, { ...hourly, formats })).toMatchObject({ sessions: 0 });
       const report = await exportInto(sandbox, root, { ...prune, formats });
-      expect(report).toMatchObject({ sessions: 1, removed: { gone: 0, again: 0 } });
+      expect(report).toMatchObject({ sessions: 1, tombstones: { gone: 0, again: 0 } });
       expect(report.requests).toBe(3);
       expect(report).not.toHaveProperty("redelivered");
       expect((await exportInto(sandbox, root, { ...prune, formats })).sessions).toBe(0);
@@ -235,7 +235,7 @@ describe("what comes back", () => {
       const back = await exportInto(sandbox, root, prune);
       expect(back).toMatchObject({
         sessions: 1,
-        removed: { gone: 0, again: 1 },
+        tombstones: { gone: 0, again: 1 },
         redelivered: { sessions: 1, users: { count: 1, first: [first] } },
       });
       expect(linesOf(await load(root))).toEqual(listedOf(sandbox));
@@ -289,7 +289,7 @@ describe("what comes back", () => {
   it("is not a user whom an unverified list of users does not name", async () => {
     const { root, sandbox, first, second, third } = await begun();
     const usersOf = (...ids: ReadonlyArray<string>) => ({
-      users: { ids: Stream.fromIterable(ids), all: true, doubts: () => ["rows vanished"] },
+      users: { ids: Stream.fromIterable(ids), all: true, unverifiedReasons: () => ["rows vanished"] },
     });
     await exportInto(sandbox, root, { ...hourly, ...usersOf(first, second, third) });
     await exportInto(sandbox, root, { ...hourly, ...usersOf(second, third) });
@@ -441,7 +441,7 @@ const play = async (seed: number, root: string): Promise<ReadonlyArray<string>> 
     const where = `run ${runs} (${kind}, ${verdict.kind})`;
     const failedNow = new Set<string>(failed.map(({ user_id }: { user_id: string }) => user_id));
     const unsaid = new Set([...halfRead, ...failedNow]);
-    const isWhole = kind === "prune" && verdict.removed !== undefined;
+    const isWhole = kind === "prune" && verdict.tombstones !== undefined;
     for (const problem of await problemsOf(root)) problems.push(`${where}: ${problem}`);
 
     if (

@@ -140,7 +140,7 @@ it("killed at any moment, runs that add what has changed lose and repeat nothing
   say(`${kills} kills of runs that add what has changed`);
 }, 900_000);
 
-/** What is in a dataset: its sessions by format, what was put aside, and what is said to be gone. */
+/** What is in a dataset: its sessions by format, what was quarantined, and what is said to be gone. */
 const contents = async (root: string) => {
   const linesOf = async (folder: string) => {
     const names = await readdir(join(root, folder)).catch(() => []);
@@ -150,7 +150,7 @@ const contents = async (root: string) => {
       return `${user_id} ${session_id ?? row}`;
     }).sort();
   };
-  return [...await keysInEach(root), await linesOf("rejected"), await linesOf("removed")];
+  return [...await keysInEach(root), await linesOf("quarantine"), await linesOf("tombstones")];
 };
 
 it.each([

@@ -109,7 +109,7 @@ it.each([
   sandbox.remove(userId, ended!.session_id);
   sandbox.add(userId);
   const extended = await later.dataset({ ...after, sinceLast: true, prune: true, resume: true });
-  expect(extended).toMatchObject({ run: 2, verified: true, removed: { gone: 1 } });
+  expect(extended).toMatchObject({ run: 2, verified: true, tombstones: { gone: 1 } });
   if (change === withMore) expect(extended.sessions).toBe(1);
   await isFaultless(later, folder);
   await later.replay(folder);

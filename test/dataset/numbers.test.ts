@@ -59,14 +59,14 @@ it("a number that a killed process has taken is not given again, whatever comes 
   await exportInto(sandbox, root, adding);
   const { next_part: free, runs } = await manifestOf(root);
   for (const userId of sandbox.userIds()) sandbox.add(userId);
-  // Killed before its first cut, when a part had its name: the header says that the number is taken.
+  // Killed before its first checkpoint, when a part had its name: the header says that the number is taken.
   await exportInto(refusing(sandbox, 5), root, adding).catch(() => undefined);
   const [header] = await journalOf(root);
   expect(header).toMatchObject({ run: runs.length + 1, claims: free });
   await setJournal(root, [header]);
   // A run that has nothing to do sweeps what is left, and does not forget the number.
   expect(await exportInto(sandbox, root, options)).toMatchObject({ wasFinished: true });
-  expect((await readdir(root)).sort()).toEqual(["csv", "manifest.json", "ndjson", "parquet", "state"]);
+  expect((await readdir(root)).sort()).toEqual(["csv", "cursors", "manifest.json", "ndjson", "parquet"]);
   expect(await manifestOf(root)).toMatchObject({ next_part: free + 1 });
   expect(await problems(root)).toEqual([]);
   await exportInto(sandbox, root, adding);
@@ -193,6 +193,6 @@ it("a journal that was moved away by a process that died is put back", async () 
   await exportInto(refusing(sandbox, 4), root, options).catch(() => undefined);
   await rename(join(root, "journal.ndjson"), join(root, "journal.ndjson.0a1b2c3d.moved"));
   await exportInto(sandbox, root, options);
-  expect((await readdir(root)).sort()).toEqual(["csv", "manifest.json", "ndjson", "parquet", "state"]);
+  expect((await readdir(root)).sort()).toEqual(["csv", "cursors", "manifest.json", "ndjson", "parquet"]);
   for (const keys of await keysInEach(root)) expect(keys).toEqual(keysOf(sandbox));
 });

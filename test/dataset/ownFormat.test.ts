@@ -105,7 +105,7 @@ it.each([["tabs"], ["tabs.gz", "parquet", "csv"]])(
     const aside: Options["change"] = (batch) => {
       const [session] = Batch.sessions(batch);
       if (session === undefined || batch.userId !== first) return batch;
-      const rejected: Batch.Rejected = {
+      const quarantined: Batch.QuarantinedRow = {
         userId: batch.userId,
         page: 1,
         size: 100,
@@ -116,21 +116,21 @@ it.each([["tabs"], ["tabs.gz", "parquet", "csv"]])(
       };
       return {
         ...Batch.filter(batch, ({ session_id }) => session_id !== session.session_id),
-        rejected: [rejected],
+        quarantined: [quarantined],
       };
     };
     const whole = await exportInto(sandbox, root, { ...options, mode: "resume", change: aside });
-    expect(whole.sessions + whole.rejected).toBe(240);
+    expect(whole.sessions + whole.quarantined).toBe(240);
     expect(await verify(root)).toMatchObject({ problems: [], sessions: whole.sessions });
 
     const replayed = await Effect.runPromise(Replay.run(root));
-    expect(replayed).toMatchObject({ rows: whole.rejected, sessions: whole.rejected, rejected: 0 });
+    expect(replayed).toMatchObject({ rows: whole.quarantined, sessions: whole.quarantined, quarantined: 0 });
 
     const [gone] = sandbox.sessions(second);
     sandbox.remove(second, gone!.session_id);
     sandbox.add(second);
     const more = await exportInto(sandbox, root, { ...options, changes: "since-last", prune: true });
-    expect(more).toMatchObject({ sessions: 1, removed: { gone: 1 }, verified: true });
+    expect(more).toMatchObject({ sessions: 1, tombstones: { gone: 1 }, verified: true });
     expect(await verify(root)).toMatchObject({ problems: [], sessions: 241 });
     const { parts } = await manifestOf(root);
     expect(parts.filter(({ format }: { readonly format: string }) => format === "tabs").length)
@@ -152,7 +152,7 @@ it.each([["small"], ["small", "csv", "tabs"]])(
     await exportInto(sandbox, root, options);
     sandbox.remove(userId, [...sandbox.sessions(userId)][3]!.session_id);
     sandbox.add(userId);
-    expect(await exportInto(sandbox, root, options)).toMatchObject({ sessions: 1, removed: { gone: 1 } });
+    expect(await exportInto(sandbox, root, options)).toMatchObject({ sessions: 1, tombstones: { gone: 1 } });
     expect(await verify(root)).toMatchObject({ problems: [], sessions: 61 });
     if (names.length === 1) return;
     await changeText(root, "small/part-00000.sml", (text) => text.replace("mozilla", "mosaic"));

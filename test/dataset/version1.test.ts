@@ -1,6 +1,6 @@
 /**
  * A dataset that 0.1 wrote, finished and broken off, is one of this version: read, resumed, extended, pruned, verified and
- * replayed. `version1.json.gz` holds its files: two runs in NDJSON, CSV and Parquet with rows put aside, tombstones and
+ * replayed. `version1.json.gz` holds its files: two runs in NDJSON, CSV and Parquet with rows quarantined, tombstones and
  * marks, and a third that the tenant ended.
  */
 import * as Effect from "effect/Effect";
@@ -47,9 +47,9 @@ describe("a dataset of 0.1", () => {
     const { sandbox, users, pass } = tenantAt("finished");
     expect(await verify(root)).toMatchObject({ sessions: 73, parts: 21, unfinished: false });
 
-    // Some sessions were put aside, as if that version had not known a field of theirs.
+    // Some sessions were quarantined, as if that version had not known a field of theirs.
     const replayed = await Effect.runPromise(Replay.run(root));
-    expect(replayed).toMatchObject({ rows: 26, sessions: 12, rejected: 2 });
+    expect(replayed).toMatchObject({ rows: 26, sessions: 12, quarantined: 2 });
     await verify(root);
 
     sandbox.add(users[0]!);
@@ -61,7 +61,7 @@ describe("a dataset of 0.1", () => {
       root,
       options(sandbox, { changes: "since-last", prune: true }),
     );
-    expect(report).toMatchObject({ verified: true, sessions: 1, removed: { gone: 1, again: 0 } });
+    expect(report).toMatchObject({ verified: true, sessions: 1, tombstones: { gone: 1, again: 0 } });
     await verify(root);
     expect(await present(root)).toEqual(await listed(sandbox));
     const { manifest_version, runs } = await manifestOf(root);

@@ -113,7 +113,7 @@ export const write = async (
       const format = Formats.make(name, { csv: { escapeFormulas: !keepFormulas } });
       const path = Layout.partPath(name, part, `${format.extension}${gzip ? ".gz" : ""}`);
       const output = Layout.part(root, path);
-      const source = Stream.fromIterable(batches.map((batch): Batch => ({ ...batch, rejected: [] })));
+      const source = Stream.fromIterable(batches.map((batch): Batch => ({ ...batch, quarantined: [] })));
       const { files } = await Effect.runPromise(
         Export.run({ source, targets: [{ format, output: gzip ? GzipSink.make(output) : output }] }),
       );
@@ -148,14 +148,14 @@ export const write = async (
       options,
       users: 1,
       sessions: sessionsOf(i + 1),
-      rejected: 0,
+      quarantined: 0,
       bytes: of(i + 1).reduce((sum, { bytes }) => sum + bytes, 0),
       requests: 0,
       retries: 0,
       verified: true,
       missing: { count: 0, first: [] },
       unverified: { count: 0, first: [] },
-      user_doubts: [],
+      user_list_unverified_reasons: [],
     })),
   });
 };

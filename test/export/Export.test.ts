@@ -75,7 +75,7 @@ it(
     expect(lines.map((row) => `${row.user_id} ${row.session_id}`).sort()).toEqual(expected);
     expect(await keysFrom(csvTable(path("csv")))).toEqual(expected);
     expect(await keysFrom(parquetTable(path("parquet")))).toEqual(expected);
-    expect(report).toMatchObject({ users: 300, sessions: expected.length, verified: true, rejected: 0 });
+    expect(report).toMatchObject({ users: 300, sessions: expected.length, verified: true, quarantined: 0 });
     expect(Object.keys(sandbox.counts.byFault).sort()).toEqual(["429", "500", "cut", "reset"]);
   },
   120_000,
@@ -146,21 +146,21 @@ it("the three files of 100,000 sessions hold the same rows and values, with type
   expect(await count(csvTable(file("safe.csv")))).toBe(0);
 }, 120_000);
 
-it("rows that are not sessions are put aside whole, and all others exported", async () => {
+it("rows that are not sessions are quarantined whole, and all others exported", async () => {
   const sandbox = make({ users: 20, sessionsPerUser: 60, malformed: 0.1 });
   const folder = await newFolder();
   const progress = Export.noProgress();
   const report = await Export.run({
     source: SessionSource.batches(Stream.fromIterable(sandbox.userIds()), { pageSize: 25 }),
     targets: targetsIn(folder),
-    quarantine: FileSink.make(join(folder, "rejected.ndjson")),
+    quarantine: FileSink.make(join(folder, "quarantined.ndjson")),
     progress,
   }).pipe(Effect.provide(clientFor(sandbox)), Effect.runPromise);
-  const rejected = (await readFile(join(folder, "rejected.ndjson"), "utf8")).trimEnd().split("\n").map((
+  const quarantined = (await readFile(join(folder, "quarantined.ndjson"), "utf8")).trimEnd().split("\n").map((
     line,
   ) => JSON.parse(line));
-  expect(report.rejected).toBeGreaterThan(60);
-  expect(rejected).toHaveLength(report.rejected);
+  expect(report.quarantined).toBeGreaterThan(60);
+  expect(quarantined).toHaveLength(report.quarantined);
   // Some are no objects but the same `null`: of a user, as many are known as one page has held. All others are there once.
   const key = (userId: string, row: string) => `${userId} ${row}`;
   const isObject = (key: string) => key.includes("{");
@@ -169,7 +169,7 @@ it("rows that are not sessions are put aside whole, and all others exported", as
       const { user_id, ...session } = JSON.parse(line);
       return key(user_id, JSON.stringify(session));
     }),
-    ...rejected.map(({ user_id, row }) => key(user_id, JSON.stringify(JSON.parse(row)))),
+    ...quarantined.map(({ user_id, row }) => key(user_id, JSON.stringify(JSON.parse(row)))),
   ].toSorted();
   const served = (await Promise.all([...sandbox.userIds()].map(async (userId) => {
     const url = `https://sandbox.example/api/users/${userId}/sessions?size=1000`;
@@ -179,7 +179,7 @@ it("rows that are not sessions are put aside whole, and all others exported", as
   expect(served).toHaveLength(20 * 60);
   expect(delivered.filter(isObject)).toEqual(served.filter(isObject));
   expect(new Set(delivered)).toEqual(new Set(served));
-  for (const { message, paths, page, index, row, ...others } of rejected) {
+  for (const { message, paths, page, index, row, ...others } of quarantined) {
     expect(message).toMatch(/\w/);
     const decoded = Session.decode(JSON.parse(row));
     expect(paths).toEqual(Either.match(decoded, { onLeft: ({ paths }) => paths, onRight: () => "valid" }));
@@ -190,8 +190,8 @@ it("rows that are not sessions are put aside whole, and all others exported", as
     expect(() => JSON.parse(row)).not.toThrow();
   }
   expect(report.files.map(({ format, rows }) => [format, rows])).toContainEqual([
-    "rejected",
-    report.rejected,
+    "quarantine",
+    report.quarantined,
   ]);
 });
 
@@ -218,20 +218,20 @@ describe("maxQuarantined", () => {
     message: "expires_at: is missing",
     source: "{}",
   });
-  /** Batches of a hundred rows, of which so many are rejected. */
-  const run = (rejected: ReadonlyArray<number>, maxQuarantined: Export.MaxQuarantined) => {
+  /** Batches of a hundred rows, of which so many are quarantined. */
+  const run = (quarantined: ReadonlyArray<number>, maxQuarantined: Export.MaxQuarantined) => {
     const progress = Export.noProgress();
-    const source = Stream.fromIterable(rejected).pipe(
+    const source = Stream.fromIterable(quarantined).pipe(
       Stream.map((count): Batch.Batch => ({
         ...Batch.make("alice", examples(100 - count)),
-        rejected: Array.from({ length: count }, (_, index) => row(index)),
+        quarantined: Array.from({ length: count }, (_, index) => row(index)),
       })),
     );
     return Effect.runPromise(Effect.either(Export.run({ source, targets: [], maxQuarantined, progress })))
       .then(
         Either.match({
-          onLeft: ({ reason, message }) => [reason, message, progress.sessions + progress.rejected],
-          onRight: (report) => report.rejected,
+          onLeft: ({ reason, message }) => [reason, message, progress.sessions + progress.quarantined],
+          onRight: (report) => report.quarantined,
         }),
       );
   };

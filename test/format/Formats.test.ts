@@ -40,7 +40,7 @@ describe("register()", () => {
 
   it.each([
     [{ name: "csv" }, "there is one of that name"],
-    [{ name: "rejected" }, "datasets have a folder of that name"],
+    [{ name: "quarantine" }, "datasets have a folder of that name"],
     [{ name: "../x" }, "a name is letters"],
     [{ name: "X" }, "a name is letters"],
     [{ name: "mine" }, ".ndjson is another format's"],

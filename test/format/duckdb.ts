@@ -26,14 +26,14 @@ const selected = columns.map(({ name, kind }) => {
   return kind === "text" || kind === "json" ? `'x' || ${name} AS ${name}` : name;
 });
 
-const withoutMark = (value: unknown): unknown => {
+const withoutCursor = (value: unknown): unknown => {
   if (typeof value === "string") return value.slice(1);
-  return Array.isArray(value) ? value.map(withoutMark) : value;
+  return Array.isArray(value) ? value.map(withoutCursor) : value;
 };
 
 const rows = async (file: Uint8Array, from: string): Promise<Array<Row>> =>
   (await query(file, `SELECT ${selected.join(", ")} FROM ${from}`)).map((row) =>
-    Object.fromEntries(Object.entries(row).map(([name, value]) => [name, withoutMark(value)]))
+    Object.fromEntries(Object.entries(row).map(([name, value]) => [name, withoutCursor(value)]))
   );
 
 /** Every row of a CSV. */

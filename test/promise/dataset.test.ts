@@ -41,7 +41,7 @@ describe("dataset()", () => {
       users: 5,
       sessions: 60,
       verified: true,
-      userDoubts: [],
+      userListUnverifiedReasons: [],
       wasFinished: false,
     });
     expect(report.files.map(({ path }) => path).sort()).toEqual([
@@ -86,9 +86,11 @@ describe("dataset()", () => {
       run: 2,
       kind: "changes",
       sessions: 1,
-      removed: { users: 5, gone: 1, again: 0 },
+      tombstones: { users: 5, gone: 1, again: 0 },
     });
-    const [tombstone] = await sql(`SELECT user_id, session_id FROM read_json('${folder}/removed/*.ndjson')`);
+    const [tombstone] = await sql(
+      `SELECT user_id, session_id FROM read_json('${folder}/tombstones/*.ndjson')`,
+    );
     expect(tombstone).toEqual({ user_id: userId, session_id: ended!.session_id });
     await isFaultless(folder);
   });
@@ -262,12 +264,17 @@ describe("verify()", () => {
 describe("replay()", () => {
   it("makes sessions of the rows that pass by now, and leaves the others where they are", async () => {
     const { sandbox, folder, options } = await served({ malformed: 0.2 });
-    const { sessions, rejected } = await promise.dataset(options);
-    expect(rejected).toBeGreaterThan(3);
-    expect(await promise.replay(folder)).toMatchObject({ rows: rejected, sessions: 0, rejected, files: [] });
+    const { sessions, quarantined } = await promise.dataset(options);
+    expect(quarantined).toBeGreaterThan(3);
+    expect(await promise.replay(folder)).toMatchObject({
+      rows: quarantined,
+      sessions: 0,
+      quarantined,
+      files: [],
+    });
     await mend(folder);
     const report = await promise.replay(folder);
-    expect(report).toMatchObject({ rows: rejected, sessions: 1, rejected: rejected - 1 });
+    expect(report).toMatchObject({ rows: quarantined, sessions: 1, quarantined: quarantined - 1 });
     const [ndjson = []] = await keysInEach(folder);
     expect(ndjson).toHaveLength(sessions + 1);
     expect(keysOf(sandbox)).toHaveLength(60);
@@ -287,10 +294,10 @@ describe("replay()", () => {
   });
 });
 
-/** Makes a session of the first row that was rejected, as a newer version of the schema might, and says so in the manifest. */
+/** Makes a session of the first row that was quarantined, as a newer version of the schema might, and says so in the manifest. */
 const mend = async (folder: string) => {
   const { createHash } = await import("node:crypto");
-  const path = "rejected/part-00000.ndjson";
+  const path = "quarantine/part-00000.ndjson";
   const [line = "", ...lines] = (await readFile(join(folder, path), "utf8")).split("\n");
   const times = { initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 };
   const row = JSON.stringify({ session_id: "mended", client_ids: [], ...times });

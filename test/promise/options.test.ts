@@ -250,7 +250,7 @@ describe("filter, map and redact", () => {
   it("leave of a row that is no session what redaction leaves, wherever it is told", async () => {
     const { options } = tenant({ malformed: 1, sessionsPerUser: 3 });
     const given = { ...options, users: "all", redact: { policy: { ip: "drop" } } } as const;
-    const rows: Array<promise.Rejected> = [];
+    const rows: Array<promise.QuarantinedRow> = [];
     for await (
       const _ of promise.sessions({
         ...given,

@@ -39,24 +39,30 @@ describe("what the engine gives", () => {
     assignable<Session.Session, promise.Session>();
     sameNames<Session.Session, promise.Session>();
     sameNames<Session.Metadata, promise.SessionMetadata>();
-    assignable<Batch.Rejected, promise.Rejected>();
-    sameNames<Batch.Rejected, promise.Rejected>();
+    assignable<Batch.QuarantinedRow, promise.QuarantinedRow>();
+    sameNames<Batch.QuarantinedRow, promise.QuarantinedRow>();
     assignable<Batch.WalkEnd, promise.WalkEnd>();
-    // The mark is what a cursor holds.
-    sameNames<Omit<Batch.WalkEnd, "mark">, promise.WalkEnd>();
+    // The cursor is what a cursor holds.
+    sameNames<Omit<Batch.WalkEnd, "cursor">, promise.WalkEnd>();
     assignable<Verdict.Unverified, promise.Unverified>();
     sameNames<Verdict.Unverified, promise.Unverified>();
     assignable<Export.Progress, promise.Progress>();
     // A plain one does not tell of the comparison of a run that prunes.
     sameNames<Omit<Export.Progress, "compared">, promise.Progress>();
-    assignable<Export.Report & { readonly userDoubts: ReadonlyArray<string> }, promise.Report>();
-    sameNames<Export.Report & { readonly userDoubts: ReadonlyArray<string> }, promise.Report>();
+    assignable<
+      Export.Report & { readonly userListUnverifiedReasons: ReadonlyArray<string> },
+      promise.Report
+    >();
+    sameNames<
+      Export.Report & { readonly userListUnverifiedReasons: ReadonlyArray<string> },
+      promise.Report
+    >();
     sameNames<Export.ExportedFile, promise.ExportedFile>();
     assignable<Manifest.Part, promise.Part>();
     sameNames<Manifest.Part, promise.Part>();
     sameNames<
-      Omit<Manifest.Run, "user_doubts" | "options" | "since">,
-      Omit<promise.DatasetReport, "userDoubts" | "failed" | "files" | "wasFinished">
+      Omit<Manifest.Run, "user_list_unverified_reasons" | "options" | "since">,
+      Omit<promise.DatasetReport, "userListUnverifiedReasons" | "failed" | "files" | "wasFinished">
     >();
     assignable<Verify.Report, promise.VerifyReport>();
     sameNames<Verify.Report, promise.VerifyReport>();
@@ -90,8 +96,8 @@ describe("what callers give", () => {
     assignable<SessionSource.WalkOptions["sort"], promise.Sort | undefined>();
     assignable<promise.RedactionPolicy, RedactionPolicy.Policy>();
     assignable<RedactionPolicy.Policy, promise.RedactionPolicy>();
-    assignable<promise.EncodingOptions, Formats.FormatOptions & Export.RejectionOptions>();
-    assignable<Formats.FormatOptions & Export.RejectionOptions, promise.EncodingOptions>();
+    assignable<promise.EncodingOptions, Formats.FormatOptions & Export.QuarantineOptions>();
+    assignable<Formats.FormatOptions & Export.QuarantineOptions, promise.EncodingOptions>();
     assignable<promise.UnverifiedOptions, Verdict.UnverifiedOptions>();
     sameNames<promise.UnverifiedOptions, Verdict.UnverifiedOptions>();
     assignable<promise.Session, Session.Session>();
@@ -168,8 +174,8 @@ describe.skipIf(onDeno)("the declarations", () => {
         for await (const { user_id, last_metadata } of sessions(tenant)) console.log(user_id, last_metadata?.country);
         for await (const { cursor } of changes({ ...tenant, cursors: new Map() })) console.log(cursor);
         const report = await exportSessions({ ...tenant, out: "sessions.csv", onProgress: ({ users }) => console.log(users) });
-        const { removed } = await dataset({ ...tenant, folder: "out", formats: ["csv.gz"], sinceLast: true, prune: true });
-        console.log(report.verified, removed?.gone, await response("csv", tenant).catch((e) => isApiError(e) && e.reason));
+        const { tombstones } = await dataset({ ...tenant, folder: "out", formats: ["csv.gz"], sinceLast: true, prune: true });
+        console.log(report.verified, tombstones?.gone, await response("csv", tenant).catch((e) => isApiError(e) && e.reason));
         // @ts-expect-error there is no such unit
         return stream("parquet", { ...tenant, timeout: "30 s" });
       };`,

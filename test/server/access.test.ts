@@ -177,7 +177,7 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
           "data/lock.json",
           "csv/x",
         ],
-        ...["..%5cjob.json", "state/part-00000.ndjson", "journal.ndjson", "csv/part-00000.csv%00"],
+        ...["..%5cjob.json", "cursors/part-00000.ndjson", "journal.ndjson", "csv/part-00000.csv%00"],
       ]
     ) {
       const { status } = await raw(worker, `/v1/exports/${id}/${path}`, { headers: authorized });

@@ -4,13 +4,13 @@ import { textsOf } from "../contract/columns.ts";
 import { example, examples, serve } from "../contract/sessions.ts";
 
 const sessions = examples(4);
-const end = { status: "complete", verified: true, doubts: [] } as const;
+const end = { status: "complete", verified: true, unverifiedReasons: [] } as const;
 const served: Batch.Batch = { ...serve("alice", sessions), end };
 
 describe("make()", () => {
   it("makes a batch of values, without an end", () => {
     const batch = Batch.make("alice", sessions);
-    expect(batch).toEqual({ userId: "alice", rows: { _tag: "Values", sessions }, rejected: [] });
+    expect(batch).toEqual({ userId: "alice", rows: { _tag: "Values", sessions }, quarantined: [] });
     expect(Batch.sessions(batch)).toBe(sessions);
   });
 });

@@ -83,7 +83,7 @@ const traces = (name: string, value: string): ReadonlyArray<string> => {
     : [value.slice(0, 12), value.slice(-12)];
 };
 
-/** A batch that carries them wherever they could be, and as they would come: with its text and with rows put aside. */
+/** A batch that carries them wherever they could be, and as they would come: with its text and with rows quarantined. */
 const carrying = (session: Session.Session, data: Personal, inUnknown: boolean): Batch.Batch => {
   const { session_key, ...metadata } = data;
   const copies = inUnknown ? { copy: [data], [data.ip_address]: 1, [data.user_agent]: { session_key } } : {};
@@ -92,7 +92,7 @@ const carrying = (session: Session.Session, data: Personal, inUnknown: boolean):
   const error = Either.flip(Session.decode(wrong)).pipe(Either.getOrThrow);
   return {
     ...serve("alice", [row]),
-    rejected: [{
+    quarantined: [{
       userId: "alice",
       page: 1,
       size: 10,
@@ -117,7 +117,7 @@ describe("make()", () => {
       const before = carrying(session, data, policy.unknown !== "keep");
       const after = Redaction.make(policy, secret)(before);
       const files = encoders().map((encoder) => latin1(encodeAll(encoder, [after])));
-      const all = [...files, JSON.stringify(after.rejected)].join("\n");
+      const all = [...files, JSON.stringify(after.quarantined)].join("\n");
       for (const name of hidden(policy)) {
         for (const trace of traces(name, data[name as keyof typeof data])) expect(all).not.toContain(trace);
       }
@@ -195,7 +195,7 @@ describe("make()", () => {
   });
 
   it("keeps where a walk stands", () => {
-    const end = { status: "complete", verified: true, doubts: [] } as const;
+    const end = { status: "complete", verified: true, unverifiedReasons: [] } as const;
     const after = Redaction.make({})({ ...Batch.make("alice", [example()]), total: 7, end });
     expect(after).toMatchObject({ userId: "alice", total: 7, end });
     expect(Batch.sessions(after)).toMatchObject([{ session_key: null }]);
@@ -239,12 +239,12 @@ describe("make()", () => {
     );
   });
 
-  it("says of a row put aside where it was, which fields are wrong, and its id", () => {
+  it("says of a row quarantined where it was, which fields are wrong, and its id", () => {
     const where = { userId: "alice", page: 3, size: 50, index: 4 };
     const secret = { paths: ["secret"], message: "secret" };
     const aside = (source: string) =>
-      Redaction.make({})({ ...Batch.make("alice", []), rejected: [{ ...where, ...secret, source }] })
-        .rejected[0];
+      Redaction.make({})({ ...Batch.make("alice", []), quarantined: [{ ...where, ...secret, source }] })
+        .quarantined[0];
     expect(aside(JSON.stringify(example({ expires_at: 1.5, client_ids: ["a", 1] as never })))).toEqual({
       ...where,
       paths: ["client_ids.1", "expires_at"],

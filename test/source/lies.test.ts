@@ -22,7 +22,7 @@ interface Outcome {
   readonly repeated: number;
   readonly verified: boolean;
   readonly ends: ReadonlyArray<WalkEnd>;
-  readonly doubts: ReadonlyArray<string>;
+  readonly unverifiedReasons: ReadonlyArray<string>;
   readonly requests: number;
 }
 
@@ -35,9 +35,9 @@ const exportAll = async (
   const { clock, pass } = virtualClock.make();
   const seen = new Map<string, string[]>(tenant.userIds.map((id) => [id, []]));
   const ends: Array<WalkEnd> = [];
-  let userDoubts: ReadonlyArray<string> = ["the list of users did not end"];
-  const users = Stream.mapConcat(UserSource.all(), ({ userIds, doubts }) => {
-    userDoubts = doubts ?? userDoubts;
+  let userListUnverifiedReasons: ReadonlyArray<string> = ["the list of users did not end"];
+  const users = Stream.mapConcat(UserSource.all(), ({ userIds, unverifiedReasons }) => {
+    userListUnverifiedReasons = unverifiedReasons ?? userListUnverifiedReasons;
     return userIds;
   });
   const work = SessionSource.batches(users, { ...walk, areListed: true, onFailure: "continue" }).pipe(
@@ -59,7 +59,10 @@ const exportAll = async (
   const over = Effect.runPromise(Fiber.join(fiber)).finally(() => isOver = true);
   while (!isOver) await pass(10_000);
   const exit = await over;
-  const doubts = [...userDoubts, ...ends.flatMap(({ doubts }) => doubts)];
+  const unverifiedReasons = [
+    ...userListUnverifiedReasons,
+    ...ends.flatMap(({ unverifiedReasons }) => unverifiedReasons),
+  ];
   const all = [...seen.values()];
   return {
     missing: [...tenant.there].reduce(
@@ -67,10 +70,10 @@ const exportAll = async (
       0,
     ),
     repeated: all.reduce((sum, ids) => sum + ids.length - new Set(ids).size, 0),
-    verified: exit._tag === "Success" && userDoubts.length === 0 &&
+    verified: exit._tag === "Success" && userListUnverifiedReasons.length === 0 &&
       ends.every(({ status, verified }) => verified && status !== "failed"),
     ends,
-    doubts,
+    unverifiedReasons,
     requests: tenant.requests(),
   };
 };
@@ -151,7 +154,7 @@ describe("lies that are told for good", () => {
           );
           expect(
             { repeated, isLost: missing > 0 && verified },
-            JSON.stringify([walk, hasHeader, found.doubts]),
+            JSON.stringify([walk, hasHeader, found.unverifiedReasons]),
           ).toEqual({
             repeated: 0,
             isLost: false,

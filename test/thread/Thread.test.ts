@@ -66,8 +66,8 @@ describe("an export in a thread", () => {
     for (const index of [0, 1, 2, 4]) expect(there![index]!.bytes()).toEqual(here![index]!.bytes());
     expect(gunzipSync(there![3]!.bytes())).toEqual(here![1]!.bytes());
     expect(there!.map(({ state }) => state())).toEqual(Array(5).fill("committed"));
-    expect(report).toEqual({ ...expected, seconds: report.seconds, userDoubts: [] });
-    expect(report.rejected).toBeGreaterThan(0);
+    expect(report).toEqual({ ...expected, seconds: report.seconds, userListUnverifiedReasons: [] });
+    expect(report.quarantined).toBeGreaterThan(0);
   });
 
   it("hands over buffers that were transferred, not copied", async () => {
@@ -90,7 +90,7 @@ describe("an export in a thread", () => {
     for (const bytes of seen) expect(bytes.byteLength).toBe(bytes.buffer.byteLength);
   });
 
-  it("writes files by itself, the rejected rows too, and beside them into an output of this thread", async () => {
+  it("writes files by itself, the quarantined rows too, and beside them into an output of this thread", async () => {
     const { users, tenant, sandbox } = await tenantOf({ malformed: 0.05 });
     const folder = await newFolder();
     const here = memory("csv");
@@ -102,17 +102,17 @@ describe("an export in a thread", () => {
         { format: "csv", to: here.output },
         { format: "ndjson", gzip: true, to: join(folder, "s.ndjson.gz") },
       ],
-      quarantine: join(folder, "rejected.ndjson"),
+      quarantine: join(folder, "quarantined.ndjson"),
     }));
-    expect((await readdir(folder)).sort()).toEqual(["rejected.ndjson", "s.ndjson.gz", "s.parquet"]);
+    expect((await readdir(folder)).sort()).toEqual(["quarantined.ndjson", "s.ndjson.gz", "s.parquet"]);
     const lines = gunzipSync(await readFile(join(folder, "s.ndjson.gz"))).toString().trim().split("\n");
     expect(lines).toHaveLength(report.sessions);
     expect(here.bytes().toString().trim().split("\r\n").length).toBe(report.sessions + 1);
-    expect(report.sessions + report.rejected).toBe(
+    expect(report.sessions + report.quarantined).toBe(
       users.reduce((sum, id) => sum + sandbox.sessionCount(id), 0),
     );
     expect(report.files.map(({ name, format }) => [name.split("/").at(-1), format])).toEqual([
-      ["rejected.ndjson", "rejected"],
+      ["quarantined.ndjson", "quarantine"],
       ["s.parquet", "parquet"],
       ["csv", "csv"],
       ["s.ndjson.gz", "ndjson"],
@@ -386,7 +386,7 @@ describe("a thread that ends by itself", () => {
     });
     const place = memory("csv");
     const folder = await newFolder();
-    const quarantine = join(folder, "rejected.ndjson");
+    const quarantine = join(folder, "quarantined.ndjson");
     const targets = [{ format: "csv", to: place.output }, {
       format: "ndjson",
       to: join(folder, "s.ndjson"),

@@ -46,9 +46,9 @@ const toFiles = (
       ...options,
     });
     const { requests, retries } = traffic();
-    const userDoubts = users.doubts?.() ?? [];
-    const verified = report.verified && userDoubts.length === 0;
-    return { ...report, requests, retries, verified, userDoubts } satisfies Summary.Told;
+    const userListUnverifiedReasons = users.unverifiedReasons?.() ?? [];
+    const verified = report.verified && userListUnverifiedReasons.length === 0;
+    return { ...report, requests, retries, verified, userListUnverifiedReasons } satisfies Summary.Told;
   });
 
 const isBegun = (root: string): boolean => {
@@ -67,9 +67,9 @@ const toDataset = (
 ) =>
   Effect.map(
     Dataset.run({ root, formats, ...options }),
-    ({ user_doubts, wasFinished, options: _, files, ...report }) => ({
+    ({ user_list_unverified_reasons, wasFinished, options: _, files, ...report }) => ({
       ...report,
-      userDoubts: user_doubts,
+      userListUnverifiedReasons: user_list_unverified_reasons,
       wasFinished,
       folder: root,
       files: files.map(({ path, ...file }) => ({ name: join(root, path), ...file })),
@@ -180,7 +180,8 @@ export const run = (args: Args) =>
       if (!args.quiet) yield* Terminal.say(Summary.lines(told));
       yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
       if (args.json) yield* Terminal.print([Terminal.printableJson(told)]);
-      const isComplete = told.verified && told.rejected === 0 && (told.missing.count === 0 || args.allUsers);
+      const isComplete = told.verified && told.quarantined === 0 &&
+        (told.missing.count === 0 || args.allUsers);
       process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
     });
     const { rate, maxElapsed } = args;

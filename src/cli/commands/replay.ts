@@ -24,16 +24,16 @@ const folder = Args.text({ name: "DIR" }).pipe(
 );
 
 const resultOf = (root: string, report: Replay.Report): ReadonlyArray<string> => {
-  const { rows, sessions, known, rejected, redacted, files } = report;
-  if (rows === 0) return [`Nothing to replay: ${root} has put no row aside`];
-  const added = files.filter(({ format }) => format !== "rejected").map(({ path }) => path);
+  const { rows, sessions, known, quarantined, redacted, files } = report;
+  if (rows === 0) return [`Nothing to replay: ${root} has quarantined no row`];
+  const added = files.filter(({ format }) => format !== "quarantine").map(({ path }) => path);
   return [
-    `${ProgressBar.plural(rows, "row")} put aside, by the schema of version ${version}:`,
+    `${ProgressBar.plural(rows, "row")} quarantined, by the schema of version ${version}:`,
     `  ${ProgressBar.plural(sessions, "row")} added${added.length === 0 ? "" : ` as ${added.join(", ")}`}`,
     ...(known === 0
       ? []
       : [`  ${ProgressBar.plural(known, "row")} not added, as the dataset has the session`]),
-    `  ${ProgressBar.plural(rejected, "row")} still put aside${
+    `  ${ProgressBar.plural(quarantined, "row")} still quarantined${
       redacted === 0 ? "" : `, ${redacted} of which redaction has left too little to tell`
     }`,
   ];
@@ -56,10 +56,10 @@ export const command = Command.make(
       yield* Terminal.print(
         json ? [Terminal.printableJson(report)] : resultOf(folder, report).map(Terminal.printable),
       );
-      process.exitCode = report.rejected === 0 ? exitCodes.done : exitCodes.incomplete;
+      process.exitCode = report.quarantined === 0 ? exitCodes.done : exitCodes.incomplete;
     }),
 ).pipe(
   Command.withDescription(
-    "Run the rows that an export into a folder has put aside through this version's schema: what passes becomes a new part.",
+    "Run the rows that an export into a folder has quarantined through this version's schema: what passes becomes a new part.",
   ),
 );

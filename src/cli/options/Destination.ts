@@ -127,7 +127,7 @@ export const from = (
     }
     if (quarantine !== undefined) {
       return yield* fail(
-        `--quarantine goes with files: a folder has a place of its own for them, ${first}/rejected`,
+        `--quarantine goes with files: a folder has a place of its own for them, ${first}/quarantine`,
       );
     }
     return { kind: "dataset", root: first, formats };

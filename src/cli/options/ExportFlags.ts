@@ -61,7 +61,7 @@ export const options = {
   ),
   prune: Options.boolean("prune").pipe(
     Options.withDescription(
-      "With --since-last: read every list to its end, deliver all that the folder lacks, and write down in removed/ which sessions the tenant lists no more.",
+      "With --since-last: read every list to its end, deliver all that the folder lacks, and write down in tombstones/ which sessions the tenant lists no more.",
     ),
   ),
   since: Settings.since,
@@ -82,14 +82,14 @@ export const options = {
   partBytes: Settings.partBytes,
   onInvalid: Options.choice("on-invalid", ["quarantine", "fail"]).pipe(
     Options.withDescription(
-      "What to do with a row that is not a session: put it aside, whole (if left out), or fail.",
+      "What to do with a row that is not a session: quarantine it, whole (if left out), or fail.",
     ),
     Options.withDefault("quarantine" as const),
   ),
   quarantine: Options.text("quarantine").pipe(
     Options.withPseudoName("FILE"),
     Options.withDescription(
-      "Where rows that are not sessions are put aside. Left out: beside the first output.",
+      "Where rows that are not sessions are quarantined. Left out: beside the first output.",
     ),
     Options.optional,
   ),

@@ -175,7 +175,7 @@ const readBudget = (text: string): MaxQuarantined | undefined => {
   return Number.isInteger(value) ? { count: value } : undefined;
 };
 
-/** How many rows may be put aside. */
+/** How many rows may be quarantined. */
 export const maxQuarantined = Options.text("max-quarantined").pipe(
   Options.withPseudoName("N|P%"),
   Options.withDescription(

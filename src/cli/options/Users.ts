@@ -96,7 +96,12 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
         return seen.size === 0 ? none : Effect.void;
       }))),
     );
-    return { ids, total: () => total ?? (ended ? seen.size : undefined), identity, doubts: () => [] };
+    return {
+      ids,
+      total: () => total ?? (ended ? seen.size : undefined),
+      identity,
+      unverifiedReasons: () => [],
+    };
   });
 
 /** The users the command line asks for; exactly one way of naming them is wanted. */

@@ -12,18 +12,18 @@ import { byteCount, duration, plural } from "./ProgressBar.ts";
 export interface Told extends
   Pick<
     Report,
-    "users" | "sessions" | "rejected" | "seconds" | "verified" | "missing" | "unverified" | "failed"
+    "users" | "sessions" | "quarantined" | "seconds" | "verified" | "missing" | "unverified" | "failed"
   > {
   readonly requests: number;
   readonly retries: number;
-  readonly userDoubts: ReadonlyArray<string>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
   readonly files: ReadonlyArray<
     { readonly name: string; readonly format: string; readonly rows: number; readonly bytes: number }
   >;
   /** The folder of the dataset that the files are parts of. */
   readonly folder?: string | undefined;
   /** What is no longer there, where that was asked for. */
-  readonly removed?: Manifest.Run["removed"];
+  readonly tombstones?: Manifest.Run["tombstones"];
   /** The sessions that may be there from an earlier run, unchanged. */
   readonly redelivered?: Manifest.Run["redelivered"];
   /** There was nothing left to do. */
@@ -46,12 +46,12 @@ const fileLines = ({ files, folder }: Told): ReadonlyArray<string> => {
   });
 };
 
-const removedLines = ({ removed, users }: Told): ReadonlyArray<string> => {
-  if (removed === undefined) return [];
-  const silent = users - removed.users;
+const tombstoneLines = ({ tombstones, users }: Told): ReadonlyArray<string> => {
+  if (tombstones === undefined) return [];
+  const silent = users - tombstones.users;
   return [
-    `${plural(removed.gone, "session")} no longer listed since the last prune report` +
-    `${removed.again === 0 ? "" : `, ${plural(removed.again, "session")} listed again`}` +
+    `${plural(tombstones.gone, "session")} no longer listed since the last prune report` +
+    `${tombstones.again === 0 ? "" : `, ${plural(tombstones.again, "session")} listed again`}` +
     `${silent > 0 ? `; nothing can be said of ${plural(silent, "user")}` : ""}`,
   ];
 };
@@ -73,7 +73,7 @@ export const lines = (told: Told): ReadonlyArray<string> => [
   `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
   `${told.verified ? `; verified: nothing missed${told.redelivered ? "" : ", nothing repeated"}` : ""}`,
-  ...removedLines(told),
+  ...tombstoneLines(told),
   ...redeliveredLines(told),
   ...fileLines(told),
 ];
@@ -90,14 +90,16 @@ export const warnings = (told: Told): ReadonlyArray<string> => [
       }`,
     ]
     : []),
-  ...(told.rejected > 0
-    ? [`${plural(told.rejected, "row")} put aside that are not sessions by the schema`]
+  ...(told.quarantined > 0
+    ? [`${plural(told.quarantined, "row")} quarantined that are not sessions by the schema`]
     : []),
   ...(told.unverified.count > 0
     ? [
       `${plural(told.unverified.count, "user")} not verified: ` +
-      some(told.unverified, ({ userId, doubts }) => `${userId} (${doubts.join("; ")})`),
+      some(told.unverified, ({ userId, unverifiedReasons }) => `${userId} (${unverifiedReasons.join("; ")})`),
     ]
     : []),
-  ...(told.userDoubts.length > 0 ? [`the list of users is not verified: ${told.userDoubts.join("; ")}`] : []),
+  ...(told.userListUnverifiedReasons.length > 0
+    ? [`the list of users is not verified: ${told.userListUnverifiedReasons.join("; ")}`]
+    : []),
 ];

@@ -33,8 +33,8 @@ const isObject = (value: unknown): value is object =>
 
 /** The names of fields in JSON, where they are others than in code. */
 const jsonNames: Readonly<Record<string, string>> = {
-  doubts: "unverified_reasons",
-  userDoubts: "user_list_unverified_reasons",
+  unverifiedReasons: "unverified_reasons",
+  userListUnverifiedReasons: "user_list_unverified_reasons",
 };
 
 const withJsonNames = (value: object): object =>

@@ -1,5 +1,5 @@
 /**
- * Which of the sessions that were put aside the dataset has already.
+ * Which of the sessions that were quarantined the dataset has already.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import * as PartReader from "../PartReader.ts";
 import { keyOf, lastUpdated, spelled, type Text } from "../../format/DecodedRow.ts";
 import * as CheckedReader from "../CheckedReader.ts";
 
-/** A row put aside that may become a session: the latest that was put aside of those with its key. */
+/** A row quarantined that may become a session: the latest that was quarantined of those with its key. */
 export interface Candidate {
   readonly place: string;
   readonly lastUpdated: number;

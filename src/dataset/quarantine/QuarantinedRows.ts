@@ -1,5 +1,5 @@
 /**
- * Rows that were put aside, read back to be replayed.
+ * Rows that were quarantined, read back to be replayed.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import type { Part } from "../Manifest.ts";
 import * as QuarantineLine from "../QuarantineLine.ts";
 import * as CheckedReader from "../CheckedReader.ts";
 
-/** A row that was put aside: what is said of it, and the session that it is by now, if it is one. */
-export interface Aside {
+/** A row that was quarantined: what is said of it, and the session that it is by now, if it is one. */
+export interface QuarantinedLine {
   /** Its part and its number there. */
   readonly place: string;
   readonly text: string;
@@ -20,7 +20,7 @@ export interface Aside {
 }
 
 /** Decode a row as this version does. A row nested deeper than the stack allows is no session. */
-const decoded = ({ redacted, row }: QuarantineLine.Line): Aside["decoded"] => {
+const decoded = ({ redacted, row }: QuarantineLine.Line): QuarantinedLine["decoded"] => {
   try {
     return Session.decode(redacted ? undefined : JSON.parse(row));
   } catch {
@@ -28,11 +28,11 @@ const decoded = ({ redacted, row }: QuarantineLine.Line): Aside["decoded"] => {
   }
 };
 
-/** The rows of rejected parts, some at a time. Fails if a part is not as it was written. */
+/** The rows of quarantine parts, some at a time. Fails if a part is not as it was written. */
 export async function* rows(
   reader: CheckedReader.Reader,
   parts: ReadonlyArray<Part>,
-): AsyncGenerator<ReadonlyArray<Aside>> {
+): AsyncGenerator<ReadonlyArray<QuarantinedLine>> {
   for (const part of parts) {
     for await (const lines of CheckedReader.lines(reader, part, QuarantineLine.decode)) {
       yield lines.map(({ text, line, number }) => ({
@@ -45,8 +45,8 @@ export async function* rows(
   }
 }
 
-/** The line of a row that stays put aside: with what is wrong with it by now, unless that can't be told. */
-export const lineOf = ({ text, line, decoded }: Aside): string => {
+/** The line of a row that stays quarantined: with what is wrong with it by now, unless that can't be told. */
+export const lineOf = ({ text, line, decoded }: QuarantinedLine): string => {
   if (line.redacted || Either.isRight(decoded)) return text;
   const { paths, message } = decoded.left;
   const { row, ...where } = JSON.parse(text);

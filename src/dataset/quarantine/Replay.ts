@@ -1,10 +1,10 @@
 /**
- * Runs rows that were put aside through the schema of this version: those that pass now become sessions of the dataset, the
- * others stay put aside.
+ * Runs rows that were quarantined through the schema of this version: those that pass now become sessions of the dataset, the
+ * others stay quarantined.
  *
  * **Why nothing is lost or doubled, whenever it is killed.** New parts are written and flushed first; nothing speaks of
  * them yet, so the next process that writes to the folder removes them. Then the manifest is replaced, in one step: it names
- * the new parts, and says that they have taken the place of the old rejected ones. Only then are the old files removed; if
+ * the new parts, and says that they have taken the place of the old quarantined ones. Only then are the old files removed; if
  * that is broken off, the next process does it.
  *
  * @module
@@ -17,8 +17,8 @@ import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
 import type { SinkError } from "../../sink/Sink.ts";
-import { version } from "../../version.ts";
-import { type Aside, lineOf, rows as rowsOf } from "./QuarantinedRows.ts";
+import * as Program from "../../version.ts";
+import { lineOf, type QuarantinedLine, rows as rowsOf } from "./QuarantinedRows.ts";
 import * as Inspect from "../Inspect.ts";
 import * as Layout from "../Layout.ts";
 import * as Journal from "../Journal.ts";
@@ -30,16 +30,16 @@ import * as Verify from "../verify/Verify.ts";
 
 const { DatasetError } = Layout;
 
-/** What became of the rows that had been put aside. */
+/** What became of the rows that had been quarantined. */
 export interface Report {
-  /** Rows that had been put aside. */
+  /** Rows that had been quarantined. */
   readonly rows: number;
   /** Of these, the ones that are sessions of the dataset now. */
   readonly sessions: number;
-  /** The ones that are sessions, and that the dataset had already, as they are or as they were later. They are put aside no more. */
+  /** The ones that are sessions, and that the dataset had already, as they are or as they were later. They are quarantined no more. */
   readonly known: number;
-  /** The ones that stay put aside. */
-  readonly rejected: number;
+  /** The ones that stay quarantined. */
+  readonly quarantined: number;
   /** Of those, the ones of which redaction has left too little to tell. */
   readonly redacted: number;
   /** The new parts; none if no row passed. */
@@ -99,7 +99,7 @@ const partOf = (file: Export.ExportedFile, part: number, run: number): Manifest.
 });
 
 /** Sessions as batches, one for each user that follows on another. */
-const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch.Batch> => {
+const batchesOf = (rows: ReadonlyArray<QuarantinedLine>): ReadonlyArray<Batch.Batch> => {
   const users: Array<{ readonly userId: string; readonly texts: Array<string> }> = [];
   for (const { line, decoded } of rows) {
     if (Either.isLeft(decoded)) continue;
@@ -111,10 +111,11 @@ const batchesOf = (rows: ReadonlyArray<Aside>): ReadonlyArray<Batch.Batch> => {
 
 interface Work {
   readonly root: string;
+  readonly version: Manifest.Version;
   readonly number: number;
   readonly run: number;
   readonly formats: ReadonlyArray<Formats.Choice>;
-  readonly aside: ReadonlyArray<Manifest.Part>;
+  readonly parts: ReadonlyArray<Manifest.Part>;
   /** Where the rows are that become sessions, and the keys of those that the dataset has. */
   readonly added: ReadonlySet<string>;
   readonly progress: Progress;
@@ -122,19 +123,20 @@ interface Work {
 }
 
 /** Writes the new parts. They are complete, and nothing speaks of them yet. */
-const writeParts = ({ root, number, run, formats, aside, added, progress, prove }: Work) =>
+const writeParts = ({ root, version, number, run, formats, parts, added, progress, prove }: Work) =>
   Effect.gen(function* () {
     const targets = formats.map(({ format, gzip }): Export.Target => {
       const extension = Formats.extensionOf({ format, gzip });
       const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
       return { format, output: gzip ? GzipSink.make(output) : output };
     });
-    const quarantine = Layout.part(root, Layout.partPath("rejected", number, "ndjson"), prove);
+    const folder = Manifest.folderOf("quarantine", version);
+    const quarantine = Layout.part(root, Layout.partPath(folder, number, "ndjson"), prove);
     const files = added.size === 0 ? undefined : yield* Export.openFiles({ targets });
     const users = new Set<string>();
     let sink: Effect.Effect.Success<typeof quarantine.open> | undefined;
-    let rejected = 0;
-    const rows = rowsOf(readerOf(root, progress), aside);
+    let quarantined = 0;
+    const rows = rowsOf(readerOf(root, progress), parts);
     yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
     while (true) {
       const { done, value } = yield* CheckedReader.attempt(() => rows.next());
@@ -147,11 +149,16 @@ const writeParts = ({ root, number, run, formats, aside, added, progress, prove 
       if (staying.length === 0) continue;
       sink ??= yield* quarantine.open;
       yield* sink.write(new TextEncoder().encode(staying.map((row) => `${lineOf(row)}\n`).join("")));
-      rejected += staying.length;
+      quarantined += staying.length;
     }
     const complete = files === undefined ? [] : [...yield* files.commit];
     if (sink !== undefined) {
-      complete.push({ name: quarantine.name, format: "rejected", rows: rejected, ...yield* sink.commit });
+      complete.push({
+        name: quarantine.name,
+        format: "quarantine",
+        rows: quarantined,
+        ...yield* sink.commit,
+      });
     }
     return { parts: complete.map((file) => partOf(file, number, run)), users: users.size };
   });
@@ -159,7 +166,7 @@ const writeParts = ({ root, number, run, formats, aside, added, progress, prove 
 const noSome = { count: 0, first: [] };
 
 /**
- * Replays what a dataset has put aside. Rows that were redacted can't be replayed, and stay. A row whose session the dataset
+ * Replays what a dataset has quarantined. Rows that were redacted can't be replayed, and stay. A row whose session the dataset
  * has already, as late or later, is not added; of several rows of one session the latest is. If no row passes, nothing is
  * changed.
  *
@@ -184,7 +191,7 @@ const noSome = { count: 0, first: [] };
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
  * const root = await mkdtemp(join(tmpdir(), "example-"));
- * const { rejected } = await Effect.runPromise(
+ * const { quarantined } = await Effect.runPromise(
  *   Dataset.run({
  *     root,
  *     formats: [Formats.choose("parquet")!],
@@ -194,7 +201,7 @@ const noSome = { count: 0, first: [] };
  * );
  * // The same version finds the same rows wrong.
  * const report = await Effect.runPromise(Dataset.replay(root));
- * console.assert(report.rows === rejected && report.sessions === 0 && report.rejected === rejected);
+ * console.assert(report.rows === quarantined && report.sessions === 0 && report.quarantined === quarantined);
  * await rm(root, { recursive: true });
  * ```
  */
@@ -225,13 +232,13 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
     const { manifest = before.manifest } = found;
 
     // The latest first, so that of rows that are equally late the last one counts.
-    const aside = manifest.parts.filter(({ format }) => format === "rejected").reverse();
-    const rows = aside.reduce((sum, { rows }) => sum + rows, 0);
+    const parts = manifest.parts.filter(({ format }) => format === "quarantine").reverse();
+    const rows = parts.reduce((sum, { rows }) => sum + rows, 0);
     progress.rowsTotal = 2 * rows + manifest.runs.reduce((sum, { sessions }) => sum + sessions, 0);
     const candidates = new Map<string, ExistingSessions.Candidate>();
     const counts = { passed: 0, redacted: 0 };
     yield* CheckedReader.attempt(async () => {
-      for await (const some of rowsOf(readerOf(root, progress), aside)) {
+      for await (const some of rowsOf(readerOf(root, progress), parts)) {
         for (const { line, decoded, place } of some) {
           if (line.redacted) counts.redacted++;
           if (Either.isLeft(decoded)) continue;
@@ -245,7 +252,7 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
       }
     });
     const { passed, redacted } = counts;
-    const nothing = { rows, rejected: rows - passed, redacted };
+    const nothing = { rows, quarantined: rows - passed, redacted };
     if (passed === 0) return { ...nothing, sessions: 0, known: 0, files: [] };
     yield* CheckedReader.attempt(() =>
       ExistingSessions.remove(readerOf(root, progress), manifest, candidates)
@@ -253,10 +260,11 @@ const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
 
     const files = yield* writeAll(manifest, last, {
       root,
+      version: manifest.manifest_version,
       number: Inspect.nextPart(found),
       run: last.run + 1,
       formats: yield* formatsOf(root, last),
-      aside,
+      parts,
       added: new Set([...candidates.values()].map(({ place }) => place)),
       progress,
       prove,
@@ -271,20 +279,20 @@ const writeAll = (
   work: Work,
 ): Effect.Effect<ReadonlyArray<Manifest.Part>, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
-    const { root, number, run, aside, added, prove } = work;
+    const { root, number, run, parts, added, prove } = work;
     const began = yield* Clock.currentTimeMillis;
     const at = (time: number) => new Date(time).toISOString();
     const common = { run, kind: "replay" as const, began: at(began), options: last.options };
     // Without a checkpoint it says no more than that the number of the new parts is taken, and that they are nobody's.
     const header: Manifest.Header = {
       ...common,
-      journal_version: Manifest.manifestVersion,
-      created_by: `monocloud-sessions ${version}`,
+      journal_version: manifest.manifest_version,
+      created_by: `monocloud-sessions ${Program.version}`,
       tenant: manifest.tenant,
       claims: number,
       users: 0,
-      user_doubts: [],
-      standing: Manifest.noProgress(),
+      user_list_unverified_reasons: [],
+      run_progress: Manifest.noProgress(),
     };
     const journal = { header, checkpoints: [] };
     yield* Journal.write(root, journal, prove);
@@ -302,23 +310,23 @@ const writeAll = (
       seconds: (ended - began) / 1000,
       users: written.users,
       sessions: added.size,
-      rejected: sum("rejected", "rows"),
+      quarantined: sum("quarantine", "rows"),
       bytes: sum("", "bytes"),
       requests: 0,
       retries: 0,
       verified: last.verified,
       missing: noSome,
       unverified: noSome,
-      user_doubts: [],
+      user_list_unverified_reasons: [],
     };
-    const old = new Set(aside.map(({ path }) => path));
+    const old = new Set(parts.map(({ path }) => path));
     const whole: Manifest.Manifest = {
       ...manifest,
       dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
       columns: Manifest.ownColumns,
       runs: [...manifest.runs, summary],
       parts: [...manifest.parts.filter(({ path }) => !old.has(path)), ...written.parts],
-      superseded: [...manifest.superseded ?? [], ...[...aside].reverse()],
+      superseded: [...manifest.superseded ?? [], ...[...parts].reverse()],
       next_part: number + 1,
     };
     yield* Effect.uninterruptible(Effect.zipRight(

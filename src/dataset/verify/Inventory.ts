@@ -13,9 +13,9 @@ export interface Of {
   readonly kind: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly sessions: number;
-  readonly rejected: number;
+  readonly quarantined: number;
   /** Lines that say which sessions were removed; unknown for a run that has not finished. */
-  readonly removed: number | undefined;
+  readonly tombstones: number | undefined;
   /** How many of its sessions may be in earlier runs as they are. */
   readonly redelivered: number;
   /** Unknown for a run that has not finished. */
@@ -43,19 +43,19 @@ export const by = (
   const unfinished = journal !== undefined && !manifest?.runs.some(({ run }) => run === journal.header.run);
   const runs = new Map<number, Of>();
   for (const run of manifest?.runs ?? []) {
-    const { gone, again } = run.removed ?? { gone: 0, again: 0 };
+    const { gone, again } = run.tombstones ?? { gone: 0, again: 0 };
     const redelivered = run.redelivered?.sessions ?? 0;
-    runs.set(run.run, { ...run, removed: gone + again, redelivered, said: Layout.names.manifest });
+    runs.set(run.run, { ...run, tombstones: gone + again, redelivered, said: Layout.names.manifest });
   }
   const checkpoints = unfinished ? journal.checkpoints : [];
   const last = checkpoints.at(-1);
   if (journal !== undefined && last !== undefined) {
-    const { redelivered, progress: { sessions, rejected } } = last.standing;
+    const { redelivered, progress: { sessions, quarantined } } = last.run_progress;
     runs.set(journal.header.run, {
       ...journal.header,
       sessions,
-      rejected,
-      removed: undefined,
+      quarantined,
+      tombstones: undefined,
       redelivered: redelivered?.sessions ?? 0,
       bytes: undefined,
       said: Layout.names.journal,

@@ -38,7 +38,7 @@ export interface Report {
   readonly parts: number;
   /** Sessions, each counted once, however many formats hold it. */
   readonly sessions: number;
-  /** Rows of all files: sessions of each format, rejected rows and tombstones. */
+  /** Rows of all files: sessions of each format, quarantined rows and tombstones. */
   readonly rows: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
@@ -74,7 +74,7 @@ const checkTotals = ({ runs, parts, superseded }: Inventory.Stated, note: Note):
     if (own === undefined) results.set(part.run, [part]);
     else own.push(part);
   }
-  for (const { run, sessions, rejected, removed, bytes, options, said } of runs.values()) {
+  for (const { run, sessions, quarantined, tombstones, bytes, options, said } of runs.values()) {
     const own = results.get(run) ?? [];
     const sum = (field: "rows" | "bytes", format?: string) =>
       own.filter((part) => format === undefined || part.format === format)
@@ -88,15 +88,13 @@ const checkTotals = ({ runs, parts, superseded }: Inventory.Stated, note: Note):
         note(said, `says run ${run} has ${sessions} sessions, and ${rows} in its ${format} parts`);
       }
     }
-    const aside = sum("rows", "rejected");
-    if (aside !== rejected) {
-      note(said, `says run ${run} has ${rejected} rejected rows, and ${aside} in its rejected parts`);
+    const rows = sum("rows", "quarantine");
+    if (rows !== quarantined) {
+      note(said, `says run ${run} has ${quarantined} quarantined rows, and ${rows} in its quarantine parts`);
     }
-    if (removed !== undefined && sum("rows", "removed") !== removed) {
-      note(
-        said,
-        `says run ${run} has ${removed} tombstones, and ${sum("rows", "removed")} in its removed parts`,
-      );
+    const lines = sum("rows", "tombstones");
+    if (tombstones !== undefined && lines !== tombstones) {
+      note(said, `says run ${run} has ${tombstones} tombstones, and ${lines} in its parts of tombstones`);
     }
     if (bytes !== undefined && sum("bytes") !== bytes) {
       note(said, `says run ${run} has ${bytes} bytes, and ${sum("bytes")} in its parts`);
@@ -211,10 +209,10 @@ export const run = (
 
 /** What a line of a part is that holds no sessions. */
 const decoders: Readonly<Record<string, Parameters<typeof Compare.checkLines>[2]>> = {
-  rejected: QuarantineLine.decode,
-  removed: Tombstones.decode,
-  state: Cursors.decode,
-  seen: Tombstones.decodeSeen,
+  quarantine: QuarantineLine.decode,
+  tombstones: Tombstones.decode,
+  cursors: Cursors.decode,
+  observed: Tombstones.decodeSeen,
 };
 
 /** The parts of each number, the lowest first. */

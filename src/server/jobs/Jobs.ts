@@ -20,6 +20,7 @@ import type { TenantClient } from "../../api/TenantClient.ts";
 import * as Inspect from "../../dataset/Inspect.ts";
 import * as Layout from "../../dataset/Layout.ts";
 import * as Lease from "../../dataset/Lease.ts";
+import * as Manifest from "../../dataset/Manifest.ts";
 import * as Redaction from "../../session/Redaction.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import type { Settings } from "../Config.ts";
@@ -106,7 +107,7 @@ const contentsOf = (store: JobStore.JobStore, id: string) =>
     ];
     // A run that has ended may have left its journal: then its parts are named twice.
     const parts = new Map(named.map((part) => [part.path, part]));
-    return { manifest, parts: [...parts.values()].filter(({ format }) => format !== "state") };
+    return { manifest, parts: [...parts.values()].filter(Manifest.isResult) };
   });
 
 /** Cancel an export that waits or runs. Ends when what has come is complete. */

@@ -6,18 +6,18 @@
 
 /** The time, as far as it is known. Seconds since the epoch. */
 export interface Now {
-  /** The latest time that has come for certain. Rows that bear a later one leave no mark there. */
+  /** The latest time that has come for certain. Rows that bear a later one leave no cursor there. */
   readonly certain: number;
   /** The latest time that may have come. A later one can't be gone by. */
   readonly possible: number;
   readonly whose: "tenant" | "own";
 }
 
-/** What the tenant's clock, and the one of what a mark or a time was made from, may differ by: a minute. */
+/** What the tenant's clock, and the one of what a cursor or a time was made from, may differ by: a minute. */
 const TENANT_TOLERANCE = 60;
 
 /**
- * What our own clock may be off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A mark
+ * What our own clock may be off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A cursor
  * that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
  */
 const OWN_TOLERANCE = 300;

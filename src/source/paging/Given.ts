@@ -6,7 +6,7 @@
 import { hashText } from "./ObservedIds.ts";
 import { isInOrder, type Key, type Order, type WalkRows } from "./SortOrder.ts";
 import type { PageRequest, Place } from "./Place.ts";
-import { type Doubt, doubt, type Step, type Walk } from "./Walk.ts";
+import { type Reason, reason, type Step, type Walk } from "./Walk.ts";
 
 /** An answer, looked at. */
 export interface Given {
@@ -67,13 +67,13 @@ export const hasTwice = (hashes: Float64Array, count: number): boolean => {
 export const contradictionIn = (
   { place, isTwice, order, keys }: Given,
   isWhole: boolean,
-): Doubt | undefined =>
+): Reason | undefined =>
   place.shortOf !== undefined
-    ? place.shortOf === "page" ? doubt.short : doubt.miscounted
+    ? place.shortOf === "page" ? reason.short : reason.miscounted
     : isTwice
-    ? doubt.twice
+    ? reason.twice
     : !isWhole && !isInOrder(order, keys)
-    ? doubt.otherOrder
+    ? reason.otherOrder
     : undefined;
 
 /** Tell whether, in a list of as many rows as before, nothing that was met stands where the frontier was. */

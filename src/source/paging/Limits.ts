@@ -15,5 +15,5 @@ export const leastSize = DOCUMENTED_SIZE;
  */
 export const mostSize = 50_000;
 
-/** How far below the mark of the run before a run reads, in seconds: 5 minutes. */
+/** How far below the cursor of the run before a run reads, in seconds: 5 minutes. */
 export const LOOKBACK = 300;

@@ -10,14 +10,14 @@ import { ObservedIds } from "./ObservedIds.ts";
 import type { ListShape } from "./SortOrder.ts";
 import {
   again,
-  doubt,
   finished,
   harmless,
   orderOf,
   over,
+  reason,
   type Step,
   type Walk,
-  withDoubt,
+  withReason,
   withUnordered,
 } from "./Walk.ts";
 
@@ -38,7 +38,7 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   // A list that has become shorter is believed by two answers.
   if (!isContradicted && place.total! < (walk.most ?? 0) && walk.retries === 0) return askAgain(walk, given);
   if (isContradicted || walk.observed === undefined) {
-    return { walk: over(shape, walk, doubt.miscounted), take: [], isTaken: false, onCourse: false };
+    return { walk: over(shape, walk, reason.miscounted), take: [], isTaken: false, onCourse: false };
   }
   const { ids } = walk.observed;
   const isKnown = rows.count === 0 || ids.has(hashes[rows.count - 1]!);
@@ -64,10 +64,10 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   // In another order, rows that have come lie anywhere, and so do those that came with an older key: no more are missing for
   // that than the counts have moved by. Of a list that stands still none may be.
   const isUnsure = (walk.order > 0 || walk.pass > 0) &&
-    walk.pending.every((why) => harmless.has(why) || why === doubt.miscounted);
+    walk.pending.every((why) => harmless.has(why) || why === reason.miscounted);
   const isAll = next.met! >= place.total! - (isUnsure ? CHURN * walk.moved : 0);
   return {
-    walk: isAll ? finished(next) : over(shape, next, doubt.miscounted),
+    walk: isAll ? finished(next) : over(shape, next, reason.miscounted),
     take,
     isTaken: true,
     onCourse: false,
@@ -115,20 +115,20 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
   };
   if (!isEnd) return { walk: read, take, isTaken: true, onCourse: read.size === counted.size };
   if (observed.isProven()) {
-    const proven = finished(read.isExact ? { ...read, doubts: [] } : read);
+    const proven = finished(read.isExact ? { ...read, unverifiedReasons: [] } : read);
     return { walk: proven, take, isTaken: true, onCourse: false };
   }
   // Of a list that stands still, a reading that brought nothing more will not be followed by one that does.
   const isVain = read.total === undefined || (read.pass > 0 && read.brought === 0 && read.moved === 0);
   if (isVain || read.pass + 1 >= READINGS) {
     return {
-      walk: { ...withDoubt(read, ...read.pending), pending: [], done: true },
+      walk: { ...withReason(read, ...read.pending), pending: [], done: true },
       take,
       isTaken: true,
       onCourse: false,
     };
   }
-  const next = { ...again(read, doubt.noOverlap), pending: read.pending, past: read.past };
+  const next = { ...again(read, reason.noOverlap), pending: read.pending, past: read.past };
   // In another size, so that what cuts rows out of pages cuts out others.
   return {
     walk: { ...next, size: Math.max(leastSize, read.size - 1), maxEnd: 0 },

@@ -13,7 +13,7 @@ export interface Order {
   readonly key: string;
   readonly type: "number" | "string";
   readonly descending: boolean;
-  /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
+  /** Whether a row's key never changes. If it can, the walk remembers every id, and its result is not verified. */
   readonly fixed: boolean;
   /** Whether no two rows share a key: then a page that begins with the frontier itself overlaps. */
   readonly unique?: boolean;

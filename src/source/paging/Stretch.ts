@@ -9,7 +9,7 @@ import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
 import { compare, type ListShape } from "./SortOrder.ts";
 import type { Place } from "./Place.ts";
-import { doubt, finished, leave, over, type Step, type Walk, withDoubt, withUnordered } from "./Walk.ts";
+import { finished, leave, over, reason, type Step, type Walk, withReason, withUnordered } from "./Walk.ts";
 
 /** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
 const PATIENCE = 20;
@@ -52,7 +52,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
 
   if (!isWhole && place.size > request.size) {
     const last = { ...walk, order: shape.orders.length - 1, size: place.size };
-    return { walk: leave(shape, last, doubt.otherSize), take: [], isTaken: false, onCourse: false };
+    return { walk: leave(shape, last, reason.otherSize), take: [], isTaken: false, onCourse: false };
   }
   const against = contradictionIn(given, isWhole);
   if (against !== undefined) {
@@ -60,7 +60,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     // A list that one page holds reads no better in another order.
     const fits = isWhole || (place.start === 0 && place.total !== undefined && place.total <= place.size);
     if (!fits) return { walk: leave(shape, walk, against), take: [], isTaken: false, onCourse: false };
-    walk = withDoubt(walk, against);
+    walk = withReason(walk, against);
   }
   const isAllGiven = rows.count === request.size || (walk.isClamped && rows.count >= walk.size);
   if (!place.isTold && against === undefined && !isAllGiven) {
@@ -72,21 +72,21 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     // than come between two answers.
     const isCut = walk.end === 0 && walk.avoid !== undefined && place.end > walk.avoid &&
       place.end - before.short >= Math.max(2 * leastSize, before.short / 2);
-    if (isCut) return { walk: leave(shape, walk, doubt.short), take: [], isTaken: false, onCourse: false };
+    if (isCut) return { walk: leave(shape, walk, reason.short), take: [], isTaken: false, onCourse: false };
   }
   const isClamped = place.size < request.size;
   if (isClamped) walk = { ...walk, size: Math.max(1, Math.min(before.size, place.size)), isClamped };
   const hasUnordered = keys.includes(undefined);
   if (!isWhole) {
-    if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
-    if (hasUnordered) walk = withDoubt(walk, doubt.unordered);
+    if (!order.fixed) walk = withReason(walk, reason.mutableKey);
+    if (hasUnordered) walk = withReason(walk, reason.unordered);
     const side = before.frontier &&
       compare(order, keys.find((key) => key !== undefined), before.frontier.key);
     const reaches = (place.start === 0 && request.page === 1) || side === undefined || side < 0 ||
       (order.unique === true && side === 0);
     if (!reaches) {
       if (isOutOfPatience(before, before.attemptsWithoutProgress)) {
-        return { walk: leave(shape, walk, doubt.vanishing), take: [], isTaken: false, onCourse: false };
+        return { walk: leave(shape, walk, reason.vanishing), take: [], isTaken: false, onCourse: false };
       }
       // A page asked for ahead did not know how many rows share the frontier's key.
       return side === 0 && place.total === before.total && before.attemptsWithoutProgress === 0
@@ -110,7 +110,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
         };
         return { walk: back, take: [], isTaken: false, onCourse: false };
       }
-      return { walk: leave(shape, walk, doubt.moved), take: [], isTaken: false, onCourse: false };
+      return { walk: leave(shape, walk, reason.moved), take: [], isTaken: false, onCourse: false };
     }
   }
 
@@ -155,20 +155,20 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
     return isStuck || isAgain
       ? {
-        walk: leave(shape, next, isStuck ? doubt.noFurtherPage : doubt.twice),
+        walk: leave(shape, next, isStuck ? reason.noFurtherPage : reason.twice),
         take,
         isTaken: true,
         onCourse: false,
       }
       : { walk: next, take, isTaken: true, onCourse: walk.size === before.size };
   }
-  if (next.doubts.length === 0 && isAgain) {
-    return { walk: over(shape, next, doubt.twice), take, isTaken: true, onCourse: false };
+  if (next.unverifiedReasons.length === 0 && isAgain) {
+    return { walk: over(shape, next, reason.twice), take, isTaken: true, onCourse: false };
   }
   const hasFewer = !isPast && next.isExact && (next.met ?? Infinity) < (next.most ?? 0);
   return {
     // Rows may have come at the top, and others gone: then they are there.
-    walk: next.doubts.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
+    walk: next.unverifiedReasons.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
     take,
     isTaken: true,
     onCourse: false,

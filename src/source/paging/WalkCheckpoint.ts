@@ -90,7 +90,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
     topPage: walk.topPage,
     moved: walk.moved,
     pending: walk.pending,
-    doubts: walk.doubts,
+    doubts: walk.unverifiedReasons,
     done: walk.done,
   };
 };
@@ -100,7 +100,7 @@ const [BEFORE, IN_PASS] = [0, 1];
 
 /** The walk that {@link save} was given. */
 export const restore = (
-  { remembered, observed, observedBefore, strays, run, high, stalls, ...state }: WalkState,
+  { remembered, observed, observedBefore, strays, run, high, stalls, doubts, ...state }: WalkState,
 ): Walk => {
   const before = observedBefore ?? remembered?.map(hashText);
   const ids = new ObservedIds();
@@ -135,7 +135,7 @@ export const restore = (
     topPage: state.topPage ?? 0,
     moved: state.moved ?? 0,
     // Of pages 1, 2, 3…, earlier versions called doubts what may be proven yet.
-    pending: state.pending ?? (state.overlapping ? [] : state.doubts),
-    doubts: state.pending === undefined && !state.overlapping ? [] : state.doubts,
+    pending: state.pending ?? (state.overlapping ? [] : doubts),
+    unverifiedReasons: state.pending === undefined && !state.overlapping ? [] : doubts,
   };
 };

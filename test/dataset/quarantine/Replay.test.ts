@@ -29,18 +29,18 @@ interface Line extends Record<string, unknown> {
 
 const asideIn = async (root: string): Promise<ReadonlyArray<Line>> => {
   const { parts } = await manifestOf(root);
-  const paths = parts.filter(({ format }: Manifest.Part) => format === "rejected")
+  const paths = parts.filter(({ format }: Manifest.Part) => format === "quarantine")
     .map(({ path }: Manifest.Part) => path);
   const texts = await Promise.all(paths.map((path: string) => readFile(join(root, path), "utf8")));
   return texts.join("").split("\n").filter((line) => line).map((line) => JSON.parse(line));
 };
 
-/** Changes what was put aside, line by line, as if an older version had found it wrong. */
-const changeAside = async (root: string, change: (line: Line, index: number) => Line) => {
+/** Changes what was quarantined, line by line, as if an older version had found it wrong. */
+const changeQuarantine = async (root: string, change: (line: Line, index: number) => Line) => {
   const { parts } = await manifestOf(root);
   let index = 0;
   for (const { path, format } of parts) {
-    if (format !== "rejected") continue;
+    if (format !== "quarantine") continue;
     const lines = (await readFile(join(root, path), "utf8")).trimEnd().split("\n");
     const changed = lines.map((line) => `${JSON.stringify(change(JSON.parse(line), index++))}\n`);
     await writeFile(join(root, path), changed.join(""));
@@ -53,11 +53,11 @@ const small = (): Sandbox => make({ users: 6, sessionsPerUser: 40, seed: 3, malf
 const sessionText = (id: string) =>
   `{ "new" : 12345678901234567890, ${JSON.stringify(example({ session_id: id })).slice(1)}`;
 
-/** Every second row that was put aside is a session by now. */
+/** Every second row that was quarantined is a session by now. */
 const exported = async (options?: Parameters<typeof exportInto>[2]) => {
   const root = await newFolder();
   const report = await exportInto(small(), root, options);
-  await changeAside(
+  await changeQuarantine(
     root,
     (line, index) => index % 2 === 1 ? line : { ...line, row: sessionText(`new-${index}`) },
   );
@@ -87,12 +87,12 @@ describe("replay", () => {
       `${user_id} ${JSON.parse(row).session_id}`
     );
     const replayed = await replay(root);
-    const staying = report.rejected - expected.length;
+    const staying = report.quarantined - expected.length;
     expect(replayed).toMatchObject({
-      rows: report.rejected,
+      rows: report.quarantined,
       sessions: expected.length,
       known: 0,
-      rejected: staying,
+      quarantined: staying,
       redacted: 0,
     });
     const { runs, parts, superseded } = await manifestOf(root);
@@ -100,7 +100,7 @@ describe("replay", () => {
       run: 2,
       kind: "replay",
       sessions: expected.length,
-      rejected: staying,
+      quarantined: staying,
       options: runs[0].options,
       verified: true,
     });
@@ -108,7 +108,7 @@ describe("replay", () => {
       "csv/part-00002.csv",
       "ndjson/part-00002.ndjson",
       "parquet/part-00002.parquet",
-      "rejected/part-00002.ndjson",
+      "quarantine/part-00002.ndjson",
     ]);
     expect(parts.filter(({ run }: Manifest.Part) => run === 2)).toEqual(replayed.files);
     expect(superseded.length).toBeGreaterThan(0);
@@ -138,27 +138,27 @@ describe("replay", () => {
 
   it("finds the same rows wrong as the export did, and changes nothing then", async () => {
     const root = await newFolder();
-    const { rejected } = await exportInto(small(), root);
+    const { quarantined } = await exportInto(small(), root);
     const before = await filesIn(root);
     expect(await replay(root)).toEqual({
-      rows: rejected,
+      rows: quarantined,
       sessions: 0,
       known: 0,
-      rejected,
+      quarantined,
       redacted: 0,
       files: [],
     });
     expect(await filesIn(root)).toEqual(before);
   });
 
-  it("has nothing to do where no row was put aside, or none is any more", async () => {
+  it("has nothing to do where no row was quarantined, or none is any more", async () => {
     const root = await newFolder();
-    const nothing = { rows: 0, sessions: 0, known: 0, rejected: 0, redacted: 0, files: [] };
+    const nothing = { rows: 0, sessions: 0, known: 0, quarantined: 0, redacted: 0, files: [] };
     await exportInto(make({ users: 3 }), root);
     expect(await replay(root)).toEqual(nothing);
     const { root: other, report } = await exported();
-    await changeAside(other, (line, index) => ({ ...line, row: sessionText(`new-${index}`) }));
-    expect(await replay(other)).toMatchObject({ sessions: report.rejected, rejected: 0 });
+    await changeQuarantine(other, (line, index) => ({ ...line, row: sessionText(`new-${index}`) }));
+    expect(await replay(other)).toMatchObject({ sessions: report.quarantined, quarantined: 0 });
     expect(await asideIn(other)).toEqual([]);
     expect(await replay(other)).toEqual(nothing);
     expect(await problemsOf(other)).toEqual([]);
@@ -169,7 +169,7 @@ describe("replay", () => {
     async (...names) => {
       const root = await newFolder();
       const sandbox = small();
-      const { rejected } = await exportInto(sandbox, root, {
+      const { quarantined } = await exportInto(sandbox, root, {
         formats: choices(...names.filter((name) => name !== undefined)),
         options: { keepFormulas: false },
       });
@@ -183,9 +183,9 @@ describe("replay", () => {
             ? { ...example(), ...known, last_updated: known.last_updated - 1 }
             : example({ session_id: "=new", last_updated: 1640983490 + (index % 5) }),
         );
-      await changeAside(root, (line, index) => ({ ...line, user_id: user, row: text(index) }));
-      expect(rejected).toBeGreaterThan(5);
-      expect(await replay(root)).toMatchObject({ sessions: 1, known: rejected - 1, rejected: 0 });
+      await changeQuarantine(root, (line, index) => ({ ...line, user_id: user, row: text(index) }));
+      expect(quarantined).toBeGreaterThan(5);
+      expect(await replay(root)).toMatchObject({ sessions: 1, known: quarantined - 1, quarantined: 0 });
       expect(await problemsOf(root)).toEqual([]);
       expect((await manifestOf(root)).runs[1]).toMatchObject({ kind: "replay", sessions: 1, users: 1 });
     },
@@ -200,10 +200,10 @@ describe("replay", () => {
     );
     const { user_id, ...session } = first;
     const row = JSON.stringify({ ...session, last_updated: session.last_updated + 1 });
-    await changeAside(root, (line, index) => index === 0 ? { ...line, user_id, row } : line);
+    await changeQuarantine(root, (line, index) => index === 0 ? { ...line, user_id, row } : line);
     expect(await replay(root)).toMatchObject({ sessions: 1, known: 0 });
     expect(await problemsOf(root)).toEqual([]);
-    await changeAside(root, (line, index) => index === 0 ? { ...line, user_id, row } : line);
+    await changeQuarantine(root, (line, index) => index === 0 ? { ...line, user_id, row } : line);
     expect(await replay(root)).toMatchObject({ sessions: 0, known: 1 });
     expect(await problemsOf(root)).toEqual([]);
   });
@@ -212,23 +212,30 @@ describe("replay", () => {
     const root = await newFolder();
     const redact = (batch: Batch.Batch): Batch.Batch => ({
       ...batch,
-      rejected: batch.rejected.map((row) => ({ ...row, source: "{}", redacted: true })),
+      quarantined: batch.quarantined.map((row) => ({ ...row, source: "{}", redacted: true })),
     });
-    const { rejected } = await exportInto(small(), root, { change: redact });
-    expect(await replay(root)).toMatchObject({ sessions: 0, rejected, redacted: rejected });
+    const { quarantined } = await exportInto(small(), root, { change: redact });
+    expect(await replay(root)).toMatchObject({ sessions: 0, quarantined, redacted: quarantined });
     // Even if what is left would pass.
-    await changeAside(root, (line, index) => ({ ...line, row: sessionText(`new-${index}`) }));
-    expect(await replay(root)).toMatchObject({ sessions: 0, rejected, redacted: rejected });
-    await changeAside(root, (line, index) => index > 0 ? line : { ...line, redacted: undefined });
+    await changeQuarantine(root, (line, index) => ({ ...line, row: sessionText(`new-${index}`) }));
+    expect(await replay(root)).toMatchObject({ sessions: 0, quarantined, redacted: quarantined });
+    await changeQuarantine(root, (line, index) => index > 0 ? line : { ...line, redacted: undefined });
     const before = (await asideIn(root)).slice(1);
-    expect(await replay(root)).toMatchObject({ sessions: 1, rejected: rejected - 1, redacted: rejected - 1 });
+    expect(await replay(root)).toMatchObject({
+      sessions: 1,
+      quarantined: quarantined - 1,
+      redacted: quarantined - 1,
+    });
     expect(new Set(await asideIn(root))).toEqual(new Set(before));
   });
 
   it("writes CSV as the export did", async () => {
     for (const keepFormulas of [true, false]) {
       const { root } = await exported({ options: { keepFormulas }, formats: choices("csv") });
-      await changeAside(root, (line) => ({ ...line, row: JSON.stringify(example({ session_id: "=1" })) }));
+      await changeQuarantine(
+        root,
+        (line) => ({ ...line, row: JSON.stringify(example({ session_id: "=1" })) }),
+      );
       const { files } = await replay(root);
       const text = await readFile(join(root, files[0]!.path), "utf8");
       expect(text.includes(",'=1,")).toBe(!keepFormulas);
@@ -240,12 +247,12 @@ describe("replay", () => {
       fc.asyncProperty(fc.array(served, { minLength: 1, maxLength: 5 }), async (rows) => {
         const root = await newFolder();
         await exportInto(make({ users: 1, sessionsPerUser: 20, seed: 9, malformed: 0.5 }), root);
-        await changeAside(root, (line, index) => {
+        await changeQuarantine(root, (line, index) => {
           const { source } = rows[index % rows.length]!;
           return { ...line, row: source.replace(/"session_id"\s*:\s*"/, (found) => `${found}${index}`) };
         });
-        const { rows: aside, sessions, rejected, known } = await replay(root);
-        expect([sessions + known, rejected]).toEqual([aside, 0]);
+        const { rows: aside, sessions, quarantined, known } = await replay(root);
+        expect([sessions + known, quarantined]).toEqual([aside, 0]);
         expect(await problemsOf(root)).toEqual([]);
       }),
       { numRuns: 25 },
@@ -281,7 +288,7 @@ describe("replay", () => {
   it("refuses parts that are not as they were written, and changes nothing", async () => {
     const { root } = await exported();
     const { parts } = await manifestOf(root);
-    for (const format of ["rejected", "ndjson"]) {
+    for (const format of ["quarantine", "ndjson"]) {
       const { path } = parts.find((part: Manifest.Part) => part.format === format);
       const text = await readFile(join(root, path), "utf8");
       await writeFile(join(root, path), format === "ndjson" ? `{${text}` : text.slice(1));
@@ -306,7 +313,7 @@ describe("replay", () => {
           : sandbox.fetch(request),
     };
     await exportInto(failing, root);
-    await changeAside(root, (line, index) => index > 0 ? line : { ...line, row: sessionText("new") });
+    await changeQuarantine(root, (line, index) => index > 0 ? line : { ...line, row: sessionText("new") });
     expect(await replay(root)).toMatchObject({ sessions: 1 });
     expect(await exportInto(sandbox, root, { mode: "resume" })).toMatchObject({
       run: 3,
@@ -320,11 +327,11 @@ describe("replay", () => {
 describe("a replay that is killed", () => {
   it("at any moment loses and doubles nothing, and the next one ends what it began", async () => {
     const original = await newFolder();
-    const { rejected, sessions } = await exportInto(
+    const { quarantined, sessions } = await exportInto(
       make({ users: 60, sessionsPerUser: 50, seed: 3, malformed: 0.3 }),
       original,
     );
-    await changeAside(original, (line, index) => ({ ...line, row: sessionText(`new-${index}`) }));
+    await changeQuarantine(original, (line, index) => ({ ...line, row: sessionText(`new-${index}`) }));
     const { parts } = await manifestOf(original);
     const part = `part-${String(parts.at(-1).part + 1).padStart(5, "0")}`;
     const stages = ["lock.json", "journal.ndjson", `ndjson/${part}`, `parquet/${part}`, "manifest.json."];
@@ -348,17 +355,19 @@ describe("a replay that is killed", () => {
       const left = await Effect.runPromise(Verify.run(root));
       expect(left.problems).toEqual([]);
       seen.add(left.sessions === sessions ? "before" : "after");
-      expect([sessions, sessions + rejected]).toContain(left.sessions);
+      expect([sessions, sessions + quarantined]).toContain(left.sessions);
       const report = await replay(root);
-      expect([rejected, 0]).toContain(report.sessions);
+      expect([quarantined, 0]).toContain(report.sessions);
       expect(await Effect.runPromise(Verify.run(root))).toMatchObject({
-        sessions: sessions + rejected,
+        sessions: sessions + quarantined,
         problems: [],
         unfinished: false,
       });
       const paths = Object.keys(await filesIn(root));
       expect(
-        paths.filter((path) => !/^(manifest\.json|(ndjson|csv|parquet|state)\/part-\d{5}\.\w+)$/.test(path)),
+        paths.filter((path) =>
+          !/^(manifest\.json|(ndjson|csv|parquet|cursors)\/part-\d{5}\.\w+)$/.test(path)
+        ),
       )
         .toEqual([]);
     }
@@ -369,7 +378,7 @@ describe("a replay that is killed", () => {
     const root = await newFolder();
     const sandbox = small();
     await exportInto(sandbox, root);
-    await changeAside(root, (line, index) => index > 0 ? line : { ...line, row: sessionText("new") });
+    await changeQuarantine(root, (line, index) => index > 0 ? line : { ...line, row: sessionText("new") });
     const before = join(await newFolder(), "before");
     await cp(root, before, { recursive: true });
     await replay(root);
@@ -381,7 +390,7 @@ describe("a replay that is killed", () => {
     const { runs, tenant } = await manifestOf(root);
     const header = {
       ...{
-        journal_version: 1,
+        journal_version: 2,
         created_by: "",
         run: 2,
         kind: "replay",
@@ -389,8 +398,8 @@ describe("a replay that is killed", () => {
         tenant,
         options: runs[0].options,
       },
-      ...{ users: 0, user_doubts: [] },
-      standing: {
+      ...{ users: 0, user_list_unverified_reasons: [] },
+      run_progress: {
         ...{
           position: 0,
           open: [],
@@ -402,8 +411,8 @@ describe("a replay that is killed", () => {
           retries: 0,
         },
         progress: {
-          ...{ users: 0, missing: 0, failed: 0, sessions: 0, rejected: 0 },
-          ...{ unverified: 0, encodedBytes: 0, listed: 0 },
+          ...{ users: 0, missing: 0, failed: 0, sessions: 0, quarantined: 0 },
+          ...{ unverified: 0, encoded_bytes: 0, listed: 0 },
         },
       },
     };

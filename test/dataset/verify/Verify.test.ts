@@ -32,7 +32,7 @@ const verify = (root: string) => Effect.runPromise(Verify.run(root));
 const problemsOf = async (root: string): Promise<ReadonlyArray<string>> =>
   (await verify(root)).problems.map(({ path, problem }) => `${path} ${problem}`);
 
-/** Two parts of 116 rows and what was put aside of each, in every format. */
+/** Two parts of 116 rows and what was quarantined of each, in every format. */
 const exported = async (options?: Parameters<typeof exportInto>[2]) => {
   const root = await newFolder();
   await exportInto(make({ users: 6, sessionsPerUser: 40, seed: 3, malformed: 0.03 }), root, options);
@@ -63,12 +63,12 @@ describe("a dataset as it was written", () => {
       const formats = choices(...names.filter((name) => name !== undefined));
       const root = await exported({ formats });
       const { parts, runs } = await manifestOf(root);
-      const [{ sessions, rejected }] = runs;
-      expect(rejected).toBeGreaterThan(0);
+      const [{ sessions, quarantined }] = runs;
+      expect(quarantined).toBeGreaterThan(0);
       expect(await verify(root)).toEqual({
         parts: parts.length,
         sessions,
-        rows: sessions * formats.length + rejected,
+        rows: sessions * formats.length + quarantined,
         bytes: parts.reduce((sum: number, { bytes }: { bytes: number }) => sum + bytes, 0),
         unfinished: false,
         problems: [],
@@ -386,13 +386,13 @@ describe("what is not as it was written is told:", () => {
     expect(await problemsOf(root)).toContainEqual(`${path} has 1 rows, not 116`);
   });
 
-  it("a line of what was put aside that is none", async () => {
+  it("a line of what was quarantined that is none", async () => {
     const root = await exported();
     const { parts } = await manifestOf(root);
-    const { path, rows } = parts.find(({ format }: Manifest.Part) => format === "rejected");
+    const { path, rows } = parts.find(({ format }: Manifest.Part) => format === "quarantine");
     await changeText(root, path, (text) => text.replace('"user_id"', '"user"'));
     await mend(root, path);
-    expect(await problemsOf(root)).toEqual([`${path} row 1 is no rejected row: user_id: is missing`]);
+    expect(await problemsOf(root)).toEqual([`${path} row 1 is no quarantined row: user_id: is missing`]);
     await changeText(root, path, (text) => text.replace(lineOf(text, 1), ""));
     expect(await problemsOf(root)).toContainEqual(`${path} has ${rows - 1} rows, not ${rows}`);
   });
@@ -402,16 +402,18 @@ describe("what is not as it was written is told:", () => {
     await changeManifest(root, ({ parts, runs }) => {
       parts[1].initiated_at.min--;
       runs[0].sessions++;
-      runs[0].rejected--;
+      runs[0].quarantined--;
       runs[0].bytes += 2;
     });
-    const { runs: [{ sessions, rejected, bytes }], parts } = await manifestOf(root);
+    const { runs: [{ sessions, quarantined, bytes }], parts } = await manifestOf(root);
     const { path, initiated_at: { min, max } } = parts[1];
     expect((await problemsOf(root)).toSorted()).toEqual([
       ...["csv", "ndjson", "parquet"].map((format) =>
         `manifest.json says run 1 has ${sessions} sessions, and ${sessions - 1} in its ${format} parts`
       ),
-      `manifest.json says run 1 has ${rejected} rejected rows, and ${rejected + 1} in its rejected parts`,
+      `manifest.json says run 1 has ${quarantined} quarantined rows, and ${
+        quarantined + 1
+      } in its quarantine parts`,
       `manifest.json says run 1 has ${bytes} bytes, and ${bytes - 2} in its parts`,
       `${path} has initiated_at of ${min + 1} to ${max}, not of ${min} to ${max}`,
     ].toSorted());

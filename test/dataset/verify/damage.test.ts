@@ -10,16 +10,16 @@ import { changeText, choices, exportInto, failureOf } from "../written.ts";
 const formats = choices("ndjson");
 
 it.each([
-  { what: "a mark that was changed", change: (text: string) => text.replace(/"at":1/, '"at":2') },
+  { what: "a cursor that was changed", change: (text: string) => text.replace(/"at":1/, '"at":2') },
   { what: "a line that is missing", change: (text: string) => text.slice(text.indexOf("\n") + 1) },
   { what: "half of it", change: (text: string) => text.slice(0, text.length >> 1) },
-])("$what in a part of state/ ends the next run, which names the file", async ({ change }) => {
+])("$what in a part of cursors/ ends the next run, which names the file", async ({ change }) => {
   const root = await newFolder();
   const sandbox = make({ users: 5, sessionsPerUser: 4 });
   await exportInto(sandbox, root, { formats, changes: "since-last" });
-  await changeText(root, "state/part-00000.ndjson", change);
+  await changeText(root, "cursors/part-00000.ndjson", change);
   const error = await failureOf(sandbox, root, { formats, changes: "since-last" });
-  const path = join(root, "state/part-00000.ndjson");
+  const path = join(root, "cursors/part-00000.ndjson");
   expect(error).toMatchObject({ _tag: "DatasetError", reason: "Corrupt", path });
   expect(error.message).toBe(
     `Cannot tell what has changed since the last run as ${path} has been changed since it was written: ` +
@@ -45,6 +45,6 @@ it.each(["ndjson", "csv", "parquet"])(
       prune: true,
     });
     expect(error).toMatchObject({ _tag: "DatasetError", reason: "Corrupt", path });
-    expect(Object.keys(await filesIn(root)).filter((name) => name.startsWith("removed/"))).toEqual([]);
+    expect(Object.keys(await filesIn(root)).filter((name) => name.startsWith("tombstones/"))).toEqual([]);
   },
 );

@@ -102,10 +102,10 @@ describe("a part that is made to hurt its reader is damage:", () => {
       /more than 10000 columns/,
     ],
     [
-      "a mark nested deep",
-      "state/part-00000.ndjson",
-      () => Buffer.from(line(`"mark":${deep()}`)),
-      /is no mark/,
+      "a cursor nested deep",
+      "cursors/part-00000.ndjson",
+      () => Buffer.from(line(`"cursor":${deep()}`)),
+      /is no cursor/,
     ],
     [
       "lists of Parquet that are not there",

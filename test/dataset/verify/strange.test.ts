@@ -129,8 +129,8 @@ it("a pipe does not keep the command waiting, and SIGTERM ends it at once while 
   const exporting = ["--all-users", "--format", "ndjson,csv,parquet", "--resume", "--since-last", "--out"];
   const commands = [
     ["verify", "csv/part-00000.csv", ["verify"]],
-    ["replay", "rejected/part-00000.ndjson", ["replay"]],
-    ["export", "state/part-00000.ndjson", ["export", ...exporting]],
+    ["replay", "quarantine/part-00000.ndjson", ["replay"]],
+    ["export", "cursors/part-00000.ndjson", ["export", ...exporting]],
   ] as const;
   await Promise.all(commands.map(async ([, path, args]) => {
     const { root } = await received();

@@ -1,4 +1,4 @@
-/** Successive runs over a tenant that changes between them and while they read, from the mark that each leaves for the next. */
+/** Successive runs over a tenant that changes between them and while they read, from the cursor that each leaves for the next. */
 import * as Batch from "../../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
@@ -11,32 +11,32 @@ import { clientFor, draws } from "../paging/histories.ts";
 
 interface Run {
   readonly sessions: ReadonlyArray<Session>;
-  readonly mark: unknown;
+  readonly cursor: unknown;
   readonly verified: boolean;
-  readonly doubts: ReadonlyArray<string> | undefined;
+  readonly unverifiedReasons: ReadonlyArray<string> | undefined;
 }
 
 const run = async (
   sandbox: Sandbox,
-  mark: unknown,
+  cursor: unknown,
   options: SessionSource.ChangesOptions = {},
 ): Promise<Run> => {
   const [userId = ""] = sandbox.userIds();
   const batches = [
-    ...await SessionSource.changes(Stream.make({ userId, mark }), options).pipe(
+    ...await SessionSource.changes(Stream.make({ userId, cursor }), options).pipe(
       Stream.runCollect,
       Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
     ),
   ];
   const end = batches.at(-1)?.end;
-  // A mark is stored as JSON between runs.
-  const stored = end?.mark === undefined ? undefined : JSON.parse(JSON.stringify(end.mark));
+  // A cursor is stored as JSON between runs.
+  const stored = end?.cursor === undefined ? undefined : JSON.parse(JSON.stringify(end.cursor));
   return {
     sessions: batches.flatMap(Batch.sessions),
-    mark: stored,
+    cursor: stored,
     verified: end?.verified === true,
-    doubts: end?.doubts,
+    unverifiedReasons: end?.unverifiedReasons,
   };
 };
 
@@ -80,18 +80,18 @@ const play = async (seed: number): Promise<ReadonlyArray<string>> => {
   const lookback = 60;
   const newest = new Map<string, Session>();
   const delivered = new Set<string>();
-  let mark: unknown;
+  let cursor: unknown;
   for (let runs = 1; runs <= 20; runs++) {
     const before = new Map([...sandbox.sessions(userId)].map((session) => [session.session_id, session]));
     isReading = true;
-    const { sessions, mark: next, verified, doubts } = await run(sandbox, mark, {
+    const { sessions, cursor: next, verified, unverifiedReasons } = await run(sandbox, cursor, {
       lookback,
       pageSize,
       concurrency: 1 + Math.floor(draw() * 3),
     });
     isReading = false;
-    if (!verified) problems.push(`run ${runs} is not verified: ${doubts}`);
-    mark = next;
+    if (!verified) problems.push(`run ${runs} is not verified: ${unverifiedReasons}`);
+    cursor = next;
     for (const session of sessions) {
       if (delivered.has(versionOf(session))) problems.push(`run ${runs} repeats ${versionOf(session)}`);
       delivered.add(versionOf(session));
@@ -113,7 +113,7 @@ const play = async (seed: number): Promise<ReadonlyArray<string>> => {
     for (let left = quiet; left > 0; left--) change();
     clock += Math.floor(draw() * 600);
   }
-  const last = await run(sandbox, mark, { lookback, pageSize });
+  const last = await run(sandbox, cursor, { lookback, pageSize });
   for (const session of last.sessions) newest.set(session.session_id, session);
   const live = [...sandbox.sessions(userId)].map((session) => versionOf(session as Session)).sort();
   const view = [...newest.values()].filter(({ session_id }) => !gone.has(session_id)).map(versionOf).sort();

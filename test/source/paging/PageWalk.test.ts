@@ -78,7 +78,7 @@ describe("a walk", () => {
     const { requests, delivered, walk } = walkAll({ list: () => listOf(99) });
     expect(requests).toEqual([{ page: 1, size: 100, sort: "time:-1" }]);
     expect(delivered).toHaveLength(99);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("reads an empty list in one request, and asks once more where no header tells that it is empty", () => {
@@ -111,7 +111,7 @@ describe("a walk", () => {
       (count, size, maxSize, pagination) => {
         const { walk, delivered } = walkAll({ list: () => listOf(count), pagination, maxSize }, size);
         expect(delivered).toEqual(listOf(count));
-        expect(walk.doubts).toEqual([]);
+        expect(walk.unverifiedReasons).toEqual([]);
       },
     ));
   });
@@ -120,7 +120,7 @@ describe("a walk", () => {
     const rows = listOf(3000);
     const { walk, delivered, requests } = walkAll({ list: bySort(rows), maxSize });
     expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
     // Pages of up to 10 rows all end at the 720th or the one after it, of up to 12 at the 2,520th: no step leads past them.
     expect(requests.length).toBeLessThan(4 * Math.ceil(rows.length / maxSize));
   });
@@ -143,7 +143,7 @@ describe("a walk", () => {
       delivered.push(...step.take.map((index) => given.rows[index]!));
       walk = step.walk;
     }
-    expect([refusals, delivered.length, walk.doubts]).toEqual([1, 300, []]);
+    expect([refusals, delivered.length, walk.unverifiedReasons]).toEqual([1, 300, []]);
   });
 
   it("finds out that an answer before was wrong, and brings what it lacked, with what was stored in between", () => {
@@ -172,7 +172,7 @@ describe("a walk", () => {
         walk = step.walk;
       }
       expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
-      expect(walk.doubts).toEqual([]);
+      expect(walk.unverifiedReasons).toEqual([]);
     }
   });
 
@@ -182,7 +182,7 @@ describe("a walk", () => {
     expect(new Set(delivered).size).toBe(300);
     expect(delivered).toHaveLength(300);
     expect(requests.at(-1)!.sort).toBe("id:1");
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("reads by id where the tenant does not keep to the order, and delivers nothing a second time", () => {
@@ -194,7 +194,7 @@ describe("a walk", () => {
     });
     expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
     // What the first order had brought is known by its ids.
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("reads pages 1, 2, 3… twice where the tenant keeps to no order, and is certain by the count", () => {
@@ -203,7 +203,7 @@ describe("a walk", () => {
     const { walk, delivered, requests } = walkAll({ list: () => shuffled });
     expect(new Set(delivered)).toEqual(new Set(rows));
     expect(delivered).toHaveLength(250);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
     // Each order is tried three times; then three pages, twice.
     expect(requests).toHaveLength(2 * 3 + 2 * 3);
   });
@@ -214,7 +214,7 @@ describe("a walk", () => {
     const { walk, delivered } = walkAll({ list: () => shuffled, pagination: "absent" });
     expect(new Set(delivered)).toEqual(new Set(rows));
     expect(delivered).toHaveLength(250);
-    expect(walk.doubts).toEqual(["rows came in another order than the one asked for"]);
+    expect(walk.unverifiedReasons).toEqual(["rows came in another order than the one asked for"]);
   });
 
   it("reads pages 1, 2, 3… twice where the tenant ignores the size", () => {
@@ -231,7 +231,7 @@ describe("a walk", () => {
       walk = step.walk;
     }
     expect(delivered).toEqual(rows);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("delivers a row once that one answer has twice, in any order and however many share its time", () => {
@@ -246,7 +246,7 @@ describe("a walk", () => {
         const idsOf = (rows: ReadonlyArray<PageWalk.Row>) =>
           rows.filter((row) => typeof row === "object").map(({ id }) => String(id));
         expect(idsOf(delivered).toSorted()).toEqual([...new Set(idsOf(given))].toSorted());
-        expect(walk.doubts.includes("an id came twice in one reading of the list")).toBe(
+        expect(walk.unverifiedReasons.includes("an id came twice in one reading of the list")).toBe(
           new Set(idsOf(given)).size < idsOf(given).length,
         );
       }
@@ -260,13 +260,13 @@ describe("a walk", () => {
     const { walk, delivered, requests } = walkAll({ list: () => answers++ === 0 ? torn : rows });
     expect(delivered).toEqual(rows);
     expect(requests.map(({ size, fresh }) => [size, fresh])).toEqual([[100, undefined], [99, true]]);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("needs no order for a list that comes in one answer", () => {
     const { walk, delivered } = walkAll({ list: () => listOf(50).toReversed() });
     expect(delivered).toHaveLength(50);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("goes on past a total that is capped below what there is", () => {
@@ -307,7 +307,7 @@ describe("a walk", () => {
       walk = step.walk;
     }
     expect(delivered).toEqual(after);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("goes through a long list again where its order broke late, and delivers the rest of it", () => {
@@ -316,7 +316,7 @@ describe("a walk", () => {
     const { walk, delivered } = walkAll({ list: () => broken }, 10);
     expect(new Set(delivered).size).toBe(3000);
     expect(delivered).toHaveLength(3000);
-    expect(walk.doubts).toEqual([]);
+    expect(walk.unverifiedReasons).toEqual([]);
   });
 
   it("ends where the tenant gives the same page for ever, and says so", () => {
@@ -335,7 +335,7 @@ describe("a walk", () => {
         walk = step.walk;
       }
       expect(delivered).toHaveLength(10);
-      expect(walk.doubts.length).toBeGreaterThan(0);
+      expect(walk.unverifiedReasons.length).toBeGreaterThan(0);
     }
   });
 
@@ -354,7 +354,7 @@ describe("a walk", () => {
         walk = step.walk;
       }
       expect(inAnyOrder(delivered)).toEqual(inAnyOrder(known));
-      expect(walk.doubts).toEqual(["the tenant counts more rows than it lists"]);
+      expect(walk.unverifiedReasons).toEqual(["the tenant counts more rows than it lists"]);
     }
   });
 
@@ -375,7 +375,7 @@ describe("a walk", () => {
       walk = step.walk;
     }
     expect(delivered).toEqual(rows);
-    expect(walk.doubts.length).toBeGreaterThan(0);
+    expect(walk.unverifiedReasons.length).toBeGreaterThan(0);
   });
 
   it("delivers rows that are not what the list should hold once", () => {
@@ -389,7 +389,7 @@ describe("a walk", () => {
         expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
         // Without a header, only an answer below the documented page size is certainly whole.
         const isWhole = rows.length < (pagination === "present" ? size : 10);
-        expect(walk.doubts.length > 0).toBe(!isWhole && isKnown.includes(false));
+        expect(walk.unverifiedReasons.length > 0).toBe(!isWhole && isKnown.includes(false));
       },
     ));
   });
@@ -411,7 +411,7 @@ describe("a walk", () => {
         walk = step.walk;
       }
       expect(inAnyOrder(delivered)).toEqual(inAnyOrder(rows));
-      expect(walk.doubts.length > 0).toBe(!isOrdered);
+      expect(walk.unverifiedReasons.length > 0).toBe(!isOrdered);
     },
   );
 

@@ -35,7 +35,7 @@ interface Awkward {
   readonly bursts?: boolean;
   /** Rows come in an order of its own, whatever is asked for. */
   readonly ignoresSort?: boolean;
-  /** Nothing changes while the list is read: then nothing may be lost, not even with a doubt. */
+  /** Nothing changes while the list is read: then nothing may be lost, not even with a reason. */
   readonly isStill?: boolean;
   /** How often a row is not what it should be. */
   readonly malformed?: number;
@@ -148,7 +148,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
   const lost = there.filter((row) => !gone.has(row) && !delivered.has(row));
   const twice = [...delivered].filter(([, times]) => times > 1);
   if (twice.length > 0) return `${twice.length} rows came twice`;
-  const isSilent = walk.doubts.length === 0;
+  const isSilent = walk.unverifiedReasons.length === 0;
   return lost.length > 0 && (awkward.isStill || isSilent)
     ? `${lost.length} rows were lost${isSilent ? " in silence" : ""}`
     : undefined;

@@ -143,7 +143,7 @@ describe("350 users created in one second", () => {
     const ids = batches.flatMap(({ userIds }) => userIds);
     expect(new Set(ids)).toEqual(new Set(tenant.userIds));
     expect(ids).toHaveLength(350);
-    expect(batches.at(-1)?.doubts).toEqual([]);
+    expect(batches.at(-1)?.unverifiedReasons).toEqual([]);
     return tenant.requests();
   };
 

@@ -10,7 +10,7 @@ const args = ["export", "--all-users", "--rate", "1000/s"];
 const into = [...args, "--out", "data", "--format", "ndjson,parquet"];
 
 describe("--max-quarantined", () => {
-  it("ends an export to files that puts too many rows aside with 65, and leaves none", async () => {
+  it("ends an export to files that quarantines too many rows with 65, and leaves none", async () => {
     const { env } = await tenant({ malformed: 0.2 });
     const cwd = await newFolder();
     for (const [most, said] of [["2", "2"], ["0.5%", "0.5 %"]] as const) {
@@ -48,18 +48,18 @@ describe("--max-quarantined", () => {
 });
 
 describe("replay", () => {
-  it("says what became of the rows, and ends with 0 once none is put aside", async () => {
+  it("says what became of the rows, and ends with 0 once none is quarantined", async () => {
     const { env } = await tenant({ malformed: 0.2 });
     const cwd = await newFolder();
     expect((await run(into, { env, cwd })).code).toBe(4);
-    const path = "rejected/part-00000.ndjson";
+    const path = "quarantine/part-00000.ndjson";
     const lines = (await readFile(join(cwd, "data", path), "utf8")).trimEnd().split("\n");
     const count = lines.length;
     const same = await run(["replay", "data"], { cwd });
     expect(same).toMatchObject({ code: 4, err: "" });
     expect(same.out).toMatch(
       new RegExp(
-        `^${count} rows put aside, by the schema of version .*:\n  0 rows added\n  ${count} rows still put aside\n$`,
+        `^${count} rows quarantined, by the schema of version .*:\n  0 rows added\n  ${count} rows still quarantined\n$`,
       ),
     );
 
@@ -69,20 +69,25 @@ describe("replay", () => {
     await mend(join(cwd, "data"), path);
     const replayed = await run(["replay", "data", "--json"], { cwd });
     expect(replayed).toMatchObject({ code: 0, err: "" });
-    expect(JSON.parse(replayed.out)).toMatchObject({ rows: count, sessions: count, known: 0, rejected: 0 });
+    expect(JSON.parse(replayed.out)).toMatchObject({
+      rows: count,
+      sessions: count,
+      known: 0,
+      quarantined: 0,
+    });
     expect(Object.keys(await filesIn(join(cwd, "data"))).sort()).toEqual([
       "manifest.json",
       "ndjson/part-00000.ndjson",
       "ndjson/part-00001.ndjson",
       "parquet/part-00000.parquet",
       "parquet/part-00001.parquet",
-      "state/part-00000.ndjson",
+      "cursors/part-00000.ndjson",
     ]);
     expect((await run(["verify", "data"], { cwd })).code).toBe(0);
     const nothing = await run(["replay", "data"], { cwd });
     expect(nothing).toMatchObject({
       code: 0,
-      out: "Nothing to replay: data has put no row aside\n",
+      out: "Nothing to replay: data has quarantined no row\n",
       err: "",
     });
   });

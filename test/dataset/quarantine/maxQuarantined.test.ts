@@ -19,8 +19,8 @@ it.each([{ count: 5 }, { percent: 1 }])(
       /\d+ of \d+ rows are not sessions, and at most (5|1 %) may be\. The first: User /,
     );
     const [, cut] = (await readFile(join(root, "journal.ndjson"), "utf8")).trimEnd().split("\n");
-    const { sessions, rejected } = JSON.parse(cut!).standing.progress;
-    expect(sessions + rejected).toBe("count" in maxQuarantined ? 400 : 1000);
+    const { sessions, quarantined } = JSON.parse(cut!).run_progress.progress;
+    expect(sessions + quarantined).toBe("count" in maxQuarantined ? 400 : 1000);
 
     const again = await exportInto(sandbox, root, { ...ndjson, maxQuarantined, mode: "resume" }).catch((
       error,
@@ -32,9 +32,9 @@ it.each([{ count: 5 }, { percent: 1 }])(
       mode: "resume",
       maxQuarantined: { count: 100 },
     });
-    expect(report.sessions + report.rejected).toBe(1200);
+    expect(report.sessions + report.quarantined).toBe(1200);
     expect(report.requests).toBe(sandbox.counts.total);
-    expect((await manifestOf(root)).runs[0].rejected).toBe(report.rejected);
+    expect((await manifestOf(root)).runs[0].quarantined).toBe(report.quarantined);
   },
 );
 
@@ -51,7 +51,7 @@ it("a share of few rows is judged at the end, and what has come is kept as well"
     mode: "resume",
     maxQuarantined: { percent: 50 },
   });
-  expect([report.sessions + report.rejected, sandbox.counts.total]).toEqual([300, before]);
+  expect([report.sessions + report.quarantined, sandbox.counts.total]).toEqual([300, before]);
   const keys = keysIn(await readFile(join(root, "ndjson/part-00000.ndjson"), "utf8"));
   expect(keysOf(sandbox)).toEqual(expect.arrayContaining(keys));
   expect(keys).toHaveLength(report.sessions);
