@@ -10,9 +10,11 @@ export class Unread extends Error {}
 /** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
 const PIECE = 1 << 16;
 
-/** Gives bytes piece by piece; nothing is copied. */
+/** Give bytes piece by piece. Each of several is a copy: one that waits to be sent must not hold them all. */
 export function* pieces(bytes: Uint8Array<ArrayBuffer>): Generator<Uint8Array<ArrayBuffer>> {
-  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    yield bytes.length <= PIECE ? bytes : bytes.slice(at, at + PIECE);
+  }
 }
 
 /** Gives bytes that are kept, as a body that holds none of its own. */

@@ -8,6 +8,7 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
 import * as HttpServer from "@effect/platform/HttpServer";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -120,6 +121,21 @@ const isShort = ({ headers }: Response): boolean =>
   Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");
 
 /**
+ * Replace the bytes of a long answer by a stream of them, which drops them when it is cancelled. A request's fiber, and with it the
+ * answer, is kept for as long as its connection is open.
+ */
+const streamed = (response: HttpServerResponse.HttpServerResponse) => {
+  const { status, headers, cookies, body } = response;
+  return body._tag === "Uint8Array" && body.body.length > SHORT
+    ? HttpServerResponse.raw(Patience.ofKept(body.body as Uint8Array<ArrayBuffer>), {
+      status,
+      headers,
+      cookies,
+    })
+    : response;
+};
+
+/**
  * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
  *
  * Memory: for each download a page and what its encoder holds, for each export what {@link Dataset.run} holds, and about
@@ -133,7 +149,7 @@ export const make = (
     const scope = yield* Scope.make();
     const life: Handlers.Life = { isStopping: false, streams: new Set() };
     const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life, transport)), scope);
-    const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
+    const app = Effect.map(yield* Effect.provide(HttpApiBuilder.httpApp, runtime), streamed);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
     const { downloads } = Context.get(runtime.context, Metrics.Metrics);
     let unsent = 0;
