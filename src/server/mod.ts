@@ -9,8 +9,8 @@ import * as Either from "effect/Either";
 import * as Options from "../options/Options.ts";
 import * as Transport from "../api/transport/Transport.ts";
 import * as Arrival from "./Arrival.ts";
-import * as Config from "./Config.ts";
-import * as Worker from "./Worker.ts";
+import * as Settings from "./Settings.ts";
+import { make as makeServer } from "./Server.ts";
 
 export type { RequestInfo } from "./Arrival.ts";
 
@@ -49,22 +49,23 @@ export interface ServerSettings {
 }
 
 /** The variable of the environment that says the same as a setting. */
-const variables: { readonly [Name in keyof Omit<ServerSettings, "fetch">]-?: typeof Config.names[number] } = {
-  domain: "MONOCLOUD_DOMAIN",
-  apiKey: "MONOCLOUD_API_KEY",
-  rate: "MONOCLOUD_RATE",
-  token: "WORKER_TOKEN",
-  folder: "WORKER_FOLDER",
-  exports: "WORKER_EXPORTS",
-  queue: "WORKER_QUEUE",
-  downloads: "WORKER_DOWNLOADS",
-  streams: "WORKER_STREAMS",
-  idleSeconds: "WORKER_IDLE_SECONDS",
-  requestSeconds: "WORKER_REQUEST_SECONDS",
-  graceSeconds: "WORKER_GRACE_SECONDS",
-  redactSecret: "MONOCLOUD_REDACT_SECRET",
-  telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
-};
+const variables: { readonly [Name in keyof Omit<ServerSettings, "fetch">]-?: typeof Settings.names[number] } =
+  {
+    domain: "MONOCLOUD_DOMAIN",
+    apiKey: "MONOCLOUD_API_KEY",
+    rate: "MONOCLOUD_RATE",
+    token: "WORKER_TOKEN",
+    folder: "WORKER_FOLDER",
+    exports: "WORKER_EXPORTS",
+    queue: "WORKER_QUEUE",
+    downloads: "WORKER_DOWNLOADS",
+    streams: "WORKER_STREAMS",
+    idleSeconds: "WORKER_IDLE_SECONDS",
+    requestSeconds: "WORKER_REQUEST_SECONDS",
+    graceSeconds: "WORKER_GRACE_SECONDS",
+    redactSecret: "MONOCLOUD_REDACT_SECRET",
+    telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
+  };
 
 const settingsKind = Options.object<ServerSettings>({
   domain: Options.text,
@@ -85,12 +86,12 @@ const settingsKind = Options.object<ServerSettings>({
 }, { required: ["domain", "apiKey"] });
 
 /** Decodes settings as the environment is decoded. */
-const decode = (given: Omit<ServerSettings, "fetch">): Config.Settings => {
+const decode = (given: Omit<ServerSettings, "fetch">): Settings.Settings => {
   const named = Object.entries(variables) as ReadonlyArray<readonly [keyof typeof variables, string]>;
   const environment = new Map(
     named.flatMap(([name, variable]) => given[name] === undefined ? [] : [[variable, String(given[name])]]),
   );
-  const loading = Effect.withConfigProvider(Config.load, ConfigProvider.fromMap(environment));
+  const loading = Effect.withConfigProvider(Settings.load, ConfigProvider.fromMap(environment));
   return Either.getOrThrowWith(Effect.runSync(Effect.either(loading)), ({ message }) => {
     const said = named.reduce((text, [name, variable]) => text.replaceAll(variable, `'${name}'`), message);
     return new TypeError(`Cannot make a server: ${said.replace("The environment is", "The settings are")}`);
@@ -136,6 +137,6 @@ export interface Server {
 export const make = async (given: ServerSettings): Promise<Server> => {
   const { fetch, ...settings } = Options.take("make a server", settingsKind, given);
   const transport = fetch && Transport.fetch(fetch);
-  const { fetch: answer, stop } = await Effect.runPromise(Worker.make(decode(settings), transport));
+  const { fetch: answer, stop } = await Effect.runPromise(makeServer(decode(settings), transport));
   return { fetch: (request, info) => answer(request, Arrival.ofInfo(info)), stop };
 };

@@ -12,8 +12,8 @@ import * as Schema from "effect/Schema";
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, OPEN_BRACE, OPEN_BRACKET, QUOTE } from "../../scan/JsonTokens.ts";
 import { skipString } from "../../scan/JsonMembers.ts";
 import * as Options from "../../options/Options.ts";
-import { BODY_BYTES } from "../Access.ts";
-import { busy, invalid, late } from "./Answers.ts";
+import { BODY_BYTES } from "../RequestGuard.ts";
+import { busy, invalid, late } from "./Responses.ts";
 import * as Job from "../jobs/Job.ts";
 
 /** The most bytes that bodies under way may have together: four of the largest. */

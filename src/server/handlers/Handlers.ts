@@ -16,25 +16,25 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
-import * as Access from "../Access.ts";
-import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
+import * as RequestGuard from "../RequestGuard.ts";
+import { busy, json, ofJob, ofTenant, unavailable } from "./Responses.ts";
 import * as Api from "./Api.ts";
 import * as Body from "./Body.ts";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import * as Download from "./Download.ts";
 import * as Events from "../jobs/Events.ts";
 import { JobError, Jobs } from "../jobs/Jobs.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Strict from "./Strict.ts";
 
-/** Whether the worker is about to stop. */
-export interface Life {
+/** Whether the server is about to stop. */
+export interface Shutdown {
   isStopping: boolean;
   /** Streams of events that are open: each is ended by a call. */
   readonly streams: Set<() => void>;
 }
 
-/** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
+/** Answers for what can go wrong with exports; that the folder can't be written or read is the server's trouble. */
 const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetError, R>) =>
   Effect.catchAll(
     work,
@@ -64,16 +64,17 @@ const withCaller =
     });
 
 /** Another download, if as many as may be are not under way already. */
-const ifThereIsRoom = ({ downloads }: Settings, life: Life) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(
-    Metrics.Metrics,
-    (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
-      if (life.isStopping) return Effect.succeed(unavailable("The worker is stopping"));
-      return metrics.downloads() < downloads
-        ? download
-        : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
-    },
-  );
+const ifThereIsRoom =
+  ({ downloads }: Settings, shutdown: Shutdown) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(
+      Metrics.Metrics,
+      (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
+        if (shutdown.isStopping) return Effect.succeed(unavailable("The server is stopping"));
+        return metrics.downloads() < downloads
+          ? download
+          : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
+      },
+    );
 
 /** The router takes HEAD for GET. */
 const onlyGet = HttpServerResponse.unsafeJson(
@@ -81,7 +82,7 @@ const onlyGet = HttpServerResponse.unsafeJson(
   { status: 405, headers: { "cache-control": "no-store", allow: "GET" } },
 );
 
-const sessions = (settings: Settings, life: Life) =>
+const sessions = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
     const download = (name: Formats.BuiltIn) =>
     (
@@ -116,16 +117,16 @@ const sessions = (settings: Settings, life: Life) =>
         });
       }).pipe(
         withCaller(request),
-        ifThereIsRoom(settings, life),
+        ifThereIsRoom(settings, shutdown),
         Effect.catchTags({
           ApiError: (error) => Effect.succeed(ofTenant(error)),
           ExportError: ({ reason, message }) =>
             Effect.succeed(
               reason === "NoSuchUsers"
-                ? kept({ error: "Absent", message }, 404)
-                : kept({ error: "TenantFailure", message }, 502),
+                ? json({ error: "Absent", message }, 404)
+                : json({ error: "TenantFailure", message }, 502),
             ),
-          UnverifiedError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
+          UnverifiedError: ({ message }) => Effect.succeed(json({ error: "TenantFailure", message }, 502)),
           SinkError: ({ message }) => Effect.succeed(unavailable(message)),
         }),
       );
@@ -137,7 +138,7 @@ const sessions = (settings: Settings, life: Life) =>
     );
   });
 
-const exports = (settings: Settings, life: Life) =>
+const exports = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(
     Api.Api,
     "exports",
@@ -158,11 +159,11 @@ const exports = (settings: Settings, life: Life) =>
               Download.file(file),
               (bytes) => HttpServerResponse.raw(bytes, { headers }),
             );
-            return yield* sent.pipe(ifThereIsRoom(settings, life));
+            return yield* sent.pipe(ifThereIsRoom(settings, shutdown));
           }));
         const open = <A, R>(work: Effect.Effect<A, never, R>) =>
           Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
-            life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
+            shutdown.isStopping ? Effect.succeed(unavailable("The server is stopping")) : work
           );
         return handlers
           .handleRaw("start", ({ request }) =>
@@ -176,8 +177,8 @@ const exports = (settings: Settings, life: Life) =>
             answering(Effect.map(jobs.events(path.id), (watch) => {
               const headers = { ...untouched, "content-type": "text/event-stream" };
               if (request.method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
-              return life.streams.size < settings.streams
-                ? HttpServerResponse.raw(Events.stream(watch, life.streams), { headers })
+              return shutdown.streams.size < settings.streams
+                ? HttpServerResponse.raw(Events.stream(watch, shutdown.streams), { headers })
                 : busy(`${settings.streams} streams of events are open, and no more may be`);
             })))
           .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
@@ -187,7 +188,7 @@ const exports = (settings: Settings, life: Life) =>
       }),
   );
 
-const operations = (settings: Settings, life: Life) =>
+const operations = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
     Effect.gen(function* () {
       const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantClient, Metrics.Metrics]);
@@ -196,7 +197,7 @@ const operations = (settings: Settings, life: Life) =>
         HttpServerResponse.unsafeJson(ok, {
           headers: {
             // A token may hold what ends a value; whoever reads the cookie decodes it.
-            "set-cookie": `${Access.COOKIE}=${
+            "set-cookie": `${RequestGuard.COOKIE}=${
               encodeURIComponent(value)
             }; HttpOnly; SameSite=Strict; Path=/${rest}${
               headers["x-forwarded-proto"] === "https" ? "; Secure" : ""
@@ -207,7 +208,7 @@ const operations = (settings: Settings, life: Life) =>
       return handlers
         .handle("health", () => Effect.succeed(ok))
         .handle("ready", () => {
-          const reason = life.isStopping ? "The worker is stopping" : jobs.unavailableReason();
+          const reason = shutdown.isStopping ? "The server is stopping" : jobs.unavailableReason();
           return Effect.succeed(reason === undefined ? ok : unavailable(reason));
         })
         .handle("metrics", () => {
@@ -241,7 +242,7 @@ const operations = (settings: Settings, life: Life) =>
               name: "monocloud_event_streams",
               type: "gauge",
               help: "Streams of events that are open.",
-              values: [["", life.streams.size]],
+              values: [["", shutdown.streams.size]],
             },
             {
               name: "monocloud_exports",
@@ -265,18 +266,22 @@ const operations = (settings: Settings, life: Life) =>
 
 const authorization = ({ token }: Settings) =>
   Layer.sync(Api.Authorization, () => {
-    const isToken = token === undefined ? () => true : Access.isToken(token);
+    const isToken = token === undefined ? () => true : RequestGuard.isToken(token);
     const check = (given: Redacted.Redacted) =>
       isToken(Redacted.value(given)) ? Effect.void : Effect.fail({
         error: "Unauthorized" as const,
-        message: "Send the worker's token: Authorization: Bearer TOKEN",
+        message: "Send the server's token: Authorization: Bearer TOKEN",
       });
     return { bearer: check, cookie: check };
   });
 
 /** All routes, carried out. */
-export const layer = (settings: Settings, life: Life) =>
+export const layer = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.api(Api.Api).pipe(
-    Layer.provide([sessions(settings, life), exports(settings, life), operations(settings, life)]),
+    Layer.provide([
+      sessions(settings, shutdown),
+      exports(settings, shutdown),
+      operations(settings, shutdown),
+    ]),
     Layer.provide([Strict.layer, authorization(settings)]),
   );

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Scope from "effect/Scope";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import type * as Job from "./Job.ts";
 import { fail, type JobError, type ReadError } from "./JobError.ts";
 import { type Entry, type JobTable, summaryOf } from "./JobTable.ts";

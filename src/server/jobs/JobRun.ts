@@ -1,5 +1,5 @@
 /**
- * One export of the worker: from its description to a dataset.
+ * One export of the server: from its description to a dataset.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import * as Formats from "../../format/Formats.ts";
 import * as Redaction from "../../session/Redaction.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import type * as Job from "./Job.ts";
 import type * as Metrics from "../telemetry/Metrics.ts";
 

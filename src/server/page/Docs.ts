@@ -1,5 +1,5 @@
 /**
- * The description of the API: `/openapi.json`, and a page of it at `/docs`. Both are open to all as the worker's page is: they
+ * The description of the API: `/openapi.json`, and a page of it at `/docs`. Both are open to all as the server's page is: they
  * tell nothing of the tenant.
  *
  * The page brings its script and its style along, in the text. So its policy allows these two by their hashes, and no other.
@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Api from "../handlers/Api.ts";
 import * as Headers from "../Headers.ts";
-import * as Patience from "../Patience.ts";
+import * as IdleTimeout from "../IdleTimeout.ts";
 import * as Strict from "../handlers/Strict.ts";
 
 const hashesOf = (html: string, tag: "script" | "style"): string =>
@@ -53,7 +53,7 @@ const page = Effect.map(swagger as Effect.Effect<Uint8Array<ArrayBuffer>>, (html
     "content-type": "text/html; charset=utf-8",
     "content-length": String(html.length),
   };
-  return () => HttpServerResponse.raw(Patience.ofKept(html), { headers });
+  return () => HttpServerResponse.raw(IdleTimeout.streamOf(html), { headers });
 });
 
 /** The two routes. */

@@ -1,5 +1,5 @@
 /**
- * What the worker counts, and how Prometheus reads it.
+ * What the server counts, and how Prometheus reads it.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** How a download ended: `complete`, `aborted` as it could not be completed, `left` by its reader. */
 export type Outcome = "complete" | "aborted" | "client_closed";
 
-/** The counts of one worker since it began. */
+/** The counts of one server since it began. */
 export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, {
   /** A request to the tenant was answered with this status (or `error`, `interrupted`), and when its answer began. */
   readonly answered: (status: string, seconds: number) => void;

@@ -18,7 +18,7 @@ export function* pieces(bytes: Uint8Array<ArrayBuffer>): Generator<Uint8Array<Ar
 }
 
 /** Gives bytes that are kept, as a body that holds none of its own. */
-export const ofKept = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
+export const streamOf = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const left = pieces(bytes);
   return new ReadableStream({
     pull: (controller) => {
@@ -33,7 +33,7 @@ export const ofKept = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Arra
  * The same body, which errors once its reader has taken nothing for so many seconds, and is cancelled then. However long it
  * takes to make a piece is no matter.
  */
-export const patient = (
+export const withIdleTimeout = (
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
   seconds: number,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {

@@ -1,7 +1,7 @@
 /**
- * Who may use the worker.
+ * Who may use the server.
  *
- * With a token, whoever sends it: as a bearer token, or in a cookie that the worker's own page was given for it. Without one,
+ * With a token, whoever sends it: as a bearer token, or in a cookie that the server's own page was given for it. Without one,
  * callers on the same machine, as long as they mean this machine: a name that only resolves to it is not served, and neither
  * is what a proxy passes on. Pages of other sites are served neither way.
  *
@@ -31,9 +31,9 @@ export const isToken = (token: Redacted.Redacted): (given: string) => boolean =>
 export const isLoopback = (address: string): boolean =>
   /^((::ffff:)?127(\.\d{1,3}){3}|\[?::1\]?|localhost)$/i.test(address);
 
-/** Why the worker does not listen there without a token. */
+/** Why the server does not listen there without a token. */
 export const needsToken = (hostname: string): string =>
-  `Without a token the worker listens on loopback alone, and ${hostname} is not: set WORKER_TOKEN ` +
+  `Without a token the server listens on loopback alone, and ${hostname} is not: set WORKER_TOKEN ` +
   "(openssl rand -hex 32 makes one), or listen on 127.0.0.1";
 
 const ownNames = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
@@ -109,7 +109,7 @@ export const refusalOf = (
   // What another site may lead to: a page is there for people who follow links.
   const isOpen = pathname === "/" || pathname === "/docs" || isProbe;
   if (!isOpen && isCrossSite(request)) {
-    return { status: 403, message: "A page of another site can't use this worker" };
+    return { status: 403, message: "A page of another site can't use this server" };
   }
   if (mayBeEndless(request)) {
     return { status: 411, message: "Say with Content-Length how long the body is" };

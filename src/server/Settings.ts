@@ -1,5 +1,5 @@
 /**
- * What the worker is told by its environment, decoded once.
+ * What the server is told by its environment, decoded once.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export class ConfigurationError extends Data.TaggedError("ConfigurationError")<{
   readonly message: string;
 }> {}
 
-/** A worker's settings. */
+/** A server's settings. */
 export interface Settings {
   readonly tenant: Tenant.Tenant;
   /** Requests a second to the tenant, of all downloads and exports together, or `"auto"` to find out what it allows. */
@@ -38,7 +38,7 @@ export interface Settings {
   readonly idle: number;
   /** How long a request may take to arrive, its body included, in seconds. */
   readonly arrival: number;
-  /** How long downloads may go on once the worker is told to stop, in seconds. */
+  /** How long downloads may go on once the server is told to stop, in seconds. */
   readonly grace: number;
   /** Keys the hashes of redaction. */
   readonly redactSecret: Redacted.Redacted | undefined;
