@@ -29,23 +29,44 @@ const raw = (
 
 const authorized = { authorization: `Bearer ${token}` };
 
-/** Every route, with what it answers to who may use it. */
-const routes = (userId: string): ReadonlyArray<readonly [method: string, path: string, status: number]> => [
-  ["GET", `/v1/users/${userId}/sessions.ndjson`, 200],
-  ["GET", `/v1/users/${userId}/sessions.csv`, 200],
-  ["GET", `/v1/users/${userId}/sessions.parquet`, 200],
-  ["GET", "/v1/exports", 200],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000", 404],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000/events", 404],
-  ["DELETE", "/v1/exports/20261124T000000000Z-000000000000", 404],
-  ["POST", "/v1/exports/20261124T000000000Z-000000000000/resume", 404],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000/manifest.json", 404],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000/csv/part-00000.csv", 404],
-  ["POST", "/v1/session", 200],
-  ["GET", "/metrics", 200],
-];
+/** The part of an OpenAPI document that says which routes there are. */
+interface Document {
+  readonly paths: Readonly<
+    Record<string, Readonly<Record<string, { readonly requestBody?: unknown; readonly responses: object }>>>
+  >;
+}
 
-const open = ["/", "/page.js", "/page.css", "/docs", "/openapi.json", "/health", "/ready"];
+/** A request to a route, and what it answers to who may use it. */
+interface Ask {
+  readonly route: string;
+  readonly path: string;
+  readonly init: RequestInit;
+  readonly status: number;
+}
+
+/** Makes a request to each route that the server describes. */
+const requestsOf = ({ paths }: Document, userId: string): ReadonlyArray<Ask> =>
+  Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([name, { requestBody, responses }]) => {
+      const method = name.toUpperCase();
+      const description = JSON.stringify({ users: [userId], formats: ["csv"] });
+      const success = Object.keys(responses).find((status) => status.startsWith("2"));
+      return {
+        route: `${method} ${path}`,
+        path: path.replace("{user_id}", userId).replace("{id}", "20261124T000000000Z-000000000000")
+          .replace(/\{\w+\}/g, "x"),
+        init: { method, ...(requestBody !== undefined && { body: description }) },
+        // There is no such export.
+        status: path.includes("{id}") ? 404 : Number(success),
+      };
+    })
+  );
+
+/** The routes that the server describes and that want no token; any other does. */
+const openRoutes = ["GET /health", "GET /ready", "DELETE /v1/session"];
+
+/** The paths that it does not describe. */
+const openPaths = ["/", "/page.js", "/page.css", "/docs", "/openapi.json"];
 
 /** Headers by which proxies tell whose request they pass on. */
 const ofProxies = [
@@ -91,39 +112,30 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
     const { sandbox, env } = await tenant();
     const [userId = ""] = sandbox.userIds();
     const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
-    for (const [method, path, status] of routes(userId)) {
-      for (
-        const headers of [{}, { authorization: "Bearer wrong-but-just-as-long" }, {
-          authorization: "Basic x",
-        }]
-      ) {
-        const refused = await fetch(`${server.url}${path}`, {
-          method,
-          headers: headers as Record<string, string>,
-        });
-        expect([method, path, refused.status]).toEqual([method, path, 401]);
-        expect(refused.headers.get("www-authenticate")).toBe("Bearer");
-        expect(await refused.text()).not.toContain(token);
+    const document: Document = await (await fetch(`${server.url}/openapi.json`)).json();
+    const requests = requestsOf(document, userId);
+    const routes = requests.map(({ route }) => route);
+    const known = ["GET /metrics", "POST /v1/exports", "POST /v1/exports/{id}/resume"];
+    expect(routes).toEqual(expect.arrayContaining([...known, ...openRoutes]));
+    for (const { route, path, init, status } of requests) {
+      const isOpen = openRoutes.includes(route);
+      const wrong = ["", "Bearer wrong-but-just-as-long", "Basic x"];
+      for (const authorization of wrong) {
+        const headers = { "content-type": "application/json", ...(authorization && { authorization }) };
+        const answer = await fetch(`${server.url}${path}`, { ...init, headers });
+        expect([route, answer.status]).toEqual([route, isOpen ? status : 401]);
+        if (!isOpen) expect(answer.headers.get("www-authenticate")).toBe("Bearer");
+        expect(await answer.text()).not.toContain(token);
       }
-      const answer = await server.ask(path, { method });
-      expect([method, path, answer.status]).toEqual([method, path, status]);
-      await answer.arrayBuffer();
+      const answer = await server.ask(path, init);
+      expect([route, answer.status]).toEqual([route, status]);
+      await answer.body?.cancel();
     }
-    const started = await server.ask("/v1/exports", {
-      method: "POST",
-      body: JSON.stringify({ users: [userId], formats: ["csv"] }),
-    });
-    expect(started.status).toBe(202);
-    expect((await fetch(`${server.url}/v1/exports`, { method: "POST", body: "{}" })).status).toBe(401);
-    for (const path of open) {
+    for (const path of openPaths) {
       const answer = await fetch(`${server.url}${path}`);
       expect([path, answer.status]).toEqual([path, 200]);
       await answer.arrayBuffer();
     }
-    const document = await (await fetch(`${server.url}/openapi.json`)).json();
-    expect(Object.keys(document.paths)).toEqual(
-      expect.arrayContaining(["/v1/exports/{id}/resume", "/metrics"]),
-    );
     expect((await server.ask("/nowhere")).status).toBe(404);
     expect(server.running.err()).not.toContain(token);
   });
