@@ -169,13 +169,13 @@ export const make = (
         Headers.complete(response);
         // To look at the body of a short one would make a stream of it.
         if (isShort(response) || response.body === null) return response;
-        return new Response(IdleTimeout.withIdleTimeout(response.body, settings.idle), response);
+        return new Response(IdleTimeout.withIdleTimeout(response.body, settings.idleSeconds), response);
       },
       stop: async () => {
         if (shutdown.isStopping) return;
         shutdown.isStopping = true;
         for (const end of shutdown.streams) end();
-        const limit = Date.now() + settings.grace * 1000;
+        const limit = Date.now() + settings.graceSeconds * 1000;
         while (downloads() + unsent > 0 && Date.now() < limit) {
           await new Promise((resume) => setTimeout(resume, LOOK));
         }

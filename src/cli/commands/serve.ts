@@ -34,11 +34,11 @@ const options = {
 const CONNECTIONS = 4096;
 
 /** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
-const limits = ({ arrival }: ServerSettings.Settings) => ({
+const limits = ({ requestSeconds }: ServerSettings.Settings) => ({
   maxHeaderSize: 16_384,
-  headersTimeout: Math.min(10_000, arrival * 1000),
+  headersTimeout: Math.min(10_000, requestSeconds * 1000),
   // Whoever waits for a body gives up first, with an answer.
-  requestTimeout: arrival * 1000 + 2000,
+  requestTimeout: requestSeconds * 1000 + 2000,
   keepAliveTimeout: 60_000,
   connectionsCheckingInterval: 1000,
 });
@@ -65,10 +65,10 @@ const whenSent = (socket: Socket, answer: NodeServerResponse): Promise<void> =>
     });
   });
 
-const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: ServerSettings.Settings): Arrival => {
+const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettings.Settings): Arrival => {
   const { req, res } = runtime!.node!;
   // The last bytes of an answer are the system's to send: they wait for their reader no longer than the others.
-  res!.once("prefinish", () => res!.setTimeout(idle * 1000));
+  res!.once("prefinish", () => res!.setTimeout(idleSeconds * 1000));
   return {
     from: ip,
     version: req.httpVersion,

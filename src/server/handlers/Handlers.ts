@@ -144,7 +144,7 @@ const exports = (settings: Settings, shutdown: Shutdown) =>
     "exports",
     (handlers) =>
       Effect.map(Jobs, (jobs) => {
-        const description = Body.reader(settings.arrival);
+        const description = Body.reader(settings.requestSeconds);
         const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
           answering(Effect.gen(function* () {
             const file = yield* jobs.file(id, path);
