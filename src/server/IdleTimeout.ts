@@ -1,5 +1,5 @@
 /**
- * Bodies that wait for their reader, though not for ever: of the one who stops reading nothing is left behind.
+ * Bodies that wait for their reader for a limited time. When a reader stops reading, what was meant for it is dropped.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export function* pieces(bytes: Uint8Array<ArrayBuffer>): Generator<Uint8Array<Ar
   }
 }
 
-/** Gives bytes that are kept, as a body that holds none of its own. */
+/** Give bytes as a body, which lets go of them when it is cancelled. */
 export const streamOf = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const left = pieces(bytes);
   return new ReadableStream({
@@ -30,8 +30,8 @@ export const streamOf = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Ar
 };
 
 /**
- * The same body, which errors once its reader has taken nothing for so many seconds, and is cancelled then. However long it
- * takes to make a piece is no matter.
+ * Give the same body, but end it with an error once its reader has taken nothing for so many seconds. The time that the body
+ * takes to make a piece does not count.
  */
 export const withIdleTimeout = (
   body: ReadableStream<Uint8Array<ArrayBuffer>>,

@@ -19,6 +19,7 @@ import * as TenantClient from "../api/TenantClient.ts";
 import * as Platform from "../api/transport/Platform.ts";
 import type * as Transport from "../api/transport/Transport.ts";
 import { version } from "../version.ts";
+import type { Arrival } from "./Arrival.ts";
 import * as RequestGuard from "./RequestGuard.ts";
 import type { Settings } from "./Settings.ts";
 import * as Docs from "./page/Docs.ts";
@@ -29,15 +30,13 @@ import * as Metrics from "./telemetry/Metrics.ts";
 import * as Page from "./page/Page.ts";
 import * as IdleTimeout from "./IdleTimeout.ts";
 
-export type { Arrival } from "./RequestGuard.ts";
-
 /** A server that is at work. */
 export interface Server {
   /** Answers a request, given what the server knows of it: without `version`, HTTP/1.0 gets bodies that may look whole. */
-  readonly fetch: (request: Request, arrival: RequestGuard.Arrival) => Promise<Response>;
+  readonly fetch: (request: Request, arrival: Arrival) => Promise<Response>;
   /**
    * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
-   * {@link RequestGuard.Arrival.sent} tells of them, and checkpoints exports, which the next server goes on with. What is left of downloads
+   * {@link Arrival.sent} tells of them, and checkpoints exports, which the next server goes on with. What is left of downloads
    * has to be broken off by closing the server.
    */
   readonly stop: () => Promise<void>;
@@ -97,11 +96,11 @@ const everything = (
   );
 };
 
-/** How often it is looked whether downloads have ended, in milliseconds. */
+/** Milliseconds between two looks at the downloads that have to end before a stop. */
 const LOOK = 50;
 
 const answer = (
-  { status, message }: RequestGuard.Refusal | { readonly status: 404; readonly message: string },
+  { status, message }: { readonly status: RequestGuard.Refusal["status"] | 404; readonly message: string },
 ) => {
   const bytes = new TextEncoder().encode(
     JSON.stringify({ error: status === 404 ? "Absent" : "Refused", message }),
@@ -114,8 +113,8 @@ const answer = (
 const SHORT = 1 << 14;
 
 /**
- * Whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is anything
- * made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
+ * Tell whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is
+ * anything made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
  */
 const isShort = ({ headers }: Response): boolean =>
   Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");

@@ -22,15 +22,15 @@ const ALL_BYTES = 4 * BODY_BYTES;
 /** How deep lists and objects may lie within each other: a description needs two. */
 const DEEPEST = 8;
 
-/** Whether what ends there is the name of a member: a colon follows. */
+/** Tell whether the text that ends there is the name of a member: then a colon follows. */
 const isName = (text: string, end: number): boolean => {
   while (/\s/.test(text.charAt(end))) end++;
   return text.charCodeAt(end) === COLON;
 };
 
 /**
- * What a text holds that `JSON.parse` takes and nobody means: depths that other code falls into, and a name that is there
- * twice, of which the last would win.
+ * Find what `JSON.parse` accepts and nobody means: nesting so deep that other code overflows, and a name that is there twice,
+ * of which the last would win.
  */
 const flawOf = (text: string): string | undefined => {
   const open: Array<Set<string> | undefined> = [];

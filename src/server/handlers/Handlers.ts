@@ -27,14 +27,14 @@ import { JobError, Jobs } from "../jobs/Jobs.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Strict from "./Strict.ts";
 
-/** Whether the server is about to stop. */
+/** A stop of the server, if one is under way, and what it has to end. */
 export interface Shutdown {
   isStopping: boolean;
   /** Streams of events that are open: each is ended by a call. */
   readonly streams: Set<() => void>;
 }
 
-/** Answers for what can go wrong with exports; that the folder can't be written or read is the server's trouble. */
+/** Answer for what can go wrong with exports. A folder that can't be written or read is the server's own fault. */
 const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetError, R>) =>
   Effect.catchAll(
     work,
@@ -44,10 +44,10 @@ const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetEr
         : Effect.as(Effect.logError(error.message), unavailable(error.message)),
   );
 
-/** What no one between is to change, keep or guess at. */
+/** Headers by which nobody in between changes, keeps or guesses at a body. */
 const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
 
-/** Whether gzip is welcome: `gzip`, `*`, but not `gzip;q=0`. */
+/** Tell whether gzip is welcome: `gzip`, `*`, but not `gzip;q=0`. */
 export const acceptsGzip = (header: string | undefined): boolean => {
   const choices = (header ?? "").split(",").map((choice) => choice.trim().toLowerCase().split(/\s*;\s*q=/));
   const weight = (name: string) => choices.find(([coding]) => coding === name)?.[1];
@@ -55,7 +55,7 @@ export const acceptsGzip = (header: string | undefined): boolean => {
   return has("gzip") ? Number(weight("gzip") ?? 1) > 0 : has("*") && Number(weight("*") ?? 1) > 0;
 };
 
-/** Goes on with the trace of whoever asks, if there is one. */
+/** Continue the caller's trace, if there is one. */
 const withCaller =
   ({ headers }: HttpServerRequest.HttpServerRequest) => <A, E, R>(work: Effect.Effect<A, E, R>) =>
     Option.match(HttpTraceContext.fromHeaders(headers), {
@@ -63,7 +63,7 @@ const withCaller =
       onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
     });
 
-/** Another download, if as many as may be are not under way already. */
+/** Begin a download, unless as many as are allowed are under way. */
 const ifThereIsRoom =
   ({ downloads }: Settings, shutdown: Shutdown) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
     Effect.flatMap(
@@ -214,45 +214,40 @@ const operations = (settings: Settings, shutdown: Shutdown) =>
         .handle("metrics", () => {
           const { retries, waiting, rate, heldUntil } = tenant.traffic();
           return Effect.succeed(metrics.render([
-            {
-              name: "monocloud_tenant_retries_total",
-              type: "counter",
-              help: "Requests to the tenant that were sent again.",
-              values: [["", retries]],
-            },
-            {
-              name: "monocloud_tenant_queued_requests",
-              type: "gauge",
-              help: "Requests that wait for their turn.",
-              values: [["", waiting]],
-            },
-            {
-              name: "monocloud_tenant_rate",
-              type: "gauge",
-              help: "Requests a second that may be sent now.",
-              values: [["", rate]],
-            },
-            {
-              name: "monocloud_tenant_held_seconds",
-              type: "gauge",
-              help: "How much longer the tenant asked to be left alone.",
-              values: [["", Math.max(0, (heldUntil - Date.now()) / 1000)]],
-            },
-            {
-              name: "monocloud_event_streams",
-              type: "gauge",
-              help: "Streams of events that are open.",
-              values: [["", shutdown.streams.size]],
-            },
-            {
-              name: "monocloud_exports",
-              type: "gauge",
-              help: "Exports, by how they stand.",
-              values: Object.entries(jobs.counts()).map(([status, count]) => [
+            Metrics.family(
+              "counter",
+              "monocloud_tenant_retries_total",
+              "Requests to the tenant that were sent again.",
+              retries,
+            ),
+            Metrics.family(
+              "gauge",
+              "monocloud_tenant_queued_requests",
+              "Requests that wait for their turn.",
+              waiting,
+            ),
+            Metrics.family("gauge", "monocloud_tenant_rate", "Requests a second that may be sent now.", rate),
+            Metrics.family(
+              "gauge",
+              "monocloud_tenant_held_seconds",
+              "How much longer the tenant asked to be left alone.",
+              Math.max(0, (heldUntil - Date.now()) / 1000),
+            ),
+            Metrics.family(
+              "gauge",
+              "monocloud_event_streams",
+              "Streams of events that are open.",
+              shutdown.streams.size,
+            ),
+            Metrics.family(
+              "gauge",
+              "monocloud_exports",
+              "Exports, by how they stand.",
+              Object.entries(jobs.counts()).map(([status, count]) => [
                 Metrics.label("status", status),
                 count,
               ]),
-            },
+            ),
           ]));
         })
         .handle("signIn", ({ request }) => {

@@ -17,7 +17,6 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Api from "../handlers/Api.ts";
 import * as Headers from "../Headers.ts";
-import * as IdleTimeout from "../IdleTimeout.ts";
 import * as Strict from "../handlers/Strict.ts";
 
 const hashesOf = (html: string, tag: "script" | "style"): string =>
@@ -44,16 +43,12 @@ const swagger = Effect.gen(function* () {
 
 const page = Effect.map(swagger as Effect.Effect<Uint8Array<ArrayBuffer>>, (html) => {
   const text = new TextDecoder().decode(html);
-  const headers = {
-    ...Headers.forPage({
-      script: hashesOf(text, "script"),
-      // What the page looks like is set by its script as well.
-      style: "'unsafe-inline'",
-    }),
-    "content-type": "text/html; charset=utf-8",
-    "content-length": String(html.length),
-  };
-  return () => HttpServerResponse.raw(IdleTimeout.streamOf(html), { headers });
+  const headers = Headers.forPage({
+    script: hashesOf(text, "script"),
+    // What the page looks like is set by its script as well.
+    style: "'unsafe-inline'",
+  });
+  return HttpServerResponse.uint8Array(html, { contentType: "text/html; charset=utf-8", headers });
 });
 
 /** The two routes. */
@@ -63,7 +58,7 @@ export const layer = HttpApiBuilder.Router.use((router) =>
     const document = HttpServerResponse.unsafeJson(OpenApi.fromApi(Api.Api), {
       headers: Headers.forPage({}),
     });
-    yield* router.get("/docs", Effect.zipRight(Strict.check, Effect.map(docs, (answer) => answer())));
+    yield* router.get("/docs", Effect.zipRight(Strict.check, docs));
     yield* router.get("/openapi.json", Effect.as(Strict.check, document));
   })
 ).pipe(Layer.provide(HttpApiBuilder.Router.Live));
