@@ -170,7 +170,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
     if (answer.status === 200) await expect(answer.text()).rejects.toThrow();
     else expect(answer.status).toBe(502);
-    const allowed = await server.ask(`/v1/users/${userId}/sessions.ndjson?allow=rejected,unverified`);
+    const allowed = await server.ask(`/v1/users/${userId}/sessions.ndjson?allow=quarantined,unverified`);
     const lines = (await allowed.text()).split("\n").length - 1;
     expect(lines).toBeGreaterThan(300);
     expect(lines).toBeLessThan(400);

@@ -129,7 +129,7 @@ describe("over HTTP", () => {
       path,
       names: [] as ReadonlyArray<string>,
     }));
-    const values = { client_id: "a", page_size: "10", allow: "rejected", limit: "5" } as Record<
+    const values = { client_id: "a", page_size: "10", allow: "quarantined", limit: "5" } as Record<
       string,
       string
     >;

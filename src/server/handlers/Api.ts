@@ -72,11 +72,12 @@ const sessionsOf = <Name extends string>(name: Name, contentType: string) =>
       page_size: Schema.optional(Schema.NumberFromString.pipe(Schema.compose(Job.PageSize))).annotations({
         description: "How many sessions to ask the tenant for at a time, 100 if left out.",
       }),
-      allow: Schema.optional(Schema.Literal("rejected", "unverified", "rejected,unverified")).annotations({
-        description:
-          "What else the transfer would be aborted for: rows that are not sessions, which are then left out; a walk that " +
-          "can't vouch that it missed nothing.",
-      }),
+      allow: Schema.optional(Schema.Literal("quarantined", "unverified", "quarantined,unverified"))
+        .annotations({
+          description:
+            "What else the transfer would be aborted for: rows that are not sessions, which are then left out; a walk that " +
+            "can't vouch that it missed nothing.",
+        }),
     }))
     .addSuccess(
       Bytes(

@@ -112,12 +112,12 @@ const transfer = <E extends { readonly message: string }, R>(
     return bytes;
   });
 
-const doubtsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
+const reasonsOf = ({ end }: Batch.Batch, allow: ReadonlySet<string>): ReadonlyArray<string> =>
   end === undefined || allow.has("unverified")
     ? []
     : end.status === "removed"
     ? ["the user was removed while the sessions were read"]
-    : end.doubts;
+    : end.unverifiedReasons;
 
 /** The sessions of a user. */
 export const sessions = (
@@ -131,11 +131,11 @@ export const sessions = (
     const source = SessionSource.batches(Stream.make(userId), { ...filters, pageSize, concurrency: AHEAD })
       .pipe(
         Stream.mapEffect((batch) => {
-          const doubts = doubtsOf(batch, allow);
+          const unverifiedReasons = reasonsOf(batch, allow);
           metrics.sessions(Batch.size(batch));
-          return doubts.length === 0 ? Effect.succeed(batch) : Effect.fail(
+          return unverifiedReasons.length === 0 ? Effect.succeed(batch) : Effect.fail(
             new UnverifiedError({
-              message: `It can't be vouched that nothing is missing: ${doubts.join("; ")}`,
+              message: `It can't be verified that nothing is missing: ${unverifiedReasons.join("; ")}`,
             }),
           );
         }),
@@ -144,7 +144,7 @@ export const sessions = (
       Export.run({
         source,
         targets: [{ format, output: gzip ? GzipSink.make(output) : output }],
-        onInvalid: allow.has("rejected") ? "quarantine" : "fail",
+        onInvalid: allow.has("quarantined") ? "quarantine" : "fail",
       }).pipe(Trace.span("download", { format: format.name }))
     );
   });

@@ -97,7 +97,7 @@ export const Progress = Schema.Struct({
   failed: Count,
   unverified: Count,
   sessions: Count,
-  rejected: Count,
+  quarantined: Count,
   /** Before any compression. */
   bytes: Count,
 });
@@ -153,7 +153,7 @@ export const summaryOf = (id: string, created: string, { users, formats }: Descr
 
 /** The same as the driver keeps it. */
 export const progressOf = (
-  { users, usersTotal, missing, failed, unverified, sessions, rejected, encodedBytes }: Export.Progress,
+  { users, usersTotal, missing, failed, unverified, sessions, quarantined, encodedBytes }: Export.Progress,
 ): Progress => ({
   users,
   ...(usersTotal !== undefined && { users_total: usersTotal }),
@@ -161,6 +161,6 @@ export const progressOf = (
   failed,
   unverified,
   sessions,
-  rejected,
+  quarantined,
   bytes: encodedBytes,
 });

@@ -119,7 +119,7 @@ export const client = (): void => {
         progress.users_total === undefined ? "" : ` of ${number.format(progress.users_total)}`
       } users`,
       bytes.format(progress.bytes / 1e6),
-      ...(progress.rejected > 0 ? [`${plural(progress.rejected, "row")} put aside`] : []),
+      ...(progress.quarantined > 0 ? [`${plural(progress.quarantined, "row")} quarantined`] : []),
       ...(progress.failed > 0 ? [`${plural(progress.failed, "user")} failed`] : []),
       ...(progress.missing > 0 ? [`${plural(progress.missing, "user")} unknown`] : []),
       ...(progress.unverified > 0 ? [`${plural(progress.unverified, "user")} not verified`] : []),
