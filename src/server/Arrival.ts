@@ -9,7 +9,7 @@ export interface Arrival {
   readonly from: string | undefined;
   /** The version of HTTP, such as `1.1`. Left out, it is taken for one in which a body that is broken off shows that it is. */
   readonly version?: string | undefined;
-  /** Done when its answer has been handed to the system, or can't be any more: what a worker that stops waits for. */
+  /** Done when its answer has been handed to the system, or can't be any more: what a server that stops waits for. */
   readonly sent?: Promise<unknown> | undefined;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The HTTP worker in Effect, to put behind a server of one's own: its settings, its handler, and the description of its API,
+ * The HTTP server in Effect, to put behind a server of one's own: its settings, its handler, and the description of its API,
  * of which `@effect/platform/HttpApiClient` makes a client.
  *
  * @module
@@ -7,6 +7,6 @@
 import "../needsEffect3.ts";
 
 export * as Api from "./handlers/Api.ts";
-export * as Config from "./Config.ts";
 export * as Job from "./jobs/Job.ts";
-export * as Worker from "./Worker.ts";
+export * as Server from "./Server.ts";
+export * as Settings from "./Settings.ts";

@@ -8,38 +8,20 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Options from "../options/Options.ts";
 import * as Transport from "../api/transport/Transport.ts";
+import type { TenantOptions } from "../plain/SessionsOptions.ts";
 import * as Arrival from "./Arrival.ts";
-import * as Config from "./Config.ts";
-import * as Worker from "./Worker.ts";
+import type { SomeLimits } from "./Limits.ts";
+import * as Settings from "./Settings.ts";
+import { make as makeServer } from "./Server.ts";
 
 export type { RequestInfo } from "./Arrival.ts";
 
-/** Which tenant, who may ask, and how much at once. */
-export interface ServerSettings {
-  /** The host, with or without `https://`: `acme.eu.monocloud.com`. */
-  readonly domain: string;
-  /** Never printed, logged or put into an answer. */
-  readonly apiKey: string;
-  /** Requests a second to the tenant, of all callers together, or `"auto"` to find out what it allows. @default {20} */
-  readonly rate?: number | "auto" | undefined;
+/** Which tenant, who may ask, and how much at once. The rate counts the requests of all callers together. */
+export interface ServerSettings extends Pick<TenantOptions, "domain" | "apiKey" | "rate">, SomeLimits {
   /** What callers have to send, 16 characters or more. Left out, only callers on the same machine are served. */
   readonly token?: string | undefined;
   /** The folder in which exports are kept. Left out, there are downloads alone. */
   readonly folder?: string | undefined;
-  /** How many exports run at once. @default {2} */
-  readonly exports?: number | undefined;
-  /** How many more may wait. @default {100} */
-  readonly queue?: number | undefined;
-  /** How many downloads there may be at once. @default {256} */
-  readonly downloads?: number | undefined;
-  /** How many exports may be watched at once. @default {256} */
-  readonly streams?: number | undefined;
-  /** How long an answer may wait for its reader. @default {120} */
-  readonly idleSeconds?: number | undefined;
-  /** How long a request may take to arrive. @default {60} */
-  readonly requestSeconds?: number | undefined;
-  /** How long downloads may go on once the server is told to stop. @default {20} */
-  readonly graceSeconds?: number | undefined;
   /** Keys the hashes of redaction. */
   readonly redactSecret?: string | undefined;
   /** Where traces go: the root of an OTLP endpoint over HTTP. */
@@ -47,24 +29,6 @@ export interface ServerSettings {
   /** Makes the requests to the tenant. @default {undici on Node, else globalThis.fetch} */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
-
-/** The variable of the environment that says the same as a setting. */
-const variables: { readonly [Name in keyof Omit<ServerSettings, "fetch">]-?: typeof Config.names[number] } = {
-  domain: "MONOCLOUD_DOMAIN",
-  apiKey: "MONOCLOUD_API_KEY",
-  rate: "MONOCLOUD_RATE",
-  token: "WORKER_TOKEN",
-  folder: "WORKER_FOLDER",
-  exports: "WORKER_EXPORTS",
-  queue: "WORKER_QUEUE",
-  downloads: "WORKER_DOWNLOADS",
-  streams: "WORKER_STREAMS",
-  idleSeconds: "WORKER_IDLE_SECONDS",
-  requestSeconds: "WORKER_REQUEST_SECONDS",
-  graceSeconds: "WORKER_GRACE_SECONDS",
-  redactSecret: "MONOCLOUD_REDACT_SECRET",
-  telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
-};
 
 const settingsKind = Options.object<ServerSettings>({
   domain: Options.text,
@@ -84,13 +48,17 @@ const settingsKind = Options.object<ServerSettings>({
   fetch: Options.callback,
 }, { required: ["domain", "apiKey"] });
 
+type Given = Omit<ServerSettings, "fetch">;
+
+const variables: { readonly [Name in keyof Given]-?: string } = Settings.variables;
+
 /** Decodes settings as the environment is decoded. */
-const decode = (given: Omit<ServerSettings, "fetch">): Config.Settings => {
-  const named = Object.entries(variables) as ReadonlyArray<readonly [keyof typeof variables, string]>;
+const decode = (given: Given): Settings.Settings => {
+  const named = Object.entries(variables) as ReadonlyArray<readonly [keyof Given, string]>;
   const environment = new Map(
     named.flatMap(([name, variable]) => given[name] === undefined ? [] : [[variable, String(given[name])]]),
   );
-  const loading = Effect.withConfigProvider(Config.load, ConfigProvider.fromMap(environment));
+  const loading = Effect.withConfigProvider(Settings.load, ConfigProvider.fromMap(environment));
   return Either.getOrThrowWith(Effect.runSync(Effect.either(loading)), ({ message }) => {
     const said = named.reduce((text, [name, variable]) => text.replaceAll(variable, `'${name}'`), message);
     return new TypeError(`Cannot make a server: ${said.replace("The environment is", "The settings are")}`);
@@ -136,6 +104,6 @@ export interface Server {
 export const make = async (given: ServerSettings): Promise<Server> => {
   const { fetch, ...settings } = Options.take("make a server", settingsKind, given);
   const transport = fetch && Transport.fetch(fetch);
-  const { fetch: answer, stop } = await Effect.runPromise(Worker.make(decode(settings), transport));
+  const { fetch: answer, stop } = await Effect.runPromise(makeServer(decode(settings), transport));
   return { fetch: (request, info) => answer(request, Arrival.ofInfo(info)), stop };
 };

@@ -1,5 +1,5 @@
 /**
- * The HTTP worker for `deno serve`, and whatever else serves a module's default export.
+ * The HTTP server for `deno serve`, and whatever else serves a module's default export.
  *
  * **What Deno does not bound.** `Deno.serve` limits neither connections nor the time in which one sends its request, and can't be
  * told to close one: whoever sends nothing, or reads nothing, keeps a socket until they leave. All that follows on a request
@@ -14,30 +14,32 @@
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import * as Access from "./Access.ts";
+import * as RequestGuard from "./RequestGuard.ts";
 import * as Arrival from "./Arrival.ts";
-import * as Config from "./Config.ts";
-import * as Worker from "./Worker.ts";
+import * as Settings from "./Settings.ts";
+import * as Server from "./Server.ts";
 
 const leave = (message: string): never => {
   process.stderr.write(`Error: ${message}\n`);
   process.exit(2);
 };
 
-const loaded = Effect.runSync(Effect.either(Config.load));
+const loaded = Effect.runSync(Effect.either(Settings.load));
 const settings = Either.isRight(loaded) ? loaded.right : leave(loaded.left.message);
-const worker = await Effect.runPromise(Worker.make(settings));
+const server = await Effect.runPromise(Server.make(settings));
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   // A second signal ends it at once, which is as safe as a kill.
-  process.once(signal, () => void worker.stop().then(() => process.exit(0)));
+  process.once(signal, () => void server.stop().then(() => process.exit(0)));
 }
 
 export default {
   fetch: (request: Request, info?: Arrival.RequestInfo): Promise<Response> =>
-    worker.fetch(request, Arrival.ofInfo(info)),
+    server.fetch(request, Arrival.ofInfo(info)),
   onListen: ({ hostname, port }: { readonly hostname: string; readonly port: number }): void => {
-    if (settings.token === undefined && !Access.isLoopback(hostname)) leave(Access.needsToken(hostname));
+    if (settings.token === undefined && !RequestGuard.isLoopback(hostname)) {
+      leave(RequestGuard.needsToken(hostname));
+    }
     process.stderr.write(
       `Listening on http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}\n`,
     );

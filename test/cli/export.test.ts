@@ -38,9 +38,9 @@ describe("export --out", () => {
     const files = await filesIn(join(cwd, "data", "out"));
     expect(Object.keys(files).sort()).toEqual([
       "csv/part-00000.csv",
+      "cursors/part-00000.ndjson",
       "manifest.json",
       "parquet/part-00000.parquet",
-      "cursors/part-00000.ndjson",
     ]);
     const manifest = JSON.parse(files["manifest.json"]!);
     expect(manifest).toMatchObject({

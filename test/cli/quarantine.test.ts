@@ -76,12 +76,12 @@ describe("replay", () => {
       quarantined: 0,
     });
     expect(Object.keys(await filesIn(join(cwd, "data"))).sort()).toEqual([
+      "cursors/part-00000.ndjson",
       "manifest.json",
       "ndjson/part-00000.ndjson",
       "ndjson/part-00001.ndjson",
       "parquet/part-00000.parquet",
       "parquet/part-00001.parquet",
-      "cursors/part-00000.ndjson",
     ]);
     expect((await run(["verify", "data"], { cwd })).code).toBe(0);
     const nothing = await run(["replay", "data"], { cwd });

@@ -117,6 +117,6 @@ export const plain = {
 export const inEffect = {
   "effect": [30],
   "effect/thread": [30],
-  "effect/server": ["Api", "Config", "Job", "Worker"],
+  "effect/server": ["Api", "Job", "Server", "Settings"],
   "undici": ["layer", "ofDispatcher"],
 };

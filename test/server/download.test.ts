@@ -14,8 +14,8 @@ import { leaving, runtimes, serve, type Serving, stop, token } from "./serving.t
 const keysOfUser = (sandbox: Sandbox, userId: string): ReadonlyArray<string> =>
   [...sandbox.sessions(userId)].map(({ session_id }) => `${userId} ${session_id}`).sort();
 
-const curl = (worker: Serving, path: string, ...more: ReadonlyArray<string>) =>
-  start("curl", ["-sS", "-H", `Authorization: Bearer ${token}`, ...more, `${worker.url}${path}`]).done;
+const curl = (server: Serving, path: string, ...more: ReadonlyArray<string>) =>
+  start("curl", ["-sS", "-H", `Authorization: Bearer ${token}`, ...more, `${server.url}${path}`]).done;
 
 const outcomes = async ({ ask }: Serving): Promise<Record<string, number>> => {
   const text = await (await ask("/metrics")).text();
@@ -44,11 +44,11 @@ describe.each(runtimes)("on %s", (runtime) => {
   it("gives every session once in each format, compressed if that is welcome", async () => {
     const { sandbox, env } = await tenant({ users: 2, sessionsPerUser: 1234 });
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
+    const server = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
     const folder = await newFolder();
     const keys = keysOfUser(sandbox, userId);
     for (const format of ["ndjson", "csv", "parquet"] as const) {
-      const answer = await worker.ask(`/v1/users/${userId}/sessions.${format}`);
+      const answer = await server.ask(`/v1/users/${userId}/sessions.${format}`);
       expect(answer.headers.get("content-disposition")).toBe(`attachment; filename="sessions.${format}"`);
       await writeFile(join(folder, format), new Uint8Array(await answer.arrayBuffer()));
     }
@@ -59,7 +59,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     for (const coding of ["gzip", "br, gzip;q=0.5, *;q=0", "gzip;q=0", "identity", "br"]) {
       const [bytes, encoding] = await new Promise<[Buffer, string | undefined]>((resolve, reject) => {
         const headers = { authorization: `Bearer ${token}`, "accept-encoding": coding };
-        get(`${worker.url}${path}`, { headers }, async (response) => {
+        get(`${server.url}${path}`, { headers }, async (response) => {
           resolve([Buffer.concat(await response.toArray()), response.headers["content-encoding"]]);
         }).on("error", reject);
       });
@@ -75,10 +75,10 @@ describe.each(runtimes)("on %s", (runtime) => {
   it("filters by client, takes a page size, and knows who is no user", async () => {
     const { sandbox, env } = await tenant({ users: 2, sessionsPerUser: 300 });
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
+    const server = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
     const client = [...sandbox.sessions(userId)][0]!.client_ids[0]!;
     const lines = async (query: string) =>
-      (await (await worker.ask(`/v1/users/${userId}/sessions.ndjson${query}`)).text()).split("\n").length - 1;
+      (await (await server.ask(`/v1/users/${userId}/sessions.ndjson${query}`)).text()).split("\n").length - 1;
     const expected = [...sandbox.sessions(userId)].filter(({ client_ids }) =>
       client_ids.includes(client)
     ).length;
@@ -89,14 +89,14 @@ describe.each(runtimes)("on %s", (runtime) => {
     for (
       const query of ["?page_size=5", "?page_size=1e9", "?page_size=x", "?client_id=", "?allow=everything"]
     ) {
-      expect((await worker.ask(`/v1/users/${userId}/sessions.csv${query}`)).status).toBe(400);
+      expect((await server.ask(`/v1/users/${userId}/sessions.csv${query}`)).status).toBe(400);
     }
-    const missing = await worker.ask("/v1/users/nobody/sessions.csv");
+    const missing = await server.ask("/v1/users/nobody/sessions.csv");
     expect([missing.status, await missing.json()]).toEqual([404, {
       error: "Absent",
       message: expect.stringContaining('The tenant knows no user "nobody"'),
     }]);
-    expect((await worker.ask(`/v1/users/${userId}/sessions.csv`, { method: "HEAD" })).status).toBe(405);
+    expect((await server.ask(`/v1/users/${userId}/sessions.csv`, { method: "HEAD" })).status).toBe(405);
   });
 
   it("sends the first bytes while the second page has yet to come", async () => {
@@ -105,10 +105,10 @@ describe.each(runtimes)("on %s", (runtime) => {
     let release = () => {};
     const held = new Promise<void>((resolve) => (release = resolve));
     const { env } = await slow(sandbox, (page) => page > 1 ? held : undefined);
-    const worker = await serve(runtime, env);
+    const server = await serve(runtime, env);
     // Compressed bytes leave in blocks, which one page does not fill.
     const headers = { "accept-encoding": "identity" };
-    const reader = (await worker.ask(`/v1/users/${userId}/sessions.ndjson`, { headers })).body!.getReader();
+    const reader = (await server.ask(`/v1/users/${userId}/sessions.ndjson`, { headers })).body!.getReader();
     const { value } = await reader.read();
     expect(new TextDecoder().decode(value)).toMatch(/^\{"user_id":/);
     release();
@@ -119,39 +119,39 @@ describe.each(runtimes)("on %s", (runtime) => {
 
   it("a walk that fails in the middle aborts the transfer, and never just ends it", async () => {
     const { userId, env } = await failing(50);
-    const worker = await serve(runtime, env);
+    const server = await serve(runtime, env);
     for (const format of ["ndjson", "csv", "parquet"]) {
       for (const compressed of [[], ["--compressed"]]) {
-        const { code, out } = await curl(worker, `/v1/users/${userId}/sessions.${format}`, ...compressed);
+        const { code, out } = await curl(server, `/v1/users/${userId}/sessions.${format}`, ...compressed);
         expect([format, code]).toEqual([format, expect.toBeOneOf([18, 56, 92])]);
         if (format !== "parquet" && compressed.length === 0) {
           expect(out.split("\n").length).toBeGreaterThan(4000);
         }
       }
-      const answer = await worker.ask(`/v1/users/${userId}/sessions.${format}`);
+      const answer = await server.ask(`/v1/users/${userId}/sessions.${format}`);
       expect(answer.status).toBe(200);
       await expect(answer.arrayBuffer()).rejects.toThrow();
     }
-    expect(await outcomes(worker)).toEqual({ open: 0, complete: 0, aborted: 9, client_closed: 0 });
-    expect(worker.running.err()).toContain("403");
+    expect(await outcomes(server)).toEqual({ open: 0, complete: 0, aborted: 9, client_closed: 0 });
+    expect(server.running.err()).toContain("403");
   }, 120_000);
 
   it("for HTTP/1.0, in which it would look whole, there is none where the version is known", async () => {
     const { userId, env } = await failing(9);
-    const worker = await serve(runtime, env);
+    const server = await serve(runtime, env);
     const path = `/v1/users/${userId}/sessions.ndjson`;
-    const { code, out } = await curl(worker, path, "-0", "-w", "%{http_code}");
-    // Deno does not tell: there the proxy before the worker has to be told, as the README says.
+    const { code, out } = await curl(server, path, "-0", "-w", "%{http_code}");
+    // Deno does not tell: there the proxy before the server has to be told, as the README says.
     if (runtime === "Deno") return expect(out).toMatch(/200$/);
     expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/proxy_http_version 1\.1.*505$/) });
-    expect((await curl(worker, path, "--http1.1")).code).toBeOneOf([18, 56]);
-    expect((await curl(worker, "/health", "-0", "-f")).code).toBe(0);
+    expect((await curl(server, path, "--http1.1")).code).toBeOneOf([18, 56]);
+    expect((await curl(server, "/health", "-0", "-f")).code).toBe(0);
   });
 
   it("what fails before there is anything to send is an answer of its own", async () => {
     const { userId, env } = await failing(1);
-    const worker = await serve(runtime, env);
-    const refused = await worker.ask(`/v1/users/${userId}/sessions.csv`);
+    const server = await serve(runtime, env);
+    const refused = await server.ask(`/v1/users/${userId}/sessions.csv`);
     expect([refused.status, (await refused.json()).error]).toEqual([502, "TenantFailure"]);
     const down = await tenant({
       users: 1,
@@ -166,11 +166,11 @@ describe.each(runtimes)("on %s", (runtime) => {
   it("rows that are no sessions abort it, unless the caller allows them", async () => {
     const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 400, malformed: 0.05 });
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
-    const answer = await worker.ask(`/v1/users/${userId}/sessions.ndjson`);
+    const server = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
+    const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
     if (answer.status === 200) await expect(answer.text()).rejects.toThrow();
     else expect(answer.status).toBe(502);
-    const allowed = await worker.ask(`/v1/users/${userId}/sessions.ndjson?allow=quarantined,unverified`);
+    const allowed = await server.ask(`/v1/users/${userId}/sessions.ndjson?allow=quarantined,unverified`);
     const lines = (await allowed.text()).split("\n").length - 1;
     expect(lines).toBeGreaterThan(300);
     expect(lines).toBeLessThan(400);
@@ -179,10 +179,10 @@ describe.each(runtimes)("on %s", (runtime) => {
   it("a client that leaves, or reads no more, ends the requests to the tenant", async () => {
     const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 100_000 });
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, { ...env, MONOCLOUD_RATE: "10000", WORKER_IDLE_SECONDS: "2" });
+    const server = await serve(runtime, { ...env, MONOCLOUD_RATE: "10000", WORKER_IDLE_SECONDS: "2" });
     let begun = 0;
     const quiet = async () => {
-      await until(async () => (await outcomes(worker))["open"] === 0, "the download is over");
+      await until(async () => (await outcomes(server))["open"] === 0, "the download is over");
       const before = sandbox.counts.total;
       await new Promise((resume) => setTimeout(resume, 300));
       expect(sandbox.counts.total).toBe(before);
@@ -190,45 +190,45 @@ describe.each(runtimes)("on %s", (runtime) => {
       begun = before;
     };
     const client = leaving();
-    const first = (await worker.ask(`/v1/users/${userId}/sessions.ndjson`, { signal: client.signal })).body!
+    const first = (await server.ask(`/v1/users/${userId}/sessions.ndjson`, { signal: client.signal })).body!
       .getReader();
     await first.read();
     client.abort();
     await first.closed.catch(() => {});
     await quiet();
-    expect((await outcomes(worker))["client_closed"]).toBe(1);
+    expect((await outcomes(server))["client_closed"]).toBe(1);
     // One that stops reading is left alone for as long as it may be, and then aborted.
-    const idle = await worker.ask(`/v1/users/${userId}/sessions.ndjson`);
+    const idle = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
     await quiet();
     await expect(idle.text()).rejects.toThrow();
-    expect((await outcomes(worker))["aborted"]).toBe(1);
+    expect((await outcomes(server))["aborted"]).toBe(1);
   });
 
   it("one that has been walked is under way until it is read, and given up if it is not", async () => {
     const { userId, env } = await heavy(3000);
-    const worker = await serve(runtime, { ...env, WORKER_DOWNLOADS: "1", WORKER_IDLE_SECONDS: "2" });
+    const server = await serve(runtime, { ...env, WORKER_DOWNLOADS: "1", WORKER_IDLE_SECONDS: "2" });
     // All of it is one row group, and so one chunk.
     const path = `/v1/users/${userId}/sessions.parquet`;
-    const idle = await paused(worker, path);
+    const idle = await paused(server, path);
     await new Promise((resume) => setTimeout(resume, 1000));
-    expect(await outcomes(worker)).toMatchObject({ open: 1, complete: 0 });
-    expect((await worker.ask(path)).status).toBe(429);
-    await until(async () => (await outcomes(worker))["aborted"] === 1, "it is given up");
+    expect(await outcomes(server)).toMatchObject({ open: 1, complete: 0 });
+    expect((await server.ask(path)).status).toBe(429);
+    await until(async () => (await outcomes(server))["aborted"] === 1, "it is given up");
     await expect(idle.read()).rejects.toThrow();
-    expect((await outcomes(worker))["open"]).toBe(0);
+    expect((await outcomes(server))["open"]).toBe(0);
   });
 
   it("one that is read slowly, but all the time, is not given up, however large its chunks are", async () => {
     const { userId, env } = await heavy(3000);
-    const worker = await serve(runtime, { ...env, WORKER_IDLE_SECONDS: "2" });
-    const { response } = await paused(worker, `/v1/users/${userId}/sessions.ndjson?page_size=1000`);
+    const server = await serve(runtime, { ...env, WORKER_IDLE_SECONDS: "2" });
+    const { response } = await paused(server, `/v1/users/${userId}/sessions.ndjson?page_size=1000`);
     let bytes = 0;
     for await (const chunk of response) {
       bytes += chunk.length;
       await new Promise((resume) => setTimeout(resume, chunk.length / 1250));
     }
     expect(bytes).toBeGreaterThan(12e6);
-    expect(await outcomes(worker)).toEqual({ open: 0, complete: 1, aborted: 0, client_closed: 0 });
+    expect(await outcomes(server)).toEqual({ open: 0, complete: 1, aborted: 0, client_closed: 0 });
   });
 
   it("one that leaves before there is an answer ends them too", async () => {
@@ -239,41 +239,41 @@ describe.each(runtimes)("on %s", (runtime) => {
       asked++;
       return new Promise(() => {});
     });
-    const worker = await serve(runtime, env);
+    const server = await serve(runtime, env);
     const client = leaving();
-    const answer = worker.ask(`/v1/users/${userId}/sessions.csv`, { signal: client.signal });
+    const answer = server.ask(`/v1/users/${userId}/sessions.csv`, { signal: client.signal });
     await until(() => asked > 0, "the tenant is asked");
     client.abort();
     await expect(answer).rejects.toThrow();
-    await until(async () => (await outcomes(worker))["open"] === 0, "the download is over");
+    await until(async () => (await outcomes(server))["open"] === 0, "the download is over");
   });
 
-  it("so many at once and no more, and those under way end before the worker does", async () => {
+  it("so many at once and no more, and those under way end before the server does", async () => {
     const sandbox = make({ users: 3, sessionsPerUser: 250 });
     const [one = "", two = "", three = ""] = sandbox.userIds();
     let release = () => {};
     const held = new Promise<void>((resolve) => (release = resolve));
     const { env } = await slow(sandbox, (page) => page > 1 ? held : undefined);
-    const worker = await serve(runtime, { ...env, WORKER_DOWNLOADS: "2" });
-    const under = await Promise.all([one, two].map((id) => worker.ask(`/v1/users/${id}/sessions.ndjson`)));
-    const more = await worker.ask(`/v1/users/${three}/sessions.ndjson`);
+    const server = await serve(runtime, { ...env, WORKER_DOWNLOADS: "2" });
+    const under = await Promise.all([one, two].map((id) => server.ask(`/v1/users/${id}/sessions.ndjson`)));
+    const more = await server.ask(`/v1/users/${three}/sessions.ndjson`);
     expect([more.status, more.headers.get("retry-after")]).toEqual([429, "30"]);
-    worker.running.child.kill("SIGTERM");
+    server.running.child.kill("SIGTERM");
     // Deno stops listening at once.
-    const statusOf = (path: string) => worker.ask(path).then(({ status }) => status, () => 503);
-    await until(async () => await statusOf("/ready") === 503, "the worker takes on no more");
+    const statusOf = (path: string) => server.ask(path).then(({ status }) => status, () => 503);
+    await until(async () => await statusOf("/ready") === 503, "the server takes on no more");
     expect(await statusOf(`/v1/users/${three}/sessions.ndjson`)).toBe(503);
     release();
     const texts = await Promise.all(under.map((answer) => answer.text()));
     expect(texts.map(keysIn)).toEqual([one, two].map((id) => keysOfUser(sandbox, id)));
-    expect(await worker.running.done).toMatchObject({ code: 0 });
+    expect(await server.running.done).toMatchObject({ code: 0 });
   });
 
-  it("what has been walked, and is not read yet, ends before the worker does as well", async () => {
+  it("what has been walked, and is not read yet, ends before the server does as well", async () => {
     const { userId, env } = await heavy(2000);
-    const worker = await serve(runtime, env);
-    const slow = await paused(worker, `/v1/users/${userId}/sessions.parquet`);
-    const { running } = worker;
+    const server = await serve(runtime, env);
+    const slow = await paused(server, `/v1/users/${userId}/sessions.parquet`);
+    const { running } = server;
     let isOver = false;
     void running.done.then(() => (isOver = true));
     running.kill("SIGTERM");
@@ -287,16 +287,16 @@ describe.each(runtimes)("on %s", (runtime) => {
     const sandbox = make({ users: 1, sessionsPerUser: 250 });
     const [userId = ""] = sandbox.userIds();
     const { env } = await slow(sandbox, (page) => page > 1 ? new Promise(() => {}) : undefined);
-    const worker = await serve(runtime, { ...env, WORKER_GRACE_SECONDS: "1" });
-    const answer = await worker.ask(`/v1/users/${userId}/sessions.csv`);
+    const server = await serve(runtime, { ...env, WORKER_GRACE_SECONDS: "1" });
+    const answer = await server.ask(`/v1/users/${userId}/sessions.csv`);
     const text = answer.text();
     text.catch(() => {});
-    expect(await stop(worker)).toMatchObject({ code: 0 });
+    expect(await stop(server)).toMatchObject({ code: 0 });
     await expect(text).rejects.toThrow();
   });
 });
 
-/** What the system takes off a worker's hands before anyone reads it, and more: some 4 MB between two sockets here. */
+/** What the system takes off a server's hands before anyone reads it, and more: some 4 MB between two sockets here. */
 const ROOM = 8e6;
 
 /** A tenant with one user, whose sessions are of 4 kB each that can't be compressed. */

@@ -1,4 +1,4 @@
-/** A worker's folder that does what it can to harm whoever serves it. */
+/** A server's folder that does what it can to harm whoever serves it. */
 import { cp, mkdir, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";

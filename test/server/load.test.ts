@@ -28,7 +28,7 @@ describe.each(runtimes)("on %s", (runtime) => {
       response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
     }, sandbox.key);
     const folder = await newFolder();
-    const worker = await serve(runtime, {
+    const server = await serve(runtime, {
       ...env,
       WORKER_FOLDER: folder,
       WORKER_EXPORTS: String(EXPORTS),
@@ -38,16 +38,16 @@ describe.each(runtimes)("on %s", (runtime) => {
       Array.from(
         { length: EXPORTS },
         (_, index) =>
-          startExport(worker, { users: exported.slice(index * 10, index * 10 + 10), formats: ["parquet"] }),
+          startExport(server, { users: exported.slice(index * 10, index * 10 + 10), formats: ["parquet"] }),
       ),
     );
     const texts = await Promise.all(downloaded.map(async (userId) => {
-      const answer = await worker.ask(`/v1/users/${userId}/sessions.ndjson`);
+      const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
       expect(answer.status).toBe(200);
       return answer.text();
     }));
     for (const id of ids) {
-      expect((await ended(worker, id, "done")).report).toMatchObject({ users: 10, verified: true });
+      expect((await ended(server, id, "done")).report).toMatchObject({ users: 10, verified: true });
     }
     const parts = ids.map((id) => join(folder, id, "data", "parquet", "*.parquet"));
     const keys = await Promise.all(parts.map((path) => keysFrom(parquetTable(path))));
@@ -76,7 +76,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     expect(asked.length).toBeGreaterThan(1500);
     expect(longest).toBeLessThan(2 * (DOWNLOADS * 2 + EXPORTS * 8));
 
-    const metrics = await (await worker.ask("/metrics")).text();
+    const metrics = await (await server.ask("/metrics")).text();
     const value = (name: string) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)?.[1]);
     const statuses = [...metrics.matchAll(/^monocloud_tenant_requests_total\{status="(\w+)"\} (\d+)$/gm)];
     const { 200: answered = 0, interrupted = 0, ...others } = Object.fromEntries(

@@ -1,4 +1,4 @@
-/** The worker's page, in a real browser. */
+/** The server's page, in a real browser. */
 import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -58,16 +58,16 @@ describe.each(runtimes)("on %s", (runtime) => {
     async () => {
       const { sandbox, env } = await tenant({ users: 60, sessionsPerUser: 20 });
       const folder = await newFolder();
-      const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder, MONOCLOUD_RATE: "25" });
+      const server = await serve(runtime, { ...env, WORKER_FOLDER: folder, MONOCLOUD_RATE: "25" });
       const page = await (await open()).newPage({ viewport: { width: 390, height: 844 } });
-      await page.goto(worker.url);
-      await page.getByLabel("Token of this worker").waitFor();
+      await page.goto(server.url);
+      await page.getByLabel("Token of this server").waitFor();
       await picture(page, "sign-in");
-      await page.getByLabel("Token of this worker").focus();
+      await page.getByLabel("Token of this server").focus();
       await page.keyboard.type("not-the-token-of-it");
       await page.keyboard.press("Enter");
-      await page.getByRole("status").getByText("Send the worker's token").waitFor();
-      await page.getByLabel("Token of this worker").fill(token);
+      await page.getByRole("status").getByText("Send the server's token").waitFor();
+      await page.getByLabel("Token of this server").fill(token);
       await page.keyboard.press("Enter");
       await page.getByText("There are none yet.").waitFor();
       const said = complaints(page);
@@ -120,7 +120,7 @@ describe.each(runtimes)("on %s", (runtime) => {
       await page.reload();
       await item.getByText("Done").waitFor();
       await page.getByRole("button", { name: "Sign out" }).click();
-      await page.getByLabel("Token of this worker").waitFor();
+      await page.getByLabel("Token of this server").waitFor();
       expect(await page.locator("#exports > li").count()).toBe(0);
     },
     120_000,
@@ -129,7 +129,7 @@ describe.each(runtimes)("on %s", (runtime) => {
 
 it("fits a phone and a screen, by daylight and in the dark, and names its controls", async () => {
   const { env, sandbox } = await tenant({ users: 3 });
-  const worker = await serve("Node", { ...env, WORKER_FOLDER: await newFolder() });
+  const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder() });
   const browser = await open();
   for (
     const [id, formats] of [[[...sandbox.userIds()], ["parquet"]], [["nobody"], [
@@ -137,15 +137,15 @@ it("fits a phone and a screen, by daylight and in the dark, and names its contro
       "ndjson",
     ]]] as const
   ) {
-    await worker.ask("/v1/exports", { method: "POST", body: JSON.stringify({ users: id, formats }) });
+    await server.ask("/v1/exports", { method: "POST", body: JSON.stringify({ users: id, formats }) });
   }
   const seen = new Set<string>();
   for (const colorScheme of ["light", "dark"] as const) {
     for (const width of [320, 1280]) {
       const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
-      await page.context().addCookies([{ name: "worker_token", value: token, url: worker.url }]);
+      await page.context().addCookies([{ name: "worker_token", value: token, url: server.url }]);
       const said = complaints(page);
-      await page.goto(worker.url);
+      await page.goto(server.url);
       await page.getByText("Failed").waitFor();
       await page.getByText("The tenant knows no user").waitFor();
       const { scroll, client, back } = await page.evaluate(() => ({
@@ -177,10 +177,10 @@ it("fits a phone and a screen, by daylight and in the dark, and names its contro
 
 it.each(runtimes)("the API's page on %s shows it, and runs nothing but its own script", async (runtime) => {
   const { env } = await tenant({ users: 1 });
-  const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+  const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
   const page = await (await open()).newPage();
   const said = complaints(page);
-  await page.goto(`${worker.url}/docs`);
+  await page.goto(`${server.url}/docs`);
   await page.getByText("/v1/exports/{id}/resume").waitFor();
   await page.getByText("Sessions of one user, streamed.").waitFor();
   await picture(page, "docs");
@@ -192,7 +192,7 @@ it.each(runtimes)("the API's page on %s shows it, and runs nothing but its own s
   });
   expect(await page.title()).not.toContain("taken over");
   for (const path of ["/", "/docs", "/openapi.json", "/page.js", "/nowhere", "/v1/exports", "/health"]) {
-    const { headers } = await worker.ask(path);
+    const { headers } = await server.ask(path);
     expect([path, headers.get("content-security-policy")]).toEqual([
       path,
       expect.stringMatching(/^default-src 'none';.*frame-ancestors 'none'; base-uri 'none'$/),
@@ -210,6 +210,6 @@ it.each(runtimes)("the API's page on %s shows it, and runs nothing but its own s
     // A link may lead to a page; nothing else is of use to another site.
     const site = { "sec-fetch-site": "cross-site" };
     const isOpen = ["/", "/docs", "/health"].includes(path);
-    expect([path, (await worker.ask(path, { headers: site })).status]).toEqual([path, isOpen ? 200 : 403]);
+    expect([path, (await server.ask(path, { headers: site })).status]).toEqual([path, isOpen ? 200 : 403]);
   }
 });

@@ -1,9 +1,10 @@
-/** The worker as it is served: a process of its own, on Node by the command and on Deno by `deno serve` with the least permissions. */
+/** The server as it is served: a process of its own, on Node by the command and on Deno by `deno serve` with the least permissions. */
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { names } from "../../src/server/Config.ts";
+import { names } from "../../src/server/Settings.ts";
 import type { View } from "../../src/server/jobs/Job.ts";
 import { command, project, type Running, start, until } from "../cli/command.ts";
+import { onDeno } from "../runtime.ts";
 
 export type Runtime = "Node" | "Deno";
 
@@ -11,7 +12,7 @@ export const runtimes: ReadonlyArray<Runtime> = ["Node", "Deno"];
 
 export const token = "a-token-that-is-long-enough";
 
-/** A worker that is listening. */
+/** A server that is listening. */
 export interface Serving {
   readonly running: Running;
   readonly url: string;
@@ -35,29 +36,54 @@ export const permissions = (env: Readonly<Record<string, string>>): ReadonlyArra
   ]),
 ];
 
+const exposeGc = onDeno ? "--v8-flags=--expose-gc" : "--expose-gc";
+
+const measuring = [
+  exposeGc,
+  onDeno ? "--preload" : "--import",
+  new URL("heldMemory.mjs", import.meta.url).href,
+];
+
+/** Gives how many bytes JavaScript holds in a server that is measured. */
+export const heldBytes = async ({ running }: Serving): Promise<number> => {
+  const said = () => [...running.err().matchAll(/^Held: (\d+)\n/gm)];
+  const { length } = said();
+  running.child.kill("SIGUSR2");
+  await until(() => said().length > length, "the server says what it holds");
+  return Number(said().at(-1)![1]);
+};
+
 /**
- * Starts a worker, and waits until it listens. With a token, but where the environment gives an empty one. It can be kept from
- * writing files of more than so many KiB, as a full disk does.
+ * Starts a server, and waits until it listens. With a token, but where the environment gives an empty one. It can be kept from
+ * writing files of more than so many KiB, as a full disk does; and it can be made to tell {@link heldBytes}.
  */
 export const serve = async (
   runtime: Runtime,
   given: Readonly<Record<string, string>>,
-  { fileKiB = "unlimited" }: { readonly fileKiB?: number | "unlimited" } = {},
+  { fileKiB = "unlimited", isMeasured = false }: {
+    readonly fileKiB?: number | "unlimited";
+    readonly isMeasured?: boolean;
+  } = {},
 ): Promise<Serving> => {
   const { WORKER_TOKEN = token, ...rest } = given;
   const env = { ...rest, ...(WORKER_TOKEN !== "" && { WORKER_TOKEN }) };
   const where = ["--host", "127.0.0.1", "--port", "0"];
-  const args = runtime === "Node" ? [...command, "serve", ...where] : [
-    ...[deno, "serve", "--no-prompt", "--unstable-no-legacy-abort", ...where, ...permissions(env)],
-    join(project, "src", "server", "serve.ts"),
-  ];
+  const args = runtime === "Node"
+    // The last word of the command is its file.
+    ? [...command.toSpliced(-1, 0, ...isMeasured ? measuring : []), "serve", ...where]
+    : [
+      ...[deno, "serve", "--no-prompt", "--unstable-no-legacy-abort", ...where, ...permissions(env)],
+      ...isMeasured
+        ? ["--v8-flags=--expose-gc", join(project, "test", "server", "measuredServe.ts")]
+        : [join(project, "src", "server", "serve.ts")],
+    ];
   const running = start("bash", ["-c", `trap "" XFSZ; ulimit -f ${fileKiB}; exec "$@"`, "bash", ...args], {
     env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
   });
   const address = () => /Listening on (http:\S+?)\/?\n/.exec(running.err())?.[1];
   await Promise.race([
-    until(() => address() !== undefined, "the worker listens"),
-    running.done.then(({ err }) => Promise.reject(new Error(`The worker ended: ${err}`))),
+    until(() => address() !== undefined, "the server listens"),
+    running.done.then(({ err }) => Promise.reject(new Error(`The server ended: ${err}`))),
   ]);
   const url = address()!;
   return {
@@ -75,7 +101,7 @@ export const serve = async (
   };
 };
 
-/** Ends the worker as a service manager does. */
+/** Ends the server as a service manager does. */
 export const stop = async ({ running }: Serving, signal: NodeJS.Signals = "SIGTERM") => {
   running.child.kill(signal);
   return await running.done;

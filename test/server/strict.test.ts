@@ -8,17 +8,17 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import * as promise from "../../src/promise.ts";
 import * as Redaction from "../../src/session/Redaction.ts";
 import { Thread } from "../../src/thread/effect.ts";
-import type { Settings } from "../../src/server/Config.ts";
+import type { Settings } from "../../src/server/Settings.ts";
 import type * as Job from "../../src/server/jobs/Job.ts";
-import * as Worker from "../../src/server/Worker.ts";
+import * as Server from "../../src/server/Server.ts";
 import { run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { addressesIn, nearly, policyKinds } from "../nearly.ts";
 import { memory, spawner } from "../thread/threads.ts";
 import { runtimes, serve } from "./serving.ts";
 
-/** A worker in this process, and how to ask it. */
-const worker = async () => {
+/** A server in this process, and how to ask it. */
+const server = async () => {
   const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 6 });
   const folder = await newFolder();
   const settings: Settings = {
@@ -26,17 +26,17 @@ const worker = async () => {
     rate: 10_000,
     token: undefined,
     folder,
-    running: 2,
+    exports: 2,
     queue: 100,
     downloads: 10,
     streams: 10,
-    idle: 10,
-    arrival: 10,
-    grace: 0,
+    idleSeconds: 10,
+    requestSeconds: 10,
+    graceSeconds: 0,
     redactSecret: Redacted.make("s".repeat(32)),
     telemetry: undefined,
   };
-  const { fetch, stop } = await Effect.runPromise(Worker.make(settings));
+  const { fetch, stop } = await Effect.runPromise(Server.make(settings));
   onTestFinished(stop);
   const ask = (method: string, path: string, body?: string, type = "application/json") => {
     const length = body === undefined ? "0" : String(new TextEncoder().encode(body).length);
@@ -47,7 +47,7 @@ const worker = async () => {
   return { sandbox, folder, ask };
 };
 
-const ended = async (ask: Awaited<ReturnType<typeof worker>>["ask"], id: string): Promise<Job.View> => {
+const ended = async (ask: Awaited<ReturnType<typeof server>>["ask"], id: string): Promise<Job.View> => {
   while (true) {
     const view: Job.View = await (await ask("GET", `/v1/exports/${id}`)).json();
     if (view.status !== "queued" && view.status !== "running") return view;
@@ -59,7 +59,7 @@ const right = (...values: ReadonlyArray<unknown>) => fc.constantFrom(...values);
 
 describe("over HTTP", () => {
   it("whatever is asked for is refused, or done as its names say: no address leaves that was to be dropped", async () => {
-    const { sandbox, folder, ask } = await worker();
+    const { sandbox, folder, ask } = await server();
     const [userId] = sandbox.userIds();
     const policy = nearly(policyKinds, { json: true });
     const description = (redact: fc.Arbitrary<unknown>) =>
@@ -108,7 +108,7 @@ describe("over HTTP", () => {
   });
 
   it("every endpoint refuses a parameter that it does not know, in whatever case, and one that is there twice", async () => {
-    const { sandbox, ask } = await worker();
+    const { sandbox, ask } = await server();
     const [userId = ""] = sandbox.userIds();
     const document = await (await ask("GET", "/openapi.json")).json();
     const routes = Object.entries<
@@ -170,7 +170,7 @@ describe("over HTTP", () => {
   });
 
   it("a body that is no description, or says a thing twice, is refused in a few words", async () => {
-    const { ask } = await worker();
+    const { ask } = await server();
     const valid = '"users":"all","formats":["csv"]';
     const long = "x".repeat(1_000_000);
     for (
@@ -204,7 +204,7 @@ describe("over HTTP", () => {
   });
 
   it.each(runtimes)(
-    "a body of 100,000 lists in lists is refused on %s, and the worker goes on",
+    "a body of 100,000 lists in lists is refused on %s, and the server goes on",
     async (runtime) => {
       const { env } = await tenant();
       const served = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
@@ -257,21 +257,21 @@ it("a redaction under a wrong name is refused by the command, HTTP, the library 
   }
 
   for (const runtime of runtimes) {
-    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
     for (
       const redact of [...asWritten.map((name) => ({ redact: { [name]: "drop" } })), {
         redaction: { ip: "drop" },
       }]
     ) {
       const body = JSON.stringify({ users: "all", formats: ["csv"], ...redact });
-      const answer = await worker.ask("/v1/exports", { method: "POST", body });
+      const answer = await server.ask("/v1/exports", { method: "POST", body });
       expect([answer.status, (await answer.json()).message]).toEqual([
         400,
         expect.stringContaining("allowed are"),
       ]);
     }
-    expect((await worker.ask("/v1/exports?redact=ip", { method: "POST", body: "{}" })).status).toBe(400);
-    expect(await (await worker.ask("/v1/exports")).json()).toEqual([]);
+    expect((await server.ask("/v1/exports?redact=ip", { method: "POST", body: "{}" })).status).toBe(400);
+    expect(await (await server.ask("/v1/exports")).json()).toEqual([]);
   }
   expect(sandbox.counts.total).toBe(0);
 });

@@ -44,15 +44,15 @@ describe.each(runtimes)("on %s", (runtime) => {
   it("downloads, exports and requests are traced, without keys, tokens and ids of users", async () => {
     const { sandbox, env } = await tenant({ users: 3, faults: { "500": 0.2 } });
     const { bodies, url } = await collector();
-    const worker = await serve(runtime, {
+    const server = await serve(runtime, {
       ...env,
       WORKER_FOLDER: await newFolder(),
       OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/`,
     });
     const [userId = ""] = sandbox.userIds();
-    await (await worker.ask(`/v1/users/${userId}/sessions.csv`)).text();
-    await ended(worker, await startExport(worker, { users: "all", formats: ["csv"] }), "done");
-    expect(await stop(worker)).toMatchObject({ code: 0 });
+    await (await server.ask(`/v1/users/${userId}/sessions.csv`)).text();
+    await ended(server, await startExport(server, { users: "all", formats: ["csv"] }), "done");
+    expect(await stop(server)).toMatchObject({ code: 0 });
     const sent = bodies.join("\n");
     expect(bodies.every((body) => body.startsWith("/v1/traces {"))).toBe(true);
     const spans = spansIn(bodies);
@@ -68,7 +68,7 @@ describe.each(runtimes)("on %s", (runtime) => {
   it("what fails is traced by its reason, and not by its words, which name users", async () => {
     const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 50, malformed: 1 });
     const { bodies, url } = await collector();
-    const worker = await serve(runtime, {
+    const server = await serve(runtime, {
       ...env,
       WORKER_FOLDER: await newFolder(),
       OTEL_EXPORTER_OTLP_ENDPOINT: url,
@@ -77,14 +77,14 @@ describe.each(runtimes)("on %s", (runtime) => {
     const users = ["who-is-not-there", userId] as const;
     const statuses: Array<number> = [];
     for (const id of users) {
-      statuses.push((await worker.ask(`/v1/users/${id}/sessions.csv`)).status);
+      statuses.push((await server.ask(`/v1/users/${id}/sessions.csv`)).status);
       const description = { users: [id], formats: ["csv"], on_invalid: "fail" };
-      const { error } = await ended(worker, await startExport(worker, description), "failed");
+      const { error } = await ended(server, await startExport(server, description), "failed");
       expect(error!.message).toContain(id);
-      expect(worker.running.err()).toContain(id);
+      expect(server.running.err()).toContain(id);
     }
     expect(statuses).toEqual([404, 502]);
-    expect(await stop(worker)).toMatchObject({ code: 0 });
+    expect(await stop(server)).toMatchObject({ code: 0 });
     const told = spansIn(bodies).filter(({ name }) => name === "download" || name === "export")
       .map(({ name, attributes, events }) => ({
         name,

@@ -9,8 +9,8 @@ import * as Command from "@effect/cli/Command";
 import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type { NodeServerResponse, ServerRequest } from "srvx";
-import type * as Access from "../../server/Access.ts";
-import * as Config from "../../server/Config.ts";
+import type { Arrival } from "../../server/Arrival.ts";
+import * as ServerSettings from "../../server/Settings.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Terminal from "../ui/Terminal.ts";
@@ -34,11 +34,11 @@ const options = {
 const CONNECTIONS = 4096;
 
 /** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
-const limits = ({ arrival }: Config.Settings) => ({
+const limits = ({ requestSeconds }: ServerSettings.Settings) => ({
   maxHeaderSize: 16_384,
-  headersTimeout: Math.min(10_000, arrival * 1000),
+  headersTimeout: Math.min(10_000, requestSeconds * 1000),
   // Whoever waits for a body gives up first, with an answer.
-  requestTimeout: arrival * 1000 + 2000,
+  requestTimeout: requestSeconds * 1000 + 2000,
   keepAliveTimeout: 60_000,
   connectionsCheckingInterval: 1000,
 });
@@ -65,10 +65,10 @@ const whenSent = (socket: Socket, answer: NodeServerResponse): Promise<void> =>
     });
   });
 
-const arrivalOf = ({ ip, runtime }: ServerRequest, { idle }: Config.Settings): Access.Arrival => {
+const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettings.Settings): Arrival => {
   const { req, res } = runtime!.node!;
   // The last bytes of an answer are the system's to send: they wait for their reader no longer than the others.
-  res!.once("prefinish", () => res!.setTimeout(idle * 1000));
+  res!.once("prefinish", () => res!.setTimeout(idleSeconds * 1000));
   return {
     from: ip,
     version: req.httpVersion,
@@ -82,20 +82,26 @@ export const command = Command.make(
   options,
   ({ host, port }) =>
     Effect.scoped(Effect.gen(function* () {
-      const settings = yield* Effect.mapError(Config.load, ({ message }) => new UsageError({ message }));
+      const settings = yield* Effect.mapError(ServerSettings.load, ({ message }) =>
+        new UsageError({ message }));
       // Loaded here: no other command has a use for them.
-      const [{ serve }, Access, Worker] = yield* Effect.promise(() =>
-        Promise.all([import("srvx/node"), import("../../server/Access.ts"), import("../../server/Worker.ts")])
+      const [{ serve }, RequestGuard, Server] = yield* Effect.promise(() =>
+        Promise.all([
+          import("srvx/node"),
+          import("../../server/RequestGuard.ts"),
+          import("../../server/Server.ts"),
+        ])
       );
-      if (settings.token === undefined && !Access.isLoopback(host)) {
-        return yield* Effect.fail(new UsageError({ message: Access.needsToken(host) }));
+      if (settings.token === undefined && !RequestGuard.isLoopback(host)) {
+        return yield* Effect.fail(new UsageError({ message: RequestGuard.needsToken(host) }));
       }
-      const worker = yield* Worker.make(settings);
+      const handler = yield* Server.make(settings);
       const server = yield* Effect.acquireRelease(
         Effect.tryPromise({
           try: async () => {
             const server = serve({
-              fetch: (request) => worker.fetch(request, arrivalOf(request, settings)),
+              fetch: (request) =>
+                handler.fetch(request, arrivalOf(request, settings)),
               hostname: host,
               port,
               node: limits(settings),
@@ -112,7 +118,7 @@ export const command = Command.make(
         }),
         (server) =>
           Effect.promise(async () => {
-            await worker.stop();
+            await handler.stop();
             // Those that are still there have had their time.
             await server.close(true);
             process.exitCode = exitCodes.done;
@@ -124,7 +130,7 @@ export const command = Command.make(
 ).pipe(
   Command.withDescription(
     `Exports over HTTP, with a page and an API of their own. Set by the environment: ${
-      Config.names.join(", ")
+      ServerSettings.names.join(", ")
     }.`,
   ),
 );

@@ -1,5 +1,5 @@
 /**
- * The worker's routes, of which its OpenAPI document is made.
+ * The server's routes, of which its OpenAPI document is made.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity";
 import * as OpenApi from "@effect/platform/OpenApi";
 import * as Schema from "effect/Schema";
 import { version } from "../../version.ts";
-import { COOKIE } from "../Access.ts";
+import { COOKIE } from "../RequestGuard.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Job from "../jobs/Job.ts";
@@ -31,8 +31,8 @@ export const Absent = problem("Absent", 404, "There is no such user, export or f
 export const Late = problem("Late", 408, "The body has not come in time.");
 export const Conflict = problem("Conflict", 409, "It can't be done with an export that stands so.");
 export const Busy = problem("Busy", 429, "As much is going on as may: try again after Retry-After.");
-export const TenantFailure = problem("TenantFailure", 502, "The tenant refuses the worker, or fails.");
-export const Unavailable = problem("Unavailable", 503, "The worker, or the tenant, can't do it now.");
+export const TenantFailure = problem("TenantFailure", 502, "The tenant refuses the server, or fails.");
+export const Unavailable = problem("Unavailable", 503, "The server, or the tenant, can't do it now.");
 
 /** An answer of one of these kinds. */
 export type Problem =
@@ -48,7 +48,7 @@ export type Problem =
 /** Lets through what a route knows of: no other parameter, no parameter twice, and no body where none is read. */
 export class Strict extends HttpApiMiddleware.Tag<Strict>()("Strict", { failure: Invalid }) {}
 
-/** Lets through who may use the worker. */
+/** Lets through who may use the server. */
 export class Authorization extends HttpApiMiddleware.Tag<Authorization>()("Authorization", {
   failure: Unauthorized,
   security: {
@@ -149,7 +149,7 @@ const Exports = HttpApiGroup.make("exports")
   )
   .middleware(Strict).middleware(Authorization)
   .annotateContext(OpenApi.annotations({
-    description: "Exports of many users into the worker's folder. They survive a restart of the worker.",
+    description: "Exports of many users into the server's folder. They survive a restart of the server.",
   }));
 
 const State = Schema.Struct({ status: Schema.Literal("ok") });
@@ -157,11 +157,11 @@ const State = Schema.Struct({ status: Schema.Literal("ok") });
 const Operations = HttpApiGroup.make("operations", { topLevel: true })
   .add(
     HttpApiEndpoint.get("health", "/health").addSuccess(State)
-      .annotateContext(OpenApi.annotations({ description: "The worker is alive." })),
+      .annotateContext(OpenApi.annotations({ description: "The server is alive." })),
   )
   .add(
     HttpApiEndpoint.get("ready", "/ready").addSuccess(State).addError(Unavailable)
-      .annotateContext(OpenApi.annotations({ description: "The worker can do what it is asked for." })),
+      .annotateContext(OpenApi.annotations({ description: "The server can do what it is asked for." })),
   )
   .add(
     HttpApiEndpoint.get("metrics", "/metrics").addSuccess(text("text/plain; version=0.0.4; charset=utf-8"))
@@ -184,7 +184,7 @@ const Operations = HttpApiGroup.make("operations", { topLevel: true })
 /** All routes. */
 export class Api extends HttpApi.make("monocloud-sessions").add(Sessions).add(Exports).add(Operations)
   .annotateContext(OpenApi.annotations({
-    title: "monocloud-sessions worker",
+    title: "monocloud-sessions server",
     version,
     description: "Exports user sessions of one MonoCloud tenant: streamed, or as datasets in a folder.",
   })) {}

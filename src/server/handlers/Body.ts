@@ -12,8 +12,8 @@ import * as Schema from "effect/Schema";
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, OPEN_BRACE, OPEN_BRACKET, QUOTE } from "../../scan/JsonTokens.ts";
 import { skipString } from "../../scan/JsonMembers.ts";
 import * as Options from "../../options/Options.ts";
-import { BODY_BYTES } from "../Access.ts";
-import { busy, invalid, late } from "./Answers.ts";
+import { BODY_BYTES } from "../RequestGuard.ts";
+import { busy, invalid, late } from "./Responses.ts";
 import * as Job from "../jobs/Job.ts";
 
 /** The most bytes that bodies under way may have together: four of the largest. */
@@ -22,15 +22,15 @@ const ALL_BYTES = 4 * BODY_BYTES;
 /** How deep lists and objects may lie within each other: a description needs two. */
 const DEEPEST = 8;
 
-/** Whether what ends there is the name of a member: a colon follows. */
+/** Tell whether the text that ends there is the name of a member: then a colon follows. */
 const isName = (text: string, end: number): boolean => {
   while (/\s/.test(text.charAt(end))) end++;
   return text.charCodeAt(end) === COLON;
 };
 
 /**
- * What a text holds that `JSON.parse` takes and nobody means: depths that other code falls into, and a name that is there
- * twice, of which the last would win.
+ * Find what `JSON.parse` accepts and nobody means: nesting so deep that other code overflows, and a name that is there twice,
+ * of which the last would win.
  */
 const flawOf = (text: string): string | undefined => {
   const open: Array<Set<string> | undefined> = [];

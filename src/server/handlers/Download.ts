@@ -22,7 +22,7 @@ import type { SessionFilters } from "../../api/SessionFilters.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
-import * as Patience from "../Patience.ts";
+import * as IdleTimeout from "../IdleTimeout.ts";
 import * as Trace from "../telemetry/Trace.ts";
 
 /** It is not verified that nothing is missing, so the download does not end as if it were. */
@@ -44,7 +44,7 @@ export interface DownloadOptions {
 const AHEAD = 2;
 
 /** What is told of a transfer as it goes on. */
-interface Watch {
+interface TransferObserver {
   /** There is something to take, or it is certain that there is nothing. */
   readonly begin: Effect.Effect<unknown>;
   /** So many bytes have been taken. */
@@ -52,12 +52,12 @@ interface Watch {
 }
 
 /** An output that is watched piece by piece, and complete only once its reader has `taken` all of it. */
-const watched = (output: Sink, taken: Promise<void>, { begin, took }: Watch): Sink => ({
+const watched = (output: Sink, taken: Promise<void>, { begin, took }: TransferObserver): Sink => ({
   ...output,
   open: Effect.map(output.open, (sink) => ({
     write: (bytes) =>
       Effect.forEach(
-        Patience.pieces(bytes),
+        IdleTimeout.pieces(bytes),
         (piece) => Effect.zipRight(begin, Effect.map(sink.write(piece), () => took(piece.length))),
         { discard: true },
       ),
@@ -93,7 +93,7 @@ const transfer = <E extends { readonly message: string }, R>(
       metrics.download("begun");
       const working = work(target).pipe(
         Effect.onExit((exit) => {
-          const isUnread = signal.reason instanceof Patience.Unread;
+          const isUnread = signal.reason instanceof IdleTimeout.Unread;
           const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isUnread;
           // Where the length was told, a server may leave with the last byte, and not come back for the end.
           const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);

@@ -16,25 +16,25 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
-import * as Access from "../Access.ts";
-import { busy, kept, ofJob, ofTenant, unavailable } from "./Answers.ts";
+import * as RequestGuard from "../RequestGuard.ts";
+import { busy, json, ofJob, ofTenant, unavailable } from "./Responses.ts";
 import * as Api from "./Api.ts";
 import * as Body from "./Body.ts";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import * as Download from "./Download.ts";
 import * as Events from "../jobs/Events.ts";
 import { JobError, Jobs } from "../jobs/Jobs.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Strict from "./Strict.ts";
 
-/** Whether the worker is about to stop. */
-export interface Life {
+/** A stop of the server, if one is under way, and what it has to end. */
+export interface Shutdown {
   isStopping: boolean;
   /** Streams of events that are open: each is ended by a call. */
   readonly streams: Set<() => void>;
 }
 
-/** Answers for what can go wrong with exports; that the folder can't be written or read is the worker's trouble. */
+/** Answer for what can go wrong with exports. A folder that can't be written or read is the server's own fault. */
 const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetError, R>) =>
   Effect.catchAll(
     work,
@@ -44,10 +44,10 @@ const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetEr
         : Effect.as(Effect.logError(error.message), unavailable(error.message)),
   );
 
-/** What no one between is to change, keep or guess at. */
+/** Headers by which nobody in between changes, keeps or guesses at a body. */
 const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
 
-/** Whether gzip is welcome: `gzip`, `*`, but not `gzip;q=0`. */
+/** Tell whether gzip is welcome: `gzip`, `*`, but not `gzip;q=0`. */
 export const acceptsGzip = (header: string | undefined): boolean => {
   const choices = (header ?? "").split(",").map((choice) => choice.trim().toLowerCase().split(/\s*;\s*q=/));
   const weight = (name: string) => choices.find(([coding]) => coding === name)?.[1];
@@ -55,7 +55,7 @@ export const acceptsGzip = (header: string | undefined): boolean => {
   return has("gzip") ? Number(weight("gzip") ?? 1) > 0 : has("*") && Number(weight("*") ?? 1) > 0;
 };
 
-/** Goes on with the trace of whoever asks, if there is one. */
+/** Continue the caller's trace, if there is one. */
 const withCaller =
   ({ headers }: HttpServerRequest.HttpServerRequest) => <A, E, R>(work: Effect.Effect<A, E, R>) =>
     Option.match(HttpTraceContext.fromHeaders(headers), {
@@ -63,17 +63,18 @@ const withCaller =
       onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
     });
 
-/** Another download, if as many as may be are not under way already. */
-const ifThereIsRoom = ({ downloads }: Settings, life: Life) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(
-    Metrics.Metrics,
-    (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
-      if (life.isStopping) return Effect.succeed(unavailable("The worker is stopping"));
-      return metrics.downloads() < downloads
-        ? download
-        : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
-    },
-  );
+/** Begin a download, unless as many as are allowed are under way. */
+const ifThereIsRoom =
+  ({ downloads }: Settings, shutdown: Shutdown) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(
+      Metrics.Metrics,
+      (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
+        if (shutdown.isStopping) return Effect.succeed(unavailable("The server is stopping"));
+        return metrics.downloads() < downloads
+          ? download
+          : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
+      },
+    );
 
 /** The router takes HEAD for GET. */
 const onlyGet = HttpServerResponse.unsafeJson(
@@ -81,7 +82,7 @@ const onlyGet = HttpServerResponse.unsafeJson(
   { status: 405, headers: { "cache-control": "no-store", allow: "GET" } },
 );
 
-const sessions = (settings: Settings, life: Life) =>
+const sessions = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
     const download = (name: Formats.BuiltIn) =>
     (
@@ -116,16 +117,16 @@ const sessions = (settings: Settings, life: Life) =>
         });
       }).pipe(
         withCaller(request),
-        ifThereIsRoom(settings, life),
+        ifThereIsRoom(settings, shutdown),
         Effect.catchTags({
           ApiError: (error) => Effect.succeed(ofTenant(error)),
           ExportError: ({ reason, message }) =>
             Effect.succeed(
               reason === "NoSuchUsers"
-                ? kept({ error: "Absent", message }, 404)
-                : kept({ error: "TenantFailure", message }, 502),
+                ? json({ error: "Absent", message }, 404)
+                : json({ error: "TenantFailure", message }, 502),
             ),
-          UnverifiedError: ({ message }) => Effect.succeed(kept({ error: "TenantFailure", message }, 502)),
+          UnverifiedError: ({ message }) => Effect.succeed(json({ error: "TenantFailure", message }, 502)),
           SinkError: ({ message }) => Effect.succeed(unavailable(message)),
         }),
       );
@@ -137,13 +138,13 @@ const sessions = (settings: Settings, life: Life) =>
     );
   });
 
-const exports = (settings: Settings, life: Life) =>
+const exports = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(
     Api.Api,
     "exports",
     (handlers) =>
       Effect.map(Jobs, (jobs) => {
-        const description = Body.reader(settings.arrival);
+        const description = Body.reader(settings.requestSeconds);
         const file = ({ method }: HttpServerRequest.HttpServerRequest, id: string, path: string) =>
           answering(Effect.gen(function* () {
             const file = yield* jobs.file(id, path);
@@ -158,11 +159,11 @@ const exports = (settings: Settings, life: Life) =>
               Download.file(file),
               (bytes) => HttpServerResponse.raw(bytes, { headers }),
             );
-            return yield* sent.pipe(ifThereIsRoom(settings, life));
+            return yield* sent.pipe(ifThereIsRoom(settings, shutdown));
           }));
         const open = <A, R>(work: Effect.Effect<A, never, R>) =>
           Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
-            life.isStopping ? Effect.succeed(unavailable("The worker is stopping")) : work
+            shutdown.isStopping ? Effect.succeed(unavailable("The server is stopping")) : work
           );
         return handlers
           .handleRaw("start", ({ request }) =>
@@ -176,8 +177,8 @@ const exports = (settings: Settings, life: Life) =>
             answering(Effect.map(jobs.events(path.id), (watch) => {
               const headers = { ...untouched, "content-type": "text/event-stream" };
               if (request.method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
-              return life.streams.size < settings.streams
-                ? HttpServerResponse.raw(Events.stream(watch, life.streams), { headers })
+              return shutdown.streams.size < settings.streams
+                ? HttpServerResponse.raw(Events.stream(watch, shutdown.streams), { headers })
                 : busy(`${settings.streams} streams of events are open, and no more may be`);
             })))
           .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
@@ -187,7 +188,7 @@ const exports = (settings: Settings, life: Life) =>
       }),
   );
 
-const operations = (settings: Settings, life: Life) =>
+const operations = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
     Effect.gen(function* () {
       const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantClient, Metrics.Metrics]);
@@ -196,7 +197,7 @@ const operations = (settings: Settings, life: Life) =>
         HttpServerResponse.unsafeJson(ok, {
           headers: {
             // A token may hold what ends a value; whoever reads the cookie decodes it.
-            "set-cookie": `${Access.COOKIE}=${
+            "set-cookie": `${RequestGuard.COOKIE}=${
               encodeURIComponent(value)
             }; HttpOnly; SameSite=Strict; Path=/${rest}${
               headers["x-forwarded-proto"] === "https" ? "; Secure" : ""
@@ -207,51 +208,46 @@ const operations = (settings: Settings, life: Life) =>
       return handlers
         .handle("health", () => Effect.succeed(ok))
         .handle("ready", () => {
-          const reason = life.isStopping ? "The worker is stopping" : jobs.unavailableReason();
+          const reason = shutdown.isStopping ? "The server is stopping" : jobs.unavailableReason();
           return Effect.succeed(reason === undefined ? ok : unavailable(reason));
         })
         .handle("metrics", () => {
           const { retries, waiting, rate, heldUntil } = tenant.traffic();
           return Effect.succeed(metrics.render([
-            {
-              name: "monocloud_tenant_retries_total",
-              type: "counter",
-              help: "Requests to the tenant that were sent again.",
-              values: [["", retries]],
-            },
-            {
-              name: "monocloud_tenant_queued_requests",
-              type: "gauge",
-              help: "Requests that wait for their turn.",
-              values: [["", waiting]],
-            },
-            {
-              name: "monocloud_tenant_rate",
-              type: "gauge",
-              help: "Requests a second that may be sent now.",
-              values: [["", rate]],
-            },
-            {
-              name: "monocloud_tenant_held_seconds",
-              type: "gauge",
-              help: "How much longer the tenant asked to be left alone.",
-              values: [["", Math.max(0, (heldUntil - Date.now()) / 1000)]],
-            },
-            {
-              name: "monocloud_event_streams",
-              type: "gauge",
-              help: "Streams of events that are open.",
-              values: [["", life.streams.size]],
-            },
-            {
-              name: "monocloud_exports",
-              type: "gauge",
-              help: "Exports, by how they stand.",
-              values: Object.entries(jobs.counts()).map(([status, count]) => [
+            Metrics.family(
+              "counter",
+              "monocloud_tenant_retries_total",
+              "Requests to the tenant that were sent again.",
+              retries,
+            ),
+            Metrics.family(
+              "gauge",
+              "monocloud_tenant_queued_requests",
+              "Requests that wait for their turn.",
+              waiting,
+            ),
+            Metrics.family("gauge", "monocloud_tenant_rate", "Requests a second that may be sent now.", rate),
+            Metrics.family(
+              "gauge",
+              "monocloud_tenant_held_seconds",
+              "How much longer the tenant asked to be left alone.",
+              Math.max(0, (heldUntil - Date.now()) / 1000),
+            ),
+            Metrics.family(
+              "gauge",
+              "monocloud_event_streams",
+              "Streams of events that are open.",
+              shutdown.streams.size,
+            ),
+            Metrics.family(
+              "gauge",
+              "monocloud_exports",
+              "Exports, by how they stand.",
+              Object.entries(jobs.counts()).map(([status, count]) => [
                 Metrics.label("status", status),
                 count,
               ]),
-            },
+            ),
           ]));
         })
         .handle("signIn", ({ request }) => {
@@ -265,18 +261,22 @@ const operations = (settings: Settings, life: Life) =>
 
 const authorization = ({ token }: Settings) =>
   Layer.sync(Api.Authorization, () => {
-    const isToken = token === undefined ? () => true : Access.isToken(token);
+    const isToken = token === undefined ? () => true : RequestGuard.isToken(token);
     const check = (given: Redacted.Redacted) =>
       isToken(Redacted.value(given)) ? Effect.void : Effect.fail({
         error: "Unauthorized" as const,
-        message: "Send the worker's token: Authorization: Bearer TOKEN",
+        message: "Send the server's token: Authorization: Bearer TOKEN",
       });
     return { bearer: check, cookie: check };
   });
 
 /** All routes, carried out. */
-export const layer = (settings: Settings, life: Life) =>
+export const layer = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.api(Api.Api).pipe(
-    Layer.provide([sessions(settings, life), exports(settings, life), operations(settings, life)]),
+    Layer.provide([
+      sessions(settings, shutdown),
+      exports(settings, shutdown),
+      operations(settings, shutdown),
+    ]),
     Layer.provide([Strict.layer, authorization(settings)]),
   );

@@ -16,10 +16,10 @@ const PAUSE = 15_000;
 const LIFE = 15 * 60_000;
 
 /** Tells of an export: at once, and whenever it has changed, until it is released. */
-export type Watch = (tell: (summary: Job.Summary) => void) => () => void;
+export type ChangeTracker = (tell: (summary: Job.Summary) => void) => () => void;
 
 /** Watches what is looked at so. */
-export const watching = (look: () => Job.Summary): Watch => {
+export const track = (look: () => Job.Summary): ChangeTracker => {
   const watchers = new Set<(summary: Job.Summary) => void>();
   let latest = look();
   let text = JSON.stringify(latest);
@@ -52,7 +52,10 @@ const utf8 = new TextEncoder();
  * The events as a body. It ends with the export, after its time, and when what it puts among those that are `open` is called. A
  * reader who is slow is told of the latest alone.
  */
-export const stream = (watch: Watch, open: Set<() => void>): ReadableStream<Uint8Array<ArrayBuffer>> => {
+export const stream = (
+  track: ChangeTracker,
+  open: Set<() => void>,
+): ReadableStream<Uint8Array<ArrayBuffer>> => {
   let next: string | undefined;
   let isOver = false;
   let wake = () => {};
@@ -72,7 +75,7 @@ export const stream = (watch: Watch, open: Set<() => void>): ReadableStream<Uint
   const ending = setTimeout(end, LIFE);
   let release = () => {};
   open.add(end);
-  release = watch((summary) => {
+  release = track((summary) => {
     say(`event: export\ndata: ${JSON.stringify(summary)}\n\n`);
     // Not before it is known how to release it.
     if (summary.status !== "queued" && summary.status !== "running") queueMicrotask(end);

@@ -1,5 +1,5 @@
 /**
- * An export that the worker is asked for: a plain description, which says nothing of where or when it runs. Each user of it
+ * An export that the server is asked for: a plain description, which says nothing of where or when it runs. Each user of it
  * is exported on their own, so it can be split by user.
  *
  * @module
@@ -22,7 +22,7 @@ export const UserId = Schema.String.pipe(
   Schema.annotations({ identifier: "UserId" }),
 );
 
-/** The id of an export, which the worker gives: a time and something random. */
+/** The id of an export, which the server gives: a time and something random. */
 export const Id = Schema.String.pipe(
   Schema.pattern(/^\d{8}T\d{9}Z-[0-9a-f]{12}$/, { message: () => "is not the id of an export" }),
   Schema.annotations({ identifier: "ExportId" }),

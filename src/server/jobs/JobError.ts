@@ -12,7 +12,7 @@ import type { SinkError } from "../../sink/Sink.ts";
 export class JobError extends Data.TaggedError("JobError")<{
   /**
    * `Absent`: there is no such export, or file of it. `Full`: as many wait as may. `State`: it can't be done with an export
-   * that stands so. `Unavailable`: the worker has no folder, or it is not its own yet. `Invalid`: what is asked for can't be
+   * that stands so. `Unavailable`: the server has no folder, or it is not its own yet. `Invalid`: what is asked for can't be
    * followed.
    */
   readonly reason: "Absent" | "Full" | "State" | "Unavailable" | "Invalid";
@@ -30,5 +30,5 @@ export const fail = (reason: JobError["reason"], message: string): Effect.Effect
 export const isLocked = (error: unknown): boolean =>
   error instanceof DatasetError && error.reason === "Locked";
 
-/** How often a worker tries to get at a folder that another one may still hold. */
+/** How often a server tries to get at a folder that another one may still hold. */
 export const RETRY = "5 seconds";

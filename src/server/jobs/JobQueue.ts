@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Scope from "effect/Scope";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import type * as Job from "./Job.ts";
 import { fail, type JobError, type ReadError } from "./JobError.ts";
 import { type Entry, type JobTable, summaryOf } from "./JobTable.ts";
@@ -36,7 +36,7 @@ export interface JobQueue {
 
 /** Make a queue of exports that `work` runs, each to its end. */
 export const make = (
-  settings: Pick<Settings, "running" | "queue">,
+  settings: Pick<Settings, "exports" | "queue">,
   table: JobTable,
   work: (entry: Entry, queue: JobQueue) => Effect.Effect<void>,
 ): Effect.Effect<JobQueue> =>
@@ -45,7 +45,7 @@ export const make = (
     let isStopping = false;
 
     const startNext: Effect.Effect<void> = Effect.suspend(() => {
-      const id = isStopping || table.running() >= settings.running ? undefined : waiting.shift();
+      const id = isStopping || table.running() >= settings.exports ? undefined : waiting.shift();
       if (id === undefined) return Effect.void;
       const started = Effect.flatMap(
         Effect.orDie(table.get(id)),
@@ -74,7 +74,7 @@ export const make = (
       },
       startNext,
       room: Effect.suspend(() =>
-        waiting.length >= settings.queue && table.running() >= settings.running
+        waiting.length >= settings.queue && table.running() >= settings.exports
           ? fail("Full", `${waiting.length} exports wait already, and no more may: try again later`)
           : Effect.void
       ),

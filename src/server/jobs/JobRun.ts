@@ -1,5 +1,5 @@
 /**
- * One export of the worker: from its description to a dataset.
+ * One export of the server: from its description to a dataset.
  *
  * @module
  */
@@ -11,9 +11,7 @@ import * as UserList from "../../source/UserList.ts";
 import type * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Redaction from "../../session/Redaction.ts";
-import type { ApiError } from "../../api/ApiError.ts";
-import type { TenantClient } from "../../api/TenantClient.ts";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import type * as Job from "./Job.ts";
 import type * as Metrics from "../telemetry/Metrics.ts";
 
@@ -26,27 +24,24 @@ export interface JobRunOptions {
   readonly meter: Metrics.Meter;
 }
 
-/** Begins it, or goes on with it from its last cut. */
+/** Run an export, from its last checkpoint if it has one. */
 export const run = (description: Job.Description, { root, settings, progress, meter }: JobRunOptions) => {
   const { users, formats, page_size, part_rows, on_invalid, redact } = description;
   const policy = redact && Redaction.settle(redact);
-  const change: (batch: Batch) => Batch = policy === undefined
+  const redacted: (batch: Batch) => Batch = policy === undefined
     ? identity
     : Redaction.make(policy, settings.redactSecret);
-  const list: UserList.UserList<ApiError, TenantClient> = users === "all"
-    ? UserList.all(page_size)
-    : UserList.of(users);
   return Dataset.run({
     root,
     formats: formats.map((format) => Formats.choose(format)!),
-    users: list,
+    users: users === "all" ? UserList.all(page_size) : UserList.of(users),
     tenant: settings.tenant.origin,
     mode: "resume",
     walk: { ...SessionFilters.fromQuery(description), pageSize: page_size },
     options: { keepFormulas: false, redact: policy },
     onInvalid: on_invalid,
     partRows: part_rows,
-    change: (batch) => change(meter.batch(batch)),
+    change: (batch) => redacted(meter.batch(batch)),
     progress,
   });
 };

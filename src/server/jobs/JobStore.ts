@@ -3,7 +3,7 @@
  *
  * ```
  * <folder>/
- *   lock.json                 which worker's it is
+ *   lock.json                 which server's it is
  *   20261124T061500000Z-0f…/  an export
  *     job.json                what was asked for; written once
  *     status.json             what has become of it; not there before it has begun
@@ -27,40 +27,40 @@ import type { SinkError } from "../../sink/Sink.ts";
 import * as Job from "./Job.ts";
 
 /** What was asked for. */
-export const Asked = Schema.Struct({ id: Job.Id, created: Schema.String, description: Job.Description });
+export const JobRequest = Schema.Struct({ id: Job.Id, created: Schema.String, description: Job.Description });
 
-/** See {@link Asked}. */
-export type Asked = typeof Asked.Type;
+/** See {@link JobRequest}. */
+export type JobRequest = typeof JobRequest.Type;
 
 /** What has become of it. */
-export const Standing = Schema.Struct({
+export const State = Schema.Struct({
   status: Job.Status,
   progress: Schema.optional(Job.Progress),
   error: Schema.optional(Job.Failure),
 });
 
-/** See {@link Standing}. */
-export type Standing = typeof Standing.Type;
+/** See {@link State}. */
+export type State = typeof State.Type;
 
-const decodeAsked = Json.lineDecoder(Asked, "export");
-const decodeStanding = Json.lineDecoder(Standing, "status");
+const decodeRequest = Json.lineDecoder(JobRequest, "export");
+const decodeState = Json.lineDecoder(State, "status");
 const isId = Schema.is(Job.Id);
 
 /** Why a file can't be read or written. */
 type FileError = SinkError | DatasetError;
 
-/** The exports in a worker's folder. */
+/** The exports in a server's folder. */
 export interface JobStore {
-  /** The folder of an export's dataset. Fails where it is not the worker's own. */
+  /** The folder of an export's dataset. Fails where it is not the server's own. */
   readonly dataOf: (id: string) => Effect.Effect<string, FileError>;
   /** Puts a new export, which has yet to begin, on the disk: all of it or nothing. */
-  readonly add: (asked: Asked) => Effect.Effect<void, FileError>;
+  readonly add: (request: JobRequest) => Effect.Effect<void, FileError>;
   /** Writes down what has become of one. */
-  readonly stand: (id: string, standing: Standing) => Effect.Effect<void, FileError>;
+  readonly writeState: (id: string, state: State) => Effect.Effect<void, FileError>;
   /** What was asked for; none if that can't be read. */
-  readonly asked: (id: string) => Effect.Effect<Option.Option<Asked>, FileError>;
+  readonly request: (id: string) => Effect.Effect<Option.Option<JobRequest>, FileError>;
   /** What has become of it: one of which nothing else is known has yet to begin. */
-  readonly standing: (id: string) => Effect.Effect<Standing, FileError>;
+  readonly state: (id: string) => Effect.Effect<State, FileError>;
   /** The ids of all exports, the earliest first. */
   readonly ids: Effect.Effect<ReadonlyArray<string>, FileError>;
 }
@@ -79,23 +79,23 @@ export const make = (folder: string): JobStore => {
         attempt(`${id}/data`, () => SafeFile.namesIn(folder, `${id}/data`)),
         join(folder, id, "data"),
       ),
-    add: (asked) =>
-      attempt(asked.id, async () => {
-        if (await SafeFile.makeFolder(folder, asked.id)) await FileSink.syncFolder(folder);
+    add: (request) =>
+      attempt(request.id, async () => {
+        if (await SafeFile.makeFolder(folder, request.id)) await FileSink.syncFolder(folder);
       }).pipe(
-        Effect.zipRight(write(asked.id, "job.json", asked)),
+        Effect.zipRight(write(request.id, "job.json", request)),
         Effect.onError(() =>
           Effect.promise(() =>
-            rm(join(folder, asked.id), { recursive: true, force: true }).catch(() => undefined)
+            rm(join(folder, request.id), { recursive: true, force: true }).catch(() => undefined)
           )
         ),
       ),
-    stand: (id, standing) => write(id, "status.json", standing),
-    asked: (id) => Effect.map(textOf(`${id}/job.json`), (text) => Either.getRight(decodeAsked(text))),
-    standing: (id) =>
+    writeState: (id, state) => write(id, "status.json", state),
+    request: (id) => Effect.map(textOf(`${id}/job.json`), (text) => Either.getRight(decodeRequest(text))),
+    state: (id) =>
       Effect.map(
         textOf(`${id}/status.json`),
-        (text) => Either.getOrElse(decodeStanding(text), (): Standing => ({ status: "queued" })),
+        (text) => Either.getOrElse(decodeState(text), (): State => ({ status: "queued" })),
       ),
     ids: Effect.map(Layout.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
   };

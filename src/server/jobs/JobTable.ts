@@ -18,7 +18,7 @@ export interface Entry {
   progress?: Export.Progress | undefined;
   fiber?: Fiber.RuntimeFiber<unknown> | undefined;
   /** Once somebody has watched it. */
-  watch?: Events.Watch;
+  changes?: Events.ChangeTracker;
 }
 
 /** Tell whether an export has not ended. */
@@ -76,7 +76,11 @@ export const make = (store: JobStore.JobStore): JobTable => {
       const { error: _, ...rest } = summaryOf(entry);
       const summary = { ...rest, status, ...(error && { error }) };
       const { id, progress } = summary;
-      const written = store.stand(id, { status, ...(progress && { progress }), ...(error && { error }) });
+      const written = store.writeState(id, {
+        status,
+        ...(progress && { progress }),
+        ...(error && { error }),
+      });
       return Effect.map(written, () => void (entry.summary = summary));
     },
     counts: () => {

@@ -10,7 +10,7 @@ import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
 import type { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Trace from "../telemetry/Trace.ts";
 import type * as Job from "./Job.ts";
@@ -26,9 +26,12 @@ const failureOf = (error: unknown): Job.Failure => {
 };
 
 /** Read what an export was asked for. */
-export const askedOf = (store: JobStore.JobStore, id: string): Effect.Effect<JobStore.Asked, ReadError> =>
+export const requestOf = (
+  store: JobStore.JobStore,
+  id: string,
+): Effect.Effect<JobStore.JobRequest, ReadError> =>
   Effect.flatMap(
-    store.asked(id),
+    store.request(id),
     Option.match({
       onNone: () => fail("Absent", `What export ${id} was asked for is on the disk no more`),
       onSome: Effect.succeed,
@@ -44,12 +47,12 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
         const { id } = entry.summary;
         const progress = entry.progress = Export.noProgress();
         yield* table.setStatus(entry, "running");
-        const { description } = yield* askedOf(store, id);
+        const { description } = yield* requestOf(store, id);
         const meter = Metrics.meter(metrics, progress);
         const root = yield* store.dataOf(id);
         const run = JobRun.run(description, { root, settings, progress, meter });
         const exit = yield* Effect.retry(run, {
-          // The dataset of a worker that was killed frees itself after a while.
+          // The dataset of a server that was killed frees itself after a while.
           while: isLocked,
           schedule: Schedule.spaced(RETRY),
         }).pipe(
@@ -60,7 +63,7 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
         );
         if (Exit.isSuccess(exit)) return yield* table.setStatus(entry, "done");
         if (Cause.isInterruptedOnly(exit.cause)) {
-          // Whoever begins next goes on with what was under way when the worker was stopped.
+          // Whoever begins next goes on with what was under way when the server was stopped.
           return yield* queue.isStopping() ? Effect.void : table.setStatus(entry, "cancelled");
         }
         const error = failureOf(Cause.squash(exit.cause));
@@ -68,7 +71,7 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
         yield* table.setStatus(entry, "failed", error);
       }).pipe(
         Effect.provide(context),
-        // That the disk is full must not end the worker: this export is taken up again by the next one.
+        // That the disk is full must not end the server: this export is taken up again by the next one.
         Effect.catchAllCause((cause) => {
           const error = failureOf(Cause.squash(cause));
           entry.summary = { ...summaryOf(entry), status: "failed", error };

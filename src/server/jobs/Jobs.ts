@@ -1,7 +1,7 @@
 /**
- * Exports that the worker runs for its callers: a few at once, the others in a queue, each a dataset in a folder of its own.
+ * Exports that the server runs for its callers: a few at once, the others in a queue, each a dataset in a folder of its own.
  *
- * **Why none is lost.** What is asked for is on the disk before its id is given away. A worker that begins takes up all that
+ * **Why none is lost.** What is asked for is on the disk before its id is given away. A server that begins takes up all that
  * were queued or running when the one before it ended, however that was, and their datasets go on from their last checkpoints.
  *
  * @module
@@ -23,7 +23,7 @@ import * as Lease from "../../dataset/Lease.ts";
 import * as Manifest from "../../dataset/Manifest.ts";
 import * as Redaction from "../../session/Redaction.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
-import type { Settings } from "../Config.ts";
+import type { Settings } from "../Settings.ts";
 import type * as Metrics from "../telemetry/Metrics.ts";
 import * as Events from "./Events.ts";
 import * as Job from "./Job.ts";
@@ -44,7 +44,7 @@ export interface File {
   readonly bytes: number;
 }
 
-/** The exports of a worker. */
+/** The exports of a server. */
 export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   /** Puts an export into the queue. It is on the disk when the effect ends. */
   readonly start: (description: Job.Description) => Effect.Effect<Job.Summary, ReadError>;
@@ -55,7 +55,7 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   }) => Effect.Effect<ReadonlyArray<Job.Summary>, JobError>;
   readonly get: (id: string) => Effect.Effect<Job.View, ReadError>;
   /** Watches it. */
-  readonly events: (id: string) => Effect.Effect<Events.Watch, JobError>;
+  readonly events: (id: string) => Effect.Effect<Events.ChangeTracker, JobError>;
   /** Ends when what has come is complete. */
   readonly cancel: (id: string) => Effect.Effect<Job.Summary, ReadError>;
   /** Puts one that failed or was cancelled, or of which users failed, into the queue again. */
@@ -68,7 +68,7 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   readonly counts: () => Readonly<Record<Job.Status, number>>;
 }>() {}
 
-/** Take up all that were queued or running when the worker before this one ended, once the folder is this one's. */
+/** Take up all that were queued or running when the server before this one ended, once the folder is this one's. */
 const recover = (
   folder: string,
   store: JobStore.JobStore,
@@ -77,21 +77,21 @@ const recover = (
 ) =>
   Effect.gen(function* () {
     for (const id of yield* store.ids) {
-      const found = yield* Effect.all([store.asked(id), store.standing(id)]).pipe(
-        Effect.map(([asked, standing]) => Option.map(asked, (asked) => ({ asked, standing }))),
+      const found = yield* Effect.all([store.request(id), store.state(id)]).pipe(
+        Effect.map(([request, state]) => Option.map(request, (request) => ({ request, state }))),
         Effect.catchTag(
           "DatasetError",
           ({ message }) => Effect.as(Effect.logWarning(message), Option.none()),
         ),
       );
       if (Option.isNone(found)) {
-        // A worker died before it had written this one down, and so before its id was given away; or a file is damaged.
+        // A server died before it had written this one down, and so before its id was given away; or a file is damaged.
         yield* Effect.logWarning(`Export ${id} can't be read, and is left alone`);
         continue;
       }
-      const { asked: { created, description }, standing: { status, ...standing } } = found.value;
+      const { request: { created, description }, state: { status, ...rest } } = found.value;
       const isOpen = JobTable.isOpen(status);
-      const summary = { ...Job.summaryOf(id, created, description), ...standing };
+      const summary = { ...Job.summaryOf(id, created, description), ...rest };
       table.set({ summary: { ...summary, status: isOpen ? "queued" : status } });
       if (isOpen) queue.add(id);
     }
@@ -149,19 +149,19 @@ const check = ({ redact }: Job.Description, { redactSecret }: Settings) =>
     catch: (error) =>
       new JobError({
         reason: "Invalid",
-        message: `${(error as Error).message}. The worker takes it from MONOCLOUD_REDACT_SECRET`,
+        message: `${(error as Error).message}. The server takes it from MONOCLOUD_REDACT_SECRET`,
       }),
   });
 
 const make = (folder: string, settings: Settings) =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;
-    // Closed after the exports, for what is closed last is added first: until they are cut, the folder is this worker's.
+    // Closed after the exports, for what is closed last is added first: until they are cut, the folder is this server's.
     const lockScope = yield* Scope.fork(scope, ExecutionStrategy.sequential);
     const store = JobStore.make(folder);
     const table = JobTable.make(store);
     const queue = yield* JobQueue.make(settings, table, yield* JobWork.make(store, table, settings));
-    let unavailableReason: string | undefined = `${folder} is not this worker's yet`;
+    let unavailableReason: string | undefined = `${folder} is not this server's yet`;
     let latest = 0;
 
     const open = (wait: boolean) =>
@@ -175,9 +175,9 @@ const make = (folder: string, settings: Settings) =>
         unavailableReason = message;
         return Effect.logWarning(message);
       }));
-    // Another worker may be about to leave the folder. Whatever else is wrong with it, downloads do not need it.
+    // Another server may be about to leave the folder. Whatever else is wrong with it, downloads do not need it.
     const again = Effect.retry(open(true), { while: isLocked, schedule: Schedule.spaced(RETRY) });
-    // The worker answers at once, whoever has its folder.
+    // The server answers at once, whoever has its folder.
     yield* Effect.catchAll(open(false), (error) =>
       isLocked(error) ? Effect.forkIn(Effect.ignore(again), scope) : Effect.void);
     yield* Effect.addFinalizer(() =>
@@ -205,13 +205,13 @@ const make = (folder: string, settings: Settings) =>
       get: (id) =>
         Effect.gen(function* () {
           const { formats: _, users: __, ...summary } = JobTable.summaryOf(yield* entryOf(id));
-          const { description } = yield* JobWork.askedOf(store, id);
+          const { description } = yield* JobWork.requestOf(store, id);
           const { manifest, parts } = yield* contentsOf(store, id);
           const report = manifest?.runs.at(-1);
           return { ...summary, description, ...(report && { report }), parts };
         }),
       events: (id) =>
-        Effect.map(entryOf(id), (entry) => entry.watch ??= Events.watching(() => JobTable.summaryOf(entry))),
+        Effect.map(entryOf(id), (entry) => entry.changes ??= Events.track(() => JobTable.summaryOf(entry))),
       cancel: (id) => Effect.flatMap(entryOf(id), (entry) => cancel(entry, table, queue)),
       resume: (id) => Effect.flatMap(entryOf(id), (entry) => resume(entry, table, queue)),
       file: (id, path) =>
@@ -231,7 +231,7 @@ const make = (folder: string, settings: Settings) =>
     });
   });
 
-const none = fail("Unavailable", "This worker has no folder for exports: set WORKER_FOLDER");
+const none = fail("Unavailable", "This server has no folder for exports: set WORKER_FOLDER");
 
 const noJobs: typeof Jobs.Service = {
   start: () => none,
@@ -245,7 +245,7 @@ const noJobs: typeof Jobs.Service = {
   counts: () => JobTable.noCounts,
 };
 
-/** Exports in the worker's folder, or none. Closing the scope checkpoints those that run; the next worker goes on with them. */
+/** Exports in the server's folder, or none. Closing the scope checkpoints those that run; the next server goes on with them. */
 export const layer = (settings: Settings): Layer.Layer<Jobs, never, TenantClient | Metrics.Metrics> =>
   settings.folder === undefined
     ? Layer.succeed(Jobs, noJobs)

@@ -1,5 +1,5 @@
 /**
- * The description of the API: `/openapi.json`, and a page of it at `/docs`. Both are open to all as the worker's page is: they
+ * The description of the API: `/openapi.json`, and a page of it at `/docs`. Both are open to all as the server's page is: they
  * tell nothing of the tenant.
  *
  * The page brings its script and its style along, in the text. So its policy allows these two by their hashes, and no other.
@@ -17,7 +17,6 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Api from "../handlers/Api.ts";
 import * as Headers from "../Headers.ts";
-import * as Patience from "../Patience.ts";
 import * as Strict from "../handlers/Strict.ts";
 
 const hashesOf = (html: string, tag: "script" | "style"): string =>
@@ -44,16 +43,12 @@ const swagger = Effect.gen(function* () {
 
 const page = Effect.map(swagger as Effect.Effect<Uint8Array<ArrayBuffer>>, (html) => {
   const text = new TextDecoder().decode(html);
-  const headers = {
-    ...Headers.forPage({
-      script: hashesOf(text, "script"),
-      // What the page looks like is set by its script as well.
-      style: "'unsafe-inline'",
-    }),
-    "content-type": "text/html; charset=utf-8",
-    "content-length": String(html.length),
-  };
-  return () => HttpServerResponse.raw(Patience.ofKept(html), { headers });
+  const headers = Headers.forPage({
+    script: hashesOf(text, "script"),
+    // What the page looks like is set by its script as well.
+    style: "'unsafe-inline'",
+  });
+  return HttpServerResponse.uint8Array(html, { contentType: "text/html; charset=utf-8", headers });
 });
 
 /** The two routes. */
@@ -63,7 +58,7 @@ export const layer = HttpApiBuilder.Router.use((router) =>
     const document = HttpServerResponse.unsafeJson(OpenApi.fromApi(Api.Api), {
       headers: Headers.forPage({}),
     });
-    yield* router.get("/docs", Effect.zipRight(Strict.check, Effect.map(docs, (answer) => answer())));
+    yield* router.get("/docs", Effect.zipRight(Strict.check, docs));
     yield* router.get("/openapi.json", Effect.as(Strict.check, document));
   })
 ).pipe(Layer.provide(HttpApiBuilder.Router.Live));

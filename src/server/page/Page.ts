@@ -1,8 +1,8 @@
 /**
- * The worker's own page at `/`: exports with live progress, to start, cancel, resume and download.
+ * The server's own page at `/`: exports with live progress, to start, cancel, resume and download.
  *
  * What runs in the browser is {@link client}, served as the text of that function: so it is checked with everything else,
- * and the worker reads no file of its own.
+ * and the server reads no file of its own.
  *
  * @module
  */
@@ -42,7 +42,7 @@ const page = `<!doctype html>
     <p id="notice" role="status"></p>
     <form id="sign-in" hidden>
       <h2>Sign in</h2>
-      <label for="token">Token of this worker</label>
+      <label for="token">Token of this server</label>
       <input id="token" type="password" autocomplete="current-password" required>
       <button>Sign in</button>
     </form>

@@ -1,5 +1,5 @@
 /**
- * What the worker's page does in the browser.
+ * What the server's page does in the browser.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export const client = (): void => {
     start.hidden = list.hidden = !isIn;
   };
 
-  /** Asks the worker; undefined where there is nothing to go on with, which the page then says. */
+  /** Asks the server; undefined where there is nothing to go on with, which the page then says. */
   const ask = async <A>(
     method: string,
     path: string,
@@ -50,7 +50,7 @@ export const client = (): void => {
     }).catch(() => undefined);
     if (response === undefined) {
       isUnreachable = true;
-      notice.textContent = "The worker can't be reached.";
+      notice.textContent = "The server can't be reached.";
       return undefined;
     }
     const answer = await response.json().catch(() => ({}));
@@ -63,7 +63,7 @@ export const client = (): void => {
     if (response.status === 401) show(false);
     notice.textContent = response.status === 401 && token === undefined
       ? ""
-      : answer.message ?? `The worker answered ${response.status}.`;
+      : answer.message ?? `The server answered ${response.status}.`;
     return undefined;
   };
 

@@ -1,5 +1,5 @@
 /**
- * How the worker's page looks, by daylight and in the dark, on a screen and on a phone.
+ * How the server's page looks, by daylight and in the dark, on a screen and on a phone.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the worker counts, and how Prometheus reads it.
+ * What the server counts, and how Prometheus reads it.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** How a download ended: `complete`, `aborted` as it could not be completed, `left` by its reader. */
 export type Outcome = "complete" | "aborted" | "client_closed";
 
-/** The counts of one worker since it began. */
+/** The counts of one server since it began. */
 export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, {
   /** A request to the tenant was answered with this status (or `error`, `interrupted`), and when its answer began. */
   readonly answered: (status: string, seconds: number) => void;
@@ -39,6 +39,14 @@ export interface Family {
   /** Each with what follows the name: labels, or the suffix of a histogram. */
   readonly values: ReadonlyArray<readonly [rest: string, value: number]>;
 }
+
+/** Make a metric of its values, or of the one that it has. */
+export const family = (
+  type: Family["type"],
+  name: string,
+  help: string,
+  values: number | Family["values"],
+): Family => ({ type, name, help, values: typeof values === "number" ? [["", values]] : values });
 
 /** A label as it follows a name. */
 export const label = (name: string, value: string): string =>
@@ -74,17 +82,17 @@ const make = (): typeof Metrics.Service => {
     render: (others) => {
       let sum = 0;
       const own: ReadonlyArray<Family> = [
-        {
-          name: "monocloud_tenant_requests_total",
-          type: "counter",
-          help: "Requests sent to the tenant, retries included, by the status of the answer.",
-          values: [...requests].sort().map(([status, count]) => [label("status", status), count]),
-        },
-        {
-          name: "monocloud_tenant_request_seconds",
-          type: "histogram",
-          help: "How long the tenant took to begin an answer.",
-          values: [
+        family(
+          "counter",
+          "monocloud_tenant_requests_total",
+          "Requests sent to the tenant, retries included, by the status of the answer.",
+          [...requests].sort().map(([status, count]) => [label("status", status), count]),
+        ),
+        family(
+          "histogram",
+          "monocloud_tenant_request_seconds",
+          "How long the tenant took to begin an answer.",
+          [
             ...BOUNDS.map((bound, i) =>
               [`_bucket${label("le", String(bound))}`, sum += buckets[i]!] as const
             ),
@@ -92,31 +100,26 @@ const make = (): typeof Metrics.Service => {
             ["_sum", sums.seconds],
             ["_count", sums.answers],
           ],
-        },
-        {
-          name: "monocloud_sessions_total",
-          type: "counter",
-          help: "Sessions exported, in downloads and in exports.",
-          values: [["", sums.sessions]],
-        },
-        {
-          name: "monocloud_bytes_total",
-          type: "counter",
-          help: "Bytes of sessions: of downloads as sent, of exports as encoded.",
-          values: Object.entries(bytes).map(([kind, count]) => [label("kind", kind), count]),
-        },
-        {
-          name: "monocloud_downloads",
-          type: "gauge",
-          help: "Downloads under way.",
-          values: [["", sums.open]],
-        },
-        {
-          name: "monocloud_downloads_total",
-          type: "counter",
-          help: "Downloads that have ended, by how.",
-          values: Object.entries(outcomes).map(([outcome, count]) => [label("outcome", outcome), count]),
-        },
+        ),
+        family(
+          "counter",
+          "monocloud_sessions_total",
+          "Sessions exported, in downloads and in exports.",
+          sums.sessions,
+        ),
+        family(
+          "counter",
+          "monocloud_bytes_total",
+          "Bytes of sessions: of downloads as sent, of exports as encoded.",
+          Object.entries(bytes).map(([kind, count]) => [label("kind", kind), count]),
+        ),
+        family("gauge", "monocloud_downloads", "Downloads under way.", sums.open),
+        family(
+          "counter",
+          "monocloud_downloads_total",
+          "Downloads that have ended, by how.",
+          Object.entries(outcomes).map(([outcome, count]) => [label("outcome", outcome), count]),
+        ),
       ];
       return [...own, ...others].map(lines).join("");
     },

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { SessionSource, TenantClient, Transport } from "monocloud-sessions";
-import { Config, Worker } from "monocloud-sessions/effect/server";
+import { Server, Settings } from "monocloud-sessions/effect/server";
 import { Thread, ThreadError } from "monocloud-sessions/effect/thread";
 import * as Undici from "monocloud-sessions/undici";
 
@@ -17,8 +17,8 @@ const failed = Effect.catchIf(
   (error) => error instanceof ThreadError,
   () => Effect.void,
 );
-const worker: Effect.Effect<Worker.Worker, Config.ConfigurationError> = Effect.flatMap(
-  Config.load,
-  (settings) => Worker.make(settings),
+const server: Effect.Effect<Server.Server, Settings.ConfigurationError> = Effect.flatMap(
+  Settings.load,
+  (settings) => Server.make(settings),
 );
-export const all = [Effect.provide(page, here), Effect.provide(page, onNode), failed, worker];
+export const all = [Effect.provide(page, here), Effect.provide(page, onNode), failed, server];

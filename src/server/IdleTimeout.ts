@@ -1,5 +1,5 @@
 /**
- * Bodies that wait for their reader, though not for ever: of the one who stops reading nothing is left behind.
+ * Bodies that wait for their reader for a limited time. When a reader stops reading, what was meant for it is dropped.
  *
  * @module
  */
@@ -10,13 +10,15 @@ export class Unread extends Error {}
 /** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
 const PIECE = 1 << 16;
 
-/** Gives bytes piece by piece; nothing is copied. */
+/** Give bytes piece by piece. Each of several is a copy: one that waits to be sent must not hold them all. */
 export function* pieces(bytes: Uint8Array<ArrayBuffer>): Generator<Uint8Array<ArrayBuffer>> {
-  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    yield bytes.length <= PIECE ? bytes : bytes.slice(at, at + PIECE);
+  }
 }
 
-/** Gives bytes that are kept, as a body that holds none of its own. */
-export const ofKept = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
+/** Give bytes as a body, which lets go of them when it is cancelled. */
+export const streamOf = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const left = pieces(bytes);
   return new ReadableStream({
     pull: (controller) => {
@@ -28,10 +30,10 @@ export const ofKept = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Arra
 };
 
 /**
- * The same body, which errors once its reader has taken nothing for so many seconds, and is cancelled then. However long it
- * takes to make a piece is no matter.
+ * Give the same body, but end it with an error once its reader has taken nothing for so many seconds. The time that the body
+ * takes to make a piece does not count.
  */
-export const patient = (
+export const withIdleTimeout = (
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
   seconds: number,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {

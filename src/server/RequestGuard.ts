@@ -1,7 +1,7 @@
 /**
- * Who may use the worker.
+ * Who may use the server.
  *
- * With a token, whoever sends it: as a bearer token, or in a cookie that the worker's own page was given for it. Without one,
+ * With a token, whoever sends it: as a bearer token, or in a cookie that the server's own page was given for it. Without one,
  * callers on the same machine, as long as they mean this machine: a name that only resolves to it is not served, and neither
  * is what a proxy passes on. Pages of other sites are served neither way.
  *
@@ -11,8 +11,6 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import * as Redacted from "effect/Redacted";
 import type { Arrival } from "./Arrival.ts";
 
-export type { Arrival } from "./Arrival.ts";
-
 /** The cookie that the page is given. */
 export const COOKIE = "worker_token";
 
@@ -21,19 +19,19 @@ export const BODY_BYTES = 16 * 2 ** 20;
 
 const digest = (text: string): Uint8Array => createHash("sha256").update(text).digest();
 
-/** Whether it is the token, in a time that does not tell how much of it is right. */
+/** Compare with the token, in a time that does not tell how much of it is right. */
 export const isToken = (token: Redacted.Redacted): (given: string) => boolean => {
   const wanted = digest(Redacted.value(token));
   return (given) => timingSafeEqual(digest(given), wanted);
 };
 
-/** Whether an address is this machine's alone: `127.0.0.1`, `::1`, `::ffff:127.0.0.1`. */
+/** Tell whether an address is this machine's alone: `127.0.0.1`, `::1`, `::ffff:127.0.0.1`. */
 export const isLoopback = (address: string): boolean =>
   /^((::ffff:)?127(\.\d{1,3}){3}|\[?::1\]?|localhost)$/i.test(address);
 
-/** Why the worker does not listen there without a token. */
+/** Say why the server does not listen there without a token. */
 export const needsToken = (hostname: string): string =>
-  `Without a token the worker listens on loopback alone, and ${hostname} is not: set WORKER_TOKEN ` +
+  `Without a token the server listens on loopback alone, and ${hostname} is not: set WORKER_TOKEN ` +
   "(openssl rand -hex 32 makes one), or listen on 127.0.0.1";
 
 const ownNames = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
@@ -44,7 +42,7 @@ export interface Refusal {
   readonly message: string;
 }
 
-/** Whether a page of another site sent it. Who is no browser sends none of these headers. */
+/** Tell whether a page of another site sent it. Only browsers send these headers. */
 const isCrossSite = ({ headers }: Request): boolean => {
   const site = headers.get("sec-fetch-site");
   if (site !== null) return site !== "same-origin" && site !== "none";
@@ -63,19 +61,21 @@ const ofProxies = [
   /^(.*[-_])?(client|connecting|real|remote|source|src|user|cluster)?[-_]?(ip|ips|ipv4|ipv6|addr|address)$/,
 ];
 
-/** Whether a proxy says that it passes the request on. Not every one does. */
+/** Tell whether a proxy says that it passes the request on. Not every proxy does. */
 const isPassedOn = ({ headers }: Request): boolean =>
   [...headers.keys()].some((name) => ofProxies.some((pattern) => pattern.test(name)));
 
 /**
- * Whether there may be a body whose length is not told. In HTTP/1 one of two headers tells that there is one; HTTP/2, which
- * has no Host, needs neither.
+ * Tell whether there may be a body of unknown length. In HTTP/1 one of two headers announces a body; HTTP/2, which has no
+ * Host, needs neither.
  */
 const mayBeEndless = ({ method, headers }: Request): boolean =>
   headers.has("transfer-encoding") ||
   (!headers.has("host") && !headers.has("content-length") && method !== "GET" && method !== "HEAD");
 
-/** Why a request is not let through; undefined if it is. */
+const forbidden = (message: string): Refusal => ({ status: 403, message });
+
+/** Say why a request is not let through; undefined if it is. */
 export const refusalOf = (
   request: Request,
   { from, version }: Arrival,
@@ -84,19 +84,17 @@ export const refusalOf = (
   const { headers } = request;
   const { host, pathname } = new URL(request.url);
   if (!hasToken && (from === undefined || !isLoopback(from))) {
-    return { status: 403, message: "Without WORKER_TOKEN only callers on the same machine are served" };
+    return forbidden("Without WORKER_TOKEN only callers on the same machine are served");
   }
   if (!hasToken && isPassedOn(request)) {
-    return {
-      status: 403,
-      message: "A proxy makes everyone a caller on this machine: set WORKER_TOKEN, and have callers send it",
-    };
+    return forbidden(
+      "A proxy makes everyone a caller on this machine: set WORKER_TOKEN, and have callers send it",
+    );
   }
   if (!hasToken && !ownNames.test(headers.get("host") ?? host)) {
-    return {
-      status: 403,
-      message: "Without WORKER_TOKEN only localhost is served, and not by another name that leads to it",
-    };
+    return forbidden(
+      "Without WORKER_TOKEN only localhost is served, and not by another name that leads to it",
+    );
   }
   const isProbe = pathname === "/health" || pathname === "/ready";
   if (!isProbe && version !== undefined && Number(version) < 1.1) {
@@ -109,7 +107,7 @@ export const refusalOf = (
   // What another site may lead to: a page is there for people who follow links.
   const isOpen = pathname === "/" || pathname === "/docs" || isProbe;
   if (!isOpen && isCrossSite(request)) {
-    return { status: 403, message: "A page of another site can't use this worker" };
+    return forbidden("A page of another site can't use this server");
   }
   if (mayBeEndless(request)) {
     return { status: 411, message: "Say with Content-Length how long the body is" };

@@ -1,5 +1,5 @@
 /**
- * The HTTP worker: exports over HTTP, as a handler that any server of web standards can carry.
+ * The HTTP server: exports over HTTP, as a handler that any server of web standards can carry.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
 import * as HttpServer from "@effect/platform/HttpServer";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -18,25 +19,24 @@ import * as TenantClient from "../api/TenantClient.ts";
 import * as Platform from "../api/transport/Platform.ts";
 import type * as Transport from "../api/transport/Transport.ts";
 import { version } from "../version.ts";
-import * as Access from "./Access.ts";
-import type { Settings } from "./Config.ts";
+import type { Arrival } from "./Arrival.ts";
+import * as RequestGuard from "./RequestGuard.ts";
+import type { Settings } from "./Settings.ts";
 import * as Docs from "./page/Docs.ts";
 import * as Handlers from "./handlers/Handlers.ts";
 import * as Headers from "./Headers.ts";
 import * as Jobs from "./jobs/Jobs.ts";
 import * as Metrics from "./telemetry/Metrics.ts";
 import * as Page from "./page/Page.ts";
-import * as Patience from "./Patience.ts";
+import * as IdleTimeout from "./IdleTimeout.ts";
 
-export type { Arrival } from "./Access.ts";
-
-/** A worker that is at work. */
-export interface Worker {
+/** A server that is at work. */
+export interface Server {
   /** Answers a request, given what the server knows of it: without `version`, HTTP/1.0 gets bodies that may look whole. */
-  readonly fetch: (request: Request, arrival: Access.Arrival) => Promise<Response>;
+  readonly fetch: (request: Request, arrival: Arrival) => Promise<Response>;
   /**
    * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
-   * {@link Access.Arrival.sent} tells of them, and checkpoints exports, which the next worker goes on with. What is left of downloads
+   * {@link Arrival.sent} tells of them, and checkpoints exports, which the next server goes on with. What is left of downloads
    * has to be broken off by closing the server.
    */
   readonly stop: () => Promise<void>;
@@ -76,11 +76,11 @@ const noServerSpans = Layer.scopedDiscard(
 
 const everything = (
   settings: Settings,
-  life: Handlers.Life,
+  shutdown: Handlers.Shutdown,
   transport: Layer.Layer<Transport.Transport>,
 ) => {
   const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
-    Layer.provideMerge(Handlers.layer(settings, life)),
+    Layer.provideMerge(Handlers.layer(settings, shutdown)),
     Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
     Layer.provideMerge(HttpServer.layerContext),
   );
@@ -96,11 +96,11 @@ const everything = (
   );
 };
 
-/** How often it is looked whether downloads have ended, in milliseconds. */
+/** Milliseconds between two looks at the downloads that have to end before a stop. */
 const LOOK = 50;
 
 const answer = (
-  { status, message }: Access.Refusal | { readonly status: 404; readonly message: string },
+  { status, message }: { readonly status: RequestGuard.Refusal["status"] | 404; readonly message: string },
 ) => {
   const bytes = new TextEncoder().encode(
     JSON.stringify({ error: status === 404 ? "Absent" : "Refused", message }),
@@ -113,14 +113,29 @@ const answer = (
 const SHORT = 1 << 14;
 
 /**
- * Whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is anything
- * made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
+ * Tell whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is
+ * anything made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
  */
 const isShort = ({ headers }: Response): boolean =>
   Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");
 
 /**
- * Begins a worker. Exports that an earlier one left unfinished in its folder are taken up at once.
+ * Replace the bytes of a long answer by a stream of them, which drops them when it is cancelled. A request's fiber, and with it the
+ * answer, is kept for as long as its connection is open.
+ */
+const streamed = (response: HttpServerResponse.HttpServerResponse) => {
+  const { status, headers, cookies, body } = response;
+  return body._tag === "Uint8Array" && body.body.length > SHORT
+    ? HttpServerResponse.raw(IdleTimeout.streamOf(body.body as Uint8Array<ArrayBuffer>), {
+      status,
+      headers,
+      cookies,
+    })
+    : response;
+};
+
+/**
+ * Begins a server. Exports that an earlier one left unfinished in its folder are taken up at once.
  *
  * Memory: for each download a page and what its encoder holds, for each export what {@link Dataset.run} holds, and about
  * 1 kB for each export in the folder.
@@ -128,12 +143,12 @@ const isShort = ({ headers }: Response): boolean =>
 export const make = (
   settings: Settings,
   transport: Layer.Layer<Transport.Transport> = Platform.transport,
-): Effect.Effect<Worker> =>
+): Effect.Effect<Server> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make();
-    const life: Handlers.Life = { isStopping: false, streams: new Set() };
-    const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, life, transport)), scope);
-    const app = yield* Effect.provide(HttpApiBuilder.httpApp, runtime);
+    const shutdown: Handlers.Shutdown = { isStopping: false, streams: new Set() };
+    const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, shutdown, transport)), scope);
+    const app = Effect.map(yield* Effect.provide(HttpApiBuilder.httpApp, runtime), streamed);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
     const { downloads } = Context.get(runtime.context, Metrics.Metrics);
     let unsent = 0;
@@ -144,7 +159,7 @@ export const make = (
           const end = () => void unsent--;
           arrival.sent.then(end, end);
         }
-        const refusal = Access.refusalOf(request, arrival, settings.token !== undefined);
+        const refusal = RequestGuard.refusalOf(request, arrival, settings.token !== undefined);
         const handled = refusal === undefined ? await handle(request) : answer(refusal);
         const response = handled.status === 404 && !handled.headers.has("content-type")
           ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
@@ -153,13 +168,13 @@ export const make = (
         Headers.complete(response);
         // To look at the body of a short one would make a stream of it.
         if (isShort(response) || response.body === null) return response;
-        return new Response(Patience.patient(response.body, settings.idle), response);
+        return new Response(IdleTimeout.withIdleTimeout(response.body, settings.idleSeconds), response);
       },
       stop: async () => {
-        if (life.isStopping) return;
-        life.isStopping = true;
-        for (const end of life.streams) end();
-        const limit = Date.now() + settings.grace * 1000;
+        if (shutdown.isStopping) return;
+        shutdown.isStopping = true;
+        for (const end of shutdown.streams) end();
+        const limit = Date.now() + settings.graceSeconds * 1000;
         while (downloads() + unsent > 0 && Date.now() < limit) {
           await new Promise((resume) => setTimeout(resume, LOOK));
         }

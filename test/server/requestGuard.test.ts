@@ -1,4 +1,4 @@
-/** Who gets what of the worker, on both runtimes. */
+/** Who gets what of the server, on both runtimes. */
 import { readdir } from "node:fs/promises";
 import { request } from "node:http";
 import { describe, expect, it } from "vitest";
@@ -29,23 +29,44 @@ const raw = (
 
 const authorized = { authorization: `Bearer ${token}` };
 
-/** Every route, with what it answers to who may use it. */
-const routes = (userId: string): ReadonlyArray<readonly [method: string, path: string, status: number]> => [
-  ["GET", `/v1/users/${userId}/sessions.ndjson`, 200],
-  ["GET", `/v1/users/${userId}/sessions.csv`, 200],
-  ["GET", `/v1/users/${userId}/sessions.parquet`, 200],
-  ["GET", "/v1/exports", 200],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000", 404],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000/events", 404],
-  ["DELETE", "/v1/exports/20261124T000000000Z-000000000000", 404],
-  ["POST", "/v1/exports/20261124T000000000Z-000000000000/resume", 404],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000/manifest.json", 404],
-  ["GET", "/v1/exports/20261124T000000000Z-000000000000/csv/part-00000.csv", 404],
-  ["POST", "/v1/session", 200],
-  ["GET", "/metrics", 200],
-];
+/** The part of an OpenAPI document that says which routes there are. */
+interface Document {
+  readonly paths: Readonly<
+    Record<string, Readonly<Record<string, { readonly requestBody?: unknown; readonly responses: object }>>>
+  >;
+}
 
-const open = ["/", "/page.js", "/page.css", "/docs", "/openapi.json", "/health", "/ready"];
+/** A request to a route, and what it answers to who may use it. */
+interface Ask {
+  readonly route: string;
+  readonly path: string;
+  readonly init: RequestInit;
+  readonly status: number;
+}
+
+/** Makes a request to each route that the server describes. */
+const requestsOf = ({ paths }: Document, userId: string): ReadonlyArray<Ask> =>
+  Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([name, { requestBody, responses }]) => {
+      const method = name.toUpperCase();
+      const description = JSON.stringify({ users: [userId], formats: ["csv"] });
+      const success = Object.keys(responses).find((status) => status.startsWith("2"));
+      return {
+        route: `${method} ${path}`,
+        path: path.replace("{user_id}", userId).replace("{id}", "20261124T000000000Z-000000000000")
+          .replace(/\{\w+\}/g, "x"),
+        init: { method, ...(requestBody !== undefined && { body: description }) },
+        // There is no such export.
+        status: path.includes("{id}") ? 404 : Number(success),
+      };
+    })
+  );
+
+/** The routes that the server describes and that want no token; any other does. */
+const openRoutes = ["GET /health", "GET /ready", "DELETE /v1/session"];
+
+/** The paths that it does not describe. */
+const openPaths = ["/", "/page.js", "/page.css", "/docs", "/openapi.json"];
 
 /** Headers by which proxies tell whose request they pass on. */
 const ofProxies = [
@@ -90,48 +111,39 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
   it("every route that tells or does something wants the token, and the others do not", async () => {
     const { sandbox, env } = await tenant();
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
-    for (const [method, path, status] of routes(userId)) {
-      for (
-        const headers of [{}, { authorization: "Bearer wrong-but-just-as-long" }, {
-          authorization: "Basic x",
-        }]
-      ) {
-        const refused = await fetch(`${worker.url}${path}`, {
-          method,
-          headers: headers as Record<string, string>,
-        });
-        expect([method, path, refused.status]).toEqual([method, path, 401]);
-        expect(refused.headers.get("www-authenticate")).toBe("Bearer");
-        expect(await refused.text()).not.toContain(token);
+    const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    const document: Document = await (await fetch(`${server.url}/openapi.json`)).json();
+    const requests = requestsOf(document, userId);
+    const routes = requests.map(({ route }) => route);
+    const known = ["GET /metrics", "POST /v1/exports", "POST /v1/exports/{id}/resume"];
+    expect(routes).toEqual(expect.arrayContaining([...known, ...openRoutes]));
+    for (const { route, path, init, status } of requests) {
+      const isOpen = openRoutes.includes(route);
+      const wrong = ["", "Bearer wrong-but-just-as-long", "Basic x"];
+      for (const authorization of wrong) {
+        const headers = { "content-type": "application/json", ...(authorization && { authorization }) };
+        const answer = await fetch(`${server.url}${path}`, { ...init, headers });
+        expect([route, answer.status]).toEqual([route, isOpen ? status : 401]);
+        if (!isOpen) expect(answer.headers.get("www-authenticate")).toBe("Bearer");
+        expect(await answer.text()).not.toContain(token);
       }
-      const answer = await worker.ask(path, { method });
-      expect([method, path, answer.status]).toEqual([method, path, status]);
-      await answer.arrayBuffer();
+      const answer = await server.ask(path, init);
+      expect([route, answer.status]).toEqual([route, status]);
+      await answer.body?.cancel();
     }
-    const started = await worker.ask("/v1/exports", {
-      method: "POST",
-      body: JSON.stringify({ users: [userId], formats: ["csv"] }),
-    });
-    expect(started.status).toBe(202);
-    expect((await fetch(`${worker.url}/v1/exports`, { method: "POST", body: "{}" })).status).toBe(401);
-    for (const path of open) {
-      const answer = await fetch(`${worker.url}${path}`);
+    for (const path of openPaths) {
+      const answer = await fetch(`${server.url}${path}`);
       expect([path, answer.status]).toEqual([path, 200]);
       await answer.arrayBuffer();
     }
-    const document = await (await fetch(`${worker.url}/openapi.json`)).json();
-    expect(Object.keys(document.paths)).toEqual(
-      expect.arrayContaining(["/v1/exports/{id}/resume", "/metrics"]),
-    );
-    expect((await worker.ask("/nowhere")).status).toBe(404);
-    expect(worker.running.err()).not.toContain(token);
+    expect((await server.ask("/nowhere")).status).toBe(404);
+    expect(server.running.err()).not.toContain(token);
   });
 
   it("no id reaches another path of the tenant, or of the disk", async () => {
     const { env, sandbox } = await tenant();
     const folder = await newFolder();
-    const worker = await serve(runtime, { ...env, WORKER_FOLDER: folder });
+    const server = await serve(runtime, { ...env, WORKER_FOLDER: folder });
     const ids = [
       ...[
         "../x",
@@ -154,16 +166,16 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
     // These name no export, but the list: it is what is left of the path, where dots are tidied up.
     const lists = runtime === "Node" ? ["", ".", "%2e"] : [""];
     for (const id of ids) {
-      const { status, text } = await raw(worker, `/v1/users/${id}/sessions.ndjson`, { headers: authorized });
+      const { status, text } = await raw(server, `/v1/users/${id}/sessions.ndjson`, { headers: authorized });
       expect([id, [400, 404].includes(status), text.length < 2000]).toEqual([id, true, true]);
       for (const path of [`${id}`, `${id}/manifest.json`, `${id}/csv/part-00000.csv`]) {
-        const { status } = await raw(worker, `/v1/exports/${path}`, { headers: authorized });
+        const { status } = await raw(server, `/v1/exports/${path}`, { headers: authorized });
         expect([path, status]).toEqual([path, lists.includes(path) ? 200 : expect.toBeOneOf([400, 404])]);
       }
     }
     expect(sandbox.counts.total).toBe(before);
 
-    const id = (await (await worker.ask("/v1/exports", {
+    const id = (await (await server.ask("/v1/exports", {
       method: "POST",
       body: JSON.stringify({ users: "all", formats: ["csv"] }),
     })).json()).id;
@@ -180,12 +192,12 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
         ...["..%5cjob.json", "cursors/part-00000.ndjson", "journal.ndjson", "csv/part-00000.csv%00"],
       ]
     ) {
-      const { status } = await raw(worker, `/v1/exports/${id}/${path}`, { headers: authorized });
+      const { status } = await raw(server, `/v1/exports/${id}/${path}`, { headers: authorized });
       expect([path, status]).toEqual([path, status === 400 ? 400 : 404]);
     }
     // One that is well formed, but for what is special in a URL, reaches the tenant as this id alone.
     for (const odd of ["auth0|x", "a%3Fb", "a%23b", "ü", "a&b=c", "a;b", "%252e%252e"]) {
-      const { status } = await raw(worker, `/v1/users/${encodeURI(decodeURI(odd))}/sessions.csv`, {
+      const { status } = await raw(server, `/v1/users/${encodeURI(decodeURI(odd))}/sessions.csv`, {
         headers: authorized,
       });
       expect([odd, status]).toEqual([odd, 404]);
@@ -193,24 +205,24 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
     expect((await readdir(folder)).filter((name) => !name.includes("lock"))).toEqual([id]);
   });
 
-  it("what is too long is refused, and the worker goes on", async () => {
+  it("what is too long is refused, and the server goes on", async () => {
     const { env } = await tenant();
-    const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
     const long = "a".repeat(1_000_000);
-    const sent = await raw(worker, `/v1/users/${long}/sessions.csv`, { headers: authorized })
+    const sent = await raw(server, `/v1/users/${long}/sessions.csv`, { headers: authorized })
       .then(({ status }) => status, (error) => error.code);
     expect(sent).toBeOneOf([400, 414, 431, "ECONNRESET", "EPIPE"]);
-    const heavy = await raw(worker, "/v1/exports", { headers: { ...authorized, "x-filler": long } })
+    const heavy = await raw(server, "/v1/exports", { headers: { ...authorized, "x-filler": long } })
       .then(({ status }) => status, (error) => error.code);
     expect(heavy).toBeOneOf([400, 431, "ECONNRESET", "EPIPE"]);
     const users = Array.from({ length: 20 }, () => "u".repeat(1_000_000));
-    const large = await worker.ask("/v1/exports", {
+    const large = await server.ask("/v1/exports", {
       method: "POST",
       body: JSON.stringify({ users, formats: ["csv"] }),
     })
       .then(({ status }) => status, () => "broken off");
     expect(large).toBeOneOf([413, "broken off"]);
-    const endless = await worker.ask("/v1/exports", {
+    const endless = await server.ask("/v1/exports", {
       method: "POST",
       body: new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(65_536)) }),
       duplex: "half",
@@ -219,11 +231,11 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
     // However the path is spelled: the router takes all of these for the same one.
     for (const path of ["/v1/exports/", "/V1/exports", "//v1/exports", "/v1/export%73"]) {
       const headers = { ...authorized, "content-type": "application/json", "transfer-encoding": "chunked" };
-      const { status } = await raw(worker, path, { method: "POST", headers, body: "{" });
+      const { status } = await raw(server, path, { method: "POST", headers, body: "{" });
       expect([path, status]).toEqual([path, 411]);
     }
     // Curl sends no length for a body that it does not have.
-    const { status } = await raw(worker, "/v1/exports/20261124T000000000Z-000000000000/resume", {
+    const { status } = await raw(server, "/v1/exports/20261124T000000000Z-000000000000/resume", {
       method: "POST",
       headers: authorized,
     });
@@ -234,17 +246,17 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
         formats: ["xls"],
       }]
     ) {
-      const answer = await worker.ask("/v1/exports", { method: "POST", body: JSON.stringify(description) });
+      const answer = await server.ask("/v1/exports", { method: "POST", body: JSON.stringify(description) });
       expect(answer.status).toBe(400);
     }
-    expect((await worker.ask("/v1/exports", { method: "POST", body: "{" })).status).toBe(400);
-    expect((await worker.ask("/health")).status).toBe(200);
+    expect((await server.ask("/v1/exports", { method: "POST", body: "{" })).status).toBe(400);
+    expect((await server.ask("/health")).status).toBe(200);
   });
 
   it("HEAD walks no list, however its path is spelled", async () => {
     const { sandbox, env } = await tenant();
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, env);
+    const server = await serve(runtime, env);
     const path = `/v1/users/${userId}/sessions.csv`;
     for (
       const spelled of [
@@ -255,7 +267,7 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
         path.replace("v1", "%761"),
       ]
     ) {
-      const { status } = await raw(worker, spelled, { method: "HEAD", headers: authorized });
+      const { status } = await raw(server, spelled, { method: "HEAD", headers: authorized });
       expect([spelled, status]).toEqual([spelled, 405]);
     }
     expect(sandbox.counts.total).toBe(0);
@@ -264,15 +276,15 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
   it("without a token only this machine is served, by its own name, and no page of another site", async () => {
     const { sandbox, env } = await tenant();
     const [userId = ""] = sandbox.userIds();
-    const worker = await serve(runtime, { ...env, WORKER_TOKEN: "" });
+    const server = await serve(runtime, { ...env, WORKER_TOKEN: "" });
     const path = `/v1/users/${userId}/sessions.csv`;
-    expect((await raw(worker, path)).status).toBe(200);
-    expect((await raw(worker, path, { headers: { host: "evil.example" } })).status).toBe(403);
-    expect((await raw(worker, path, { headers: { "sec-fetch-site": "cross-site" } })).status).toBe(403);
-    expect((await raw(worker, path, { headers: { origin: "https://evil.example" } })).status).toBe(403);
+    expect((await raw(server, path)).status).toBe(200);
+    expect((await raw(server, path, { headers: { host: "evil.example" } })).status).toBe(403);
+    expect((await raw(server, path, { headers: { "sec-fetch-site": "cross-site" } })).status).toBe(403);
+    expect((await raw(server, path, { headers: { origin: "https://evil.example" } })).status).toBe(403);
     // What a proxy on this machine passes on comes from anywhere.
     for (const name of ofProxies) {
-      const { status, text } = await raw(worker, path, { headers: { [name]: "203.0.113.7" } });
+      const { status, text } = await raw(server, path, { headers: { [name]: "203.0.113.7" } });
       expect([name, status, text]).toEqual([name, 403, expect.stringContaining("set WORKER_TOKEN")]);
     }
     // What browsers and programs send is from no proxy.
@@ -287,31 +299,31 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
       "zip",
     ];
     for (const name of ordinary) {
-      expect([name, (await raw(worker, path, { headers: { [name]: "1" } })).status]).toEqual([name, 200]);
+      expect([name, (await raw(server, path, { headers: { [name]: "1" } })).status]).toEqual([name, 200]);
     }
-    expect((await raw(worker, path, { headers: { "sec-fetch-site": "same-origin" } })).status).toBe(200);
-    expect((await raw(worker, "/v1/exports")).status).toBe(503);
+    expect((await raw(server, path, { headers: { "sec-fetch-site": "same-origin" } })).status).toBe(200);
+    expect((await raw(server, "/v1/exports")).status).toBe(503);
   });
 
   it.each([token, 'odd;"token%41,=+/'])(
     "the page's cookie opens what the token %s opens, until it is taken back",
     async (own) => {
       const { env } = await tenant();
-      const worker = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder(), WORKER_TOKEN: own });
-      const signedIn = await worker.ask("/v1/session", { method: "POST" });
+      const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder(), WORKER_TOKEN: own });
+      const signedIn = await server.ask("/v1/session", { method: "POST" });
       const cookie = signedIn.headers.get("set-cookie") ?? "";
       expect(cookie).toMatch(/HttpOnly; SameSite=Strict; Path=\//);
       const headers = { cookie: cookie.split(";")[0]! };
-      expect((await fetch(`${worker.url}/v1/exports`, { headers })).status).toBe(200);
-      expect((await fetch(`${worker.url}/v1/exports`, { headers: { cookie: "worker_token=x" } })).status)
+      expect((await fetch(`${server.url}/v1/exports`, { headers })).status).toBe(200);
+      expect((await fetch(`${server.url}/v1/exports`, { headers: { cookie: "worker_token=x" } })).status)
         .toBe(
           401,
         );
       expect(
-        (await raw(worker, "/v1/exports", { headers: { ...headers, origin: "https://evil.example" } }))
+        (await raw(server, "/v1/exports", { headers: { ...headers, origin: "https://evil.example" } }))
           .status,
       ).toBe(403);
-      const signedOut = await fetch(`${worker.url}/v1/session`, { method: "DELETE" });
+      const signedOut = await fetch(`${server.url}/v1/session`, { method: "DELETE" });
       expect(signedOut.headers.get("set-cookie")).toContain("Max-Age=0");
     },
   );
@@ -337,12 +349,12 @@ it("listens without a token on loopback alone", async () => {
 
 it("says that its port is taken", async () => {
   const { env } = await tenant();
-  const worker = await serve("Node", env);
-  const second = begin(["serve", "--port", new URL(worker.url).port], { env });
+  const server = await serve("Node", env);
+  const second = begin(["serve", "--port", new URL(server.url).port], { env });
   const { code, err } = await second.done;
   expect({ code, err }).toEqual({
     code: 2,
     err: expect.stringContaining("Cannot listen on 127.0.0.1, port"),
   });
-  expect(await stop(worker)).toMatchObject({ code: 0 });
+  expect(await stop(server)).toMatchObject({ code: 0 });
 });

@@ -1,5 +1,5 @@
 /**
- * What the worker is told by its environment, decoded once.
+ * What the server is told by its environment, decoded once.
  *
  * @module
  */
@@ -11,14 +11,15 @@ import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as Tenant from "../api/Tenant.ts";
+import type { Limits } from "./Limits.ts";
 
 /** The environment is not as it must be. */
 export class ConfigurationError extends Data.TaggedError("ConfigurationError")<{
   readonly message: string;
 }> {}
 
-/** A worker's settings. */
-export interface Settings {
+/** A server's settings. */
+export interface Settings extends Limits {
   readonly tenant: Tenant.Tenant;
   /** Requests a second to the tenant, of all downloads and exports together, or `"auto"` to find out what it allows. */
   readonly rate: number | "auto";
@@ -26,52 +27,41 @@ export interface Settings {
   readonly token: Redacted.Redacted | undefined;
   /** Where exports are kept; undefined where there are none, but downloads alone. */
   readonly folder: string | undefined;
-  /** How many exports run at once. */
-  readonly running: number;
-  /** How many more may wait. */
-  readonly queue: number;
-  /** How many downloads there may be at once. */
-  readonly downloads: number;
-  /** How many exports may be watched at once, each by a stream of events. */
-  readonly streams: number;
-  /** How long an answer may wait for its reader, in seconds. */
-  readonly idle: number;
-  /** How long a request may take to arrive, its body included, in seconds. */
-  readonly arrival: number;
-  /** How long downloads may go on once the worker is told to stop, in seconds. */
-  readonly grace: number;
   /** Keys the hashes of redaction. */
   readonly redactSecret: Redacted.Redacted | undefined;
   /** Where traces go: the root of an OTLP endpoint over HTTP. */
   readonly telemetry: string | undefined;
 }
 
+/** The variable of each setting. */
+export const variables = {
+  domain: "MONOCLOUD_DOMAIN",
+  apiKey: "MONOCLOUD_API_KEY",
+  rate: "MONOCLOUD_RATE",
+  redactSecret: "MONOCLOUD_REDACT_SECRET",
+  token: "WORKER_TOKEN",
+  folder: "WORKER_FOLDER",
+  exports: "WORKER_EXPORTS",
+  queue: "WORKER_QUEUE",
+  downloads: "WORKER_DOWNLOADS",
+  streams: "WORKER_STREAMS",
+  idleSeconds: "WORKER_IDLE_SECONDS",
+  requestSeconds: "WORKER_REQUEST_SECONDS",
+  graceSeconds: "WORKER_GRACE_SECONDS",
+  telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
+} as const;
+
 /** The names of all variables, as a runtime that asks for permission wants them. */
-export const names = [
-  "MONOCLOUD_DOMAIN",
-  "MONOCLOUD_API_KEY",
-  "MONOCLOUD_RATE",
-  "MONOCLOUD_REDACT_SECRET",
-  "WORKER_TOKEN",
-  "WORKER_FOLDER",
-  "WORKER_EXPORTS",
-  "WORKER_QUEUE",
-  "WORKER_DOWNLOADS",
-  "WORKER_STREAMS",
-  "WORKER_IDLE_SECONDS",
-  "WORKER_REQUEST_SECONDS",
-  "WORKER_GRACE_SECONDS",
-  "OTEL_EXPORTER_OTLP_ENDPOINT",
+export const names: ReadonlyArray<string> = [
+  ...Object.values(variables),
   // Read by what makes the traces.
   "OTEL_RESOURCE_ATTRIBUTES",
   "OTEL_SERVICE_NAME",
   "OTEL_SERVICE_VERSION",
-] as const;
+];
 
-type Name = typeof names[number];
-
-const whole = (name: Name, least: number, most: number, otherwise: number) =>
-  Config.integer(name).pipe(
+const whole = (name: keyof Limits, least: number, most: number, otherwise: number) =>
+  Config.integer(variables[name]).pipe(
     Config.validate({
       message: `must be a whole number from ${least} to ${most}`,
       validation: (value) => value >= least && value <= most,
@@ -85,9 +75,9 @@ const given = <A>(config: Config.Config<A>) => Config.map(Config.option(config),
 const TOKEN = 16;
 
 const all = Config.all({
-  domain: Config.nonEmptyString("MONOCLOUD_DOMAIN" satisfies Name),
-  apiKey: Config.redacted(Config.nonEmptyString("MONOCLOUD_API_KEY" satisfies Name)),
-  rate: Config.string("MONOCLOUD_RATE" satisfies Name).pipe(
+  domain: Config.nonEmptyString(variables.domain),
+  apiKey: Config.redacted(Config.nonEmptyString(variables.apiKey)),
+  rate: Config.string(variables.rate).pipe(
     Config.validate({
       message: "must be a number of requests a second, above 0 and at most 1000000, or auto",
       validation: (text) => text === "auto" || Number(text) > 0 && Number(text) <= 1e6,
@@ -95,9 +85,9 @@ const all = Config.all({
     Config.map((text) => text === "auto" ? text : Number(text)),
     Config.withDefault(20),
   ),
-  redactSecret: given(Config.redacted(Config.nonEmptyString("MONOCLOUD_REDACT_SECRET" satisfies Name))),
+  redactSecret: given(Config.redacted(Config.nonEmptyString(variables.redactSecret))),
   token: given(
-    Config.string("WORKER_TOKEN" satisfies Name).pipe(
+    Config.string(variables.token).pipe(
       Config.validate({
         message:
           `must have ${TOKEN} characters or more, none of them a space: openssl rand -hex 32 makes one`,
@@ -106,15 +96,15 @@ const all = Config.all({
       Config.map(Redacted.make),
     ),
   ),
-  folder: given(Config.nonEmptyString("WORKER_FOLDER" satisfies Name)),
-  running: whole("WORKER_EXPORTS", 1, 100, 2),
-  queue: whole("WORKER_QUEUE", 0, 10_000, 100),
-  downloads: whole("WORKER_DOWNLOADS", 1, 10_000, 256),
-  streams: whole("WORKER_STREAMS", 1, 10_000, 256),
-  idle: whole("WORKER_IDLE_SECONDS", 1, 86_400, 120),
-  arrival: whole("WORKER_REQUEST_SECONDS", 1, 3600, 60),
-  grace: whole("WORKER_GRACE_SECONDS", 0, 3600, 20),
-  telemetry: given(Config.url("OTEL_EXPORTER_OTLP_ENDPOINT" satisfies Name)),
+  folder: given(Config.nonEmptyString(variables.folder)),
+  exports: whole("exports", 1, 100, 2),
+  queue: whole("queue", 0, 10_000, 100),
+  downloads: whole("downloads", 1, 10_000, 256),
+  streams: whole("streams", 1, 10_000, 256),
+  idleSeconds: whole("idleSeconds", 1, 86_400, 120),
+  requestSeconds: whole("requestSeconds", 1, 3600, 60),
+  graceSeconds: whole("graceSeconds", 0, 3600, 20),
+  telemetry: given(Config.url(variables.telemetry)),
 });
 
 const problems = ConfigError.reduceWithContext<undefined, ReadonlyArray<string>>(undefined, {
