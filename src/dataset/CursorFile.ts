@@ -1,104 +1,60 @@
 /**
- * Marks in a file: a line is added for each that is saved, and the file is written anew when most of its lines are old.
+ * Marks in a file, a line for each that is saved.
  *
  * @module
  */
-import { open } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
+import * as KeyedFile from "../sink/KeyedFile.ts";
 import { Mark } from "../source/incremental/Changes.ts";
 import { CursorStore, CursorStoreError } from "../source/incremental/CursorStore.ts";
-import * as Layout from "./Layout.ts";
 import * as Cursors from "./Cursors.ts";
-import * as SafeFile from "../sink/SafeFile.ts";
 
 const isMark = Schema.is(Mark);
 
-/** No text of Node's is longer. */
-const MOST = 2 ** 29 - 25;
-
-/** The text of the file that someone names, which may be a link; nothing if there is none. */
-const textOf = (path: string): Promise<string> =>
-  SafeFile.textOf(dirname(path), basename(path), { most: MOST, mayBeLink: true }).catch((error) => {
-    if ((error as { readonly code?: unknown }).code === "ENOENT") return "";
-    throw error;
-  });
-
-/** The marks in the text; what follows the last whole line was being written when the process died. */
-const read = (path: string, text: string): { readonly marks: Cursors.Marks; readonly lines: number } => {
-  const marks: Cursors.Marks = new Map();
-  let lines = 0;
-  for (let at = 0, end; (end = text.indexOf("\n", at)) !== -1; at = end + 1) {
-    lines++;
-    try {
-      const { userId, mark } = Cursors.read(text.slice(at, end));
-      marks.set(userId, mark);
-    } catch {
-      throw new CursorStoreError({
-        message:
-          `${path} is damaged: line ${lines} is no mark. Restore it from a backup, or remove it to begin anew`,
-      });
-    }
-  }
-  return { marks, lines };
+const codec: KeyedFile.Codec = {
+  lineOf: Cursors.lineOf,
+  read: (line) => {
+    const { userId, mark } = Cursors.read(line);
+    return [userId, mark];
+  },
 };
 
 /**
- * Keeps marks in this file, each on the disk once it is saved. For one process at a time.
+ * Keeps marks in this file. A killed process loses none that was saved. A machine that loses power may lose those of the last
+ * second: older ones deliver again, and lose nothing. For one process at a time.
  *
  * Memory: about 300 bytes a user.
  */
 export const layer = (path: string): Layer.Layer<CursorStore, CursorStoreError> => {
   const failed = (cause: unknown) =>
-    cause instanceof CursorStoreError
-      ? cause
+    cause instanceof KeyedFile.DamagedLine
+      ? new CursorStoreError({
+        message:
+          `${path} is damaged: line ${cause.line} is no mark. Restore it from a backup, or remove it to begin anew`,
+      })
       : new CursorStoreError({ message: `Cannot keep marks in ${path}: ${(cause as Error).message}`, cause });
+  const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: failed });
   return Layer.scoped(
     CursorStore,
-    Effect.gen(function* () {
-      const text = yield* Effect.tryPromise({ try: () => textOf(path), catch: failed });
-      const { marks, lines } = yield* Effect.try({ try: () => read(path, text), catch: failed });
-      if (!text.endsWith("\n") || lines > 2 * marks.size + 1000) {
-        yield* Layout.replace(
-          dirname(path),
-          basename(path),
-          [...marks].map(([userId, mark]) => Cursors.lineOf(userId, mark)).join(""),
-        );
-      }
-      const handle = yield* Effect.acquireRelease(
-        Effect.tryPromise({ try: () => open(path, "a"), catch: failed }),
-        (handle) => Effect.promise(() => handle.close()),
-      );
-      const turn = yield* Effect.makeSemaphore(1);
-      let length = yield* Effect.tryPromise({
-        try: () => handle.stat().then(({ size }) => size),
-        catch: failed,
-      });
-      return {
+    Effect.map(
+      Effect.acquireRelease(
+        attempt(() => KeyedFile.open(path, codec)),
+        (file) => Effect.promise(() => file.close()),
+      ),
+      ({ get, set }) => ({
         load: (userId) =>
           Effect.sync(() => {
-            const mark = marks.get(userId);
+            const mark = get(userId);
             return mark === undefined ? undefined : JSON.parse(mark);
           }),
-        save: (userId, value) =>
-          turn.withPermits(1)(Effect.uninterruptible(Effect.tryPromise({
-            try: async () => {
-              if (!isMark(value)) throw new Error("it is no mark of a walk");
-              const mark = JSON.stringify(value);
-              if (marks.get(userId) === mark) return;
-              const line = Buffer.from(Cursors.lineOf(userId, mark));
-              // Half a line that was left by a write that failed must not stand before this one.
-              await handle.truncate(length);
-              await handle.appendFile(line);
-              await SafeFile.datasync(handle);
-              length += line.length;
-              marks.set(userId, mark);
-            },
-            catch: failed,
-          }))),
-      };
-    }),
-  ).pipe(Layer.catchAll((error) => Layer.fail(failed(error))));
+        save: (userId, mark) =>
+          Effect.uninterruptible(attempt(async () => {
+            if (!isMark(mark)) throw new Error("it is no mark of a walk");
+            await set(userId, JSON.stringify(mark));
+          })),
+      }),
+    ),
+  );
 };
