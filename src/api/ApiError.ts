@@ -3,7 +3,6 @@
  *
  * @module
  */
-import * as Data from "effect/Data";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import type { ApiErrorReason } from "./ApiErrorReason.ts";
@@ -43,35 +42,39 @@ const advice: Readonly<Record<ApiErrorReason, string>> = {
   Body: "The answer was cut off or is not the JSON array it should be",
 };
 
-/** The problem details of an error answer (RFC 9457), as far as they could be read. */
-export interface Problem {
-  readonly type: string | undefined;
-  readonly title: string | undefined;
-  readonly detail: string | undefined;
-  readonly instance: string | undefined;
+const text = Schema.UndefinedOr(Schema.String);
+
+const Problem = Schema.Struct({
+  type: text,
+  title: text,
+  detail: text,
+  instance: text,
   /** The messages of a 422, each with the field or the code it is about: `size: must be at most 100`. */
-  readonly errors: ReadonlyArray<string>;
-}
+  errors: Schema.Array(Schema.String),
+});
+
+/** The problem details of an error answer (RFC 9457), as far as they could be read. */
+export type Problem = typeof Problem.Type;
 
 /**
  * A request failed for good: all retries its kind allows have been made. It holds what is needed to find the fault,
  * and never the key.
  */
-export class ApiError extends Data.TaggedError("ApiError")<{
-  readonly reason: ApiErrorReason;
-  readonly url: string;
-  readonly userId?: string | undefined;
-  readonly page?: number | undefined;
+export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
+  reason: Schema.Literal(...Object.keys(advice) as ReadonlyArray<ApiErrorReason>),
+  url: Schema.String,
+  userId: Schema.optional(Schema.String),
+  page: Schema.optional(Schema.Number),
   /** The answer's status, if it was not the 200 it should be; absent if there was none. */
-  readonly status?: number | undefined;
-  readonly problem?: Problem | undefined;
+  status: Schema.optional(Schema.Number),
+  problem: Schema.optional(Problem),
   /** What exactly was wrong, where the reason alone does not tell. */
-  readonly detail?: string | undefined;
+  detail: Schema.optional(Schema.String),
   /** How long the tenant asked to be left alone, in milliseconds. */
-  readonly retryAfter?: number | undefined;
+  retryAfter: Schema.optional(Schema.Number),
   /** How many times the request was sent. */
-  readonly attempts: number;
-}> {
+  attempts: Schema.Number,
+}) {
   override get message(): string {
     const { problem, retryAfter } = this;
     const wish = retryAfter ? `it asks to be left alone for ${Math.ceil(retryAfter / 1000)} s` : undefined;

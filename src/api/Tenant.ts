@@ -3,9 +3,9 @@
  *
  * @module
  */
-import * as Data from "effect/Data";
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
+import * as Schema from "effect/Schema";
 import * as Options from "../options/Options.ts";
 
 /** A MonoCloud tenant: where it is, and the key that opens it. */
@@ -27,10 +27,10 @@ export interface TenantAddress {
 export const optionNames: Options.Names<TenantAddress> = { domain: Options.text, apiKey: Options.secret };
 
 /** The domain or the key can't be used. The message never holds the key. */
-export class TenantError extends Data.TaggedError("TenantError")<{
-  readonly reason: "Domain" | "InsecureTransport" | "ApiKey";
-  readonly message: string;
-}> {}
+export class TenantError extends Schema.TaggedError<TenantError>()("TenantError", {
+  reason: Schema.Literal("Domain", "InsecureTransport", "ApiKey"),
+  message: Schema.String,
+}) {}
 
 const isLoopback = (hostname: string): boolean =>
   hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);

@@ -3,19 +3,36 @@
  *
  * @module
  */
-import * as Data from "effect/Data";
 import type * as Effect from "effect/Effect";
+import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
 import type { Allocate } from "./Allocate.ts";
 
+/** The cause of a failure; in messages, what words for it need: the code of the system, and its own words. */
+const Cause = Schema.transform(
+  Schema.Struct({ code: Schema.optional(Schema.String), message: Schema.String }),
+  Schema.Unknown,
+  {
+    strict: true,
+    decode: ({ code, message }) => Object.assign(new Error(message), code === undefined ? {} : { code }),
+    encode: (cause) => {
+      const { code } = (cause ?? {}) as { readonly code?: unknown };
+      return {
+        ...(typeof code === "string" && { code }),
+        message: cause instanceof Error ? cause.message : String(cause),
+      };
+    },
+  },
+);
+
 /** Bytes could not be brought to where they should go. */
-export class SinkError extends Data.TaggedError("SinkError")<{
+export class SinkError extends Schema.TaggedError<SinkError>()("SinkError", {
   /** `Closed`: the reader has gone, as with `| head`. */
-  readonly reason: "Open" | "Write" | "Commit" | "Closed";
+  reason: Schema.Literal("Open", "Write", "Commit", "Closed"),
   /** The path or the name of the output. */
-  readonly path: string;
-  readonly cause?: unknown;
-}> {
+  path: Schema.String,
+  cause: Schema.optional(Cause),
+}) {
   override get message(): string {
     const doing = { Open: "open", Write: "write", Commit: "complete", Closed: "go on writing" }[this.reason];
     return `Cannot ${doing} ${this.path}: ${explain(this.cause)}`;
