@@ -1,10 +1,10 @@
 /**
- * What calls report, as plain types.
+ * Reports of calls, as plain types.
  *
  * @module
  */
 
-/** How far an export has come. */
+/** The progress of an export. */
 export interface Progress {
   /** Users whose walk has ended, the missing and failed ones included. */
   readonly users: number;
@@ -25,7 +25,7 @@ export interface Progress {
   readonly usersTotal?: number | undefined;
 }
 
-/** What is told while files are written or read. */
+/** A listener to work on files. */
 export interface ProgressOptions<A> {
   /** Told how far the work has come, every quarter of a second and at its end. If it throws, the work rejects with that. */
   readonly onProgress?: ((progress: A) => void) | undefined;
@@ -70,14 +70,15 @@ export interface ExportedFile {
   readonly initiatedAt?: TimeRange | undefined;
 }
 
-/** What an export did. */
-export interface Report {
+/** The outcome of an export, wherever it went. */
+export interface Outcome {
   readonly users: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
   readonly rejected: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
+  /** At work; what lay between an interruption and the next start does not count. */
   readonly seconds: number;
   /** Whether every session listed from beginning to end was delivered exactly once. */
   readonly verified: boolean;
@@ -85,9 +86,13 @@ export interface Report {
   readonly missing: Sample<string>;
   readonly unverified: Sample<DoubtfulUser>;
   readonly failed: Sample<FailedUser>;
-  readonly files: ReadonlyArray<ExportedFile>;
   /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
   readonly userDoubts: ReadonlyArray<string>;
+}
+
+/** The report of an export to files or a stream. */
+export interface Report extends Outcome {
+  readonly files: ReadonlyArray<ExportedFile>;
 }
 
 /** A complete file of a dataset, as its manifest names it. */
@@ -107,8 +112,8 @@ export interface Part {
   readonly columns?: ReadonlyArray<string> | undefined;
 }
 
-/** What a run into a dataset did, over all processes that worked on it. */
-export interface DatasetReport {
+/** The report of a run into a dataset, over all processes that worked on it. */
+export interface DatasetReport extends Outcome {
   /** From 1. */
   readonly run: number;
   /**
@@ -120,22 +125,8 @@ export interface DatasetReport {
   readonly began: string;
   /** ISO 8601. */
   readonly ended: string;
-  /** At work; what lay between an interruption and the next start does not count. */
-  readonly seconds: number;
-  readonly users: number;
-  readonly sessions: number;
-  /** Rows that failed the schema. */
-  readonly rejected: number;
-  readonly bytes: number;
   readonly requests: number;
   readonly retries: number;
-  /** Whether every session listed from beginning to end was delivered exactly once. */
-  readonly verified: boolean;
-  readonly missing: Sample<string>;
-  readonly unverified: Sample<DoubtfulUser>;
-  readonly failed: Sample<FailedUser>;
-  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userDoubts: ReadonlyArray<string>;
   /** Of a run that prunes: over so many users, sessions that are gone, and sessions that are listed again. */
   readonly removed?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
   /** Sessions that may be in earlier runs as they are; absent if none may. */
@@ -153,7 +144,7 @@ export interface Problem {
   readonly problem: string;
 }
 
-/** What a verification read, and what is wrong with it. */
+/** The report of a verification: what it read, and what is wrong with it. */
 export interface VerifyReport {
   /** Files. */
   readonly parts: number;
@@ -169,7 +160,7 @@ export interface VerifyReport {
   readonly problems: ReadonlyArray<Problem>;
 }
 
-/** How far a verification has come. */
+/** The progress of a verification. */
 export interface VerifyProgress {
   readonly parts: number;
   readonly partsTotal: number;
@@ -177,7 +168,7 @@ export interface VerifyProgress {
   readonly rowsTotal: number;
 }
 
-/** What became of the rows that had been rejected. */
+/** The report of a replay: what became of the rows that had been rejected. */
 export interface ReplayReport {
   /** Rows that had been rejected. */
   readonly rows: number;
@@ -193,7 +184,7 @@ export interface ReplayReport {
   readonly files: ReadonlyArray<Part>;
 }
 
-/** How far a replay has come. */
+/** The progress of a replay. */
 export interface ReplayProgress {
   readonly rows: number;
   readonly rowsTotal: number;

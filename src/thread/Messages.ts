@@ -7,7 +7,6 @@ import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
 import * as SessionFilters from "../api/SessionFilters.ts";
 import * as Formats from "../format/Formats.ts";
-import type * as Export from "../export/Export.ts";
 import { Failure, maybe } from "./Failures.ts";
 
 const number = maybe(Schema.Number);
@@ -96,12 +95,6 @@ const Report = Schema.Struct({
   })),
   userDoubts: Schema.Array(Schema.String),
 });
-
-/** What an export did. */
-export interface Report extends Export.Report {
-  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userDoubts: ReadonlyArray<string>;
-}
 
 /** Bytes of one output, in order; their buffers are transferred, not copied. They count until they are acknowledged. */
 const Bytes = Schema.TaggedStruct("Bytes", {

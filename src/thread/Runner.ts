@@ -25,7 +25,8 @@ import * as SessionSource from "../source/SessionSource.ts";
 import * as UserSource from "../source/UserSource.ts";
 import type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
 import type { Failure } from "./Failures.ts";
-import { type Event, type Place, type Report, Request, type StartExport } from "./Messages.ts";
+import { type Event, type Place, Request, type StartExport } from "./Messages.ts";
+import type { Report } from "../plain/Report.ts";
 import * as Outbox from "./Outbox.ts";
 import { platformRunner, sayClosed } from "./WorkerPort.ts";
 

@@ -15,7 +15,8 @@ import * as Scope from "effect/Scope";
 import * as Options from "../options/Options.ts";
 import type { AnyWorker, ThreadOptions } from "./AnyWorker.ts";
 import type { Failure } from "./Failures.ts";
-import type { Report, Request } from "./Messages.ts";
+import type { Report } from "../plain/Report.ts";
+import type { Request } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";
 import * as Spawn from "./Spawn.ts";
 import { ThreadError } from "./ThreadError.ts";
@@ -23,7 +24,7 @@ import { platform } from "./WorkerPort.ts";
 
 export type { ThreadOptions } from "./AnyWorker.ts";
 export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
-export type { Report } from "./Messages.ts";
+export type { Report } from "../plain/Report.ts";
 
 /** See {@link ThreadOptions}. */
 export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
