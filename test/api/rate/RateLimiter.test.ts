@@ -53,6 +53,13 @@ const aLimit = fc.record({
   burst: fc.option(fc.double({ min: 1, max: 8, noNaN: true }), { nil: undefined }),
 });
 
+/** A limit, arrivals and events. */
+const aScene = [
+  aLimit,
+  fc.array(anArrival, { minLength: 1, maxLength: 6 }),
+  fc.array(anEvent, { maxLength: 8 }),
+] as const;
+
 /** Plays arrivals, several at a time, and events, and gives what was seen. */
 const play = (
   options: RateLimiter.RateLimiterOptions,
@@ -87,9 +94,7 @@ describe("take()", () => {
   it("lets no more than burst + rate * t through in any t seconds, whatever arrives and befalls", () =>
     fc.assert(
       fc.asyncProperty(
-        aLimit,
-        fc.array(anArrival, { minLength: 1, maxLength: 6 }),
-        fc.array(anEvent, { maxLength: 8 }),
+        ...aScene,
         async (options, arrivals, events) => {
           const { left, pace } = await play(options, arrivals, events);
           const burst = options.burst ?? Math.max(1, options.rate / 10);
@@ -104,9 +109,7 @@ describe("take()", () => {
   it("serves in order of arrival, whatever befalls", () =>
     fc.assert(
       fc.asyncProperty(
-        aLimit,
-        fc.array(anArrival, { minLength: 1, maxLength: 6 }),
-        fc.array(anEvent, { maxLength: 8 }),
+        ...aScene,
         async (options, arrivals, events) => {
           const { arrived, left } = await play(options, arrivals, events);
           expect(left.map(({ who }) => who)).toEqual(arrived);
