@@ -125,6 +125,17 @@ export interface Step {
   readonly onCourse: boolean;
 }
 
+/** Take nothing of an answer: the walk asks on from this state. */
+export const notTaken = (walk: Walk): Step => ({ walk, take: [], isTaken: false, onCourse: false });
+
+/** Take rows of an answer, and go on from this state. */
+export const taken = (walk: Walk, take: ReadonlyArray<number>, onCourse = false): Step => ({
+  walk,
+  take,
+  isTaken: true,
+  onCourse,
+});
+
 /** A pass that has not begun. */
 const fromTheTop = {
   frontier: undefined,
