@@ -186,10 +186,10 @@ export const make = (
         () => refusal === undefined,
         () => request.turn === undefined ? Promise.resolve() : Effect.runPromise(request.turn),
       );
-      const makeRoom = async (room: Promise<void>) => {
+      const waitForOthers = async (wait: Promise<void>) => {
         const from = clock.unsafeCurrentTimeMillis();
         callOff?.();
-        await room;
+        await wait;
         passed(from);
         if (end !== undefined) watch(leftAt + limit + waited);
       };
@@ -206,8 +206,8 @@ export const make = (
           if (tooLarge !== undefined) end?.(tooLarge);
         },
         onGrowth: (bytes) => {
-          const room = bounds.onGrowth(bytes);
-          return room && makeRoom(room);
+          const wait = bounds.onGrowth(bytes);
+          return wait && waitForOthers(wait);
         },
       });
       watch(leftAt + limit);

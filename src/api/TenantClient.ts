@@ -24,7 +24,7 @@ export type TenantClientOptions = RetryPolicy.RetryPolicyOptions;
 export type { DecodeRows, Page } from "./Answer.ts";
 
 /** What has been asked of the tenant so far, and at what pace it goes on. */
-export interface Traffic extends RateLimiter.Pace {
+export interface Traffic extends RateLimiter.RateState {
   /** Attempts sent, retries included. */
   readonly requests: number;
   readonly retries: number;
@@ -75,7 +75,7 @@ export const make = (
       item: (request) => ask({ ...request, fresh: true }, Answer.item),
       traffic: () => {
         const { requests, retries, refused, answerTime, lastFailure } = totals;
-        return { ...limiter.pace(), requests, retries, refused, answerTime, lastFailure };
+        return { ...limiter.state(), requests, retries, refused, answerTime, lastFailure };
       },
     };
   });

@@ -78,7 +78,7 @@ export const columnsOf = (format: string): Pick<Part, "columns"> => {
 };
 
 const isWalk = Schema.is(
-  Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.WatchState) }),
+  Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.TrackerState) }),
 );
 
 /** Where a walk stands, as `SessionSource` has it. More spans than a mark has would be more than can be compared at once. */

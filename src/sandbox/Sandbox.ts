@@ -5,7 +5,7 @@
  * @module
  */
 import * as Active from "./data/Active.ts";
-import * as Answers from "./http/Answers.ts";
+import * as Responses from "./http/Responses.ts";
 import * as Churn from "./faults/Churn.ts";
 import { type Answer, page, problem, route, split } from "./http/Endpoint.ts";
 import * as Faults from "./faults/Faults.ts";
@@ -15,7 +15,7 @@ import * as TokenBucket from "./faults/TokenBucket.ts";
 import { response } from "./http/WebAnswer.ts";
 
 /** What the tenant holds and how it behaves. */
-export interface SandboxOptions extends Population.PopulationOptions, Answers.AnswerOptions {
+export interface SandboxOptions extends Population.PopulationOptions, Responses.AnswerOptions {
   /** What `X-API-KEY` has to be. @default {"sandbox-key"} */
   readonly key?: string;
   /** What goes wrong. @default {nothing} */
@@ -115,7 +115,7 @@ export const make = (options: SandboxOptions = {}): Sandbox => {
   const churn = faults.churn === undefined
     ? () => {}
     : Churn.make(faults.churn, active, population.seed, now);
-  const healthy = Answers.make({ population, active, people: People.make(population), churn }, options);
+  const healthy = Responses.make({ population, active, people: People.make(population), churn }, options);
   const judge = Faults.make(faults, population.seed);
   const takeToken = faults.rateLimit === undefined ? () => 0 : TokenBucket.make(faults.rateLimit);
 

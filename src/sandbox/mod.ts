@@ -15,7 +15,7 @@
  *
  * @module
  */
-export type { AnswerOptions, SessionsRequest } from "./http/Answers.ts";
+export type { AnswerOptions, SessionsRequest } from "./http/Responses.ts";
 export type { ChurnOptions } from "./faults/Churn.ts";
 export type { Answer } from "./http/Endpoint.ts";
 export type { FaultName, FaultOptions } from "./faults/Faults.ts";

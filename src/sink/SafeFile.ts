@@ -81,12 +81,12 @@ export const open = async (root: string, path: string, options: OpenOptions = {}
   const { flags = O_RDONLY, mayBeLink = false } = options;
   await checkAbove(root, path);
   for (let tries = 0; tries < REPLACED; tries++) {
-    const seen = await checkFile(root, path, mayBeLink);
+    const found = await checkFile(root, path, mayBeLink);
     const handle = await openFile(join(root, path), flags | O_NONBLOCK | (mayBeLink ? 0 : O_NOFOLLOW));
     try {
       const opened = await handle.stat();
       await checkAbove(root, path);
-      if (opened.isFile() && opened.ino === seen.ino && opened.dev === seen.dev) return handle;
+      if (opened.isFile() && opened.ino === found.ino && opened.dev === found.dev) return handle;
     } catch (error) {
       await handle.close();
       throw error;

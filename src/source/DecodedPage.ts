@@ -23,7 +23,7 @@ import { everythingReady } from "./Ready.ts";
 /** The rows of an answer. */
 export interface DecodedPage {
   /** What the walk goes by. */
-  readonly listed: SortOrder.WalkRows;
+  readonly walkRows: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
   /** Those that are no sessions. */
   readonly invalid: ReadonlySet<number>;
@@ -38,8 +38,8 @@ const isPlaced = SchemaPredicate.of(
   Schema.Struct({ session_id: Schema.NonEmptyString, initiated_at: Session.EpochSeconds }),
 );
 
-const Watched = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
-const isWatched = SchemaPredicate.of(Watched);
+const Tracked = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
+const isTracked = SchemaPredicate.of(Tracked);
 
 const isNamed = SchemaPredicate.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
 
@@ -108,7 +108,7 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
   const placed = new Map(invalid.map((index) => [index, placeOf(value(index), slices, index)]));
   const flaws = new Map<number, Session.Flaw>();
   return {
-    listed: listedFields(slices, placed),
+    walkRows: listedFields(slices, placed),
     slices,
     invalid: new Set(invalid),
     value,
@@ -127,10 +127,10 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
 export const empty: Scanned = { slices: Batch.toBytes(Batch.make("", [])).rows.slices, invalid: [] };
 
 /** The rows as far as {@link Changes} goes by them. */
-export const watched = ({ listed, invalid, slices, value }: DecodedPage): Array<Changes.WatchedRow> =>
-  listed.keys(byChange).map((key, index) => {
-    const row = invalid.has(index) ? value(index) : { session_id: listed.id(index), last_updated: key };
-    const { session_id, last_updated } = isWatched(row) ? row : {};
+export const trackedRows = ({ walkRows, invalid, slices, value }: DecodedPage): Array<Changes.TrackedRow> =>
+  walkRows.keys(byChange).map((key, index) => {
+    const row = invalid.has(index) ? value(index) : { session_id: walkRows.id(index), last_updated: key };
+    const { session_id, last_updated } = isTracked(row) ? row : {};
     return {
       id: session_id,
       lastUpdated: last_updated,
@@ -140,8 +140,8 @@ export const watched = ({ listed, invalid, slices, value }: DecodedPage): Array<
   });
 
 /** The id of a row, if it has one. */
-export const idOf = ({ listed, invalid, value }: DecodedPage, index: number): string | undefined => {
-  if (!invalid.has(index)) return listed.id(index);
+export const idOf = ({ walkRows, invalid, value }: DecodedPage, index: number): string | undefined => {
+  if (!invalid.has(index)) return walkRows.id(index);
   const row = value(index);
   return isNamed(row) ? row.session_id : undefined;
 };

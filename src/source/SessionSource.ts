@@ -225,7 +225,7 @@ const makeJudge = (onFailure: SessionSourceOptions["onFailure"]) => {
 const walkAll = <E, R>(
   users: Stream.Stream<UserWalk.Start, E, R>,
   options: SessionSourceOptions,
-  watching: UserWalk.Watching | undefined,
+  tracking: UserWalk.Tracking | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => {
   const { sort, pageSize = 100, concurrency = "auto", onFailure, areListed = false } = options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
@@ -243,7 +243,7 @@ const walkAll = <E, R>(
     sort,
     pageSize,
     areListed,
-    watching,
+    tracking,
   };
   return Stream.unwrap(Effect.map(Effect.all([TenantClient, Effect.clock]), ([{ traffic }, clock]) => {
     const under = concurrency === "auto"

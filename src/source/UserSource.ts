@@ -117,7 +117,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
         },
         decode: (page) => {
           const users = page.rows.map((row) => decode(row));
-          return { users, listed: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
+          return { users, walkRows: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
         },
         share: () => 1,
       }, ({ rows, request, take, walk }) =>

@@ -29,7 +29,7 @@ export type Start = string | {
 };
 
 /** Which changes to look for, and what to do with what else there is. */
-export interface Watching {
+export interface Tracking {
   readonly since?: number | undefined;
   readonly lookback?: number | undefined;
   readonly whole?: boolean | undefined;
@@ -61,7 +61,7 @@ const orderFrom = (sort: SessionsApi.Sort): Order => {
 /** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
 const State = Schema.Struct({
   walk: WalkCheckpoint.WalkState,
-  watch: Schema.optional(Changes.WatchState),
+  watch: Schema.optional(Changes.TrackerState),
   whole: Schema.optional(Schema.Literal(true)),
 });
 const decodeState = Schema.decodeUnknownSync(State);
@@ -73,8 +73,8 @@ const toBatch = (
   shape: ListShape,
   { request, rows, walk }: PrefetchReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
   take: ReadonlyArray<number>,
-  watch: Changes.Watch | undefined,
-  seen: Batch["seen"],
+  tracker: Changes.ChangeTracker | undefined,
+  observedIds: Batch["seen"],
   redelivered: number,
 ): Batch => {
   const verified = walk.doubts.length === 0;
@@ -83,18 +83,18 @@ const toBatch = (
       status: "complete",
       verified,
       doubts: walk.doubts,
-      ...(watch && { mark: Changes.finish(watch, verified) }),
+      ...(tracker && { mark: Changes.finish(tracker, verified) }),
     }
     : undefined;
   const state = () => ({
     walk: WalkCheckpoint.save(shape, walk),
-    ...(watch && { watch: Changes.save(watch) }),
-    ...(seen && { whole: true }),
+    ...(tracker && { watch: Changes.save(tracker) }),
+    ...(observedIds && { whole: true }),
   });
   return {
     userId,
     ...DecodedPage.batchOf(userId, request, rows, take),
-    seen,
+    seen: observedIds,
     ...(redelivered > 0 && { redelivered }),
     total: walk.total,
     end,
@@ -106,7 +106,7 @@ const toBatch = (
 export const ended = (userId: string, end: WalkEnd): Batch => ({ userId, rows: noRows, rejected: [], end });
 
 /** The time a walk is to begin from, if it can't have come yet. */
-const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
+const lateBy = ({ before, since }: Changes.ChangeTracker, { possible }: Clocks.Now): number | undefined =>
   [before?.at, since].find((time) => time !== undefined && time > possible);
 
 const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError =>
@@ -124,10 +124,10 @@ const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError 
 
 /** Tells whether a walk to go on with was asked for the same time as now, as far as that is known. */
 const isSameTime = (
-  watch: typeof Changes.WatchState.Type | undefined,
-  watching: Pick<Watching, "since"> | undefined,
+  tracker: typeof Changes.TrackerState.Type | undefined,
+  tracking: Pick<Tracking, "since"> | undefined,
 ): boolean =>
-  watch?.asked === undefined || watching === undefined || watch.asked === (watching.since ?? null);
+  tracker?.asked === undefined || tracking === undefined || tracker.asked === (tracking.since ?? null);
 
 /** What the walks of all users share. */
 export interface WalkSettings {
@@ -136,7 +136,7 @@ export interface WalkSettings {
   readonly pageSize: number;
   readonly areListed: boolean;
   /** Undefined where all sessions are wanted. */
-  readonly watching: Watching | undefined;
+  readonly tracking: Tracking | undefined;
 }
 
 /** What a walk asks for of those who run it. */
@@ -155,20 +155,20 @@ export interface Walker {
 }
 
 /** Tell where a user's walk begins, and what it knows of changes by then. */
-const begin = ({ state, mark }: Exclude<Start, string>, watching: Watching | undefined) => {
+const begin = ({ state, mark }: Exclude<Start, string>, tracking: Tracking | undefined) => {
   const saved = state === undefined ? undefined : decodeState(state);
   // One that was asked for another time does not deliver what is asked for now: it is begun anew.
-  const begun = isSameTime(saved?.watch, watching) ? saved : undefined;
+  const begun = isSameTime(saved?.watch, tracking) ? saved : undefined;
   const before = begun === undefined && saved?.watch !== undefined
     ? Changes.abandon(Changes.restore(saved.watch))
     : mark === undefined
     ? undefined
     : decodeMark(mark);
   return {
-    watch: begun !== undefined
+    tracker: begun !== undefined
       ? begun.watch && Changes.restore(begun.watch)
-      : watching && Changes.begin({ ...watching, mark: before }),
-    isWhole: begun === undefined ? watching?.whole === true : begun.whole === true,
+      : tracking && Changes.begin({ ...tracking, mark: before }),
+    isWhole: begun === undefined ? tracking?.whole === true : begun.whole === true,
     start: begun && WalkCheckpoint.restore(begun.walk),
     isKnown: mark !== undefined || saved !== undefined,
   };
@@ -176,20 +176,20 @@ const begin = ({ state, mark }: Exclude<Start, string>, watching: Watching | und
 
 /** Walk one user, and offer what each answer delivers. */
 export const walk = (
-  { filters, sort, pageSize, areListed, watching }: WalkSettings,
+  { filters, sort, pageSize, areListed, tracking }: WalkSettings,
   user: Exclude<Start, string>,
   { share, answered, offer, giveUp }: Walker,
 ): Effect.Effect<unknown, ApiError, TenantClient> =>
   Effect.clockWith((clock) => {
     const { userId } = user;
-    const { isWhole, start, isKnown, ...begun } = begin(user, watching);
-    let { watch } = begun;
+    const { isWhole, start, isKnown, ...begun } = begin(user, tracking);
+    let { tracker } = begun;
     const orders: ListShape["orders"] = sort === undefined ? safeOrders : [orderFrom(sort)];
-    const until = isWhole ? undefined : watch?.since;
+    const until = isWhole ? undefined : tracker?.since;
     const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
     if (start?.done) {
       const verified = start.doubts.length === 0;
-      const left = watch && { mark: Changes.finish(watch, verified) };
+      const left = tracker && { mark: Changes.finish(tracker, verified) };
       return offer(ended(userId, { status: "complete", verified, doubts: start.doubts, ...left }));
     }
     // Sessions of the user that this walk has delivered, or an earlier process of it.
@@ -215,27 +215,29 @@ export const walk = (
       let { take } = reading;
       hasDelivered ||= take.length > 0;
       const now = Clocks.read(page.servedAt, clock.unsafeCurrentTimeMillis() / 1000);
-      const late = watch && !watch.isBegun ? lateBy(watch, now) : undefined;
+      const late = tracker && !tracker.isBegun ? lateBy(tracker, now) : undefined;
       if (late !== undefined) return Effect.fail(tooLate(userId, late, now));
-      const seen = isWhole ? take.map((index) => DecodedPage.idOf(rows, index)) : undefined;
+      const observedIds = isWhole ? take.map((index) => DecodedPage.idOf(rows, index)) : undefined;
       let redelivered = 0;
-      if (watch !== undefined && reading.isTaken) {
-        const holds = isWhole ? watching?.holds : undefined;
-        ({ watch, take, redelivered } = Changes.receive(watch, DecodedPage.watched(rows), take, {
+      if (tracker !== undefined && reading.isTaken) {
+        const holds = isWhole ? tracking?.holds : undefined;
+        ({ tracker, take, redelivered } = Changes.receive(tracker, DecodedPage.trackedRows(rows), take, {
           certain: now.certain,
           holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
         }));
       }
-      return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
+      return take.length > 0 || walk.done || (observedIds !== undefined && observedIds.length > 0)
         ? Effect.zipRight(
           DecodedPage.findFlaws(rows, take),
-          Effect.suspend(() => offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))),
+          Effect.suspend(() =>
+            offer(toBatch(userId, shape, reading, take, tracker, observedIds, redelivered))
+          ),
         )
         : Effect.void;
     }).pipe(Effect.catchAll((error) =>
       giveUp(userId, error, {
         hasDelivered,
-        ...(watch && (watch.isBegun || watch.before) && { mark: Changes.forgetWatched(watch) }),
+        ...(tracker && (tracker.isBegun || tracker.before) && { mark: Changes.forgetTracked(tracker) }),
       })
     ));
   });

@@ -33,7 +33,7 @@ export const make = (
   windowBytes: number,
   post: (output: number, chunks: ReadonlyArray<Uint8Array>) => Effect.Effect<unknown>,
 ): Outbox => {
-  const room = Effect.unsafeMakeSemaphore(windowBytes);
+  const credits = Effect.unsafeMakeSemaphore(windowBytes);
   const flushes: Array<Effect.Effect<void>> = [];
 
   const output = (index: number, name: string): Sink => ({
@@ -47,7 +47,7 @@ export const make = (
         if (gatheredBytes === 0) return Effect.void;
         const [chunks, bytes] = [gathered, gatheredBytes];
         [gathered, gatheredBytes] = [[], 0];
-        return Effect.zipRight(room.take(Math.min(bytes, windowBytes)), post(index, chunks));
+        return Effect.zipRight(credits.take(Math.min(bytes, windowBytes)), post(index, chunks));
       }));
       flushes.push(Effect.asVoid(flush));
       return {
@@ -66,6 +66,6 @@ export const make = (
   return {
     output,
     flush: Effect.suspend(() => Effect.all(flushes, { concurrency: "unbounded", discard: true })),
-    acknowledge: (bytes) => Effect.asVoid(room.release(Math.min(bytes, windowBytes))),
+    acknowledge: (bytes) => Effect.asVoid(credits.release(Math.min(bytes, windowBytes))),
   };
 };

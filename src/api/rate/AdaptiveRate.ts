@@ -64,7 +64,7 @@ const PAUSE = 50;
 const LONGEST_PAUSE = 1000;
 
 /** The numbers that it shares with the limiter. Times are in milliseconds since the epoch. */
-export interface RateState {
+export interface SharedRate {
   /** Requests a second in force. */
   rate: number;
   /** Until when the tenant asked to be left alone. */
@@ -87,7 +87,7 @@ export interface AdaptiveRate {
 const between = (least: number, value: number, most: number) => Math.max(least, Math.min(value, most));
 
 /** Seeks the rate, and keeps it in the state. */
-export const make = (state: RateState): AdaptiveRate => {
+export const make = (state: SharedRate): AdaptiveRate => {
   let phase: Phase = SEEKING;
   // The rate that the phase began with.
   let from = START;

@@ -33,8 +33,8 @@ export const optionNames: Options.Names<RateLimiterOptions> = {
   burst: Options.number,
 };
 
-/** The pace, as it is now. */
-export interface Pace {
+/** The rate, as it is now. */
+export interface RateState {
   /** Requests a second in force. */
   readonly rate: number;
   /** How many requests are waiting for their turn. */
@@ -61,7 +61,7 @@ export interface RateLimiter {
   readonly throttled: (leftAt: number, now: number) => void;
   /** The tenant answered: the rate grows back by 5 % of the ceiling each second, or on in search of the limit. */
   readonly accepted: () => void;
-  readonly pace: () => Pace;
+  readonly state: () => RateState;
 }
 
 /** The share of the ceiling below which the rate never falls. */
@@ -69,14 +69,14 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
-interface Settled {
+interface NormalOptions {
   readonly isAuto: boolean;
   /** The ceiling, or what to begin with. */
   readonly rate: number;
   readonly burst: number | undefined;
 }
 
-const settle = ({ rate = 20, burst }: RateLimiterOptions): Settled => {
+const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions): NormalOptions => {
   if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
@@ -93,9 +93,9 @@ const AUTO_SLACK = 10;
 
 /** Makes a limiter with a rate of its own. */
 export const make = (options: RateLimiterOptions = {}): RateLimiter => {
-  const settled = settle(options);
-  const { isAuto, rate: ceiling } = settled;
-  const state: AdaptiveRate.RateState = {
+  const normal = normalizeOptions(options);
+  const { isAuto, rate: ceiling } = normal;
+  const state: AdaptiveRate.SharedRate = {
     rate: ceiling,
     heldUntil: 0,
     slowedAt: -Infinity,
@@ -103,10 +103,10 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
   };
   const auto = isAuto ? AdaptiveRate.make(state) : undefined;
   // What a pause saves up, in milliseconds.
-  const { burst = Math.max(1, ceiling / 10) } = settled;
+  const { burst = Math.max(1, ceiling / 10) } = normal;
   const slackAtCeiling = (burst - 1) * 1000 / ceiling;
   const slack = (): number =>
-    !isAuto ? slackAtCeiling : settled.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
+    !isAuto ? slackAtCeiling : normal.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
   // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
   let lastTurn = -Infinity;
   // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
@@ -181,6 +181,6 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
     }),
     accepted: auto?.accepted ??
       (() => void (state.rate = Math.min(ceiling, state.rate + ceiling * RECOVERY / state.rate))),
-    pace: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
+    state: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
   };
 };

@@ -47,30 +47,30 @@ export class Transport extends Context.Tag("monocloud-sessions/Transport")<Trans
   ) => Effect.Effect<Uint8Array, unknown>;
 }>() {}
 
-/** The bytes that a body is given room for at first. */
-const FIRST_ROOM = 1 << 15;
+/** The bytes of the buffer that a body begins with. */
+const FIRST_BUFFER = 1 << 15;
 
 /** Gathers a body. Chunks are copied: each may be a few bytes of a buffer of its own, as under Deno. */
 class Chunks {
-  #room = new Uint8Array(FIRST_ROOM);
+  #buffer = new Uint8Array(FIRST_BUFFER);
   #size = 0;
   /** Adds a chunk; what {@link Receiver.onGrowth} gives has to be waited for. */
   add(chunk: Uint8Array, { onGrowth }: Receiver): Promise<void> | undefined {
     const size = this.#size + chunk.length;
     const wait = onGrowth(size);
-    if (size > this.#room.length) {
-      const room = new Uint8Array(Math.max(size, 2 * this.#room.length));
-      room.set(this.#room.subarray(0, this.#size));
-      this.#room = room;
+    if (size > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(size, 2 * this.#buffer.length));
+      larger.set(this.#buffer.subarray(0, this.#size));
+      this.#buffer = larger;
     }
-    this.#room.set(chunk, this.#size);
+    this.#buffer.set(chunk, this.#size);
     this.#size = size;
     return wait;
   }
-  /** What is there, in room of its own unless it fills most of what there is. */
+  /** Give what is there, in a buffer of its own unless it fills most of the one there is. */
   whole(): Uint8Array {
-    const [room, size] = [this.#room, this.#size];
-    return size > 0.75 * room.length ? room.subarray(0, size) : room.slice(0, size);
+    const [buffer, size] = [this.#buffer, this.#size];
+    return size > 0.75 * buffer.length ? buffer.subarray(0, size) : buffer.slice(0, size);
   }
 }
 

@@ -95,10 +95,10 @@ const unpack = (
   };
   stream.on("data", (chunk: Buffer) => {
     try {
-      const room = onGrowth(body.add(chunk));
-      if (room === undefined) return;
+      const wait = onGrowth(body.add(chunk));
+      if (wait === undefined) return;
       stream.pause();
-      room.then(() => stream.resume(), fail);
+      wait.then(() => stream.resume(), fail);
     } catch (error) {
       fail(error as Error);
     }
@@ -161,12 +161,12 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
         },
         onResponseData: (its, chunk) => {
           try {
-            const room = onGrowth(body.add(chunk));
-            if (room === undefined) {
+            const wait = onGrowth(body.add(chunk));
+            if (wait === undefined) {
               return;
             }
             its.pause();
-            room.then(() =>
+            wait.then(() =>
               its.resume(), abort);
           } catch (error) {
             abort(error as Error);

@@ -106,16 +106,16 @@ const fail = (part: string, problem: string): never => {
  */
 export const parseFaults = (text: string): FaultOptions => {
   const draft: Draft = {};
-  const seen = new Set<string>();
+  const names = new Set<string>();
   for (const part of text.split(",").map((part) => part.trim())) {
     if (part === "") continue;
     const [name = "", value, ...more] = part.split("=").map((side) => side.trim());
     const found = settings.get(name) ?? fail(part, `the names are ${[...settings.keys()].join(", ")}`);
-    if (seen.has(name)) fail(part, `'${name}' is there twice`);
-    seen.add(name);
+    if (names.has(name)) fail(part, `'${name}' is there twice`);
+    names.add(name);
     const read = value !== undefined && more.length === 0 && found.set(draft, value);
     if (!read) fail(part, `'${name}' needs ${found.required} after one '='`);
   }
-  if (seen.has("burst") && !seen.has("per-second")) fail("burst", "'burst' needs a 'per-second' beside it");
+  if (names.has("burst") && !names.has("per-second")) fail("burst", "'burst' needs a 'per-second' beside it");
   return draft;
 };

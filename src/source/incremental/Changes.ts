@@ -22,7 +22,7 @@ import { LOOKBACK } from "../paging/Limits.ts";
 import * as Fingerprints from "./Fingerprints.ts";
 
 /** A row that was delivered: its id (or the digest, if it has none), `last_updated`, and a digest of its text. */
-const Seen = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
+const Delivered = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
 
 /** From one time to another, both included. */
 const Span = Schema.Tuple(Schema.JsonNumber, Schema.JsonNumber);
@@ -36,7 +36,7 @@ export const Mark = Schema.Struct({
   /** How far below these times it is known what was delivered, if not the usual 300 s. */
   lookback: Schema.optional(Schema.JsonNumber),
   /** What was delivered of the latest of these times less the lookback, and later. */
-  seen: Schema.Array(Seen),
+  seen: Schema.Array(Delivered),
   /** {@link Fingerprints} of what else was delivered that no time tells of. At most 10,000. */
   known: Schema.optional(Schema.Array(Schema.JsonNumber)),
   /** Up to this time more was delivered than is told here. It may be delivered again. */
@@ -47,7 +47,7 @@ export const Mark = Schema.Struct({
 export type Mark = typeof Mark.Type;
 
 /** What a walk has come to know so far, on the way to the next mark. */
-export interface Watch {
+export interface ChangeTracker {
   readonly before: Mark | undefined;
   /** The time from which on everything was asked for, whatever the mark says. */
   readonly asked: number | undefined;
@@ -58,7 +58,7 @@ export interface Watch {
   readonly at: number | undefined;
   readonly isBegun: boolean;
   /** The first so many of an array that successive states share, each adding to its end. */
-  readonly delivered: Array<typeof Seen.Type>;
+  readonly delivered: Array<typeof Delivered.Type>;
   readonly count: number;
   /** Fingerprints of the rows below those, likewise, no more than a mark keeps. */
   readonly others: Array<number>;
@@ -68,7 +68,7 @@ export interface Watch {
 }
 
 /** The same as a plain value. */
-export const WatchState = Schema.Struct({
+export const TrackerState = Schema.Struct({
   before: Schema.optional(Mark),
   /** Null if no time was asked for; absent where that is not known. */
   asked: Schema.optional(Schema.NullOr(Schema.JsonNumber)),
@@ -76,7 +76,7 @@ export const WatchState = Schema.Struct({
   lookback: Schema.JsonNumber,
   at: Schema.optional(Schema.JsonNumber),
   isBegun: Schema.Boolean,
-  delivered: Schema.Array(Seen),
+  delivered: Schema.Array(Delivered),
   others: Schema.optional(Schema.Array(Schema.JsonNumber)),
   partial: Schema.optional(Schema.Literal(true)),
 });
@@ -84,26 +84,26 @@ export const WatchState = Schema.Struct({
 /** The most fingerprints that a walk is put down with: 17 kB. States are kept of all walks under way, at every cut. */
 const PUT_DOWN = 1000;
 
-/** The watch as a plain value. */
+/** The tracker as a plain value. */
 export const save = (
-  { delivered, count, others, otherCount, isPartial, asked, ...watch }: Watch,
-): typeof WatchState.Type => ({
-  ...watch,
+  { delivered, count, others, otherCount, isPartial, asked, ...tracker }: ChangeTracker,
+): typeof TrackerState.Type => ({
+  ...tracker,
   asked: asked ?? null,
   delivered: delivered.slice(0, count),
   ...(otherCount > 0 && otherCount <= PUT_DOWN && { others: others.slice(0, otherCount) }),
   ...((isPartial || otherCount > PUT_DOWN) && { partial: true }),
 });
 
-/** The watch that {@link save} was given. */
+/** The tracker that {@link save} was given. */
 export const restore = (
-  { delivered, others = [], partial, ...watch }: typeof WatchState.Type,
-): Watch => ({
-  ...watch,
-  before: watch.before,
-  asked: watch.asked ?? undefined,
-  since: watch.since,
-  at: watch.at,
+  { delivered, others = [], partial, ...tracker }: typeof TrackerState.Type,
+): ChangeTracker => ({
+  ...tracker,
+  before: tracker.before,
+  asked: tracker.asked ?? undefined,
+  since: tracker.since,
+  at: tracker.at,
   delivered: [...delivered],
   count: delivered.length,
   others: [...others],
@@ -112,7 +112,7 @@ export const restore = (
 });
 
 /** How a walk begins that looks for changes. */
-export interface WatchOptions {
+export interface TrackerOptions {
   /** The mark of the run before; without one every session is new. */
   readonly mark?: Mark | undefined;
   /** All that changed at or after this time, in seconds since the epoch, known or not. @default {the mark less the lookback} */
@@ -121,8 +121,8 @@ export interface WatchOptions {
   readonly lookback?: number | undefined;
 }
 
-/** Begins a watch. */
-export const begin = ({ mark, since, lookback = LOOKBACK }: WatchOptions): Watch => ({
+/** Begins a tracker. */
+export const begin = ({ mark, since, lookback = LOOKBACK }: TrackerOptions): ChangeTracker => ({
   before: mark,
   asked: since,
   since: since ?? (mark?.at === undefined ? undefined : mark.at - lookback),
@@ -137,7 +137,7 @@ export const begin = ({ mark, since, lookback = LOOKBACK }: WatchOptions): Watch
 });
 
 /** A row, as far as it matters here. */
-export interface WatchedRow {
+export interface TrackedRow {
   readonly id: string | undefined;
   /** Undefined if it has none. */
   readonly lastUpdated: number | undefined;
@@ -150,7 +150,7 @@ export interface WatchedRow {
 /** What tells a text from others without saying anything of it. */
 export const digest = (text: string): string => bytesToHex(sha256(utf8ToBytes(text)).subarray(0, 8));
 
-const highest = (rows: ReadonlyArray<WatchedRow>, certain: number): number | undefined => {
+const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | undefined => {
   let highest: number | undefined;
   // A time that has not come yet is no mark: what changes before it comes would lie below.
   for (const { lastUpdated = -Infinity } of rows) {
@@ -188,7 +188,7 @@ export interface ReceiveOptions {
 
 /** The outcome of an answer. */
 export interface Received {
-  readonly watch: Watch;
+  readonly tracker: ChangeTracker;
   /** The rows to deliver. */
   readonly take: ReadonlyArray<number>;
   /** How many of these are sessions that may have been delivered before as they are. */
@@ -197,15 +197,15 @@ export interface Received {
 
 /** Takes in the rows of an answer, of which the walk has chosen some, and says which of them are to be delivered. */
 export const receive = (
-  watch: Watch,
-  rows: ReadonlyArray<WatchedRow>,
+  tracker: ChangeTracker,
+  rows: ReadonlyArray<TrackedRow>,
   take: ReadonlyArray<number>,
   { certain, holds }: ReceiveOptions,
 ): Received => {
-  const { before = { seen: [] }, asked, since = -Infinity, isBegun, delivered, others, lookback } = watch;
-  const at = isBegun ? watch.at : highest(rows, certain) ?? before.at;
+  const { before = { seen: [] }, asked, since = -Infinity, isBegun, delivered, others, lookback } = tracker;
+  const at = isBegun ? tracker.at : highest(rows, certain) ?? before.at;
   const floor = (at ?? -Infinity) - lookback;
-  const seen = new Map(before.seen.map(([id, time, digest]) => [id, [time, digest] as const]));
+  const observed = new Map(before.seen.map(([id, time, digest]) => [id, [time, digest] as const]));
   const known = new Set(before.known);
   const forgottenTo = before.forgottenTo ?? -Infinity;
   let redelivered = 0;
@@ -222,16 +222,17 @@ export const receive = (
     const isPast = time < floor;
     const isCoveredNow = isCovered(before, time, lookback);
     // Nothing below the floor can change within its second any more: that it is there is all there is to know.
-    const needsDigest = !isPast || (row.id !== undefined && seen.get(row.id)?.[0] === time);
+    const needsDigest = !isPast || (row.id !== undefined && observed.get(row.id)?.[0] === time);
     const mine = needsDigest ? digest(row.text()) : "";
     const id = row.id ?? mine;
-    const [seenAt, seenAs] = seen.get(id) ?? [];
-    const isSeen = needsDigest && seenAs === mine && (lastUpdated === undefined || seenAt === time);
-    const isChanged = seenAt === time && !isSeen;
-    const isKnown = isSeen || (!isChanged && lastUpdated !== undefined &&
+    const [observedAt, observedAs] = observed.get(id) ?? [];
+    const isObserved = needsDigest && observedAs === mine &&
+      (lastUpdated === undefined || observedAt === time);
+    const isChanged = observedAt === time && !isObserved;
+    const isKnown = isObserved || (!isChanged && lastUpdated !== undefined &&
       (isCoveredNow || (known.size > 0 && known.has(Fingerprints.of(id, time)))));
     if (!isPast) {
-      if (!isSeen || lastUpdated === undefined) delivered.push([id, time, mine]);
+      if (!isObserved || lastUpdated === undefined) delivered.push([id, time, mine]);
     } else if (!isCoveredNow && others.length < Fingerprints.MOST) others.push(Fingerprints.of(id, time));
 
     const isAsked = asked !== undefined && isRead;
@@ -245,7 +246,7 @@ export const receive = (
 
   const wanted = take.filter(isWanted);
   return {
-    watch: { ...watch, at, isBegun: true, count: delivered.length, otherCount: others.length },
+    tracker: { ...tracker, at, isBegun: true, count: delivered.length, otherCount: others.length },
     take: wanted,
     redelivered,
   };
@@ -263,10 +264,10 @@ const withSpan = (spans: NonNullable<Mark["spans"]>, [from, to]: typeof Span.Typ
 };
 
 /** Gives the mark to keep for the next run, once the walk has ended. */
-export const finish = (watch: Watch, isVerified: boolean): Mark => {
-  const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount, isPartial } = watch;
+export const finish = (tracker: ChangeTracker, isVerified: boolean): Mark => {
+  const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount, isPartial } = tracker;
   const { at: base, spans: earlier = [] } = before;
-  const top = watch.at ?? -Infinity;
+  const top = tracker.at ?? -Infinity;
   const hasGap = asked !== undefined && !(base !== undefined && asked <= base - lookback);
   const isWhole = isVerified && !hasGap;
   const at = isWhole ? Math.max(top, topOf(before)) : base ?? -Infinity;
@@ -281,10 +282,10 @@ export const finish = (watch: Watch, isVerified: boolean): Mark => {
   const rows = new Map([...before.seen, ...delivered.slice(0, count)].map((row) => [row[0], row]));
   const from = Math.max(top, at, topOf({ spans })) - lookback;
   const now = { ...(at !== -Infinity && { at }), ...(spans.length > 0 && { spans }) };
-  const [seen, past] = [new Array<typeof Seen.Type>(), new Array<number>()];
+  const [recent, past] = [new Array<typeof Delivered.Type>(), new Array<number>()];
   for (const row of rows.values()) {
     const [id, time] = row;
-    if (time >= from) seen.push(row);
+    if (time >= from) recent.push(row);
     else if (!isCovered(now, time, lookback)) past.push(Fingerprints.of(id, time));
   }
   // What a verified walk has read below the lookback, its span tells of.
@@ -301,7 +302,7 @@ export const finish = (watch: Watch, isVerified: boolean): Mark => {
   return {
     ...now,
     ...(depth !== LOOKBACK && { lookback: depth }),
-    seen,
+    seen: recent,
     ...(kept.length > 0 && { known: kept }),
     ...(forgottenTo !== -Infinity && { forgottenTo }),
   };
@@ -327,12 +328,12 @@ export const forget = (mark: Mark, until = -Infinity): Mark => {
 };
 
 /** Gives the mark for walking once more what was watched for something else: of what was delivered so far, little is known. */
-export const abandon = (watch: Watch): Mark => {
-  const { at } = watch;
-  const mark = finish(watch, false);
-  if (!watch.isBegun || at === undefined) return mark;
+export const abandon = (tracker: ChangeTracker): Mark => {
+  const { at } = tracker;
+  const mark = finish(tracker, false);
+  if (!tracker.isBegun || at === undefined) return mark;
   return { ...mark, forgottenTo: Math.max(at, mark.forgottenTo ?? -Infinity) };
 };
 
 /** The same for a user that the tenant did not know any more in the midst of its walk. */
-export const forgetWatched = (watch: Watch): Mark => forget(abandon(watch));
+export const forgetTracked = (tracker: ChangeTracker): Mark => forget(abandon(tracker));

@@ -31,7 +31,7 @@ export const choose = (
       const side = compare(order, keys[index], key);
       return side < 0 || (side === 0 && ids.includes(rows.id(index)));
     });
-  const straysInAnswer = new Map<string, number>();
+  const unorderedInAnswer = new Map<string, number>();
   const inAnswer = isTwice && observed === undefined ? new Set<number>() : undefined;
   const take: Array<number> = [];
   let met = 0;
@@ -41,8 +41,8 @@ export const choose = (
     if (keys[index] === undefined) {
       // Several may be alike: as many as have been delivered are not new.
       const id = rows.id(index);
-      const nth = (straysInAnswer.get(id) ?? 0) + 1;
-      straysInAnswer.set(id, nth);
+      const nth = (unorderedInAnswer.get(id) ?? 0) + 1;
+      unorderedInAnswer.set(id, nth);
       const last = observed?.meet(hash, answers) ?? -1;
       if (last < passBegan) met++;
       if (last < 0 && nth > (unorderedRows.times.get(id) ?? 0)) take.push(index);
@@ -93,7 +93,7 @@ export const frontierAfter = (
 const MOST_OBSERVED = 2 ** 20;
 
 /** The ids to remember after an answer. */
-export const kept = (
+export const rememberedAfter = (
   order: Order,
   { isExact }: Walk,
   ids: ObservedIds | undefined,

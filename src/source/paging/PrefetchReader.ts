@@ -18,7 +18,7 @@ export interface AnyPage {
 /** The rows of an answer, whatever they are. */
 export interface Answer {
   /** What the walk goes by. */
-  readonly listed: PageWalk.WalkRows;
+  readonly walkRows: PageWalk.WalkRows;
 }
 
 /** One answer, with what it means for the walk. */
@@ -67,11 +67,11 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
     walk: PageWalk.Walk,
     request: PageWalk.PageRequest,
     page: Page,
-    goOn: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
+    proceed: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
   ) => {
     const rows = decode(page);
-    const step = PageWalk.receive(shape, walk, request, { rows: rows.listed, pagination: page.pagination });
-    return Effect.flatMap(onReading({ ...step, request, page, rows }), () => goOn(step));
+    const step = PageWalk.receive(shape, walk, request, { rows: rows.walkRows, pagination: page.pagination });
+    return Effect.flatMap(onReading({ ...step, request, page, rows }), () => proceed(step));
   };
   /**
    * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last one.
@@ -94,7 +94,7 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
         asked.push(one);
         return one;
       };
-      const goOn = (step: PageWalk.Step): Effect.Effect<unknown, E | E2, R | R2 | Scope.Scope> => {
+      const proceed = (step: PageWalk.Step): Effect.Effect<unknown, E | E2, R | R2 | Scope.Scope> => {
         walk = step.walk;
         asked.shift();
         const own = step.onCourse && !walk.done ? askAhead() : undefined;
@@ -113,7 +113,7 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
         // Not every answer has waited: that there is no such page is known without one.
         return Effect.flatMap(
           Effect.zipLeft(page, turn.await),
-          (page) => take(walk, request, page, goOn),
+          (page) => take(walk, request, page, proceed),
         );
       };
       const begin = (some: ReadonlyArray<Asked>) =>

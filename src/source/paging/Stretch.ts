@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { choose, frontierAfter, kept } from "./Choice.ts";
+import { choose, frontierAfter, rememberedAfter } from "./Choice.ts";
 import { askAgain, contradictionIn, type Given, isOutOfPlace, RETRIES, withUnorderedOf } from "./Given.ts";
 import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
@@ -118,7 +118,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     (!order.fixed && take.length > 0);
   const attemptsWithoutProgress = isProgress ? 0 : before.attemptsWithoutProgress + 1;
   const isEnd = place.isLast || isPast;
-  const memory = kept(order, before, observed);
+  const memory = rememberedAfter(order, before, observed);
   const next: Walk = {
     ...walk,
     ...reached,
