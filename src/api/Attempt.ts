@@ -155,13 +155,7 @@ export const make = (
     return refusal;
   };
 
-  const send = <A>(
-    request: Asked,
-    read: Answer.Read<A>,
-    leftAt: number,
-    limit: number,
-    onTurn: (waited: number) => void,
-  ): Effect.Effect<A, ApiError> =>
+  const send: Attempts["send"] = (request, read, leftAt, limit, onTurn) =>
     Effect.clockWith((clock) => {
       // A refusal stays one though its body is cut off or never ends.
       let refusal: ApiError | undefined;
@@ -218,7 +212,7 @@ export const make = (
           : cause instanceof BodyBounds.TooLarge
           ? failing("TooLarge", `${cause.message}: 'maxBodyBytes' is the limit`)
           : fail(request, reasonOfCause(cause), { status: statusOf(cause), detail: causes(cause) }));
-      const take = (body: Uint8Array): Effect.Effect<A, ApiError> => {
+      const take = (body: Uint8Array) => {
         if (refusal !== undefined) {
           const error = Answer.refusalOf(refusal, headers, body, quote);
           totals.isKnown ||= error.reason === "NotFound";

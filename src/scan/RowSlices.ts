@@ -100,6 +100,13 @@ export const hasMore = (bytes: Uint8Array, most: number): boolean => {
   return false;
 };
 
+/** The bytes of a row from which on it is looked over before it is parsed: as values it may take far more memory. */
+const LARGE_ROW = 1 << 20;
+
+/** Tells whether a row holds more values than may be parsed. */
+export const isHuge = ({ bytes, from, to }: Slices, index: number): boolean =>
+  to[index]! - from[index]! > LARGE_ROW && hasMore(bytes.subarray(from[index], to[index]), Infinity);
+
 const utf8 = new TextDecoder();
 
 /** The text of a row. */

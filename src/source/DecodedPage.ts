@@ -13,7 +13,6 @@ import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
 import * as RowSlices from "../scan/RowSlices.ts";
 import * as Session from "../session/Session.ts";
 import type { Scanned } from "../scan/PageScanner.ts";
-import { isHuge } from "../scan/reference.ts";
 import type * as Changes from "./incremental/Changes.ts";
 import * as ObservedIds from "./paging/ObservedIds.ts";
 import * as SortOrder from "./paging/SortOrder.ts";
@@ -104,7 +103,7 @@ const tooManyValues: Session.Flaw = { paths: [""], message: "it holds more value
 /** The rows of an answer, of which only those that are no sessions are looked into. */
 export const of = ({ slices, invalid }: Scanned): DecodedPage => {
   const value = (index: number): unknown =>
-    isHuge(slices, index) ? undefined : JSON.parse(RowSlices.text(slices, index));
+    RowSlices.isHuge(slices, index) ? undefined : JSON.parse(RowSlices.text(slices, index));
   const placed = new Map(invalid.map((index) => [index, placeOf(value(index), slices, index)]));
   const flaws = new Map<number, Session.Flaw>();
   return {
@@ -114,7 +113,7 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
     value,
     flaw: (index) => {
       const flaw = flaws.get(index) ??
-        (isHuge(slices, index)
+        (RowSlices.isHuge(slices, index)
           ? tooManyValues
           : Either.getOrElse(Either.flip(Session.decode(value(index))), () => tooManyValues));
       flaws.set(index, flaw);

@@ -13,7 +13,6 @@ import { TenantClient } from "../api/TenantClient.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
 import type * as SessionsApi from "../api/SessionsApi.ts";
 import { sortKeys } from "../api/Sort.ts";
-import type * as Changes from "./incremental/Changes.ts";
 import * as ConcurrencyController from "./ConcurrencyController.ts";
 import { mostSize } from "./paging/Limits.ts";
 import { leastSize } from "./paging/PageWalk.ts";
@@ -78,35 +77,7 @@ export const optionNames: Options.Names<WalkOptions> = {
 };
 
 /** Which changes to look for. */
-export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
-  /**
-   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It may
-   * be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left out:
-   * for each user what has changed since its mark, and every session where there is none.
-   */
-  readonly since?: number | undefined;
-  /**
-   * How far below the mark to look once more, in seconds, for changes that became visible only after the time they bear.
-   * What was delivered of that already is not delivered again.
-   *
-   * @default {300}
-   */
-  readonly lookback?: number | undefined;
-  /**
-   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.seen} what it came upon: what
-   * is not there is gone.
-   *
-   * @default {false}
-   */
-  readonly whole?: boolean | undefined;
-  /**
-   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the mark
-   * says, such as a session that was shown late or is listed again. What it has is not.
-   */
-  readonly holds?:
-    | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
-    | undefined;
-}
+export interface ChangesOptions extends Omit<SessionSourceOptions, "sort">, UserWalk.Tracking {}
 
 /** Failures that every request would meet. */
 const ofTenant: ReadonlySet<ApiErrorReason> = new Set([

@@ -28,11 +28,32 @@ export type Start = string | {
   readonly mark?: unknown;
 };
 
-/** Which changes to look for, and what to do with what else there is. */
+/** The changes to look for, and what to do with what else there is. */
 export interface Tracking {
+  /**
+   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It may
+   * be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left out:
+   * for each user what has changed since its mark, and every session where there is none.
+   */
   readonly since?: number | undefined;
+  /**
+   * How far below the mark to look once more, in seconds, for changes that became visible only after the time they bear.
+   * What was delivered of that already is not delivered again.
+   *
+   * @default {300}
+   */
   readonly lookback?: number | undefined;
+  /**
+   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.seen} what it came upon: what
+   * is not there is gone.
+   *
+   * @default {false}
+   */
   readonly whole?: boolean | undefined;
+  /**
+   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the mark
+   * says, such as a session that was shown late or is listed again. What it has is not.
+   */
   readonly holds?:
     | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
     | undefined;

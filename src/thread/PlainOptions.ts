@@ -5,11 +5,9 @@
  */
 import type { Progress, ProgressOptions } from "../plain/Report.ts";
 import type {
-  CsvOptions,
-  MaxQuarantined,
-  ParquetOptions,
-  Redaction,
+  EncodingOptions,
   TenantOptions,
+  TransformOptions,
   WalkOptions,
 } from "../plain/SessionsOptions.ts";
 import type { ThreadOptions } from "./AnyWorker.ts";
@@ -19,15 +17,9 @@ export type { Duration, Redaction, Unverified, UnverifiedOptions } from "../plai
 
 export type { BuiltIn as FormatName } from "../format/FormatNames.ts";
 
-/** What is written, and what becomes of rows that are no sessions. */
-export interface ContentOptions extends ProgressOptions<Progress> {
-  readonly csv?: CsvOptions | undefined;
-  readonly parquet?: ParquetOptions | undefined;
-  readonly redact?: Redaction | undefined;
-  /** What to do with a row that is not a session. A stream has no place for such rows: there, the default is `fail`. */
-  readonly onInvalid?: "quarantine" | "fail" | undefined;
-  readonly maxQuarantined?: MaxQuarantined | undefined;
-}
+/** Options for what is written, and for rows that are no sessions. */
+export interface ContentOptions
+  extends ProgressOptions<Progress>, EncodingOptions, Pick<TransformOptions, "redact"> {}
 
 /** Whose sessions, of which tenant, how to ask for them and how to write them. */
 export interface OffThreadOptions
