@@ -1,5 +1,5 @@
 /**
- * What an answer's body says: a page, an object, or why there is none.
+ * The body of an answer: a page, an object, or the error that it is.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface Page<Rows> {
   readonly rows: Rows;
   /** Absent if the tenant sent none that could be read. */
   readonly pagination: PaginationHeader.PaginationHeader | undefined;
-  /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
+  /** The time of the answer by the tenant's clock, in seconds since the epoch; absent if it does not say. */
   readonly servedAt?: number | undefined;
 }
 
@@ -34,7 +34,7 @@ const secondsOf = (date: string | undefined): number | undefined => {
 /** Characters of a body that are searched for its kind. */
 const LOOKED_AT = 4096;
 
-/** What an answer of another kind is: its type, and its title if it is a web page. */
+/** Describes an answer of another kind: its type, and its title if it is a web page. */
 const kindOf = (text: string, headers: Headers): string => {
   const title = /<title[^<>]*>([^<]{1,200})/i.exec(text.slice(0, LOOKED_AT))?.[1]?.trim();
   return `content-type is ${headers["content-type"] ?? "not given"}${title ? `, the title "${title}"` : ""}`;
@@ -73,7 +73,7 @@ const unreadable = (headers: Headers, body: Uint8Array, error: unknown, fail: Fa
   return fail("Body", `the body, ${body.byteLength} bytes, is not ${flaw}${coded}`);
 };
 
-/** How an answer of one kind is read: what it says, or why it can't be told. */
+/** A reader of answers of one kind. Gives what it says, or the error. */
 export type Read<A> = (
   headers: Headers,
   body: Uint8Array,

@@ -1,5 +1,5 @@
 /**
- * What can go wrong between us and the tenant, worded for the person who has to act on it.
+ * Errors of requests to the tenant, worded for the person who has to act on them.
  *
  * @module
  */
@@ -68,11 +68,11 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   /** The answer's status, if it was not the 200 it should be; absent if there was none. */
   status: Schema.optional(Schema.Number),
   problem: Schema.optional(Problem),
-  /** What exactly was wrong, where the reason alone does not tell. */
+  /** The details, where the reason alone does not tell. */
   detail: Schema.optional(Schema.String),
-  /** How long the tenant asked to be left alone, in milliseconds. */
+  /** The pause that the tenant asked for, in milliseconds. */
   retryAfter: Schema.optional(Schema.Number),
-  /** How many times the request was sent. */
+  /** The number of times that the request was sent. */
   attempts: Schema.Number,
 }) {
   override get message(): string {
@@ -120,7 +120,7 @@ const retriedReasons: ReadonlySet<ApiErrorReason> = new Set([
   ...["UnknownHost", "Certificate", "Transport", "Timeout", "WebPage", "ContentType", "Body"] as const,
 ]);
 
-/** Whether the same request may succeed a moment later. */
+/** Tells whether the same request may succeed a moment later. */
 export const isTransient = ({ status, reason }: ApiError): boolean =>
   retriedStatuses.has(status) || retriedReasons.has(reason) || (reason === "Proxy" && status === undefined);
 
@@ -144,7 +144,7 @@ export const reasonOfCause = (cause: unknown): ApiErrorReason => {
   return "Transport";
 };
 
-/** Whether the tenant says that there is no such thing. */
+/** Tells whether the tenant says that there is no such thing. */
 export const isNotFound = ({ reason }: ApiError): boolean => reason === "NotFound";
 
 const string = Schema.optional(Schema.NullOr(Schema.String));

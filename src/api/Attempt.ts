@@ -42,21 +42,21 @@ export interface ListRequest<Rows> extends ItemRequest {
 /** A request of either kind. */
 export type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "turn">>;
 
-/** What all attempts so far came to. It is changed in place. */
+/** Counts over all attempts so far, changed in place. */
 export interface Totals {
   requests: number;
   retries: number;
-  /** How many were answered 429. */
+  /** The number of attempts that were answered 429. */
   refused: number;
-  /** How long they have waited for their answers, in milliseconds. */
+  /** The time that they have waited for their answers, in milliseconds. */
   answerTime: number;
-  /** Why the last one that is to be repeated failed. */
+  /** The reason why the last attempt that is repeated failed. */
   lastFailure: ApiErrorReason | undefined;
-  /** Whether anything has answered as the API does. */
+  /** True once anything has answered as the API does. */
   isKnown: boolean;
 }
 
-/** What attempts are made with. */
+/** The parts that attempts are made with. */
 export interface AttemptOptions {
   readonly tenant: Tenant.Tenant;
   readonly transport: typeof Transport.Service;
@@ -76,7 +76,7 @@ const causes = (error: unknown): string => {
   return messages.length === 0 ? String(error) : messages.join(": ");
 };
 
-/** What a proxy answered, where that is why there is no answer. */
+/** Finds the status that a proxy answered, where that is why there is no answer. */
 const statusOf = (error: unknown): number | undefined =>
   error instanceof ProxyError ? error.status : error instanceof Error ? statusOf(error.cause) : undefined;
 
@@ -89,7 +89,7 @@ const urlOf = (origin: string, { path, query = {} }: Asked): string => {
   return `${origin}${path}${parameters}`;
 };
 
-/** How attempts are made. */
+/** Attempts at requests. */
 export interface Attempts {
   /** Makes the error of a request. */
   readonly fail: (
@@ -131,7 +131,7 @@ export const make = (
       detail: rest.detail && quote(rest.detail),
     });
 
-  /** What status and headers alone say, to the pace and of the answer: undefined if it is a page. */
+  /** Judges an answer by status and headers alone, and tells the limiter. Gives undefined if it is a page. */
   const judge = (
     request: Asked,
     status: number,

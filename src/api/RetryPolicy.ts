@@ -1,5 +1,5 @@
 /**
- * When a request is sent, and when it is sent again: the pace that every attempt passes, and retries with backoff until time is
+ * The policy of requests: the rate limit that every attempt passes, and retries with backoff until time is
  * up.
  *
  * @module
@@ -13,22 +13,22 @@ import { ApiError, type ApiErrorReason, isTransient } from "./ApiError.ts";
 import type { Asked, Attempts, Totals } from "./Attempt.ts";
 import type * as RateLimiter from "./rate/RateLimiter.ts";
 
-/** How requests to a tenant are paced, timed and repeated. */
+/** Options for the pace, the timeouts and the retries of requests. */
 export interface RetryPolicyOptions extends RateLimiter.RateLimiterOptions {
   /**
-   * How long one attempt may take, body included.
+   * The longest time for one attempt, body included.
    *
    * @default {"30 seconds"}
    */
   readonly timeout?: Duration.DurationInput | undefined;
   /**
-   * How many times a request is sent before it fails. Left out, only {@link maxElapsed} ends it.
+   * The most times that a request is sent before it fails. Left out, only {@link maxElapsed} ends it.
    *
    * @default {Infinity}
    */
   readonly maxAttempts?: number | undefined;
   /**
-   * How long a request may take in all, from when it is first sent, but for waiting for its turn to be read. Also how long a tenant may ask to be left alone: if
+   * The time that a request may take in all, from when it is first sent, but for waiting for its turn to be read. Also how long a tenant may ask to be left alone: if
    * it asks for more, every request fails at once.
    *
    * @default {"5 minutes"}
@@ -42,7 +42,7 @@ export interface RetryPolicyOptions extends RateLimiter.RateLimiterOptions {
    */
   readonly baseDelay?: Duration.DurationInput | undefined;
   /**
-   * Where the doubling ends.
+   * The longest wait, at which the doubling ends.
    *
    * @default {"30 seconds"}
    */
@@ -62,7 +62,7 @@ interface Retried {
   readonly deadline: number;
 }
 
-/** How often something other than the API is asked before anything has answered as the API does, and how far apart at most. */
+/** The most attempts at something other than the API, before anything has answered as the API does, and the longest wait between. */
 const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
   UnknownHost: 1,
   Certificate: 1,
@@ -72,7 +72,7 @@ const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
 };
 const STRANGER_DELAY = 2000;
 
-/** How long before its time is up a request is tried for the last time, in milliseconds. */
+/** The time before its deadline at which a request is tried for the last time, in milliseconds. */
 const LAST_CHANCE = 1000;
 
 const after = (error: ApiError, attempts: number): ApiError => new ApiError({ ...error, attempts });

@@ -5,11 +5,11 @@
  * @module
  */
 
-/** What there is to say of a parameter. */
+/** A parameter of the endpoint. */
 interface Filter {
   /** Its name in the query; the flag has `-` for `_`. */
   readonly query: string;
-  /** What stands for its value in help. */
+  /** The word for its value in help. */
   readonly placeholder: string;
   readonly description: string;
 }

@@ -17,7 +17,7 @@ export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
 export interface SessionsQuery extends SessionFilters.SessionFilters {
   /** From 1. */
   readonly page: number;
-  /** How many sessions to ask for; the tenant may give fewer. */
+  /** The number of sessions to ask for; the tenant may give fewer. */
   readonly size: number;
   readonly sort?: Sort | undefined;
   /** See {@link ListRequest}. Not part of the query. */

@@ -16,7 +16,7 @@ export interface Tenant {
   readonly apiKey: Redacted.Redacted;
 }
 
-/** Where a tenant is and what opens it, as people give it. */
+/** The address of a tenant and the key to it, as people give them. */
 export interface TenantAddress {
   /** The host, with or without `https://`: `acme.eu.monocloud.com`. */
   readonly domain: string;

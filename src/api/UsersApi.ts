@@ -16,7 +16,7 @@ export type Sort = `${"creation_time" | "last_updated"}:${1 | -1}`;
 export interface UsersQuery {
   /** From 1. */
   readonly page: number;
-  /** How many users to ask for; the tenant may give fewer. */
+  /** The number of users to ask for; the tenant may give fewer. */
   readonly size: number;
   readonly sort?: Sort | undefined;
   /** See {@link ListRequest}. Not part of the query. */

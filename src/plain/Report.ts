@@ -19,9 +19,9 @@ export interface Progress {
   readonly unverified: number;
   /** Before any compression on the way. */
   readonly encodedBytes: number;
-  /** How many sessions the tenant says there are, summed over the users whose walks have begun. */
+  /** The number of sessions that the tenant says there are, summed over the users whose walks have begun. */
   readonly listed: number;
-  /** How many users there are, once that is known. */
+  /** The number of users, once that is known. */
   readonly usersTotal?: number | undefined;
 }
 
@@ -80,13 +80,13 @@ export interface Outcome {
   readonly bytes: number;
   /** At work; what lay between an interruption and the next start does not count. */
   readonly seconds: number;
-  /** Whether every session listed from beginning to end was delivered exactly once. */
+  /** True if every session listed from beginning to end was delivered exactly once. */
   readonly verified: boolean;
   /** Users that the tenant does not know. */
   readonly missing: Sample<string>;
   readonly unverified: Sample<DoubtfulUser>;
   readonly failed: Sample<FailedUser>;
-  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
+  /** Reasons why not every user of the tenant may have been named, for `"all"`; empty if all were. */
   readonly userDoubts: ReadonlyArray<string>;
 }
 
@@ -154,7 +154,7 @@ export interface VerifyReport {
   readonly rows: number;
   /** Of all files. */
   readonly bytes: number;
-  /** Whether there is a run that has not finished. Its parts so far were verified as well. */
+  /** True if there is a run that has not finished. Its parts so far were verified as well. */
   readonly unfinished: boolean;
   /** Empty if all is well. */
   readonly problems: ReadonlyArray<Problem>;

@@ -43,11 +43,11 @@ export const checkId = (doing: string, id: unknown): string => {
   throw new TypeError(`Cannot ${doing} as 'users' must be user ids, which are texts: one of them is ${is}`);
 };
 
-/** What to be told of the users while they are listed. */
+/** A listener to the list of users. */
 export interface UsersListener {
-  /** Why not every user of the tenant may have been named. */
+  /** Reasons why not every user of the tenant may have been named. */
   readonly doubts: (doubts: ReadonlyArray<string>) => void;
-  /** How many there are. */
+  /** The number of users. */
   readonly total?: (count: number | undefined) => void;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What calls reject with, as plain types, and a guard for each. Wrong options are a `TypeError` or a `RangeError`.
+ * Errors that calls reject with, as plain types, and a guard for each. Wrong options are a `TypeError` or a `RangeError`.
  *
  * Guards go by the error's `_tag`, not by its class: they recognize the errors of every copy of this library.
  *
@@ -31,9 +31,9 @@ export interface ApiError extends Error {
   readonly status?: number | undefined;
   readonly problem?: ProblemDetails | undefined;
   readonly detail?: string | undefined;
-  /** How long the tenant asked to be left alone, in milliseconds. */
+  /** The pause that the tenant asked for, in milliseconds. */
   readonly retryAfter?: number | undefined;
-  /** How many times the request was sent. */
+  /** The number of times that the request was sent. */
   readonly attempts: number;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What is done to sessions before anyone gets them.
+ * Filters, maps and redactions, applied to sessions before anyone gets them.
  *
  * @module
  */

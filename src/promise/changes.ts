@@ -1,5 +1,5 @@
 /**
- * What has changed since an earlier call.
+ * Changes since an earlier call.
  *
  * @module
  */
@@ -34,12 +34,12 @@ export interface CursorStore {
 /** Whose changes to read, and where the cursors are. */
 export interface ChangesOptions extends Omit<SessionsOptions, "sort" | "since">, UnverifiedOptions {
   /**
-   * Where the cursors of the last call are, and those of this one go: a store such as a `Map`, or the path of a file. A file
+   * The cursors of the last call, and the place for those of this one: a store such as a `Map`, or the path of a file. A file
    * is for one process at a time.
    */
   readonly cursors: CursorStore | string;
   /**
-   * How far below a cursor to look once more for changes that showed late. What was delivered is not repeated.
+   * The time below a cursor that is read once more for changes that showed late. What was delivered is not repeated.
    *
    * @default {"5 minutes"}
    */

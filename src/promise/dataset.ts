@@ -18,7 +18,7 @@ import type { DatasetReport, Part, Progress, ProgressOptions } from "../plain/Re
 import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
-/** What to export into a folder. */
+/** Options of an export into a folder. */
 export interface DatasetOptions
   extends Omit<SessionsOptions, "onFailure">, EncodingOptions, ProgressOptions<Progress> {
   /** The folder; made if need be. One process at a time writes to it. */

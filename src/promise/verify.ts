@@ -1,5 +1,5 @@
 /**
- * What can be done with a folder that a dataset was exported into.
+ * Verification and replay of a folder that a dataset was exported into.
  *
  * @module
  */

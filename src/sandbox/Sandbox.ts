@@ -14,11 +14,11 @@ import * as Population from "./data/Population.ts";
 import * as TokenBucket from "./faults/TokenBucket.ts";
 import { response } from "./http/WebAnswer.ts";
 
-/** What the tenant holds and how it behaves. */
+/** Options of a sandbox: what it holds and how it behaves. */
 export interface SandboxOptions extends Population.PopulationOptions, Responses.AnswerOptions {
-  /** What `X-API-KEY` has to be. @default {"sandbox-key"} */
+  /** The value that `X-API-KEY` must have. @default {"sandbox-key"} */
   readonly key?: string;
-  /** What goes wrong. @default {nothing} */
+  /** Faults to make. @default {none} */
   readonly faults?: Faults.FaultOptions;
   /**
    * The clock by which sessions are added and used, in seconds since the epoch. When given, it also sets the
@@ -57,11 +57,11 @@ export interface Sandbox {
    */
   readonly fetch: (request: Request) => Promise<Response>;
   /**
-   * What `fetch` and `serve` are made of: a promise only when the answer is late. Fails with the reason of
+   * Answers a plain request, as `fetch` and `serve` do: a promise only when the answer is late. Fails with the reason of
    * the signal, or with what `beforeAnswer` throws.
    */
   readonly answer: (request: PlainRequest) => Answer | Promise<Answer>;
-  /** What `X-API-KEY` has to be. */
+  /** The value that `X-API-KEY` must have. */
   readonly key: string;
   /** The clients that sessions may name. */
   readonly clientIds: readonly string[];
@@ -74,7 +74,7 @@ export interface Sandbox {
    * user.
    */
   readonly sessions: (userId: string) => Iterable<Population.SandboxSession>;
-  /** How many sessions the user has at present. */
+  /** The number of sessions that the user has at present. */
   readonly sessionCount: (userId: string) => number;
   /** Signs the user in now, or at the `initiated_at` given: before or between earlier sessions if need be. */
   readonly add: (userId: string, session?: Partial<Population.SandboxSession>) => Population.SandboxSession;

@@ -10,7 +10,7 @@ import type { Answer } from "./http/Endpoint.ts";
 import type { Sandbox } from "./Sandbox.ts";
 import { half } from "./http/WebAnswer.ts";
 
-/** Where to listen. */
+/** Options of a server: where to listen. */
 export interface ServeOptions {
   /** 0 for any free one. @default {0} */
   readonly port?: number;

@@ -1,5 +1,5 @@
 /**
- * Where the parts of a JSON text begin and end, so that a row can be passed on exactly as it was served:
+ * The places of the parts of a JSON text, so that a row can be passed on exactly as it was served:
  * digits of large numbers, escapes and key order included, none of which survive `JSON.parse`.
  *
  * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that

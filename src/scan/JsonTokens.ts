@@ -15,7 +15,7 @@ export const TAB = 0x09, LF = 0x0a, CR = 0x0d, SPACE = 0x20, COLON = 0x3a, ZERO 
 export const MINUS = 0x2d, POINT = 0x2e;
 const PLUS = 0x2b;
 
-/** What a byte means within a string: 0 nothing, 1 its end, 2 an escape, 3 an error, 4 the beginning of several. */
+/** The meaning of a byte within a string: 0 nothing, 1 its end, 2 an escape, 3 an error, 4 the beginning of several. */
 const inString = Uint8Array.from(
   { length: 256 },
   (_, byte) => byte === QUOTE ? 1 : byte === BACKSLASH ? 2 : byte < 0x20 ? 3 : byte < 0x80 ? 0 : 4,

@@ -22,16 +22,16 @@ import {
 /** Parts of some bytes, each the UTF-8 text of a JSON value without the white space around it. */
 export interface Slices {
   readonly bytes: Uint8Array;
-  /** Where each begins, and where it has ended. */
+  /** The place where each begins, and the one where it has ended. */
   readonly from: ReadonlyArray<number>;
   readonly to: ReadonlyArray<number>;
-  /** Whether none of them holds a line break. */
+  /** True if none of them holds a line break. */
   readonly areLines: boolean;
 }
 
 /** Rows, with their fields. */
 export interface RowSlices extends Slices {
-  /** Where the fields of each row lie, in the same bytes; of a row that is not of the schema, there are none. */
+  /** The places of the fields of each row, in the same bytes; of a row that is not of the schema, there are none. */
   readonly fields: FieldOffsets.FieldOffsets;
   /** The rows that have a member of a reserved name. */
   readonly reserved: ReadonlySet<number>;

@@ -13,7 +13,7 @@ import * as SafeFile from "./SafeFile.ts";
 /** Small writes are gathered up to this many bytes. */
 const GATHER = 1 << 18;
 
-/** How a file is written. */
+/** Options of a file. */
 export interface FileOptions {
   /** The path that its bytes have until it is complete. @default {a new {@link partialOf} each time it is opened} */
   readonly partial?: string | undefined;
@@ -91,7 +91,7 @@ interface Partial {
   bytes: number;
   /** The write that is under way, or has failed: at most one, while the next bytes are gathered. */
   writing: Promise<void> | undefined;
-  /** What the write before was of, once that is over: the next bytes are gathered there. */
+  /** The buffer of the write before, once that is over: the next bytes are gathered there. */
   spare: Uint8Array<ArrayBuffer>;
   committed: boolean;
 }
@@ -181,7 +181,7 @@ const UNSUPPORTED = new Set(["EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS
 
 const codeOf = (error: unknown): string => String((error as { readonly code?: unknown }).code ?? "");
 
-/** Whether Deno was not permitted to read the folder. */
+/** Tells whether Deno was not permitted to read the folder. */
 const isNotPermitted = (error: unknown): boolean =>
   /^(NotCapable|PermissionDenied)$/.test((error as { readonly name?: string }).name ?? "");
 

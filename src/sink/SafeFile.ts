@@ -61,11 +61,11 @@ const checkFile = async (root: string, path: string, mayBeLink = false): Promise
   return found;
 };
 
-/** How to open a file. */
+/** Options for opening a file. */
 export interface OpenOptions {
   /** @default {O_RDONLY} */
   readonly flags?: number | undefined;
-  /** Whether it may be a link, as someone has named this very file. @default {false} */
+  /** Allows a link, as someone has named this very file. @default {false} */
   readonly mayBeLink?: boolean | undefined;
 }
 
@@ -73,7 +73,7 @@ export interface OpenOptions {
 // was opened is compared with what was looked at.
 const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
 
-/** How often others may put another file in the place of one while it is opened, as they do with a new manifest. */
+/** The most times that others put another file in the place of one while it is opened, as they do with a new manifest. */
 const REPLACED = 10;
 
 /** Opens a regular file. */
@@ -140,13 +140,13 @@ export const textOf = async (
   return Buffer.concat(all).toString("utf8");
 };
 
-/** How many bytes a regular file has. */
+/** Gives the number of bytes of a regular file. */
 export const sizeOf = async (root: string, path: string): Promise<number> => {
   await checkAbove(root, path);
   return (await checkFile(root, path)).size;
 };
 
-/** What lies in a real folder; nothing if there is no such folder. */
+/** Lists a real folder; nothing if there is no such folder. */
 const entriesIn = async (root: string, folder = ""): Promise<ReadonlyArray<Dirent>> => {
   try {
     if (folder !== "") await checkAbove(root, `${folder}/*`);

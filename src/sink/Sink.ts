@@ -1,5 +1,5 @@
 /**
- * Where bytes go: opened, written to, and either committed or, when the scope closes first, undone.
+ * Sinks for bytes: opened, written to, and either committed or, when the scope closes first, undone.
  *
  * @module
  */
@@ -59,7 +59,7 @@ const explain = (cause: unknown): string => {
   return words ?? (cause instanceof Error ? cause.message : String(cause));
 };
 
-/** What an output holds once it is complete. */
+/** The receipt of a complete output. */
 export interface Receipt {
   readonly bytes: number;
   /** Of the bytes, in lower-case hexadecimal; where the output can be read back. */
@@ -69,7 +69,7 @@ export interface Receipt {
 /** An open output. */
 export interface OpenSink {
   /**
-   * Where the bytes of the next write may be laid: they are then taken over as they lie. Left out by those that keep the bytes
+   * Gives a place for the bytes of the next write: they are then taken over as they lie. Left out by those that keep the bytes
    * they are given, which nobody may use again.
    */
   readonly allocate?: Allocate | undefined;

@@ -21,14 +21,14 @@ import { everythingReady } from "./Ready.ts";
 
 /** The rows of an answer. */
 export interface DecodedPage {
-  /** What the walk goes by. */
+  /** The rows as the walk goes by them. */
   readonly walkRows: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
   /** Those that are no sessions. */
   readonly invalid: ReadonlySet<number>;
   /** The value of one of those. */
   readonly value: (index: number) => unknown;
-  /** What is wrong with one of those: it is found out when it is first asked for. */
+  /** Tells what is wrong with one of those: it is found out when it is first asked for. */
   readonly flaw: (index: number) => Session.Flaw;
 }
 
@@ -61,7 +61,7 @@ const keyPlaces: Readonly<Record<string, number | undefined>> = {
   last_updated: Session.place("numbers", "last_updated"),
 };
 
-/** What a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
+/** Give what a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
 const listedFields = (
   { bytes, from, fields: { texts, textCount, numbers, numberCount } }: RowSlices.RowSlices,
   odd: ReadonlyMap<number, SortOrder.Row>,
@@ -94,7 +94,7 @@ const listedFields = (
   };
 };
 
-/** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
+/** Give what the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
 const placeOf = (row: unknown, { bytes, from, to }: RowSlices.Slices, index: number): SortOrder.Row =>
   isPlaced(row) ? row : `#${ObservedIds.hashBytes(bytes, from[index]!, to[index]!).toString(36)}`;
 
@@ -145,7 +145,7 @@ export const idOf = ({ walkRows, invalid, value }: DecodedPage, index: number): 
   return isNamed(row) ? row.session_id : undefined;
 };
 
-/** How many flaws are found out before others have their turn. */
+/** The number of flaws that are found out before others have their turn. */
 const FLAWS_AT_A_TIME = 500;
 
 /** Finds out what is wrong with those of the rows that are no sessions, without keeping others from their work. */
@@ -163,7 +163,7 @@ export const findFlaws = (
   return Effect.suspend(() => from(0));
 };
 
-/** What of a batch comes from the rows of its answer: those at these indices. */
+/** Makes what of a batch comes from the rows of its answer: those at these indices. */
 export const batchOf = (
   userId: string,
   { page, size }: PageWalk.PageRequest,

@@ -15,7 +15,7 @@ import { leastSize } from "./paging/PageWalk.ts";
 /** Failures that say nothing of the next user. */
 export const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
 
-/** How many times a 404 that the list of users contradicts is asked again, and after how many milliseconds at first. */
+/** The number of times that a 404 that the list of users contradicts is asked again, and the first wait in milliseconds. */
 const CONTRADICTIONS = 3;
 const CONTRADICTED_DELAY = 500;
 

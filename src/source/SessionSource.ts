@@ -40,7 +40,7 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
    */
   readonly pageSize?: number | undefined;
   /**
-   * How many requests may be under way at once: that many users are walked side by side, and when fewer are left, several
+   * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left, several
    * pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it begins with 8,
    * grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768 sessions.
    *
@@ -48,7 +48,7 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
    */
   readonly concurrency?: number | "auto" | undefined;
   /**
-   * What becomes of the others when the walk of one user fails, though the tenant does not refuse the key: the stream
+   * The fate of the others when the walk of one user fails, though the tenant does not refuse the key: the stream
    * fails, or it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between,
    * the stream fails all the same: then it is the tenant.
    *
@@ -56,7 +56,7 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
    */
   readonly onFailure?: "stop" | "continue" | undefined;
   /**
-   * Whether the users come from the tenant's own list. That one of them is unknown is then believed only once the tenant
+   * True if the users come from the tenant's own list. That one of them is unknown is then believed only once the tenant
    * says so a second time, at `GET /api/users/{user_id}`; as it is of users of whom sessions were delivered before.
    *
    * @default {false}
@@ -64,7 +64,7 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
   readonly areListed?: boolean | undefined;
 }
 
-/** How to walk, for those who find out by themselves whether the users are listed. */
+/** Options of a walk, for those who find out by themselves whether the users are listed. */
 export type WalkOptions = Omit<SessionSourceOptions, "areListed">;
 
 /** See {@link WalkOptions}. */
@@ -86,9 +86,9 @@ const ofTenant: ReadonlySet<ApiErrorReason> = new Set([
   "PaymentRequired",
   "Forbidden",
 ]);
-/** How many sessions may lie ready for whoever takes the batches: more would only be held for longer. */
+/** The most sessions that lie ready for whoever takes the batches: more would only be held for longer. */
 const AT_HAND = 2000;
-/** How many walks in a row may fail before it is taken for the tenant's failing. */
+/** The number of walks in a row that fail before it is taken for the tenant's failing. */
 const FAILURES = 3;
 
 /**
@@ -163,7 +163,7 @@ export const changes = <E = never, R = never>(
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> =>
   walkAll(users, options, { since, lookback, whole, holds });
 
-/** What becomes of walks that fail: one ends its user, several in a row the stream. */
+/** Make the judge of walks that fail: one ends its user, several in a row the stream. */
 const makeJudge = (onFailure: SessionSourceOptions["onFailure"]) => {
   let [answers, failures] = [0, 0];
   let lastFailure: ApiError | undefined;

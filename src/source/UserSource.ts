@@ -18,7 +18,7 @@ import { type ListShape, type PageRequest, walkRows } from "./paging/PageWalk.ts
 /** Some of the users of a tenant. */
 export interface UserBatch {
   readonly userIds: ReadonlyArray<string>;
-  /** How many users the tenant says it has, as of this answer. */
+  /** The number of users that the tenant says it has, as of this answer. */
   readonly total: number | undefined;
   /** Set on the last one: why the walk can't vouch that it has named every user. Empty if it can. */
   readonly doubts?: ReadonlyArray<string> | undefined;
@@ -57,7 +57,7 @@ const PAGE = 1000;
 /** Users a page where the tenant refuses more, or then gives fewer than that. */
 const SMALLER_PAGE = 100;
 
-/** How long to wait before the list is asked for again that was said not to be there. */
+/** The wait before the list is asked for again that was said not to be there. */
 const ABSENT_DELAY = "1 second";
 
 type UsersPage = Page<ReadonlyArray<unknown>>;
@@ -74,7 +74,7 @@ const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, Tenant
     ));
 };
 
-/** Whether the tenant does not give pages of that size. */
+/** Tells whether the tenant does not give pages of that size. */
 const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
 
 /** The first answer, to a request of the largest page that the tenant takes. */

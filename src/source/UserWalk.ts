@@ -22,7 +22,7 @@ import * as SessionPages from "./SessionPages.ts";
 /** A user to walk: from the beginning, or from where an earlier walk stood. */
 export type Start = string | {
   readonly userId: string;
-  /** What {@link Batch.state} gave. */
+  /** The value that {@link Batch.state} gave. */
   readonly state?: unknown;
   /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.mark}. */
   readonly mark?: unknown;
@@ -37,7 +37,7 @@ export interface Tracking {
    */
   readonly since?: number | undefined;
   /**
-   * How far below the mark to look once more, in seconds, for changes that became visible only after the time they bear.
+   * The time below the mark that is read once more, in seconds, for changes that became visible only after the time they bear.
    * What was delivered of that already is not delivered again.
    *
    * @default {300}
@@ -79,7 +79,7 @@ const orderFrom = (sort: SessionsApi.Sort): Order => {
   };
 };
 
-/** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
+/** The state of a walk, its knowledge of changes, and whether it reads to the end for all that. */
 const State = Schema.Struct({
   walk: WalkCheckpoint.WalkState,
   watch: Schema.optional(Changes.TrackerState),
@@ -150,7 +150,7 @@ const isSameTime = (
 ): boolean =>
   tracker?.asked === undefined || tracking === undefined || tracker.asked === (tracking.since ?? null);
 
-/** What the walks of all users share. */
+/** Options that the walks of all users share. */
 export interface WalkSettings {
   readonly filters: SessionFilters;
   readonly sort?: SessionsApi.Sort | undefined;
@@ -160,14 +160,14 @@ export interface WalkSettings {
   readonly tracking: Tracking | undefined;
 }
 
-/** What a walk asks for of those who run it. */
+/** The runner of a walk, as the walk sees it. */
 export interface Walker {
-  /** How many pages may be asked for at once, now. */
+  /** Gives the number of pages that may be asked for at once, now. */
   readonly share: () => number;
   /** Told of each answer. */
   readonly answered: Effect.Effect<void, never, TenantClient>;
   readonly offer: (batch: Batch) => Effect.Effect<unknown>;
-  /** What becomes of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
+  /** Told of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
   readonly giveUp: (
     userId: string,
     error: ApiError,

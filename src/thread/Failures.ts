@@ -33,7 +33,7 @@ const Exported = Schema.transform(
   { strict: true, decode: ({ _tag, ...fields }) => new ExportError(fields), encode: (error) => error },
 );
 
-/** What an export can fail with, in whatever thread. */
+/** Errors that an export can fail with, in whatever thread. */
 export type Failure = ApiError | ExportError | SinkError | TenantError;
 
 /** The same, for messages. */

@@ -1,5 +1,5 @@
 /**
- * What a thread is asked, and what it answers. Each message is defined by a schema, on both sides.
+ * Messages to and from a thread. Each is defined by a schema, on both sides.
  *
  * @module
  */
@@ -43,7 +43,7 @@ const Redaction = Schema.Struct({
 });
 
 /**
- * Where bytes go: into a file that the thread writes, by way of a partial one that the caller removes if the thread can't, or
+ * The place that bytes go to: a file that the thread writes, by way of a partial one that the caller removes if the thread can't, or
  * back to the caller, who knows the place by this name.
  */
 const Place = Schema.Union(
@@ -103,7 +103,7 @@ const Bytes = Schema.TaggedStruct("Bytes", {
   chunks: Schema.Array(Transferable.Uint8Array),
 });
 
-/** What a thread says of an export, in this order: progress and bytes, then the report. */
+/** Events of an export, in this order: progress and bytes, then the report. */
 export const Event = Schema.Union(
   Bytes,
   Schema.TaggedStruct("Progress", { progress: Progress }),
@@ -135,7 +135,7 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
     })),
     /** The most bytes under way to the caller. */
     windowBytes: Schema.Number,
-    /** How often to tell the progress, in milliseconds. */
+    /** The time between two events of progress, in milliseconds. */
     progressEvery: Schema.Number,
   },
 }) {}

@@ -9,7 +9,7 @@ import type { Sink } from "../sink/Sink.ts";
 /** Small writes are gathered up to this many bytes, so that a message is worth its while. */
 const GATHER = 1 << 18;
 
-/** What leaves the thread for one export. */
+/** The bytes of one export on their way out of the thread. */
 export interface Outbox {
   /** An output that the caller knows by this number. Its bytes are transferred: nothing may keep them. */
   readonly output: (index: number, name: string) => Sink;

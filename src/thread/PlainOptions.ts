@@ -1,5 +1,5 @@
 /**
- * What an export in a thread is told and what it reports, in types that name no library.
+ * Options and reports of an export in a thread, in types that name no library.
  *
  * @module
  */
@@ -30,11 +30,11 @@ export interface OffThreadOptions
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Where an export goes. */
+/** Options of an export to files. */
 export interface ExportSessionsOptions extends OffThreadOptions {
   /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
   readonly out: string | ReadonlyArray<string>;
-  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
+  /** The file for rows that are not sessions, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
   readonly quarantine?: string | undefined;
 }
 

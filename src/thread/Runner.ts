@@ -1,5 +1,5 @@
 /**
- * What runs in a thread: exports, as they are asked for. The same in every runtime.
+ * The runner in a thread: it runs exports as they are asked for, and is the same in every runtime.
  *
  * @module
  */
@@ -123,8 +123,8 @@ const events = (request: StartExport, running: Map<number, Running>) =>
   }));
 
 /**
- * Where a thread's module is a file or a blob, `@effect/platform` makes of its place a base for URLs that is none, and every
- * request fails with "Invalid URL". All of ours are whole.
+ * Removes the thread's `location` if its module is a file or a blob. `@effect/platform` makes a base for URLs of it that is
+ * none, and every request fails with "Invalid URL". All of ours are whole.
  */
 const forgetPlace = (): void => {
   const { location } = globalThis as { readonly location?: Location };

@@ -1,5 +1,5 @@
 /**
- * How a thread is started where nobody says otherwise.
+ * The start of a thread where nobody says otherwise.
  *
  * @module
  */

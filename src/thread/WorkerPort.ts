@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer";
 import * as Scope from "effect/Scope";
 import type { AnyWorker, ThreadPort } from "./AnyWorker.ts";
 
-/** How long a thread may take to undo what is under way. */
+/** The time that a thread has to undo what is under way. */
 const PATIENCE = "5 seconds";
 
 /** Waits for a thread, though not for ever, in a finalizer: there, what can be interrupted ends at once. */

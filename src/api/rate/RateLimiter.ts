@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect";
 import * as Options from "../../options/Options.ts";
 import * as AdaptiveRate from "./AdaptiveRate.ts";
 
-/** How fast to ask. */
+/** Options of the rate. */
 export interface RateLimiterOptions {
   /**
    * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
@@ -19,7 +19,7 @@ export interface RateLimiterOptions {
    */
   readonly rate?: number | "auto" | undefined;
   /**
-   * How many requests may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
+   * The number of requests that may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
    * `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
    *
    * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
@@ -37,9 +37,9 @@ export const optionNames: Options.Names<RateLimiterOptions> = {
 export interface RateState {
   /** Requests a second in force. */
   readonly rate: number;
-  /** How many requests are waiting for their turn. */
+  /** The number of requests that wait for their turn. */
   readonly waiting: number;
-  /** When the tenant asked to be left alone: until when, in milliseconds since the epoch. 0 otherwise. */
+  /** The end of the pause that the tenant asked for, in milliseconds since the epoch; 0 if it did not. */
   readonly heldUntil: number;
 }
 
@@ -88,7 +88,7 @@ const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions): NormalOptio
   return rate === "auto" ? { isAuto: true, rate: AdaptiveRate.START, burst } : { isAuto: false, rate, burst };
 };
 
-/** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
+/** The time that a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
 const AUTO_SLACK = 10;
 
 /** Makes a limiter with a rate of its own. */

@@ -1,5 +1,5 @@
 /**
- * How large bodies may become, and how many large ones at once: what keeps memory flat whatever a tenant answers.
+ * Limits on the size of bodies, and on large ones at once: they keep memory flat whatever a tenant answers.
  *
  * @module
  */

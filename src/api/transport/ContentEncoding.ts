@@ -9,6 +9,6 @@ export const codingsOf = (header: string | undefined): ReadonlyArray<string> =>
   (header ?? "").toLowerCase().split(",").map((coding) => coding.trim())
     .filter((coding) => coding !== "" && coding !== "identity");
 
-/** Whether bytes begin as a zlib stream does: servers call both that and plain deflate `deflate`. */
+/** Tells whether bytes begin as a zlib stream does: servers call both that and plain deflate `deflate`. */
 export const isZlib = (bytes: Uint8Array): boolean =>
   bytes.length > 1 && (bytes[0]! & 15) === 8 && (bytes[0]! * 256 + bytes[1]!) % 31 === 0;

@@ -1,5 +1,5 @@
 /**
- * How a program of its own reaches the tenant: by undici on Node, and by `fetch` elsewhere, through the proxies that the
+ * The transport of the command line and the server: undici on Node, and `fetch` elsewhere, through the proxies that the
  * environment names.
  *
  * @module

@@ -80,7 +80,7 @@ export const isExcepted = (url: string): boolean => {
   });
 };
 
-/** Why a request is not sent: its key would leave the machine in plain text, for plain HTTP is for loopback alone. */
+/** Makes the error of a request that is not sent: its key would leave the machine in plain text. */
 export const plainText = ({ text }: Named): ProxyNameError =>
   new ProxyNameError(
     `${text} would get the key in plain text: name the tenant's host in NO_PROXY, as it is on this machine`,

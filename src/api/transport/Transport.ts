@@ -1,5 +1,5 @@
 /**
- * How the bytes of a request and its answer travel: the one thing that differs between runtimes. Policy is none of its
+ * The transport of a request and its answer: the one thing that differs between runtimes. Policy is none of its
  * business: it follows no redirect, repeats nothing, and has no limit of time or size.
  *
  * @module
@@ -17,7 +17,7 @@ import * as ContentEncoding from "./ContentEncoding.ts";
 /** By name in lower case. */
 export type Headers = Readonly<Record<string, string | undefined>>;
 
-/** What is told of a request while it is under way. */
+/** A listener to a request that is under way. */
 export interface Receiver {
   /**
    * Called before anything is sent. To abort ends the request, with its connection unless that is as good as new: the effect
@@ -33,7 +33,7 @@ export interface Receiver {
   readonly onGrowth: (bytes: number) => Promise<void> | undefined;
 }
 
-/** What brings a request to the tenant and its answer back. */
+/** A transport of requests and their answers. */
 export class Transport extends Context.Tag("monocloud-sessions/Transport")<Transport, {
   /**
    * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. A body in a coding that

@@ -42,7 +42,7 @@ class Body {
     else chunk.copy(this.#whole, at);
     return this.#at;
   }
-  /** Whether it is as long as was told: undici sees to that, not every dispatcher in front of it. */
+  /** Tells whether it is as long as was told: undici sees to that, not every dispatcher in front of it. */
   isWhole(): boolean {
     return Number.isNaN(this.#length) || this.#at === this.#length;
   }
@@ -61,7 +61,7 @@ const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | 
   return found;
 };
 
-/** What undoes each coding. */
+/** The decoder of each coding. */
 const unpackers: Readonly<Record<string, (bytes: Buffer) => Transform>> = {
   gzip: () => createGunzip({ chunkSize: CHUNK }),
   "x-gzip": () => createGunzip({ chunkSize: CHUNK }),
@@ -188,7 +188,7 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
     }),
 });
 
-/** What connects to a place, or says why not. */
+/** A function that connects to a place, or says why not. */
 type Connect = ReturnType<typeof buildConnector>;
 
 /** A connector whose failures name the proxy that it connects to. */
@@ -204,10 +204,10 @@ const connectorTo = (proxy: Proxy.Named): Connect => {
     );
 };
 
-/** What undici says where a proxy refuses to connect, or wants a password. */
+/** The words of undici where a proxy refuses to connect, or wants a password. */
 const refused = /^Proxy (?:response|Authentication Required) \((\d+)\)/;
 
-/** What a transport of proxies fails with: why a proxy did not connect, in words that name it. */
+/** Names the proxy in errors of a transport that goes through it. */
 const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): typeof Transport.Service => ({
   get: (url, headers, receiver) =>
     Effect.mapError(transport.get(url, headers, receiver), (error) => {
@@ -247,7 +247,7 @@ const fromEnvironment = (): {
   if (http === undefined && https === undefined) return { agents: [direct], transport: ofDispatcher(direct) };
   const usable = (proxy: typeof http) => proxy instanceof ProxyNameError ? undefined : proxy;
   const agent = through(usable(http), usable(https));
-  /** How requests of one kind travel. */
+  /** Gives the transport for requests of one kind. */
   const by = (proxy: typeof http) =>
     proxy instanceof ProxyNameError
       ? failing(proxy)

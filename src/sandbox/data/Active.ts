@@ -38,7 +38,7 @@ export interface Active {
   update(user: number, sessionId: string, now: number): boolean;
 }
 
-/** How many positions are remembered for lists that had to be sorted or filtered: 4 bytes each. */
+/** The most positions remembered for lists that had to be sorted or filtered: 4 bytes each. */
 const remembered = 1_000_000;
 
 /** Makes the active sessions of a population, all of which are active at first. */

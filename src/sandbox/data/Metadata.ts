@@ -6,7 +6,7 @@
  */
 import { Draws, hash } from "./Hash.ts";
 
-/** What is known of the client that last used a session. Each field is a string, null or absent. */
+/** The client that last used a session. Each field is a string, null or absent. */
 export interface SandboxMetadata {
   readonly country?: string | null;
   readonly city?: string | null;

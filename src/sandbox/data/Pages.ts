@@ -5,7 +5,7 @@
  */
 import { Draws, hash, hashText, shuffled } from "./Hash.ts";
 
-/** What one request asks of a list. */
+/** A request for a page of a list. */
 export interface PageRequest {
   /** From 1. */
   readonly page: number;
@@ -20,11 +20,11 @@ export interface Ranked {
   readonly length: number;
   /** The row at a rank, by whatever number its owner knows it. */
   readonly row: (rank: number) => number;
-  /** What the list is sorted by, at a rank. */
+  /** The value sorted by, at a rank. */
   readonly value: (rank: number) => string | number;
 }
 
-/** Whether `x-pagination` is there and can be read. */
+/** The state of the `x-pagination` header. */
 export type PaginationHeader = "present" | "absent" | "malformed";
 
 /**

@@ -22,11 +22,11 @@ export interface SandboxSession {
   readonly client_ids: readonly string[];
 }
 
-/** What is generated. */
+/** Options of the generated population. */
 export interface PopulationOptions {
   /** Any safe integer: the same seed gives the same bytes. @default {1} */
   readonly seed?: number;
-  /** How many users. @default {100} */
+  /** The number of users. @default {100} */
   readonly users?: number;
   /**
    * Sessions of each user: exactly this many, or a mean around which users differ as they do in life: many

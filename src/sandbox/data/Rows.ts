@@ -6,10 +6,10 @@
 import { fraction, hashText } from "./Hash.ts";
 import type { SandboxSession } from "./Population.ts";
 
-/** How rows depart from the documented shape. */
+/** Departures of rows from the documented shape. */
 export interface RowOptions {
   readonly seed: number;
-  /** Whether every row carries fields that no version knows. */
+  /** Adds fields to every row that no version knows. */
   readonly unknownFields: boolean;
   /** The share of rows that break the schema. */
   readonly malformed: number;

@@ -8,7 +8,7 @@ import { faultNames, type FaultOptions, retryAfterForms } from "./Faults.ts";
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] };
 
-/** What the parts have filled in so far. */
+/** The options that the parts have filled in so far. */
 interface Draft extends Mutable<Omit<FaultOptions, "churn" | "rateLimit">> {
   churn?: Mutable<ChurnOptions>;
   rateLimit?: { perSecond: number; burst?: number };

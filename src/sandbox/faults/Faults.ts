@@ -10,7 +10,7 @@ import { Draws, hashText, seedOf } from "../data/Hash.ts";
 import type { RateLimiterOptions } from "./TokenBucket.ts";
 
 /**
- * What can go wrong with an answer: an error status; `reset`, the connection reset before any of the answer;
+ * A fault of an answer: an error status; `reset`, the connection reset before any of the answer;
  * `cut`, the connection broken in mid-body; `truncated`, a body that ends in the middle as if that were all;
  * `html`, a page that is no JSON under status 200.
  */
@@ -23,7 +23,7 @@ export const faultNames = ["429", "500", "502", "503", "reset", "cut", "truncate
 export const retryAfterForms = ["seconds", "date", "none", "mixed"] as const;
 
 /**
- * What goes wrong and how often. The rates, 0 to 1, must not add up to more than 1; `slow` is apart from
+ * Faults, and how often each occurs. The rates, 0 to 1, must not add up to more than 1; `slow` is apart from
  * them.
  */
 export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>>> {
@@ -33,16 +33,16 @@ export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>
   readonly slow?: number;
   /** @default {300} */
   readonly slowMs?: number;
-  /** What every answer takes. @default {0} */
+  /** The time that every answer takes, in milliseconds. @default {0} */
   readonly latencyMs?: number;
   /**
-   * How an answer 429 or 503 says when to come back: seconds, an HTTP date, not, or any of these.
+   * The form in which a 429 or 503 says when to come back: seconds, an HTTP date, not, or any of these.
    * @default {"seconds"}
    */
   readonly retryAfter?: "seconds" | "date" | "none" | "mixed";
   /** Whole seconds. A rate limit says how long it takes instead, when that is longer. @default {1} */
   readonly retryAfterSeconds?: number;
-  /** How many times in a row one URL may fail; Infinity for a server that is down. @default {3} */
+  /** The most times in a row that one URL fails; Infinity for a server that is down. @default {3} */
   readonly maxInARow?: number;
   /** Beyond it, requests are answered 429, in a row or not. @default {none} */
   readonly rateLimit?: RateLimiterOptions;
@@ -50,7 +50,7 @@ export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>
   readonly churn?: ChurnOptions;
 }
 
-/** What is to become of one request. */
+/** The fate of one request. */
 export interface Fate {
   readonly fault: FaultName | undefined;
   readonly waitMs: number;
@@ -58,7 +58,7 @@ export interface Fate {
   readonly retryAfter: (seconds?: number) => string | undefined;
 }
 
-/** How many URLs in trouble are remembered. */
+/** The most URLs in trouble that are remembered. */
 const remembered = 65_536;
 
 /**

@@ -11,11 +11,11 @@ export interface Answer {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** How much of it arrives, when not all: nothing, or the first half with or without a broken connection. */
+  /** The part that arrives, when not all: nothing, or the first half with or without a broken connection. */
   readonly broken?: "reset" | "cut" | "truncated";
 }
 
-/** What a path leads to. */
+/** A resource that a path leads to. */
 export type Route =
   | { readonly kind: "users" }
   | { readonly kind: "user"; readonly userId: string }
@@ -74,7 +74,7 @@ export const split = (target: string): readonly [path: string, query: string] =>
   return mark === -1 ? [bare, ""] : [bare.slice(0, mark), bare.slice(mark + 1)];
 };
 
-/** What a path leads to; undefined for a path that leads nowhere or can't be decoded. */
+/** Finds the resource that a path leads to; undefined for a path that leads nowhere or can't be decoded. */
 export const route = (path: string): Route | undefined => {
   const [root, api, users, user, sessions, session, ...more] = path.split("/");
   if (root !== "" || api !== "api" || users !== "users" || more.length > 0) return undefined;

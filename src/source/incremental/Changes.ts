@@ -1,5 +1,5 @@
 /**
- * What has changed since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run
+ * Changes since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run
  * had come, and what it had delivered already is passed over.
  *
  * **Why no change is lost.** The mark of a run is the highest `last_updated` in the first answer of its walk: a time that
@@ -27,15 +27,15 @@ const Delivered = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
 /** From one time to another, both included. */
 const Span = Schema.Tuple(Schema.JsonNumber, Schema.JsonNumber);
 
-/** What earlier runs knew of a user's sessions when the last of them ended. A small plain value. */
+/** The knowledge that earlier runs had of a user's sessions when the last of them ended. A small plain value. */
 export const Mark = Schema.Struct({
   /** Everything that changed up to this time has been delivered, in seconds since the epoch; absent if that is not known of any. */
   at: Schema.optional(Schema.JsonNumber),
   /** So has everything that changed within these, above {@link Mark.at}: what runs from a given time on have read. At most 8. */
   spans: Schema.optional(Schema.Array(Span)),
-  /** How far below these times it is known what was delivered, if not the usual 300 s. */
+  /** The time below these for which it is known what was delivered, if not the usual 300 s. */
   lookback: Schema.optional(Schema.JsonNumber),
-  /** What was delivered of the latest of these times less the lookback, and later. */
+  /** The rows that were delivered of the latest of these times less the lookback, and later. */
   seen: Schema.Array(Delivered),
   /** {@link Fingerprints} of what else was delivered that no time tells of. At most 10,000. */
   known: Schema.optional(Schema.Array(Schema.JsonNumber)),
@@ -46,7 +46,7 @@ export const Mark = Schema.Struct({
 /** See {@link Mark}. */
 export type Mark = typeof Mark.Type;
 
-/** What a walk has come to know so far, on the way to the next mark. */
+/** The knowledge of a walk so far, on the way to the next mark. */
 export interface ChangeTracker {
   readonly before: Mark | undefined;
   /** The time from which on everything was asked for, whatever the mark says. */
@@ -63,7 +63,7 @@ export interface ChangeTracker {
   /** Fingerprints of the rows below those, likewise, no more than a mark keeps. */
   readonly others: Array<number>;
   readonly otherCount: number;
-  /** Whether some of those were not kept when the walk was put down. */
+  /** True if some of those were not kept when the walk was put down. */
   readonly isPartial: boolean;
 }
 
@@ -111,7 +111,7 @@ export const restore = (
   isPartial: partial === true,
 });
 
-/** How a walk begins that looks for changes. */
+/** Options of a walk for changes. */
 export interface TrackerOptions {
   /** The mark of the run before; without one every session is new. */
   readonly mark?: Mark | undefined;
@@ -147,7 +147,7 @@ export interface TrackedRow {
   readonly text: () => string;
 }
 
-/** What tells a text from others without saying anything of it. */
+/** Digests a text: it tells it from others without saying anything of it. */
 export const digest = (text: string): string => bytesToHex(sha256(utf8ToBytes(text)).subarray(0, 8));
 
 const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | undefined => {
@@ -165,7 +165,7 @@ const isCovered = ({ at, spans = [] }: Pick<Mark, "at" | "spans">, time: number,
   (at !== undefined && time < at - lookback) ||
   spans.some(([from, to]) => from <= time && time < to - lookback);
 
-/** How far below its times a mark knows what was delivered. */
+/** Gives the time below a mark's times for which it knows what was delivered. */
 const lookbackOf = ({ lookback = LOOKBACK }: Mark): number => lookback;
 
 /** The latest time up to which runs have read; -Infinity if there is none. */
@@ -191,7 +191,7 @@ export interface Received {
   readonly tracker: ChangeTracker;
   /** The rows to deliver. */
   readonly take: ReadonlyArray<number>;
-  /** How many of these are sessions that may have been delivered before as they are. */
+  /** The number of these that are sessions, and may have been delivered before as they are. */
   readonly redelivered: number;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Where the marks are kept that tell what has changed since the last run, for those who keep sessions in a place of their
+ * The store of marks, which tell what has changed since the last run, for those who keep sessions in a place of their
  * own. A dataset keeps its own.
  *
  * @module

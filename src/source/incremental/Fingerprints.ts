@@ -1,5 +1,5 @@
 /**
- * What a user's mark knows of rows that no time tells of: 53 bits of each, of a bounded number of rows.
+ * Fingerprints in a mark, of rows that no time tells of: 53 bits of each, of a bounded number of rows.
  *
  * @module
  */

@@ -96,7 +96,7 @@ export const isOutOfPlace = (before: Walk, { place, keys, hashes }: Given): bool
   return met === undefined || !hashes.subarray(0, index + 1).some((hash) => met.has(hash));
 };
 
-/** How many answers in a row may be contradicted before the walk starts over. */
+/** The most answers in a row that are contradicted before the walk starts over. */
 export const RETRIES = 2;
 
 /** Ask again, by another request. */

@@ -46,7 +46,7 @@ export class ObservedIds {
   /** Indices of entries plus one, in the first free place from the one that a hash says; 0 is free. */
   #slots = new Int32Array(256);
   #size = 0;
-  /** How many rows the tenant counted, by answer, of those that were asked for one by one. */
+  /** The number of rows that the tenant counted, by answer, of those that were asked for one by one. */
   readonly totals: Array<number | undefined> = [];
 
   /** The number of ids. */

@@ -13,13 +13,13 @@ export interface SizedPage {
 
 /** From what to overlap, and by which sizes. */
 export interface OverlapOptions {
-  /** How many rows lie before the end of what has been read. */
+  /** The number of rows that lie before the end of what has been read. */
   readonly end: number;
-  /** How many rows before the end the page must hold. */
+  /** The number of rows before the end that the page must hold. */
   readonly behind: number;
   /** The largest page. */
   readonly size: number;
-  /** Whether pages of up to twice the size may be asked for, where no smaller one overlaps. */
+  /** Allows pages of up to twice the size, where no smaller one overlaps. */
   readonly mayGrow: boolean;
   /** A size not to ask for, as its answer was contradicted. */
   readonly avoid?: number | undefined;

@@ -1,5 +1,5 @@
 /**
- * How a list that is served in numbered pages is read whole while it changes: a pure state machine. Ask {@link plan}
+ * The walk that reads a list in numbered pages whole while it changes: a pure state machine. Ask {@link plan}
  * what to request, hand each answer to {@link receive}, deliver the rows it names, until the walk is done.
  *
  * **Why it loses nothing.** Every answer is an unbroken stretch of the list, in order, as it was at one moment. The walk
@@ -46,7 +46,7 @@ export {
 } from "./Walk.ts";
 export { ahead, plan, refused } from "./WalkPlan.ts";
 
-/** How many answers may bring nothing in all before pages 1, 2, 3… are read, and how many more for each page of rows. */
+/** The most answers that bring nothing before pages 1, 2, 3… are read, and the number more for each page of rows. */
 const [MOST_VAIN, MOST_VAIN_A_PAGE] = [100, 3];
 
 /**

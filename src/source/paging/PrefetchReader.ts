@@ -17,7 +17,7 @@ export interface AnyPage {
 
 /** The rows of an answer, whatever they are. */
 export interface Answer {
-  /** What the walk goes by. */
+  /** The rows as the walk goes by them. */
   readonly walkRows: PageWalk.WalkRows;
 }
 
@@ -35,20 +35,20 @@ interface Asked {
   readonly turn: Effect.Latch;
 }
 
-/** How a list is read. */
+/** Options of the reader of a list. */
 export interface ListReaderOptions<Page extends AnyPage, Rows extends Answer, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
   /** Asks for a page, which is parsed no sooner than its turn has come. */
   readonly ask: (request: PageWalk.PageRequest, turn?: Effect.Effect<void>) => Effect.Effect<Page, E, R>;
-  /** What the rows of an answer are. */
+  /** Decodes the rows of an answer. */
   readonly decode: (page: Page) => Rows;
-  /** Whether a request failed for the size of its page: then no page larger than `pageSize` is asked for again. */
+  /** Tells whether a request failed for the size of its page: then no page larger than `pageSize` is asked for again. */
   readonly isTooLarge?: ((error: E) => boolean) | undefined;
-  /** Where to go on from; from the beginning if left out. */
+  /** The state to go on from. @default {the beginning} */
   readonly start?: PageWalk.Walk | undefined;
-  /** How many pages may be asked for at once, now. Each is held until those before it have been handed on. */
+  /** Gives the number of pages that may be asked for at once, now. Each is held until those before it have been handed on. */
   readonly share: () => number;
 }
 

@@ -22,7 +22,7 @@ import {
   withDoubt,
 } from "./Walk.ts";
 
-/** How many rows may come for each row by which the counts move, as others go. */
+/** The most rows that come for each row by which the counts move, as others go. */
 const CHURN = 4;
 
 /**
@@ -65,7 +65,7 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   return taken(isAll ? finished(next) : over(shape, next, doubt.miscounted), take);
 };
 
-/** How many times pages 1, 2, 3… are read before the walk ends unproven. */
+/** The most times that pages 1, 2, 3… are read before the walk ends unproven. */
 const READINGS = 3;
 
 /** Takes in one of pages 1, 2, 3…: whatever order its rows are in. */

@@ -13,13 +13,13 @@ export interface Order {
   readonly key: string;
   readonly type: "number" | "string";
   readonly descending: boolean;
-  /** Whether a row's key never changes. If it can, the walk remembers every id and can't vouch for the result. */
+  /** True if a row's key never changes. If it can, the walk remembers every id and is never verified. */
   readonly fixed: boolean;
-  /** Whether no two rows share a key: then a page that begins with the frontier itself overlaps. */
+  /** True if no two rows share a key: then a page that begins with the frontier itself overlaps. */
   readonly unique?: boolean;
 }
 
-/** How a kind of list is read. */
+/** A kind of list, and the orders to read it in. */
 export interface ListShape {
   /** The orders to try, best first; at least one. */
   readonly orders: readonly [Order, ...Array<Order>];
@@ -27,7 +27,7 @@ export interface ListShape {
   readonly until?: Key | undefined;
 }
 
-/** What a list is sorted by. */
+/** A value that a list is sorted by. */
 export type Key = number | string;
 
 /** A row of an answer. One that is not what the list should hold, so that no field of it counts, is given as a text that tells it apart. */
@@ -36,24 +36,24 @@ export type Row = Readonly<Record<string, unknown>> | string;
 /** The rows of an answer, as far as a walk goes by them. */
 export interface WalkRows {
   readonly count: number;
-  /** What tells a row apart: its id, or a text that stands for all of it. Most are never asked for. */
+  /** Gives the id of a row, or a text that stands for all of it. Most are never asked for. */
   readonly id: (index: number) => string;
   /** A hash of the id, as of `ObservedIds.hashText`. */
   readonly hash: (index: number) => number;
-  /** Where each stands in that order; undefined for a row without a place in it, which one without an id never has. */
+  /** Gives the key of each row in that order; undefined for one without a place in it, as every row without an id. */
   readonly keys: (order: Order) => ReadonlyArray<Key | undefined>;
 }
 
-/** What a row is known by whose id is in that field. */
+/** Gives the id of a row in that field, if it has one. */
 const ownId = (row: Row, id: string): string | undefined => {
   const found = typeof row === "string" ? row : row[id];
   return typeof found === "string" ? found : undefined;
 };
 
-/** What tells a row apart whose id, if it has one, is in that field. */
+/** Gives the id of a row in that field, or its whole text. */
 export const idOf = (row: Row, id: string): string => ownId(row, id) ?? JSON.stringify(row);
 
-/** Where such a row stands in that order, if it has a place in it. */
+/** Gives the key of a row in that order, if it has a place in it. */
 export const keyOf = (row: Row, id: string, order: Order): Key | undefined => {
   if (typeof row === "string" || ownId(row, id) === undefined) return undefined;
   const key = row[order.key];
@@ -76,7 +76,7 @@ export const compare = (order: Order, a: Key | undefined, b: Key | undefined): n
   return order.descending ? -sign : sign;
 };
 
-/** Whether the keys that are there stand in their order; false if there are rows, but none has a key. */
+/** Tells whether the keys that are there stand in their order; false if there are rows, but none has a key. */
 export const isInOrder = (order: Order, keys: ReadonlyArray<Key | undefined>): boolean => {
   let last: Key | undefined;
   for (const key of keys) {

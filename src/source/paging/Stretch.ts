@@ -11,7 +11,7 @@ import { compare, type ListShape } from "./SortOrder.ts";
 import type { Place } from "./Place.ts";
 import { doubt, finished, leave, notTaken, over, type Step, taken, type Walk, withDoubt } from "./Walk.ts";
 
-/** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
+/** The most answers in a row that bring nothing before the walk starts over, apart from reading it all again. */
 const PATIENCE = 20;
 
 const isOutOfPatience = (walk: Walk, attemptsWithoutProgress: number): boolean =>

@@ -1,5 +1,5 @@
 /**
- * Where a walk stands as a plain value that JSON can hold, so that it can be put down and gone on from, hours later and by
+ * The state of a walk as a plain value that JSON can hold, so that it can be resumed hours later and by
  * another process.
  *
  * @module

@@ -9,7 +9,7 @@ import { overlap, type SizedPage } from "./PagePlan.ts";
 import type { PageRequest } from "./Place.ts";
 import { doubt, leave, orderOf, type Walk } from "./Walk.ts";
 
-/** How many rows before its end the page after must hold. */
+/** Gives the number of rows before its end that the page after must hold. */
 const behind = (shape: ListShape, { order, tieCount }: Walk): number =>
   orderOf(shape, order).unique === true ? 1 : tieCount + 1;
 
@@ -48,7 +48,7 @@ const numbered = ({ size }: Walk, end: number): SizedPage => ({
 });
 
 /**
- * What to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The walk
+ * Plans what to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The walk
  * given back replaces the one passed in, for it may have had to change its order.
  */
 export const plan = (
