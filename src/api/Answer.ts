@@ -96,8 +96,8 @@ export const item: Read<object> = (headers, body, fail) => {
 const MOST_UNASKED = 10_000;
 
 /**
- * Decodes the rows of a body, of which there may be `most`. Gives undefined where it is JSON but no array, and `"more"` where
- * there are more. Throws a `SyntaxError` where it is not JSON, and a `TypeError` where it is not UTF-8.
+ * Decodes the rows of a body, of which there may be `most`. Gives undefined where it is JSON but no array, and `"more"`
+ * where there are more. Throws a `SyntaxError` where it is not JSON, and a `TypeError` where it is not UTF-8.
  */
 export type DecodeRows<Rows> = (body: Uint8Array, most: number) => Rows | "more" | undefined;
 

@@ -57,8 +57,8 @@ const Problem = Schema.Struct({
 export type Problem = typeof Problem.Type;
 
 /**
- * A request failed for good: all retries its kind allows have been made. It holds what is needed to find the fault,
- * and never the key.
+ * A request failed for good: all retries its kind allows have been made. It holds what is needed to find the fault, and
+ * never the key.
  */
 export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   reason: Schema.Literal(...Object.keys(advice) as ReadonlyArray<ApiErrorReason>),

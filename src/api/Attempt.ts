@@ -32,8 +32,8 @@ export interface ListRequest<Rows> extends ItemRequest {
   /** Makes caches on the way ask the tenant. @default {false} */
   readonly fresh?: boolean | undefined;
   /**
-   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not
-   * what they are parsed to.
+   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not what
+   * they are parsed to.
    */
   readonly turn?: Effect.Effect<void> | undefined;
   readonly decode: Answer.DecodeRows<Rows>;
@@ -98,8 +98,8 @@ export interface Attempts {
     rest?: Partial<Pick<ApiError, "status" | "problem" | "detail" | "retryAfter">>,
   ) => ApiError;
   /**
-   * Sends a request that left at a time, and reads its answer within a limit, both in milliseconds. `onTurn` is told how long it
-   * had to wait for others to be read, which is none of its doing.
+   * Sends a request that left at a time, and reads its answer within a limit, both in milliseconds. `onTurn` is told how
+   * long it had to wait for others to be read, which is none of its doing.
    */
   readonly send: <A>(
     request: Asked,

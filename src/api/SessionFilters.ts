@@ -1,6 +1,7 @@
 /**
- * The endpoint's parameters that choose sessions, in one table. Whatever takes them derives from it: the options of the library,
- * messages to threads, requests over HTTP, flags of the command, what a dataset keeps fixed. A new one is a line here.
+ * The endpoint's parameters that choose sessions, in one table. Whatever takes them derives from it: the options of the
+ * library, messages to threads, requests over HTTP, flags of the command, what a dataset keeps fixed. A new one is a line
+ * here.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The client of a tenant: one policy for every request, composed from the inside out of key and headers, one
- * attempt with a timeout, status to error, the rate limit that every attempt passes, and retries.
+ * The client of a tenant: one policy for every request, composed from the inside out of key and headers, one attempt with a
+ * timeout, status to error, the rate limit that every attempt passes, and retries.
  *
  * @module
  */
@@ -102,8 +102,8 @@ export const optionNames: Options.Names<TenantOptions> = {
 };
 
 /**
- * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't be
- * used.
+ * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't
+ * be used.
  *
  * @example
  * ```ts

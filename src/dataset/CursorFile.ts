@@ -22,8 +22,8 @@ const codec: KeyedFile.Codec = {
 };
 
 /**
- * Keeps marks in this file. A killed process loses none that was saved. A machine that loses power may lose those of the last
- * second: older ones deliver again, and lose nothing. For one process at a time.
+ * Keeps marks in this file. A killed process loses none that was saved. A machine that loses power may lose those of the
+ * last second: older ones deliver again, and lose nothing. For one process at a time.
  *
  * Memory: about 300 bytes a user.
  */

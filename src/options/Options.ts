@@ -1,11 +1,12 @@
 /**
  * Options as callers give them, read once, by the names and the kinds that there are.
  *
- * **Why nothing else is let through.** An option that is misspelt, and left out for that, is one that was never given:
- * a redaction under a wrong name exports every address. So what has no name here is refused, whatever its value.
+ * **Why nothing else is let through.** An option that is misspelt, and left out for that, is one that was never given: a
+ * redaction under a wrong name exports every address. So what has no name here is refused, whatever its value.
  *
  * **What may hold options.** Plain objects alone, a null prototype included. What a class instance or a prototype holds is
- * seen by some code and not by other, so both are refused. Getters are asked once. An option that is `undefined` is left out.
+ * seen by some code and not by other, so both are refused. Getters are asked once. An option that is `undefined` is left
+ * out.
  *
  * @module
  */

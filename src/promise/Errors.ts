@@ -41,8 +41,9 @@ export interface ApiError extends Error {
 export interface ExportError extends Error {
   readonly _tag: "ExportError";
   /**
-   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined` allows.
-   * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined`
+   * allows. `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was
+   * delivered.
    */
   readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
   readonly row?: Rejected | undefined;
@@ -182,8 +183,8 @@ export const isTenantError = (error: unknown): error is TenantError => is("Tenan
 export class CursorError extends Error {
   readonly _tag = "CursorError";
   /**
-   * `Damaged`: it is no cursor that this library made. `Options`: it was made for other sessions, by `clientId` say. `File`: the file of
-   * cursors can't be read or written.
+   * `Damaged`: it is no cursor that this library made. `Options`: it was made for other sessions, by `clientId` say. `File`:
+   * the file of cursors can't be read or written.
    */
   readonly reason: "Damaged" | "Options" | "File";
   constructor(reason: CursorError["reason"], message: string, options?: ErrorOptions) {

@@ -34,8 +34,8 @@ export interface CursorStore {
 /** Whose changes to read, and where the cursors are. */
 export interface ChangesOptions extends Omit<SessionsOptions, "sort" | "since">, UnverifiedOptions {
   /**
-   * The cursors of the last call, and the place for those of this one: a store such as a `Map`, or the path of a file. A file
-   * is for one process at a time.
+   * The cursors of the last call, and the place for those of this one: a store such as a `Map`, or the path of a file. A
+   * file is for one process at a time.
    */
   readonly cursors: CursorStore | string;
   /**
@@ -89,15 +89,15 @@ const DOING = "read changes";
  * **Coming back for the next change acknowledges the one before**: then, and never earlier, its cursor is set. So store what
  * a change brings inside the loop. A loop that ends anywhere (`break`, an exception, a killed process) loses nothing: the
  * next call begins with what was not acknowledged, and repeats nothing else. If you gather several changes before you store
- * them, or want sessions and cursor in one transaction, leave `set` out of the store. Then keep each `cursor` yourself. So do
- * if something between reads ahead, as Node's `Readable.from` does.
+ * them, or want sessions and cursor in one transaction, leave `set` out of the store. Then keep each `cursor` yourself. So
+ * do if something between reads ahead, as Node's `Readable.from` does.
  *
- * A call after a loop that ended in the midst of a user's list reads the rest of that list. What changed meanwhile is left to
- * the call after it.
+ * A call after a loop that ended in the midst of a user's list reads the rest of that list. What changed meanwhile is left
+ * to the call after it.
  *
  * A user without a change costs one request. Options are checked when the loop begins: a wrong one is a `TypeError` or a
- * `RangeError`. Throws a {@link CursorError}, an {@link ApiError}, an {@link ExportError}, a {@link TenantError}, or what the
- * store, `users`, `filter` or `map` throw. After the last change it throws an {@link ExportError} with the reason
+ * `RangeError`. Throws a {@link CursorError}, an {@link ApiError}, an {@link ExportError}, a {@link TenantError}, or what
+ * the store, `users`, `filter` or `map` throw. After the last change it throws an {@link ExportError} with the reason
  * `Unverified` if something may be missing, unless that is allowed.
  *
  * Memory: a few pages; of a file, all cursors.

@@ -105,11 +105,11 @@ const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => pa
  * to run: the tenant, formats, what chooses sessions, `sort`, `onInvalid`, `csv` and the policy of `redact`.
  *
  * Rejects with a `TypeError` or `RangeError` on a wrong option, before any request. Rejects with a {@link DatasetError}, an
- * {@link ApiError}, an {@link ExportError}, a {@link SinkError}, a {@link TenantError}, or what a callback throws. What
- * has come by then is kept. What can't be verified is no error here: the report says so in `verified`.
+ * {@link ApiError}, an {@link ExportError}, a {@link SinkError}, a {@link TenantError}, or what a callback throws. What has
+ * come by then is kept. What can't be verified is no error here: the report says so in `verified`.
  *
- * Memory: the ids of all users and what is known of each, some 400 bytes; a few pages; what each encoder holds. With `prune`,
- * 24 to 48 bytes for each session of the folder, twice.
+ * Memory: the ids of all users and what is known of each, some 400 bytes; a few pages; what each encoder holds. With
+ * `prune`, 24 to 48 bytes for each session of the folder, twice.
  *
  * @example
  * ```ts

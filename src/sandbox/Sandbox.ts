@@ -1,6 +1,6 @@
 /**
- * A tenant to try, test and measure against: MonoCloud's list endpoints over generated sessions, with faults
- * on request, in the same process and from web standards alone.
+ * A tenant to try, test and measure against: MonoCloud's list endpoints over generated sessions, with faults on request, in
+ * the same process and from web standards alone.
  *
  * @module
  */
@@ -21,8 +21,8 @@ export interface SandboxOptions extends Population.PopulationOptions, Responses.
   /** Faults to make. @default {none} */
   readonly faults?: Faults.FaultOptions;
   /**
-   * The clock by which sessions are added and used, in seconds since the epoch. When given, it also sets the
-   * default of `until`. @default {`until`, and a second more for each sign-in and each use}
+   * The clock by which sessions are added and used, in seconds since the epoch. When given, it also sets the default of
+   * `until`. @default {`until`, and a second more for each sign-in and each use}
    */
   readonly now?: () => number;
 }
@@ -47,18 +47,18 @@ export interface Counts {
 }
 
 /**
- * A running tenant. It holds what was changed since it was made, and the orders of lists sorted lately (4 MB,
- * or the last one if longer); sessions do not expire by themselves.
+ * A running tenant. It holds what was changed since it was made, and the orders of lists sorted lately (4 MB, or the last
+ * one if longer); sessions do not expire by themselves.
  */
 export interface Sandbox {
   /**
-   * Answers a request whatever its host. A handler for `Deno.serve` as it is, and for a client in this
-   * process `(input, init) => sandbox.fetch(new Request(input, init))`.
+   * Answers a request whatever its host. A handler for `Deno.serve` as it is, and for a client in this process
+   * `(input, init) => sandbox.fetch(new Request(input, init))`.
    */
   readonly fetch: (request: Request) => Promise<Response>;
   /**
-   * Answers a plain request, as `fetch` and `serve` do: a promise only when the answer is late. Fails with the reason of
-   * the signal, or with what `beforeAnswer` throws.
+   * Answers a plain request, as `fetch` and `serve` do: a promise only when the answer is late. Fails with the reason of the
+   * signal, or with what `beforeAnswer` throws.
    */
   readonly answer: (request: PlainRequest) => Answer | Promise<Answer>;
   /** The value that `X-API-KEY` must have. */
@@ -69,10 +69,7 @@ export interface Sandbox {
   readonly counts: Counts;
   /** The ids of all users, in order of `creation_time`. */
   readonly userIds: () => Iterable<string>;
-  /**
-   * The user's present sessions in ascending order of `initiated_at`. Throws a RangeError for an unknown
-   * user.
-   */
+  /** The user's present sessions in ascending order of `initiated_at`. Throws a RangeError for an unknown user. */
   readonly sessions: (userId: string) => Iterable<Population.SandboxSession>;
   /** The number of sessions that the user has at present. */
   readonly sessionCount: (userId: string) => number;
@@ -85,8 +82,7 @@ export interface Sandbox {
 }
 
 /**
- * Makes a tenant. The same options give the same answers, byte for byte, to the same requests in the same
- * order.
+ * Makes a tenant. The same options give the same answers, byte for byte, to the same requests in the same order.
  *
  * @throws RangeError for an option out of range: it names the option, what is required and what was found.
  *

@@ -1,6 +1,6 @@
 /**
- * The sandbox on a port, with faults that reach down to the socket. The one module here that needs
- * `node:http`; Deno and Bun have it too.
+ * The sandbox on a port, with faults that reach down to the socket. The one module here that needs `node:http`; Deno and Bun
+ * have it too.
  *
  * @module
  */
@@ -27,9 +27,8 @@ export interface Served {
 }
 
 /**
- * Serves a sandbox over HTTP/1.1. A `reset` resets the TCP connection; a `cut` sends the `content-length` and
- * half the body, then destroys the socket; a `truncated` body is chunked and ends in order. Rejects when it
- * can't listen.
+ * Serves a sandbox over HTTP/1.1. A `reset` resets the TCP connection; a `cut` sends the `content-length` and half the body,
+ * then destroys the socket; a `truncated` body is chunked and ends in order. Rejects when it can't listen.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * A tenant of generated users and sessions, to try, test and measure an export without an account: in this
- * process through its `fetch`, or on a port. Needs no Effect.
+ * A tenant of generated users and sessions, to try, test and measure an export without an account: in this process through
+ * its `fetch`, or on a port. Needs no Effect.
  *
  * @example
  * ```ts

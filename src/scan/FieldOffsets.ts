@@ -12,9 +12,9 @@ import { MINUS, POINT, ZERO } from "./JsonTokens.ts";
  */
 export interface FieldOffsets {
   /**
-   * For each text, and each list of texts, where it begins in the bytes and where it ends, without quotes but with
-   * brackets. The end is complemented (`~end`) where the text is not simply those bytes, each a character: where it has
-   * escapes or more than ASCII. It begins at -1 where the text is null or absent.
+   * For each text, and each list of texts, where it begins in the bytes and where it ends, without quotes but with brackets.
+   * The end is complemented (`~end`) where the text is not simply those bytes, each a character: where it has escapes or
+   * more than ASCII. It begins at -1 where the text is null or absent.
    */
   readonly texts: Int32Array;
   readonly textCount: number;
@@ -22,9 +22,9 @@ export interface FieldOffsets {
   readonly numbers: Float64Array;
   readonly numberCount: number;
   /**
-   * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place of
-   * the object that it is in, where its name begins and ends without quotes, and where its value does, with the ends complemented
-   * likewise.
+   * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place
+   * of the object that it is in, where its name begins and ends without quotes, and where its value does, with the ends
+   * complemented likewise.
    */
   readonly others: ReadonlyArray<ReadonlyArray<number> | undefined>;
   /** The part of a row that no column can hold, once a format has asked for it: the next one asks as well. */
@@ -146,8 +146,8 @@ const TRIAL = 1024;
 
 /**
  * A function of a text in a page's bytes, as {@link text} reads it or {@link json}, which remembers: where the text was met
- * before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides and another
- * may take. Where most texts are new it stops for a while.
+ * before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides and
+ * another may take. Where most texts are new it stops for a while.
  */
 export const memo = <A>(
   bits: number,

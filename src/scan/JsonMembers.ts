@@ -1,9 +1,9 @@
 /**
- * The places of the parts of a JSON text, so that a row can be passed on exactly as it was served:
- * digits of large numbers, escapes and key order included, none of which survive `JSON.parse`.
+ * The places of the parts of a JSON text, so that a row can be passed on exactly as it was served: digits of large numbers,
+ * escapes and key order included, none of which survive `JSON.parse`.
  *
- * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that
- * mean nothing, or throw a `SyntaxError`.
+ * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that mean nothing,
+ * or throw a `SyntaxError`.
  *
  * @module
  */
@@ -50,8 +50,8 @@ const skipValue = (text: string, start: number): number => {
 };
 
 /**
- * The members of a JSON object: each name, decoded, with the text of its value. A name that is there twice
- * counts once, with its last value, as `JSON.parse` has it.
+ * The members of a JSON object: each name, decoded, with the text of its value. A name that is there twice counts once, with
+ * its last value, as `JSON.parse` has it.
  */
 export const members = (text: string): Array<readonly [name: string, value: string]> => {
   const found = new Map<string, string>();

@@ -57,8 +57,8 @@ const character = (bytes: Uint8Array, at: number): number => {
 };
 
 /**
- * The end of the string that begins at `at`, past its first quote: where its last quote is, or the complement of that if
- * its text is not simply its bytes, each a character. -1 if it is no string.
+ * The end of the string that begins at `at`, past its first quote: where its last quote is, or the complement of that if its
+ * text is not simply its bytes, each a character. -1 if it is no string.
  */
 export const string = (bytes: Uint8Array, words: DataView, from: number): number => {
   let isPlain = true;

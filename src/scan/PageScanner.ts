@@ -1,7 +1,7 @@
 /**
- * FOR SPEED ALONE: rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema. No value
- * is made of a row that is written as nearly all are; whoever wants a field takes it from the bytes. An export takes a third
- * of the time that it takes with `JSON.parse`. `reference.ts` says the same plainly.
+ * FOR SPEED ALONE: rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema. No
+ * value is made of a row that is written as nearly all are; whoever wants a field takes it from the bytes. An export takes a
+ * third of the time that it takes with `JSON.parse`. `reference.ts` says the same plainly.
  *
  * @module
  */
@@ -365,8 +365,8 @@ export type { Accepts, Scanned } from "./reference.ts";
 /** A scanner of pages, and the places of fields in what it finds. */
 export interface PageScanner {
   /**
-   * The rows of a page. Undefined where it is JSON but no array; `"more"` if there are more rows than that, or far more values
-   * than such rows have.
+   * The rows of a page. Undefined where it is JSON but no array; `"more"` if there are more rows than that, or far more
+   * values than such rows have.
    *
    * @throws {SyntaxError} where it is not JSON, and a `TypeError` where it is not UTF-8.
    */
@@ -384,8 +384,8 @@ export interface ScanOptions {
 }
 
 /**
- * The scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be absent
- * or null. Numbers may be refined, and texts to such as are not empty. Throws a TypeError for any other.
+ * The scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be
+ * absent or null. Numbers may be refined, and texts to such as are not empty. Throws a TypeError for any other.
  */
 export const make = (
   schema: Schema.Schema.AnyNoContext,

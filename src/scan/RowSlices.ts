@@ -1,6 +1,6 @@
 /**
- * The rows of a page as they lie in its bytes: where each begins and ends, and where its fields are. So a row can be passed on
- * byte for byte, and a value is made only of what somebody asks for.
+ * The rows of a page as they lie in its bytes: where each begins and ends, and where its fields are. So a row can be passed
+ * on byte for byte, and a value is made only of what somebody asks for.
  *
  * @module
  */
@@ -78,8 +78,8 @@ export const cut = (bytes: Uint8Array): Slices => {
 const [MOST_VALUES, VALUES_A_BYTE] = [1_000_000, 1 / 16];
 
 /**
- * Tells whether bytes that may be a JSON array have more elements than that, or would take far more memory as values than they
- * do as bytes. A pass over them that makes nothing.
+ * Tells whether bytes that may be a JSON array have more elements than that, or would take far more memory as values than
+ * they do as bytes. A pass over them that makes nothing.
  */
 export const hasMore = (bytes: Uint8Array, most: number): boolean => {
   // An element takes two bytes at the least, and a value in it no less.

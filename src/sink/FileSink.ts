@@ -35,8 +35,8 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
 
 /**
  * A file on disk. Bytes go to `NAME.<random>.partial` beside it; {@link Sink.commit} flushes them to the disk and renames
- * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
- * is killed it stays, and never has the name.
+ * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process is
+ * killed it stays, and never has the name.
  *
  * Memory: 1 MiB, and twice the most bytes written at once where those are more than 256 KiB.
  *
@@ -188,8 +188,8 @@ const isNotPermitted = (error: unknown): boolean =>
 /**
  * Flush a folder: a rename survives a power cut only once its folder is on the disk as well.
  *
- * Where a system can't, that is passed over, by the same codes as PostgreSQL does (`fsync_fname_ext`). Any other failure, EIO
- * above all, means that the name may be lost: it is told.
+ * Where a system can't, that is passed over, by the same codes as PostgreSQL does (`fsync_fname_ext`). Any other failure,
+ * EIO above all, means that the name may be lost: it is told.
  */
 export const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder, "r").catch((error) => {

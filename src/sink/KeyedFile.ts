@@ -3,8 +3,8 @@
  * written anew once most of its bytes are old.
  *
  * **Flushing.** A killed process loses nothing that was set. Lines are flushed once a second at most, and when the file is
- * closed, so a machine that loses power may lose the last second. A file written anew is flushed before it takes the place of
- * the old one.
+ * closed, so a machine that loses power may lose the last second. A file written anew is flushed before it takes the place
+ * of the old one.
  *
  * @module
  */

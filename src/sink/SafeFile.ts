@@ -5,8 +5,8 @@
  *
  * Only the folder that someone names is taken as it is: it may be a link.
  *
- * **What is left.** Node can't open a file relative to an open folder. Whoever may write to the folder may replace a folder of
- * parts by a link, and undo it, between two looks at it.
+ * **What is left.** Node can't open a file relative to an open folder. Whoever may write to the folder may replace a folder
+ * of parts by a link, and undo it, between two looks at it.
  *
  * @module
  */

@@ -69,8 +69,8 @@ export interface Receipt {
 /** An open output. */
 export interface OpenSink {
   /**
-   * Gives a place for the bytes of the next write: they are then taken over as they lie. Left out by those that keep the bytes
-   * they are given, which nobody may use again.
+   * Gives a place for the bytes of the next write: they are then taken over as they lie. Left out by those that keep the
+   * bytes they are given, which nobody may use again.
    */
   readonly allocate?: Allocate | undefined;
   /** Returns when the bytes have been taken over, which is what holds back a source faster than its output. */

@@ -1,6 +1,6 @@
 /**
- * The number of requests under way at once, found out by trying: more as long as more answers come of it, and no more
- * than that takes.
+ * The number of requests under way at once, found out by trying: more as long as more answers come of it, and no more than
+ * that takes.
  *
  * @module
  */
@@ -54,8 +54,8 @@ export const fixed = (limit: number): Concurrency => ({ limit: () => limit, answ
 
 /**
  * As many as pay. Doubles from {@link START} while answers come faster for it; then keeps to what it has found, and tries
- * from time to time whether a quarter more brings more, or a fifth less as much. Lowered where the tenant refuses it. A limit
- * that is not used is left as it is: where the rate holds requests back there is nothing to find out.
+ * from time to time whether a quarter more brings more, or a fifth less as much. Lowered where the tenant refuses it. A
+ * limit that is not used is left as it is: where the rate holds requests back there is nothing to find out.
  */
 export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency => {
   const most = Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / pageSize)));

@@ -25,8 +25,8 @@ const saysNothing = ({ reason }: ApiError): boolean =>
   reason === "UnexpectedStatus";
 
 /**
- * Ask for one page of a user. Fails with `NotFound` only where the tenant does not know the user: that there is no such page is no
- * news of the user unless it is the first. `isKnown` tells whether one 404 is not enough.
+ * Ask for one page of a user. Fails with `NotFound` only where the tenant does not know the user: that there is no such page
+ * is no news of the user unless it is the first. `isKnown` tells whether one 404 is not enough.
  */
 export const ask = (
   userId: string,

@@ -25,9 +25,9 @@ export type { Start } from "./UserWalk.ts";
 /** Which sessions to walk, and how. */
 export interface SessionSourceOptions extends SessionFilters.SessionFilters {
   /**
-   * The order within each user. Left out, sessions come newest first, by a walk that can vouch for its result. So it can
-   * for `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose
-   * key changes meanwhile may be missing.
+   * The order within each user. Left out, sessions come newest first, by a walk that can vouch for its result. So it can for
+   * `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose key
+   * changes meanwhile may be missing.
    *
    * @default {undefined}
    */
@@ -40,17 +40,18 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
    */
   readonly pageSize?: number | undefined;
   /**
-   * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left, several
-   * pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it begins with 8,
-   * grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768 sessions.
+   * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left,
+   * several pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it
+   * begins with 8, grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768
+   * sessions.
    *
    * @default {"auto"}
    */
   readonly concurrency?: number | "auto" | undefined;
   /**
-   * The fate of the others when the walk of one user fails, though the tenant does not refuse the key: the stream
-   * fails, or it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between,
-   * the stream fails all the same: then it is the tenant.
+   * The fate of the others when the walk of one user fails, though the tenant does not refuse the key: the stream fails, or
+   * it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between, the stream
+   * fails all the same: then it is the tenant.
    *
    * @default {"stop"}
    */
@@ -92,9 +93,9 @@ const AT_HAND = 2000;
 const FAILURES = 3;
 
 /**
- * The sessions of these users, in batches: one for each answer that delivers anything, and at least one for each user,
- * the last with the walk's end. Batches of one user come in order, those of several users interleave. A user that the
- * tenant does not know ends as `missing`; any other error ends the stream.
+ * The sessions of these users, in batches: one for each answer that delivers anything, and at least one for each user, the
+ * last with the walk's end. Batches of one user come in order, those of several users interleave. A user that the tenant
+ * does not know ends as `missing`; any other error ends the stream.
  *
  * Memory: about two pages for each request under way, however many users and sessions there are.
  *
@@ -123,9 +124,9 @@ export const batches = <E = never, R = never>(
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => walkAll(users, options, undefined);
 
 /**
- * The sessions of these users that have changed since an earlier run, new ones included, in batches as from
- * {@link batches}, newest change first. The last batch of a user has the mark to start the next run from: store it along
- * with the sessions, in one step. What changes while a user's list is read is left to the next run.
+ * The sessions of these users that have changed since an earlier run, new ones included, in batches as from {@link batches},
+ * newest change first. The last batch of a user has the mark to start the next run from: store it along with the sessions,
+ * in one step. What changes while a user's list is read is left to the next run.
  *
  * A user without a change costs one request. Without a mark every session is delivered. An unverified walk leaves the mark
  * where it was, and what it has delivered is not delivered again. A user that ends as `missing` has a mark as well: with

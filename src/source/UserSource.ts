@@ -1,6 +1,6 @@
 /**
- * The ids of all users of a tenant, read by the same walk as sessions: a user that is there from beginning to end is
- * named exactly once, whoever is created or deleted meanwhile.
+ * The ids of all users of a tenant, read by the same walk as sessions: a user that is there from beginning to end is named
+ * exactly once, whoever is created or deleted meanwhile.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers anything.
+ * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers
+ * anything.
  *
  * @module
  */
@@ -31,14 +32,14 @@ export type Start = string | {
 /** The changes to look for, and what to do with what else there is. */
 export interface Tracking {
   /**
-   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It may
-   * be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left out:
-   * for each user what has changed since its mark, and every session where there is none.
+   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It
+   * may be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left
+   * out: for each user what has changed since its mark, and every session where there is none.
    */
   readonly since?: number | undefined;
   /**
-   * The time below the mark that is read once more, in seconds, for changes that became visible only after the time they bear.
-   * What was delivered of that already is not delivered again.
+   * The time below the mark that is read once more, in seconds, for changes that became visible only after the time they
+   * bear. What was delivered of that already is not delivered again.
    *
    * @default {300}
    */

@@ -43,8 +43,8 @@ const Redaction = Schema.Struct({
 });
 
 /**
- * The place that bytes go to: a file that the thread writes, by way of a partial one that the caller removes if the thread can't, or
- * back to the caller, who knows the place by this name.
+ * The place that bytes go to: a file that the thread writes, by way of a partial one that the caller removes if the thread
+ * can't, or back to the caller, who knows the place by this name.
  */
 const Place = Schema.Union(
   Schema.Struct({ file: Schema.String, partial: Schema.String }),

@@ -56,8 +56,8 @@ export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOp
   /** The shortest time between two such calls. @default {"250 millis"} */
   readonly progressEvery?: Duration.DurationInput | undefined;
   /**
-   * The number of bytes that may be on the way to outputs of this thread: once they are, the walk waits. A larger message, such as a
-   * Parquet row group, goes alone.
+   * The number of bytes that may be on the way to outputs of this thread: once they are, the walk waits. A larger message,
+   * such as a Parquet row group, goes alone.
    *
    * @default {1_048_576, 1 MiB}
    */

@@ -136,8 +136,8 @@ const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
 
 /**
  * Serves exports on a thread's end of its port, until it is closed. The threads of this package call it by themselves; a
- * module of your own, for threads that need a `fetch` of their own, calls it with `self`, or in Node with `parentPort`,
- * and is started by `spawn` of `Thread.make`.
+ * module of your own, for threads that need a `fetch` of their own, calls it with `self`, or in Node with `parentPort`, and
+ * is started by `spawn` of `Thread.make`.
  *
  * @example
  * ```ts

@@ -43,8 +43,8 @@ export interface Thread {
    *
    * An option that there is not, or of the wrong kind, is a TypeError before anything is asked of the tenant.
    *
-   * Fails with an `ApiError`, a `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and
-   * with a {@link ThreadError}.
+   * Fails with an `ApiError`, a `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and with
+   * a {@link ThreadError}.
    */
   readonly run: (options: RemoteExport.ExportOptions) => Effect.Effect<Report, Failure | ThreadError>;
 }
@@ -92,7 +92,8 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
  * It keeps nothing of one export for the next. On Deno it needs `--allow-read` of this package and of its dependencies, from
  * where threads load their modules, besides `--allow-net` of the tenant; a thread gets the permissions of its caller.
  *
- * Memory: about 15 MB for the thread, its exports as in {@link Export.run}, and for each up to `windowBytes` on the way here.
+ * Memory: about 15 MB for the thread, its exports as in {@link Export.run}, and for each up to `windowBytes` on the way
+ * here.
  *
  * @example
  * ```ts

@@ -1,14 +1,14 @@
 /**
  * A rate for a tenant whose limit nobody knows: begins modestly, finds the limit, and stays just below it.
  *
- * The rate doubles every 1.5 seconds until a first request is refused. From well below it climbs again, slowly, and so
- * meets the limit at a rate that says what it is. There it settles, 1.5 % below, and tries for more from time to time:
- * first by a fraction of a percent, then by more and more for as long as none is refused.
+ * The rate doubles every 1.5 seconds until a first request is refused. From well below it climbs again, slowly, and so meets
+ * the limit at a rate that says what it is. There it settles, 1.5 % below, and tries for more from time to time: first by a
+ * fraction of a percent, then by more and more for as long as none is refused.
  *
- * A tenant that allows bursts refuses long after its limit was passed, so the rate that was refused is no measure. It
- * shows when the settled rate is refused as well, and then what was accepted since the refusal before is the measure: a
- * bucket that was empty both times has given away just what flowed in. Where the tenant asked to be left alone in
- * between, that may have been wasted, and the count is trusted only if it says twice the same.
+ * A tenant that allows bursts refuses long after its limit was passed, so the rate that was refused is no measure. It shows
+ * when the settled rate is refused as well, and then what was accepted since the refusal before is the measure: a bucket
+ * that was empty both times has given away just what flowed in. Where the tenant asked to be left alone in between, that may
+ * have been wasted, and the count is trusted only if it says twice the same.
  *
  * @module
  */
@@ -50,8 +50,8 @@ const COUNT_LOWERS = 0.75;
 const ENOUGH = 10;
 
 /**
- * The time that a settled rate is kept before more is tried for, in ms: the longer the more a refusal costs, so that holds take
- * no more than a sixtieth of the time.
+ * The time that a settled rate is kept before more is tried for, in ms: the longer the more a refusal costs, so that holds
+ * take no more than a sixtieth of the time.
  */
 const KEEP = 15_000;
 const KEEP_PER_HOLD = 60;

@@ -1,6 +1,6 @@
 /**
- * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or
- * seeks what the tenant allows.
+ * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or seeks
+ * what the tenant allows.
  *
  * @module
  */
@@ -19,8 +19,8 @@ export interface RateLimiterOptions {
    */
   readonly rate?: number | "auto" | undefined;
   /**
-   * The number of requests that may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
-   * `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
+   * The number of requests that may leave at once after a pause, in proportion fewer while the rate is lowered. Never more
+   * than `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
    *
    * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
    */
@@ -48,15 +48,15 @@ export interface RateLimiter {
   /** Takes a turn if nobody waits and there is one now. */
   readonly tryAcquire: (now: number) => boolean;
   /**
-   * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left
-   * alone for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
+   * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left alone
+   * for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
    */
   readonly acquire: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
   /** Lets nothing through before this time, in milliseconds since the epoch. */
   readonly pauseUntil: (until: number) => void;
   /**
-   * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or
-   * draws its conclusions where the rate is sought. To be called after `pauseUntil` where the answer asks for one.
+   * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or draws
+   * its conclusions where the rate is sought. To be called after `pauseUntil` where the answer asks for one.
    */
   readonly throttled: (leftAt: number, now: number) => void;
   /** The tenant answered: the rate grows back by 5 % of the ceiling each second, or on in search of the limit. */

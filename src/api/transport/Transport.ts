@@ -1,6 +1,6 @@
 /**
- * The transport of a request and its answer: the one thing that differs between runtimes. Policy is none of its
- * business: it follows no redirect, repeats nothing, and has no limit of time or size.
+ * The transport of a request and its answer: the one thing that differs between runtimes. Policy is none of its business: it
+ * follows no redirect, repeats nothing, and has no limit of time or size.
  *
  * @module
  */
@@ -36,9 +36,9 @@ export interface Receiver {
 /** A transport of requests and their answers. */
 export class Transport extends Context.Tag("monocloud-sessions/Transport")<Transport, {
   /**
-   * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. A body in a coding that
-   * is not known is given as it came. Fails with whatever kept it from coming. Interrupting the effect is not enough to end
-   * the request: whoever does it aborts as well.
+   * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. A body in a coding
+   * that is not known is given as it came. Fails with whatever kept it from coming. Interrupting the effect is not enough to
+   * end the request: whoever does it aborts as well.
    */
   readonly get: (
     url: string,
@@ -187,8 +187,8 @@ export const fetch = (
 ): Layer.Layer<Transport> => Layer.succeed(Transport, ofFetch(fetch, init));
 
 /**
- * An `HttpClient` of the caller's, with whatever it has been made to do: proxies, logs, counts. It costs several times as much
- * CPU time a request as the others here. One that follows redirects would take the key along.
+ * An `HttpClient` of the caller's, with whatever it has been made to do: proxies, logs, counts. It costs several times as
+ * much CPU time a request as the others here. One that follows redirects would take the key along.
  */
 export const httpClient: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer.effect(
   Transport,

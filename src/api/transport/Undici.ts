@@ -267,8 +267,8 @@ const fromEnvironment = (): {
 };
 
 /**
- * Connections of undici's own, as many as there are requests at once, closed with the scope. They go through the proxies that
- * `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name, in upper or lower case.
+ * Connections of undici's own, as many as there are requests at once, closed with the scope. They go through the proxies
+ * that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name, in upper or lower case.
  *
  * @example
  * ```ts

@@ -1,6 +1,5 @@
 /**
- * Checks of the sandbox's options: each throws a RangeError that names the option, what is required and what
- * was found.
+ * Checks of the sandbox's options: each throws a RangeError that names the option, what is required and what was found.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Generated `last_metadata`: where a session was last used and with what, mostly ordinary, a few percent odd
- * in every way an export has to survive.
+ * Generated `last_metadata`: where a session was last used and with what, mostly ordinary, a few percent odd in every way an
+ * export has to survive.
  *
  * @module
  */
@@ -145,8 +145,8 @@ const whereabouts = (draws: Draws): Whereabouts => {
 };
 
 /**
- * The metadata of session `index` of user `user`, where undefined stands for an absent field. Holds the home
- * of the last user asked for.
+ * The metadata of session `index` of user `user`, where undefined stands for an absent field. Holds the home of the last
+ * user asked for.
  */
 export const make = (seed: number): (user: number, index: number) => SandboxMetadata | null | undefined => {
   let resident = -1;

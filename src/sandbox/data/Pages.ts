@@ -28,8 +28,8 @@ export interface Ranked {
 export type PaginationHeader = "present" | "absent" | "malformed";
 
 /**
- * The rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in
- * an order drawn from that number, as they may where a database is not told how to break ties.
+ * The rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in an order drawn
+ * from that number, as they may where a database is not told how to break ties.
  */
 export const rows = (list: Ranked, { page, size, descending }: PageRequest, unstable?: number): number[] => {
   const { length } = list;

@@ -1,6 +1,6 @@
 /**
- * The sandbox's people and their sessions, generated. Session `i` of user `u` is computed from the seed, `u`
- * and `i` alone, so a population of any size holds nothing.
+ * The sandbox's people and their sessions, generated. Session `i` of user `u` is computed from the seed, `u` and `i` alone,
+ * so a population of any size holds nothing.
  *
  * @module
  */
@@ -29,8 +29,8 @@ export interface PopulationOptions {
   /** The number of users. @default {100} */
   readonly users?: number;
   /**
-   * Sessions of each user: exactly this many, or a mean around which users differ as they do in life: many
-   * have few, a few have thousands. @default {{ mean: 20 }}
+   * Sessions of each user: exactly this many, or a mean around which users differ as they do in life: many have few, a few
+   * have thousands. @default {{ mean: 20 }}
    */
   readonly sessionsPerUser?: number | { readonly mean: number };
   /**
@@ -40,19 +40,14 @@ export interface PopulationOptions {
   readonly tieSeconds?: number;
   /** Seconds since the epoch of the earliest sign-in. @default {90 days before `until`} */
   readonly from?: number;
-  /**
-   * Seconds since the epoch of the latest sign-in and use. @default {1767225600, which is
-   * 2026-01-01T00:00:00Z}
-   */
+  /** Seconds since the epoch of the latest sign-in and use. @default {1767225600, which is 2026-01-01T00:00:00Z} */
   readonly until?: number;
 }
 
 /** The fields of a session by which the list can be sorted. */
 export type SessionKey = "session_id" | "initiated_at" | "expires_at" | "last_updated";
 
-/**
- * Generated users 0 to `users` - 1 with their sessions. Every method takes constant time and holds nothing.
- */
+/** Generated users 0 to `users` - 1 with their sessions. Every method takes constant time and holds nothing. */
 export interface Population {
   /** The seed, brought to 32 bits. */
   readonly seed: number;
@@ -70,10 +65,7 @@ export interface Population {
   /** One field of `session(user, index)`, without the cost of the others. */
   value(user: number, index: number, key: SessionKey): string | number;
   clientIdsOf(user: number, index: number): readonly string[];
-  /**
-   * The inverse of a `session_id`: its index, whether or not below `sessionCount`; undefined for any other
-   * text.
-   */
+  /** The inverse of a `session_id`: its index, whether or not below `sessionCount`; undefined for any other text. */
   indexOf(user: number, sessionId: string): number | undefined;
 }
 
@@ -90,10 +82,7 @@ const sixes = (word: number, characters: number): string => {
 /** One of the 32-bit words of a session id. */
 const word = (id: string, at: number): number => Number.parseInt(id.slice(at * 8, at * 8 + 8), 16) | 0;
 
-/**
- * The spread of sessions per user, as the sigma of a log-normal: a median of 0.3 and a 99.9 % of 40 times the
- * mean.
- */
+/** The spread of sessions per user, as the sigma of a log-normal: a median of 0.3 and a 99.9 % of 40 times the mean. */
 const spread = 1.6;
 
 /** Makes a population. Throws a RangeError for an option out of range. */

@@ -18,8 +18,8 @@ export interface ChurnOptions {
 }
 
 /**
- * Makes the function that changes one user's sessions. What it does the nth time for a user follows from the
- * seed, the user and n. Holds a number for each user it was called for.
+ * Makes the function that changes one user's sessions. What it does the nth time for a user follows from the seed, the user
+ * and n. Holds a number for each user it was called for.
  */
 export const make = (
   options: ChurnOptions,

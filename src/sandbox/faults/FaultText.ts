@@ -89,10 +89,9 @@ const fail = (part: string, problem: string): never => {
 };
 
 /**
- * Reads faults from text: `name=value`, separated by commas. Names are those of the faults and `slow` with a
- * rate, `latency` and `slow-for` with a time, `retry-after` with its form, `retry-after-seconds` and
- * `max-in-a-row` with a number, `per-second` and `burst` for a rate limit, and `deletes`, `inserts` and
- * `updates` for churn.
+ * Reads faults from text: `name=value`, separated by commas. Names are those of the faults and `slow` with a rate, `latency`
+ * and `slow-for` with a time, `retry-after` with its form, `retry-after-seconds` and `max-in-a-row` with a number,
+ * `per-second` and `burst` for a rate limit, and `deletes`, `inserts` and `updates` for churn.
  *
  * @throws RangeError that quotes the part it could not read and says what would do.
  *

@@ -1,6 +1,6 @@
 /**
- * Faults on request: which requests fail, how, and for how long. Decided by the seed, the URL and how often
- * that URL has failed in a row, so that a run can be repeated whatever its concurrency.
+ * Faults on request: which requests fail, how, and for how long. Decided by the seed, the URL and how often that URL has
+ * failed in a row, so that a run can be repeated whatever its concurrency.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { Draws, hashText, seedOf } from "../data/Hash.ts";
 import type { RateLimiterOptions } from "./TokenBucket.ts";
 
 /**
- * A fault of an answer: an error status; `reset`, the connection reset before any of the answer;
- * `cut`, the connection broken in mid-body; `truncated`, a body that ends in the middle as if that were all;
- * `html`, a page that is no JSON under status 200.
+ * A fault of an answer: an error status; `reset`, the connection reset before any of the answer; `cut`, the connection
+ * broken in mid-body; `truncated`, a body that ends in the middle as if that were all; `html`, a page that is no JSON under
+ * status 200.
  */
 export type FaultName = typeof faultNames[number];
 
@@ -22,10 +22,7 @@ export const faultNames = ["429", "500", "502", "503", "reset", "cut", "truncate
 /** Every way of {@link FaultOptions.retryAfter}. */
 export const retryAfterForms = ["seconds", "date", "none", "mixed"] as const;
 
-/**
- * Faults, and how often each occurs. The rates, 0 to 1, must not add up to more than 1; `slow` is apart from
- * them.
- */
+/** Faults, and how often each occurs. The rates, 0 to 1, must not add up to more than 1; `slow` is apart from them. */
 export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>>> {
   /** Any safe integer. @default {the sandbox's seed} */
   readonly seed?: number;
@@ -61,10 +58,7 @@ export interface Fate {
 /** The most URLs in trouble that are remembered. */
 const remembered = 65_536;
 
-/**
- * Makes the judge of requests. Holds a number for each URL whose last answer was a fault, and no more than
- * 65,536.
- */
+/** Makes the judge of requests. Holds a number for each URL whose last answer was a fault, and no more than 65,536. */
 export const make = (options: FaultOptions, sandboxSeed: number): (target: string) => Fate => {
   const rates = faultNames.map((name) => Check.rate(`faults.${name}`, options[name] ?? 0));
   const slow = Check.rate("faults.slow", options.slow ?? 0);

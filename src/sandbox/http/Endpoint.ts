@@ -63,10 +63,7 @@ export const page = (status: number, title: string): Answer => ({
   body: `<!doctype html>\n<html><head><title>${title}</title></head><body><h1>${title}</h1></body></html>\n`,
 });
 
-/**
- * Splits the target of a request, `/path?query` or a whole URL, without the normalisation that would hide
- * `..`.
- */
+/** Splits the target of a request, `/path?query` or a whole URL, without the normalisation that would hide `..`. */
 export const split = (target: string): readonly [path: string, query: string] => {
   const local = target.startsWith("/") ? target : target.replace(/^[a-z]+:\/\/[^/?#]*/i, "");
   const bare = local.replace(/#.*/, "");

@@ -61,10 +61,7 @@ const sessionKeys = [
 ] as const satisfies SessionKey[];
 const userKeys = ["creation_time", "last_updated"] as const satisfies UserKey[];
 
-/**
- * Makes the function that answers a request for a route. Each answer is computed in one go: nothing changes
- * within.
- */
+/** Makes the function that answers a request for a route. Each answer is computed in one go: nothing changes within. */
 export const make = (
   { population, active, people, churn }: Tenant,
   options: AnswerOptions,

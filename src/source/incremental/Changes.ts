@@ -1,17 +1,17 @@
 /**
- * Changes since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run
- * had come, and what it had delivered already is passed over.
+ * Changes since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run had come,
+ * and what it had delivered already is passed over.
  *
  * **Why no change is lost.** The mark of a run is the highest `last_updated` in the first answer of its walk: a time that
- * had come by then, and never a later one. A session that changes during the walk moves to the head of the list, at or
- * above that mark, and is the next run's; one that does not stays where it is, and the walk finds it. The next run reads
- * down to the mark less a *lookback*, for a change can become visible a little after the time it bears. What an earlier run
+ * had come by then, and never a later one. A session that changes during the walk moves to the head of the list, at or above
+ * that mark, and is the next run's; one that does not stays where it is, and the walk finds it. The next run reads down to
+ * the mark less a *lookback*, for a change can become visible a little after the time it bears. What an earlier run
  * delivered of that stretch is known by id, `last_updated` and a digest of the row, so that it is not delivered again, and a
  * second change within the same second is.
  *
- * **What a mark claims.** Up to {@link Mark.at} all runs together have delivered everything. A run from a given time on
- * may begin above that: it leaves a *span*, and the mark where it was, so that the next run closes the gap. So does a walk
- * that can't vouch for its result; what it has delivered is known by fingerprints, so that it is not delivered again.
+ * **What a mark claims.** Up to {@link Mark.at} all runs together have delivered everything. A run from a given time on may
+ * begin above that: it leaves a *span*, and the mark where it was, so that the next run closes the gap. So does a walk that
+ * can't vouch for its result; what it has delivered is known by fingerprints, so that it is not delivered again.
  *
  * @module
  */

@@ -17,8 +17,8 @@ export interface Now {
 const TENANT_TOLERANCE = 60;
 
 /**
- * The most that our own clock is off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A mark
- * that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
+ * The most that our own clock is off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A
+ * mark that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
  */
 const OWN_TOLERANCE = 300;
 

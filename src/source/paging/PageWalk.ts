@@ -1,15 +1,15 @@
 /**
- * The walk that reads a list in numbered pages whole while it changes: a pure state machine. Ask {@link plan}
- * what to request, hand each answer to {@link receive}, deliver the rows it names, until the walk is done.
+ * The walk that reads a list in numbered pages whole while it changes: a pure state machine. Ask {@link plan} what to
+ * request, hand each answer to {@link receive}, deliver the rows it names, until the walk is done.
  *
  * **Why it loses nothing.** Every answer is an unbroken stretch of the list, in order, as it was at one moment. The walk
  * asks for stretches that *overlap*, by varying the page size, and takes an answer only if it reaches back beyond the
- * *frontier*, the last key delivered: it begins with a row whose key comes before the frontier's, or with the first
- * row of the list. Then every row from the frontier to the end of that answer was either in it or not in the list.
- * By induction, a row that is in the list from the first request to the last was in one of the answers, whatever was
- * deleted, inserted or re-ordered among equal keys meanwhile, and whenever each answer was given: so several can be
- * fetched at once, and a walk can be resumed after hours. An answer that does not reach back (rows before it were
- * deleted) is no loss either: it is seen, and the walk asks again further up.
+ * *frontier*, the last key delivered: it begins with a row whose key comes before the frontier's, or with the first row of
+ * the list. Then every row from the frontier to the end of that answer was either in it or not in the list. By induction, a
+ * row that is in the list from the first request to the last was in one of the answers, whatever was deleted, inserted or
+ * re-ordered among equal keys meanwhile, and whenever each answer was given: so several can be fetched at once, and a walk
+ * can be resumed after hours. An answer that does not reach back (rows before it were deleted) is no loss either: it is
+ * seen, and the walk asks again further up.
  *
  * **Why it repeats nothing.** Only rows behind the frontier are delivered, and each id once: the walk remembers a hash of
  * every id it has delivered. A walk that goes on from a stored state knows the ids at the frontier's own key instead.
@@ -50,8 +50,8 @@ export { ahead, plan, refused } from "./WalkPlan.ts";
 const [MOST_VAIN, MOST_VAIN_A_PAGE] = [100, 3];
 
 /**
- * Takes in the answer to a planned request. Answers to requests planned together are handed in in the order of the plan,
- * as long as the step says they are of use.
+ * Takes in the answer to a planned request. Answers to requests planned together are handed in in the order of the plan, as
+ * long as the step says they are of use.
  */
 export const receive = (
   shape: ListShape,

@@ -74,8 +74,8 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
     return Effect.flatMap(onReading({ ...step, request, page, rows }), () => proceed(step));
   };
   /**
-   * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last one.
-   * So it takes a fiber for each page under way, and not for each there is.
+   * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last
+   * one. So it takes a fiber for each page under way, and not for each there is.
    */
   const inTurn = (
     begun: PageWalk.Walk,

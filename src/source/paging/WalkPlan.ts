@@ -48,8 +48,8 @@ const numbered = ({ size }: Walk, end: number): SizedPage => ({
 });
 
 /**
- * Plans what to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The walk
- * given back replaces the one passed in, for it may have had to change its order.
+ * Plans what to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The
+ * walk given back replaces the one passed in, for it may have had to change its order.
  */
 export const plan = (
   shape: ListShape,
