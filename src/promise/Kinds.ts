@@ -49,16 +49,12 @@ const time: Options.Kind<Date> = Options.kind(
 );
 
 const tenantNames: Options.Names<TenantOptions> = {
-  domain: Options.text,
+  ...TenantClient.optionNames,
   apiKey: Options.text,
-  rate: TenantClient.optionNames.rate,
-  burst: Options.number,
   timeout: duration,
-  maxAttempts: Options.number,
   maxElapsed: duration,
   baseDelay: duration,
   maxDelay: duration,
-  maxBodyBytes: Options.number,
   fetch: Options.callback,
 };
 

@@ -6,7 +6,6 @@
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Tenant from "../api/Tenant.ts";
-import type * as Manifest from "../dataset/Manifest.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
@@ -14,7 +13,7 @@ import * as Redaction from "../session/Redaction.ts";
 import * as UserList from "../source/UserList.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { DatasetReport, Part, Progress, ProgressOptions } from "../plain/Report.ts";
+import type { DatasetReport, Progress, ProgressOptions } from "../plain/Report.ts";
 import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
@@ -92,9 +91,6 @@ const usersOf = async (users: SessionsOptions["users"], pageSize: number | undef
   for await (const id of users) ids.push(Engine.checkId(DOING, id));
   return UserList.of(ids);
 };
-
-/** Parts as their manifest has them, without fields that are undefined. */
-const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => parts;
 
 /**
  * Export into a folder, and report what the run did. The folder survives being killed at any moment: `resume` goes on.
@@ -184,7 +180,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       progress,
     });
     const report = await Engine.run(Engine.quietly(Effect.provide(work, Engine.tenantOf(options))), signal);
-    const { user_doubts: userDoubts, options: _, since: __, files, ...rest } = report;
-    return { ...rest, userDoubts, files: partsOf(files) };
+    const { user_doubts: userDoubts, options: _, since: __, ...rest } = report;
+    return { ...rest, userDoubts };
   });
 };
