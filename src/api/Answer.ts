@@ -41,8 +41,8 @@ const kindOf = (text: string, headers: Headers): string => {
 };
 
 /**
- * The error of an answer that is a refusal by its status, with what its body says. Only the API speaks for the API: others
- * answer 401, 403 or 404 in its name, with a page for people or a text.
+ * Makes the error of an answer that is a refusal by its status, with what its body says. Only the API speaks for the API:
+ * others answer 401, 403 or 404 in its name, with a page for people or a text.
  */
 export const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array, quote: Quote): ApiError => {
   const text = new TextDecoder().decode(body);
@@ -61,7 +61,10 @@ export const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array,
   return new ApiError({ ...refusal, problem: parseProblem(text, quote) });
 };
 
-/** The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key. */
+/**
+ * Makes the error of a body that can't be read, in other words than those of JSON.parse. These quote the body: rows, which
+ * are no one's business, or half of an echoed key.
+ */
 const unreadable = (headers: Headers, body: Uint8Array, error: unknown, fail: Fail): ApiError => {
   const type = headers["content-type"] ?? "application/json";
   const text = new TextDecoder().decode(body.subarray(0, LOOKED_AT));

@@ -98,7 +98,7 @@ const statusReasons: Readonly<Record<number, ApiErrorReason>> = {
   429: "RateLimited",
 };
 
-/** The reason a status stands for. 0 is what a browser shows of a redirect it did not follow. */
+/** Gives the reason that a status stands for. 0 is what a browser shows of a redirect it did not follow. */
 export const reasonOf = (status: number): ApiErrorReason =>
   statusReasons[status] ??
     (status >= 500
@@ -132,7 +132,7 @@ const distrust =
 const unknownHost =
   /^ENOTFOUND$|Name or service not known|No address associated with hostname|nodename nor servname|No such host is known/;
 
-/** The reason for what kept an answer from coming. */
+/** Gives the reason for what kept an answer from coming. */
 export const reasonOfCause = (cause: unknown): ApiErrorReason => {
   for (let at = cause, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
     const { code = "" } = at as { readonly code?: unknown };

@@ -60,7 +60,7 @@ const fromBase64 = (text: string): ReadonlyArray<string> =>
     });
   });
 
-/** All that a text says once it is read in up to so many ways, one after the other. */
+/** Gives all that a text says once it is read in up to so many ways, one after the other. */
 const readings = (text: string, times: number): ReadonlyArray<string> => {
   if (times === 0) return [text];
   const undone = undo.map((one) => one(text)).filter((reading) => reading !== text);
@@ -68,7 +68,7 @@ const readings = (text: string, times: number): ReadonlyArray<string> => {
   return [text, ...more.flatMap((reading) => readings(reading, times - 1))];
 };
 
-/** Every piece of a key that gives it away, in lower case. */
+/** Gives every piece of a key that gives it away, in lower case. */
 const piecesOf = (key: string): ReadonlySet<string> => {
   const hidden = key.toLowerCase();
   const length = Math.min(TELLING, hidden.length);

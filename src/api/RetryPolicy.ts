@@ -53,7 +53,10 @@ interface Retried {
   readonly deadline: number;
 }
 
-/** The most attempts at something other than the API, before anything has answered as the API does, and the longest wait between. */
+/**
+ * The most attempts at something other than the API, before anything has answered as the API does, and the longest wait
+ * between.
+ */
 const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
   UnknownHost: 1,
   Certificate: 1,

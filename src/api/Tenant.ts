@@ -79,7 +79,8 @@ const parseKey = (apiKey: string | Redacted.Redacted): Either.Either<Redacted.Re
 };
 
 /**
- * A tenant from its domain, with or without `https://`, and its key. Plain http is refused unless the host is loopback.
+ * Makes a tenant from its domain, with or without `https://`, and its key. Plain http is refused unless the host is
+ * loopback.
  *
  * @example
  * ```ts

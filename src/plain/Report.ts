@@ -99,7 +99,10 @@ export interface Report extends Outcome {
 export interface Part {
   /** From the dataset's folder, with `/`. */
   readonly path: string;
-  /** Its format; or `rejected`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to know. */
+  /**
+   * Its format; or `rejected`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to
+   * know.
+   */
   readonly format: string;
   /** Parts of one number hold the same rows. */
   readonly part: number;

@@ -81,7 +81,7 @@ export const encodingNames: Options.Names<EncodingOptions> = {
 
 const LONGEST_LOOKBACK = 31 * 86_400;
 
-/** The time to look back, as callers give it. */
+/** Takes a time to look back. */
 export const lookback: Options.Kind<Duration> = (value, name) => {
   const seconds = secondsOf(duration(value, name));
   return Options.kind<Duration>("from 0 to 31 days", () => seconds <= LONGEST_LOOKBACK)(value, name);

@@ -194,7 +194,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   if (error !== undefined) throw error;
 }
 
-/** The end without what the cursor says. */
+/** Gives the end without what the cursor says. */
 const endOf = ({ status, verified, doubts, message }: WalkEnd): WalkEnd => ({
   status,
   verified,

@@ -384,7 +384,7 @@ export interface ScanOptions {
 }
 
 /**
- * The scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be
+ * Makes the scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be
  * absent or null. Numbers may be refined, and texts to such as are not empty. Throws a TypeError for any other.
  */
 export const make = (

@@ -38,8 +38,8 @@ export interface RowSlices extends Slices {
 }
 
 /**
- * The elements of a JSON array. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts that mean
- * nothing, or throws a `SyntaxError`.
+ * Cuts a JSON array into its elements. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts
+ * that mean nothing, or throws a `SyntaxError`.
  */
 export const cut = (bytes: Uint8Array): Slices => {
   const from: Array<number> = [];
@@ -109,11 +109,11 @@ export const isHuge = ({ bytes, from, to }: Slices, index: number): boolean =>
 
 const utf8 = new TextDecoder();
 
-/** The text of a row. */
+/** Gives the text of a row. */
 export const text = ({ bytes, from, to }: Slices, index: number): string =>
   utf8.decode(bytes.subarray(from[index], to[index]));
 
-/** The text of a row on one line: outside strings a line break is only white space, inside them JSON has none. */
+/** Gives the text of a row on one line: outside strings a line break is only white space, inside them JSON has none. */
 export const line = (rows: Slices, index: number): string =>
   rows.areLines ? text(rows, index) : onOneLine(text(rows, index));
 
@@ -124,7 +124,7 @@ const isStretch = (indices: ReadonlyArray<number>): boolean => {
 
 const none: ReadonlySet<number> = new Set();
 
-/** The rows at these indices, in their order. */
+/** Gives the rows at these indices, in their order. */
 export const pick = (rows: RowSlices, indices: ReadonlyArray<number>): RowSlices => {
   const { bytes, from, to, areLines, fields } = rows;
   const reserved = rows.reserved.size === 0

@@ -82,7 +82,7 @@ const isNonEmpty = (ast: AST.AST): boolean =>
   ast.annotations[AST.SchemaIdAnnotationId] === Schema.MinLengthSchemaId &&
   Option.exists(AST.getJSONSchemaAnnotation(ast), (of) => "minLength" in of && of.minLength === 1);
 
-/** The shape of objects of that type, whose values are counted. */
+/** Gives the shape of objects of that type, whose values are counted. */
 const shapeOf = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>): Shape => {
   if (ast._tag !== "TypeLiteral" || ast.indexSignatures.length > 0 || ast.propertySignatures.length > 31) {
     return unsupported(ast);
@@ -121,8 +121,8 @@ export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<s
 };
 
 /**
- * The place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws a
- * TypeError if there is no such field.
+ * Gives the place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws
+ * a TypeError if there is no such field.
  */
 export const placeOf = ({ shape }: ScanPlan, kind: "texts" | "numbers" | "objects", path: string): number => {
   let [fields, field] = [shape.fields, undefined as Field | undefined];

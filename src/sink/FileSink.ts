@@ -25,7 +25,7 @@ export interface FileOptions {
   readonly prove?: (() => Promise<void>) | undefined;
 }
 
-/** A new path for the bytes of a file that is not complete: `NAME.<random>.partial` beside it. */
+/** Gives a new path for the bytes of a file that is not complete: `NAME.<random>.partial` beside it. */
 export const partialOf = (path: string): string =>
   join(dirname(path), `${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
 
@@ -121,7 +121,7 @@ const openPartial = (path: string, partial: string) =>
     };
   });
 
-/** A place behind what has been gathered. */
+/** Gives a place behind what has been gathered. */
 const allocate = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
   const { space, gathered } = file;
   if (gathered + length > space.length) {

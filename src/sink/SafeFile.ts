@@ -96,7 +96,7 @@ export const open = async (root: string, path: string, options: OpenOptions = {}
   throw new Strange(join(root, path), "it was replaced whenever it was opened");
 };
 
-/** The bytes of a regular file, some at a time, the next being read meanwhile. Refuses one of more than `most`. */
+/** Reads the bytes of a regular file, some at a time, the next being read meanwhile. Refuses one of more than `most`. */
 export async function* chunks(
   root: string,
   path: string,
@@ -129,7 +129,7 @@ export async function* chunks(
   }
 }
 
-/** The text of a regular file of so many bytes at most. */
+/** Reads the text of a regular file of so many bytes at most. */
 export const textOf = async (
   root: string,
   path: string,
@@ -157,7 +157,7 @@ const entriesIn = async (root: string, folder = ""): Promise<ReadonlyArray<Diren
   }
 };
 
-/** The names in a real folder. Those that `areFiles` tells of must be of regular files. */
+/** Lists the names in a real folder. Those that `areFiles` tells of must be of regular files. */
 export const namesIn = async (
   root: string,
   folder = "",

@@ -26,7 +26,9 @@ const START = 8;
 const MOST = 256;
 const MOST_ROWS = 32_768;
 
-/** The limit is what holds the walk up where so large a share of it is under way, not the rate nor whoever takes the batches. */
+/**
+ * The limit is what holds the walk up where so large a share of it is under way, not the rate nor whoever takes the batches.
+ */
 const IN_USE = 0.75;
 /** The least time that is counted before it is judged, in milliseconds. */
 const SHORTEST = 250;

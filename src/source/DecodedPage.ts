@@ -100,7 +100,7 @@ const placeOf = (row: unknown, { bytes, from, to }: RowSlices.Slices, index: num
 
 const tooManyValues: Session.Flaw = { paths: [""], message: "it holds more values than a session has" };
 
-/** The rows of an answer, of which only those that are no sessions are looked into. */
+/** Decodes the rows of an answer, of which only those that are no sessions are looked into. */
 export const of = ({ slices, invalid }: Scanned): DecodedPage => {
   const value = (index: number): unknown =>
     RowSlices.isHuge(slices, index) ? undefined : JSON.parse(RowSlices.text(slices, index));
@@ -125,7 +125,7 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
 /** An answer without a row. */
 export const empty: Scanned = { slices: Batch.toBytes(Batch.make("", [])).rows.slices, invalid: [] };
 
-/** The rows as far as {@link Changes} goes by them. */
+/** Gives the rows as far as {@link Changes} goes by them. */
 export const trackedRows = ({ walkRows, invalid, slices, value }: DecodedPage): Array<Changes.TrackedRow> =>
   walkRows.keys(byChange).map((key, index) => {
     const row = invalid.has(index) ? value(index) : { session_id: walkRows.id(index), last_updated: key };
@@ -138,7 +138,7 @@ export const trackedRows = ({ walkRows, invalid, slices, value }: DecodedPage): 
     };
   });
 
-/** The id of a row, if it has one. */
+/** Gives the id of a row, if it has one. */
 export const idOf = ({ walkRows, invalid, value }: DecodedPage, index: number): string | undefined => {
   if (!invalid.has(index)) return walkRows.id(index);
   const row = value(index);

@@ -93,9 +93,9 @@ const AT_HAND = 2000;
 const FAILURES = 3;
 
 /**
- * The sessions of these users, in batches: one for each answer that delivers anything, and at least one for each user, the
- * last with the walk's end. Batches of one user come in order, those of several users interleave. A user that the tenant
- * does not know ends as `missing`; any other error ends the stream.
+ * Walks these users, and gives their sessions in batches: one for each answer that delivers anything, and at least one for
+ * each user, the last with the walk's end. Batches of one user come in order, those of several users interleave. A user that
+ * the tenant does not know ends as `missing`; any other error ends the stream.
  *
  * Memory: about two pages for each request under way, however many users and sessions there are.
  *
@@ -124,9 +124,9 @@ export const batches = <E = never, R = never>(
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => walkAll(users, options, undefined);
 
 /**
- * The sessions of these users that have changed since an earlier run, new ones included, in batches as from {@link batches},
- * newest change first. The last batch of a user has the mark to start the next run from: store it along with the sessions,
- * in one step. What changes while a user's list is read is left to the next run.
+ * Walks these users, and gives their sessions that have changed since an earlier run, new ones included, in batches as from
+ * {@link batches}, newest change first. The last batch of a user has the mark to start the next run from: store it along
+ * with the sessions, in one step. What changes while a user's list is read is left to the next run.
  *
  * A user without a change costs one request. Without a mark every session is delivered. An unverified walk leaves the mark
  * where it was, and what it has delivered is not delivered again. A user that ends as `missing` has a mark as well: with

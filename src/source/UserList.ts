@@ -34,7 +34,7 @@ export const identityOf = (ids: Iterable<string>): string => {
   return `sha256:${bytesToHex(hash.digest()).slice(0, 16)}`;
 };
 
-/** These users; repeated ones are left out. */
+/** Lists these users; repeated ones are left out. */
 export const of = (ids: Iterable<string>) => {
   const distinct = [...new Set(ids)];
   return {
@@ -45,7 +45,7 @@ export const of = (ids: Iterable<string>) => {
   } satisfies UserList;
 };
 
-/** All users of the tenant, asked for so many at a time. */
+/** Lists all users of the tenant, asked for so many at a time. */
 export const all = (pageSize?: number) => {
   let total: number | undefined;
   let doubts: ReadonlyArray<string> = [];

@@ -62,7 +62,7 @@ const ABSENT_DELAY = "1 second";
 
 type UsersPage = Page<ReadonlyArray<unknown>>;
 
-/** One page of the list. There always is a list: where an answer says there is none, another is asked for. */
+/** Asks for one page of the list. There always is a list: where an answer says there is none, another is asked for. */
 const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, TenantClient> => {
   const ask = (more: Partial<PageRequest>) =>
     UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
@@ -77,7 +77,7 @@ const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, Tenant
 /** Tells whether the tenant does not give pages of that size. */
 const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
 
-/** The first answer, to a request of the largest page that the tenant takes. */
+/** Asks for the first page, as large as the tenant takes. */
 const firstAnswer = (pageSize: number) => {
   const ask = (size: number) => Effect.map(askFor({ page: 1, size, sort: SORT }), (page) => ({ size, page }));
   const smaller = ask(pageSize);
@@ -92,8 +92,8 @@ const firstAnswer = (pageSize: number) => {
 };
 
 /**
- * All users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where the
- * tenant refuses so many. Holds one page.
+ * Lists all users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where
+ * the tenant refuses so many. Holds one page.
  */
 export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
   UserBatch,

@@ -89,7 +89,7 @@ const State = Schema.Struct({
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
 
-/** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
+/** Makes the batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
   userId: string,
   shape: ListShape,
@@ -124,10 +124,10 @@ const toBatch = (
   };
 };
 
-/** The last batch of a user, without a row. */
+/** Makes the last batch of a user, without a row. */
 export const ended = (userId: string, end: WalkEnd): Batch => ({ userId, rows: noRows, rejected: [], end });
 
-/** The time a walk is to begin from, if it can't have come yet. */
+/** Gives the time that a walk is to begin from, if it can't have come yet. */
 const lateBy = ({ before, since }: Changes.ChangeTracker, { possible }: Clocks.Now): number | undefined =>
   [before?.at, since].find((time) => time !== undefined && time > possible);
 

@@ -24,8 +24,8 @@ const owned = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
   bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
 
 /**
- * An outbox that sends through `post`. At most `windowBytes` are under way and not acknowledged, or one message if that is
- * larger: a write waits until there is room, and with it the walk.
+ * Makes an outbox that sends through `post`. At most `windowBytes` are under way and not acknowledged, or one message if
+ * that is larger: a write waits until there is room, and with it the walk.
  *
  * Memory: `windowBytes`, and 256 KiB for each output.
  */

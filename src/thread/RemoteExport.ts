@@ -159,7 +159,7 @@ const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyAr
   });
 };
 
-/** The outputs of this thread, by number. Those of the targets are opened before anything is asked of the tenant. */
+/** Opens the outputs of this thread, by number. Those of the targets are opened before anything is asked of the tenant. */
 const openOutputs = (options: ExportOptions) =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;

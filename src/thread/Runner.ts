@@ -37,7 +37,7 @@ interface Running {
   readonly over: Deferred.Deferred<void>;
 }
 
-/** The one that was named, as an output. Loaded only here, for there are runtimes without files. */
+/** Gives the output that was named. Files are loaded only here, for there are runtimes without files. */
 const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Sink> =>
   "caller" in place
     ? Effect.succeed(outbox.output(index, place.caller))
@@ -88,7 +88,7 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
     return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts } satisfies Report;
   }).pipe(Effect.provide(TenantClient.layer(request.tenant)));
 
-/** The export as its events. Ending the stream ends the export, and waits until it is undone. */
+/** Runs an export, and gives its events. Ending the stream ends the export, and waits until it is undone. */
 const events = (request: StartExport, running: Map<number, Running>) =>
   Stream.unwrapScoped(Effect.gen(function* () {
     const out = yield* Mailbox.make<Event, Failure>();

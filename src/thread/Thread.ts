@@ -87,7 +87,7 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
   });
 
 /**
- * A thread, started at once and ended with the scope. Fails with a {@link ThreadError} if it does not start.
+ * Starts a thread, ended with the scope. Fails with a {@link ThreadError} if it does not start.
  *
  * It keeps nothing of one export for the next. On Deno it needs `--allow-read` of this package and of its dependencies, from
  * where threads load their modules, besides `--allow-net` of the tenant; a thread gets the permissions of its caller.

@@ -58,8 +58,8 @@ const listen = (
 };
 
 /**
- * The caller's end. `onEnd` is told once when the thread ends though it was not asked to, before anything else fails of it,
- * and whether it had begun to listen.
+ * Makes the caller's end. `onEnd` is told once when the thread ends though it was not asked to, before anything else fails
+ * of it, and whether it had begun to listen.
  */
 export const platform = (
   spawn: () => AnyWorker,
@@ -116,7 +116,7 @@ export const platform = (
   return Layer.merge(Layer.succeed(Worker.PlatformWorker, platformWorker), spawner);
 };
 
-/** The thread's end. Once the layer it serves is closed, say so with {@link sayClosed}. */
+/** Makes the thread's end. Once the layer it serves is closed, say so with {@link sayClosed}. */
 export const platformRunner = (port: ThreadPort): Layer.Layer<WorkerRunner.PlatformRunner> =>
   Layer.succeed(
     WorkerRunner.PlatformRunner,

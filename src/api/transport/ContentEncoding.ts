@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The codings of a header's value, in lower case and in the order they were applied. */
+/** Gives the codings of a header's value, in lower case and in the order they were applied. */
 export const codingsOf = (header: string | undefined): ReadonlyArray<string> =>
   (header ?? "").toLowerCase().split(",").map((coding) => coding.trim())
     .filter((coding) => coding !== "" && coding !== "identity");

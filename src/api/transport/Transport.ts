@@ -98,7 +98,7 @@ const gather = async (
   }
 };
 
-/** The format of a body that a runtime has not unpacked; undefined if it has, or the coding is not known. */
+/** Finds the format of a body that a runtime has not unpacked; undefined if it has, or the coding is not known. */
 const packedAs = (bytes: Uint8Array, headers: Headers): CompressionFormat | undefined => {
   const [coding, ...more] = ContentEncoding.codingsOf(headers["content-encoding"]);
   const [first = 0, second] = bytes;
@@ -160,7 +160,7 @@ export const ofFetch = (
 });
 
 /**
- * The `fetch` given, or the runtime's own at the time of the request.
+ * Makes requests by the `fetch` given, or by the runtime's own at the time of the request.
  *
  * @example
  * ```ts

@@ -109,7 +109,7 @@ const unpack = (
   return () => stream.destroy();
 };
 
-/** A dispatcher of undici's, a proxy's for example. */
+/** Makes a transport of a dispatcher of undici's, a proxy's for example. */
 export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service => ({
   get: (url, headers, { whenAborted, onHead, onGrowth }) =>
     Effect.async<Uint8Array, unknown>((resume) => {
@@ -191,7 +191,7 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
 /** A function that connects to a place, or says why not. */
 type Connect = ReturnType<typeof buildConnector>;
 
-/** A connector whose failures name the proxy that it connects to. */
+/** Makes a connector whose failures name the proxy that it connects to. */
 const connectorTo = (proxy: Proxy.Named): Connect => {
   const connect = buildConnector({});
   return (options, done) =>
@@ -216,10 +216,10 @@ const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): t
     }),
 });
 
-/** A transport that reaches nothing, and says why. */
+/** Makes a transport that reaches nothing, and says why. */
 const failing = (error: unknown): typeof Transport.Service => ({ get: () => Effect.fail(error) });
 
-/** Through proxies, those that undici knows to go past included. */
+/** Makes an agent for proxies, those that undici knows to go past included. */
 const through = (http: Proxy.Named | undefined, https: Proxy.Named | undefined): EnvHttpProxyAgent => {
   const pool = (origin: URL, options: object) => {
     const named = [https, http].find((proxy) => proxy?.origin === origin.origin);
@@ -237,7 +237,7 @@ const through = (http: Proxy.Named | undefined, https: Proxy.Named | undefined):
   });
 };
 
-/** By way of the proxies that the environment names, if it names any. */
+/** Makes a transport by way of the proxies that the environment names, if it names any. */
 const fromEnvironment = (): {
   readonly agents: ReadonlyArray<Dispatcher>;
   readonly transport: typeof Transport.Service;

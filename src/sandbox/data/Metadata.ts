@@ -145,8 +145,8 @@ const whereabouts = (draws: Draws): Whereabouts => {
 };
 
 /**
- * The metadata of session `index` of user `user`, where undefined stands for an absent field. Holds the home of the last
- * user asked for.
+ * Makes the metadata of session `index` of user `user`, where undefined stands for an absent field. Holds the home of the
+ * last user asked for.
  */
 export const make = (seed: number): (user: number, index: number) => SandboxMetadata | null | undefined => {
   let resident = -1;

@@ -28,8 +28,8 @@ export interface Ranked {
 export type PaginationHeader = "present" | "absent" | "malformed";
 
 /**
- * The rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in an order drawn
- * from that number, as they may where a database is not told how to break ties.
+ * Gives the rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in an order
+ * drawn from that number, as they may where a database is not told how to break ties.
  */
 export const rows = (list: Ranked, { page, size, descending }: PageRequest, unstable?: number): number[] => {
   const { length } = list;
@@ -54,7 +54,7 @@ export const rows = (list: Ranked, { page, size, descending }: PageRequest, unst
   return found;
 };
 
-/** The value of `x-pagination`, or undefined where there is none. */
+/** Gives the value of `x-pagination`, or undefined where there is none. */
 export const header = (
   { page, size, key }: PageRequest,
   total: number,

@@ -72,14 +72,14 @@ export interface Population {
 const day = 86_400;
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/** The lowest bits of a word, six to a character. */
+/** Writes the lowest bits of a word, six to a character. */
 const sixes = (word: number, characters: number): string => {
   let text = "";
   for (let at = 0; at < characters; at++) text += letters.charAt(word >>> at * 6 & 63);
   return text;
 };
 
-/** One of the 32-bit words of a session id. */
+/** Reads one of the 32-bit words of a session id. */
 const word = (id: string, at: number): number => Number.parseInt(id.slice(at * 8, at * 8 + 8), 16) | 0;
 
 /** The spread of sessions per user, as the sigma of a log-normal: a median of 0.3 and a 99.9 % of 40 times the mean. */

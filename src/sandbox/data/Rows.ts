@@ -44,13 +44,13 @@ const withUnknown = (text: string, word: number): string => {
   return `{"sequence":${digits},"device":{"trusted":true,"labels":["a \\"b\\"",null]},${known.slice(1)}`;
 };
 
-/** The JSON text of some sessions, as an array. Which rows are broken, and how, follows from the session's id alone. */
+/** Writes the JSON text of some sessions, as an array. Which rows are broken, and how, follows from the session's id alone. */
 export const arrayText = (sessions: readonly SandboxSession[], options: RowOptions): string =>
   options.unknownFields || options.malformed > 0
     ? `[${sessions.map((session) => rowText(session, options)).join(",")}]`
     : JSON.stringify(sessions);
 
-/** The JSON text of one session. */
+/** Writes the JSON text of one session. */
 export const rowText = (session: SandboxSession, { seed, unknownFields, malformed }: RowOptions): string => {
   const word = hashText(seed, session.session_id);
   if (fraction(word) < malformed) {

@@ -36,7 +36,7 @@ const titles: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
-/** An answer with a problem body. */
+/** Makes an answer with a problem body. */
 export const problem = (
   status: number,
   path: string,
@@ -56,7 +56,7 @@ export const problem = (
   }),
 });
 
-/** An answer with a page for people, as gateways and captive networks give. */
+/** Makes an answer with a page for people, as gateways and captive networks give. */
 export const page = (status: number, title: string): Answer => ({
   status,
   headers: { "content-type": "text/html" },

@@ -29,9 +29,14 @@ const Span = Schema.Tuple(Schema.JsonNumber, Schema.JsonNumber);
 
 /** The knowledge that earlier runs had of a user's sessions when the last of them ended. A small plain value. */
 export const Mark = Schema.Struct({
-  /** Everything that changed up to this time has been delivered, in seconds since the epoch; absent if that is not known of any. */
+  /**
+   * Everything that changed up to this time has been delivered, in seconds since the epoch; absent if that is not known of
+   * any.
+   */
   at: Schema.optional(Schema.JsonNumber),
-  /** So has everything that changed within these, above {@link Mark.at}: what runs from a given time on have read. At most 8. */
+  /**
+   * So has everything that changed within these, above {@link Mark.at}: what runs from a given time on have read. At most 8.
+   */
   spans: Schema.optional(Schema.Array(Span)),
   /** The time below these for which it is known what was delivered, if not the usual 300 s. */
   lookback: Schema.optional(Schema.JsonNumber),
@@ -84,7 +89,7 @@ export const TrackerState = Schema.Struct({
 /** The most fingerprints that a walk is put down with: 17 kB. States are kept of all walks under way, at every cut. */
 const PUT_DOWN = 1000;
 
-/** The tracker as a plain value. */
+/** Gives the tracker as a plain value. */
 export const save = (
   { delivered, count, others, otherCount, isPartial, asked, ...tracker }: ChangeTracker,
 ): typeof TrackerState.Type => ({
@@ -95,7 +100,7 @@ export const save = (
   ...((isPartial || otherCount > PUT_DOWN) && { partial: true }),
 });
 
-/** The tracker that {@link save} was given. */
+/** Gives the tracker that {@link save} was given. */
 export const restore = (
   { delivered, others = [], partial, ...tracker }: typeof TrackerState.Type,
 ): ChangeTracker => ({
@@ -168,7 +173,7 @@ const isCovered = ({ at, spans = [] }: Pick<Mark, "at" | "spans">, time: number,
 /** Gives the time below a mark's times for which it knows what was delivered. */
 const lookbackOf = ({ lookback = LOOKBACK }: Mark): number => lookback;
 
-/** The latest time up to which runs have read; -Infinity if there is none. */
+/** Gives the latest time up to which runs have read; -Infinity if there is none. */
 const topOf = ({ at = -Infinity, spans = [] }: Pick<Mark, "at" | "spans">): number =>
   Math.max(at, ...spans.map(([, to]) => to));
 
@@ -311,7 +316,7 @@ export const finish = (tracker: ChangeTracker, isVerified: boolean): Mark => {
 /** Tells whether a run had come upon a session by when it left the mark. */
 export const hasSession = (mark: Mark): boolean => lastOf(mark) !== -Infinity || mark.known !== undefined;
 
-/** The latest time of what was delivered; -Infinity if nothing was. */
+/** Gives the latest time of what was delivered; -Infinity if nothing was. */
 const lastOf = (mark: Mark): number =>
   mark.seen.reduce(
     (last, [, time]) => Math.max(last, time),
@@ -335,5 +340,5 @@ export const abandon = (tracker: ChangeTracker): Mark => {
   return { ...mark, forgottenTo: Math.max(at, mark.forgottenTo ?? -Infinity) };
 };
 
-/** The same for a user that the tenant did not know any more in the midst of its walk. */
+/** Gives the same for a user that the tenant did not know any more in the midst of its walk. */
 export const forgetTracked = (tracker: ChangeTracker): Mark => forget(abandon(tracker));

@@ -39,7 +39,7 @@ export const memory: Layer.Layer<CursorStore> = Layer.sync(CursorStore, () => {
 });
 
 /**
- * These users, each with its mark, to give to `SessionSource.changes`.
+ * Gives these users, each with its mark, for `SessionSource.changes`.
  *
  * @example
  * ```ts

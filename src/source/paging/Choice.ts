@@ -9,8 +9,8 @@ import { compare, type Key, type ListShape, type Order, type WalkRows } from "./
 import { orderOf, type Walk } from "./Walk.ts";
 
 /**
- * The rows of an answer that have not been delivered, how many this pass had not met, and whether one of them was met in it
- * before. Rows without a place that are alike are as many as one answer has held.
+ * Chooses the rows of an answer that have not been delivered, and counts how many this pass had not met, and whether one of
+ * them was met in it before. Rows without a place that are alike are as many as one answer has held.
  */
 export const choose = (
   shape: ListShape,
@@ -72,7 +72,7 @@ export const choose = (
   return { take, met, isAgain };
 };
 
-/** The last key of the answer, unless all of it lies before the frontier. */
+/** Gives the last key of the answer, unless all of it lies before the frontier. */
 export const frontierAfter = (
   walk: Walk,
   order: Order,
@@ -92,7 +92,7 @@ export const frontierAfter = (
 /** More ids are not remembered, of lists in orders that hold: 32 MB. */
 const MOST_OBSERVED = 2 ** 20;
 
-/** The ids to remember after an answer. */
+/** Gives the ids to remember after an answer. */
 export const rememberedAfter = (
   order: Order,
   { isExact }: Walk,

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The two 32-bit lanes of a hash, joined to an integer that a number holds exactly. */
+/** Joins the two 32-bit lanes of a hash to an integer that a number holds exactly. */
 const join = (one: number, other: number, length: number): number => {
   let a = one ^ length;
   let b = other;

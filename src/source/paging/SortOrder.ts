@@ -23,14 +23,19 @@ export interface Order {
 export interface ListShape {
   /** The orders to try, best first; at least one. */
   readonly orders: readonly [Order, ...Array<Order>];
-  /** In the first order, the walk is done once it is past this key: mostly after a page of ten rows, which it asks for first. */
+  /**
+   * In the first order, the walk is done once it is past this key: mostly after a page of ten rows, which it asks for first.
+   */
   readonly until?: Key | undefined;
 }
 
 /** A value that a list is sorted by. */
 export type Key = number | string;
 
-/** A row of an answer. One that is not what the list should hold, so that no field of it counts, is given as a text that tells it apart. */
+/**
+ * A row of an answer. One that is not what the list should hold, so that no field of it counts, is given as a text that
+ * tells it apart.
+ */
 export type Row = Readonly<Record<string, unknown>> | string;
 
 /** The rows of an answer, as far as a walk goes by them. */
@@ -61,7 +66,7 @@ export const keyOf = (row: Row, id: string, order: Order): Key | undefined => {
   return typeof key === "string" ? key : undefined;
 };
 
-/** Such rows. */
+/** Gives such rows as a walk goes by them. */
 export const walkRows = (rows: ReadonlyArray<Row>, id: string): WalkRows => ({
   count: rows.length,
   id: (index) => idOf(rows[index]!, id),
@@ -69,7 +74,7 @@ export const walkRows = (rows: ReadonlyArray<Row>, id: string): WalkRows => ({
   keys: (order) => rows.map((row) => keyOf(row, id, order)),
 });
 
-/** Below 0 if `a` comes before `b` in the order; NaN if one of them is no key. */
+/** Compares keys: below 0 if `a` comes before `b` in the order; NaN if one of them is no key. */
 export const compare = (order: Order, a: Key | undefined, b: Key | undefined): number => {
   if (a === undefined || b === undefined) return NaN;
   const sign = a === b ? 0 : a < b ? -1 : a > b ? 1 : NaN;

@@ -17,7 +17,7 @@ const PATIENCE = 20;
 const isOutOfPatience = (walk: Walk, attemptsWithoutProgress: number): boolean =>
   attemptsWithoutProgress > PATIENCE + 2 * Math.ceil(walk.maxEnd / walk.size);
 
-/** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
+/** Asks again further up: the answer lies beyond the frontier, as rows before it have vanished. */
 const stepBack = (walk: Walk, place: Place): Step => {
   const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
   const stride = walk.attemptsWithoutProgress < 2

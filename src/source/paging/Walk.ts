@@ -28,7 +28,7 @@ export interface UnorderedRows {
   readonly count: number;
 }
 
-/** These ids as unorderedRows. */
+/** Makes unordered rows of these ids. */
 export const unorderedRowsOf = (ids: Iterable<string>): UnorderedRows => {
   const unorderedRows: UnorderedRows = { ids: [], times: new Map(), count: 0 };
   return withUnordered(unorderedRows, ids);
@@ -155,8 +155,8 @@ const fromTheTop = {
 } as const;
 
 /**
- * The beginning of a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where
- * no smaller ones overlap.
+ * Begins a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where no
+ * smaller ones overlap.
  */
 export const begin = (_: ListShape, size: number): Walk => {
   if (!Number.isSafeInteger(size) || size < leastSize) {
@@ -215,7 +215,7 @@ export const withDoubt = (walk: Walk, ...why: ReadonlyArray<string>): Walk => {
   return more.length === 0 ? walk : { ...walk, doubts: [...walk.doubts, ...more] };
 };
 
-/** The list from its top, once more. */
+/** Begins the list from its top, once more. */
 export const again = (walk: Walk, why: Doubt): Walk => ({
   ...walk,
   ...fromTheTop,
@@ -226,7 +226,7 @@ export const again = (walk: Walk, why: Doubt): Walk => ({
   pass: walk.pass + 1,
 });
 
-/** The order after the one in use; pages 1, 2, 3… when there is none. */
+/** Goes over to the order after the one in use; pages 1, 2, 3… when there is none. */
 export const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
   const next = {
     ...again(walk, why),
@@ -238,13 +238,13 @@ export const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
     : { ...next, order: walk.order + 1 };
 };
 
-/** The list once more in the same order, or else in the next. */
+/** Reads the list once more in the same order, or else in the next. */
 export const over = (shape: ListShape, walk: Walk, why: Doubt): Walk =>
   walk.pass === 0 ? again(walk, why) : leave(shape, walk, why);
 
 /**
- * The walk at its end: what made it start over is forgotten where the list was read again without a contradiction, and
- * counted, by a walk that knows what it has delivered.
+ * Ends a walk: what made it start over is forgotten where the list was read again without a contradiction, and counted, by a
+ * walk that knows what it has delivered.
  */
 export const finished = (walk: Walk): Walk => {
   const why = walk.pending.filter((why) => !harmless.has(why));

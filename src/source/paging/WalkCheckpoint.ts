@@ -58,7 +58,7 @@ export type WalkState = typeof WalkState.Type;
  */
 const MOST_STORED = 50_000;
 
-/** The walk as a plain value. */
+/** Gives the walk as a plain value. */
 export const save = (shape: ListShape, walk: Walk): WalkState => {
   const { observed, isExact, unorderedRows, overlapping, order, pass } = walk;
   const isTold = overlapping && order === 0 && pass === 0 && shape.orders[0].fixed;
@@ -97,7 +97,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
 /** The answers that stored ids are taken to have been met in: before this pass, and in it. */
 const [BEFORE, IN_PASS] = [0, 1];
 
-/** The walk that {@link save} was given. */
+/** Gives the walk that {@link save} was given. */
 export const restore = (
   { remembered, observed, observedBefore, strays, run, high, stalls, ...state }: WalkState,
 ): Walk => {
