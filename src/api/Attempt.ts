@@ -39,6 +39,15 @@ export interface ListRequest<Rows> extends ItemRequest {
   readonly decode: Answer.DecodeRows<Rows>;
 }
 
+/** The query of a list endpoint. */
+export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown>, "fresh"> {
+  /** From 1. */
+  readonly page: number;
+  /** The number of rows to ask for; the tenant may give fewer. */
+  readonly size: number;
+  readonly sort?: Sort | undefined;
+}
+
 /** A request of either kind. */
 export type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "turn">>;
 

@@ -23,7 +23,6 @@ export interface TenantAddress {
   readonly apiKey: string | Redacted.Redacted;
 }
 
-/** See {@link TenantAddress}. */
 export const optionNames: Options.Names<TenantAddress> = { domain: Options.text, apiKey: Options.secret };
 
 /** The domain or the key can't be used. The message never holds the key. */

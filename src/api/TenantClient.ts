@@ -18,7 +18,7 @@ import * as Tenant from "./Tenant.ts";
 import * as Timeouts from "./Timeouts.ts";
 import { Transport } from "./transport/Transport.ts";
 
-export type { ItemRequest, ListRequest } from "./Attempt.ts";
+export type { ItemRequest, ListRequest, PageQuery } from "./Attempt.ts";
 /** Options for the pace, the timeouts and the retries of requests. */
 export type TenantClientOptions = RetryPolicy.RetryPolicyOptions;
 export type { DecodeRows, Page } from "./Answer.ts";
@@ -89,7 +89,6 @@ export const layerOf = (
 /** Which tenant, how to get in, and how requests to it are made. */
 export interface TenantOptions extends TenantClientOptions, Tenant.TenantAddress {}
 
-/** See {@link TenantOptions}. */
 export const optionNames: Options.Names<TenantOptions> = {
   ...Tenant.optionNames,
   ...RateLimiter.optionNames,

@@ -58,7 +58,6 @@ const tenantNames: Options.Names<TenantOptions> = {
   fetch: Options.callback,
 };
 
-/** See {@link SessionsOptions}. */
 export const sessionsNames: Options.Names<SessionsOptions> = {
   ...tenantNames,
   ...SessionSource.optionNames,
@@ -73,7 +72,6 @@ export const sessionsNames: Options.Names<SessionsOptions> = {
   signal,
 };
 
-/** See {@link EncodingOptions}. */
 export const encodingNames: Options.Names<EncodingOptions> = {
   ...Formats.optionNames,
   ...Export.rejectionNames,

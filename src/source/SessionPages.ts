@@ -40,33 +40,27 @@ export const ask = (
     (error) => isNotFound(error) ? Effect.succeed(false) : Effect.as(SessionsApi.page(userId, first), true),
   );
   const askAgain = (contradictions: number): Effect.Effect<Page<Scanned>, ApiError, TenantClient> =>
-    Effect.catchIf(SessionsApi.page(userId, query), isNotFound, (error) => {
-      if (query.page > 1) {
-        return Effect.matchEffect(SessionsApi.page(userId, first), {
-          onSuccess: () => Effect.succeed({ rows: DecodedPage.empty, pagination: undefined }),
-          onFailure: (cause) => isNotFound(cause) ? confirmed(cause, contradictions) : Effect.fail(cause),
-        });
-      }
-      return confirmed(error, contradictions);
-    });
+    Effect.catchIf(
+      SessionsApi.page(userId, query),
+      isNotFound,
+      (error) =>
+        query.page === 1 ? confirmed(error, contradictions) : Effect.catchIf(
+          Effect.as(SessionsApi.page(userId, first), { rows: DecodedPage.empty, pagination: undefined }),
+          isNotFound,
+          (error) => confirmed(error, contradictions),
+        ),
+    );
   const confirmed = (
     error: ApiError,
     contradictions: number,
   ): Effect.Effect<Page<Scanned>, ApiError, TenantClient> =>
-    !isKnown()
-      ? Effect.fail(error)
-      : Effect.flatMap(isThere, (isThere) =>
-        !isThere ? Effect.fail(error) : contradictions < CONTRADICTIONS
-          ? Effect.zipRight(
-            Effect.sleep(CONTRADICTED_DELAY * 2 ** contradictions),
-            askAgain(contradictions + 1),
-          )
-          : Effect.fail(
-            new ApiError({
-              ...error,
-              reason: "Conflict",
-              detail: "the tenant knows the user, and says that there is none where it is asked for sessions",
-            }),
-          ));
+    !isKnown() ? Effect.fail(error) : Effect.flatMap(isThere, (isThere) => {
+      if (!isThere) return Effect.fail(error);
+      if (contradictions < CONTRADICTIONS) {
+        return Effect.delay(askAgain(contradictions + 1), CONTRADICTED_DELAY * 2 ** contradictions);
+      }
+      const detail = "the tenant knows the user, and says that there is none where it is asked for sessions";
+      return Effect.fail(new ApiError({ ...error, reason: "Conflict", detail }));
+    });
   return askAgain(0);
 };

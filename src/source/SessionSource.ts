@@ -68,7 +68,6 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
 /** Options of a walk, for those who find out by themselves whether the users are listed. */
 export type WalkOptions = Omit<SessionSourceOptions, "areListed">;
 
-/** See {@link WalkOptions}. */
 export const optionNames: Options.Names<WalkOptions> = {
   ...SessionFilters.mapFilters(() => Options.text),
   sort: Options.oneOf(sortKeys.flatMap((key) => [`${key}:1`, `${key}:-1`] as const)),

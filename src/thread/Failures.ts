@@ -9,9 +9,6 @@ import { SinkError } from "../sink/Sink.ts";
 import { ApiError } from "../api/ApiError.ts";
 import { TenantError } from "../api/Tenant.ts";
 
-/** A field that may be absent. */
-export const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(schema);
-
 const Row = Schema.Struct({
   userId: Schema.String,
   page: Schema.Number,
@@ -20,14 +17,14 @@ const Row = Schema.Struct({
   paths: Schema.Array(Schema.String),
   message: Schema.String,
   source: Schema.String,
-  redacted: maybe(Schema.Literal(true)),
+  redacted: Schema.optional(Schema.Literal(true)),
 });
 
 const Exported = Schema.transform(
   Schema.TaggedStruct("ExportError", {
     reason: Schema.Literal("InvalidRow", "TooManyQuarantined", "NoSuchUsers", "Unverified"),
     message: Schema.String,
-    row: maybe(Row),
+    row: Schema.optional(Row),
   }),
   Schema.instanceOf(ExportError),
   { strict: true, decode: ({ _tag, ...fields }) => new ExportError(fields), encode: (error) => error },

@@ -6,16 +6,18 @@
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
 import * as SessionFilters from "../api/SessionFilters.ts";
+import { sortKeys } from "../api/Sort.ts";
 import * as Formats from "../format/Formats.ts";
-import { Failure, maybe } from "./Failures.ts";
+import { Failure } from "./Failures.ts";
 
-const number = maybe(Schema.Number);
+const { optional } = Schema;
+const number = optional(Schema.Number);
 
 /** The tenant and how to ask it. Times are in milliseconds. The key is a text for as long as the message is under way. */
 const Tenant = Schema.Struct({
   domain: Schema.String,
   apiKey: Schema.Redacted(Schema.String),
-  rate: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
+  rate: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   burst: number,
   timeout: number,
   maxAttempts: number,
@@ -26,20 +28,16 @@ const Tenant = Schema.Struct({
 });
 
 const Walk = Schema.Struct({
-  ...SessionFilters.mapFilters(() => maybe(Schema.String)),
-  sort: maybe(Schema.TemplateLiteral(
-    Schema.Literal("session_id", "initiated_at", "expires_at", "last_updated"),
-    ":",
-    Schema.Literal(1, -1),
-  )),
+  ...SessionFilters.mapFilters(() => optional(Schema.String)),
+  sort: optional(Schema.TemplateLiteral(Schema.Literal(...sortKeys), ":", Schema.Literal(1, -1))),
   pageSize: number,
-  concurrency: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
-  onFailure: maybe(Schema.Literal("stop", "continue")),
+  concurrency: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
+  onFailure: optional(Schema.Literal("stop", "continue")),
 });
 
 const Redaction = Schema.Struct({
   policy: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
-  secret: maybe(Schema.Redacted(Schema.String)),
+  secret: optional(Schema.Redacted(Schema.String)),
 });
 
 /**
@@ -51,7 +49,6 @@ const Place = Schema.Union(
   Schema.Struct({ caller: Schema.String }),
 );
 
-/** See {@link Place}. */
 export type Place = typeof Place.Type;
 
 const Target = Schema.Struct({
@@ -90,8 +87,8 @@ const Report = Schema.Struct({
     format: Schema.String,
     rows: Schema.Number,
     bytes: Schema.Number,
-    sha256: maybe(Schema.String),
-    initiatedAt: maybe(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
+    sha256: optional(Schema.String),
+    initiatedAt: optional(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
   })),
   userDoubts: Schema.Array(Schema.String),
 });
@@ -120,16 +117,16 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
     tenant: Tenant,
     users: Schema.Union(Schema.Array(Schema.String), Schema.Literal("all")),
     walk: Walk,
-    redact: maybe(Redaction),
+    redact: optional(Redaction),
     targets: Schema.Array(Target),
-    quarantine: maybe(Place),
-    onInvalid: maybe(Schema.Literal("quarantine", "fail")),
-    maxQuarantined: maybe(Schema.Union(
+    quarantine: optional(Place),
+    onInvalid: optional(Schema.Literal("quarantine", "fail")),
+    maxQuarantined: optional(Schema.Union(
       Schema.Struct({ count: Schema.Number }),
       Schema.Struct({ percent: Schema.Number }),
     )),
-    csv: maybe(Schema.Struct({ escapeFormulas: Schema.optionalWith(Schema.Boolean, { exact: true }) })),
-    parquet: maybe(Schema.Struct({
+    csv: optional(Schema.Struct({ escapeFormulas: Schema.optionalWith(Schema.Boolean, { exact: true }) })),
+    parquet: optional(Schema.Struct({
       rowGroupRows: Schema.optionalWith(Schema.Number, { exact: true }),
       codec: Schema.optionalWith(Schema.Literal("snappy", "uncompressed"), { exact: true }),
     })),

@@ -68,7 +68,6 @@ export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOp
 export interface ContentOptions
   extends Formats.FormatOptions, Export.RejectionOptions, Pick<ExportOptions, "redact" | "onProgress"> {}
 
-/** See {@link ContentOptions}. */
 export const contentNames: Options.Names<ContentOptions> = {
   ...Formats.optionNames,
   ...Export.rejectionNames,
@@ -85,7 +84,6 @@ const target = Options.object<Target>({
   to: Options.any,
 }, { required: ["format", "to"] });
 
-/** See {@link ExportOptions}. */
 export const optionNames: Options.Names<ExportOptions> = {
   ...contentNames,
   tenant: Options.object(TenantClient.optionNames),

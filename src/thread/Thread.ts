@@ -26,7 +26,6 @@ export type { ThreadOptions } from "./AnyWorker.ts";
 export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
 export type { Report } from "../plain/Report.ts";
 
-/** See {@link ThreadOptions}. */
 export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
 
 const threadKind = Options.object(optionNames);

@@ -27,7 +27,6 @@ export interface RateLimiterOptions {
   readonly burst?: number | undefined;
 }
 
-/** See {@link RateLimiterOptions}. */
 export const optionNames: Options.Names<RateLimiterOptions> = {
   rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
   burst: Options.number,
@@ -69,14 +68,8 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
-interface NormalOptions {
-  readonly isAuto: boolean;
-  /** The ceiling, or what to begin with. */
-  readonly rate: number;
-  readonly burst: number | undefined;
-}
-
-const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions): NormalOptions => {
+/** Checks options. The ceiling of a rate that is sought is what it begins with. */
+const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions) => {
   if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
@@ -85,7 +78,8 @@ const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions): NormalOptio
   if (burst !== undefined && !(burst >= 1)) {
     throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
   }
-  return rate === "auto" ? { isAuto: true, rate: AdaptiveRate.START, burst } : { isAuto: false, rate, burst };
+  const isAuto = rate === "auto";
+  return { isAuto, ceiling: isAuto ? AdaptiveRate.START : rate, given: burst };
 };
 
 /** The time that a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
@@ -93,8 +87,7 @@ const AUTO_SLACK = 10;
 
 /** Makes a limiter with a rate of its own. */
 export const make = (options: RateLimiterOptions = {}): RateLimiter => {
-  const normal = normalizeOptions(options);
-  const { isAuto, rate: ceiling } = normal;
+  const { isAuto, ceiling, given } = normalizeOptions(options);
   const state: AdaptiveRate.SharedRate = {
     rate: ceiling,
     heldUntil: 0,
@@ -103,10 +96,10 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
   };
   const auto = isAuto ? AdaptiveRate.make(state) : undefined;
   // What a pause saves up, in milliseconds.
-  const { burst = Math.max(1, ceiling / 10) } = normal;
+  const burst = given ?? Math.max(1, ceiling / 10);
   const slackAtCeiling = (burst - 1) * 1000 / ceiling;
   const slack = (): number =>
-    !isAuto ? slackAtCeiling : normal.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
+    !isAuto ? slackAtCeiling : given === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
   // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
   let lastTurn = -Infinity;
   // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one

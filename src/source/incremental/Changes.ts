@@ -48,7 +48,6 @@ export const Mark = Schema.Struct({
   forgottenTo: Schema.optional(Schema.JsonNumber),
 });
 
-/** See {@link Mark}. */
 export type Mark = typeof Mark.Type;
 
 /** The knowledge of a walk so far, on the way to the next mark. */

@@ -49,7 +49,6 @@ export const WalkState = Schema.Struct({
   done: Schema.Boolean,
 });
 
-/** See {@link WalkState}. */
 export type WalkState = typeof WalkState.Type;
 
 /**
