@@ -6,9 +6,12 @@
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
 import * as SessionFilters from "../api/SessionFilters.ts";
+import { ApiError } from "../api/ApiError.ts";
+import { TenantError } from "../api/Tenant.ts";
+import { ExportError } from "../export/Export.ts";
+import { SinkError } from "../sink/Sink.ts";
 import { sortKeys } from "../api/Sort.ts";
 import * as Formats from "../format/Formats.ts";
-import { Failure } from "./Failures.ts";
 
 const { optional } = Schema;
 const number = optional(Schema.Number);
@@ -107,6 +110,33 @@ export const Event = Schema.Union(
   Schema.TaggedStruct("Done", { report: Report }),
 );
 export type Event = typeof Event.Type;
+
+const Row = Schema.Struct({
+  userId: Schema.String,
+  page: Schema.Number,
+  size: Schema.Number,
+  index: Schema.Number,
+  paths: Schema.Array(Schema.String),
+  message: Schema.String,
+  source: Schema.String,
+  redacted: optional(Schema.Literal(true)),
+});
+
+const Exported = Schema.transform(
+  Schema.TaggedStruct("ExportError", {
+    reason: Schema.Literal("InvalidRow", "TooManyQuarantined", "NoSuchUsers", "Unverified"),
+    message: Schema.String,
+    row: optional(Row),
+  }),
+  Schema.instanceOf(ExportError),
+  { strict: true, decode: ({ _tag, ...fields }) => new ExportError(fields), encode: (error) => error },
+);
+
+/**
+ * Errors that an export can fail with, in whatever thread. They arrive as what they were: class, reason, fields and message.
+ */
+export const Failure = Schema.Union(ApiError, Exported, SinkError, TenantError);
+export type Failure = typeof Failure.Type;
 
 /** Runs an export. Interrupting it ends the walk, and undoes what was written. */
 export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExport", {

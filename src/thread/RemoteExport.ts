@@ -21,8 +21,15 @@ import * as TenantClient from "../api/TenantClient.ts";
 import { quoteWithout } from "../api/Quote.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { Report } from "../plain/Report.ts";
-import type { Failure } from "./Failures.ts";
-import { Acknowledge, AwaitEnd, type Event, type Place, type Request, StartExport } from "./Messages.ts";
+import {
+  Acknowledge,
+  AwaitEnd,
+  type Event,
+  type Failure,
+  type Place,
+  type Request,
+  StartExport,
+} from "./Messages.ts";
 import { ThreadError } from "./ThreadError.ts";
 import { patiently } from "./WorkerPort.ts";
 
