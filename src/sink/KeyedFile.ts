@@ -59,34 +59,46 @@ const textOf = (path: string): Promise<string> =>
     throw error;
   });
 
-/** Writes a file anew, in one step. */
-const replace = async (path: string, lines: Iterable<string>): Promise<void> => {
+/** A file that lines are added to. */
+interface Appended {
+  readonly handle: FileHandle;
+  readonly size: number;
+}
+
+/** Opens a file to add to it. */
+const append = async (path: string): Promise<Appended> => {
+  const handle = await openFile(path, "a", 0o600);
+  return { handle, size: (await handle.stat()).size };
+};
+
+/** Writes a file anew, in one step, and gives it as it is added to: nothing is left to be opened once it has its name. */
+const replace = async (path: string, lines: Iterable<string>): Promise<Appended> => {
   const partial = `${path}.partial`;
   await rm(partial, { force: true });
-  const handle = await openFile(partial, "wx", 0o600);
+  const handle = await openFile(partial, "ax", 0o600);
+  let size = 0;
+  const write = async (text: string) => {
+    const bytes = utf8.encode(text);
+    await handle.appendFile(bytes);
+    size += bytes.length;
+  };
   try {
     let text = "";
     for (const line of lines) {
       text += line;
       if (text.length < CHUNK) continue;
-      await handle.appendFile(utf8.encode(text));
+      await write(text);
       text = "";
     }
-    await handle.appendFile(utf8.encode(text));
+    await write(text);
     await SafeFile.sync(handle);
-    await handle.close();
     await rename(partial, path);
+    return { handle, size };
   } catch (error) {
     await handle.close().catch(() => undefined);
     await rm(partial, { force: true });
     throw error;
   }
-  await syncFolder(dirname(path));
-};
-
-const append = async (path: string): Promise<{ readonly handle: FileHandle; readonly size: number }> => {
-  const handle = await openFile(path, "a", 0o600);
-  return { handle, size: (await handle.stat()).size };
 };
 
 /** Opens a file; there need not be one yet. Rejects with a {@link DamagedLine}, or with what the system says. */
@@ -111,14 +123,17 @@ export const open = async (path: string, { lineOf, read }: Codec): Promise<Keyed
     }
   }
 
+  let handle: FileHandle;
+  let size: number;
   const compact = async () => {
     // A link stays one.
-    const target = await realpath(path);
-    await replace(target, [...entries].map(([key, { value }]) => lineOf(key, value)));
-    return await append(path);
+    const target = await realpath(path).catch(() => path);
+    ({ handle, size } = await replace(target, [...entries].map(([key, { value }]) => lineOf(key, value))));
+    await syncFolder(dirname(target));
   };
   const isHalf = text !== "" && !text.endsWith("\n");
-  let { handle, size } = isHalf || lines > 2 * entries.size ? await compact() : await append(path);
+  if (isHalf || lines > 2 * entries.size) await compact();
+  else ({ handle, size } = await append(path));
 
   let isFlushed = true;
   let flushedAt = -Infinity;
@@ -134,13 +149,16 @@ export const open = async (path: string, { lineOf, read }: Codec): Promise<Keyed
     await handle.truncate(size);
     await handle.appendFile(line);
     isFlushed = false;
+    if (performance.now() - flushedAt >= FLUSH_EVERY) await flush();
     size += line.length;
     keep(key, value, line.length);
-    if (performance.now() - flushedAt >= FLUSH_EVERY) await flush();
     if (size <= 2 * live + SLACK) return;
     const before = handle;
-    ({ handle, size } = await compact());
-    await before.close();
+    try {
+      await compact();
+    } finally {
+      if (handle !== before) await before.close();
+    }
   };
 
   let last: Promise<unknown> = Promise.resolve();

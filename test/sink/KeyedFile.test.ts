@@ -1,4 +1,15 @@
-import { appendFile, lstat, readdir, readFile, readlink, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import * as KeyedFile from "../../src/sink/KeyedFile.ts";
@@ -97,6 +108,23 @@ describe("a file of lines by key", () => {
     expect(await valuesAt(path, "a", "b")).toEqual(["99", "x"]);
     expect(await readFile(path, "utf8")).toBe('["b","x"]\n["a","99"]\n');
     expect(await readdir(folder)).toEqual(["lines.ndjson"]);
+  });
+
+  it("goes on where it can't be written anew, and keeps what was set", async () => {
+    const { folder, path } = await setUp();
+    const value = "x".repeat(2 ** 20);
+    await use(path, async ({ set }) => {
+      await mkdir(`${path}.partial`);
+      const sets = Array.from({ length: 8 }, (_, at) => set("a", `${at} ${value}`));
+      const failed = (await Promise.allSettled(sets)).filter(({ status }) => status === "rejected");
+      expect(failed.length).toBeGreaterThan(0);
+      await rm(`${path}.partial`, { recursive: true });
+      await set("b", "2");
+      await set("c", "3");
+    });
+    expect(await readdir(folder)).toEqual(["lines.ndjson"]);
+    expect((await readFile(path, "utf8")).split("\n")).toHaveLength(4);
+    expect(await valuesAt(path, "a", "b", "c")).toEqual([`7 ${value}`, "2", "3"]);
   });
 
   it("stays a link where it is one, and what it leads to is written anew", async () => {
