@@ -148,12 +148,12 @@ describe("sessions()", () => {
 
   it("tells of each row that is not a session and gives all others", async () => {
     const { options } = tenant({ malformed: 0.5, sessionsPerUser: 40 });
-    const rejected: Array<promise.Rejected> = [];
+    const quarantined: Array<promise.QuarantinedRow> = [];
     const found = await collect(
-      promise.sessions({ ...options, users: "all", onQuarantined: (row) => rejected.push(row) }),
+      promise.sessions({ ...options, users: "all", onQuarantined: (row) => quarantined.push(row) }),
     );
-    expect(rejected.length).toBeGreaterThan(10);
-    expect(found.length + rejected.length).toBe(120);
+    expect(quarantined.length).toBeGreaterThan(10);
+    expect(found.length + quarantined.length).toBe(120);
   });
 
   it("makes no request when the signal was aborted before, and throws its reason", async () => {
@@ -359,7 +359,13 @@ describe("exportSessions()", () => {
     const names = ["s.ndjson", "s.csv.gz", "s.parquet"];
     const out = names.map((name) => join(folder, name));
     const report = await promise.exportSessions({ ...options, users: "all", out });
-    expect(report).toMatchObject({ users: 3, sessions: 360, verified: true, userDoubts: [], rejected: 0 });
+    expect(report).toMatchObject({
+      users: 3,
+      sessions: 360,
+      verified: true,
+      userListUnverifiedReasons: [],
+      quarantined: 0,
+    });
     expect((await readdir(folder)).sort()).toEqual(names.toSorted());
     for (const { name, bytes, sha256, rows } of report.files) {
       const file = await readFile(name);
@@ -394,7 +400,7 @@ describe("exportSessions()", () => {
     );
   });
 
-  it("puts rejected rows beside the first file, or where it is told", async () => {
+  it("puts quarantined rows beside the first file, or where it is told", async () => {
     const { options } = tenant({ malformed: 0.5, sessionsPerUser: 40 });
     const folder = await newFolder();
     const out = join(folder, "s.csv");
@@ -420,7 +426,7 @@ describe("exportSessions()", () => {
   it('does not call an export verified when the list of "all" users is not', async () => {
     const { sandbox, options } = tenant({ users: 300, sessionsPerUser: 1 });
     const out = join(await newFolder(), "s.csv");
-    // A list of users of which the tenant counts more than it lists can't be vouched for.
+    // A list of users of which the tenant counts more than it lists can't be verified for.
     const fetch = async (input: string | URL | Request, init?: RequestInit) => {
       const request = new Request(input, init);
       const response = await sandbox.fetch(request);
@@ -429,7 +435,7 @@ describe("exportSessions()", () => {
     };
     const report = await promise.exportSessions({ ...options, users: "all", out, fetch });
     expect(report.sessions).toBe(300);
-    expect(report.userDoubts).not.toEqual([]);
+    expect(report.userListUnverifiedReasons).not.toEqual([]);
     expect(report.verified).toBe(false);
   });
 

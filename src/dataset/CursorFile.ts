@@ -1,5 +1,5 @@
 /**
- * Marks in a file, a line for each that is saved.
+ * Cursors in a file, a line for each that is saved.
  *
  * @module
  */
@@ -7,22 +7,22 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Schema from "effect/Schema";
 import * as KeyedFile from "../sink/KeyedFile.ts";
-import { Mark } from "../source/incremental/Changes.ts";
+import { Cursor } from "../source/incremental/Changes.ts";
 import { CursorStore, CursorStoreError } from "../source/incremental/CursorStore.ts";
 import * as Cursors from "./Cursors.ts";
 
-const isMark = Schema.is(Mark);
+const isCursor = Schema.is(Cursor);
 
 const codec: KeyedFile.Codec = {
   lineOf: Cursors.lineOf,
   read: (line) => {
-    const { userId, mark } = Cursors.read(line);
-    return [userId, mark];
+    const { userId, cursor } = Cursors.read(line);
+    return [userId, cursor];
   },
 };
 
 /**
- * Keeps marks in this file. A killed process loses none that was saved. A machine that loses power may lose those of the
+ * Keeps cursors in this file. A killed process loses none that was saved. A machine that loses power may lose those of the
  * last second: older ones deliver again, and lose nothing. For one process at a time.
  *
  * Memory: about 300 bytes a user.
@@ -32,9 +32,12 @@ export const layer = (path: string): Layer.Layer<CursorStore, CursorStoreError> 
     cause instanceof KeyedFile.DamagedLine
       ? new CursorStoreError({
         message:
-          `${path} is damaged: line ${cause.line} is no mark. Restore it from a backup, or remove it to begin anew`,
+          `${path} is damaged: line ${cause.line} is no cursor. Restore it from a backup, or remove it to begin anew`,
       })
-      : new CursorStoreError({ message: `Cannot keep marks in ${path}: ${(cause as Error).message}`, cause });
+      : new CursorStoreError({
+        message: `Cannot keep cursors in ${path}: ${(cause as Error).message}`,
+        cause,
+      });
   const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: failed });
   return Layer.scoped(
     CursorStore,
@@ -46,13 +49,13 @@ export const layer = (path: string): Layer.Layer<CursorStore, CursorStoreError> 
       ({ get, set }) => ({
         load: (userId) =>
           Effect.sync(() => {
-            const mark = get(userId);
-            return mark === undefined ? undefined : JSON.parse(mark);
+            const cursor = get(userId);
+            return cursor === undefined ? undefined : JSON.parse(cursor);
           }),
-        save: (userId, mark) =>
+        save: (userId, cursor) =>
           Effect.uninterruptible(attempt(async () => {
-            if (!isMark(mark)) throw new Error("it is no mark of a walk");
-            await set(userId, JSON.stringify(mark));
+            if (!isCursor(cursor)) throw new Error("it is no cursor of a walk");
+            await set(userId, JSON.stringify(cursor));
           })),
       }),
     ),

@@ -25,7 +25,7 @@ const RunNumber = Schema.Int.pipe(Schema.between(1, MOST));
 const PartNumber = Schema.Int.pipe(Schema.between(0, MOST));
 
 /** Parts that hold lines of another kind than sessions. */
-export const lineKinds = ["rejected", "removed", "state", "seen"] as const;
+export const lineKinds = ["quarantine", "removed", "state", "seen"] as const;
 
 /** See {@link lineKinds}. */
 export type LineKind = typeof lineKinds[number];
@@ -81,7 +81,7 @@ const isWalk = Schema.is(
   Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.TrackerState) }),
 );
 
-/** Where a walk stands, as `SessionSource` has it. More spans than a mark has would be more than can be compared at once. */
+/** Where a walk stands, as `SessionSource` has it. More spans than a cursor has would be more than can be compared at once. */
 const State = Schema.Unknown.pipe(
   Schema.filter((state) => isWalk(state) && (state.watch?.before?.spans ?? []).length <= 1000, {
     message: () => "is no state of a walk",
@@ -95,7 +95,10 @@ const Failed = Schema.Struct({
   state: Schema.optional(State),
 });
 
-const Doubtful = Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Schema.String) });
+const UnverifiedUser = Schema.Struct({
+  userId: Schema.String,
+  unverifiedReasons: Schema.Array(Schema.String),
+});
 
 const some = <A, I>(schema: Schema.Schema<A, I>) =>
   Schema.Struct({ count: Count, first: Schema.Array(schema) });
@@ -115,7 +118,7 @@ export const Run = Schema.Struct({
   run: RunNumber,
   /**
    * `full`: every session. `retry`: of the users that had failed before. `changes`: what had changed since the last run.
-   * `replay`: of rows that had been rejected.
+   * `replay`: of rows that had been quarantined.
    */
   kind: Schema.Literal("full", "retry", "changes", "replay"),
   began: Schema.String,
@@ -127,15 +130,15 @@ export const Run = Schema.Struct({
   since: Schema.optional(Schema.JsonNumber),
   users: Count,
   sessions: Count,
-  rejected: Count,
+  quarantined: Count,
   bytes: Count,
   requests: Count,
   retries: Count,
   /** Whether every walk, and the list of users if the tenant gave it, can vouch that nothing was missed. */
   verified: Schema.Boolean,
   missing: some(Schema.String),
-  unverified: some(Doubtful),
-  user_doubts: Schema.Array(Schema.String),
+  unverified: some(UnverifiedUser),
+  user_list_unverified_reasons: Schema.Array(Schema.String),
   /**
    * What a run that reads whole lists found removed: of so many users it can be said, so many sessions are gone since the
    * last such run, and so many are listed again.
@@ -206,13 +209,13 @@ export const RunProgress = Schema.Struct({
     missing: Count,
     failed: Count,
     sessions: Count,
-    rejected: Count,
+    quarantined: Count,
     unverified: Count,
     encodedBytes: Count,
     listed: Count,
   }),
   missing: Schema.Array(Schema.String),
-  unverified: Schema.Array(Doubtful),
+  unverified: Schema.Array(UnverifiedUser),
   /** Absent if there are none. */
   redelivered: Schema.optional(Redelivered),
   seconds: Schema.JsonNumber,
@@ -246,7 +249,7 @@ export const Header = Schema.Struct({
   began: Schema.String,
   tenant: Schema.String,
   options: Options,
-  /** Only what changed at or after this time, in seconds since the epoch; absent where each user's mark says. */
+  /** Only what changed at or after this time, in seconds since the epoch; absent where each user's cursor says. */
   since: Schema.optional(Schema.JsonNumber),
   /** Whether whole lists are read, to tell what was removed. */
   prune_report: Schema.optional(Schema.Literal(true)),
@@ -268,7 +271,7 @@ export const Header = Schema.Struct({
    * or not. Absent in journals of version 0.1, which took the number after the highest.
    */
   claims: Schema.optional(PartNumber),
-  user_doubts: Schema.Array(Schema.String),
+  user_list_unverified_reasons: Schema.Array(Schema.String),
   standing: RunProgress,
 });
 

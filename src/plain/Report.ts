@@ -14,7 +14,7 @@ export interface Progress {
   readonly failed: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
-  readonly rejected: number;
+  readonly quarantined: number;
   /** Users whose walk can't be verified. */
   readonly unverified: number;
   /** Before any compression on the way. */
@@ -39,9 +39,9 @@ export interface Sample<A> {
 }
 
 /** A user whose walk can't be verified, and why. */
-export interface DoubtfulUser {
+export interface UnverifiedUser {
   readonly userId: string;
-  readonly doubts: ReadonlyArray<string>;
+  readonly unverifiedReasons: ReadonlyArray<string>;
 }
 
 /** A user whose walk broke off, and why. */
@@ -60,7 +60,7 @@ export interface TimeRange {
 export interface ExportedFile {
   /** Its path. */
   readonly name: string;
-  /** The name of its format; `rejected` is the file of rows that failed the schema. */
+  /** The name of its format; `quarantined` is the file of rows that failed the schema. */
   readonly format: string;
   readonly rows: number;
   readonly bytes: number;
@@ -75,7 +75,7 @@ export interface Outcome {
   readonly users: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
-  readonly rejected: number;
+  readonly quarantined: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
   /** At work; what lay between an interruption and the next start does not count. */
@@ -84,10 +84,10 @@ export interface Outcome {
   readonly verified: boolean;
   /** Users that the tenant does not know. */
   readonly missing: Sample<string>;
-  readonly unverified: Sample<DoubtfulUser>;
+  readonly unverified: Sample<UnverifiedUser>;
   readonly failed: Sample<FailedUser>;
   /** Reasons why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userDoubts: ReadonlyArray<string>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
 }
 
 /** The report of an export to files or a stream. */
@@ -100,7 +100,7 @@ export interface Part {
   /** From the dataset's folder, with `/`. */
   readonly path: string;
   /**
-   * Its format; or `rejected`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to
+   * Its format; or `quarantined`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to
    * know.
    */
   readonly format: string;
@@ -121,7 +121,7 @@ export interface DatasetReport extends Outcome {
   readonly run: number;
   /**
    * `full`: every session. `changes`: what changed since the last run. `retry`: the users that had failed. `replay`: rows
-   * that had been rejected.
+   * that had been quarantined.
    */
   readonly kind: "full" | "retry" | "changes" | "replay";
   /** ISO 8601. */
@@ -171,16 +171,16 @@ export interface VerifyProgress {
   readonly rowsTotal: number;
 }
 
-/** The report of a replay: what became of the rows that had been rejected. */
+/** The report of a replay: what became of the rows that had been quarantined. */
 export interface ReplayReport {
-  /** Rows that had been rejected. */
+  /** Rows that had been quarantined. */
   readonly rows: number;
   /** Of these, the ones that are sessions of the dataset now. */
   readonly sessions: number;
   /** The ones that are sessions, and that the dataset had already. */
   readonly known: number;
-  /** The ones that stay rejected. */
-  readonly rejected: number;
+  /** The ones that stay quarantined. */
+  readonly quarantined: number;
   /** Of those, the ones of which redaction has left too little to tell. */
   readonly redacted: number;
   /** The new parts; none if no row passed. */

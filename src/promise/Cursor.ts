@@ -12,11 +12,11 @@ import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
 import type { Start } from "../source/SessionSource.ts";
 import { CursorError } from "./Errors.ts";
 
-/** Of a user whose list was read to its end, the mark. Of one in the midst of it, the state of its walk. */
+/** Of a user whose list was read to its end, the cursor. Of one in the midst of it, the state of its walk. */
 const Cursor = Schema.parseJson(Schema.Struct({
   version: Schema.Literal(1),
   ...SessionFilters.mapQuery(() => Schema.optional(Schema.String)),
-  mark: Schema.optional(Changes.Mark),
+  cursor: Schema.optional(Changes.Cursor),
   state: Schema.optional(Schema.Struct({
     walk: WalkCheckpoint.WalkState,
     watch: Changes.TrackerState,
@@ -37,11 +37,11 @@ export const startOf = (userId: string, cursor: unknown, filters: SessionFilters
         "remove it to read all sessions of the user anew",
     );
   }
-  const { mark, state, version: _, ...query } = decoded.right;
+  const { cursor, state, version: _, ...query } = decoded.right;
   const before = SessionFilters.fromQuery(query);
   const names = Object.keys(SessionFilters.filters) as ReadonlyArray<keyof SessionFilters.SessionFilters>;
   const changed = names.find((name) => before[name] !== filters[name]);
-  if (changed === undefined) return { userId, mark, state };
+  if (changed === undefined) return { userId, cursor, state };
   const say = (value: string | undefined) => value === undefined ? "none" : JSON.stringify(value);
   throw new CursorError(
     "Options",
@@ -59,7 +59,7 @@ export const after = (
 ): string | undefined => {
   const known = { version: 1, ...SessionFilters.toQuery(filters) };
   if (end !== undefined) {
-    return end.mark === undefined ? undefined : JSON.stringify({ ...known, mark: end.mark });
+    return end.cursor === undefined ? undefined : JSON.stringify({ ...known, cursor: end.cursor });
   }
   return state === undefined ? undefined : JSON.stringify({ ...known, state: state() });
 };

@@ -46,7 +46,7 @@ export const checkId = (doing: string, id: unknown): string => {
 /** A listener to the list of users. */
 export interface UsersListener {
   /** Reasons why not every user of the tenant may have been named. */
-  readonly doubts: (doubts: ReadonlyArray<string>) => void;
+  readonly unverifiedReasons: (unverifiedReasons: ReadonlyArray<string>) => void;
   /** The number of users. */
   readonly total?: (count: number | undefined) => void;
 }
@@ -59,9 +59,9 @@ export const usersOf = (
 ): Stream.Stream<string, unknown, TenantClient.TenantClient> => {
   if (Array.isArray(users)) told.total?.(users.length);
   return users === "all"
-    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, doubts = [] }) => {
+    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, unverifiedReasons = [] }) => {
       told.total?.(total);
-      if (doubts.length > 0) told.doubts(doubts);
+      if (unverifiedReasons.length > 0) told.unverifiedReasons(unverifiedReasons);
       return userIds;
     })
     : Stream.map(

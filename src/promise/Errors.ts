@@ -6,7 +6,7 @@
  * @module
  */
 import type { ApiErrorReason } from "../api/ApiErrorReason.ts";
-import type { Rejected } from "../plain/Session.ts";
+import type { QuarantinedRow } from "../plain/Session.ts";
 
 export type { ApiErrorReason } from "../api/ApiErrorReason.ts";
 
@@ -46,7 +46,7 @@ export interface ExportError extends Error {
    * delivered.
    */
   readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
-  readonly row?: Rejected | undefined;
+  readonly row?: QuarantinedRow | undefined;
 }
 
 /** A file that can't be opened, written or completed. */

@@ -74,7 +74,7 @@ export const sessionsNames: Options.Names<SessionsOptions> = {
 
 export const encodingNames: Options.Names<EncodingOptions> = {
   ...Formats.optionNames,
-  ...Export.rejectionNames,
+  ...Export.quarantineNames,
 };
 
 const LONGEST_LOOKBACK = 31 * 86_400;

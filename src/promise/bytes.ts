@@ -66,11 +66,11 @@ export const stream = (
   const options = Kinds.take(DOING, kind, given);
   const choice = Formats.choose(name, options)!;
   // Here once for its errors, which are the caller's, and not those of a stream.
-  Engine.batchesOf(DOING, options, { doubts: () => {} });
+  Engine.batchesOf(DOING, options, { unverifiedReasons: () => {} });
   return ReadableBody.make("the stream", (output, cancelled, taken) => {
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const verdict = Verdict.make(options);
-    const batches = Engine.batchesOf(DOING, { ...options, signal }, { doubts: verdict.seeUsers });
+    const batches = Engine.batchesOf(DOING, { ...options, signal }, { unverifiedReasons: verdict.seeUsers });
     const work = Export.run({
       source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
       targets: [{ format: choice.format, output: choice.gzip ? GzipSink.make(output) : output }],

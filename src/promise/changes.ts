@@ -13,7 +13,7 @@ import * as SessionSource from "../source/SessionSource.ts";
 import * as Cursor from "./Cursor.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { Rejected, Session, WalkEnd } from "../plain/Session.ts";
+import type { QuarantinedRow, Session, WalkEnd } from "../plain/Session.ts";
 import type { Duration, SessionsOptions, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
@@ -44,7 +44,7 @@ export interface ChangesOptions extends Omit<SessionsOptions, "sort" | "since">,
    * @default {"5 minutes"}
    */
   readonly lookback?: Duration | undefined;
-  /** Gives rows that fail the schema in {@link Change.rejected}, or fails on the first one. @default {"fail"} */
+  /** Gives rows that fail the schema in {@link Change.quarantined}, or fails on the first one. @default {"fail"} */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
 }
 
@@ -54,7 +54,7 @@ export interface Change {
   /** New sessions, and those that changed, newest change first. Empty for a user without a change. */
   readonly sessions: ReadonlyArray<Session>;
   /** Rows that failed the schema; always empty with `onInvalid: "fail"`. */
-  readonly rejected: ReadonlyArray<Rejected>;
+  readonly quarantined: ReadonlyArray<QuarantinedRow>;
   /** Set on the last one of a user. */
   readonly end?: WalkEnd | undefined;
   /**
@@ -77,7 +77,7 @@ const kind = Options.object<ChangesOptions>({
     }),
   ),
   lookback: Kinds.lookback,
-  onInvalid: Export.rejectionNames.onInvalid,
+  onInvalid: Export.quarantineNames.onInvalid,
 }, { required: [...Kinds.required, "cursors"] });
 
 const DOING = "read changes";
@@ -146,7 +146,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   /** Of the users whose lists are being read. */
   const known = new Map<string, string | undefined | null>();
   const starts = Stream.mapEffect(
-    Engine.usersOf(DOING, options, { doubts: verdict.seeUsers }),
+    Engine.usersOf(DOING, options, { unverifiedReasons: verdict.seeUsers }),
     (userId) =>
       Effect.tryPromise({
         try: async () => {
@@ -164,15 +164,15 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   try {
     for await (const served of Engine.iterate(Engine.until(source, signal), options)) {
       const batch = transform(served);
-      const { userId, rejected, end } = batch;
+      const { userId, quarantined, end } = batch;
       const sessions = Batch.sessions(batch);
-      if (onInvalid === "fail" && rejected[0] !== undefined) throw Export.invalidRow(rejected[0]);
-      if (sessions.length === 0 && rejected.length === 0 && end === undefined) continue;
+      if (onInvalid === "fail" && quarantined[0] !== undefined) throw Export.invalidRow(quarantined[0]);
+      if (sessions.length === 0 && quarantined.length === 0 && end === undefined) continue;
       let cursor: { readonly text: string | undefined } | undefined;
       const change: Change = {
         userId,
         sessions,
-        rejected,
+        quarantined,
         end: end && endOf(end),
         get cursor() {
           return (cursor ??= { text: Cursor.after(served, options) }).text;
@@ -195,9 +195,9 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
 }
 
 /** Gives the end without what the cursor says. */
-const endOf = ({ status, verified, doubts, message }: WalkEnd): WalkEnd => ({
+const endOf = ({ status, verified, unverifiedReasons, message }: WalkEnd): WalkEnd => ({
   status,
   verified,
-  doubts,
+  unverifiedReasons,
   message,
 });

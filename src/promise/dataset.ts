@@ -180,7 +180,8 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       progress,
     });
     const report = await Engine.run(Engine.quietly(Effect.provide(work, Engine.tenantOf(options))), signal);
-    const { user_doubts: userDoubts, options: _, since: __, ...rest } = report;
-    return { ...rest, userDoubts };
+    const { user_list_unverified_reasons: userListUnverifiedReasons, options: _, since: __, ...rest } =
+      report;
+    return { ...rest, userListUnverifiedReasons };
   });
 };

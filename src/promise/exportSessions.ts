@@ -83,10 +83,10 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   });
   const progress = Export.noProgress();
   return await Engine.telling<Progress, Report>(progress, options, async (signal) => {
-    let userDoubts: ReadonlyArray<string> = [];
+    let userListUnverifiedReasons: ReadonlyArray<string> = [];
     const work = Export.run({
       source: Engine.batchesOf(DOING, { ...options, signal }, {
-        doubts: (doubts) => (userDoubts = doubts),
+        unverifiedReasons: (unverifiedReasons) => (userListUnverifiedReasons = unverifiedReasons),
         total: (count) => (progress.usersTotal = count),
       }),
       targets,
@@ -96,6 +96,10 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
       progress,
     });
     const report = await Engine.run(Effect.provide(work, Engine.tenantOf(options)));
-    return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts };
+    return {
+      ...report,
+      verified: report.verified && userListUnverifiedReasons.length === 0,
+      userListUnverifiedReasons,
+    };
   });
 };

@@ -9,13 +9,13 @@ import * as Options from "../options/Options.ts";
 import * as Batch from "../session/Batch.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { Rejected, UserSession, WalkEnd } from "../plain/Session.ts";
+import type { QuarantinedRow, UserSession, WalkEnd } from "../plain/Session.ts";
 import type { SessionsOptions, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 
 /** Listeners to sessions that are read one by one. */
 export interface SessionCallbacks {
   /** A row that failed the schema. Left out, such a row is an error. */
-  readonly onQuarantined?: ((row: Rejected) => void) | undefined;
+  readonly onQuarantined?: ((row: QuarantinedRow) => void) | undefined;
   /** A user's list has been read. Left out, a user that the tenant does not know is an error. */
   readonly onEnd?: ((userId: string, end: WalkEnd) => void) | undefined;
 }
@@ -68,10 +68,13 @@ export async function* sessions(
   const { onQuarantined, onEnd, signal } = options;
   const verdict = Verdict.make(options);
   for await (
-    const batch of Engine.iterate(Engine.batchesOf(DOING, options, { doubts: verdict.seeUsers }), options)
+    const batch of Engine.iterate(
+      Engine.batchesOf(DOING, options, { unverifiedReasons: verdict.seeUsers }),
+      options,
+    )
   ) {
-    const { userId, rejected, end } = batch;
-    for (const row of rejected) {
+    const { userId, quarantined, end } = batch;
+    for (const row of quarantined) {
       if (onQuarantined === undefined) throw Export.invalidRow(row);
       onQuarantined(row);
     }

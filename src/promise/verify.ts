@@ -81,7 +81,7 @@ export const verify = async (folder: string, given?: VerifyOptions): Promise<Ver
 };
 
 /**
- * Run the rows that a folder has rejected through this version's schema, and report what became of them.
+ * Run the rows that a folder has quarantined through this version's schema, and report what became of them.
  *
  * Those that pass become sessions of the folder, as new parts. Killed at any moment, it has happened or it has not. Rejects
  * with a `TypeError` on a wrong option, with a {@link DatasetError} if the folder holds no dataset, has a run that did not
@@ -99,7 +99,7 @@ export const verify = async (folder: string, given?: VerifyOptions): Promise<Ver
  *
  * const sandbox = make({ users: 3, malformed: 0.1 });
  * const folder = await mkdtemp(join(tmpdir(), "example-"));
- * const { rejected } = await dataset({
+ * const { quarantined } = await dataset({
  *   domain: "sandbox.example",
  *   apiKey: sandbox.key,
  *   users: "all",
@@ -109,7 +109,7 @@ export const verify = async (folder: string, given?: VerifyOptions): Promise<Ver
  * });
  * // The same version finds the same rows wrong.
  * const report = await replay(folder);
- * console.assert(report.rows === rejected && report.sessions === 0);
+ * console.assert(report.rows === quarantined && report.sessions === 0);
  * await rm(folder, { recursive: true });
  * ```
  */

@@ -169,12 +169,12 @@ export const batchOf = (
   { page, size }: PageWalk.PageRequest,
   { slices, invalid, flaw }: DecodedPage,
   take: ReadonlyArray<number>,
-): Pick<Batch.Batch, "rows" | "rejected"> => {
+): Pick<Batch.Batch, "rows" | "quarantined"> => {
   const accepted = invalid.size === 0 ? take : take.filter((index) => !invalid.has(index));
   const refused = invalid.size === 0 ? [] : take.filter((index) => invalid.has(index));
   return {
     rows: { _tag: "Bytes", slices: RowSlices.pick(slices, accepted) },
-    rejected: refused.map((index): Batch.Rejected => ({
+    quarantined: refused.map((index): Batch.QuarantinedRow => ({
       userId,
       page,
       size,

@@ -124,12 +124,12 @@ export const batches = <E = never, R = never>(
 
 /**
  * Walks these users, and gives their sessions that have changed since an earlier run, new ones included, in batches as from
- * {@link batches}, newest change first. The last batch of a user has the mark to start the next run from: store it along
+ * {@link batches}, newest change first. The last batch of a user has the cursor to start the next run from: store it along
  * with the sessions, in one step. What changes while a user's list is read is left to the next run.
  *
- * A user without a change costs one request. Without a mark every session is delivered. An unverified walk leaves the mark
- * where it was, and what it has delivered is not delivered again. A user that ends as `missing` has a mark as well: with
- * that, everything is delivered should it come back. A mark or a `since` later than the tenant's clock fails the stream.
+ * A user without a change costs one request. Without a cursor every session is delivered. An unverified walk leaves the cursor
+ * where it was, and what it has delivered is not delivered again. A user that ends as `missing` has a cursor as well: with
+ * that, everything is delivered should it come back. A cursor or a `since` later than the tenant's clock fails the stream.
  *
  * @example
  * ```ts
@@ -144,16 +144,16 @@ export const batches = <E = never, R = never>(
  * const tenant = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
  *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
  * );
- * const run = async (mark?: unknown) => {
+ * const run = async (cursor?: unknown) => {
  *   const batches = await Effect.runPromise(
- *     SessionSource.changes(Stream.make({ userId, mark })).pipe(Stream.runCollect, Effect.provide(tenant)),
+ *     SessionSource.changes(Stream.make({ userId, cursor })).pipe(Stream.runCollect, Effect.provide(tenant)),
  *   );
  *   const sessions = [...batches].flatMap((batch) => Batch.sessions(batch));
- *   return { sessions, mark: [...batches].at(-1)?.end?.mark };
+ *   return { sessions, cursor: [...batches].at(-1)?.end?.cursor };
  * };
  * const first = await run();
  * sandbox.add(userId);
- * const second = await run(first.mark);
+ * const second = await run(first.cursor);
  * console.assert(first.sessions.length === 30 && second.sessions.length === 1);
  * ```
  */
@@ -174,17 +174,22 @@ const makeJudge = (onFailure: SessionSourceOptions["onFailure"]) => {
     },
     endOf: (
       error: ApiError,
-      { mark, hasDelivered }: { readonly mark?: unknown; readonly hasDelivered: boolean },
+      { cursor, hasDelivered }: { readonly cursor?: unknown; readonly hasDelivered: boolean },
     ): Effect.Effect<NonNullable<Batch["end"]>, ApiError> => {
       if (isNotFound(error)) {
         const status = hasDelivered ? "removed" : "missing";
-        return Effect.succeed({ status, verified: true, doubts: [], ...(mark !== undefined && { mark }) });
+        return Effect.succeed({
+          status,
+          verified: true,
+          unverifiedReasons: [],
+          ...(cursor !== undefined && { cursor }),
+        });
       }
       if (!ofUser.has(error.reason)) failures++;
       lastFailure = error;
       return onFailure !== "continue" || ofTenant.has(error.reason) || failures === FAILURES
         ? Effect.fail(error)
-        : Effect.succeed({ status: "failed", verified: true, doubts: [], message: error.message });
+        : Effect.succeed({ status: "failed", verified: true, unverifiedReasons: [], message: error.message });
     },
     // Where nothing was ever answered, it is the tenant as well.
     end: Effect.suspend(() =>

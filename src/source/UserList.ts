@@ -18,7 +18,7 @@ export interface UserList<E = never, R = never> {
   /** A text that tells this choice of users from another one: a run is resumed for the same users alone. */
   readonly identity?: string | undefined;
   /** After the ids: why not every user may have been named. */
-  readonly doubts?: (() => ReadonlyArray<string>) | undefined;
+  readonly unverifiedReasons?: (() => ReadonlyArray<string>) | undefined;
   /** True if they are all that the tenant has. A run that prunes then asks for those as well that it had before. */
   readonly all?: boolean | undefined;
   /** Gives the number of users, as far as it is known by now. */
@@ -40,7 +40,7 @@ export const of = (ids: Iterable<string>) => {
   return {
     ids: Stream.fromIterable(distinct),
     identity: identityOf(distinct),
-    doubts: (): ReadonlyArray<string> => [],
+    unverifiedReasons: (): ReadonlyArray<string> => [],
     total: (): number | undefined => distinct.length,
   } satisfies UserList;
 };
@@ -48,20 +48,20 @@ export const of = (ids: Iterable<string>) => {
 /** Lists all users of the tenant, asked for so many at a time. */
 export const all = (pageSize?: number) => {
   let total: number | undefined;
-  let doubts: ReadonlyArray<string> = [];
+  let unverifiedReasons: ReadonlyArray<string> = [];
   return {
     ids: UserSource.all({ pageSize }).pipe(
       Stream.tap((batch) =>
         Effect.sync(() => {
           total = batch.total;
-          doubts = batch.doubts ?? doubts;
+          unverifiedReasons = batch.unverifiedReasons ?? unverifiedReasons;
         })
       ),
       Stream.mapConcat(({ userIds }) => userIds),
     ),
     identity: "all",
     all: true,
-    doubts: () => doubts,
+    unverifiedReasons: () => unverifiedReasons,
     total: () => total,
   } satisfies UserList<ApiError, TenantClient>;
 };

@@ -21,7 +21,7 @@ export interface UserBatch {
   /** The number of users that the tenant says it has, as of this answer. */
   readonly total: number | undefined;
   /** Set on the last one: why the walk can't vouch that it has named every user. Empty if it can. */
-  readonly doubts?: ReadonlyArray<string> | undefined;
+  readonly unverifiedReasons?: ReadonlyArray<string> | undefined;
 }
 
 const SORT = "creation_time:-1";
@@ -123,7 +123,12 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
       }, ({ rows, request, take, walk }) =>
         Effect.flatMap(
           Effect.forEach(take, (index) => idOf(rows.users[index]!, request.page)),
-          (userIds) => out.offer({ userIds, total: walk.total, doubts: walk.done ? walk.doubts : undefined }),
+          (userIds) =>
+            out.offer({
+              userIds,
+              total: walk.total,
+              unverifiedReasons: walk.done ? walk.unverifiedReasons : undefined,
+            }),
         ));
     });
     yield* Effect.forkScoped(Effect.onExit(read, (exit) => out.done(exit)));

@@ -25,20 +25,20 @@ export type Start = string | {
   readonly userId: string;
   /** The value that {@link Batch.state} gave. */
   readonly state?: unknown;
-  /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.mark}. */
-  readonly mark?: unknown;
+  /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.cursor}. */
+  readonly cursor?: unknown;
 };
 
 /** The changes to look for, and what to do with what else there is. */
 export interface Tracking {
   /**
    * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It
-   * may be later than a mark: that stays where it is then, and the next run without a time delivers what lies between. Left
-   * out: for each user what has changed since its mark, and every session where there is none.
+   * may be later than a cursor: that stays where it is then, and the next run without a time delivers what lies between. Left
+   * out: for each user what has changed since its cursor, and every session where there is none.
    */
   readonly since?: number | undefined;
   /**
-   * The time below the mark that is read once more, in seconds, for changes that became visible only after the time they
+   * The time below the cursor that is read once more, in seconds, for changes that became visible only after the time they
    * bear. What was delivered of that already is not delivered again.
    *
    * @default {300}
@@ -52,7 +52,7 @@ export interface Tracking {
    */
   readonly whole?: boolean | undefined;
   /**
-   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the mark
+   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the cursor
    * says, such as a session that was shown late or is listed again. What it has is not.
    */
   readonly holds?:
@@ -87,7 +87,7 @@ const State = Schema.Struct({
   whole: Schema.optional(Schema.Literal(true)),
 });
 const decodeState = Schema.decodeUnknownSync(State);
-const decodeMark = Schema.decodeUnknownSync(Changes.Mark);
+const decodeCursor = Schema.decodeUnknownSync(Changes.Cursor);
 
 /** Makes the batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
@@ -99,13 +99,13 @@ const toBatch = (
   observedIds: Batch["seen"],
   redelivered: number,
 ): Batch => {
-  const verified = walk.doubts.length === 0;
+  const verified = walk.unverifiedReasons.length === 0;
   const end: WalkEnd | undefined = walk.done
     ? {
       status: "complete",
       verified,
-      doubts: walk.doubts,
-      ...(tracker && { mark: Changes.finish(tracker, verified) }),
+      unverifiedReasons: walk.unverifiedReasons,
+      ...(tracker && { cursor: Changes.finish(tracker, verified) }),
     }
     : undefined;
   const state = () => ({
@@ -125,7 +125,12 @@ const toBatch = (
 };
 
 /** Makes the last batch of a user, without a row. */
-export const ended = (userId: string, end: WalkEnd): Batch => ({ userId, rows: noRows, rejected: [], end });
+export const ended = (userId: string, end: WalkEnd): Batch => ({
+  userId,
+  rows: noRows,
+  quarantined: [],
+  end,
+});
 
 /** Gives the time that a walk is to begin from, if it can't have come yet. */
 const lateBy = ({ before, since }: Changes.ChangeTracker, { possible }: Clocks.Now): number | undefined =>
@@ -172,27 +177,27 @@ export interface Walker {
   readonly giveUp: (
     userId: string,
     error: ApiError,
-    end: { readonly mark?: unknown; readonly hasDelivered: boolean },
+    end: { readonly cursor?: unknown; readonly hasDelivered: boolean },
   ) => Effect.Effect<unknown, ApiError>;
 }
 
 /** Tell where a user's walk begins, and what it knows of changes by then. */
-const begin = ({ state, mark }: Exclude<Start, string>, tracking: Tracking | undefined) => {
+const begin = ({ state, cursor }: Exclude<Start, string>, tracking: Tracking | undefined) => {
   const saved = state === undefined ? undefined : decodeState(state);
   // One that was asked for another time does not deliver what is asked for now: it is begun anew.
   const begun = isSameTime(saved?.watch, tracking) ? saved : undefined;
   const before = begun === undefined && saved?.watch !== undefined
     ? Changes.abandon(Changes.restore(saved.watch))
-    : mark === undefined
+    : cursor === undefined
     ? undefined
-    : decodeMark(mark);
+    : decodeCursor(cursor);
   return {
     tracker: begun !== undefined
       ? begun.watch && Changes.restore(begun.watch)
-      : tracking && Changes.begin({ ...tracking, mark: before }),
+      : tracking && Changes.begin({ ...tracking, cursor: before }),
     isWhole: begun === undefined ? tracking?.whole === true : begun.whole === true,
     start: begun && WalkCheckpoint.restore(begun.walk),
-    isKnown: mark !== undefined || saved !== undefined,
+    isKnown: cursor !== undefined || saved !== undefined,
   };
 };
 
@@ -210,9 +215,11 @@ export const walk = (
     const until = isWhole ? undefined : tracker?.since;
     const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
     if (start?.done) {
-      const verified = start.doubts.length === 0;
-      const left = tracker && { mark: Changes.finish(tracker, verified) };
-      return offer(ended(userId, { status: "complete", verified, doubts: start.doubts, ...left }));
+      const verified = start.unverifiedReasons.length === 0;
+      const left = tracker && { cursor: Changes.finish(tracker, verified) };
+      return offer(
+        ended(userId, { status: "complete", verified, unverifiedReasons: start.unverifiedReasons, ...left }),
+      );
     }
     // Sessions of the user that this walk has delivered, or an earlier process of it.
     let hasDelivered = start !== undefined && start.maxEnd > 0;
@@ -259,7 +266,7 @@ export const walk = (
     }).pipe(Effect.catchAll((error) =>
       giveUp(userId, error, {
         hasDelivered,
-        ...(tracker && (tracker.isBegun || tracker.before) && { mark: Changes.forgetTracked(tracker) }),
+        ...(tracker && (tracker.isBegun || tracker.before) && { cursor: Changes.forgetTracked(tracker) }),
       })
     ));
   });

@@ -65,7 +65,7 @@ const Progress = Schema.Struct({
   missing: Schema.Number,
   failed: Schema.Number,
   sessions: Schema.Number,
-  rejected: Schema.Number,
+  quarantined: Schema.Number,
   unverified: Schema.Number,
   encodedBytes: Schema.Number,
   listed: Schema.Number,
@@ -78,12 +78,12 @@ const some = <A, I>(one: Schema.Schema<A, I>) =>
 const Report = Schema.Struct({
   users: Schema.Number,
   sessions: Schema.Number,
-  rejected: Schema.Number,
+  quarantined: Schema.Number,
   bytes: Schema.Number,
   seconds: Schema.Number,
   verified: Schema.Boolean,
   missing: some(Schema.String),
-  unverified: some(Schema.Struct({ userId: Schema.String, doubts: Schema.Array(Schema.String) })),
+  unverified: some(Schema.Struct({ userId: Schema.String, unverifiedReasons: Schema.Array(Schema.String) })),
   failed: some(Schema.Struct({ userId: Schema.String, message: Schema.String })),
   files: Schema.Array(Schema.Struct({
     name: Schema.String,
@@ -93,12 +93,12 @@ const Report = Schema.Struct({
     sha256: optional(Schema.String),
     initiatedAt: optional(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
   })),
-  userDoubts: Schema.Array(Schema.String),
+  userListUnverifiedReasons: Schema.Array(Schema.String),
 });
 
 /** Bytes of one output, in order; their buffers are transferred, not copied. They count until they are acknowledged. */
 const Bytes = Schema.TaggedStruct("Bytes", {
-  /** The place of the target, or the number of targets for the rejected rows. */
+  /** The place of the target, or the number of targets for the quarantined rows. */
   output: Schema.Number,
   chunks: Schema.Array(Transferable.Uint8Array),
 });

@@ -49,14 +49,14 @@ export interface Redaction {
 }
 
 /** Options of an export: plain values, but for outputs and callbacks, which stay in this thread. */
-export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOptions {
+export interface ExportOptions extends Formats.FormatOptions, Export.QuarantineOptions {
   readonly tenant: TenantClient.TenantOptions;
   /** User ids, each once, or `"all"` for every user of the tenant. */
   readonly users: ReadonlyArray<string> | "all";
   readonly walk?: SessionSource.WalkOptions | undefined;
   readonly redact?: Redaction | undefined;
   readonly targets: ReadonlyArray<Target>;
-  /** The output for rejected rows, as NDJSON. Left out, they are only counted. */
+  /** The output for quarantined rows, as NDJSON. Left out, they are only counted. */
   readonly quarantine?: Target["to"] | undefined;
   /** Told how far the export has come, when it has come further. */
   readonly onProgress?: ((progress: Export.Progress) => void) | undefined;
@@ -73,11 +73,11 @@ export interface ExportOptions extends Formats.FormatOptions, Export.RejectionOp
 
 /** Options for what is done to sessions in the thread. */
 export interface ContentOptions
-  extends Formats.FormatOptions, Export.RejectionOptions, Pick<ExportOptions, "redact" | "onProgress"> {}
+  extends Formats.FormatOptions, Export.QuarantineOptions, Pick<ExportOptions, "redact" | "onProgress"> {}
 
 export const contentNames: Options.Names<ContentOptions> = {
   ...Formats.optionNames,
-  ...Export.rejectionNames,
+  ...Export.quarantineNames,
   redact: Options.object<Redaction>(
     { policy: RedactionPolicy.kind, secret: Options.secret },
     { required: ["policy"] },
@@ -188,11 +188,11 @@ const openOutputs = (options: ExportOptions) =>
       /** Completes them, and puts what they hold into the report. */
       commit: (report: Report) =>
         Effect.gen(function* () {
-          const hasRejected = report.files[0]?.format === "rejected";
+          const hasQuarantine = report.files[0]?.format === "quarantine";
           const files: Array<Export.ExportedFile> = [];
           for (const [position, file] of report.files.entries()) {
-            // The rejected rows come first in a report, and last by number.
-            const index = !hasRejected ? position : position === 0 ? targets.length : position - 1;
+            // The quarantined rows come first in a report, and last by number.
+            const index = !hasQuarantine ? position : position === 0 ? targets.length : position - 1;
             const sink = sinks.get(index);
             files.push(sink === undefined ? file : { ...file, ...yield* sink.commit });
           }

@@ -43,20 +43,20 @@ const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Ef
     : Effect.map(Effect.promise(() => import("../sink/FileSink.ts")), (File) => File.make(place.file, place));
 
 const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
-  let doubts: ReadonlyArray<string> = [];
+  let unverifiedReasons: ReadonlyArray<string> = [];
   if (users !== "all") {
     progress.usersTotal = users.length;
-    return { ids: Stream.fromIterable(users), doubts: () => doubts };
+    return { ids: Stream.fromIterable(users), unverifiedReasons: () => unverifiedReasons };
   }
   const ids: Stream.Stream<string, ApiError, TenantClient.TenantClient> = Stream.mapConcat(
     UserSource.all({ pageSize: walk.pageSize }),
     (batch) => {
       progress.usersTotal = batch.total;
-      doubts = batch.doubts ?? doubts;
+      unverifiedReasons = batch.unverifiedReasons ?? unverifiedReasons;
       return batch.userIds;
     },
   );
-  return { ids, doubts: () => doubts };
+  return { ids, unverifiedReasons: () => unverifiedReasons };
 };
 
 /** Runs an export to its end. */
@@ -83,8 +83,12 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
       maxQuarantined: request.maxQuarantined,
       progress,
     });
-    const userDoubts = users.doubts();
-    return { ...report, verified: report.verified && userDoubts.length === 0, userDoubts } satisfies Report;
+    const userListUnverifiedReasons = users.unverifiedReasons();
+    return {
+      ...report,
+      verified: report.verified && userListUnverifiedReasons.length === 0,
+      userListUnverifiedReasons,
+    } satisfies Report;
   }).pipe(Effect.provide(TenantClient.layer(request.tenant)));
 
 /** Runs an export, and gives its events. Ending the stream ends the export, and waits until it is undone. */

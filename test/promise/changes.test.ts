@@ -227,7 +227,7 @@ describe("changes()", () => {
     expect(error).toSatisfy(promise.isExportError);
     expect(error).toMatchObject({ reason: "InvalidRow" });
     expect(cursors.size).toBe(0);
-    let [sessions, rejected] = [0, 0];
+    let [sessions, quarantined] = [0, 0];
     // Rows that are no sessions have no place in the order, so their walk can't be verified.
     const given = {
       ...options,
@@ -238,12 +238,12 @@ describe("changes()", () => {
     } as const;
     for await (const change of promise.changes(given)) {
       sessions += change.sessions.length;
-      rejected += change.rejected.length;
+      quarantined += change.quarantined.length;
     }
-    expect(rejected).toBeGreaterThan(5);
-    expect(sessions + rejected).toBe(120);
+    expect(quarantined).toBeGreaterThan(5);
+    expect(sessions + quarantined).toBe(120);
     for await (const change of promise.changes(given)) {
-      expect([change.sessions, change.rejected]).toEqual([[], []]);
+      expect([change.sessions, change.quarantined]).toEqual([[], []]);
     }
   });
 
@@ -277,7 +277,7 @@ describe("changes()", () => {
         `of user "${userId}" was made with 'clientId' none, and it is "app" now`,
       ),
     });
-    for (const text of ["", "{", "null", "[]", '{"version":2}', '{"version":1,"mark":{}}', 7, {}]) {
+    for (const text of ["", "{", "null", "[]", '{"version":2}', '{"version":1,"cursor":{}}', 7, {}]) {
       const damaged = { get: () => text as string };
       const error = await reasonOf(readAll({ ...options, users: [userId], cursors: damaged }));
       expect(error).toMatchObject({ _tag: "CursorError", reason: "Damaged" });

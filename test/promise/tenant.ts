@@ -25,7 +25,7 @@ export const keysOf = (sandbox: Sandbox): Array<string> =>
 /** The reason a promise rejects with. */
 export const reasonOf = (work: Promise<unknown>): Promise<unknown> =>
   work.then((value) => {
-    throw new Error(`it should have rejected, and gave ${JSON.stringify(value)}`);
+    throw new Error(`it should have quarantined, and gave ${JSON.stringify(value)}`);
   }, (reason: unknown) => reason);
 
 /** A `fetch` of the sandbox that answers 403 after so many requests. */

@@ -2,15 +2,15 @@
  * Changes since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run had come,
  * and what it had delivered already is passed over.
  *
- * **Why no change is lost.** The mark of a run is the highest `last_updated` in the first answer of its walk: a time that
+ * **Why no change is lost.** The cursor of a run is the highest `last_updated` in the first answer of its walk: a time that
  * had come by then, and never a later one. A session that changes during the walk moves to the head of the list, at or above
- * that mark, and is the next run's; one that does not stays where it is, and the walk finds it. The next run reads down to
- * the mark less a *lookback*, for a change can become visible a little after the time it bears. What an earlier run
+ * that cursor, and is the next run's; one that does not stays where it is, and the walk finds it. The next run reads down to
+ * the cursor less a *lookback*, for a change can become visible a little after the time it bears. What an earlier run
  * delivered of that stretch is known by id, `last_updated` and a digest of the row, so that it is not delivered again, and a
  * second change within the same second is.
  *
- * **What a mark claims.** Up to {@link Mark.at} all runs together have delivered everything. A run from a given time on may
- * begin above that: it leaves a *span*, and the mark where it was, so that the next run closes the gap. So does a walk that
+ * **What a cursor claims.** Up to {@link Cursor.at} all runs together have delivered everything. A run from a given time on may
+ * begin above that: it leaves a *span*, and the cursor where it was, so that the next run closes the gap. So does a walk that
  * can't vouch for its result; what it has delivered is known by fingerprints, so that it is not delivered again.
  *
  * @module
@@ -28,14 +28,14 @@ const Delivered = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
 const Span = Schema.Tuple(Schema.JsonNumber, Schema.JsonNumber);
 
 /** The knowledge that earlier runs had of a user's sessions when the last of them ended. A small plain value. */
-export const Mark = Schema.Struct({
+export const Cursor = Schema.Struct({
   /**
    * Everything that changed up to this time has been delivered, in seconds since the epoch; absent if that is not known of
    * any.
    */
   at: Schema.optional(Schema.JsonNumber),
   /**
-   * So has everything that changed within these, above {@link Mark.at}: what runs from a given time on have read. At most 8.
+   * So has everything that changed within these, above {@link Cursor.at}: what runs from a given time on have read. At most 8.
    */
   spans: Schema.optional(Schema.Array(Span)),
   /** The time below these for which it is known what was delivered, if not the usual 300 s. */
@@ -48,23 +48,23 @@ export const Mark = Schema.Struct({
   forgottenTo: Schema.optional(Schema.JsonNumber),
 });
 
-export type Mark = typeof Mark.Type;
+export type Cursor = typeof Cursor.Type;
 
-/** The knowledge of a walk so far, on the way to the next mark. */
+/** The knowledge of a walk so far, on the way to the next cursor. */
 export interface ChangeTracker {
-  readonly before: Mark | undefined;
-  /** The time from which on everything was asked for, whatever the mark says. */
+  readonly before: Cursor | undefined;
+  /** The time from which on everything was asked for, whatever the cursor says. */
   readonly asked: number | undefined;
   /** Rows with a lower `last_updated` are not wanted; none of them if undefined. */
   readonly since: number | undefined;
   readonly lookback: number;
-  /** The mark that this walk will leave, once its first answer is there. */
+  /** The cursor that this walk will leave, once its first answer is there. */
   readonly at: number | undefined;
   readonly isBegun: boolean;
   /** The first so many of an array that successive states share, each adding to its end. */
   readonly delivered: Array<typeof Delivered.Type>;
   readonly count: number;
-  /** Fingerprints of the rows below those, likewise, no more than a mark keeps. */
+  /** Fingerprints of the rows below those, likewise, no more than a cursor keeps. */
   readonly others: Array<number>;
   readonly otherCount: number;
   /** True if some of those were not kept when the walk was put down. */
@@ -73,7 +73,7 @@ export interface ChangeTracker {
 
 /** The same as a plain value. */
 export const TrackerState = Schema.Struct({
-  before: Schema.optional(Mark),
+  before: Schema.optional(Cursor),
   /** Null if no time was asked for; absent where that is not known. */
   asked: Schema.optional(Schema.NullOr(Schema.JsonNumber)),
   since: Schema.optional(Schema.JsonNumber),
@@ -117,19 +117,19 @@ export const restore = (
 
 /** Options of a walk for changes. */
 export interface TrackerOptions {
-  /** The mark of the run before; without one every session is new. */
-  readonly mark?: Mark | undefined;
-  /** All that changed at or after this time, in seconds since the epoch, known or not. @default {the mark less the lookback} */
+  /** The cursor of the run before; without one every session is new. */
+  readonly cursor?: Cursor | undefined;
+  /** All that changed at or after this time, in seconds since the epoch, known or not. @default {the cursor less the lookback} */
   readonly since?: number | undefined;
   /** @default {300} */
   readonly lookback?: number | undefined;
 }
 
 /** Begins a tracker. */
-export const begin = ({ mark, since, lookback = LOOKBACK }: TrackerOptions): ChangeTracker => ({
-  before: mark,
+export const begin = ({ cursor, since, lookback = LOOKBACK }: TrackerOptions): ChangeTracker => ({
+  before: cursor,
   asked: since,
-  since: since ?? (mark?.at === undefined ? undefined : mark.at - lookback),
+  since: since ?? (cursor?.at === undefined ? undefined : cursor.at - lookback),
   lookback,
   at: undefined,
   isBegun: false,
@@ -156,7 +156,7 @@ export const digest = (text: string): string => bytesToHex(sha256(utf8ToBytes(te
 
 const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | undefined => {
   let highest: number | undefined;
-  // A time that has not come yet is no mark: what changes before it comes would lie below.
+  // A time that has not come yet is no cursor: what changes before it comes would lie below.
   for (const { lastUpdated = -Infinity } of rows) {
     const time = Math.min(lastUpdated, certain);
     if (time !== -Infinity && (highest === undefined || time > highest)) highest = time;
@@ -165,15 +165,19 @@ const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | und
 };
 
 /** Tells of a time whether everything that changed then was delivered, late changes included. */
-const isCovered = ({ at, spans = [] }: Pick<Mark, "at" | "spans">, time: number, lookback: number): boolean =>
+const isCovered = (
+  { at, spans = [] }: Pick<Cursor, "at" | "spans">,
+  time: number,
+  lookback: number,
+): boolean =>
   (at !== undefined && time < at - lookback) ||
   spans.some(([from, to]) => from <= time && time < to - lookback);
 
-/** Gives the time below a mark's times for which it knows what was delivered. */
-const lookbackOf = ({ lookback = LOOKBACK }: Mark): number => lookback;
+/** Gives the time below a cursor's times for which it knows what was delivered. */
+const lookbackOf = ({ lookback = LOOKBACK }: Cursor): number => lookback;
 
 /** Gives the latest time up to which runs have read; -Infinity if there is none. */
-const topOf = ({ at = -Infinity, spans = [] }: Pick<Mark, "at" | "spans">): number =>
+const topOf = ({ at = -Infinity, spans = [] }: Pick<Cursor, "at" | "spans">): number =>
   Math.max(at, ...spans.map(([, to]) => to));
 
 /**
@@ -186,7 +190,7 @@ export type Holding = "lacks" | "ended" | "has";
 export interface ReceiveOptions {
   /** The latest time that has come for certain by when the tenant answered, in seconds since the epoch. */
   readonly certain: number;
-  /** Asked of every session where the whole list is read: what is there decides then, and not the mark. */
+  /** Asked of every session where the whole list is read: what is there decides then, and not the cursor. */
   readonly holds?: ((sessionId: string, lastUpdated: number) => Holding) | undefined;
 }
 
@@ -256,19 +260,19 @@ export const receive = (
   };
 };
 
-/** The most spans that a mark keeps; the lowest are forgotten. */
+/** The most spans that a cursor keeps; the lowest are forgotten. */
 const SPANS = 8;
 
 /** Joins a further span to those before: where they overlap by the lookback, there is no gap between them. */
-const withSpan = (spans: NonNullable<Mark["spans"]>, [from, to]: typeof Span.Type, lookback: number) => {
+const withSpan = (spans: NonNullable<Cursor["spans"]>, [from, to]: typeof Span.Type, lookback: number) => {
   const joined = spans.filter(([, end]) => from <= end - lookback);
   const others = spans.filter((span) => !joined.includes(span));
   const start = Math.min(from, ...joined.map(([start]) => start));
   return [...others, [start, Math.max(to, topOf({ spans: joined }))] as const];
 };
 
-/** Gives the mark to keep for the next run, once the walk has ended. */
-export const finish = (tracker: ChangeTracker, isVerified: boolean): Mark => {
+/** Gives the cursor to keep for the next run, once the walk has ended. */
+export const finish = (tracker: ChangeTracker, isVerified: boolean): Cursor => {
   const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount, isPartial } = tracker;
   const { at: base, spans: earlier = [] } = before;
   const top = tracker.at ?? -Infinity;
@@ -312,32 +316,33 @@ export const finish = (tracker: ChangeTracker, isVerified: boolean): Mark => {
   };
 };
 
-/** Tells whether a run had come upon a session by when it left the mark. */
-export const hasSession = (mark: Mark): boolean => lastOf(mark) !== -Infinity || mark.known !== undefined;
+/** Tells whether a run had come upon a session by when it left the cursor. */
+export const hasSession = (cursor: Cursor): boolean =>
+  lastOf(cursor) !== -Infinity || cursor.known !== undefined;
 
 /** Gives the latest time of what was delivered; -Infinity if nothing was. */
-const lastOf = (mark: Mark): number =>
-  mark.seen.reduce(
+const lastOf = (cursor: Cursor): number =>
+  cursor.seen.reduce(
     (last, [, time]) => Math.max(last, time),
-    Math.max(topOf(mark), mark.forgottenTo ?? -Infinity),
+    Math.max(topOf(cursor), cursor.forgottenTo ?? -Infinity),
   );
 
 /**
- * Gives the mark of a user that the tenant does not know any more: should it come back, everything is delivered, what is
+ * Gives the cursor of a user that the tenant does not know any more: should it come back, everything is delivered, what is
  * there already as well.
  */
-export const forget = (mark: Mark, until = -Infinity): Mark => {
-  const forgottenTo = Math.max(lastOf(mark), until);
+export const forget = (cursor: Cursor, until = -Infinity): Cursor => {
+  const forgottenTo = Math.max(lastOf(cursor), until);
   return { seen: [], ...(forgottenTo !== -Infinity && { forgottenTo }) };
 };
 
-/** Gives the mark for walking once more what was watched for something else: of what was delivered so far, little is known. */
-export const abandon = (tracker: ChangeTracker): Mark => {
+/** Gives the cursor for walking once more what was watched for something else: of what was delivered so far, little is known. */
+export const abandon = (tracker: ChangeTracker): Cursor => {
   const { at } = tracker;
-  const mark = finish(tracker, false);
-  if (!tracker.isBegun || at === undefined) return mark;
-  return { ...mark, forgottenTo: Math.max(at, mark.forgottenTo ?? -Infinity) };
+  const cursor = finish(tracker, false);
+  if (!tracker.isBegun || at === undefined) return cursor;
+  return { ...cursor, forgottenTo: Math.max(at, cursor.forgottenTo ?? -Infinity) };
 };
 
 /** Gives the same for a user that the tenant did not know any more in the midst of its walk. */
-export const forgetTracked = (tracker: ChangeTracker): Mark => forget(abandon(tracker));
+export const forgetTracked = (tracker: ChangeTracker): Cursor => forget(abandon(tracker));

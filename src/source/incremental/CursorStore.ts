@@ -1,5 +1,5 @@
 /**
- * The store of marks, which tell what has changed since the last run, for those who keep sessions in a place of their own. A
+ * The store of cursors, which tell what has changed since the last run, for those who keep sessions in a place of their own. A
  * dataset keeps its own.
  *
  * @module
@@ -11,35 +11,35 @@ import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import type { Start } from "../SessionSource.ts";
 
-/** A mark could not be read or kept. */
+/** A cursor could not be read or kept. */
 export class CursorStoreError extends Data.TaggedError("CursorStoreError")<{
   readonly message: string;
   readonly cause?: unknown;
 }> {}
 
 /**
- * Keeps a mark for each user: a plain value that JSON can hold. Save the mark of every end that has one, of a user that is
- * missing or could not be verified as well: it claims no more than was delivered. Save a user's mark along with its
+ * Keeps a cursor for each user: a plain value that JSON can hold. Save the cursor of every end that has one, of a user that is
+ * missing or could not be verified as well: it claims no more than was delivered. Save a user's cursor along with its
  * sessions, in one transaction if the place has such, or else after them: then a crash in between delivers some sessions a
  * second time, and loses none.
  */
 export class CursorStore extends Context.Tag("monocloud-sessions/CursorStore")<CursorStore, {
-  /** The user's mark; undefined if there is none. */
+  /** The user's cursor; undefined if there is none. */
   readonly load: (userId: string) => Effect.Effect<unknown, CursorStoreError>;
-  readonly save: (userId: string, mark: unknown) => Effect.Effect<void, CursorStoreError>;
+  readonly save: (userId: string, cursor: unknown) => Effect.Effect<void, CursorStoreError>;
 }>() {}
 
-/** Keeps marks as long as the layer lives: for tests, and for a service that may begin anew. */
+/** Keeps cursors as long as the layer lives: for tests, and for a service that may begin anew. */
 export const memory: Layer.Layer<CursorStore> = Layer.sync(CursorStore, () => {
-  const marks = new Map<string, unknown>();
+  const cursors = new Map<string, unknown>();
   return {
-    load: (userId) => Effect.sync(() => marks.get(userId)),
-    save: (userId, mark) => Effect.sync(() => void marks.set(userId, mark)),
+    load: (userId) => Effect.sync(() => cursors.get(userId)),
+    save: (userId, cursor) => Effect.sync(() => void cursors.set(userId, cursor)),
   };
 });
 
 /**
- * Gives these users, each with its mark, for `SessionSource.changes`.
+ * Gives these users, each with its cursor, for `SessionSource.changes`.
  *
  * @example
  * ```ts
@@ -59,10 +59,10 @@ export const memory: Layer.Layer<CursorStore> = Layer.sync(CursorStore, () => {
  *   yield* SessionSource.changes(CursorStore.marked(Stream.fromIterable(sandbox.userIds()))).pipe(
  *     Stream.runForEach((batch) => {
  *       const { userId, end } = batch;
- *       // Your own place for sessions goes here, and then the mark. Tell people of an end that is not verified.
- *       if (end?.verified === false) console.warn(`${userId}: ${end.doubts.join("; ")}`);
+ *       // Your own place for sessions goes here, and then the cursor. Tell people of an end that is not verified.
+ *       if (end?.verified === false) console.warn(`${userId}: ${end.unverifiedReasons.join("; ")}`);
  *       count += Batch.size(batch);
- *       return end?.mark === undefined ? Effect.void : store.save(userId, end.mark);
+ *       return end?.cursor === undefined ? Effect.void : store.save(userId, end.cursor);
  *     }),
  *   );
  *   return count;
@@ -78,5 +78,8 @@ export const marked = <E, R>(
   Stream.mapEffect(
     users,
     (userId) =>
-      Effect.flatMap(CursorStore, (store) => Effect.map(store.load(userId), (mark) => ({ userId, mark }))),
+      Effect.flatMap(
+        CursorStore,
+        (store) => Effect.map(store.load(userId), (cursor) => ({ userId, cursor })),
+      ),
   );

@@ -1,10 +1,10 @@
 /**
- * Fingerprints in a mark, of rows that no time tells of: 53 bits of each, of a bounded number of rows.
+ * Fingerprints in a cursor, of rows that no time tells of: 53 bits of each, of a bounded number of rows.
  *
  * @module
  */
 
-/** The most rows a mark knows so: 80 kB while a walk is under way, some 170 kB of JSON in a mark. */
+/** The most rows a cursor knows so: 80 kB while a walk is under way, some 170 kB of JSON in a cursor. */
 export const MOST = 10_000;
 
 /**

@@ -6,19 +6,19 @@
 
 /** The time, as far as it is known. Seconds since the epoch. */
 export interface Now {
-  /** The latest time that has come for certain. Rows that bear a later one leave no mark there. */
+  /** The latest time that has come for certain. Rows that bear a later one leave no cursor there. */
   readonly certain: number;
   /** The latest time that may have come. A later one can't be gone by. */
   readonly possible: number;
   readonly whose: "tenant" | "own";
 }
 
-/** The most that the tenant's clock and the one that a mark or a time was made from differ by: a minute. */
+/** The most that the tenant's clock and the one that a cursor or a time was made from differ by: a minute. */
 const TENANT_TOLERANCE = 60;
 
 /**
  * The most that our own clock is off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A
- * mark that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
+ * cursor that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
  */
 const OWN_TOLERANCE = 300;
 

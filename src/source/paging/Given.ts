@@ -7,9 +7,9 @@ import { hashText } from "./ObservedIds.ts";
 import { isInOrder, type Key, type Order, type WalkRows } from "./SortOrder.ts";
 import type { PageRequest, Place } from "./Place.ts";
 import {
-  type Doubt,
-  doubt,
   notTaken,
+  type Reason,
+  reason,
   type Step,
   type UnorderedRows,
   type Walk,
@@ -75,13 +75,13 @@ export const hasTwice = (hashes: Float64Array, count: number): boolean => {
 export const contradictionIn = (
   { place, isTwice, order, keys }: Given,
   isWhole: boolean,
-): Doubt | undefined =>
+): Reason | undefined =>
   place.shortOf !== undefined
-    ? place.shortOf === "page" ? doubt.short : doubt.miscounted
+    ? place.shortOf === "page" ? reason.short : reason.miscounted
     : isTwice
-    ? doubt.twice
+    ? reason.twice
     : !isWhole && !isInOrder(order, keys)
-    ? doubt.otherOrder
+    ? reason.otherOrder
     : undefined;
 
 /** Tell whether, in a list of as many rows as before, nothing that was met stands where the frontier was. */

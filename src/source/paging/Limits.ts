@@ -15,5 +15,5 @@ export const leastSize = DOCUMENTED_SIZE;
  */
 export const mostSize = 50_000;
 
-/** The time below the mark of the run before that a run reads, in seconds: 5 minutes. */
+/** The time below the cursor of the run before that a run reads, in seconds: 5 minutes. */
 export const LOOKBACK = 300;

@@ -19,7 +19,7 @@
  * order, a frontier that is not where it was, fewer rows in all than were counted) is not taken: the walk asks again, by
  * another request. What stays contradicted makes it start over in the next of its orders. When the orders run out it reads
  * pages 1, 2, 3… up to three times. Then a count proves the list: ids met both before and after a moment were listed at that
- * moment, so if they are as many as the tenant counted then, they are the list. Only what is not proven leaves a doubt.
+ * moment, so if they are as many as the tenant counted then, they are the list. Only what is not proven leaves a reason.
  *
  * @module
  */
@@ -30,7 +30,7 @@ import type { ListShape, WalkRows } from "./SortOrder.ts";
 import { locate, type PageRequest } from "./Place.ts";
 import { takeNumbered, takeTop } from "./Readings.ts";
 import { takeStretch } from "./Stretch.ts";
-import { doubt, leave, orderOf, type Step, type Walk } from "./Walk.ts";
+import { leave, orderOf, reason, type Step, type Walk } from "./Walk.ts";
 
 export { leastSize } from "./Limits.ts";
 export { type ListShape, type Order, type Row, type WalkRows, walkRows } from "./SortOrder.ts";
@@ -83,5 +83,5 @@ export const receive = (
   const pages = Math.ceil((before.observed?.count ?? before.maxEnd) / Math.max(before.size, leastSize));
   if (vain <= MOST_VAIN + MOST_VAIN_A_PAGE * pages) return { ...step, walk: { ...step.walk, vain } };
   const last = { ...step.walk, order: shape.orders.length - 1, size: Math.max(step.walk.size, leastSize) };
-  return { ...step, walk: leave(shape, last, doubt.noFurtherPage), onCourse: false };
+  return { ...step, walk: leave(shape, last, reason.noFurtherPage), onCourse: false };
 };

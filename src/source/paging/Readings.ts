@@ -10,16 +10,16 @@ import { ObservedIds } from "./ObservedIds.ts";
 import type { ListShape } from "./SortOrder.ts";
 import {
   again,
-  doubt,
   finished,
   harmless,
   notTaken,
   orderOf,
   over,
+  reason,
   type Step,
   taken,
   type Walk,
-  withDoubt,
+  withReason,
 } from "./Walk.ts";
 
 /** The most rows that come for each row by which the counts move, as others go. */
@@ -38,7 +38,7 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   if (isContradicted && walk.retries < RETRIES) return askAgain(walk, given);
   // A list that has become shorter is believed by two answers.
   if (!isContradicted && place.total! < (walk.most ?? 0) && walk.retries === 0) return askAgain(walk, given);
-  if (isContradicted || walk.observed === undefined) return notTaken(over(shape, walk, doubt.miscounted));
+  if (isContradicted || walk.observed === undefined) return notTaken(over(shape, walk, reason.miscounted));
   const { ids } = walk.observed;
   const isKnown = rows.count === 0 || ids.has(hashes[rows.count - 1]!);
   const top = { ...walk, overlapping: false, answers: walk.answers - 1 };
@@ -60,9 +60,9 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   // In another order, rows that have come lie anywhere, and so do those that came with an older key: no more are missing for
   // that than the counts have moved by. Of a list that stands still none may be.
   const isUnsure = (walk.order > 0 || walk.pass > 0) &&
-    walk.pending.every((why) => harmless.has(why) || why === doubt.miscounted);
+    walk.pending.every((why) => harmless.has(why) || why === reason.miscounted);
   const isAll = next.met! >= place.total! - (isUnsure ? CHURN * walk.moved : 0);
-  return taken(isAll ? finished(next) : over(shape, next, doubt.miscounted), take);
+  return taken(isAll ? finished(next) : over(shape, next, reason.miscounted), take);
 };
 
 /** The most times that pages 1, 2, 3… are read before the walk ends unproven. */
@@ -102,13 +102,15 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
     most: place.total === undefined ? counted.most : Math.max(counted.most ?? 0, place.total),
   };
   if (!isEnd) return taken(read, take, read.size === counted.size);
-  if (observed.isProven()) return taken(finished(read.isExact ? { ...read, doubts: [] } : read), take);
+  if (observed.isProven()) {
+    return taken(finished(read.isExact ? { ...read, unverifiedReasons: [] } : read), take);
+  }
   // Of a list that stands still, a reading that brought nothing more will not be followed by one that does.
   const isVain = read.total === undefined || (read.pass > 0 && read.brought === 0 && read.moved === 0);
   if (isVain || read.pass + 1 >= READINGS) {
-    return taken({ ...withDoubt(read, ...read.pending), pending: [], done: true }, take);
+    return taken({ ...withReason(read, ...read.pending), pending: [], done: true }, take);
   }
-  const next = { ...again(read, doubt.noOverlap), pending: read.pending, past: read.past };
+  const next = { ...again(read, reason.noOverlap), pending: read.pending, past: read.past };
   // In another size, so that what cuts rows out of pages cuts out others.
   return taken({ ...next, size: Math.max(leastSize, read.size - 1), maxEnd: 0 }, take);
 };

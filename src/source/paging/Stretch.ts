@@ -9,7 +9,7 @@ import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
 import { compare, type ListShape } from "./SortOrder.ts";
 import type { Place } from "./Place.ts";
-import { doubt, finished, leave, notTaken, over, type Step, taken, type Walk, withDoubt } from "./Walk.ts";
+import { finished, leave, notTaken, over, reason, type Step, taken, type Walk, withReason } from "./Walk.ts";
 
 /** The most answers in a row that bring nothing before the walk starts over, apart from reading it all again. */
 const PATIENCE = 20;
@@ -47,7 +47,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
 
   if (!isWhole && place.size > request.size) {
     const last = { ...walk, order: shape.orders.length - 1, size: place.size };
-    return notTaken(leave(shape, last, doubt.otherSize));
+    return notTaken(leave(shape, last, reason.otherSize));
   }
   const against = contradictionIn(given, isWhole);
   if (against !== undefined) {
@@ -55,7 +55,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     // A list that one page holds reads no better in another order.
     const fits = isWhole || (place.start === 0 && place.total !== undefined && place.total <= place.size);
     if (!fits) return notTaken(leave(shape, walk, against));
-    walk = withDoubt(walk, against);
+    walk = withReason(walk, against);
   }
   const isAllGiven = rows.count === request.size || (walk.isClamped && rows.count >= walk.size);
   if (!place.isTold && against === undefined && !isAllGiven) {
@@ -67,21 +67,21 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     // than come between two answers.
     const isCut = walk.end === 0 && walk.avoid !== undefined && place.end > walk.avoid &&
       place.end - before.short >= Math.max(2 * leastSize, before.short / 2);
-    if (isCut) return notTaken(leave(shape, walk, doubt.short));
+    if (isCut) return notTaken(leave(shape, walk, reason.short));
   }
   const isClamped = place.size < request.size;
   if (isClamped) walk = { ...walk, size: Math.max(1, Math.min(before.size, place.size)), isClamped };
   const hasUnordered = keys.includes(undefined);
   if (!isWhole) {
-    if (!order.fixed) walk = withDoubt(walk, doubt.mutableKey);
-    if (hasUnordered) walk = withDoubt(walk, doubt.unordered);
+    if (!order.fixed) walk = withReason(walk, reason.mutableKey);
+    if (hasUnordered) walk = withReason(walk, reason.unordered);
     const side = before.frontier &&
       compare(order, keys.find((key) => key !== undefined), before.frontier.key);
     const reaches = (place.start === 0 && request.page === 1) || side === undefined || side < 0 ||
       (order.unique === true && side === 0);
     if (!reaches) {
       if (isOutOfPatience(before, before.attemptsWithoutProgress)) {
-        return notTaken(leave(shape, walk, doubt.vanishing));
+        return notTaken(leave(shape, walk, reason.vanishing));
       }
       // A page asked for ahead did not know how many rows share the frontier's key.
       return side === 0 && place.total === before.total && before.attemptsWithoutProgress === 0
@@ -104,7 +104,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
           backs: backs + 1,
         });
       }
-      return notTaken(leave(shape, walk, doubt.moved));
+      return notTaken(leave(shape, walk, reason.moved));
     }
   }
 
@@ -146,11 +146,14 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     const isStuck = isOutOfPatience(walk, attemptsWithoutProgress);
     // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
     return isStuck || isAgain
-      ? taken(leave(shape, next, isStuck ? doubt.noFurtherPage : doubt.twice), take)
+      ? taken(leave(shape, next, isStuck ? reason.noFurtherPage : reason.twice), take)
       : taken(next, take, walk.size === before.size);
   }
-  if (next.doubts.length === 0 && isAgain) return taken(over(shape, next, doubt.twice), take);
+  if (next.unverifiedReasons.length === 0 && isAgain) return taken(over(shape, next, reason.twice), take);
   const hasFewer = !isPast && next.isExact && (next.met ?? Infinity) < (next.most ?? 0);
   // Rows may have come at the top, and others gone: then they are there.
-  return taken(next.doubts.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next), take);
+  return taken(
+    next.unverifiedReasons.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
+    take,
+  );
 };

@@ -108,9 +108,9 @@ export interface Walk {
   readonly brought: number;
   /** By how much the counts have moved in this pass. */
   readonly moved: number;
-  /** Reasons why the walk has started over: doubts, unless a later pass or a count proves the list. */
+  /** Reasons why the walk has started over: unverifiedReasons, unless a later pass or a count proves the list. */
   readonly pending: ReadonlyArray<string>;
-  readonly doubts: ReadonlyArray<string>;
+  readonly unverifiedReasons: ReadonlyArray<string>;
   readonly done: boolean;
 }
 
@@ -179,7 +179,7 @@ export const begin = (_: ListShape, size: number): Walk => {
     most: undefined,
     total: undefined,
     pending: [],
-    doubts: [],
+    unverifiedReasons: [],
     done: false,
     ...fromTheTop,
     pass: 0,
@@ -190,7 +190,7 @@ export const begin = (_: ListShape, size: number): Walk => {
 
 export const orderOf = (shape: ListShape, index: number): Order => shape.orders[index] ?? shape.orders[0];
 
-export const doubt = {
+export const reason = {
   mutableKey: "rows can change their place while the list is read in this order",
   otherOrder: "rows came in another order than the one asked for",
   otherSize: "pages came in another size than the one asked for",
@@ -205,18 +205,18 @@ export const doubt = {
   unknown: "an earlier answer was wrong, and what it had brought is no longer known",
 } as const;
 
-export type Doubt = typeof doubt[keyof typeof doubt];
+export type Reason = typeof reason[keyof typeof doubt];
 
 /** Reasons to start over that leave no doubt of what was delivered before. */
-export const harmless: ReadonlySet<string> = new Set([doubt.noOverlap, doubt.vanishing, doubt.otherSize]);
+export const harmless: ReadonlySet<string> = new Set([reason.noOverlap, reason.vanishing, reason.otherSize]);
 
-export const withDoubt = (walk: Walk, ...why: ReadonlyArray<string>): Walk => {
-  const more = why.filter((each) => !walk.doubts.includes(each));
-  return more.length === 0 ? walk : { ...walk, doubts: [...walk.doubts, ...more] };
+export const withReason = (walk: Walk, ...why: ReadonlyArray<string>): Walk => {
+  const more = why.filter((each) => !walk.unverifiedReasons.includes(each));
+  return more.length === 0 ? walk : { ...walk, unverifiedReasons: [...walk.unverifiedReasons, ...more] };
 };
 
 /** Begins the list from its top, once more. */
-export const again = (walk: Walk, why: Doubt): Walk => ({
+export const again = (walk: Walk, why: Reason): Walk => ({
   ...walk,
   ...fromTheTop,
   past: walk.frontier === undefined ? walk.past : [...walk.past, walk.frontier],
@@ -227,7 +227,7 @@ export const again = (walk: Walk, why: Doubt): Walk => ({
 });
 
 /** Goes over to the order after the one in use; pages 1, 2, 3… when there is none. */
-export const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
+export const leave = (shape: ListShape, walk: Walk, why: Reason): Walk => {
   const next = {
     ...again(walk, why),
     pass: 0,
@@ -239,7 +239,7 @@ export const leave = (shape: ListShape, walk: Walk, why: Doubt): Walk => {
 };
 
 /** Reads the list once more in the same order, or else in the next. */
-export const over = (shape: ListShape, walk: Walk, why: Doubt): Walk =>
+export const over = (shape: ListShape, walk: Walk, why: Reason): Walk =>
   walk.pass === 0 ? again(walk, why) : leave(shape, walk, why);
 
 /**
@@ -250,6 +250,6 @@ export const finished = (walk: Walk): Walk => {
   const why = walk.pending.filter((why) => !harmless.has(why));
   const judged = why.length === 0 || (walk.isExact && walk.most !== undefined)
     ? walk
-    : withDoubt(walk, ...(walk.isExact ? why : [doubt.unknown]));
+    : withReason(walk, ...(walk.isExact ? why : [reason.unknown]));
   return { ...judged, pending: [], done: true };
 };

@@ -7,7 +7,7 @@ import { leastSize } from "./Limits.ts";
 import type { ListShape } from "./SortOrder.ts";
 import { overlap, type SizedPage } from "./PagePlan.ts";
 import type { PageRequest } from "./Place.ts";
-import { doubt, leave, orderOf, type Walk } from "./Walk.ts";
+import { leave, orderOf, reason, type Walk } from "./Walk.ts";
 
 /** Gives the number of rows before its end that the page after must hold. */
 const behind = (shape: ListShape, { order, tieCount }: Walk): number =>
@@ -70,7 +70,7 @@ export const plan = (
     // Where no other page will do, the same one is asked for again.
     : overlapping(shape, walk, walk.end) ??
       (isRetry ? overlapping(shape, { ...walk, avoid: undefined }, walk.end) : undefined);
-  if (first === undefined) return plan(shape, leave(shape, walk, doubt.noOverlap), count);
+  if (first === undefined) return plan(shape, leave(shape, walk, reason.noOverlap), count);
   const requests: Array<PageRequest> = [{
     page: first.page,
     size: first.size,

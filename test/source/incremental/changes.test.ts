@@ -1,4 +1,4 @@
-/** Successive runs over a tenant that changes between them and while they read, from the mark that each leaves for the next. */
+/** Successive runs over a tenant that changes between them and while they read, from the cursor that each leaves for the next. */
 import { describe, expect, it } from "vitest";
 import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mod.ts";
 import type { Session } from "../../../src/session/Session.ts";
@@ -9,18 +9,23 @@ import { walk } from "./walks.ts";
 
 interface Run {
   readonly sessions: ReadonlyArray<Session>;
-  readonly mark: unknown;
+  readonly cursor: unknown;
   readonly verified: boolean;
-  readonly doubts: ReadonlyArray<string> | undefined;
+  readonly unverifiedReasons: ReadonlyArray<string> | undefined;
 }
 
 const run = async (
   sandbox: Sandbox,
-  mark: unknown,
+  cursor: unknown,
   options: SessionSource.ChangesOptions = {},
 ): Promise<Run> => {
-  const { sessions, mark: stored, end } = await walk(sandbox, { mark }, options);
-  return { sessions, mark: stored, verified: end?.verified === true, doubts: end?.doubts };
+  const { sessions, cursor: stored, end } = await walk(sandbox, { cursor }, options);
+  return {
+    sessions,
+    cursor: stored,
+    verified: end?.verified === true,
+    unverifiedReasons: end?.unverifiedReasons,
+  };
 };
 
 const versionOf = ({ session_id, last_updated, expires_at, client_ids }: Session) =>
@@ -63,18 +68,18 @@ const play = async (seed: number): Promise<ReadonlyArray<string>> => {
   const lookback = 60;
   const newest = new Map<string, Session>();
   const delivered = new Set<string>();
-  let mark: unknown;
+  let cursor: unknown;
   for (let runs = 1; runs <= 20; runs++) {
     const before = new Map([...sandbox.sessions(userId)].map((session) => [session.session_id, session]));
     isReading = true;
-    const { sessions, mark: next, verified, doubts } = await run(sandbox, mark, {
+    const { sessions, cursor: next, verified, unverifiedReasons } = await run(sandbox, cursor, {
       lookback,
       pageSize,
       concurrency: 1 + Math.floor(draw() * 3),
     });
     isReading = false;
-    if (!verified) problems.push(`run ${runs} is not verified: ${doubts}`);
-    mark = next;
+    if (!verified) problems.push(`run ${runs} is not verified: ${unverifiedReasons}`);
+    cursor = next;
     for (const session of sessions) {
       if (delivered.has(versionOf(session))) problems.push(`run ${runs} repeats ${versionOf(session)}`);
       delivered.add(versionOf(session));
@@ -96,7 +101,7 @@ const play = async (seed: number): Promise<ReadonlyArray<string>> => {
     for (let left = quiet; left > 0; left--) change();
     clock += Math.floor(draw() * 600);
   }
-  const last = await run(sandbox, mark, { lookback, pageSize });
+  const last = await run(sandbox, cursor, { lookback, pageSize });
   for (const session of last.sessions) newest.set(session.session_id, session);
   const live = [...sandbox.sessions(userId)].map((session) => versionOf(session as Session)).sort();
   const view = [...newest.values()].filter(({ session_id }) => !gone.has(session_id)).map(versionOf).sort();

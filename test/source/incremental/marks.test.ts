@@ -1,4 +1,4 @@
-/** What the mark of a run claims, and what the next run makes of it: times asked for, clocks, unverified walks, users that come back. */
+/** What the cursor of a run claims, and what the next run makes of it: times asked for, clocks, unverified walks, users that come back. */
 import * as Batch from "../../../src/session/Batch.ts";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
@@ -19,18 +19,18 @@ interface Run {
   readonly keys: ReadonlyArray<string>;
   readonly redelivered: number;
   readonly end: WalkEnd | undefined;
-  readonly mark: Changes.Mark | undefined;
+  readonly cursor: Changes.Cursor | undefined;
 }
 
-/** Walks the only user once; the mark is stored as JSON between runs. */
+/** Walks the only user once; the cursor is stored as JSON between runs. */
 const run = async (
   sandbox: Sandbox,
-  mark?: unknown,
+  cursor?: unknown,
   options: SessionSource.ChangesOptions = {},
 ): Promise<Run> => {
-  const { batches, keys, end, mark: left } = await walk(sandbox, { mark }, options);
+  const { batches, keys, end, cursor: left } = await walk(sandbox, { cursor }, options);
   const redelivered = batches.reduce((sum, { redelivered = 0 }) => sum + redelivered, 0);
-  return { keys: keys.sort(), redelivered, end, mark: left };
+  return { keys: keys.sort(), redelivered, end, cursor: left };
 };
 
 /** A tenant of one user whose clock a test sets. */
@@ -62,100 +62,100 @@ const unverifiable = (sandbox: Sandbox): Sandbox => ({
 });
 
 describe("a time that is asked for", () => {
-  it("later than the mark leaves the mark where it was: the next run delivers what lies between, and nothing twice", async () => {
+  it("later than the cursor leaves the cursor where it was: the next run delivers what lies between, and nothing twice", async () => {
     const { sandbox, add, clock } = tenant();
     add("old", NOW - 9000);
     const first = await run(sandbox);
     add("between", NOW - 5000);
     add("late", NOW - 100);
-    const second = await run(sandbox, first.mark, { since: NOW - 1000 });
+    const second = await run(sandbox, first.cursor, { since: NOW - 1000 });
     expect([second.keys, second.redelivered]).toEqual([[`late ${NOW - 100}`], 0]);
     clock.now += 4000;
     add("latest", clock.now);
-    const third = await run(sandbox, second.mark);
+    const third = await run(sandbox, second.cursor);
     expect(third.keys).toEqual([`between ${NOW - 5000}`, `latest ${clock.now}`]);
     expect(third.redelivered).toBe(0);
-    expect(third.mark).toMatchObject({ at: clock.now });
-    expect(third.mark).not.toHaveProperty("spans");
-    expect((await run(sandbox, third.mark)).keys).toEqual([]);
+    expect(third.cursor).toMatchObject({ at: clock.now });
+    expect(third.cursor).not.toHaveProperty("spans");
+    expect((await run(sandbox, third.cursor)).keys).toEqual([]);
   });
 
-  it("without a mark claims nothing of what is older", async () => {
+  it("without a cursor claims nothing of what is older", async () => {
     const { sandbox, listed } = tenant(120);
     const times = [...sandbox.sessions([...sandbox.userIds()][0]!)].map(({ last_updated }) => last_updated);
     const since = times.toSorted((a, b) => b - a)[70]!;
     const first = await run(sandbox, undefined, { since });
     expect(first.keys.length).toBeGreaterThan(70);
-    expect(first.mark).not.toHaveProperty("at");
-    const second = await run(sandbox, first.mark);
+    expect(first.cursor).not.toHaveProperty("at");
+    const second = await run(sandbox, first.cursor);
     expect([...first.keys, ...second.keys].sort()).toEqual(listed());
     expect(second.redelivered).toBe(0);
-    expect((await run(sandbox, second.mark)).keys).toEqual([]);
+    expect((await run(sandbox, second.cursor)).keys).toEqual([]);
   });
 
-  it("without a mark and without a session since claims nothing at all", async () => {
+  it("without a cursor and without a session since claims nothing at all", async () => {
     const { sandbox, add, listed } = tenant();
     add("old", NOW - 9000);
     const first = await run(sandbox, undefined, { since: NOW - 1000 });
     expect(first.keys).toEqual([]);
-    expect((await run(sandbox, first.mark)).keys).toEqual(listed());
+    expect((await run(sandbox, first.cursor)).keys).toEqual(listed());
   });
 
-  it("earlier than the mark delivers again, says so, and moves the mark on", async () => {
+  it("earlier than the cursor delivers again, says so, and moves the cursor on", async () => {
     const { sandbox, add, clock, listed } = tenant();
     for (const age of [9000, 5000, 100]) add(`S${age}`, NOW - age);
     const first = await run(sandbox);
     clock.now += 1000;
     add("new", clock.now);
-    const second = await run(sandbox, first.mark, { since: NOW - 6000 });
+    const second = await run(sandbox, first.cursor, { since: NOW - 6000 });
     expect(second.keys).toEqual(listed().filter((key) => !key.startsWith("S9000")));
     expect(second.redelivered).toBe(2);
-    expect(second.mark).toMatchObject({ at: clock.now });
-    expect((await run(sandbox, second.mark)).keys).toEqual([]);
+    expect(second.cursor).toMatchObject({ at: clock.now });
+    expect((await run(sandbox, second.cursor)).keys).toEqual([]);
   });
 
-  it("within the lookback of the mark does not pass over what was shown late below it", async () => {
+  it("within the lookback of the cursor does not pass over what was shown late below it", async () => {
     const { sandbox, add } = tenant();
     add("first", NOW - 100);
     const first = await run(sandbox);
-    const second = await run(sandbox, first.mark, { since: NOW - 120 });
+    const second = await run(sandbox, first.cursor, { since: NOW - 120 });
     add("shown-late", NOW - 350);
-    expect((await run(sandbox, second.mark)).keys).toEqual([`shown-late ${NOW - 350}`]);
+    expect((await run(sandbox, second.cursor)).keys).toEqual([`shown-late ${NOW - 350}`]);
   });
 
-  it("again and again leaves gaps that are closed all at once, in a mark that does not grow", async () => {
+  it("again and again leaves gaps that are closed all at once, in a cursor that does not grow", async () => {
     const { sandbox, add, clock } = tenant();
     add("first", NOW);
-    let { mark } = await run(sandbox);
+    let { cursor } = await run(sandbox);
     const delivered = new Set<string>();
     const gaps: Array<string> = [];
     for (let i = 0; i < 30; i++) {
       clock.now += 10_000;
       gaps.push(keyOf(add(`gap${i}`, clock.now - 5000)));
       const asked = [keyOf(add(`above${i}`, clock.now - 1000)), keyOf(add(`below${i}`, clock.now - 1500))];
-      const next = await run(sandbox, mark, { since: clock.now - 2000 });
+      const next = await run(sandbox, cursor, { since: clock.now - 2000 });
       expect(next.keys).toEqual(asked);
       for (const key of asked) delivered.add(key);
-      mark = next.mark;
+      cursor = next.cursor;
     }
-    expect(mark?.spans).toHaveLength(8);
-    const last = await run(sandbox, mark);
+    expect(cursor?.spans).toHaveLength(8);
+    const last = await run(sandbox, cursor);
     expect(last.keys).toEqual(expect.arrayContaining(gaps));
     // The lowest spans were forgotten: what lay deep in them comes again, and is counted.
     const again = last.keys.filter((key) => delivered.has(key));
     expect(again.map((key) => key.replace(/\d+ .*/, ""))).toEqual(Array(30 - 8).fill("below"));
     expect(last.redelivered).toBeGreaterThanOrEqual(again.length);
-    expect((await run(sandbox, last.mark)).keys).toEqual([]);
+    expect((await run(sandbox, last.cursor)).keys).toEqual([]);
   });
 
-  it("that has not come delivers nothing, and moves no mark", async () => {
+  it("that has not come delivers nothing, and moves no cursor", async () => {
     const { sandbox, add } = tenant();
     add("first", NOW - 1000);
-    const { mark } = await run(sandbox);
-    const ahead = await run(sandbox, mark, { since: NOW + 3600 });
+    const { cursor } = await run(sandbox);
+    const ahead = await run(sandbox, cursor, { since: NOW + 3600 });
     expect(ahead.keys).toEqual([]);
     add("second", NOW + 60);
-    expect((await run(sandbox, ahead.mark)).keys).toEqual([`second ${NOW + 60}`]);
+    expect((await run(sandbox, ahead.cursor)).keys).toEqual([`second ${NOW + 60}`]);
   });
 
   it("is not what a walk that broke off was asked for: it is begun anew, and both are delivered", async () => {
@@ -204,9 +204,9 @@ describe("a lookback that is longer than it was", () => {
     const { sandbox, add } = tenant();
     for (const age of [4000, 2000, 200, 0]) add(`S${age}`, NOW - age);
     const first = await run(sandbox);
-    const second = await run(sandbox, first.mark, { lookback: 3000 });
+    const second = await run(sandbox, first.cursor, { lookback: 3000 });
     expect([second.keys, second.redelivered]).toEqual([[`S2000 ${NOW - 2000}`], 1]);
-    expect((await run(sandbox, second.mark, { lookback: 3000 })).keys).toEqual([]);
+    expect((await run(sandbox, second.cursor, { lookback: 3000 })).keys).toEqual([]);
   });
 });
 
@@ -217,36 +217,36 @@ describe("a user that can't be verified", () => {
     const first = await run(odd);
     expect(first.end?.verified).toBe(false);
     expect(first.keys).toEqual(listed());
-    const second = await run(odd, first.mark);
+    const second = await run(odd, first.cursor);
     expect([second.keys, second.end?.verified]).toEqual([[], false]);
-    expect(second.mark).toEqual(first.mark);
+    expect(second.cursor).toEqual(first.cursor);
     clock.now += 5000;
     add("new", clock.now);
-    const third = await run(odd, second.mark);
+    const third = await run(odd, second.cursor);
     expect(third.keys).toEqual([`new ${clock.now}`]);
-    expect((await run(odd, third.mark)).keys).toEqual([]);
+    expect((await run(odd, third.cursor)).keys).toEqual([]);
     // Verified in the end, it needs to be known no more.
-    const verified = await run(sandbox, third.mark);
+    const verified = await run(sandbox, third.cursor);
     expect([verified.keys, verified.redelivered]).toEqual([[], 0]);
-    expect(verified.mark).not.toHaveProperty("known");
+    expect(verified.cursor).not.toHaveProperty("known");
   });
 
   it("is not either after it had been verified, however often", async () => {
     const { sandbox, add, clock } = tenant(150);
-    let { mark } = await run(sandbox);
-    const { at } = mark!;
+    let { cursor } = await run(sandbox);
+    const { at } = cursor!;
     for (let runs = 0; runs < 5; runs++) {
       clock.now += 3600;
       const key = keyOf(add(`S${runs}`, clock.now));
-      const next = await run(unverifiable(sandbox), mark);
+      const next = await run(unverifiable(sandbox), cursor);
       expect([next.keys, next.end?.verified]).toEqual([[key], false]);
-      expect(next.mark?.at).toBe(at);
-      mark = next.mark;
+      expect(next.cursor?.at).toBe(at);
+      cursor = next.cursor;
     }
-    expect(mark!.seen.length).toBeLessThan(10);
+    expect(cursor!.seen.length).toBeLessThan(10);
   });
 
-  it("leaves a mark of bounded size, and says how much comes again beyond that", () => {
+  it("leaves a cursor of bounded size, and says how much comes again beyond that", () => {
     const lists = [[3, 1], Array.from({ length: Fingerprints.MOST }, (_, i) => 10 + i)];
     const { kept, isWhole } = Fingerprints.join(...lists);
     expect([kept.length, isWhole, kept[0], kept[1]]).toEqual([Fingerprints.MOST, false, 1, 3]);
@@ -264,10 +264,10 @@ describe("a long walk that can't be verified", () => {
       const { keys: others, end } = await walk(unverifiable(sandbox), { state: JSON.parse(state) });
       expect(end?.verified).toBe(false);
       expect([...keys, ...others].sort()).toEqual(listed());
-      const next = await run(unverifiable(sandbox), end?.mark);
+      const next = await run(unverifiable(sandbox), end?.cursor);
       expect(next.keys.length).toBe(times === 0 ? 0 : next.redelivered);
       expect(next.keys.length > 0).toBe(times > 0);
-      expect((await run(unverifiable(sandbox), next.mark)).keys).toEqual([]);
+      expect((await run(unverifiable(sandbox), next.cursor)).keys).toEqual([]);
     },
   );
 });
@@ -292,17 +292,17 @@ describe("a user that the tenant does not know any more", () => {
   it("is delivered whole should it come back", async () => {
     const { sandbox, listed } = tenant(120);
     const first = await run(sandbox);
-    const second = await run(absent(sandbox), first.mark);
-    expect(second.end).toMatchObject({ status: "missing", mark: { seen: [] } });
-    const still = await run(absent(sandbox), second.mark);
-    expect(still.mark).toEqual(second.mark);
-    const back = await run(sandbox, still.mark);
+    const second = await run(absent(sandbox), first.cursor);
+    expect(second.end).toMatchObject({ status: "missing", cursor: { seen: [] } });
+    const still = await run(absent(sandbox), second.cursor);
+    expect(still.cursor).toEqual(second.cursor);
+    const back = await run(sandbox, still.cursor);
     expect([back.keys, back.redelivered]).toEqual([listed(), 120]);
-    expect((await run(sandbox, back.mark)).keys).toEqual([]);
+    expect((await run(sandbox, back.cursor)).keys).toEqual([]);
   });
 
-  it("has no mark if it never had one", async () => {
-    expect((await run(absent(tenant(3).sandbox))).end).not.toHaveProperty("mark");
+  it("has no cursor if it never had one", async () => {
+    expect((await run(absent(tenant(3).sandbox))).end).not.toHaveProperty("cursor");
   });
 });
 
@@ -315,7 +315,7 @@ describe("a time that has not come", () => {
     ["a Date that can't be read", "yesterday, or so"],
     ["a Date years ahead", new Date((future + 86_400) * 1000).toUTCString()],
     ["a Date years back", "Thu, 01 Jan 1970 00:00:00 GMT"],
-  ])("is no mark, with %s", async (_, date) => {
+  ])("is no cursor, with %s", async (_, date) => {
     const { sandbox, add } = tenant();
     const now = Math.floor(Date.now() / 1000);
     const told = dated(sandbox, date);
@@ -323,11 +323,11 @@ describe("a time that has not come", () => {
     add("first", now - 1000);
     const first = await run(told);
     expect(first.keys).toHaveLength(2);
-    expect(first.mark?.at).toBeLessThanOrEqual(now);
+    expect(first.cursor?.at).toBeLessThanOrEqual(now);
     add("second", now - 500);
-    const second = await run(told, first.mark);
+    const second = await run(told, first.cursor);
     expect(second.keys).toEqual([`second ${now - 500}`]);
-    expect((await run(told, second.mark)).keys).toEqual([]);
+    expect((await run(told, second.cursor)).keys).toEqual([]);
   });
 
   it.each([
@@ -350,9 +350,9 @@ describe("the whole list, compared with what is there", () => {
     const { sandbox, add } = tenant();
     for (const id of ["held", "older", "ended", "lacking"]) add(id, NOW - 9000);
     add("newest", NOW);
-    const { mark } = await run(sandbox);
+    const { cursor } = await run(sandbox);
     const has: Record<string, Changes.Holding> = { held: "has", newest: "has", ended: "ended" };
-    const second = await run(sandbox, mark, { whole: true, holds: (_, id) => has[id] ?? "lacks" });
+    const second = await run(sandbox, cursor, { whole: true, holds: (_, id) => has[id] ?? "lacks" });
     expect(second.keys.map((key) => key.split(" ")[0])).toEqual(["ended", "lacking", "older"]);
     expect(second.redelivered).toBe(1);
     // A second change within a second is one that no time tells of.
@@ -364,7 +364,7 @@ describe("the whole list, compared with what is there", () => {
         return new Response(text.replace(/"expires_at":\d/, `"expires_at":2`), answer);
       },
     };
-    const third = await run(changed, second.mark, { whole: true, holds: () => "has" });
+    const third = await run(changed, second.cursor, { whole: true, holds: () => "has" });
     expect(third.keys).toEqual([`newest ${NOW}`]);
   });
 });

@@ -13,7 +13,7 @@ export const keyOf = (session: { readonly session_id: string; readonly last_upda
 /** Walks the user to the end. */
 export const walk = async (
   sandbox: Sandbox,
-  from: { readonly mark?: unknown; readonly state?: unknown } = {},
+  from: { readonly cursor?: unknown; readonly state?: unknown } = {},
   options: SessionSource.ChangesOptions = {},
 ) => {
   const [userId = ""] = sandbox.userIds();
@@ -26,8 +26,8 @@ export const walk = async (
   ];
   const sessions = batches.flatMap(Batch.sessions);
   const end = batches.at(-1)?.end;
-  const mark = end?.mark === undefined ? undefined : JSON.parse(JSON.stringify(end.mark));
-  return { batches, sessions, keys: sessions.map(keyOf), end, mark };
+  const cursor = end?.cursor === undefined ? undefined : JSON.parse(JSON.stringify(end.cursor));
+  return { batches, sessions, keys: sessions.map(keyOf), end, cursor };
 };
 
 /** Walks the user up to a batch, and gives what the walk was put down with, as JSON. */

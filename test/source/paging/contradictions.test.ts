@@ -58,12 +58,15 @@ const walkAll = (
     walk = step.walk;
     for (const index of step.take) delivered.push(rows[index]!.id);
   }
-  return { delivered, requests, doubts: walk.doubts };
+  return { delivered, requests, unverifiedReasons: walk.unverifiedReasons };
 };
 
-const expectWhole = ({ delivered, doubts }: ReturnType<typeof walkAll>, rows: ReadonlyArray<Row>) => {
+const expectWhole = (
+  { delivered, unverifiedReasons }: ReturnType<typeof walkAll>,
+  rows: ReadonlyArray<Row>,
+) => {
   expect(delivered.toSorted()).toEqual(rows.map(({ id }) => id).toSorted());
-  expect(doubts).toEqual([]);
+  expect(unverifiedReasons).toEqual([]);
 };
 
 describe("an answer that agrees with itself, and not with those before,", () => {
@@ -102,29 +105,29 @@ describe("an answer that agrees with itself, and not with those before,", () => 
       const pagination = { page, pageSize: size, total: 450, hasNext: page * size < 450 };
       return nth === at ? empty : { rows: shuffled.slice((page - 1) * size, page * size), pagination };
     });
-    expect(found.delivered.length === 450 || found.doubts.length > 0).toBe(true);
+    expect(found.delivered.length === 450 || found.unverifiedReasons.length > 0).toBe(true);
   });
 
   it("as the first page is told for another, while rows go, is found out", () => {
     let list = rows;
-    const { delivered, doubts } = walkAll((request, nth) => {
+    const { delivered, unverifiedReasons } = walkAll((request, nth) => {
       if (nth === 3) list = list.toSpliced(40, 40);
       const { rows: given, pagination } = honest(list, request);
       return { rows: given, pagination: { ...pagination!, page: nth === 3 ? 1 : pagination!.page } };
     });
     const ids = new Set(delivered);
     expect(list.filter(({ id }) => !ids.has(id))).toEqual([]);
-    expect(doubts).toEqual([]);
+    expect(unverifiedReasons).toEqual([]);
   });
 });
 
 it("a list of which nothing more is counted leaves a doubt", () => {
   const rows = listOf(450);
-  const { delivered, doubts } = walkAll((request, nth) =>
+  const { delivered, unverifiedReasons } = walkAll((request, nth) =>
     nth < 3 ? honest(rows, request) : { rows: [], pagination: undefined }
   );
   expect(delivered.length).toBeLessThan(450);
-  expect(doubts.length).toBeGreaterThan(0);
+  expect(unverifiedReasons.length).toBeGreaterThan(0);
 });
 
 it("a page size that is told once and refused is not asked for again", () => {
@@ -148,7 +151,7 @@ it("a list in which one goes for each that comes costs a request more, and is ve
       let list = listOf(count);
       let next = count + 1;
       const there = new Set(list.map(({ id }) => id));
-      const { delivered, requests, doubts } = walkAll((request, nth) => {
+      const { delivered, requests, unverifiedReasons } = walkAll((request, nth) => {
         if (nth % every === 0) {
           there.delete(list.at(-1)!.id);
           list = [rowOf(next++), ...list.slice(0, -1)];
@@ -156,7 +159,12 @@ it("a list in which one goes for each that comes costs a request more, and is ve
         return honest(list, request);
       });
       const ids = new Set(delivered);
-      expect([count, every, doubts, [...there].filter((id) => !ids.has(id))]).toEqual([count, every, [], []]);
+      expect([count, every, unverifiedReasons, [...there].filter((id) => !ids.has(id))]).toEqual([
+        count,
+        every,
+        [],
+        [],
+      ]);
       expect(ids.size).toBe(delivered.length);
       expect(requests).toBeLessThanOrEqual(Math.ceil(count / 100) * 1.17 + 3);
     }
@@ -172,7 +180,7 @@ it("stored and restored between any answers, a walk loses and repeats nothing, w
     const there = new Set(list.map(({ id }) => id));
     const headers = [0, 0.5, 1][seed % 3]!;
     const share = draw();
-    const { delivered, doubts } = walkAll((request) => {
+    const { delivered, unverifiedReasons } = walkAll((request) => {
       if (draw() < 0.3) {
         if (draw() < 0.5 && list.length > 0) {
           const at = Math.floor(draw() * list.length);
@@ -186,6 +194,6 @@ it("stored and restored between any answers, a walk loses and repeats nothing, w
     const ids = new Set(delivered);
     expect([seed, ids.size]).toEqual([seed, delivered.length]);
     const missing = [...there].filter((id) => !ids.has(id));
-    expect([seed, missing.length > 0 && doubts.length === 0]).toEqual([seed, false]);
+    expect([seed, missing.length > 0 && unverifiedReasons.length === 0]).toEqual([seed, false]);
   }
 });

@@ -60,8 +60,8 @@ const play = (seed: number) => {
   return {
     missing: always.filter(({ id }) => !ids.has(id)).length,
     repeated: delivered.length - ids.size,
-    verified: walk.doubts.length === 0,
-    doubts: walk.doubts,
+    verified: walk.unverifiedReasons.length === 0,
+    unverifiedReasons: walk.unverifiedReasons,
     requests,
   };
 };
