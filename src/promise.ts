@@ -6,8 +6,7 @@
  * @module
  */
 export { response, stream } from "./promise/bytes.ts";
-export { type Change, changes, type ChangesOptions } from "./promise/changes.ts";
-export type { CursorStore } from "./promise/CursorStore.ts";
+export { type Change, changes, type ChangesOptions, type CursorStore } from "./promise/changes.ts";
 export { dataset, type DatasetOptions } from "./promise/dataset.ts";
 export { exportSessions, type ExportSessionsOptions } from "./promise/exportSessions.ts";
 export { type SessionCallbacks, sessions } from "./promise/sessions.ts";

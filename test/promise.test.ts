@@ -4,51 +4,18 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import * as promise from "../src/promise.ts";
-import { make, type Sandbox, type SandboxOptions } from "../src/sandbox/mod.ts";
+import { make } from "../src/sandbox/mod.ts";
 import { ApiError } from "../src/api/ApiError.ts";
 import { doubtful } from "./doubtful.ts";
 import { csvTable, parquetTable, sql } from "./duckdb.ts";
 import { newFolder } from "./folders.ts";
-
-/** A sandbox and the options that reach it in this process. */
-const tenant = (options: SandboxOptions = {}) => {
-  const sandbox = make({ users: 3, sessionsPerUser: 7, ...options });
-  return { sandbox, options: reach(sandbox) };
-};
-
-const reach = (sandbox: Sandbox) => ({
-  domain: "sandbox.example",
-  apiKey: sandbox.key,
-  rate: 10_000,
-  baseDelay: "1 millis",
-  fetch: (input: string | URL | Request, init?: RequestInit) => sandbox.fetch(new Request(input, init)),
-} as const);
-
-const keysOf = (sandbox: Sandbox): Array<string> =>
-  [...sandbox.userIds()].flatMap((userId) =>
-    [...sandbox.sessions(userId)].map(({ session_id }) => `${userId} ${session_id}`)
-  ).sort();
+import { endless, forbiddenAfter, keysOf, reasonOf, requestsAfterwards, tenant } from "./promise/tenant.ts";
 
 const collect = async (sessions: AsyncIterable<promise.UserSession>) => {
   const keys: Array<string> = [];
   for await (const { user_id, session_id } of sessions) keys.push(`${user_id} ${session_id}`);
   return keys.sort();
 };
-
-/** Waits a while and says how many requests were made meanwhile. */
-const requestsAfterwards = async (sandbox: Sandbox) => {
-  // Those under way may still be answered.
-  await new Promise((resume) => setTimeout(resume, 50));
-  const before = sandbox.counts.total;
-  await new Promise((resume) => setTimeout(resume, 150));
-  return sandbox.counts.total - before;
-};
-
-/** So many users, and answers so slow, that no export of them ends within a test. */
-const endless = { users: 100_000, sessionsPerUser: 5, faults: { latencyMs: 2 } };
-
-const reasonOf = (work: Promise<unknown>) =>
-  work.then(() => expect.unreachable("it should have quarantined"), (reason: unknown) => reason);
 
 describe("sessions()", () => {
   it("gives every session once, with its user and all its fields", async () => {
@@ -270,11 +237,7 @@ describe("stream()", () => {
     "errors with the ApiError itself when the export fails midway, and never ends as %s",
     async (format) => {
       const { sandbox, options } = tenant({ users: 500 });
-      let asked = 0;
-      const fetch = (input: string | URL | Request, init?: RequestInit) =>
-        ++asked > 100
-          ? Promise.resolve(new Response(null, { status: 403 }))
-          : sandbox.fetch(new Request(input, init));
+      const fetch = forbiddenAfter(sandbox, 100);
       const reader = promise.stream(format, { ...options, fetch, users: sandbox.userIds() }).getReader();
       const readAll = async () => {
         while (!(await reader.read()).done);

@@ -1,5 +1,5 @@
 /**
- * What an answer's body says: a page, an object, or why there is none.
+ * The body of an answer: a page, an object, or the error that it is.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface Page<Rows> {
   readonly rows: Rows;
   /** Absent if the tenant sent none that could be read. */
   readonly pagination: PaginationHeader.PaginationHeader | undefined;
-  /** When the tenant answered, by its own clock, in seconds since the epoch; absent if it does not say. */
+  /** The time of the answer by the tenant's clock, in seconds since the epoch; absent if it does not say. */
   readonly servedAt?: number | undefined;
 }
 
@@ -34,15 +34,15 @@ const secondsOf = (date: string | undefined): number | undefined => {
 /** Characters of a body that are searched for its kind. */
 const LOOKED_AT = 4096;
 
-/** What an answer of another kind is: its type, and its title if it is a web page. */
+/** Describes an answer of another kind: its type, and its title if it is a web page. */
 const kindOf = (text: string, headers: Headers): string => {
   const title = /<title[^<>]*>([^<]{1,200})/i.exec(text.slice(0, LOOKED_AT))?.[1]?.trim();
   return `content-type is ${headers["content-type"] ?? "not given"}${title ? `, the title "${title}"` : ""}`;
 };
 
 /**
- * The error of an answer that is a refusal by its status, with what its body says. Only the API speaks for the API: others
- * answer 401, 403 or 404 in its name, with a page for people or a text.
+ * Makes the error of an answer that is a refusal by its status, with what its body says. Only the API speaks for the API:
+ * others answer 401, 403 or 404 in its name, with a page for people or a text.
  */
 export const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array, quote: Quote): ApiError => {
   const text = new TextDecoder().decode(body);
@@ -61,7 +61,10 @@ export const refusalOf = (refusal: ApiError, headers: Headers, body: Uint8Array,
   return new ApiError({ ...refusal, problem: parseProblem(text, quote) });
 };
 
-/** The words of JSON.parse quote the body: rows, which are no one's business, or half of an echoed key. */
+/**
+ * Makes the error of a body that can't be read, in other words than those of JSON.parse. These quote the body: rows, which
+ * are no one's business, or half of an echoed key.
+ */
 const unreadable = (headers: Headers, body: Uint8Array, error: unknown, fail: Fail): ApiError => {
   const type = headers["content-type"] ?? "application/json";
   const text = new TextDecoder().decode(body.subarray(0, LOOKED_AT));
@@ -73,7 +76,7 @@ const unreadable = (headers: Headers, body: Uint8Array, error: unknown, fail: Fa
   return fail("Body", `the body, ${body.byteLength} bytes, is not ${flaw}${coded}`);
 };
 
-/** How an answer of one kind is read: what it says, or why it can't be told. */
+/** A reader of answers of one kind. Gives what it says, or the error. */
 export type Read<A> = (
   headers: Headers,
   body: Uint8Array,
@@ -96,8 +99,8 @@ export const item: Read<object> = (headers, body, fail) => {
 const MOST_UNASKED = 10_000;
 
 /**
- * Decodes the rows of a body, of which there may be `most`. Gives undefined where it is JSON but no array, and `"more"` where
- * there are more. Throws a `SyntaxError` where it is not JSON, and a `TypeError` where it is not UTF-8.
+ * Decodes the rows of a body, of which there may be `most`. Gives undefined where it is JSON but no array, and `"more"`
+ * where there are more. Throws a `SyntaxError` where it is not JSON, and a `TypeError` where it is not UTF-8.
  */
 export type DecodeRows<Rows> = (body: Uint8Array, most: number) => Rows | "more" | undefined;
 

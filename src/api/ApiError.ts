@@ -1,9 +1,8 @@
 /**
- * What can go wrong between us and the tenant, worded for the person who has to act on it.
+ * Errors of requests to the tenant, worded for the person who has to act on them.
  *
  * @module
  */
-import * as Data from "effect/Data";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import type { ApiErrorReason } from "./ApiErrorReason.ts";
@@ -43,35 +42,39 @@ const advice: Readonly<Record<ApiErrorReason, string>> = {
   Body: "The answer was cut off or is not the JSON array it should be",
 };
 
-/** The problem details of an error answer (RFC 9457), as far as they could be read. */
-export interface Problem {
-  readonly type: string | undefined;
-  readonly title: string | undefined;
-  readonly detail: string | undefined;
-  readonly instance: string | undefined;
+const text = Schema.UndefinedOr(Schema.String);
+
+const Problem = Schema.Struct({
+  type: text,
+  title: text,
+  detail: text,
+  instance: text,
   /** The messages of a 422, each with the field or the code it is about: `size: must be at most 100`. */
-  readonly errors: ReadonlyArray<string>;
-}
+  errors: Schema.Array(Schema.String),
+});
+
+/** The problem details of an error answer (RFC 9457), as far as they could be read. */
+export type Problem = typeof Problem.Type;
 
 /**
- * A request failed for good: all retries its kind allows have been made. It holds what is needed to find the fault,
- * and never the key.
+ * A request failed for good: all retries its kind allows have been made. It holds what is needed to find the fault, and
+ * never the key.
  */
-export class ApiError extends Data.TaggedError("ApiError")<{
-  readonly reason: ApiErrorReason;
-  readonly url: string;
-  readonly userId?: string | undefined;
-  readonly page?: number | undefined;
+export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
+  reason: Schema.Literal(...Object.keys(advice) as ReadonlyArray<ApiErrorReason>),
+  url: Schema.String,
+  userId: Schema.optional(Schema.String),
+  page: Schema.optional(Schema.Number),
   /** The answer's status, if it was not the 200 it should be; absent if there was none. */
-  readonly status?: number | undefined;
-  readonly problem?: Problem | undefined;
-  /** What exactly was wrong, where the reason alone does not tell. */
-  readonly detail?: string | undefined;
-  /** How long the tenant asked to be left alone, in milliseconds. */
-  readonly retryAfter?: number | undefined;
-  /** How many times the request was sent. */
-  readonly attempts: number;
-}> {
+  status: Schema.optional(Schema.Number),
+  problem: Schema.optional(Problem),
+  /** The details, where the reason alone does not tell. */
+  detail: Schema.optional(Schema.String),
+  /** The pause that the tenant asked for, in milliseconds. */
+  retryAfter: Schema.optional(Schema.Number),
+  /** The number of times that the request was sent. */
+  attempts: Schema.Number,
+}) {
   override get message(): string {
     const { problem, retryAfter } = this;
     const wish = retryAfter ? `it asks to be left alone for ${Math.ceil(retryAfter / 1000)} s` : undefined;
@@ -95,7 +98,7 @@ const statusReasons: Readonly<Record<number, ApiErrorReason>> = {
   429: "RateLimited",
 };
 
-/** The reason a status stands for. 0 is what a browser shows of a redirect it did not follow. */
+/** Gives the reason that a status stands for. 0 is what a browser shows of a redirect it did not follow. */
 export const reasonOf = (status: number): ApiErrorReason =>
   statusReasons[status] ??
     (status >= 500
@@ -117,7 +120,7 @@ const retriedReasons: ReadonlySet<ApiErrorReason> = new Set([
   ...["UnknownHost", "Certificate", "Transport", "Timeout", "WebPage", "ContentType", "Body"] as const,
 ]);
 
-/** Whether the same request may succeed a moment later. */
+/** Tells whether the same request may succeed a moment later. */
 export const isTransient = ({ status, reason }: ApiError): boolean =>
   retriedStatuses.has(status) || retriedReasons.has(reason) || (reason === "Proxy" && status === undefined);
 
@@ -129,7 +132,7 @@ const distrust =
 const unknownHost =
   /^ENOTFOUND$|Name or service not known|No address associated with hostname|nodename nor servname|No such host is known/;
 
-/** The reason for what kept an answer from coming. */
+/** Gives the reason for what kept an answer from coming. */
 export const reasonOfCause = (cause: unknown): ApiErrorReason => {
   for (let at = cause, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
     const { code = "" } = at as { readonly code?: unknown };
@@ -141,7 +144,7 @@ export const reasonOfCause = (cause: unknown): ApiErrorReason => {
   return "Transport";
 };
 
-/** Whether the tenant says that there is no such thing. */
+/** Tells whether the tenant says that there is no such thing. */
 export const isNotFound = ({ reason }: ApiError): boolean => reason === "NotFound";
 
 const string = Schema.optional(Schema.NullOr(Schema.String));

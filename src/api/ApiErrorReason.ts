@@ -5,7 +5,7 @@
  */
 
 /**
- * Why a request failed for good.
+ * The reason why a request failed for good.
  *
  * - `Unauthorized` (401): the API key was refused. `Forbidden` (403): it may not read this. `PaymentRequired` (402): the
  *   tenant's plan lacks session management.

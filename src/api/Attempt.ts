@@ -32,31 +32,40 @@ export interface ListRequest<Rows> extends ItemRequest {
   /** Makes caches on the way ask the tenant. @default {false} */
   readonly fresh?: boolean | undefined;
   /**
-   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not
-   * what they are parsed to.
+   * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not what
+   * they are parsed to.
    */
   readonly turn?: Effect.Effect<void> | undefined;
   readonly decode: Answer.DecodeRows<Rows>;
 }
 
+/** The query of a list endpoint. */
+export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown>, "fresh"> {
+  /** From 1. */
+  readonly page: number;
+  /** The number of rows to ask for; the tenant may give fewer. */
+  readonly size: number;
+  readonly sort?: Sort | undefined;
+}
+
 /** A request of either kind. */
 export type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "turn">>;
 
-/** What all attempts so far came to. It is changed in place. */
+/** Counts over all attempts so far, changed in place. */
 export interface Totals {
   requests: number;
   retries: number;
-  /** How many were answered 429. */
+  /** The number of attempts that were answered 429. */
   refused: number;
-  /** How long they have waited for their answers, in milliseconds. */
+  /** The time that they have waited for their answers, in milliseconds. */
   answerTime: number;
-  /** Why the last one that is to be repeated failed. */
+  /** The reason why the last attempt that is repeated failed. */
   lastFailure: ApiErrorReason | undefined;
-  /** Whether anything has answered as the API does. */
+  /** True once anything has answered as the API does. */
   isKnown: boolean;
 }
 
-/** What attempts are made with. */
+/** The parts that attempts are made with. */
 export interface AttemptOptions {
   readonly tenant: Tenant.Tenant;
   readonly transport: typeof Transport.Service;
@@ -76,7 +85,7 @@ const causes = (error: unknown): string => {
   return messages.length === 0 ? String(error) : messages.join(": ");
 };
 
-/** What a proxy answered, where that is why there is no answer. */
+/** Finds the status that a proxy answered, where that is why there is no answer. */
 const statusOf = (error: unknown): number | undefined =>
   error instanceof ProxyError ? error.status : error instanceof Error ? statusOf(error.cause) : undefined;
 
@@ -89,7 +98,7 @@ const urlOf = (origin: string, { path, query = {} }: Asked): string => {
   return `${origin}${path}${parameters}`;
 };
 
-/** How attempts are made. */
+/** Attempts at requests. */
 export interface Attempts {
   /** Makes the error of a request. */
   readonly fail: (
@@ -98,8 +107,8 @@ export interface Attempts {
     rest?: Partial<Pick<ApiError, "status" | "problem" | "detail" | "retryAfter">>,
   ) => ApiError;
   /**
-   * Sends a request that left at a time, and reads its answer within a limit, both in milliseconds. `onTurn` is told how long it
-   * had to wait for others to be read, which is none of its doing.
+   * Sends a request that left at a time, and reads its answer within a limit, both in milliseconds. `onTurn` is told how
+   * long it had to wait for others to be read, which is none of its doing.
    */
   readonly send: <A>(
     request: Asked,
@@ -131,7 +140,7 @@ export const make = (
       detail: rest.detail && quote(rest.detail),
     });
 
-  /** What status and headers alone say, to the pace and of the answer: undefined if it is a page. */
+  /** Judges an answer by status and headers alone, and tells the limiter. Gives undefined if it is a page. */
   const judge = (
     request: Asked,
     status: number,
@@ -155,13 +164,7 @@ export const make = (
     return refusal;
   };
 
-  const send = <A>(
-    request: Asked,
-    read: Answer.Read<A>,
-    leftAt: number,
-    limit: number,
-    onTurn: (waited: number) => void,
-  ): Effect.Effect<A, ApiError> =>
+  const send: Attempts["send"] = (request, read, leftAt, limit, onTurn) =>
     Effect.clockWith((clock) => {
       // A refusal stays one though its body is cut off or never ends.
       let refusal: ApiError | undefined;
@@ -186,10 +189,10 @@ export const make = (
         () => refusal === undefined,
         () => request.turn === undefined ? Promise.resolve() : Effect.runPromise(request.turn),
       );
-      const makeRoom = async (room: Promise<void>) => {
+      const waitForOthers = async (wait: Promise<void>) => {
         const from = clock.unsafeCurrentTimeMillis();
         callOff?.();
-        await room;
+        await wait;
         passed(from);
         if (end !== undefined) watch(leftAt + limit + waited);
       };
@@ -206,8 +209,8 @@ export const make = (
           if (tooLarge !== undefined) end?.(tooLarge);
         },
         onGrowth: (bytes) => {
-          const room = bounds.onGrowth(bytes);
-          return room && makeRoom(room);
+          const wait = bounds.onGrowth(bytes);
+          return wait && waitForOthers(wait);
         },
       });
       watch(leftAt + limit);
@@ -218,7 +221,7 @@ export const make = (
           : cause instanceof BodyBounds.TooLarge
           ? failing("TooLarge", `${cause.message}: 'maxBodyBytes' is the limit`)
           : fail(request, reasonOfCause(cause), { status: statusOf(cause), detail: causes(cause) }));
-      const take = (body: Uint8Array): Effect.Effect<A, ApiError> => {
+      const take = (body: Uint8Array) => {
         if (refusal !== undefined) {
           const error = Answer.refusalOf(refusal, headers, body, quote);
           totals.isKnown ||= error.reason === "NotFound";

@@ -1,5 +1,5 @@
 /**
- * What the tenant says of a page beside its rows: the `x-pagination` header.
+ * The `x-pagination` header: what the tenant says of a page beside its rows.
  *
  * @module
  */

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** How much of a text is quoted, and how much of it is looked at. */
+/** The length of a text that is quoted, and that is looked at. */
 const [QUOTED, LOOKED_AT] = [500, 4000];
 
 /** As much of a key as gives away a part of it. A shorter key is looked for as a whole. */
@@ -15,7 +15,7 @@ const SHORTEST_DISGUISED = 5;
 
 const asChar = (_: string, hex: string): string => String.fromCharCode(parseInt(hex, 16));
 
-/** What one way of writing a text makes of it, undone; the text itself if it is not written that way. */
+/** Decoders of one way of writing a text each. Each gives the text itself if it is not written that way. */
 const undo: ReadonlyArray<(text: string) => string> = [
   (text) => text.replace(/%([0-9a-f]{2})/gi, asChar),
   (text) =>
@@ -32,7 +32,7 @@ const undo: ReadonlyArray<(text: string) => string> = [
 
 const asBytes = (codes: ReadonlyArray<number>): string => String.fromCharCode(...codes);
 
-/** What runs of hexadecimal digits say, from each of both places a byte may begin. */
+/** Decode runs of hexadecimal digits, from each of both places a byte may begin. */
 const fromHex = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/(?:[0-9a-f]{2}[\s:,-]?){8,}[0-9a-f]?/gi)].flatMap(([run]) => {
     const digits = run.replace(/[^0-9a-f]/gi, "");
@@ -46,7 +46,7 @@ const fromHex = (text: string): ReadonlyArray<string> =>
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/** What runs of base64, in either alphabet, say, from each of the four places that three bytes may begin. */
+/** Decode runs of base64, in either alphabet, from each of the four places that three bytes may begin. */
 const fromBase64 = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/[A-Za-z0-9+/_-]{12,}/g)].flatMap(([run]) => {
     const digits = [...run.replaceAll("-", "+").replaceAll("_", "/")].map((char) => ALPHABET.indexOf(char));
@@ -60,7 +60,7 @@ const fromBase64 = (text: string): ReadonlyArray<string> =>
     });
   });
 
-/** All that a text says once it is read in up to so many ways, one after the other. */
+/** Gives all that a text says once it is read in up to so many ways, one after the other. */
 const readings = (text: string, times: number): ReadonlyArray<string> => {
   if (times === 0) return [text];
   const undone = undo.map((one) => one(text)).filter((reading) => reading !== text);
@@ -68,7 +68,7 @@ const readings = (text: string, times: number): ReadonlyArray<string> => {
   return [text, ...more.flatMap((reading) => readings(reading, times - 1))];
 };
 
-/** Every piece of a key that gives it away, in lower case. */
+/** Gives every piece of a key that gives it away, in lower case. */
 const piecesOf = (key: string): ReadonlySet<string> => {
   const hidden = key.toLowerCase();
   const length = Math.min(TELLING, hidden.length);

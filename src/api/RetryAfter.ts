@@ -1,11 +1,11 @@
 /**
- * When a tenant wants to be asked again: the `Retry-After` header, in seconds or as a date.
+ * The `Retry-After` header, in seconds or as a date.
  *
  * @module
  */
 import type { Headers } from "./transport/Transport.ts";
 
-/** How long the tenant asks to be left alone, in milliseconds. */
+/** Reads the pause that the tenant asks for, in milliseconds. */
 export const parse = (headers: Headers, now: number): number | undefined => {
   const header = headers["retry-after"]?.trim();
   if (!header) return undefined;

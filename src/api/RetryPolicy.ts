@@ -1,6 +1,5 @@
 /**
- * When a request is sent, and when it is sent again: the pace that every attempt passes, and retries with backoff until time is
- * up.
+ * The policy of requests: the rate limit that every attempt passes, and retries with backoff until time is up.
  *
  * @module
  */
@@ -13,43 +12,35 @@ import { ApiError, type ApiErrorReason, isTransient } from "./ApiError.ts";
 import type { Asked, Attempts, Totals } from "./Attempt.ts";
 import type * as RateLimiter from "./rate/RateLimiter.ts";
 
-/** How requests to a tenant are paced, timed and repeated. */
+/** Options for the pace, the timeouts and the retries of requests. */
 export interface RetryPolicyOptions extends RateLimiter.RateLimiterOptions {
-  /**
-   * How long one attempt may take, body included.
-   *
-   * @default {"30 seconds"}
-   */
+  /** The longest time for one attempt, body included. @default {"30 seconds"} */
   readonly timeout?: Duration.DurationInput | undefined;
   /**
-   * How many times a request is sent before it fails. Left out, only {@link maxElapsed} ends it.
+   * The most times that a request is sent before it fails. Left out, only {@link maxElapsed} ends it.
    *
    * @default {Infinity}
    */
   readonly maxAttempts?: number | undefined;
   /**
-   * How long a request may take in all, from when it is first sent, but for waiting for its turn to be read. Also how long a tenant may ask to be left alone: if
-   * it asks for more, every request fails at once.
+   * The time that a request may take in all, from when it is first sent, but for waiting for its turn to be read. Also how
+   * long a tenant may ask to be left alone: if it asks for more, every request fails at once.
    *
    * @default {"5 minutes"}
    */
   readonly maxElapsed?: Duration.DurationInput | undefined;
   /**
-   * The longest wait before the second attempt; it doubles with each attempt. The wait itself is drawn evenly from 0 up
-   * to it, so that many clients do not come back at once. `Retry-After` lengthens it, never shortens it.
+   * The longest wait before the second attempt; it doubles with each attempt. The wait itself is drawn evenly from 0 up to
+   * it, so that many clients do not come back at once. `Retry-After` lengthens it, never shortens it.
    *
    * @default {"500 millis"}
    */
   readonly baseDelay?: Duration.DurationInput | undefined;
-  /**
-   * Where the doubling ends.
-   *
-   * @default {"30 seconds"}
-   */
+  /** The longest wait, at which the doubling ends. @default {"30 seconds"} */
   readonly maxDelay?: Duration.DurationInput | undefined;
   /**
-   * The most bytes that the body of an answer may have, as sent and once unpacked. While they come in, all bodies at once take
-   * no more than that, and 1 MiB for each request under way.
+   * The most bytes that the body of an answer may have, as sent and once unpacked. While they come in, all bodies at once
+   * take no more than that, and 1 MiB for each request under way.
    *
    * @default {67_108_864}
    */
@@ -62,7 +53,10 @@ interface Retried {
   readonly deadline: number;
 }
 
-/** How often something other than the API is asked before anything has answered as the API does, and how far apart at most. */
+/**
+ * The most attempts at something other than the API, before anything has answered as the API does, and the longest wait
+ * between.
+ */
 const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
   UnknownHost: 1,
   Certificate: 1,
@@ -72,7 +66,7 @@ const strangerAttempts: Readonly<Partial<Record<ApiErrorReason, number>>> = {
 };
 const STRANGER_DELAY = 2000;
 
-/** How long before its time is up a request is tried for the last time, in milliseconds. */
+/** The time before its deadline at which a request is tried for the last time, in milliseconds. */
 const LAST_CHANCE = 1000;
 
 const after = (error: ApiError, attempts: number): ApiError => new ApiError({ ...error, attempts });

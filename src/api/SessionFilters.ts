@@ -1,16 +1,16 @@
 /**
- * The endpoint's parameters that choose sessions, in one table. Whatever takes them derives from it: the options of the library,
- * messages to threads, requests over HTTP, flags of the command, what a dataset keeps fixed. A new one is a line here. Its value is
- * written down in manifests as it is, whatever the redaction: none may be a person's data.
+ * The endpoint's parameters that choose sessions, in one table. Whatever takes them derives from it: the options of the
+ * library, messages to threads, requests over HTTP, flags of the command, what a dataset keeps fixed. A new one is a line
+ * here.
  *
  * @module
  */
 
-/** What there is to say of a parameter. */
+/** A parameter of the endpoint. */
 interface Filter {
   /** Its name in the query; the flag has `-` for `_`. */
   readonly query: string;
-  /** What stands for its value in help. */
+  /** The word for its value in help. */
   readonly placeholder: string;
   readonly description: string;
 }

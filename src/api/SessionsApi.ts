@@ -7,23 +7,15 @@ import * as Effect from "effect/Effect";
 import type { Scanned } from "../scan/PageScanner.ts";
 import * as Session from "../session/Session.ts";
 import { ApiError } from "./ApiError.ts";
-import { type ListRequest, type Page, TenantClient } from "./TenantClient.ts";
+import { type ListRequest, type Page, type PageQuery, TenantClient } from "./TenantClient.ts";
 import * as SessionFilters from "./SessionFilters.ts";
 import type { Sort } from "./Sort.ts";
 
 export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
 
 /** The endpoint's query. */
-export interface SessionsQuery extends SessionFilters.SessionFilters {
-  /** From 1. */
-  readonly page: number;
-  /** How many sessions to ask for; the tenant may give fewer. */
-  readonly size: number;
-  readonly sort?: Sort | undefined;
-  /** See {@link ListRequest}. Not part of the query. */
-  readonly turn?: ListRequest<unknown>["turn"];
-  readonly fresh?: ListRequest<unknown>["fresh"];
-}
+export interface SessionsQuery
+  extends PageQuery<Sort>, SessionFilters.SessionFilters, Pick<ListRequest<unknown>, "turn"> {}
 
 const problemWith = (userId: string, { page, size, ...query }: SessionsQuery): string | undefined => {
   if (userId === "" || userId === "." || userId === "..") {

@@ -4,10 +4,10 @@
  * @module
  */
 
-/** What sessions can be sorted by. */
+/** The keys that sessions can be sorted by. */
 export const sortKeys = ["session_id", "initiated_at", "expires_at", "last_updated"] as const;
 
-/** What sessions can be sorted by. */
+/** The keys that sessions can be sorted by. */
 export type SortKey = typeof sortKeys[number];
 
 /** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */

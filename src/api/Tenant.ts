@@ -3,9 +3,9 @@
  *
  * @module
  */
-import * as Data from "effect/Data";
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
+import * as Schema from "effect/Schema";
 import * as Options from "../options/Options.ts";
 
 /** A MonoCloud tenant: where it is, and the key that opens it. */
@@ -16,21 +16,20 @@ export interface Tenant {
   readonly apiKey: Redacted.Redacted;
 }
 
-/** Where a tenant is and what opens it, as people give it. */
+/** The address of a tenant and the key to it, as people give them. */
 export interface TenantAddress {
   /** The host, with or without `https://`: `acme.eu.monocloud.com`. */
   readonly domain: string;
   readonly apiKey: string | Redacted.Redacted;
 }
 
-/** See {@link TenantAddress}. */
 export const optionNames: Options.Names<TenantAddress> = { domain: Options.text, apiKey: Options.secret };
 
 /** The domain or the key can't be used. The message never holds the key. */
-export class TenantError extends Data.TaggedError("TenantError")<{
-  readonly reason: "Domain" | "InsecureTransport" | "ApiKey";
-  readonly message: string;
-}> {}
+export class TenantError extends Schema.TaggedError<TenantError>()("TenantError", {
+  reason: Schema.Literal("Domain", "InsecureTransport", "ApiKey"),
+  message: Schema.String,
+}) {}
 
 const isLoopback = (hostname: string): boolean =>
   hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
@@ -79,7 +78,8 @@ const parseKey = (apiKey: string | Redacted.Redacted): Either.Either<Redacted.Re
 };
 
 /**
- * A tenant from its domain, with or without `https://`, and its key. Plain http is refused unless the host is loopback.
+ * Makes a tenant from its domain, with or without `https://`, and its key. Plain http is refused unless the host is
+ * loopback.
  *
  * @example
  * ```ts

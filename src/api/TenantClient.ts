@@ -1,6 +1,6 @@
 /**
- * How requests are made: one policy for every request to a tenant, composed from the inside out of key and headers, one
- * attempt with a timeout, status to error, the rate limit that every attempt passes, and retries.
+ * The client of a tenant: one policy for every request, composed from the inside out of key and headers, one attempt with a
+ * timeout, status to error, the rate limit that every attempt passes, and retries.
  *
  * @module
  */
@@ -18,21 +18,21 @@ import * as Tenant from "./Tenant.ts";
 import * as Timeouts from "./Timeouts.ts";
 import { Transport } from "./transport/Transport.ts";
 
-export type { ItemRequest, ListRequest } from "./Attempt.ts";
-/** How requests to a tenant are paced, timed and repeated. */
+export type { ItemRequest, ListRequest, PageQuery } from "./Attempt.ts";
+/** Options for the pace, the timeouts and the retries of requests. */
 export type TenantClientOptions = RetryPolicy.RetryPolicyOptions;
 export type { DecodeRows, Page } from "./Answer.ts";
 
-/** What has been asked of the tenant so far, and at what pace it goes on. */
-export interface Traffic extends RateLimiter.Pace {
+/** The requests to the tenant so far, and the rate in force. */
+export interface Traffic extends RateLimiter.RateState {
   /** Attempts sent, retries included. */
   readonly requests: number;
   readonly retries: number;
-  /** How many attempts were answered 429. */
+  /** The number of attempts that were answered 429. */
   readonly refused: number;
-  /** How long all attempts so far have waited for their answers, in milliseconds. */
+  /** The time that all attempts have waited for their answers, in milliseconds. */
   readonly answerTime: number;
-  /** Why the last attempt that is to be repeated failed; absent if all went well. */
+  /** The reason why the last attempt that is repeated failed; absent if all went well. */
   readonly lastFailure?: ApiErrorReason | undefined;
 }
 
@@ -45,7 +45,7 @@ export class TenantClient extends Context.Tag("monocloud-sessions/TenantClient")
   readonly traffic: () => Traffic;
 }>() {}
 
-/** How many rows an answer has where no number was asked for. */
+/** The number of rows of an answer where none was asked for. */
 const DOCUMENTED_SIZE = 10;
 
 /** Make a client of one tenant under one policy. Options out of range throw a RangeError. */
@@ -75,7 +75,7 @@ export const make = (
       item: (request) => ask({ ...request, fresh: true }, Answer.item),
       traffic: () => {
         const { requests, retries, refused, answerTime, lastFailure } = totals;
-        return { ...limiter.pace(), requests, retries, refused, answerTime, lastFailure };
+        return { ...limiter.state(), requests, retries, refused, answerTime, lastFailure };
       },
     };
   });
@@ -89,7 +89,6 @@ export const layerOf = (
 /** Which tenant, how to get in, and how requests to it are made. */
 export interface TenantOptions extends TenantClientOptions, Tenant.TenantAddress {}
 
-/** See {@link TenantOptions}. */
 export const optionNames: Options.Names<TenantOptions> = {
   ...Tenant.optionNames,
   ...RateLimiter.optionNames,
@@ -102,8 +101,8 @@ export const optionNames: Options.Names<TenantOptions> = {
 };
 
 /**
- * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't be
- * used.
+ * A tenant under its policy, as a service, from a domain and a key. Fails with a {@link Tenant.TenantError} if these can't
+ * be used.
  *
  * @example
  * ```ts

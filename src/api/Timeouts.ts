@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import type * as Scope from "effect/Scope";
 
-/** What is watched over. */
+/** A timer over all that is under way. */
 export interface Timeouts {
   /** Calls `end` at that time, in milliseconds since the epoch, unless it was called off before by the function given back. */
   readonly watch: (clock: Clock.Clock, at: number, end: () => void) => () => void;

@@ -3,25 +3,13 @@
  *
  * @module
  */
-import type * as Effect from "effect/Effect";
-import { flatMap } from "effect/Effect";
+import * as Effect from "effect/Effect";
 import type { ApiError } from "./ApiError.ts";
 import * as RowSlices from "../scan/RowSlices.ts";
-import { type DecodeRows, type ListRequest, type Page, TenantClient } from "./TenantClient.ts";
+import { type DecodeRows, type Page, type PageQuery, TenantClient } from "./TenantClient.ts";
 
 /** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */
 export type Sort = `${"creation_time" | "last_updated"}:${1 | -1}`;
-
-/** The endpoint's query. */
-export interface UsersQuery {
-  /** From 1. */
-  readonly page: number;
-  /** How many users to ask for; the tenant may give fewer. */
-  readonly size: number;
-  readonly sort?: Sort | undefined;
-  /** See {@link ListRequest}. Not part of the query. */
-  readonly fresh?: ListRequest<unknown>["fresh"];
-}
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -33,9 +21,9 @@ const parseRows: DecodeRows<ReadonlyArray<unknown>> = (body, most) => {
 
 /** Asks for one page of the tenant's users. Fails with an {@link ApiError} once the policy's retries are used up. */
 export const page = (
-  query: UsersQuery,
+  query: PageQuery<Sort>,
 ): Effect.Effect<Page<ReadonlyArray<unknown>>, ApiError, TenantClient> =>
-  flatMap(TenantClient, (tenant) =>
+  Effect.flatMap(TenantClient, (tenant) =>
     tenant.list({
       path: "/api/users",
       query: { page: `${query.page}`, size: `${query.size}`, sort: query.sort },
@@ -46,7 +34,7 @@ export const page = (
 
 /** `GET /api/users/{user_id}`: asks for one user. Fails with `NotFound` where there is none. */
 export const user = (userId: string): Effect.Effect<object, ApiError, TenantClient> =>
-  flatMap(
+  Effect.flatMap(
     TenantClient,
     (tenant) => tenant.item({ path: `/api/users/${encodeURIComponent(userId)}`, userId }),
   );

@@ -65,7 +65,7 @@ const PartPath = Schema.String.pipe(
 );
 
 const isWalk = Schema.is(
-  Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.WatchState) }),
+  Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.TrackerState) }),
 );
 
 /** Where a walk stands, as `SessionSource` has it. More spans than a cursor has would be more than can be compared at once. */

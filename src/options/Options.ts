@@ -1,11 +1,12 @@
 /**
  * Options as callers give them, read once, by the names and the kinds that there are.
  *
- * **Why nothing else is let through.** An option that is misspelt, and left out for that, is one that was never given:
- * a redaction under a wrong name exports every address. So what has no name here is refused, whatever its value.
+ * **Why nothing else is let through.** An option that is misspelt, and left out for that, is one that was never given: a
+ * redaction under a wrong name exports every address. So what has no name here is refused, whatever its value.
  *
  * **What may hold options.** Plain objects alone, a null prototype included. What a class instance or a prototype holds is
- * seen by some code and not by other, so both are refused. Getters are asked once. An option that is `undefined` is left out.
+ * seen by some code and not by other, so both are refused. Getters are asked once. An option that is `undefined` is left
+ * out.
  *
  * @module
  */
@@ -91,7 +92,7 @@ export const number: Kind<number> = kind("a number", (value) => typeof value ===
 // deno-lint-ignore no-explicit-any
 export const callback: Kind<any> = kind("a function", (value) => typeof value === "function");
 
-/** One of a few values. */
+/** Takes one of a few values. */
 export const oneOf =
   <const A extends string | number>(choices: ReadonlyArray<A>): Kind<A> => (value, name) => {
     if (choices.some((choice) => choice === value)) return value as A;
@@ -100,7 +101,7 @@ export const oneOf =
     throw new Flaw(`'${name}' must be ${must}: it is ${is}`);
   };
 
-/** A value of the first kind if it is a text, else of the other. */
+/** Takes a value of the first kind if it is a text, else of the other. */
 export const textOr = <A, B>(ofText: Kind<A>, other: Kind<B>): Kind<A | B> => (value, name) =>
   typeof value === "string" ? ofText(value, name) : other(value, name);
 
@@ -118,7 +119,7 @@ const isPlain = (value: unknown): value is object => {
     (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf"));
 };
 
-/** Options by their names. Those that are required must be there; `what` is what people call them. */
+/** Takes options by their names. Those that are required must be there; `what` is what people call them. */
 export const object = <A>(
   names: Names<A>,
   { required = [], what = "option" }: {
@@ -147,7 +148,7 @@ export const object = <A>(
   };
 };
 
-/** Options of which one has to be given, and one alone. */
+/** Takes options of which one has to be given, and one alone. */
 export const exactlyOne = <A>(names: Names<A>): Kind<A> => {
   const read = object(names);
   return (value, name) => {
@@ -157,7 +158,7 @@ export const exactlyOne = <A>(names: Names<A>): Kind<A> => {
   };
 };
 
-/** A list of values of one kind. */
+/** Takes a list of values of one kind. */
 export const list = <A>(item: Kind<A>): Kind<ReadonlyArray<A>> => (value, name) => {
   if (!Array.isArray(value)) throw new Flaw(`'${name}' must be a list: it is ${wordFor(value)}`);
   return Array.from(value, (one, index) => item(one, `${name}[${index}]`));

@@ -1,10 +1,10 @@
 /**
- * What calls report, as plain types.
+ * Reports of calls, as plain types.
  *
  * @module
  */
 
-/** How far an export has come. */
+/** The progress of an export. */
 export interface Progress {
   /** Users whose walk has ended, the missing and failed ones included. */
   readonly users: number;
@@ -19,13 +19,13 @@ export interface Progress {
   readonly unverified: number;
   /** Before any compression on the way. */
   readonly encodedBytes: number;
-  /** How many sessions the tenant says there are, summed over the users whose walks have begun. */
+  /** The number of sessions that the tenant says there are, summed over the users whose walks have begun. */
   readonly listed: number;
-  /** How many users there are, once that is known. */
+  /** The number of users, once that is known. */
   readonly usersTotal?: number | undefined;
 }
 
-/** What is told while files are written or read. */
+/** A listener to work on files. */
 export interface ProgressOptions<A> {
   /** Told how far the work has come, every quarter of a second and at its end. If it throws, the work rejects with that. */
   readonly onProgress?: ((progress: A) => void) | undefined;
@@ -60,7 +60,7 @@ export interface TimeRange {
 export interface ExportedFile {
   /** Its path. */
   readonly name: string;
-  /** The name of its format; `quarantined` is the file of rows that failed the schema. */
+  /** The name of its format; `quarantine` is the file of rows that failed the schema. */
   readonly format: string;
   readonly rows: number;
   readonly bytes: number;
@@ -70,31 +70,39 @@ export interface ExportedFile {
   readonly initiatedAt?: TimeRange | undefined;
 }
 
-/** What an export did. */
-export interface Report {
+/** The outcome of an export, wherever it went. */
+export interface Outcome {
   readonly users: number;
   readonly sessions: number;
   /** Rows that failed the schema. */
   readonly quarantined: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
+  /** At work; what lay between an interruption and the next start does not count. */
   readonly seconds: number;
-  /** Whether every session listed from beginning to end was delivered exactly once. */
+  /** True if every session listed from beginning to end was delivered exactly once. */
   readonly verified: boolean;
   /** Users that the tenant does not know. */
   readonly missing: Sample<string>;
   readonly unverified: Sample<UnverifiedUser>;
   readonly failed: Sample<FailedUser>;
-  readonly files: ReadonlyArray<ExportedFile>;
-  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
+  /** Reasons why not every user of the tenant may have been named, for `"all"`; empty if all were. */
   readonly userListUnverifiedReasons: ReadonlyArray<string>;
+}
+
+/** The report of an export to files or a stream. */
+export interface Report extends Outcome {
+  readonly files: ReadonlyArray<ExportedFile>;
 }
 
 /** A complete file of a dataset, as its manifest names it. */
 export interface Part {
   /** From the dataset's folder, with `/`. */
   readonly path: string;
-  /** Its format; or `quarantined`: rows that failed the schema, `removed`: tombstones, `state`, `seen`: what the next run has to know. */
+  /**
+   * Its format; or `quarantine`: rows that failed the schema, `tombstones`: what the tenant lists no more, `cursors`,
+   * `observed`: what the next run has to know.
+   */
   readonly format: string;
   /** Parts of one number hold the same rows. */
   readonly part: number;
@@ -107,8 +115,8 @@ export interface Part {
   readonly columns?: ReadonlyArray<string> | undefined;
 }
 
-/** What a run into a dataset did, over all processes that worked on it. */
-export interface DatasetReport {
+/** The report of a run into a dataset, over all processes that worked on it. */
+export interface DatasetReport extends Outcome {
   /** From 1. */
   readonly run: number;
   /**
@@ -120,22 +128,8 @@ export interface DatasetReport {
   readonly began: string;
   /** ISO 8601. */
   readonly ended: string;
-  /** At work; what lay between an interruption and the next start does not count. */
-  readonly seconds: number;
-  readonly users: number;
-  readonly sessions: number;
-  /** Rows that failed the schema. */
-  readonly quarantined: number;
-  readonly bytes: number;
   readonly requests: number;
   readonly retries: number;
-  /** Whether every session listed from beginning to end was delivered exactly once. */
-  readonly verified: boolean;
-  readonly missing: Sample<string>;
-  readonly unverified: Sample<UnverifiedUser>;
-  readonly failed: Sample<FailedUser>;
-  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userListUnverifiedReasons: ReadonlyArray<string>;
   /** Of a run that prunes: over so many users, sessions that are gone, and sessions that are listed again. */
   readonly tombstones?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
   /** Sessions that may be in earlier runs as they are; absent if none may. */
@@ -153,7 +147,7 @@ export interface Problem {
   readonly problem: string;
 }
 
-/** What a verification read, and what is wrong with it. */
+/** The report of a verification: what it read, and what is wrong with it. */
 export interface VerifyReport {
   /** Files. */
   readonly parts: number;
@@ -163,13 +157,13 @@ export interface VerifyReport {
   readonly rows: number;
   /** Of all files. */
   readonly bytes: number;
-  /** Whether there is a run that has not finished. Its parts so far were verified as well. */
+  /** True if there is a run that has not finished. Its parts so far were verified as well. */
   readonly unfinished: boolean;
   /** Empty if all is well. */
   readonly problems: ReadonlyArray<Problem>;
 }
 
-/** How far a verification has come. */
+/** The progress of a verification. */
 export interface VerifyProgress {
   readonly parts: number;
   readonly partsTotal: number;
@@ -177,7 +171,7 @@ export interface VerifyProgress {
   readonly rowsTotal: number;
 }
 
-/** What became of the rows that had been quarantined. */
+/** The report of a replay: what became of the rows that had been quarantined. */
 export interface ReplayReport {
   /** Rows that had been quarantined. */
   readonly rows: number;
@@ -193,7 +187,7 @@ export interface ReplayReport {
   readonly files: ReadonlyArray<Part>;
 }
 
-/** How far a replay has come. */
+/** The progress of a replay. */
 export interface ReplayProgress {
   readonly rows: number;
   readonly rowsTotal: number;

@@ -19,7 +19,7 @@ const Cursor = Schema.parseJson(Schema.Struct({
   cursor: Schema.optional(Changes.Cursor),
   state: Schema.optional(Schema.Struct({
     walk: WalkCheckpoint.WalkState,
-    watch: Changes.WatchState,
+    watch: Changes.TrackerState,
   })),
 }));
 const decode = Schema.decodeUnknownEither(Cursor);

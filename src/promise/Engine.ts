@@ -20,7 +20,7 @@ import type { ProgressOptions } from "../plain/Report.ts";
 import type { SessionsOptions, TenantOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
-/** The tenant that options name. */
+/** Makes the layer of the tenant that options name. */
 export const tenantOf = ({ fetch, ...options }: TenantOptions) =>
   Layer.provide(
     TenantClient.layer(Options.pick(TenantClient.optionNames, options)),
@@ -43,15 +43,15 @@ export const checkId = (doing: string, id: unknown): string => {
   throw new TypeError(`Cannot ${doing} as 'users' must be user ids, which are texts: one of them is ${is}`);
 };
 
-/** What to be told of the users while they are listed. */
+/** A listener to the list of users. */
 export interface UsersListener {
-  /** Why not every user of the tenant may have been named. */
+  /** Reasons why not every user of the tenant may have been named. */
   readonly unverifiedReasons: (unverifiedReasons: ReadonlyArray<string>) => void;
-  /** How many there are. */
+  /** The number of users. */
   readonly total?: (count: number | undefined) => void;
 }
 
-/** The users that options name. What throws, in a list of the caller's, throws as it is. */
+/** Lists the users that options name. What throws, in a list of the caller's, throws as it is. */
 export const usersOf = (
   doing: string,
   { users, pageSize }: Pick<SessionsOptions, "users" | "pageSize">,
@@ -72,7 +72,10 @@ export const usersOf = (
     );
 };
 
-/** A source that always has a batch ready is never found waiting, so each batch looks at the signal as well. */
+/**
+ * Ends a source when the signal says so. One that always has a batch ready is never found waiting, so each batch looks as
+ * well.
+ */
 export const until = <R>(
   batches: Stream.Stream<Batch.Batch, unknown, R>,
   signal: AbortSignal | undefined,
@@ -83,7 +86,7 @@ export const until = <R>(
   return Stream.suspend(() => signal?.aborted ? Stream.fail(signal.reason) : looking);
 };
 
-/** The options of a walk, of options that have others as well. */
+/** Gives the options of a walk, of options that have others as well. */
 export const walkOf = <A extends SessionSource.WalkOptions & Pick<SessionsOptions, "users">>(options: A) => ({
   ...Options.pick(SessionSource.optionNames, options),
   areListed: options.users === "all",

@@ -1,5 +1,5 @@
 /**
- * What calls reject with, as plain types, and a guard for each. Wrong options are a `TypeError` or a `RangeError`.
+ * Errors that calls reject with, as plain types, and a guard for each. Wrong options are a `TypeError` or a `RangeError`.
  *
  * Guards go by the error's `_tag`, not by its class: they recognize the errors of every copy of this library.
  *
@@ -31,9 +31,9 @@ export interface ApiError extends Error {
   readonly status?: number | undefined;
   readonly problem?: ProblemDetails | undefined;
   readonly detail?: string | undefined;
-  /** How long the tenant asked to be left alone, in milliseconds. */
+  /** The pause that the tenant asked for, in milliseconds. */
   readonly retryAfter?: number | undefined;
-  /** How many times the request was sent. */
+  /** The number of times that the request was sent. */
   readonly attempts: number;
 }
 
@@ -41,8 +41,9 @@ export interface ApiError extends Error {
 export interface ExportError extends Error {
   readonly _tag: "ExportError";
   /**
-   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined` allows.
-   * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
+   * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined`
+   * allows. `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was
+   * delivered.
    */
   readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
   readonly row?: QuarantinedRow | undefined;
@@ -102,88 +103,24 @@ const is = (tag: string, error: unknown): boolean =>
  */
 export const isApiError = (error: unknown): error is ApiError => is("ApiError", error);
 
-/**
- * Tell whether an export could not go on, or found what can't be meant. Throws nothing.
- *
- * @example
- * ```ts
- * import { isExportError, sessions } from "monocloud-sessions/promise";
- * import { make } from "monocloud-sessions/sandbox";
- *
- * const sandbox = make({ users: 1 });
- * try {
- *   await sessions({
- *     domain: "sandbox.example",
- *     apiKey: sandbox.key,
- *     users: ["nobody"],
- *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
- *   }).next();
- * } catch (error) {
- *   console.assert(isExportError(error) && error.reason === "NoSuchUsers");
- * }
- * ```
- */
+/** Tell whether an export could not go on, or found what can't be meant. Throws nothing. See {@link isApiError}. */
 export const isExportError = (error: unknown): error is ExportError => is("ExportError", error);
 
-/**
- * Tell whether a file could not be opened, written or completed. Throws nothing.
- *
- * @example
- * ```ts
- * import { exportSessions, isSinkError } from "monocloud-sessions/promise";
- * import { make } from "monocloud-sessions/sandbox";
- *
- * const sandbox = make({ users: 1 });
- * try {
- *   await exportSessions({
- *     domain: "sandbox.example",
- *     apiKey: sandbox.key,
- *     users: "all",
- *     out: "no/such/folder/sessions.csv",
- *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
- *   });
- * } catch (error) {
- *   console.assert(isSinkError(error) && error.reason === "Open");
- * }
- * ```
- */
+/** Tell whether a file could not be opened, written or completed. Throws nothing. See {@link isApiError}. */
 export const isSinkError = (error: unknown): error is SinkError => is("SinkError", error);
 
-/**
- * Tell whether a dataset could not be written, gone on with, or read. Throws nothing.
- *
- * @example
- * ```ts
- * import { isDatasetError, verify } from "monocloud-sessions/promise";
- *
- * const error = await verify("no/such/folder").catch((error: unknown) => error);
- * console.assert(isDatasetError(error) && error.reason === "Absent");
- * ```
- */
+/** Tell whether a dataset could not be written, gone on with, or read. Throws nothing. See {@link isApiError}. */
 export const isDatasetError = (error: unknown): error is DatasetError => is("DatasetError", error);
 
-/**
- * Tell whether a domain or a key can't be used. Throws nothing.
- *
- * @example
- * ```ts
- * import { isTenantError, sessions } from "monocloud-sessions/promise";
- *
- * try {
- *   await sessions({ domain: "http://acme.example", apiKey: "a-key", users: "all" }).next();
- * } catch (error) {
- *   console.assert(isTenantError(error) && error.reason === "InsecureTransport");
- * }
- * ```
- */
+/** Tell whether a domain or a key can't be used. Throws nothing. See {@link isApiError}. */
 export const isTenantError = (error: unknown): error is TenantError => is("TenantError", error);
 
 /** Cursors that can't be read, kept, or used for what is asked. */
 export class CursorError extends Error {
   readonly _tag = "CursorError";
   /**
-   * `Damaged`: it is no cursor that this library made. `Options`: it was made for other sessions, by `clientId` say. `File`: the file of
-   * cursors can't be read or written.
+   * `Damaged`: it is no cursor that this library made. `Options`: it was made for other sessions, by `clientId` say. `File`:
+   * the file of cursors can't be read or written.
    */
   readonly reason: "Damaged" | "Options" | "File";
   constructor(reason: CursorError["reason"], message: string, options?: ErrorOptions) {
@@ -193,26 +130,5 @@ export class CursorError extends Error {
   }
 }
 
-/**
- * Tell whether cursors could not be read, kept or used. Throws nothing.
- *
- * @example
- * ```ts
- * import { changes, isCursorError } from "monocloud-sessions/promise";
- * import { make } from "monocloud-sessions/sandbox";
- *
- * const sandbox = make({ users: 1 });
- * try {
- *   await changes({
- *     domain: "sandbox.example",
- *     apiKey: sandbox.key,
- *     users: "all",
- *     cursors: { get: () => "not a cursor" },
- *     fetch: (input, init) => sandbox.fetch(new Request(input, init)),
- *   }).next();
- * } catch (error) {
- *   console.assert(isCursorError(error) && error.reason === "Damaged");
- * }
- * ```
- */
+/** Tell whether cursors could not be read, kept or used. Throws nothing. See {@link isApiError}. */
 export const isCursorError = (error: unknown): error is CursorError => is("CursorError", error);

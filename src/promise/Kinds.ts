@@ -49,20 +49,15 @@ const time: Options.Kind<Date> = Options.kind(
 );
 
 const tenantNames: Options.Names<TenantOptions> = {
-  domain: Options.text,
+  ...TenantClient.optionNames,
   apiKey: Options.text,
-  rate: TenantClient.optionNames.rate,
-  burst: Options.number,
   timeout: duration,
-  maxAttempts: Options.number,
   maxElapsed: duration,
   baseDelay: duration,
   maxDelay: duration,
-  maxBodyBytes: Options.number,
   fetch: Options.callback,
 };
 
-/** See {@link SessionsOptions}. */
 export const sessionsNames: Options.Names<SessionsOptions> = {
   ...tenantNames,
   ...SessionSource.optionNames,
@@ -77,7 +72,6 @@ export const sessionsNames: Options.Names<SessionsOptions> = {
   signal,
 };
 
-/** See {@link EncodingOptions}. */
 export const encodingNames: Options.Names<EncodingOptions> = {
   ...Formats.optionNames,
   ...Export.quarantineNames,
@@ -85,7 +79,7 @@ export const encodingNames: Options.Names<EncodingOptions> = {
 
 const LONGEST_LOOKBACK = 31 * 86_400;
 
-/** How far to look back. */
+/** Takes a time to look back. */
 export const lookback: Options.Kind<Duration> = (value, name) => {
   const seconds = secondsOf(duration(value, name));
   return Options.kind<Duration>("from 0 to 31 days", () => seconds <= LONGEST_LOOKBACK)(value, name);

@@ -1,5 +1,5 @@
 /**
- * What is done to sessions before anyone gets them.
+ * Filters, maps and redactions, applied to sessions before anyone gets them.
  *
  * @module
  */
@@ -14,7 +14,7 @@ type Mapping = NonNullable<TransformOptions["map"]>;
 
 const isPromise = (value: unknown): boolean => value instanceof Promise;
 
-/** The caller's filter, whose answer is checked: a promise would be taken for a yes. */
+/** Checks the answers of the caller's filter: a promise would be taken for a yes. */
 const checkedFilter = (doing: string, filter: Filter): Filter => (session, userId) => {
   const given: unknown = filter(session, userId);
   if (typeof given === "boolean") return given;
@@ -22,7 +22,7 @@ const checkedFilter = (doing: string, filter: Filter): Filter => (session, userI
   throw new TypeError(`Cannot ${doing} as 'filter' must return true or false: ${is}`);
 };
 
-/** The caller's map, whose result is checked. `describe` words what is wrong with it. */
+/** Checks the results of the caller's map. `describe` words what is wrong with it. */
 const checkedMap =
   (doing: string, map: Mapping, describe: (flaw: Session.Flaw) => string): Mapping => (session, userId) => {
     const given: unknown = map(session, userId);

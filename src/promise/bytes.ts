@@ -36,7 +36,8 @@ const DOING = "export";
  * unless that is allowed. A user that the tenant does not know is left out; if it knows none, that is an error.
  *
  * In Node, `Readable.fromWeb(stream("csv", options))` makes a `Readable` of it. That has the same errors and the same pace,
- * and destroying it ends all requests. TypeScript may want `as never` after the stream, as the DOM's type differs from Node's.
+ * and destroying it ends all requests. TypeScript may want `as never` after the stream, as the DOM's type differs from
+ * Node's.
  *
  * Memory: a few pages, and what the encoder holds (of Parquet, a row group).
  *
@@ -93,7 +94,8 @@ export const stream = (
  * Answer a request with an export, as a download. The promise resolves once the first bytes are there.
  *
  * So what the tenant's first answers tell is a rejection, and no answer of status 200: a refused key, users that it does not
- * know, a tenant that does not answer. It rejects with what {@link stream} errors with. What fails later breaks off the body.
+ * know, a tenant that does not answer. It rejects with what {@link stream} errors with. What fails later breaks off the
+ * body.
  *
  * Parquet has no bytes before its first row group is full. Memory as for {@link stream}. Cancel the body of a response that
  * nobody reads.

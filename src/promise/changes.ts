@@ -1,5 +1,5 @@
 /**
- * What has changed since an earlier call.
+ * Changes since an earlier call.
  *
  * @module
  */
@@ -11,22 +11,35 @@ import * as Options from "../options/Options.ts";
 import * as Batch from "../session/Batch.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as Cursor from "./Cursor.ts";
-import type { CursorStore } from "./CursorStore.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { QuarantinedRow, Session, WalkEnd } from "../plain/Session.ts";
 import type { Duration, SessionsOptions, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
+/**
+ * A place for cursors, one a user: texts of JSON. A `Map` is one, and so is a table with a column of text. A cursor takes
+ * some 300 bytes, in the midst of a user's list 17 bytes for each session delivered as well.
+ */
+export interface CursorStore {
+  /** Gives the user's cursor; undefined or null if there is none. Asked as the users are read. */
+  readonly get: (userId: string) => string | undefined | null | Promise<string | undefined | null>;
+  /**
+   * Keeps the user's cursor, in place of the one before. Waited for. Left out, the caller keeps `cursor` of each change by
+   * itself: along with the sessions, in one transaction.
+   */
+  readonly set?: ((userId: string, cursor: string) => unknown) | undefined;
+}
+
 /** Whose changes to read, and where the cursors are. */
 export interface ChangesOptions extends Omit<SessionsOptions, "sort" | "since">, UnverifiedOptions {
   /**
-   * Where the cursors of the last call are, and those of this one go: a store such as a `Map`, or the path of a file. A file
-   * is for one process at a time.
+   * The cursors of the last call, and the place for those of this one: a store such as a `Map`, or the path of a file. A
+   * file is for one process at a time.
    */
   readonly cursors: CursorStore | string;
   /**
-   * How far below a cursor to look once more for changes that showed late. What was delivered is not repeated.
+   * The time below a cursor that is read once more for changes that showed late. What was delivered is not repeated.
    *
    * @default {"5 minutes"}
    */
@@ -76,15 +89,15 @@ const DOING = "read changes";
  * **Coming back for the next change acknowledges the one before**: then, and never earlier, its cursor is set. So store what
  * a change brings inside the loop. A loop that ends anywhere (`break`, an exception, a killed process) loses nothing: the
  * next call begins with what was not acknowledged, and repeats nothing else. If you gather several changes before you store
- * them, or want sessions and cursor in one transaction, leave `set` out of the store. Then keep each `cursor` yourself. So do
- * if something between reads ahead, as Node's `Readable.from` does.
+ * them, or want sessions and cursor in one transaction, leave `set` out of the store. Then keep each `cursor` yourself. So
+ * do if something between reads ahead, as Node's `Readable.from` does.
  *
- * A call after a loop that ended in the midst of a user's list reads the rest of that list. What changed meanwhile is left to
- * the call after it.
+ * A call after a loop that ended in the midst of a user's list reads the rest of that list. What changed meanwhile is left
+ * to the call after it.
  *
  * A user without a change costs one request. Options are checked when the loop begins: a wrong one is a `TypeError` or a
- * `RangeError`. Throws a {@link CursorError}, an {@link ApiError}, an {@link ExportError}, a {@link TenantError}, or what the
- * store, `users`, `filter` or `map` throw. After the last change it throws an {@link ExportError} with the reason
+ * `RangeError`. Throws a {@link CursorError}, an {@link ApiError}, an {@link ExportError}, a {@link TenantError}, or what
+ * the store, `users`, `filter` or `map` throw. After the last change it throws an {@link ExportError} with the reason
  * `Unverified` if something may be missing, unless that is allowed.
  *
  * Memory: a few pages; of a file, all cursors.
@@ -181,7 +194,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
   if (error !== undefined) throw error;
 }
 
-/** The end without what the cursor says. */
+/** Gives the end without what the cursor says. */
 const endOf = ({ status, verified, unverifiedReasons, message }: WalkEnd): WalkEnd => ({
   status,
   verified,

@@ -6,7 +6,6 @@
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Tenant from "../api/Tenant.ts";
-import type * as Manifest from "../dataset/Manifest.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
@@ -14,11 +13,11 @@ import * as Redaction from "../session/Redaction.ts";
 import * as UserList from "../source/UserList.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
-import type { DatasetReport, Part, Progress, ProgressOptions } from "../plain/Report.ts";
+import type { DatasetReport, Progress, ProgressOptions } from "../plain/Report.ts";
 import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
-/** What to export into a folder. */
+/** Options of an export into a folder. */
 export interface DatasetOptions
   extends Omit<SessionsOptions, "onFailure">, EncodingOptions, ProgressOptions<Progress> {
   /** The folder; made if need be. One process at a time writes to it. */
@@ -93,9 +92,6 @@ const usersOf = async (users: SessionsOptions["users"], pageSize: number | undef
   return UserList.of(ids);
 };
 
-/** Parts as their manifest has them, without fields that are undefined. */
-const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => parts;
-
 /**
  * Export into a folder, and report what the run did. The folder survives being killed at any moment: `resume` goes on.
  *
@@ -105,11 +101,11 @@ const partsOf = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<Part> => pa
  * to run: the tenant, formats, what chooses sessions, `sort`, `onInvalid`, `csv` and the policy of `redact`.
  *
  * Rejects with a `TypeError` or `RangeError` on a wrong option, before any request. Rejects with a {@link DatasetError}, an
- * {@link ApiError}, an {@link ExportError}, a {@link SinkError}, a {@link TenantError}, or what a callback throws. What
- * has come by then is kept. What can't be verified is no error here: the report says so in `verified`.
+ * {@link ApiError}, an {@link ExportError}, a {@link SinkError}, a {@link TenantError}, or what a callback throws. What has
+ * come by then is kept. What can't be verified is no error here: the report says so in `verified`.
  *
- * Memory: the ids of all users and what is known of each, some 400 bytes; a few pages; what each encoder holds. With `prune`,
- * 24 to 48 bytes for each session of the folder, twice.
+ * Memory: the ids of all users and what is known of each, some 400 bytes; a few pages; what each encoder holds. With
+ * `prune`, 24 to 48 bytes for each session of the folder, twice.
  *
  * @example
  * ```ts
@@ -184,8 +180,8 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       progress,
     });
     const report = await Engine.run(Engine.quietly(Effect.provide(work, Engine.tenantOf(options))), signal);
-    const { user_list_unverified_reasons: userListUnverifiedReasons, options: _, since: __, files, ...rest } =
+    const { user_list_unverified_reasons: userListUnverifiedReasons, options: _, since: __, ...rest } =
       report;
-    return { ...rest, userListUnverifiedReasons, files: partsOf(files) };
+    return { ...rest, userListUnverifiedReasons };
   });
 };

@@ -13,11 +13,11 @@ import * as Kinds from "./Kinds.ts";
 import type { Progress, ProgressOptions, Report } from "../plain/Report.ts";
 import type { EncodingOptions, SessionsOptions } from "../plain/SessionsOptions.ts";
 
-/** Where an export goes. */
+/** Options of an export to files. */
 export interface ExportSessionsOptions extends SessionsOptions, EncodingOptions, ProgressOptions<Progress> {
   /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
   readonly out: string | ReadonlyArray<string>;
-  /** Where rows that failed the schema go, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
+  /** The file for rows that failed the schema, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
   readonly quarantine?: string | undefined;
 }
 

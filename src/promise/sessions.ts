@@ -12,7 +12,7 @@ import * as Kinds from "./Kinds.ts";
 import type { QuarantinedRow, UserSession, WalkEnd } from "../plain/Session.ts";
 import type { SessionsOptions, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 
-/** What to be told while sessions are read one by one. */
+/** Listeners to sessions that are read one by one. */
 export interface SessionCallbacks {
   /** A row that failed the schema. Left out, such a row is an error. */
   readonly onQuarantined?: ((row: QuarantinedRow) => void) | undefined;

@@ -1,5 +1,5 @@
 /**
- * What can be done with a folder that a dataset was exported into.
+ * Verification and replay of a folder that a dataset was exported into.
  *
  * @module
  */
@@ -15,34 +15,33 @@ import type {
   VerifyReport,
 } from "../plain/Report.ts";
 
-/** How to verify. */
-export interface VerifyOptions extends ProgressOptions<VerifyProgress> {
+/** Options of work on a folder. */
+interface FolderOptions<A> extends ProgressOptions<A> {
   /** Ends the work, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How to replay. */
-export interface ReplayOptions extends ProgressOptions<ReplayProgress> {
-  /** Ends the work, which rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+/** Options of {@link verify}. */
+export interface VerifyOptions extends FolderOptions<VerifyProgress> {}
 
-const folderOf = (doing: string, folder: unknown): string => {
-  const text = Options.take(doing, Options.text, folder, "folder");
-  if (text === "") throw new TypeError(`Cannot ${doing} as 'folder' is empty`);
-  return text;
+/** Options of {@link replay}. */
+export interface ReplayOptions extends FolderOptions<ReplayProgress> {}
+
+/** Reads what a call was given. */
+const read = <A>(doing: string, folder: unknown, given: FolderOptions<A> | undefined) => {
+  const root = Options.take(doing, Options.text, folder, "folder");
+  if (root === "") throw new TypeError(`Cannot ${doing} as 'folder' is empty`);
+  const kind = Options.object<FolderOptions<A>>({ onProgress: Options.callback, signal: Kinds.signal });
+  const options = Kinds.take(doing, kind, given);
+  options.signal?.throwIfAborted();
+  return { root, options };
 };
-
-const readingKind = Options.object<VerifyOptions & ReplayOptions>({
-  onProgress: Options.callback,
-  signal: Kinds.signal,
-});
 
 /**
  * Read a folder back, and report what is not as it was written: files, sums, rows, and whether all formats hold the same.
  *
- * That something is wrong is no rejection, but in the report's `problems`. It changes nothing and takes no lock. Rejects with
- * a `TypeError` on a wrong option, and with a {@link DatasetError} if the folder holds no dataset.
+ * That something is wrong is no rejection, but in the report's `problems`. It changes nothing and takes no lock. Rejects
+ * with a `TypeError` on a wrong option, and with a {@link DatasetError} if the folder holds no dataset.
  *
  * Memory: 8 to 40 bytes for each session.
  *
@@ -71,10 +70,7 @@ const readingKind = Options.object<VerifyOptions & ReplayOptions>({
  * ```
  */
 export const verify = async (folder: string, given?: VerifyOptions): Promise<VerifyReport> => {
-  const doing = "verify";
-  const root = folderOf(doing, folder);
-  const options: VerifyOptions = Kinds.take(doing, readingKind, given);
-  options.signal?.throwIfAborted();
+  const { root, options } = read("verify", folder, given);
   const Verify = await import("../dataset/verify/Verify.ts");
   const progress = Verify.noProgress();
   return await Engine.telling(
@@ -118,10 +114,7 @@ export const verify = async (folder: string, given?: VerifyOptions): Promise<Ver
  * ```
  */
 export const replay = async (folder: string, given?: ReplayOptions): Promise<ReplayReport> => {
-  const doing = "replay";
-  const root = folderOf(doing, folder);
-  const options: ReplayOptions = Kinds.take(doing, readingKind, given);
-  options.signal?.throwIfAborted();
+  const { root, options } = read("replay", folder, given);
   const [Replay, Verify, { DatasetError }] = await Promise.all([
     import("../dataset/quarantine/Replay.ts"),
     import("../dataset/verify/Verify.ts"),

@@ -1,11 +1,11 @@
 /**
- * A tenant to try, test and measure against: MonoCloud's list endpoints over generated sessions, with faults
- * on request, in the same process and from web standards alone.
+ * A tenant to try, test and measure against: MonoCloud's list endpoints over generated sessions, with faults on request, in
+ * the same process and from web standards alone.
  *
  * @module
  */
 import * as Active from "./data/Active.ts";
-import * as Answers from "./http/Answers.ts";
+import * as Responses from "./http/Responses.ts";
 import * as Churn from "./faults/Churn.ts";
 import { type Answer, page, problem, route, split } from "./http/Endpoint.ts";
 import * as Faults from "./faults/Faults.ts";
@@ -14,15 +14,15 @@ import * as Population from "./data/Population.ts";
 import * as TokenBucket from "./faults/TokenBucket.ts";
 import { response } from "./http/WebAnswer.ts";
 
-/** What the tenant holds and how it behaves. */
-export interface SandboxOptions extends Population.PopulationOptions, Answers.AnswerOptions {
-  /** What `X-API-KEY` has to be. @default {"sandbox-key"} */
+/** Options of a sandbox: what it holds and how it behaves. */
+export interface SandboxOptions extends Population.PopulationOptions, Responses.AnswerOptions {
+  /** The value that `X-API-KEY` must have. @default {"sandbox-key"} */
   readonly key?: string;
-  /** What goes wrong. @default {nothing} */
+  /** Faults to make. @default {none} */
   readonly faults?: Faults.FaultOptions;
   /**
-   * The clock by which sessions are added and used, in seconds since the epoch. When given, it also sets the
-   * default of `until`. @default {`until`, and a second more for each sign-in and each use}
+   * The clock by which sessions are added and used, in seconds since the epoch. When given, it also sets the default of
+   * `until`. @default {`until`, and a second more for each sign-in and each use}
    */
   readonly now?: () => number;
 }
@@ -47,21 +47,21 @@ export interface Counts {
 }
 
 /**
- * A running tenant. It holds what was changed since it was made, and the orders of lists sorted lately (4 MB,
- * or the last one if longer); sessions do not expire by themselves.
+ * A running tenant. It holds what was changed since it was made, and the orders of lists sorted lately (4 MB, or the last
+ * one if longer); sessions do not expire by themselves.
  */
 export interface Sandbox {
   /**
-   * Answers a request whatever its host. A handler for `Deno.serve` as it is, and for a client in this
-   * process `(input, init) => sandbox.fetch(new Request(input, init))`.
+   * Answers a request whatever its host. A handler for `Deno.serve` as it is, and for a client in this process
+   * `(input, init) => sandbox.fetch(new Request(input, init))`.
    */
   readonly fetch: (request: Request) => Promise<Response>;
   /**
-   * What `fetch` and `serve` are made of: a promise only when the answer is late. Fails with the reason of
-   * the signal, or with what `beforeAnswer` throws.
+   * Answers a plain request, as `fetch` and `serve` do: a promise only when the answer is late. Fails with the reason of the
+   * signal, or with what `beforeAnswer` throws.
    */
   readonly answer: (request: PlainRequest) => Answer | Promise<Answer>;
-  /** What `X-API-KEY` has to be. */
+  /** The value that `X-API-KEY` must have. */
   readonly key: string;
   /** The clients that sessions may name. */
   readonly clientIds: readonly string[];
@@ -69,12 +69,9 @@ export interface Sandbox {
   readonly counts: Counts;
   /** The ids of all users, in order of `creation_time`. */
   readonly userIds: () => Iterable<string>;
-  /**
-   * The user's present sessions in ascending order of `initiated_at`. Throws a RangeError for an unknown
-   * user.
-   */
+  /** The user's present sessions in ascending order of `initiated_at`. Throws a RangeError for an unknown user. */
   readonly sessions: (userId: string) => Iterable<Population.SandboxSession>;
-  /** How many sessions the user has at present. */
+  /** The number of sessions that the user has at present. */
   readonly sessionCount: (userId: string) => number;
   /** Signs the user in now, or at the `initiated_at` given: before or between earlier sessions if need be. */
   readonly add: (userId: string, session?: Partial<Population.SandboxSession>) => Population.SandboxSession;
@@ -85,8 +82,7 @@ export interface Sandbox {
 }
 
 /**
- * Makes a tenant. The same options give the same answers, byte for byte, to the same requests in the same
- * order.
+ * Makes a tenant. The same options give the same answers, byte for byte, to the same requests in the same order.
  *
  * @throws RangeError for an option out of range: it names the option, what is required and what was found.
  *
@@ -115,7 +111,7 @@ export const make = (options: SandboxOptions = {}): Sandbox => {
   const churn = faults.churn === undefined
     ? () => {}
     : Churn.make(faults.churn, active, population.seed, now);
-  const healthy = Answers.make({ population, active, people: People.make(population), churn }, options);
+  const healthy = Responses.make({ population, active, people: People.make(population), churn }, options);
   const judge = Faults.make(faults, population.seed);
   const takeToken = faults.rateLimit === undefined ? () => 0 : TokenBucket.make(faults.rateLimit);
 
@@ -191,7 +187,7 @@ export const make = (options: SandboxOptions = {}): Sandbox => {
   };
 };
 
-/** The answer of a fault that has one of its own, or undefined. */
+/** Makes the answer of a fault that has one of its own, or undefined. */
 const failure = (fault: Faults.FaultName, path: string, comeBack: string | undefined): Answer | undefined => {
   const headers = comeBack === undefined ? {} : { "retry-after": comeBack };
   if (fault === "429") return problem(429, path, "Too many requests.", headers);

@@ -1,6 +1,6 @@
 /**
- * The sandbox on a port, with faults that reach down to the socket. The one module here that needs
- * `node:http`; Deno and Bun have it too.
+ * The sandbox on a port, with faults that reach down to the socket. The one module here that needs `node:http`; Deno and Bun
+ * have it too.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Answer } from "./http/Endpoint.ts";
 import type { Sandbox } from "./Sandbox.ts";
 import { half } from "./http/WebAnswer.ts";
 
-/** Where to listen. */
+/** Options of a server: where to listen. */
 export interface ServeOptions {
   /** 0 for any free one. @default {0} */
   readonly port?: number;
@@ -27,9 +27,8 @@ export interface Served {
 }
 
 /**
- * Serves a sandbox over HTTP/1.1. A `reset` resets the TCP connection; a `cut` sends the `content-length` and
- * half the body, then destroys the socket; a `truncated` body is chunked and ends in order. Rejects when it
- * can't listen.
+ * Serves a sandbox over HTTP/1.1. A `reset` resets the TCP connection; a `cut` sends the `content-length` and half the body,
+ * then destroys the socket; a `truncated` body is chunked and ends in order. Rejects when it can't listen.
  *
  * @example
  * ```ts

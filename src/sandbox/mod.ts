@@ -1,6 +1,6 @@
 /**
- * A tenant of generated users and sessions, to try, test and measure an export without an account: in this
- * process through its `fetch`, or on a port. Needs no Effect.
+ * A tenant of generated users and sessions, to try, test and measure an export without an account: in this process through
+ * its `fetch`, or on a port. Needs no Effect.
  *
  * @example
  * ```ts
@@ -15,7 +15,7 @@
  *
  * @module
  */
-export type { AnswerOptions, SessionsRequest } from "./http/Answers.ts";
+export type { AnswerOptions, SessionsRequest } from "./http/Responses.ts";
 export type { ChurnOptions } from "./faults/Churn.ts";
 export type { Answer } from "./http/Endpoint.ts";
 export type { FaultName, FaultOptions } from "./faults/Faults.ts";

@@ -7,14 +7,14 @@
 import { MINUS, POINT, ZERO } from "./JsonTokens.ts";
 
 /**
- * Where the fields of some rows lie. Each kind has so many places a row, in the order of the schema, those of objects
+ * The places of the fields of some rows. Each kind has so many places a row, in the order of the schema, those of objects
  * within it included.
  */
 export interface FieldOffsets {
   /**
-   * For each text, and each list of texts, where it begins in the bytes and where it ends, without quotes but with
-   * brackets. The end is complemented (`~end`) where the text is not simply those bytes, each a character: where it has
-   * escapes or more than ASCII. It begins at -1 where the text is null or absent.
+   * For each text, and each list of texts, where it begins in the bytes and where it ends, without quotes but with brackets.
+   * The end is complemented (`~end`) where the text is not simply those bytes, each a character: where it has escapes or
+   * more than ASCII. It begins at -1 where the text is null or absent.
    */
   readonly texts: Int32Array;
   readonly textCount: number;
@@ -22,16 +22,16 @@ export interface FieldOffsets {
   readonly numbers: Float64Array;
   readonly numberCount: number;
   /**
-   * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place of
-   * the object that it is in, where its name begins and ends without quotes, and where its value does, with the ends complemented
-   * likewise.
+   * For each row that has any, the members that the schema does not know, in order, in {@link OTHER} numbers each: the place
+   * of the object that it is in, where its name begins and ends without quotes, and where its value does, with the ends
+   * complemented likewise.
    */
   readonly others: ReadonlyArray<ReadonlyArray<number> | undefined>;
-  /** What no column can hold of a row, once a format has asked for it: the next one asks as well. */
+  /** The part of a row that no column can hold, once a format has asked for it: the next one asks as well. */
   readonly rescued: Map<number, string>;
 }
 
-/** How many places a row has of each kind. */
+/** The number of places that a row has of each kind. */
 export interface Counts {
   texts: number;
   numbers: number;
@@ -53,7 +53,7 @@ export const empty = ({ texts, numbers }: Counts, rows: number): Writable => ({
   rescued: new Map(),
 });
 
-/** The index in {@link FieldOffsets.texts} of where a text of a row begins; the next is where it ends. */
+/** Gives the index in {@link FieldOffsets.texts} of where a text of a row begins; the next is where it ends. */
 export const placeOf = ({ textCount }: FieldOffsets, row: number, slot: number): number =>
   2 * (row * textCount + slot);
 
@@ -66,7 +66,7 @@ interface Latin1 {
   readonly latin1Slice: (this: Uint8Array, from: number, to: number) => string;
 }
 
-/** What Node and Deno have for it is many times as fast as a decoder. */
+/** Node's and Deno's own way, many times as fast as a decoder. */
 const latin1 = (globalThis as { readonly Buffer?: { readonly prototype: Latin1 } }).Buffer?.prototype
   .latin1Slice;
 
@@ -74,11 +74,11 @@ const plain: (bytes: Uint8Array, from: number, to: number) => string = latin1 ==
   ? (bytes, from, to) => utf8.decode(bytes.subarray(from, to))
   : (bytes, from, to) => latin1.call(bytes, from, to);
 
-/** The text from `from` to `end`, which is as {@link FieldOffsets.texts} has it. */
+/** Gives the text from `from` to `end`, which is as {@link FieldOffsets.texts} has it. */
 export const text = (bytes: Uint8Array, from: number, end: number): string =>
   end >= 0 ? plain(bytes, from, end) : JSON.parse(utf8.decode(bytes.subarray(from - 1, ~end + 1)));
 
-/** The fields of the rows from `from` up to `to`. */
+/** Gives the fields of the rows from `from` up to `to`. */
 export const slice = (fields: FieldOffsets, from: number, to: number): FieldOffsets => {
   const { texts, textCount, numbers, numberCount, others } = fields;
   return {
@@ -90,7 +90,7 @@ export const slice = (fields: FieldOffsets, from: number, to: number): FieldOffs
   };
 };
 
-/** The fields of the rows at these indices, in their order. */
+/** Gives the fields of the rows at these indices, in their order. */
 export const pick = (fields: FieldOffsets, indices: ReadonlyArray<number>): FieldOffsets => {
   const { textCount, numberCount } = fields;
   const texts = new Int32Array(2 * textCount * indices.length);
@@ -107,13 +107,13 @@ export const pick = (fields: FieldOffsets, indices: ReadonlyArray<number>): Fiel
   return { ...fields, texts, numbers, others, rescued: new Map() };
 };
 
-/** The JSON text from `from` to `end`, likewise: that of a list, or of any value. */
+/** Gives the JSON text from `from` to `end`, likewise: that of a list, or of any value. */
 export const json = (bytes: Uint8Array, from: number, end: number): string =>
   end >= 0 ? plain(bytes, from, end) : utf8.decode(bytes.subarray(from, ~end));
 
 let viewed: Uint8Array = new Uint8Array(0);
 let view = new DataView(viewed.buffer);
-/** The same bytes, to be read four at a time. Those of a page are asked for many times in a row. */
+/** Views the same bytes, to be read four at a time. Those of a page are asked for many times in a row. */
 const viewOf = (bytes: Uint8Array): DataView => {
   if (bytes !== viewed) {
     viewed = bytes;
@@ -122,7 +122,7 @@ const viewOf = (bytes: Uint8Array): DataView => {
   return view;
 };
 
-/** FNV-1a, of four bytes at a time as long as there are; of long texts, of some of them. */
+/** Hashes by FNV-1a, of four bytes at a time as long as there are; of long texts, of some of them. */
 const hash = (bytes: DataView, from: number, to: number): number => {
   let hash = 0x811c9dc5 ^ to - from;
   let at = from;
@@ -141,13 +141,13 @@ const isSame = (bytes: DataView, from: number, key: DataView): boolean => {
 
 /** Texts of more bytes than this are not remembered, so that what is held stays small. */
 const LONGEST = 256;
-/** How many texts it takes to see whether it pays to remember them. */
+/** The number of texts that it takes to see whether it pays to remember them. */
 const TRIAL = 1024;
 
 /**
- * A function of a text in a page's bytes, as {@link text} reads it or {@link json}, which remembers: where the text was met
- * before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides and another
- * may take. Where most texts are new it stops for a while.
+ * Makes a function of a text in a page's bytes, as {@link text} reads it or {@link json}, which remembers: where the text
+ * was met before, not even a string is made of it. Holds up to `2 ** bits` results, each in a place that its text decides
+ * and another may take. Where most texts are new it stops for a while.
  */
 export const memo = <A>(
   bits: number,
@@ -185,8 +185,8 @@ export const memo = <A>(
 const powers = [1, 10, 100, 1e3, 1e4, 1e5, 1e6];
 
 /**
- * The number that a decimal number stands for, of up to nine digits and six behind the point; NaN where the text is not
- * written so. Both parts of the division are exact, so it is the number that `Number` makes of the text.
+ * Reads the number that a decimal number stands for, of up to nine digits and six behind the point; NaN where the text is
+ * not written so. Both parts of the division are exact, so it is the number that `Number` makes of the text.
  */
 export const decimal = (bytes: Uint8Array, from: number, end: number): number => {
   let at = from;

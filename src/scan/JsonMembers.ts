@@ -1,9 +1,9 @@
 /**
- * Where the parts of a JSON text begin and end, so that a row can be passed on exactly as it was served:
- * digits of large numbers, escapes and key order included, none of which survive `JSON.parse`.
+ * The places of the parts of a JSON text, so that a row can be passed on exactly as it was served: digits of large numbers,
+ * escapes and key order included, none of which survive `JSON.parse`.
  *
- * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that
- * mean nothing, or throw a `SyntaxError`.
+ * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that mean nothing,
+ * or throw a `SyntaxError`.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
 
 const unfinished = () => new SyntaxError("JSON text ends before its value does");
 
-/** The index just after the string that opens at `start`. */
+/** Gives the index just after the string that opens at `start`. */
 export const skipString = (text: string, start: number): number => {
   for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
@@ -30,7 +30,7 @@ export const skipString = (text: string, start: number): number => {
   throw unfinished();
 };
 
-/** The index of the `,`, `]` or `}` that ends the value beginning at `start`. */
+/** Gives the index of the `,`, `]` or `}` that ends the value beginning at `start`. */
 const skipValue = (text: string, start: number): number => {
   let depth = 0;
   for (let at = start; at < text.length;) {
@@ -50,8 +50,8 @@ const skipValue = (text: string, start: number): number => {
 };
 
 /**
- * The members of a JSON object: each name, decoded, with the text of its value. A name that is there twice
- * counts once, with its last value, as `JSON.parse` has it.
+ * Gives the members of a JSON object: each name, decoded, with the text of its value. A name that is there twice counts
+ * once, with its last value, as `JSON.parse` has it.
  */
 export const members = (text: string): Array<readonly [name: string, value: string]> => {
   const found = new Map<string, string>();
@@ -69,6 +69,6 @@ export const members = (text: string): Array<readonly [name: string, value: stri
   return [...found];
 };
 
-/** The same JSON on one line: outside strings a line break is only white space, inside them JSON has none. */
+/** Gives the same JSON on one line: outside strings a line break is only white space, inside them JSON has none. */
 export const onOneLine = (text: string): string =>
   text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n][ \t\r\n]*/g, " ") : text;

@@ -15,7 +15,7 @@ export const TAB = 0x09, LF = 0x0a, CR = 0x0d, SPACE = 0x20, COLON = 0x3a, ZERO 
 export const MINUS = 0x2d, POINT = 0x2e;
 const PLUS = 0x2b;
 
-/** What a byte means within a string: 0 nothing, 1 its end, 2 an escape, 3 an error, 4 the beginning of several. */
+/** The meaning of a byte within a string: 0 nothing, 1 its end, 2 an escape, 3 an error, 4 the beginning of several. */
 const inString = Uint8Array.from(
   { length: 256 },
   (_, byte) => byte === QUOTE ? 1 : byte === BACKSLASH ? 2 : byte < 0x20 ? 3 : byte < 0x80 ? 0 : 4,
@@ -24,7 +24,7 @@ const inString = Uint8Array.from(
 const isHex = (byte: number | undefined): boolean =>
   byte !== undefined && (byte >= ZERO && byte <= NINE || (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66);
 
-/** Past the escape whose backslash is at `at`; -1 if it is none. */
+/** Gives the place past the escape whose backslash is at `at`; -1 if it is none. */
 const escape = (bytes: Uint8Array, at: number): number => {
   switch (bytes[at + 1]) {
     case QUOTE:
@@ -44,7 +44,7 @@ const escape = (bytes: Uint8Array, at: number): number => {
   }
 };
 
-/** Past the character of several bytes at `at`; -1 if it is none by UTF-8. */
+/** Gives the place past the character of several bytes at `at`; -1 if it is none by UTF-8. */
 const character = (bytes: Uint8Array, at: number): number => {
   const [lead = 0, second = 0] = [bytes[at], bytes[at + 1]];
   const length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
@@ -57,8 +57,8 @@ const character = (bytes: Uint8Array, at: number): number => {
 };
 
 /**
- * The end of the string that begins at `at`, past its first quote: where its last quote is, or the complement of that if
- * its text is not simply its bytes, each a character. -1 if it is no string.
+ * Gives the end of the string that begins at `at`, past its first quote: where its last quote is, or the complement of that
+ * if its text is not simply its bytes, each a character. -1 if it is no string.
  */
 export const string = (bytes: Uint8Array, words: DataView, from: number): number => {
   let isPlain = true;
@@ -92,7 +92,7 @@ const digits = (bytes: Uint8Array, from: number): number => {
   return at;
 };
 
-/** The end of the number that begins at `from`; -1 if it is none. */
+/** Gives the end of the number that begins at `from`; -1 if it is none. */
 export const number = (bytes: Uint8Array, from: number): number => {
   const first = bytes[from] === MINUS ? from + 1 : from;
   let at = bytes[first] === ZERO ? first + 1 : digits(bytes, first);
@@ -112,7 +112,7 @@ export const number = (bytes: Uint8Array, from: number): number => {
 
 const [NULL, TRUE, FALSE] = ["null", "true", "false"].map((word) => new TextEncoder().encode(word));
 
-/** The end of the `null`, `true` or `false` that begins at `from`; -1 if it is none. */
+/** Gives the end of the `null`, `true` or `false` that begins at `from`; -1 if it is none. */
 export const word = (bytes: Uint8Array, from: number): number => {
   const byte = bytes[from];
   const word = byte === 0x6e ? NULL : byte === 0x74 ? TRUE : byte === 0x66 ? FALSE : undefined;

@@ -8,8 +8,8 @@
 const LONGEST = 256;
 
 /**
- * The same function, which remembers up to `most` results and then begins anew. It must give the same for the
- * same key whenever it is called.
+ * Makes the same function, which remembers up to `most` results and then begins anew. It must give the same for the same key
+ * whenever it is called.
  */
 export const of = <Key extends string | number, A>(most: number, work: (key: Key) => A): (key: Key) => A => {
   const known = new Map<Key, A>();

@@ -1,7 +1,7 @@
 /**
- * FOR SPEED ALONE: rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema. No value
- * is made of a row that is written as nearly all are; whoever wants a field takes it from the bytes. An export takes a third
- * of the time that it takes with `JSON.parse`. `reference.ts` says the same plainly.
+ * FOR SPEED ALONE: rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema. No
+ * value is made of a row that is written as nearly all are; whoever wants a field takes it from the bytes. An export takes a
+ * third of the time that it takes with `JSON.parse`. `reference.ts` says the same plainly.
  *
  * @module
  */
@@ -35,7 +35,7 @@ const N = 0x6e;
 /** No digit is lost of whole numbers of so many. */
 const DIGITS = 15;
 
-/** Whether the bytes from `at` on are these, which are four or more. */
+/** Tells whether the bytes from `at` on are these, which are four or more. */
 const begins = (words: DataView, at: number, { length, words: its }: ScanPlan.Name): boolean => {
   const last = at + length - 4;
   if (last + 4 > words.byteLength) return false;
@@ -57,7 +57,7 @@ const LEAST_ROWS = 1024;
 const nothing = new Uint8Array(0);
 const nothingInWords = new DataView(nothing.buffer);
 
-/** What the scanner has found by itself. */
+/** Rows that the scanner has found by itself. */
 interface Found {
   readonly rows: RowSlices.RowSlices & { readonly fields: FieldOffsets.Writable };
   /** Rows that are not of the schema, or not written as most are: with fractions, with a field twice. */
@@ -70,13 +70,13 @@ class Scanner {
   bytes: Uint8Array = nothing;
   words: DataView = nothingInWords;
   row = 0;
-  /** Where the page's own begin in what it shares with earlier ones. */
+  /** The beginning of the page's own in what it shares with earlier ones. */
   textsAt = 0;
   numbersAt = 0;
   texts = new Int32Array(0);
   numbers = new Float64Array(0);
   areLines = true;
-  /** Whether what was passed over is ASCII without escapes. */
+  /** True if what was passed over is ASCII without escapes. */
   isPlain = true;
   /** Of the row: {@link FieldOffsets.FieldOffsets.others}. */
   others: Array<number> | undefined;
@@ -365,8 +365,8 @@ export type { Accepts, Scanned } from "./reference.ts";
 /** A scanner of pages, and the places of fields in what it finds. */
 export interface PageScanner {
   /**
-   * The rows of a page. Undefined where it is JSON but no array; `"more"` if there are more rows than that, or far more values
-   * than such rows have.
+   * The rows of a page. Undefined where it is JSON but no array; `"more"` if there are more rows than that, or far more
+   * values than such rows have.
    *
    * @throws {SyntaxError} where it is not JSON, and a `TypeError` where it is not UTF-8.
    */
@@ -375,17 +375,17 @@ export interface PageScanner {
   readonly place: (kind: "texts" | "numbers" | "objects", path: string) => number;
 }
 
-/** What else makes a row one of the schema. */
+/** Options of a scanner. */
 export interface ScanOptions {
   /** Names that are no field's, and that somebody has to look at: rows that have one are told. @default {[]} */
   readonly reserved?: ReadonlyArray<string> | undefined;
-  /** Whether a row is of the schema. */
+  /** Tells whether a row is of the schema. */
   readonly accepts: Accepts;
 }
 
 /**
- * The scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be absent
- * or null. Numbers may be refined, and texts to such as are not empty. Throws a TypeError for any other.
+ * Makes the scanner of rows of that schema: a struct of texts, numbers, lists of texts and such structs, any of which may be
+ * absent or null. Numbers may be refined, and texts to such as are not empty. Throws a TypeError for any other.
  */
 export const make = (
   schema: Schema.Schema.AnyNoContext,

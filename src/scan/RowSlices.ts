@@ -1,6 +1,6 @@
 /**
- * The rows of a page as they lie in its bytes: where each begins and ends, and where its fields are. So a row can be passed on
- * byte for byte, and a value is made only of what somebody asks for.
+ * The rows of a page as they lie in its bytes: where each begins and ends, and where its fields are. So a row can be passed
+ * on byte for byte, and a value is made only of what somebody asks for.
  *
  * @module
  */
@@ -22,24 +22,24 @@ import {
 /** Parts of some bytes, each the UTF-8 text of a JSON value without the white space around it. */
 export interface Slices {
   readonly bytes: Uint8Array;
-  /** Where each begins, and where it has ended. */
+  /** The place where each begins, and the one where it has ended. */
   readonly from: ReadonlyArray<number>;
   readonly to: ReadonlyArray<number>;
-  /** Whether none of them holds a line break. */
+  /** True if none of them holds a line break. */
   readonly areLines: boolean;
 }
 
 /** Rows, with their fields. */
 export interface RowSlices extends Slices {
-  /** Where the fields of each row lie, in the same bytes; of a row that is not of the schema, there are none. */
+  /** The places of the fields of each row, in the same bytes; of a row that is not of the schema, there are none. */
   readonly fields: FieldOffsets.FieldOffsets;
   /** The rows that have a member of a reserved name. */
   readonly reserved: ReadonlySet<number>;
 }
 
 /**
- * The elements of a JSON array. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts that mean
- * nothing, or throws a `SyntaxError`.
+ * Cuts a JSON array into its elements. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts
+ * that mean nothing, or throws a `SyntaxError`.
  */
 export const cut = (bytes: Uint8Array): Slices => {
   const from: Array<number> = [];
@@ -78,8 +78,8 @@ export const cut = (bytes: Uint8Array): Slices => {
 const [MOST_VALUES, VALUES_A_BYTE] = [1_000_000, 1 / 16];
 
 /**
- * Tells whether bytes that may be a JSON array have more elements than that, or would take far more memory as values than they
- * do as bytes. A pass over them that makes nothing.
+ * Tells whether bytes that may be a JSON array have more elements than that, or would take far more memory as values than
+ * they do as bytes. A pass over them that makes nothing.
  */
 export const hasMore = (bytes: Uint8Array, most: number): boolean => {
   // An element takes two bytes at the least, and a value in it no less.
@@ -100,13 +100,20 @@ export const hasMore = (bytes: Uint8Array, most: number): boolean => {
   return false;
 };
 
+/** The bytes of a row from which on it is looked over before it is parsed: as values it may take far more memory. */
+const LARGE_ROW = 1 << 20;
+
+/** Tells whether a row holds more values than may be parsed. */
+export const isHuge = ({ bytes, from, to }: Slices, index: number): boolean =>
+  to[index]! - from[index]! > LARGE_ROW && hasMore(bytes.subarray(from[index], to[index]), Infinity);
+
 const utf8 = new TextDecoder();
 
-/** The text of a row. */
+/** Gives the text of a row. */
 export const text = ({ bytes, from, to }: Slices, index: number): string =>
   utf8.decode(bytes.subarray(from[index], to[index]));
 
-/** The text of a row on one line: outside strings a line break is only white space, inside them JSON has none. */
+/** Gives the text of a row on one line: outside strings a line break is only white space, inside them JSON has none. */
 export const line = (rows: Slices, index: number): string =>
   rows.areLines ? text(rows, index) : onOneLine(text(rows, index));
 
@@ -117,7 +124,7 @@ const isStretch = (indices: ReadonlyArray<number>): boolean => {
 
 const none: ReadonlySet<number> = new Set();
 
-/** The rows at these indices, in their order. */
+/** Gives the rows at these indices, in their order. */
 export const pick = (rows: RowSlices, indices: ReadonlyArray<number>): RowSlices => {
   const { bytes, from, to, areLines, fields } = rows;
   const reserved = rows.reserved.size === 0

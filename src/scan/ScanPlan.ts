@@ -1,5 +1,5 @@
 /**
- * What a scanner looks for, as a schema has it.
+ * The plan of a scanner, derived from a schema.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Name {
   readonly words: Int32Array;
 }
 
-/** What is written for a field. */
+/** The kinds of fields. */
 export const TEXT = 0, NUMBER = 1, TEXTS = 2, OBJECT = 3;
 
 export interface Field {
@@ -25,9 +25,9 @@ export interface Field {
   readonly nullable: boolean;
   /** The place of its value among those of its kind in a row. */
   readonly slot: number;
-  /** What the schema asks of a number beyond being one. */
+  /** The schema's refinement of a number, if it has one. */
   readonly accepts: ((value: unknown) => boolean) | undefined;
-  /** Whether a text may be empty. */
+  /** True if a text may be empty. */
   readonly mayBeEmpty: boolean;
   readonly inside: Shape | undefined;
 }
@@ -44,7 +44,7 @@ export interface Shape {
   readonly next: Uint8Array;
 }
 
-/** What to look for, and how many places a row has for it. */
+/** The fields to look for, and the number of places that a row has for them. */
 export interface ScanPlan {
   readonly shape: Shape;
   readonly counts: Counts;
@@ -64,11 +64,11 @@ const unsupported = (ast: AST.AST): never => {
   );
 };
 
-/** What a field may be: of a union all it is of. */
+/** Gives the types that a field may have: of a union all members. */
 const members = (ast: AST.AST): ReadonlyArray<AST.AST> =>
   ast._tag === "Union" ? ast.types.flatMap(members) : [ast];
 
-/** What a field may be besides absent and null. */
+/** Gives the type that a field has where it is neither absent nor null. */
 const base = (ast: AST.AST): { readonly its: AST.AST; readonly nullable: boolean } => {
   const isNull = (ast: AST.AST) => ast._tag === "Literal" && ast.literal === null;
   const all = members(ast);
@@ -76,13 +76,13 @@ const base = (ast: AST.AST): { readonly its: AST.AST; readonly nullable: boolean
   return its === undefined || more.length > 0 ? unsupported(ast) : { its, nullable: all.some(isNull) };
 };
 
-/** Whether it is a text that may be any but the empty one. */
+/** Tells whether it is a text that may be any but the empty one. */
 const isNonEmpty = (ast: AST.AST): boolean =>
   ast._tag === "Refinement" && ast.from._tag === "StringKeyword" &&
   ast.annotations[AST.SchemaIdAnnotationId] === Schema.MinLengthSchemaId &&
   Option.exists(AST.getJSONSchemaAnnotation(ast), (of) => "minLength" in of && of.minLength === 1);
 
-/** The shape of objects of that type, whose values are counted. */
+/** Gives the shape of objects of that type, whose values are counted. */
 const shapeOf = (ast: AST.AST, counts: Counts, reserved: ReadonlyArray<string>): Shape => {
   if (ast._tag !== "TypeLiteral" || ast.indexSignatures.length > 0 || ast.propertySignatures.length > 31) {
     return unsupported(ast);
@@ -121,8 +121,8 @@ export const of = (schema: Schema.Schema.AnyNoContext, reserved: ReadonlyArray<s
 };
 
 /**
- * The place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws a
- * TypeError if there is no such field.
+ * Gives the place of a field among those of its kind in a row, by the names that lead to it: `last_metadata.country`. Throws
+ * a TypeError if there is no such field.
  */
 export const placeOf = ({ shape }: ScanPlan, kind: "texts" | "numbers" | "objects", path: string): number => {
   let [fields, field] = [shape.fields, undefined as Field | undefined];

@@ -1,6 +1,6 @@
 /**
- * A predicate that says of a value what a schema says, many times as fast, derived from the schema itself. It tells
- * nothing but yes or no: ask the schema why not.
+ * A predicate that says of a value what a schema says, many times as fast, derived from the schema itself. It tells nothing
+ * but yes or no: ask the schema why not.
  *
  * @module
  */
@@ -64,7 +64,7 @@ const unsupported = (ast: AST.AST): never => {
   );
 };
 
-/** The same of what a schema is made of. */
+/** Derives the same of what a schema is made of. */
 export const ofAst = (ast: AST.AST): Guard => {
   switch (ast._tag) {
     case "StringKeyword":
@@ -91,8 +91,8 @@ export const ofAst = (ast: AST.AST): Guard => {
 };
 
 /**
- * The guard of a schema that transforms nothing: made of structs, arrays, unions, literals, strings, numbers, booleans and
- * refinements of them. Throws a TypeError for any other.
+ * Derives the guard of a schema that transforms nothing: made of structs, arrays, unions, literals, strings, numbers,
+ * booleans and refinements of them. Throws a TypeError for any other.
  */
 export const of = <A>(schema: Schema.Schema<A>): (value: unknown) => value is A =>
   ofAst(schema.ast) as (value: unknown) => value is A;

@@ -21,14 +21,6 @@ export type Accepts = (row: unknown) => boolean;
 
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { fatal: true }) };
 
-/** From how many bytes on a row is looked over before it is parsed: as values it may take far more memory. */
-const LARGE_ROW = 1 << 20;
-
-/** Tells whether a row holds more values than may be parsed. */
-export const isHuge = ({ bytes, from, to }: RowSlices.Slices, index: number): boolean =>
-  to[index]! - from[index]! > LARGE_ROW &&
-  RowSlices.hasMore(bytes.subarray(from[index], to[index]), Infinity);
-
 /**
  * Read some rows, and put down where their fields are. These are then in bytes appended to those of the page, written as
  * there but each name once: so a row may have a field twice, or its name with escapes.
@@ -70,7 +62,7 @@ export const readRows = (
     }
   };
   for (const row of indices) {
-    const text = isHuge(slices, row) ? undefined : RowSlices.text(slices, row);
+    const text = RowSlices.isHuge(slices, row) ? undefined : RowSlices.text(slices, row);
     if (text !== undefined && accepts(JSON.parse(text))) readObject(plan.shape, row, text);
     else invalid.push(row);
   }

@@ -13,7 +13,7 @@ import * as SafeFile from "./SafeFile.ts";
 /** Small writes are gathered up to this many bytes. */
 const GATHER = 1 << 18;
 
-/** How a file is written. */
+/** Options of a file. */
 export interface FileOptions {
   /** The path that its bytes have until it is complete. @default {a new {@link partialOf} each time it is opened} */
   readonly partial?: string | undefined;
@@ -25,7 +25,7 @@ export interface FileOptions {
   readonly prove?: (() => Promise<void>) | undefined;
 }
 
-/** A new path for the bytes of a file that is not complete: `NAME.<random>.partial` beside it. */
+/** Gives a new path for the bytes of a file that is not complete: `NAME.<random>.partial` beside it. */
 export const partialOf = (path: string): string =>
   join(dirname(path), `${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
 
@@ -35,8 +35,8 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
 
 /**
  * A file on disk. Bytes go to `NAME.<random>.partial` beside it; {@link Sink.commit} flushes them to the disk and renames
- * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process
- * is killed it stays, and never has the name.
+ * the file, in place of one that had the name. If the scope closes first the partial file is removed; if the process is
+ * killed it stays, and never has the name.
  *
  * Memory: 1 MiB, and twice the most bytes written at once where those are more than 256 KiB.
  *
@@ -91,7 +91,7 @@ interface Partial {
   bytes: number;
   /** The write that is under way, or has failed: at most one, while the next bytes are gathered. */
   writing: Promise<void> | undefined;
-  /** What the write before was of, once that is over: the next bytes are gathered there. */
+  /** The buffer of the write before, once that is over: the next bytes are gathered there. */
   spare: Uint8Array<ArrayBuffer>;
   committed: boolean;
 }
@@ -121,7 +121,7 @@ const openPartial = (path: string, partial: string) =>
     };
   });
 
-/** A place behind what has been gathered. */
+/** Gives a place behind what has been gathered. */
 const allocate = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
   const { space, gathered } = file;
   if (gathered + length > space.length) {
@@ -181,15 +181,15 @@ const UNSUPPORTED = new Set(["EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS
 
 const codeOf = (error: unknown): string => String((error as { readonly code?: unknown }).code ?? "");
 
-/** Whether Deno was not permitted to read the folder. */
+/** Tells whether Deno was not permitted to read the folder. */
 const isNotPermitted = (error: unknown): boolean =>
   /^(NotCapable|PermissionDenied)$/.test((error as { readonly name?: string }).name ?? "");
 
 /**
  * Flush a folder: a rename survives a power cut only once its folder is on the disk as well.
  *
- * Where a system can't, that is passed over, by the same codes as PostgreSQL does (`fsync_fname_ext`). Any other failure, EIO
- * above all, means that the name may be lost: it is told.
+ * Where a system can't, that is passed over, by the same codes as PostgreSQL does (`fsync_fname_ext`). Any other failure,
+ * EIO above all, means that the name may be lost: it is told.
  */
 export const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder, "r").catch((error) => {

@@ -10,7 +10,7 @@ import * as WebSink from "./WebSink.ts";
 export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 /**
- * What `work` writes to the output it is given. The stream errors, and never just ends, when the work fails; cancelling it
+ * Streams what `work` writes to the output it is given. It errors, and never just ends, when the work fails; cancelling it
  * aborts the signal. Nothing is read ahead. `taken` is done when the output is complete and its reader has come back for
  * more than that: work that waits for it can still fail while the last bytes are on their way.
  */

@@ -5,8 +5,8 @@
  *
  * Only the folder that someone names is taken as it is: it may be a link.
  *
- * **What is left.** Node can't open a file relative to an open folder. Whoever may write to the folder may replace a folder of
- * parts by a link, and undo it, between two looks at it.
+ * **What is left.** Node can't open a file relative to an open folder. Whoever may write to the folder may replace a folder
+ * of parts by a link, and undo it, between two looks at it.
  *
  * @module
  */
@@ -61,11 +61,11 @@ const checkFile = async (root: string, path: string, mayBeLink = false): Promise
   return found;
 };
 
-/** How to open a file. */
+/** Options for opening a file. */
 export interface OpenOptions {
   /** @default {O_RDONLY} */
   readonly flags?: number | undefined;
-  /** Whether it may be a link, as someone has named this very file. @default {false} */
+  /** Allows a link, as someone has named this very file. @default {false} */
   readonly mayBeLink?: boolean | undefined;
 }
 
@@ -73,7 +73,7 @@ export interface OpenOptions {
 // was opened is compared with what was looked at.
 const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
 
-/** How often others may put another file in the place of one while it is opened, as they do with a new manifest. */
+/** The most times that others put another file in the place of one while it is opened, as they do with a new manifest. */
 const REPLACED = 10;
 
 /** Opens a regular file. */
@@ -81,12 +81,12 @@ export const open = async (root: string, path: string, options: OpenOptions = {}
   const { flags = O_RDONLY, mayBeLink = false } = options;
   await checkAbove(root, path);
   for (let tries = 0; tries < REPLACED; tries++) {
-    const seen = await checkFile(root, path, mayBeLink);
+    const found = await checkFile(root, path, mayBeLink);
     const handle = await openFile(join(root, path), flags | O_NONBLOCK | (mayBeLink ? 0 : O_NOFOLLOW));
     try {
       const opened = await handle.stat();
       await checkAbove(root, path);
-      if (opened.isFile() && opened.ino === seen.ino && opened.dev === seen.dev) return handle;
+      if (opened.isFile() && opened.ino === found.ino && opened.dev === found.dev) return handle;
     } catch (error) {
       await handle.close();
       throw error;
@@ -96,7 +96,7 @@ export const open = async (root: string, path: string, options: OpenOptions = {}
   throw new Strange(join(root, path), "it was replaced whenever it was opened");
 };
 
-/** The bytes of a regular file, some at a time, the next being read meanwhile. Refuses one of more than `most`. */
+/** Reads the bytes of a regular file, some at a time, the next being read meanwhile. Refuses one of more than `most`. */
 export async function* chunks(
   root: string,
   path: string,
@@ -129,7 +129,7 @@ export async function* chunks(
   }
 }
 
-/** The text of a regular file of so many bytes at most. */
+/** Reads the text of a regular file of so many bytes at most. */
 export const textOf = async (
   root: string,
   path: string,
@@ -140,13 +140,13 @@ export const textOf = async (
   return Buffer.concat(all).toString("utf8");
 };
 
-/** How many bytes a regular file has. */
+/** Gives the number of bytes of a regular file. */
 export const sizeOf = async (root: string, path: string): Promise<number> => {
   await checkAbove(root, path);
   return (await checkFile(root, path)).size;
 };
 
-/** What lies in a real folder; nothing if there is no such folder. */
+/** Lists a real folder; nothing if there is no such folder. */
 const entriesIn = async (root: string, folder = ""): Promise<ReadonlyArray<Dirent>> => {
   try {
     if (folder !== "") await checkAbove(root, `${folder}/*`);
@@ -157,7 +157,7 @@ const entriesIn = async (root: string, folder = ""): Promise<ReadonlyArray<Diren
   }
 };
 
-/** The names in a real folder. Those that `areFiles` tells of must be of regular files. */
+/** Lists the names in a real folder. Those that `areFiles` tells of must be of regular files. */
 export const namesIn = async (
   root: string,
   folder = "",

@@ -1,21 +1,38 @@
 /**
- * Where bytes go: opened, written to, and either committed or, when the scope closes first, undone.
+ * Sinks for bytes: opened, written to, and either committed or, when the scope closes first, undone.
  *
  * @module
  */
-import * as Data from "effect/Data";
 import type * as Effect from "effect/Effect";
+import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
 import type { Allocate } from "./Allocate.ts";
 
+/** The cause of a failure; in messages, what words for it need: the code of the system, and its own words. */
+const Cause = Schema.transform(
+  Schema.Struct({ code: Schema.optional(Schema.String), message: Schema.String }),
+  Schema.Unknown,
+  {
+    strict: true,
+    decode: ({ code, message }) => Object.assign(new Error(message), code === undefined ? {} : { code }),
+    encode: (cause) => {
+      const { code } = (cause ?? {}) as { readonly code?: unknown };
+      return {
+        ...(typeof code === "string" && { code }),
+        message: cause instanceof Error ? cause.message : String(cause),
+      };
+    },
+  },
+);
+
 /** Bytes could not be brought to where they should go. */
-export class SinkError extends Data.TaggedError("SinkError")<{
+export class SinkError extends Schema.TaggedError<SinkError>()("SinkError", {
   /** `Closed`: the reader has gone, as with `| head`. */
-  readonly reason: "Open" | "Write" | "Commit" | "Closed";
+  reason: Schema.Literal("Open", "Write", "Commit", "Closed"),
   /** The path or the name of the output. */
-  readonly path: string;
-  readonly cause?: unknown;
-}> {
+  path: Schema.String,
+  cause: Schema.optional(Cause),
+}) {
   override get message(): string {
     const doing = { Open: "open", Write: "write", Commit: "complete", Closed: "go on writing" }[this.reason];
     return `Cannot ${doing} ${this.path}: ${explain(this.cause)}`;
@@ -42,7 +59,7 @@ const explain = (cause: unknown): string => {
   return words ?? (cause instanceof Error ? cause.message : String(cause));
 };
 
-/** What an output holds once it is complete. */
+/** The receipt of a complete output. */
 export interface Receipt {
   readonly bytes: number;
   /** Of the bytes, in lower-case hexadecimal; where the output can be read back. */
@@ -52,8 +69,8 @@ export interface Receipt {
 /** An open output. */
 export interface OpenSink {
   /**
-   * Where the bytes of the next write may be laid: they are then taken over as they lie. Left out by those that keep the bytes
-   * they are given, which nobody may use again.
+   * Gives a place for the bytes of the next write: they are then taken over as they lie. Left out by those that keep the
+   * bytes they are given, which nobody may use again.
    */
   readonly allocate?: Allocate | undefined;
   /** Returns when the bytes have been taken over, which is what holds back a source faster than its output. */

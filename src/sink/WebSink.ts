@@ -8,8 +8,8 @@ import * as Exit from "effect/Exit";
 import { type Sink, SinkError } from "./Sink.ts";
 
 /**
- * A stream that takes bytes. It is closed when the output is complete and aborted when the export fails, so that its
- * reader can't take the one for the other.
+ * A stream that takes bytes. It is closed when the output is complete and aborted when the export fails, so that its reader
+ * can't take the one for the other.
  *
  * @example
  * ```ts

@@ -1,51 +1,53 @@
 /**
- * How many requests to have under way at once, found out by trying: more as long as more answers come of it, and no more
- * than that takes.
+ * The number of requests under way at once, found out by trying: more as long as more answers come of it, and no more than
+ * that takes.
  *
  * @module
  */
 
-/** What of the traffic it goes by. */
+/** The traffic, as far as it goes by it. */
 export interface Answered {
-  /** How long all attempts so far have waited for their answers, in milliseconds. */
+  /** The time that all attempts have waited for their answers, in milliseconds. */
   readonly answerTime: number;
-  /** How many were answered 429. */
+  /** The number of attempts that were answered 429. */
   readonly refused: number;
 }
 
-/** How many requests may be under way. */
+/** A limit of requests under way. */
 export interface Concurrency {
   readonly limit: () => number;
   /** An answer has come, at this time in milliseconds: says whether the limit is another one now. */
   readonly answered: (now: number) => boolean;
 }
 
-/** How many to begin with. */
+/** The limit to begin with. */
 const START = 8;
 /** The most there may be, and the most rows that pages under way may hold. */
 const MOST = 256;
 const MOST_ROWS = 32_768;
 
-/** The limit is what holds the walk up where so large a share of it is under way, not the rate nor whoever takes the batches. */
+/**
+ * The limit is what holds the walk up where so large a share of it is under way, not the rate nor whoever takes the batches.
+ */
 const IN_USE = 0.75;
 /** The least time that is counted before it is judged, in milliseconds. */
 const SHORTEST = 250;
 
-/** What is tried. */
+/** A trial of another limit. */
 interface Trial {
   readonly factor: number;
   /** It is worth it for this share of the gain or loss in answers that there would be if they went by it. */
   readonly share: number;
-  /** How many answers are counted, for each that may be under way. */
+  /** The number of answers that are counted, for each that may be under way. */
   readonly answers: number;
 }
 const DOUBLE: Trial = { factor: 2, share: 0.4, answers: 4 };
 const MORE: Trial = { factor: 1.25, share: 0.4, answers: 8 };
 const LESS: Trial = { factor: 0.8, share: 0.2, answers: 8 };
-/** How long what was found is kept before another limit is tried, in milliseconds, unless answers slow down to this share. */
+/** The time that a limit is kept before another one is tried, in milliseconds, unless answers slow down to this share. */
 const KEEP = 20_000;
 const SLOWER = 0.7;
-/** How long a limit is kept that was lowered as the tenant refused it, in use or not, so large a share of requests. */
+/** The time that a limit is kept that was lowered as the tenant refused it, in use or not, so large a share of requests. */
 const KEEP_REFUSED = 2000;
 const REFUSED = 0.05;
 
@@ -54,8 +56,8 @@ export const fixed = (limit: number): Concurrency => ({ limit: () => limit, answ
 
 /**
  * As many as pay. Doubles from {@link START} while answers come faster for it; then keeps to what it has found, and tries
- * from time to time whether a quarter more brings more, or a fifth less as much. Lowered where the tenant refuses it. A limit
- * that is not used is left as it is: where the rate holds requests back there is nothing to find out.
+ * from time to time whether a quarter more brings more, or a fifth less as much. Lowered where the tenant refuses it. A
+ * limit that is not used is left as it is: where the rate holds requests back there is nothing to find out.
  */
 export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency => {
   const most = Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / pageSize)));

@@ -13,7 +13,6 @@ import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
 import * as RowSlices from "../scan/RowSlices.ts";
 import * as Session from "../session/Session.ts";
 import type { Scanned } from "../scan/PageScanner.ts";
-import { isHuge } from "../scan/reference.ts";
 import type * as Changes from "./incremental/Changes.ts";
 import * as ObservedIds from "./paging/ObservedIds.ts";
 import * as SortOrder from "./paging/SortOrder.ts";
@@ -22,14 +21,14 @@ import { everythingReady } from "./Ready.ts";
 
 /** The rows of an answer. */
 export interface DecodedPage {
-  /** What the walk goes by. */
-  readonly listed: SortOrder.WalkRows;
+  /** The rows as the walk goes by them. */
+  readonly walkRows: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
   /** Those that are no sessions. */
   readonly invalid: ReadonlySet<number>;
   /** The value of one of those. */
   readonly value: (index: number) => unknown;
-  /** What is wrong with one of those: it is found out when it is first asked for. */
+  /** Tells what is wrong with one of those: it is found out when it is first asked for. */
   readonly flaw: (index: number) => Session.Flaw;
 }
 
@@ -38,8 +37,8 @@ const isPlaced = SchemaPredicate.of(
   Schema.Struct({ session_id: Schema.NonEmptyString, initiated_at: Session.EpochSeconds }),
 );
 
-const Watched = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
-const isWatched = SchemaPredicate.of(Watched);
+const Tracked = Schema.Struct({ session_id: Schema.NonEmptyString, last_updated: Session.EpochSeconds });
+const isTracked = SchemaPredicate.of(Tracked);
 
 const isNamed = SchemaPredicate.of(Schema.Struct({ session_id: Schema.NonEmptyString }));
 
@@ -62,7 +61,7 @@ const keyPlaces: Readonly<Record<string, number | undefined>> = {
   last_updated: Session.place("numbers", "last_updated"),
 };
 
-/** What a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
+/** Give what a walk goes by of sessions, of which nothing is made but what it asks for; and of the `odd` rows among them. */
 const listedFields = (
   { bytes, from, fields: { texts, textCount, numbers, numberCount } }: RowSlices.RowSlices,
   odd: ReadonlyMap<number, SortOrder.Row>,
@@ -95,26 +94,26 @@ const listedFields = (
   };
 };
 
-/** What the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
+/** Give what the walk can go by of a row that is no session: a text that tells it apart, if there is no more. */
 const placeOf = (row: unknown, { bytes, from, to }: RowSlices.Slices, index: number): SortOrder.Row =>
   isPlaced(row) ? row : `#${ObservedIds.hashBytes(bytes, from[index]!, to[index]!).toString(36)}`;
 
 const tooManyValues: Session.Flaw = { paths: [""], message: "it holds more values than a session has" };
 
-/** The rows of an answer, of which only those that are no sessions are looked into. */
+/** Decodes the rows of an answer, of which only those that are no sessions are looked into. */
 export const of = ({ slices, invalid }: Scanned): DecodedPage => {
   const value = (index: number): unknown =>
-    isHuge(slices, index) ? undefined : JSON.parse(RowSlices.text(slices, index));
+    RowSlices.isHuge(slices, index) ? undefined : JSON.parse(RowSlices.text(slices, index));
   const placed = new Map(invalid.map((index) => [index, placeOf(value(index), slices, index)]));
   const flaws = new Map<number, Session.Flaw>();
   return {
-    listed: listedFields(slices, placed),
+    walkRows: listedFields(slices, placed),
     slices,
     invalid: new Set(invalid),
     value,
     flaw: (index) => {
       const flaw = flaws.get(index) ??
-        (isHuge(slices, index)
+        (RowSlices.isHuge(slices, index)
           ? tooManyValues
           : Either.getOrElse(Either.flip(Session.decode(value(index))), () => tooManyValues));
       flaws.set(index, flaw);
@@ -126,11 +125,11 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
 /** An answer without a row. */
 export const empty: Scanned = { slices: Batch.toBytes(Batch.make("", [])).rows.slices, invalid: [] };
 
-/** The rows as far as {@link Changes} goes by them. */
-export const watched = ({ listed, invalid, slices, value }: DecodedPage): Array<Changes.WatchedRow> =>
-  listed.keys(byChange).map((key, index) => {
-    const row = invalid.has(index) ? value(index) : { session_id: listed.id(index), last_updated: key };
-    const { session_id, last_updated } = isWatched(row) ? row : {};
+/** Gives the rows as far as {@link Changes} goes by them. */
+export const trackedRows = ({ walkRows, invalid, slices, value }: DecodedPage): Array<Changes.TrackedRow> =>
+  walkRows.keys(byChange).map((key, index) => {
+    const row = invalid.has(index) ? value(index) : { session_id: walkRows.id(index), last_updated: key };
+    const { session_id, last_updated } = isTracked(row) ? row : {};
     return {
       id: session_id,
       lastUpdated: last_updated,
@@ -139,14 +138,14 @@ export const watched = ({ listed, invalid, slices, value }: DecodedPage): Array<
     };
   });
 
-/** The id of a row, if it has one. */
-export const idOf = ({ listed, invalid, value }: DecodedPage, index: number): string | undefined => {
-  if (!invalid.has(index)) return listed.id(index);
+/** Gives the id of a row, if it has one. */
+export const idOf = ({ walkRows, invalid, value }: DecodedPage, index: number): string | undefined => {
+  if (!invalid.has(index)) return walkRows.id(index);
   const row = value(index);
   return isNamed(row) ? row.session_id : undefined;
 };
 
-/** How many flaws are found out before others have their turn. */
+/** The number of flaws that are found out before others have their turn. */
 const FLAWS_AT_A_TIME = 500;
 
 /** Finds out what is wrong with those of the rows that are no sessions, without keeping others from their work. */
@@ -164,7 +163,7 @@ export const findFlaws = (
   return Effect.suspend(() => from(0));
 };
 
-/** What of a batch comes from the rows of its answer: those at these indices. */
+/** Makes what of a batch comes from the rows of its answer: those at these indices. */
 export const batchOf = (
   userId: string,
   { page, size }: PageWalk.PageRequest,

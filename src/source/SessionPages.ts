@@ -15,7 +15,7 @@ import { leastSize } from "./paging/PageWalk.ts";
 /** Failures that say nothing of the next user. */
 export const ofUser: ReadonlySet<ApiErrorReason> = new Set(["BadRequest", "Conflict", "Unprocessable"]);
 
-/** How many times a 404 that the list of users contradicts is asked again, and after how many milliseconds at first. */
+/** The number of times that a 404 that the list of users contradicts is asked again, and the first wait in milliseconds. */
 const CONTRADICTIONS = 3;
 const CONTRADICTED_DELAY = 500;
 
@@ -25,8 +25,8 @@ const saysNothing = ({ reason }: ApiError): boolean =>
   reason === "UnexpectedStatus";
 
 /**
- * Ask for one page of a user. Fails with `NotFound` only where the tenant does not know the user: that there is no such page is no
- * news of the user unless it is the first. `isKnown` tells whether one 404 is not enough.
+ * Ask for one page of a user. Fails with `NotFound` only where the tenant does not know the user: that there is no such page
+ * is no news of the user unless it is the first. `isKnown` tells whether one 404 is not enough.
  */
 export const ask = (
   userId: string,
@@ -40,33 +40,27 @@ export const ask = (
     (error) => isNotFound(error) ? Effect.succeed(false) : Effect.as(SessionsApi.page(userId, first), true),
   );
   const askAgain = (contradictions: number): Effect.Effect<Page<Scanned>, ApiError, TenantClient> =>
-    Effect.catchIf(SessionsApi.page(userId, query), isNotFound, (error) => {
-      if (query.page > 1) {
-        return Effect.matchEffect(SessionsApi.page(userId, first), {
-          onSuccess: () => Effect.succeed({ rows: DecodedPage.empty, pagination: undefined }),
-          onFailure: (cause) => isNotFound(cause) ? confirmed(cause, contradictions) : Effect.fail(cause),
-        });
-      }
-      return confirmed(error, contradictions);
-    });
+    Effect.catchIf(
+      SessionsApi.page(userId, query),
+      isNotFound,
+      (error) =>
+        query.page === 1 ? confirmed(error, contradictions) : Effect.catchIf(
+          Effect.as(SessionsApi.page(userId, first), { rows: DecodedPage.empty, pagination: undefined }),
+          isNotFound,
+          (error) => confirmed(error, contradictions),
+        ),
+    );
   const confirmed = (
     error: ApiError,
     contradictions: number,
   ): Effect.Effect<Page<Scanned>, ApiError, TenantClient> =>
-    !isKnown()
-      ? Effect.fail(error)
-      : Effect.flatMap(isThere, (isThere) =>
-        !isThere ? Effect.fail(error) : contradictions < CONTRADICTIONS
-          ? Effect.zipRight(
-            Effect.sleep(CONTRADICTED_DELAY * 2 ** contradictions),
-            askAgain(contradictions + 1),
-          )
-          : Effect.fail(
-            new ApiError({
-              ...error,
-              reason: "Conflict",
-              detail: "the tenant knows the user, and says that there is none where it is asked for sessions",
-            }),
-          ));
+    !isKnown() ? Effect.fail(error) : Effect.flatMap(isThere, (isThere) => {
+      if (!isThere) return Effect.fail(error);
+      if (contradictions < CONTRADICTIONS) {
+        return Effect.delay(askAgain(contradictions + 1), CONTRADICTED_DELAY * 2 ** contradictions);
+      }
+      const detail = "the tenant knows the user, and says that there is none where it is asked for sessions";
+      return Effect.fail(new ApiError({ ...error, reason: "Conflict", detail }));
+    });
   return askAgain(0);
 };

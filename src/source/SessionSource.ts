@@ -13,7 +13,6 @@ import { TenantClient } from "../api/TenantClient.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
 import type * as SessionsApi from "../api/SessionsApi.ts";
 import { sortKeys } from "../api/Sort.ts";
-import type * as Changes from "./incremental/Changes.ts";
 import * as ConcurrencyController from "./ConcurrencyController.ts";
 import { mostSize } from "./paging/Limits.ts";
 import { leastSize } from "./paging/PageWalk.ts";
@@ -26,9 +25,9 @@ export type { Start } from "./UserWalk.ts";
 /** Which sessions to walk, and how. */
 export interface SessionSourceOptions extends SessionFilters.SessionFilters {
   /**
-   * The order within each user. Left out, sessions come newest first, by a walk that verifies its result. So it can
-   * for `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose
-   * key changes meanwhile may be missing.
+   * The order within each user. Left out, sessions come newest first, by a walk that verifies its result. So it can for
+   * `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose key
+   * changes meanwhile may be missing.
    *
    * @default {undefined}
    */
@@ -41,23 +40,24 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
    */
   readonly pageSize?: number | undefined;
   /**
-   * How many requests may be under way at once: that many users are walked side by side, and when fewer are left, several
-   * pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it begins with 8,
-   * grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768 sessions.
+   * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left,
+   * several pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it
+   * begins with 8, grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768
+   * sessions.
    *
    * @default {"auto"}
    */
   readonly concurrency?: number | "auto" | undefined;
   /**
-   * What becomes of the others when the walk of one user fails, though the tenant does not refuse the key: the stream
-   * fails, or it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between,
-   * the stream fails all the same: then it is the tenant.
+   * The fate of the others when the walk of one user fails, though the tenant does not refuse the key: the stream fails, or
+   * it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between, the stream
+   * fails all the same: then it is the tenant.
    *
    * @default {"stop"}
    */
   readonly onFailure?: "stop" | "continue" | undefined;
   /**
-   * Whether the users come from the tenant's own list. That one of them is unknown is then believed only once the tenant
+   * True if the users come from the tenant's own list. That one of them is unknown is then believed only once the tenant
    * says so a second time, at `GET /api/users/{user_id}`; as it is of users of whom sessions were delivered before.
    *
    * @default {false}
@@ -65,10 +65,9 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
   readonly areListed?: boolean | undefined;
 }
 
-/** How to walk, for those who find out by themselves whether the users are listed. */
+/** Options of a walk, for those who find out by themselves whether the users are listed. */
 export type WalkOptions = Omit<SessionSourceOptions, "areListed">;
 
-/** See {@link WalkOptions}. */
 export const optionNames: Options.Names<WalkOptions> = {
   ...SessionFilters.mapFilters(() => Options.text),
   sort: Options.oneOf(sortKeys.flatMap((key) => [`${key}:1`, `${key}:-1`] as const)),
@@ -78,35 +77,7 @@ export const optionNames: Options.Names<WalkOptions> = {
 };
 
 /** Which changes to look for. */
-export interface ChangesOptions extends Omit<SessionSourceOptions, "sort"> {
-  /**
-   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It may
-   * be later than a cursor: that stays where it is then, and the next run without a time delivers what lies between. Left out:
-   * for each user what has changed since its cursor, and every session where there is none.
-   */
-  readonly since?: number | undefined;
-  /**
-   * How far below the cursor to look once more, in seconds, for changes that became visible only after the time they bear.
-   * What was delivered of that already is not delivered again.
-   *
-   * @default {300}
-   */
-  readonly lookback?: number | undefined;
-  /**
-   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.seen} what it came upon: what
-   * is not there is gone.
-   *
-   * @default {false}
-   */
-  readonly whole?: boolean | undefined;
-  /**
-   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the cursor
-   * says, such as a session that was shown late or is listed again. What it has is not.
-   */
-  readonly holds?:
-    | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
-    | undefined;
-}
+export interface ChangesOptions extends Omit<SessionSourceOptions, "sort">, UserWalk.Tracking {}
 
 /** Failures that every request would meet. */
 const ofTenant: ReadonlySet<ApiErrorReason> = new Set([
@@ -115,15 +86,15 @@ const ofTenant: ReadonlySet<ApiErrorReason> = new Set([
   "PaymentRequired",
   "Forbidden",
 ]);
-/** How many sessions may lie ready for whoever takes the batches: more would only be held for longer. */
+/** The most sessions that lie ready for whoever takes the batches: more would only be held for longer. */
 const AT_HAND = 2000;
-/** How many walks in a row may fail before it is taken for the tenant's failing. */
+/** The number of walks in a row that fail before it is taken for the tenant's failing. */
 const FAILURES = 3;
 
 /**
- * The sessions of these users, in batches: one for each answer that delivers anything, and at least one for each user,
- * the last with the walk's end. Batches of one user come in order, those of several users interleave. A user that the
- * tenant does not know ends as `missing`; any other error ends the stream.
+ * Walks these users, and gives their sessions in batches: one for each answer that delivers anything, and at least one for
+ * each user, the last with the walk's end. Batches of one user come in order, those of several users interleave. A user that
+ * the tenant does not know ends as `missing`; any other error ends the stream.
  *
  * Memory: about two pages for each request under way, however many users and sessions there are.
  *
@@ -152,7 +123,7 @@ export const batches = <E = never, R = never>(
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => walkAll(users, options, undefined);
 
 /**
- * The sessions of these users that have changed since an earlier run, new ones included, in batches as from
+ * Walks these users, and gives their sessions that have changed since an earlier run, new ones included, in batches as from
  * {@link batches}, newest change first. The last batch of a user has the cursor to start the next run from: store it along
  * with the sessions, in one step. What changes while a user's list is read is left to the next run.
  *
@@ -192,7 +163,7 @@ export const changes = <E = never, R = never>(
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> =>
   walkAll(users, options, { since, lookback, whole, holds });
 
-/** What becomes of walks that fail: one ends its user, several in a row the stream. */
+/** Make the judge of walks that fail: one ends its user, several in a row the stream. */
 const makeJudge = (onFailure: SessionSourceOptions["onFailure"]) => {
   let [answers, failures] = [0, 0];
   let lastFailure: ApiError | undefined;
@@ -230,7 +201,7 @@ const makeJudge = (onFailure: SessionSourceOptions["onFailure"]) => {
 const walkAll = <E, R>(
   users: Stream.Stream<UserWalk.Start, E, R>,
   options: SessionSourceOptions,
-  watching: UserWalk.Watching | undefined,
+  tracking: UserWalk.Tracking | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => {
   const { sort, pageSize = 100, concurrency = "auto", onFailure, areListed = false } = options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
@@ -248,7 +219,7 @@ const walkAll = <E, R>(
     sort,
     pageSize,
     areListed,
-    watching,
+    tracking,
   };
   return Stream.unwrap(Effect.map(Effect.all([TenantClient, Effect.clock]), ([{ traffic }, clock]) => {
     const under = concurrency === "auto"

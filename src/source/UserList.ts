@@ -15,26 +15,26 @@ import * as UserSource from "./UserSource.ts";
 export interface UserList<E = never, R = never> {
   /** Each once. Read once, to its end, before the first session is asked for; not read when a run is gone on with. */
   readonly ids: Stream.Stream<string, E, R>;
-  /** What tells this choice of users from another one: a run is gone on with for the same users alone. */
+  /** A text that tells this choice of users from another one: a run is resumed for the same users alone. */
   readonly identity?: string | undefined;
   /** After the ids: why not every user may have been named. */
   readonly unverifiedReasons?: (() => ReadonlyArray<string>) | undefined;
-  /** Whether they are all that the tenant has. A prune report then asks for those as well that it had before. */
+  /** True if they are all that the tenant has. A run that prunes then asks for those as well that it had before. */
   readonly all?: boolean | undefined;
-  /** How many there are, as far as that is known by now. */
+  /** Gives the number of users, as far as it is known by now. */
   readonly total?: (() => number | undefined) | undefined;
 }
 
 const utf8 = new TextEncoder();
 
-/** What tells these ids from others, without naming them. */
+/** Digests ids: it tells them from others, without naming them. */
 export const identityOf = (ids: Iterable<string>): string => {
   const hash = sha256.create();
   for (const id of ids) hash.update(utf8.encode(`${id}\n`));
   return `sha256:${bytesToHex(hash.digest()).slice(0, 16)}`;
 };
 
-/** These users; repeated ones are left out. */
+/** Lists these users; repeated ones are left out. */
 export const of = (ids: Iterable<string>) => {
   const distinct = [...new Set(ids)];
   return {
@@ -45,7 +45,7 @@ export const of = (ids: Iterable<string>) => {
   } satisfies UserList;
 };
 
-/** All users of the tenant, asked for so many at a time. */
+/** Lists all users of the tenant, asked for so many at a time. */
 export const all = (pageSize?: number) => {
   let total: number | undefined;
   let unverifiedReasons: ReadonlyArray<string> = [];

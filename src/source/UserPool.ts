@@ -13,7 +13,7 @@ import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import { everythingReady } from "./Ready.ts";
 
-/** What the work of one user is given. */
+/** The pool, as the work of one user sees it. */
 export interface Worker<A> {
   /** Waits while more lies ready than whoever reads has taken. */
   readonly offer: (element: A) => Effect.Effect<unknown>;
@@ -23,12 +23,12 @@ export interface Worker<A> {
   readonly grow: Effect.Effect<void>;
 }
 
-/** How users are worked on. */
+/** Options of the pool. */
 export interface UserPoolOptions<User, A, E, R, E2, R2> {
   readonly users: Stream.Stream<User, E, R>;
-  /** How many workers there may be, now. */
+  /** Gives the number of workers that there may be, now. */
   readonly limit: () => number;
-  /** How many elements may lie ready. */
+  /** The most elements that lie ready. */
   readonly capacity: number;
   readonly work: (user: User, worker: Worker<A>) => Effect.Effect<unknown, E2, R2>;
   /** Done once all users are: what fails here fails the stream. */

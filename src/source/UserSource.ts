@@ -1,6 +1,6 @@
 /**
- * The ids of all users of a tenant, read by the same walk as sessions: a user that is there from beginning to end is
- * named exactly once, whoever is created or deleted meanwhile.
+ * The ids of all users of a tenant, read by the same walk as sessions: a user that is there from beginning to end is named
+ * exactly once, whoever is created or deleted meanwhile.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { type ListShape, type PageRequest, walkRows } from "./paging/PageWalk.ts
 /** Some of the users of a tenant. */
 export interface UserBatch {
   readonly userIds: ReadonlyArray<string>;
-  /** How many users the tenant says it has, as of this answer. */
+  /** The number of users that the tenant says it has, as of this answer. */
   readonly total: number | undefined;
   /** Set on the last one: why it is not verified that every user is named. Empty if it is. */
   readonly unverifiedReasons?: ReadonlyArray<string> | undefined;
@@ -57,12 +57,12 @@ const PAGE = 1000;
 /** Users a page where the tenant refuses more, or then gives fewer than that. */
 const SMALLER_PAGE = 100;
 
-/** How long to wait before the list is asked for again that was said not to be there. */
+/** The wait before the list is asked for again that was said not to be there. */
 const ABSENT_DELAY = "1 second";
 
 type UsersPage = Page<ReadonlyArray<unknown>>;
 
-/** One page of the list. There always is a list: where an answer says there is none, another is asked for. */
+/** Asks for one page of the list. There always is a list: where an answer says there is none, another is asked for. */
 const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, TenantClient> => {
   const ask = (more: Partial<PageRequest>) =>
     UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
@@ -74,10 +74,10 @@ const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, Tenant
     ));
 };
 
-/** Whether the tenant does not give pages of that size. */
+/** Tells whether the tenant does not give pages of that size. */
 const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
 
-/** The first answer, to a request of the largest page that the tenant takes. */
+/** Asks for the first page, as large as the tenant takes. */
 const firstAnswer = (pageSize: number) => {
   const ask = (size: number) => Effect.map(askFor({ page: 1, size, sort: SORT }), (page) => ({ size, page }));
   const smaller = ask(pageSize);
@@ -92,8 +92,8 @@ const firstAnswer = (pageSize: number) => {
 };
 
 /**
- * All users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where the
- * tenant refuses so many. Holds one page.
+ * Lists all users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where
+ * the tenant refuses so many. Holds one page.
  */
 export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
   UserBatch,
@@ -117,7 +117,7 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
         },
         decode: (page) => {
           const users = page.rows.map((row) => decode(row));
-          return { users, listed: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
+          return { users, walkRows: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
         },
         share: () => 1,
       }, ({ rows, request, take, walk }) =>

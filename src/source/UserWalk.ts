@@ -1,5 +1,6 @@
 /**
- * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers anything.
+ * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers
+ * anything.
  *
  * @module
  */
@@ -22,17 +23,38 @@ import * as SessionPages from "./SessionPages.ts";
 /** A user to walk: from the beginning, or from where an earlier walk stood. */
 export type Start = string | {
   readonly userId: string;
-  /** What {@link Batch.state} gave. */
+  /** The value that {@link Batch.state} gave. */
   readonly state?: unknown;
   /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.cursor}. */
   readonly cursor?: unknown;
 };
 
-/** Which changes to look for, and what to do with what else there is. */
-export interface Watching {
+/** The changes to look for, and what to do with what else there is. */
+export interface Tracking {
+  /**
+   * All that changed at or after this time, in seconds since the epoch by the tenant's clock, delivered before or not. It
+   * may be later than a cursor: that stays where it is then, and the next run without a time delivers what lies between. Left
+   * out: for each user what has changed since its cursor, and every session where there is none.
+   */
   readonly since?: number | undefined;
+  /**
+   * The time below the cursor that is read once more, in seconds, for changes that became visible only after the time they
+   * bear. What was delivered of that already is not delivered again.
+   *
+   * @default {300}
+   */
   readonly lookback?: number | undefined;
+  /**
+   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.seen} what it came upon: what
+   * is not there is gone.
+   *
+   * @default {false}
+   */
   readonly whole?: boolean | undefined;
+  /**
+   * With {@link whole}: tells what the place that sessions go to has of one. What it lacks is delivered whatever the cursor
+   * says, such as a session that was shown late or is listed again. What it has is not.
+   */
   readonly holds?:
     | ((userId: string, sessionId: string, lastUpdated: number) => Changes.Holding)
     | undefined;
@@ -58,23 +80,23 @@ const orderFrom = (sort: SessionsApi.Sort): Order => {
   };
 };
 
-/** Where a walk stands, what it knows of changes, and whether it reads to the end for all that. */
+/** The state of a walk, its knowledge of changes, and whether it reads to the end for all that. */
 const State = Schema.Struct({
   walk: WalkCheckpoint.WalkState,
-  watch: Schema.optional(Changes.WatchState),
+  watch: Schema.optional(Changes.TrackerState),
   whole: Schema.optional(Schema.Literal(true)),
 });
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeCursor = Schema.decodeUnknownSync(Changes.Cursor);
 
-/** The batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
+/** Makes the batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
   userId: string,
   shape: ListShape,
   { request, rows, walk }: PrefetchReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
   take: ReadonlyArray<number>,
-  watch: Changes.Watch | undefined,
-  seen: Batch["seen"],
+  tracker: Changes.ChangeTracker | undefined,
+  observedIds: Batch["seen"],
   redelivered: number,
 ): Batch => {
   const verified = walk.unverifiedReasons.length === 0;
@@ -83,18 +105,18 @@ const toBatch = (
       status: "complete",
       verified,
       unverifiedReasons: walk.unverifiedReasons,
-      ...(watch && { cursor: Changes.finish(watch, verified) }),
+      ...(tracker && { cursor: Changes.finish(tracker, verified) }),
     }
     : undefined;
   const state = () => ({
     walk: WalkCheckpoint.save(shape, walk),
-    ...(watch && { watch: Changes.save(watch) }),
-    ...(seen && { whole: true }),
+    ...(tracker && { watch: Changes.save(tracker) }),
+    ...(observedIds && { whole: true }),
   });
   return {
     userId,
     ...DecodedPage.batchOf(userId, request, rows, take),
-    seen,
+    seen: observedIds,
     ...(redelivered > 0 && { redelivered }),
     total: walk.total,
     end,
@@ -102,7 +124,7 @@ const toBatch = (
   };
 };
 
-/** The last batch of a user, without a row. */
+/** Makes the last batch of a user, without a row. */
 export const ended = (userId: string, end: WalkEnd): Batch => ({
   userId,
   rows: noRows,
@@ -110,8 +132,8 @@ export const ended = (userId: string, end: WalkEnd): Batch => ({
   end,
 });
 
-/** The time a walk is to begin from, if it can't have come yet. */
-const lateBy = ({ before, since }: Changes.Watch, { possible }: Clocks.Now): number | undefined =>
+/** Gives the time that a walk is to begin from, if it can't have come yet. */
+const lateBy = ({ before, since }: Changes.ChangeTracker, { possible }: Clocks.Now): number | undefined =>
   [before?.at, since].find((time) => time !== undefined && time > possible);
 
 const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError =>
@@ -129,29 +151,29 @@ const tooLate = (userId: string, time: number, { whose }: Clocks.Now): ApiError 
 
 /** Tells whether a walk to go on with was asked for the same time as now, as far as that is known. */
 const isSameTime = (
-  watch: typeof Changes.WatchState.Type | undefined,
-  watching: Pick<Watching, "since"> | undefined,
+  tracker: typeof Changes.TrackerState.Type | undefined,
+  tracking: Pick<Tracking, "since"> | undefined,
 ): boolean =>
-  watch?.asked === undefined || watching === undefined || watch.asked === (watching.since ?? null);
+  tracker?.asked === undefined || tracking === undefined || tracker.asked === (tracking.since ?? null);
 
-/** What the walks of all users share. */
+/** Options that the walks of all users share. */
 export interface WalkSettings {
   readonly filters: SessionFilters;
   readonly sort?: SessionsApi.Sort | undefined;
   readonly pageSize: number;
   readonly areListed: boolean;
   /** Undefined where all sessions are wanted. */
-  readonly watching: Watching | undefined;
+  readonly tracking: Tracking | undefined;
 }
 
-/** What a walk asks for of those who run it. */
+/** The runner of a walk, as the walk sees it. */
 export interface Walker {
-  /** How many pages may be asked for at once, now. */
+  /** Gives the number of pages that may be asked for at once, now. */
   readonly share: () => number;
   /** Told of each answer. */
   readonly answered: Effect.Effect<void, never, TenantClient>;
   readonly offer: (batch: Batch) => Effect.Effect<unknown>;
-  /** What becomes of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
+  /** Told of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
   readonly giveUp: (
     userId: string,
     error: ApiError,
@@ -160,20 +182,20 @@ export interface Walker {
 }
 
 /** Tell where a user's walk begins, and what it knows of changes by then. */
-const begin = ({ state, cursor }: Exclude<Start, string>, watching: Watching | undefined) => {
+const begin = ({ state, cursor }: Exclude<Start, string>, tracking: Tracking | undefined) => {
   const saved = state === undefined ? undefined : decodeState(state);
   // One that was asked for another time does not deliver what is asked for now: it is begun anew.
-  const begun = isSameTime(saved?.watch, watching) ? saved : undefined;
+  const begun = isSameTime(saved?.watch, tracking) ? saved : undefined;
   const before = begun === undefined && saved?.watch !== undefined
     ? Changes.abandon(Changes.restore(saved.watch))
     : cursor === undefined
     ? undefined
     : decodeCursor(cursor);
   return {
-    watch: begun !== undefined
+    tracker: begun !== undefined
       ? begun.watch && Changes.restore(begun.watch)
-      : watching && Changes.begin({ ...watching, cursor: before }),
-    isWhole: begun === undefined ? watching?.whole === true : begun.whole === true,
+      : tracking && Changes.begin({ ...tracking, cursor: before }),
+    isWhole: begun === undefined ? tracking?.whole === true : begun.whole === true,
     start: begun && WalkCheckpoint.restore(begun.walk),
     isKnown: cursor !== undefined || saved !== undefined,
   };
@@ -181,20 +203,20 @@ const begin = ({ state, cursor }: Exclude<Start, string>, watching: Watching | u
 
 /** Walk one user, and offer what each answer delivers. */
 export const walk = (
-  { filters, sort, pageSize, areListed, watching }: WalkSettings,
+  { filters, sort, pageSize, areListed, tracking }: WalkSettings,
   user: Exclude<Start, string>,
   { share, answered, offer, giveUp }: Walker,
 ): Effect.Effect<unknown, ApiError, TenantClient> =>
   Effect.clockWith((clock) => {
     const { userId } = user;
-    const { isWhole, start, isKnown, ...begun } = begin(user, watching);
-    let { watch } = begun;
+    const { isWhole, start, isKnown, ...begun } = begin(user, tracking);
+    let { tracker } = begun;
     const orders: ListShape["orders"] = sort === undefined ? safeOrders : [orderFrom(sort)];
-    const until = isWhole ? undefined : watch?.since;
+    const until = isWhole ? undefined : tracker?.since;
     const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
     if (start?.done) {
       const verified = start.unverifiedReasons.length === 0;
-      const left = watch && { cursor: Changes.finish(watch, verified) };
+      const left = tracker && { cursor: Changes.finish(tracker, verified) };
       return offer(
         ended(userId, { status: "complete", verified, unverifiedReasons: start.unverifiedReasons, ...left }),
       );
@@ -222,27 +244,29 @@ export const walk = (
       let { take } = reading;
       hasDelivered ||= take.length > 0;
       const now = Clocks.read(page.servedAt, clock.unsafeCurrentTimeMillis() / 1000);
-      const late = watch && !watch.isBegun ? lateBy(watch, now) : undefined;
+      const late = tracker && !tracker.isBegun ? lateBy(tracker, now) : undefined;
       if (late !== undefined) return Effect.fail(tooLate(userId, late, now));
-      const seen = isWhole ? take.map((index) => DecodedPage.idOf(rows, index)) : undefined;
+      const observedIds = isWhole ? take.map((index) => DecodedPage.idOf(rows, index)) : undefined;
       let redelivered = 0;
-      if (watch !== undefined && reading.isTaken) {
-        const holds = isWhole ? watching?.holds : undefined;
-        ({ watch, take, redelivered } = Changes.receive(watch, DecodedPage.watched(rows), take, {
+      if (tracker !== undefined && reading.isTaken) {
+        const holds = isWhole ? tracking?.holds : undefined;
+        ({ tracker, take, redelivered } = Changes.receive(tracker, DecodedPage.trackedRows(rows), take, {
           certain: now.certain,
           holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
         }));
       }
-      return take.length > 0 || walk.done || (seen !== undefined && seen.length > 0)
+      return take.length > 0 || walk.done || (observedIds !== undefined && observedIds.length > 0)
         ? Effect.zipRight(
           DecodedPage.findFlaws(rows, take),
-          Effect.suspend(() => offer(toBatch(userId, shape, reading, take, watch, seen, redelivered))),
+          Effect.suspend(() =>
+            offer(toBatch(userId, shape, reading, take, tracker, observedIds, redelivered))
+          ),
         )
         : Effect.void;
     }).pipe(Effect.catchAll((error) =>
       giveUp(userId, error, {
         hasDelivered,
-        ...(watch && (watch.isBegun || watch.before) && { cursor: Changes.forgetWatched(watch) }),
+        ...(tracker && (tracker.isBegun || tracker.before) && { cursor: Changes.forgetTracked(tracker) }),
       })
     ));
   });

@@ -37,7 +37,7 @@ export interface ThreadPort {
   readonly close: () => void;
 }
 
-/** How threads are started. */
+/** Options of the start of threads. */
 export interface ThreadOptions {
   /**
    * Starts one: for a bundler that puts modules elsewhere, limits of your own (`resourceLimits` in Node), or a module of
@@ -48,7 +48,7 @@ export interface ThreadOptions {
   readonly spawn?: (() => AnyWorker) | undefined;
 }
 
-/** How a thread does what it is asked. */
+/** Options of a thread's own end. */
 export interface RunnerOptions {
   /** Makes the requests. @default {globalThis.fetch} */
   readonly fetch?: typeof globalThis.fetch | undefined;

@@ -1,22 +1,26 @@
 /**
- * What a thread is asked, and what it answers. Each message is defined by a schema, on both sides.
+ * Messages to and from a thread. Each is defined by a schema, on both sides.
  *
  * @module
  */
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
 import * as SessionFilters from "../api/SessionFilters.ts";
+import { ApiError } from "../api/ApiError.ts";
+import { TenantError } from "../api/Tenant.ts";
+import { ExportError } from "../export/Export.ts";
+import { SinkError } from "../sink/Sink.ts";
+import { sortKeys } from "../api/Sort.ts";
 import * as Formats from "../format/Formats.ts";
-import type * as Export from "../export/Export.ts";
-import { Failure, maybe } from "./Failures.ts";
 
-const number = maybe(Schema.Number);
+const { optional } = Schema;
+const number = optional(Schema.Number);
 
 /** The tenant and how to ask it. Times are in milliseconds. The key is a text for as long as the message is under way. */
 const Tenant = Schema.Struct({
   domain: Schema.String,
   apiKey: Schema.Redacted(Schema.String),
-  rate: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
+  rate: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   burst: number,
   timeout: number,
   maxAttempts: number,
@@ -27,32 +31,27 @@ const Tenant = Schema.Struct({
 });
 
 const Walk = Schema.Struct({
-  ...SessionFilters.mapFilters(() => maybe(Schema.String)),
-  sort: maybe(Schema.TemplateLiteral(
-    Schema.Literal("session_id", "initiated_at", "expires_at", "last_updated"),
-    ":",
-    Schema.Literal(1, -1),
-  )),
+  ...SessionFilters.mapFilters(() => optional(Schema.String)),
+  sort: optional(Schema.TemplateLiteral(Schema.Literal(...sortKeys), ":", Schema.Literal(1, -1))),
   pageSize: number,
-  concurrency: maybe(Schema.Union(Schema.Number, Schema.Literal("auto"))),
-  onFailure: maybe(Schema.Literal("stop", "continue")),
+  concurrency: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
+  onFailure: optional(Schema.Literal("stop", "continue")),
 });
 
 const Redaction = Schema.Struct({
   policy: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
-  secret: maybe(Schema.Redacted(Schema.String)),
+  secret: optional(Schema.Redacted(Schema.String)),
 });
 
 /**
- * Where bytes go: into a file that the thread writes, by way of a partial one that the caller removes if the thread can't, or
- * back to the caller, who knows the place by this name.
+ * The place that bytes go to: a file that the thread writes, by way of a partial one that the caller removes if the thread
+ * can't, or back to the caller, who knows the place by this name.
  */
 const Place = Schema.Union(
   Schema.Struct({ file: Schema.String, partial: Schema.String }),
   Schema.Struct({ caller: Schema.String }),
 );
 
-/** See {@link Place}. */
 export type Place = typeof Place.Type;
 
 const Target = Schema.Struct({
@@ -91,17 +90,11 @@ const Report = Schema.Struct({
     format: Schema.String,
     rows: Schema.Number,
     bytes: Schema.Number,
-    sha256: maybe(Schema.String),
-    initiatedAt: maybe(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
+    sha256: optional(Schema.String),
+    initiatedAt: optional(Schema.Struct({ min: Schema.Number, max: Schema.Number })),
   })),
   userListUnverifiedReasons: Schema.Array(Schema.String),
 });
-
-/** What an export did. */
-export interface Report extends Export.Report {
-  /** Why not every user of the tenant may have been named, for `"all"`; empty if all were. */
-  readonly userListUnverifiedReasons: ReadonlyArray<string>;
-}
 
 /** Bytes of one output, in order; their buffers are transferred, not copied. They count until they are acknowledged. */
 const Bytes = Schema.TaggedStruct("Bytes", {
@@ -110,13 +103,40 @@ const Bytes = Schema.TaggedStruct("Bytes", {
   chunks: Schema.Array(Transferable.Uint8Array),
 });
 
-/** What a thread says of an export, in this order: progress and bytes, then the report. */
+/** Events of an export, in this order: progress and bytes, then the report. */
 export const Event = Schema.Union(
   Bytes,
   Schema.TaggedStruct("Progress", { progress: Progress }),
   Schema.TaggedStruct("Done", { report: Report }),
 );
 export type Event = typeof Event.Type;
+
+const Row = Schema.Struct({
+  userId: Schema.String,
+  page: Schema.Number,
+  size: Schema.Number,
+  index: Schema.Number,
+  paths: Schema.Array(Schema.String),
+  message: Schema.String,
+  source: Schema.String,
+  redacted: optional(Schema.Literal(true)),
+});
+
+const Exported = Schema.transform(
+  Schema.TaggedStruct("ExportError", {
+    reason: Schema.Literal("InvalidRow", "TooManyQuarantined", "NoSuchUsers", "Unverified"),
+    message: Schema.String,
+    row: optional(Row),
+  }),
+  Schema.instanceOf(ExportError),
+  { strict: true, decode: ({ _tag, ...fields }) => new ExportError(fields), encode: (error) => error },
+);
+
+/**
+ * Errors that an export can fail with, in whatever thread. They arrive as what they were: class, reason, fields and message.
+ */
+export const Failure = Schema.Union(ApiError, Exported, SinkError, TenantError);
+export type Failure = typeof Failure.Type;
 
 /** Runs an export. Interrupting it ends the walk, and undoes what was written. */
 export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExport", {
@@ -127,22 +147,22 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
     tenant: Tenant,
     users: Schema.Union(Schema.Array(Schema.String), Schema.Literal("all")),
     walk: Walk,
-    redact: maybe(Redaction),
+    redact: optional(Redaction),
     targets: Schema.Array(Target),
-    quarantine: maybe(Place),
-    onInvalid: maybe(Schema.Literal("quarantine", "fail")),
-    maxQuarantined: maybe(Schema.Union(
+    quarantine: optional(Place),
+    onInvalid: optional(Schema.Literal("quarantine", "fail")),
+    maxQuarantined: optional(Schema.Union(
       Schema.Struct({ count: Schema.Number }),
       Schema.Struct({ percent: Schema.Number }),
     )),
-    csv: maybe(Schema.Struct({ escapeFormulas: Schema.optionalWith(Schema.Boolean, { exact: true }) })),
-    parquet: maybe(Schema.Struct({
+    csv: optional(Schema.Struct({ escapeFormulas: Schema.optionalWith(Schema.Boolean, { exact: true }) })),
+    parquet: optional(Schema.Struct({
       rowGroupRows: Schema.optionalWith(Schema.Number, { exact: true }),
       codec: Schema.optionalWith(Schema.Literal("snappy", "uncompressed"), { exact: true }),
     })),
     /** The most bytes under way to the caller. */
     windowBytes: Schema.Number,
-    /** How often to tell the progress, in milliseconds. */
+    /** The time between two events of progress, in milliseconds. */
     progressEvery: Schema.Number,
   },
 }) {}

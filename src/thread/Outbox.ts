@@ -9,7 +9,7 @@ import type { Sink } from "../sink/Sink.ts";
 /** Small writes are gathered up to this many bytes, so that a message is worth its while. */
 const GATHER = 1 << 18;
 
-/** What leaves the thread for one export. */
+/** The bytes of one export on their way out of the thread. */
 export interface Outbox {
   /** An output that the caller knows by this number. Its bytes are transferred: nothing may keep them. */
   readonly output: (index: number, name: string) => Sink;
@@ -24,8 +24,8 @@ const owned = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
   bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
 
 /**
- * An outbox that sends through `post`. At most `windowBytes` are under way and not acknowledged, or one message if that is
- * larger: a write waits until there is room, and with it the walk.
+ * Makes an outbox that sends through `post`. At most `windowBytes` are under way and not acknowledged, or one message if
+ * that is larger: a write waits until there is room, and with it the walk.
  *
  * Memory: `windowBytes`, and 256 KiB for each output.
  */
@@ -33,7 +33,7 @@ export const make = (
   windowBytes: number,
   post: (output: number, chunks: ReadonlyArray<Uint8Array>) => Effect.Effect<unknown>,
 ): Outbox => {
-  const room = Effect.unsafeMakeSemaphore(windowBytes);
+  const credits = Effect.unsafeMakeSemaphore(windowBytes);
   const flushes: Array<Effect.Effect<void>> = [];
 
   const output = (index: number, name: string): Sink => ({
@@ -47,7 +47,7 @@ export const make = (
         if (gatheredBytes === 0) return Effect.void;
         const [chunks, bytes] = [gathered, gatheredBytes];
         [gathered, gatheredBytes] = [[], 0];
-        return Effect.zipRight(room.take(Math.min(bytes, windowBytes)), post(index, chunks));
+        return Effect.zipRight(credits.take(Math.min(bytes, windowBytes)), post(index, chunks));
       }));
       flushes.push(Effect.asVoid(flush));
       return {
@@ -66,6 +66,6 @@ export const make = (
   return {
     output,
     flush: Effect.suspend(() => Effect.all(flushes, { concurrency: "unbounded", discard: true })),
-    acknowledge: (bytes) => Effect.asVoid(room.release(Math.min(bytes, windowBytes))),
+    acknowledge: (bytes) => Effect.asVoid(credits.release(Math.min(bytes, windowBytes))),
   };
 };

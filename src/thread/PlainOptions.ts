@@ -1,15 +1,13 @@
 /**
- * What an export in a thread is told and what it reports, in types that name no library.
+ * Options and reports of an export in a thread, in types that name no library.
  *
  * @module
  */
 import type { Progress, ProgressOptions } from "../plain/Report.ts";
 import type {
-  CsvOptions,
-  MaxQuarantined,
-  ParquetOptions,
-  Redaction,
+  EncodingOptions,
   TenantOptions,
+  TransformOptions,
   WalkOptions,
 } from "../plain/SessionsOptions.ts";
 import type { ThreadOptions } from "./AnyWorker.ts";
@@ -19,15 +17,9 @@ export type { Duration, Redaction, Unverified, UnverifiedOptions } from "../plai
 
 export type { BuiltIn as FormatName } from "../format/FormatNames.ts";
 
-/** What is written, and what becomes of rows that are no sessions. */
-export interface ContentOptions extends ProgressOptions<Progress> {
-  readonly csv?: CsvOptions | undefined;
-  readonly parquet?: ParquetOptions | undefined;
-  readonly redact?: Redaction | undefined;
-  /** What to do with a row that is not a session. A stream has no place for such rows: there, the default is `fail`. */
-  readonly onInvalid?: "quarantine" | "fail" | undefined;
-  readonly maxQuarantined?: MaxQuarantined | undefined;
-}
+/** Options for what is written, and for rows that are no sessions. */
+export interface ContentOptions
+  extends ProgressOptions<Progress>, EncodingOptions, Pick<TransformOptions, "redact"> {}
 
 /** Whose sessions, of which tenant, how to ask for them and how to write them. */
 export interface OffThreadOptions
@@ -38,11 +30,11 @@ export interface OffThreadOptions
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Where an export goes. */
+/** Options of an export to files. */
 export interface ExportSessionsOptions extends OffThreadOptions {
   /** Paths of files, whose names say their format: `.ndjson`, `.csv` or `.parquet`, the first two also with `.gz`. */
   readonly out: string | ReadonlyArray<string>;
-  /** Where rows that are not sessions go, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
+  /** The file for rows that are not sessions, as NDJSON. @default {the first path, and `.quarantine.ndjson`} */
   readonly quarantine?: string | undefined;
 }
 

@@ -20,13 +20,13 @@ import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as TenantClient from "../api/TenantClient.ts";
 import { quoteWithout } from "../api/Quote.ts";
 import * as SessionSource from "../source/SessionSource.ts";
-import type { Failure } from "./Failures.ts";
+import type { Report } from "../plain/Report.ts";
 import {
   Acknowledge,
   AwaitEnd,
   type Event,
+  type Failure,
   type Place,
-  type Report,
   type Request,
   StartExport,
 } from "./Messages.ts";
@@ -42,13 +42,13 @@ export interface Target {
   readonly to: string | Sink;
 }
 
-/** What becomes of personal data, in the thread. As for `Redaction.make`. */
+/** A redaction in the thread. As for `Redaction.make`. */
 export interface Redaction {
   readonly policy: RedactionPolicy.Policy;
   readonly secret?: string | Redacted.Redacted | undefined;
 }
 
-/** What to export, and where to: all of it plain values, but for outputs and callbacks, which stay in this thread. */
+/** Options of an export: plain values, but for outputs and callbacks, which stay in this thread. */
 export interface ExportOptions extends Formats.FormatOptions, Export.QuarantineOptions {
   readonly tenant: TenantClient.TenantOptions;
   /** User ids, each once, or `"all"` for every user of the tenant. */
@@ -56,26 +56,25 @@ export interface ExportOptions extends Formats.FormatOptions, Export.QuarantineO
   readonly walk?: SessionSource.WalkOptions | undefined;
   readonly redact?: Redaction | undefined;
   readonly targets: ReadonlyArray<Target>;
-  /** Where quarantined rows go, as NDJSON. Left out, they are only counted. */
+  /** The output for quarantined rows, as NDJSON. Left out, they are only counted. */
   readonly quarantine?: Target["to"] | undefined;
   /** Told how far the export has come, when it has come further. */
   readonly onProgress?: ((progress: Export.Progress) => void) | undefined;
-  /** How often at most. @default {"250 millis"} */
+  /** The shortest time between two such calls. @default {"250 millis"} */
   readonly progressEvery?: Duration.DurationInput | undefined;
   /**
-   * How many bytes may be on the way to outputs of this thread: once they are, the walk waits. A larger message, such as a
-   * Parquet row group, goes alone.
+   * The number of bytes that may be on the way to outputs of this thread: once they are, the walk waits. A larger message,
+   * such as a Parquet row group, goes alone.
    *
    * @default {1_048_576, 1 MiB}
    */
   readonly windowBytes?: number | undefined;
 }
 
-/** What is to become of sessions in the thread. */
+/** Options for what is done to sessions in the thread. */
 export interface ContentOptions
   extends Formats.FormatOptions, Export.QuarantineOptions, Pick<ExportOptions, "redact" | "onProgress"> {}
 
-/** See {@link ContentOptions}. */
 export const contentNames: Options.Names<ContentOptions> = {
   ...Formats.optionNames,
   ...Export.quarantineNames,
@@ -92,7 +91,6 @@ const target = Options.object<Target>({
   to: Options.any,
 }, { required: ["format", "to"] });
 
-/** See {@link ExportOptions}. */
 export const optionNames: Options.Names<ExportOptions> = {
   ...contentNames,
   tenant: Options.object(TenantClient.optionNames),
@@ -118,7 +116,7 @@ const placeOf = (to: Target["to"]): Effect.Effect<Place> =>
     ? Effect.map(loadFile, ({ partialOf }) => ({ file: to, partial: partialOf(to) }))
     : Effect.succeed({ caller: to.name });
 
-/** What a thread may have left of files: nothing, if it has had the time to undo them. */
+/** Remove what a thread may have left of files: nothing, if it has had the time to undo them. */
 const removePartials = (places: ReadonlyArray<Place>): Effect.Effect<void> =>
   Effect.forEach(
     places,
@@ -166,7 +164,7 @@ const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyAr
   });
 };
 
-/** The outputs of this thread, by number. Those of the targets are opened before anything is asked of the tenant. */
+/** Opens the outputs of this thread, by number. Those of the targets are opened before anything is asked of the tenant. */
 const openOutputs = (options: ExportOptions) =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;
@@ -208,7 +206,7 @@ const openOutputs = (options: ExportOptions) =>
     };
   });
 
-/** What the thread failed of, without the key, which whatever it ran into may quote. */
+/** Give the error that the thread failed with, without the key, which others may quote. */
 const threadError = <E>(
   error: E | WorkerError | ParseResult.ParseError | ThreadError,
   { tenant }: ExportOptions,

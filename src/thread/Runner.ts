@@ -1,5 +1,5 @@
 /**
- * What runs in a thread: exports, as they are asked for. The same in every runtime.
+ * The runner in a thread: it runs exports as they are asked for, and is the same in every runtime.
  *
  * @module
  */
@@ -24,8 +24,8 @@ import * as Transport from "../api/transport/Transport.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as UserSource from "../source/UserSource.ts";
 import type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
-import type { Failure } from "./Failures.ts";
-import { type Event, type Place, type Report, Request, type StartExport } from "./Messages.ts";
+import { type Event, type Failure, type Place, Request, type StartExport } from "./Messages.ts";
+import type { Report } from "../plain/Report.ts";
 import * as Outbox from "./Outbox.ts";
 import { platformRunner, sayClosed } from "./WorkerPort.ts";
 
@@ -36,7 +36,7 @@ interface Running {
   readonly over: Deferred.Deferred<void>;
 }
 
-/** The one that was named, as an output. Loaded only here, for there are runtimes without files. */
+/** Gives the output that was named. Files are loaded only here, for there are runtimes without files. */
 const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Effect<Sink> =>
   "caller" in place
     ? Effect.succeed(outbox.output(index, place.caller))
@@ -91,7 +91,7 @@ const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Prog
     } satisfies Report;
   }).pipe(Effect.provide(TenantClient.layer(request.tenant)));
 
-/** The export as its events. Ending the stream ends the export, and waits until it is undone. */
+/** Runs an export, and gives its events. Ending the stream ends the export, and waits until it is undone. */
 const events = (request: StartExport, running: Map<number, Running>) =>
   Stream.unwrapScoped(Effect.gen(function* () {
     const out = yield* Mailbox.make<Event, Failure>();
@@ -126,8 +126,8 @@ const events = (request: StartExport, running: Map<number, Running>) =>
   }));
 
 /**
- * Where a thread's module is a file or a blob, `@effect/platform` makes of its place a base for URLs that is none, and every
- * request fails with "Invalid URL". All of ours are whole.
+ * Removes the thread's `location` if its module is a file or a blob. `@effect/platform` makes a base for URLs of it that is
+ * none, and every request fails with "Invalid URL". All of ours are whole.
  */
 const forgetPlace = (): void => {
   const { location } = globalThis as { readonly location?: Location };
@@ -139,8 +139,8 @@ const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
 
 /**
  * Serves exports on a thread's end of its port, until it is closed. The threads of this package call it by themselves; a
- * module of your own, for threads that need a `fetch` of their own, calls it with `self`, or in Node with `parentPort`,
- * and is started by `spawn` of `Thread.make`.
+ * module of your own, for threads that need a `fetch` of their own, calls it with `self`, or in Node with `parentPort`, and
+ * is started by `spawn` of `Thread.make`.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * How a thread is started where nobody says otherwise.
+ * The start of a thread where nobody says otherwise.
  *
  * @module
  */
@@ -11,7 +11,7 @@ const ofWeb = (): AnyWorker =>
     // In this form bundlers find the module.
     : new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 
-/** A thread of Node shares nothing with this one: no environment, no arguments, but standard output and error. */
+/** Starts a thread of Node, which shares nothing with this one: no environment, no arguments, but standard output and error. */
 const ofNode = (): AnyWorker => {
   // Asked for in this way, no bundler for browsers looks for the module.
   const threads = globalThis.process?.getBuiltinModule?.("node:worker_threads");

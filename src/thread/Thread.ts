@@ -14,8 +14,8 @@ import * as LogLevel from "effect/LogLevel";
 import * as Scope from "effect/Scope";
 import * as Options from "../options/Options.ts";
 import type { AnyWorker, ThreadOptions } from "./AnyWorker.ts";
-import type { Failure } from "./Failures.ts";
-import type { Report, Request } from "./Messages.ts";
+import type { Report } from "../plain/Report.ts";
+import type { Failure, Request } from "./Messages.ts";
 import * as RemoteExport from "./RemoteExport.ts";
 import * as Spawn from "./Spawn.ts";
 import { ThreadError } from "./ThreadError.ts";
@@ -23,9 +23,8 @@ import { platform } from "./WorkerPort.ts";
 
 export type { ThreadOptions } from "./AnyWorker.ts";
 export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
-export type { Report } from "./Messages.ts";
+export type { Report } from "../plain/Report.ts";
 
-/** See {@link ThreadOptions}. */
 export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
 
 const threadKind = Options.object(optionNames);
@@ -42,8 +41,8 @@ export interface Thread {
    *
    * An option that there is not, or of the wrong kind, is a TypeError before anything is asked of the tenant.
    *
-   * Fails with an `ApiError`, a `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and
-   * with a {@link ThreadError}.
+   * Fails with an `ApiError`, a `SinkError`, an `ExportError` and a `TenantError` as an export in this thread does, and with
+   * a {@link ThreadError}.
    */
   readonly run: (options: RemoteExport.ExportOptions) => Effect.Effect<Report, Failure | ThreadError>;
 }
@@ -86,12 +85,13 @@ const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<In
   });
 
 /**
- * A thread, started at once and ended with the scope. Fails with a {@link ThreadError} if it does not start.
+ * Starts a thread, ended with the scope. Fails with a {@link ThreadError} if it does not start.
  *
  * It keeps nothing of one export for the next. On Deno it needs `--allow-read` of this package and of its dependencies, from
  * where threads load their modules, besides `--allow-net` of the tenant; a thread gets the permissions of its caller.
  *
- * Memory: about 15 MB for the thread, its exports as in {@link Export.run}, and for each up to `windowBytes` on the way here.
+ * Memory: about 15 MB for the thread, its exports as in {@link Export.run}, and for each up to `windowBytes` on the way
+ * here.
  *
  * @example
  * ```ts

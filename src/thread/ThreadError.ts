@@ -1,5 +1,5 @@
 /**
- * What can go wrong with a thread itself, whatever it was at.
+ * Errors of a thread itself, whatever it was at.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export class ThreadError extends Data.TaggedError("ThreadError")<{
    * memory. `Protocol`: it answers what this version does not understand.
    */
   readonly reason: keyof typeof advice;
-  /** What the runtime says of it. Never holds the key. */
+  /** The runtime's own words. They never hold the key. */
   readonly detail: string;
 }> {
   override get message(): string {

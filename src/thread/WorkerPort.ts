@@ -1,7 +1,7 @@
 /**
  * The two ends of a thread for `@effect/platform`'s Worker and WorkerRunner, alike for `Worker` of the web (Deno, Bun,
- * browsers) and of `node:worker_threads`, without importing either. Other than the platform's own adapters they tell apart
- * a thread that did not start, wait at the end for what it has to undo, and then make sure that it is gone.
+ * browsers) and of `node:worker_threads`, without importing either. Other than the platform's own adapters they tell apart a
+ * thread that did not start, wait at the end for what it has to undo, and then make sure that it is gone.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer";
 import * as Scope from "effect/Scope";
 import type { AnyWorker, ThreadPort } from "./AnyWorker.ts";
 
-/** How long a thread may take to undo what is under way. */
+/** The time that a thread has to undo what is under way. */
 const PATIENCE = "5 seconds";
 
 /** Waits for a thread, though not for ever, in a finalizer: there, what can be interrupted ends at once. */
@@ -58,8 +58,8 @@ const listen = (
 };
 
 /**
- * The caller's end. `onEnd` is told once when the thread ends though it was not asked to, before anything else fails of it,
- * and whether it had begun to listen.
+ * Makes the caller's end. `onEnd` is told once when the thread ends though it was not asked to, before anything else fails
+ * of it, and whether it had begun to listen.
  */
 export const platform = (
   spawn: () => AnyWorker,
@@ -116,7 +116,7 @@ export const platform = (
   return Layer.merge(Layer.succeed(Worker.PlatformWorker, platformWorker), spawner);
 };
 
-/** The thread's end. Once the layer it serves is closed, say so with {@link sayClosed}. */
+/** Makes the thread's end. Once the layer it serves is closed, say so with {@link sayClosed}. */
 export const platformRunner = (port: ThreadPort): Layer.Layer<WorkerRunner.PlatformRunner> =>
   Layer.succeed(
     WorkerRunner.PlatformRunner,

@@ -1,5 +1,5 @@
 /**
- * What a thread loads, in every runtime: it serves exports to whoever started it.
+ * The module that a thread loads, in every runtime: it serves exports to whoever started it.
  *
  * @module
  */

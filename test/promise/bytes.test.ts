@@ -11,12 +11,9 @@ import * as promise from "../../src/promise.ts";
 import { make, serve } from "../../src/sandbox/mod.ts";
 import { csvTable, keysFrom, parquetTable } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
-import { keysOf, reasonOf, tenant } from "./tenant.ts";
+import { endless, forbiddenAfter, keysOf, reasonOf, requestsAfterwards, tenant } from "./tenant.ts";
 
 const CHOICES = ["ndjson", "ndjson.gz", "csv", "csv.gz", "parquet"] as const;
-
-/** So many users, and answers so slow, that no export of them ends within a test. */
-const endless = { users: 100_000, sessionsPerUser: 5, faults: { latencyMs: 2 } };
 
 /** The keys in a file of a format. */
 const keysIn = async (choice: promise.FormatChoice, bytes: Uint8Array): Promise<ReadonlyArray<string>> => {
@@ -34,14 +31,6 @@ const keysIn = async (choice: promise.FormatChoice, bytes: Uint8Array): Promise<
 const bytesOf = async (body: ReadableStream<Uint8Array<ArrayBuffer>>) =>
   new Uint8Array(await new Response(body).arrayBuffer());
 
-/** Waits a while and says how many requests were made meanwhile. */
-const requestsAfterwards = async ({ counts }: { readonly counts: { readonly total: number } }) => {
-  await new Promise((resume) => setTimeout(resume, 50));
-  const before = counts.total;
-  await new Promise((resume) => setTimeout(resume, 150));
-  return counts.total - before;
-};
-
 describe("stream()", () => {
   it.each(CHOICES)("gives a whole %s file, over HTTP", async (choice) => {
     const sandbox = make({ users: 4, sessionsPerUser: 120 });
@@ -55,11 +44,7 @@ describe("stream()", () => {
     "errors when it fails midway, and never ends, as %s",
     async (choice) => {
       const { sandbox, options } = tenant({ users: 3000 });
-      let asked = 0;
-      const fetch = (input: string | URL | Request, init?: RequestInit) =>
-        ++asked > 800
-          ? Promise.resolve(new Response(null, { status: 403 }))
-          : sandbox.fetch(new Request(input, init));
+      const fetch = forbiddenAfter(sandbox, 800);
       const error = await reasonOf(
         bytesOf(promise.stream(choice, { ...options, fetch, users: sandbox.userIds() })),
       );
@@ -151,11 +136,7 @@ describe("response()", () => {
 
   it("breaks off the body when it fails later, with the error itself", async () => {
     const { sandbox, options } = tenant({ users: 3000 });
-    let asked = 0;
-    const fetch = (input: string | URL | Request, init?: RequestInit) =>
-      ++asked > 100
-        ? Promise.resolve(new Response(null, { status: 403 }))
-        : sandbox.fetch(new Request(input, init));
+    const fetch = forbiddenAfter(sandbox, 100);
     const answer = await promise.response("ndjson", { ...options, fetch, users: sandbox.userIds() });
     expect(answer.status).toBe(200);
     const reader = answer.body!.getReader();
@@ -196,11 +177,7 @@ describe("Node's Readable.fromWeb(stream())", () => {
 
   it("errors with the error itself, midway and at once", async () => {
     const { sandbox, options } = tenant({ users: 3000 });
-    let asked = 0;
-    const fetch = (input: string | URL | Request, init?: RequestInit) =>
-      ++asked > 100
-        ? Promise.resolve(new Response(null, { status: 403 }))
-        : sandbox.fetch(new Request(input, init));
+    const fetch = forbiddenAfter(sandbox, 100);
     const broken = readable(promise.stream("csv", { ...options, fetch, users: sandbox.userIds() }));
     expect(await reasonOf(pipeline(broken, slowly()))).toMatchObject({
       _tag: "ApiError",

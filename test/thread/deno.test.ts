@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 import { keysIn, keysOf, project, start } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import type { Report } from "../../src/thread/Messages.ts";
+import type { Report } from "../../src/plain/Report.ts";
 import { tenantOf } from "./threads.ts";
 
 const deno = join(project, "node_modules", ".bin", process.platform === "win32" ? "deno.cmd" : "deno");

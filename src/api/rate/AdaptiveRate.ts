@@ -1,18 +1,18 @@
 /**
  * A rate for a tenant whose limit nobody knows: begins modestly, finds the limit, and stays just below it.
  *
- * The rate doubles every 1.5 seconds until a first request is refused. From well below it climbs again, slowly, and so
- * meets the limit at a rate that says what it is. There it settles, 1.5 % below, and tries for more from time to time:
- * first by a fraction of a percent, then by more and more for as long as none is refused.
+ * The rate doubles every 1.5 seconds until a first request is refused. From well below it climbs again, slowly, and so meets
+ * the limit at a rate that says what it is. There it settles, 1.5 % below, and tries for more from time to time: first by a
+ * fraction of a percent, then by more and more for as long as none is refused.
  *
- * A tenant that allows bursts refuses long after its limit was passed, so the rate that was refused is no measure. It
- * shows when the settled rate is refused as well, and then what was accepted since the refusal before is the measure: a
- * bucket that was empty both times has given away just what flowed in. Where the tenant asked to be left alone in
- * between, that may have been wasted, and the count is trusted only if it says twice the same.
+ * A tenant that allows bursts refuses long after its limit was passed, so the rate that was refused is no measure. It shows
+ * when the settled rate is refused as well, and then what was accepted since the refusal before is the measure: a bucket
+ * that was empty both times has given away just what flowed in. Where the tenant asked to be left alone in between, that may
+ * have been wasted, and the count is trusted only if it says twice the same.
  *
  * @module
  */
-/** What is done next. */
+/** The phase of the search. */
 type Phase = 0 | 1 | 2 | 3;
 /** Nothing is known. */
 const SEEKING: Phase = 0;
@@ -28,16 +28,16 @@ export const START = 20;
 const LEAST = 0.1;
 const MOST = 1e6;
 
-/** How the rate grows in each phase: by this share of where it began, and twice as much after every so many ms. */
+/** The growth of the rate in each phase: by this share of where it began, and twice as much after every so many ms. */
 const GROWTH = [[1, 1500], [0.15, 3000], [0.01, 3000], [0.01, 3000]] as const;
 
-/** Where to settle below a rate that was refused. */
+/** The share of a refused rate at which to settle. */
 const BELOW = 0.985;
 /** The same where a refusal costs a hold, and the one before was met at another rate. */
 const WELL_BELOW = 0.92;
 /** From here on two rates count as the same. */
 const ALIKE = 0.93;
-/** Where to climb from. */
+/** The share of a refused rate from which to climb. */
 const AGAIN_FROM = 0.6;
 /** A settled rate that is refused is lowered by this; more and more if that is not enough. */
 const STEP = 0.97;
@@ -50,8 +50,8 @@ const COUNT_LOWERS = 0.75;
 const ENOUGH = 10;
 
 /**
- * How long a settled rate is kept before more is tried for, in ms: the longer the more a refusal costs, so that holds take
- * no more than a sixtieth of the time.
+ * The time that a settled rate is kept before more is tried for, in ms: the longer the more a refusal costs, so that holds
+ * take no more than a sixtieth of the time.
  */
 const KEEP = 15_000;
 const KEEP_PER_HOLD = 60;
@@ -59,19 +59,19 @@ const KEEP_LONGEST = 300_000;
 /** A settled rate refused after this was right until then. */
 const CALM = 10_000;
 
-/** How long nothing is sent after a refusal without `Retry-After`, in ms: twice as long while nothing is accepted. */
+/** The pause after a refusal without `Retry-After`, in ms: twice as long while nothing is accepted. */
 const PAUSE = 50;
 const LONGEST_PAUSE = 1000;
 
 /** The numbers that it shares with the limiter. Times are in milliseconds since the epoch. */
-export interface RateState {
+export interface SharedRate {
   /** Requests a second in force. */
   rate: number;
   /** Until when the tenant asked to be left alone. */
   heldUntil: number;
-  /** When the rate was lowered last. */
+  /** The time at which the rate was lowered last. */
   slowedAt: number;
-  /** When requests may leave again that a sought rate holds back by itself. */
+  /** The time from which requests may leave again that a sought rate holds back by itself. */
   pausedUntil: number;
 }
 
@@ -87,7 +87,7 @@ export interface AdaptiveRate {
 const between = (least: number, value: number, most: number) => Math.max(least, Math.min(value, most));
 
 /** Seeks the rate, and keeps it in the state. */
-export const make = (state: RateState): AdaptiveRate => {
+export const make = (state: SharedRate): AdaptiveRate => {
   let phase: Phase = SEEKING;
   // The rate that the phase began with.
   let from = START;
@@ -128,7 +128,7 @@ export const make = (state: RateState): AdaptiveRate => {
     if (state.heldUntil <= now) state.pausedUntil = Math.max(state.pausedUntil, now + length);
   };
 
-  /** What to do about a refusal at this rate, which has left while the rate was kept, or was growing. */
+  /** Decides on the next phase and rate after a refusal at this rate, which was kept or growing when the request left. */
   const decide = (refused: number, isKept: boolean, now: number): readonly [Phase, number] => {
     const idle = Math.max(0, resumed - since);
     const asking = now - since - idle;

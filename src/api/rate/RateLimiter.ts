@@ -1,6 +1,6 @@
 /**
- * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or
- * seeks what the tenant allows.
+ * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or seeks
+ * what the tenant allows.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect";
 import * as Options from "../../options/Options.ts";
 import * as AdaptiveRate from "./AdaptiveRate.ts";
 
-/** How fast to ask. */
+/** Options of the rate. */
 export interface RateLimiterOptions {
   /**
    * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
@@ -19,27 +19,26 @@ export interface RateLimiterOptions {
    */
   readonly rate?: number | "auto" | undefined;
   /**
-   * How many requests may leave at once after a pause, in proportion fewer while the rate is lowered. Never more than
-   * `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
+   * The number of requests that may leave at once after a pause, in proportion fewer while the rate is lowered. Never more
+   * than `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
    *
    * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
    */
   readonly burst?: number | undefined;
 }
 
-/** See {@link RateLimiterOptions}. */
 export const optionNames: Options.Names<RateLimiterOptions> = {
   rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
   burst: Options.number,
 };
 
-/** The pace, as it is now. */
-export interface Pace {
+/** The rate, as it is now. */
+export interface RateState {
   /** Requests a second in force. */
   readonly rate: number;
-  /** How many requests are waiting for their turn. */
+  /** The number of requests that wait for their turn. */
   readonly waiting: number;
-  /** When the tenant asked to be left alone: until when, in milliseconds since the epoch. 0 otherwise. */
+  /** The end of the pause that the tenant asked for, in milliseconds since the epoch; 0 if it did not. */
   readonly heldUntil: number;
 }
 
@@ -48,20 +47,20 @@ export interface RateLimiter {
   /** Takes a turn if nobody waits and there is one now. */
   readonly tryAcquire: (now: number) => boolean;
   /**
-   * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left
-   * alone for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
+   * Waits for its turn, first come, first served, and gives the time at which it came. If the tenant wants to be left alone
+   * for longer than the patience, in milliseconds, it fails at once or when its turn would have come.
    */
   readonly acquire: (patience: number) => Effect.Effect<number, { readonly heldFor: number }>;
   /** Lets nothing through before this time, in milliseconds since the epoch. */
   readonly pauseUntil: (until: number) => void;
   /**
-   * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or
-   * draws its conclusions where the rate is sought. To be called after `pauseUntil` where the answer asks for one.
+   * The tenant answered 429 to a request that left at this time: halves the rate, once for all that were under way, or draws
+   * its conclusions where the rate is sought. To be called after `pauseUntil` where the answer asks for one.
    */
   readonly throttled: (leftAt: number, now: number) => void;
   /** The tenant answered: the rate grows back by 5 % of the ceiling each second, or on in search of the limit. */
   readonly accepted: () => void;
-  readonly pace: () => Pace;
+  readonly state: () => RateState;
 }
 
 /** The share of the ceiling below which the rate never falls. */
@@ -69,14 +68,8 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
-interface Settled {
-  readonly isAuto: boolean;
-  /** The ceiling, or what to begin with. */
-  readonly rate: number;
-  readonly burst: number | undefined;
-}
-
-const settle = ({ rate = 20, burst }: RateLimiterOptions): Settled => {
+/** Checks options. The ceiling of a rate that is sought is what it begins with. */
+const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions) => {
   if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
@@ -85,17 +78,17 @@ const settle = ({ rate = 20, burst }: RateLimiterOptions): Settled => {
   if (burst !== undefined && !(burst >= 1)) {
     throw new RangeError(`Cannot limit requests as 'burst' must be at least 1: it is ${burst}`);
   }
-  return rate === "auto" ? { isAuto: true, rate: AdaptiveRate.START, burst } : { isAuto: false, rate, burst };
+  const isAuto = rate === "auto";
+  return { isAuto, ceiling: isAuto ? AdaptiveRate.START : rate, given: burst };
 };
 
-/** What a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
+/** The time that a pause saves up of a rate that is sought, in milliseconds: as much as timers are late. */
 const AUTO_SLACK = 10;
 
 /** Makes a limiter with a rate of its own. */
 export const make = (options: RateLimiterOptions = {}): RateLimiter => {
-  const settled = settle(options);
-  const { isAuto, rate: ceiling } = settled;
-  const state: AdaptiveRate.RateState = {
+  const { isAuto, ceiling, given } = normalizeOptions(options);
+  const state: AdaptiveRate.SharedRate = {
     rate: ceiling,
     heldUntil: 0,
     slowedAt: -Infinity,
@@ -103,10 +96,10 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
   };
   const auto = isAuto ? AdaptiveRate.make(state) : undefined;
   // What a pause saves up, in milliseconds.
-  const { burst = Math.max(1, ceiling / 10) } = settled;
+  const burst = given ?? Math.max(1, ceiling / 10);
   const slackAtCeiling = (burst - 1) * 1000 / ceiling;
   const slack = (): number =>
-    !isAuto ? slackAtCeiling : settled.burst === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
+    !isAuto ? slackAtCeiling : given === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
   // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
   let lastTurn = -Infinity;
   // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
@@ -181,6 +174,6 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
     }),
     accepted: auto?.accepted ??
       (() => void (state.rate = Math.min(ceiling, state.rate + ceiling * RECOVERY / state.rate))),
-    pace: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
+    state: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
   };
 };

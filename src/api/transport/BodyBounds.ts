@@ -1,5 +1,5 @@
 /**
- * How large bodies may become, and how many large ones at once: what keeps memory flat whatever a tenant answers.
+ * Limits on the size of bodies, and on large ones at once: they keep memory flat whatever a tenant answers.
  *
  * @module
  */
@@ -37,8 +37,8 @@ export interface BodyBounds {
 }
 
 /**
- * Bodies of up to so many bytes, as sent and as unpacked. Past 1 MiB a body waits until it is the next to be read, and for the
- * large one before it: so all bodies together take `most` bytes, and 1 MiB for each request under way.
+ * Bodies of up to so many bytes, as sent and as unpacked. Past 1 MiB a body waits until it is the next to be read, and for
+ * the large one before it: so all bodies together take `most` bytes, and 1 MiB for each request under way.
  */
 export const make = (most: number): BodyBounds => {
   /** Those that wait, in order of arrival; the first is the one that is taken in. */

@@ -1,5 +1,5 @@
 /**
- * How a program of its own reaches the tenant: by undici on Node, and by `fetch` elsewhere, through the proxies that the
+ * The transport of the command line and the server: undici on Node, and `fetch` elsewhere, through the proxies that the
  * environment names.
  *
  * @module
@@ -13,13 +13,13 @@ import * as Transport from "./Transport.ts";
 /** The words of a `fetch` that has not come further than to a proxy, or was refused by it. */
 const ofProxy = /proxy|tunnel|\(Connect\)|dns error|tcp connect error|failed to lookup/i;
 
-/** All that an error and its causes say. */
+/** Gives all that an error and its causes say. */
 const wordsOf = (error: unknown): string =>
   error instanceof Error ? `${error.message} ${wordsOf(error.cause)}` : "";
 
 /**
- * The runtime's `fetch`, whose failures name the proxy that it goes through. Through a proxy, neither the name of the tenant
- * is looked up here nor a connection to it made.
+ * Makes a transport of the runtime's `fetch`, whose failures name the proxy that it goes through. Through a proxy, neither
+ * the name of the tenant is looked up here nor a connection to it made.
  */
 const fetching = (): typeof Transport.Transport.Service => {
   const transport = Transport.ofFetch((input, init) => globalThis.fetch(input, init));

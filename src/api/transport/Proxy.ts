@@ -16,13 +16,13 @@ const { Deno: deno } = globalThis as {
   };
 };
 
-/** Undefined also where Deno would have to ask whether it may be looked at. */
+/** Reads a variable of the environment. Undefined also where Deno would have to ask whether it may be looked at. */
 const variable = (name: string): string | undefined =>
   deno !== undefined && deno.permissions.querySync({ name: "env", variable: name }).state !== "granted"
     ? undefined
     : process.env[name]?.trim() || undefined;
 
-/** A variable of the environment by its name in lower case, which counts first, or in upper case. */
+/** Finds a variable of the environment by its name in lower case, which counts first, or in upper case. */
 const either = (name: string): { readonly name: string; readonly value: string } | undefined =>
   [name, name.toUpperCase()].map((name) => ({ name, value: variable(name) ?? "" }))
     .find(({ value }) => value !== "");
@@ -71,7 +71,10 @@ export const fromEnvironment = (): {
   readonly https: Named | ProxyNameError | undefined;
 } => ({ http: named("http_proxy"), https: named("https_proxy") });
 
-/** Tells whether `NO_PROXY` has the host of a URL, as it is or by the end of its name. Deno knows neither `*` nor ports there. */
+/**
+ * Tells whether `NO_PROXY` has the host of a URL, as it is or by the end of its name. Deno knows neither `*` nor ports
+ * there.
+ */
 export const isExcepted = (url: string): boolean => {
   const { hostname } = new URL(url);
   return (either("no_proxy")?.value ?? "").split(/[\s,]+/).some((entry) => {
@@ -80,7 +83,7 @@ export const isExcepted = (url: string): boolean => {
   });
 };
 
-/** Why a request is not sent: its key would leave the machine in plain text, for plain HTTP is for loopback alone. */
+/** Makes the error of a request that is not sent: its key would leave the machine in plain text. */
 export const plainText = ({ text }: Named): ProxyNameError =>
   new ProxyNameError(
     `${text} would get the key in plain text: name the tenant's host in NO_PROXY, as it is on this machine`,

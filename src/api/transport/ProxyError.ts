@@ -1,5 +1,5 @@
 /**
- * What went wrong on the way through a proxy.
+ * Errors on the way through a proxy.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 /** A proxy could not be reached, or did not let a request through. */
 export class ProxyError extends Error {
   override readonly name = "ProxyError";
-  /** What the proxy answered, if it did. */
+  /** The status that the proxy answered, if it did. */
   readonly status: number | undefined;
   constructor(
     message: string,

@@ -1,6 +1,6 @@
 /**
- * How the bytes of a request and its answer travel: the one thing that differs between runtimes. Policy is none of its
- * business: it follows no redirect, repeats nothing, and has no limit of time or size.
+ * The transport of a request and its answer: the one thing that differs between runtimes. Policy is none of its business: it
+ * follows no redirect, repeats nothing, and has no limit of time or size.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import * as ContentEncoding from "./ContentEncoding.ts";
 /** By name in lower case. */
 export type Headers = Readonly<Record<string, string | undefined>>;
 
-/** What is told of a request while it is under way. */
+/** A listener to a request that is under way. */
 export interface Receiver {
   /**
    * Called before anything is sent. To abort ends the request, with its connection unless that is as good as new: the effect
@@ -33,12 +33,12 @@ export interface Receiver {
   readonly onGrowth: (bytes: number) => Promise<void> | undefined;
 }
 
-/** What brings a request to the tenant and its answer back. */
+/** A transport of requests and their answers. */
 export class Transport extends Context.Tag("monocloud-sessions/Transport")<Transport, {
   /**
-   * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. A body in a coding that
-   * is not known is given as it came. Fails with whatever kept it from coming. Interrupting the effect is not enough to end
-   * the request: whoever does it aborts as well.
+   * Makes a GET request and gives the body of the answer, whatever its status, whole and uncompressed. A body in a coding
+   * that is not known is given as it came. Fails with whatever kept it from coming. Interrupting the effect is not enough to
+   * end the request: whoever does it aborts as well.
    */
   readonly get: (
     url: string,
@@ -47,30 +47,30 @@ export class Transport extends Context.Tag("monocloud-sessions/Transport")<Trans
   ) => Effect.Effect<Uint8Array, unknown>;
 }>() {}
 
-/** The bytes that a body is given room for at first. */
-const FIRST_ROOM = 1 << 15;
+/** The bytes of the buffer that a body begins with. */
+const FIRST_BUFFER = 1 << 15;
 
 /** Gathers a body. Chunks are copied: each may be a few bytes of a buffer of its own, as under Deno. */
 class Chunks {
-  #room = new Uint8Array(FIRST_ROOM);
+  #buffer = new Uint8Array(FIRST_BUFFER);
   #size = 0;
   /** Adds a chunk; what {@link Receiver.onGrowth} gives has to be waited for. */
   add(chunk: Uint8Array, { onGrowth }: Receiver): Promise<void> | undefined {
     const size = this.#size + chunk.length;
     const wait = onGrowth(size);
-    if (size > this.#room.length) {
-      const room = new Uint8Array(Math.max(size, 2 * this.#room.length));
-      room.set(this.#room.subarray(0, this.#size));
-      this.#room = room;
+    if (size > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(size, 2 * this.#buffer.length));
+      larger.set(this.#buffer.subarray(0, this.#size));
+      this.#buffer = larger;
     }
-    this.#room.set(chunk, this.#size);
+    this.#buffer.set(chunk, this.#size);
     this.#size = size;
     return wait;
   }
-  /** What is there, in room of its own unless it fills most of what there is. */
+  /** Give what is there, in a buffer of its own unless it fills most of the one there is. */
   whole(): Uint8Array {
-    const [room, size] = [this.#room, this.#size];
-    return size > 0.75 * room.length ? room.subarray(0, size) : room.slice(0, size);
+    const [buffer, size] = [this.#buffer, this.#size];
+    return size > 0.75 * buffer.length ? buffer.subarray(0, size) : buffer.slice(0, size);
   }
 }
 
@@ -98,7 +98,7 @@ const gather = async (
   }
 };
 
-/** The format of a body that a runtime has not unpacked; undefined if it has, or the coding is not known. */
+/** Finds the format of a body that a runtime has not unpacked; undefined if it has, or the coding is not known. */
 const packedAs = (bytes: Uint8Array, headers: Headers): CompressionFormat | undefined => {
   const [coding, ...more] = ContentEncoding.codingsOf(headers["content-encoding"]);
   const [first = 0, second] = bytes;
@@ -160,7 +160,7 @@ export const ofFetch = (
 });
 
 /**
- * The `fetch` given, or the runtime's own at the time of the request.
+ * Makes requests by the `fetch` given, or by the runtime's own at the time of the request.
  *
  * @example
  * ```ts
@@ -187,8 +187,8 @@ export const fetch = (
 ): Layer.Layer<Transport> => Layer.succeed(Transport, ofFetch(fetch, init));
 
 /**
- * An `HttpClient` of the caller's, with whatever it has been made to do: proxies, logs, counts. It costs several times as much
- * CPU time a request as the others here. One that follows redirects would take the key along.
+ * An `HttpClient` of the caller's, with whatever it has been made to do: proxies, logs, counts. It costs several times as
+ * much CPU time a request as the others here. One that follows redirects would take the key along.
  */
 export const httpClient: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer.effect(
   Transport,

@@ -42,7 +42,7 @@ class Body {
     else chunk.copy(this.#whole, at);
     return this.#at;
   }
-  /** Whether it is as long as was told: undici sees to that, not every dispatcher in front of it. */
+  /** Tells whether it is as long as was told: undici sees to that, not every dispatcher in front of it. */
   isWhole(): boolean {
     return Number.isNaN(this.#length) || this.#at === this.#length;
   }
@@ -61,7 +61,7 @@ const flat = (headers: Readonly<Record<string, string | ReadonlyArray<string> | 
   return found;
 };
 
-/** What undoes each coding. */
+/** The decoder of each coding. */
 const unpackers: Readonly<Record<string, (bytes: Buffer) => Transform>> = {
   gzip: () => createGunzip({ chunkSize: CHUNK }),
   "x-gzip": () => createGunzip({ chunkSize: CHUNK }),
@@ -95,10 +95,10 @@ const unpack = (
   };
   stream.on("data", (chunk: Buffer) => {
     try {
-      const room = onGrowth(body.add(chunk));
-      if (room === undefined) return;
+      const wait = onGrowth(body.add(chunk));
+      if (wait === undefined) return;
       stream.pause();
-      room.then(() => stream.resume(), fail);
+      wait.then(() => stream.resume(), fail);
     } catch (error) {
       fail(error as Error);
     }
@@ -109,7 +109,7 @@ const unpack = (
   return () => stream.destroy();
 };
 
-/** A dispatcher of undici's, a proxy's for example. */
+/** Makes a transport of a dispatcher of undici's, a proxy's for example. */
 export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service => ({
   get: (url, headers, { whenAborted, onHead, onGrowth }) =>
     Effect.async<Uint8Array, unknown>((resume) => {
@@ -161,12 +161,12 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
         },
         onResponseData: (its, chunk) => {
           try {
-            const room = onGrowth(body.add(chunk));
-            if (room === undefined) {
+            const wait = onGrowth(body.add(chunk));
+            if (wait === undefined) {
               return;
             }
             its.pause();
-            room.then(() =>
+            wait.then(() =>
               its.resume(), abort);
           } catch (error) {
             abort(error as Error);
@@ -188,10 +188,10 @@ export const ofDispatcher = (dispatcher: Dispatcher): typeof Transport.Service =
     }),
 });
 
-/** What connects to a place, or says why not. */
+/** A function that connects to a place, or says why not. */
 type Connect = ReturnType<typeof buildConnector>;
 
-/** A connector whose failures name the proxy that it connects to. */
+/** Makes a connector whose failures name the proxy that it connects to. */
 const connectorTo = (proxy: Proxy.Named): Connect => {
   const connect = buildConnector({});
   return (options, done) =>
@@ -204,10 +204,10 @@ const connectorTo = (proxy: Proxy.Named): Connect => {
     );
 };
 
-/** What undici says where a proxy refuses to connect, or wants a password. */
+/** The words of undici where a proxy refuses to connect, or wants a password. */
 const refused = /^Proxy (?:response|Authentication Required) \((\d+)\)/;
 
-/** What a transport of proxies fails with: why a proxy did not connect, in words that name it. */
+/** Names the proxy in errors of a transport that goes through it. */
 const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): typeof Transport.Service => ({
   get: (url, headers, receiver) =>
     Effect.mapError(transport.get(url, headers, receiver), (error) => {
@@ -216,10 +216,10 @@ const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): t
     }),
 });
 
-/** A transport that reaches nothing, and says why. */
+/** Makes a transport that reaches nothing, and says why. */
 const failing = (error: unknown): typeof Transport.Service => ({ get: () => Effect.fail(error) });
 
-/** Through proxies, those that undici knows to go past included. */
+/** Makes an agent for proxies, those that undici knows to go past included. */
 const through = (http: Proxy.Named | undefined, https: Proxy.Named | undefined): EnvHttpProxyAgent => {
   const pool = (origin: URL, options: object) => {
     const named = [https, http].find((proxy) => proxy?.origin === origin.origin);
@@ -237,7 +237,7 @@ const through = (http: Proxy.Named | undefined, https: Proxy.Named | undefined):
   });
 };
 
-/** By way of the proxies that the environment names, if it names any. */
+/** Makes a transport by way of the proxies that the environment names, if it names any. */
 const fromEnvironment = (): {
   readonly agents: ReadonlyArray<Dispatcher>;
   readonly transport: typeof Transport.Service;
@@ -247,7 +247,7 @@ const fromEnvironment = (): {
   if (http === undefined && https === undefined) return { agents: [direct], transport: ofDispatcher(direct) };
   const usable = (proxy: typeof http) => proxy instanceof ProxyNameError ? undefined : proxy;
   const agent = through(usable(http), usable(https));
-  /** How requests of one kind travel. */
+  /** Gives the transport for requests of one kind. */
   const by = (proxy: typeof http) =>
     proxy instanceof ProxyNameError
       ? failing(proxy)
@@ -267,8 +267,8 @@ const fromEnvironment = (): {
 };
 
 /**
- * Connections of undici's own, as many as there are requests at once, closed with the scope. They go through the proxies that
- * `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name, in upper or lower case.
+ * Connections of undici's own, as many as there are requests at once, closed with the scope. They go through the proxies
+ * that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name, in upper or lower case.
  *
  * @example
  * ```ts

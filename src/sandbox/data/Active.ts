@@ -1,6 +1,6 @@
 /**
- * The sessions that are active now: the generated ones, less those removed, plus those added. A user whose
- * sessions never changed costs nothing; one whose sessions did costs a number for each.
+ * The sessions that are active now: the generated ones, less those removed, plus those added. A user whose sessions never
+ * changed costs nothing; one whose sessions did costs a number for each.
  *
  * @module
  */
@@ -19,10 +19,7 @@ interface Changed {
   version: number;
 }
 
-/**
- * The present sessions of every user, by the user's index. A position counts from 0 in order of
- * `initiated_at`.
- */
+/** The present sessions of every user, by the user's index. A position counts from 0 in order of `initiated_at`. */
 export interface Active {
   count(user: number): number;
   at(user: number, position: number): SandboxSession;
@@ -38,7 +35,7 @@ export interface Active {
   update(user: number, sessionId: string, now: number): boolean;
 }
 
-/** How many positions are remembered for lists that had to be sorted or filtered: 4 bytes each. */
+/** The most positions remembered for lists that had to be sorted or filtered: 4 bytes each. */
 const remembered = 1_000_000;
 
 /** Makes the active sessions of a population, all of which are active at first. */

@@ -1,6 +1,6 @@
 /**
- * Seeded hashing on 32-bit integers: what makes every generated value a function of its coordinates alone, so
- * that nothing has to be held or replayed. Not for secrets.
+ * Seeded hashing on 32-bit integers: what makes every generated value a function of its coordinates alone, so that nothing
+ * has to be held or replayed. Not for secrets.
  *
  * @module
  */
@@ -13,11 +13,11 @@ export const mix = (value: number): number => {
   return x ^ (x >>> 16);
 };
 
-/** A signed 32-bit hash of up to four integers. */
+/** Gives a signed 32-bit hash of up to four integers. */
 export const hash = (a: number, b: number, c = 0, d = 0): number =>
   mix(mix(mix(mix(a + 0x9e3779b9) ^ b) + 0x85ebca6b ^ c) + 0xc2b2ae35 ^ d);
 
-/** A signed 32-bit hash of a text. */
+/** Gives a signed 32-bit hash of a text. */
 export const hashText = (seed: number, text: string): number => {
   let h = mix(seed ^ text.length);
   for (let index = 0; index < text.length; index++) {
@@ -26,10 +26,10 @@ export const hashText = (seed: number, text: string): number => {
   return mix(h);
 };
 
-/** A seed of any safe integer, brought to 32 bits. */
+/** Brings a seed of any safe integer to 32 bits. */
 export const seedOf = (seed: number): number => hash(seed, Math.floor(seed / 2 ** 32));
 
-/** A 32-bit hash as a fraction: 0 up to, not including, 1. */
+/** Gives a 32-bit hash as a fraction: 0 up to, not including, 1. */
 export const fraction = (word: number): number => (word >>> 0) / 2 ** 32;
 
 /** A sequence of draws that starts from one hash. Holds two integers. */
@@ -72,7 +72,7 @@ export class Draws {
   }
 }
 
-/** The numbers 0 to `length` - 1 in a drawn order. */
+/** Gives the numbers 0 to `length` - 1 in a drawn order. */
 export const shuffled = (length: number, draws: Draws): Uint32Array => {
   const order = Uint32Array.from({ length }, (_, index) => index);
   for (let last = length - 1; last > 0; last--) {
@@ -86,7 +86,7 @@ export const shuffled = (length: number, draws: Draws): Uint32Array => {
 
 let quads: readonly string[] | undefined;
 
-/** A 32-bit integer as 8 upper-case hexadecimal digits. */
+/** Writes a 32-bit integer as 8 upper-case hexadecimal digits. */
 export const hex = (word: number): string => {
   // 16 bits at a time: a table of 65,536 short strings, built once, is what makes three ids a row affordable.
   quads ??= Array.from({ length: 0x10000 }, (_, n) => n.toString(16).toUpperCase().padStart(4, "0"));

@@ -1,12 +1,12 @@
 /**
- * Generated `last_metadata`: where a session was last used and with what, mostly ordinary, a few percent odd
- * in every way an export has to survive.
+ * Generated `last_metadata`: where a session was last used and with what, mostly ordinary, a few percent odd in every way an
+ * export has to survive.
  *
  * @module
  */
 import { Draws, hash } from "./Hash.ts";
 
-/** What is known of the client that last used a session. Each field is a string, null or absent. */
+/** The client that last used a session. Each field is a string, null or absent. */
 export interface SandboxMetadata {
   readonly country?: string | null;
   readonly city?: string | null;
@@ -145,8 +145,8 @@ const whereabouts = (draws: Draws): Whereabouts => {
 };
 
 /**
- * The metadata of session `index` of user `user`, where undefined stands for an absent field. Holds the home
- * of the last user asked for.
+ * Makes the metadata of session `index` of user `user`, where undefined stands for an absent field. Holds the home of the
+ * last user asked for.
  */
 export const make = (seed: number): (user: number, index: number) => SandboxMetadata | null | undefined => {
   let resident = -1;

@@ -5,7 +5,7 @@
  */
 import { Draws, hash, hashText, shuffled } from "./Hash.ts";
 
-/** What one request asks of a list. */
+/** A request for a page of a list. */
 export interface PageRequest {
   /** From 1. */
   readonly page: number;
@@ -20,16 +20,16 @@ export interface Ranked {
   readonly length: number;
   /** The row at a rank, by whatever number its owner knows it. */
   readonly row: (rank: number) => number;
-  /** What the list is sorted by, at a rank. */
+  /** The value sorted by, at a rank. */
   readonly value: (rank: number) => string | number;
 }
 
-/** Whether `x-pagination` is there and can be read. */
+/** The state of the `x-pagination` header. */
 export type PaginationHeader = "present" | "absent" | "malformed";
 
 /**
- * The rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in
- * an order drawn from that number, as they may where a database is not told how to break ties.
+ * Gives the rows of one page. With `unstable`, rows that are equal in what the list is sorted by change places, in an order
+ * drawn from that number, as they may where a database is not told how to break ties.
  */
 export const rows = (list: Ranked, { page, size, descending }: PageRequest, unstable?: number): number[] => {
   const { length } = list;
@@ -54,7 +54,7 @@ export const rows = (list: Ranked, { page, size, descending }: PageRequest, unst
   return found;
 };
 
-/** The value of `x-pagination`, or undefined where there is none. */
+/** Gives the value of `x-pagination`, or undefined where there is none. */
 export const header = (
   { page, size, key }: PageRequest,
   total: number,

@@ -22,10 +22,7 @@ export type UserKey = "creation_time" | "last_updated";
 /** The users of a population, computed as they are asked for. */
 export interface People {
   user(user: number): SandboxUser;
-  /**
-   * The list sorted by a field; with a filter, only those whose email contains it, which takes a look at
-   * each.
-   */
+  /** The list sorted by a field; with a filter, only those whose email contains it, which takes a look at each. */
   sorted(key: UserKey, filter: string | undefined): Ranked;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The sandbox's people and their sessions, generated. Session `i` of user `u` is computed from the seed, `u`
- * and `i` alone, so a population of any size holds nothing.
+ * The sandbox's people and their sessions, generated. Session `i` of user `u` is computed from the seed, `u` and `i` alone,
+ * so a population of any size holds nothing.
  *
  * @module
  */
@@ -22,15 +22,15 @@ export interface SandboxSession {
   readonly client_ids: readonly string[];
 }
 
-/** What is generated. */
+/** Options of the generated population. */
 export interface PopulationOptions {
   /** Any safe integer: the same seed gives the same bytes. @default {1} */
   readonly seed?: number;
-  /** How many users. @default {100} */
+  /** The number of users. @default {100} */
   readonly users?: number;
   /**
-   * Sessions of each user: exactly this many, or a mean around which users differ as they do in life: many
-   * have few, a few have thousands. @default {{ mean: 20 }}
+   * Sessions of each user: exactly this many, or a mean around which users differ as they do in life: many have few, a few
+   * have thousands. @default {{ mean: 20 }}
    */
   readonly sessionsPerUser?: number | { readonly mean: number };
   /**
@@ -40,19 +40,14 @@ export interface PopulationOptions {
   readonly tieSeconds?: number;
   /** Seconds since the epoch of the earliest sign-in. @default {90 days before `until`} */
   readonly from?: number;
-  /**
-   * Seconds since the epoch of the latest sign-in and use. @default {1767225600, which is
-   * 2026-01-01T00:00:00Z}
-   */
+  /** Seconds since the epoch of the latest sign-in and use. @default {1767225600, which is 2026-01-01T00:00:00Z} */
   readonly until?: number;
 }
 
 /** The fields of a session by which the list can be sorted. */
 export type SessionKey = "session_id" | "initiated_at" | "expires_at" | "last_updated";
 
-/**
- * Generated users 0 to `users` - 1 with their sessions. Every method takes constant time and holds nothing.
- */
+/** Generated users 0 to `users` - 1 with their sessions. Every method takes constant time and holds nothing. */
 export interface Population {
   /** The seed, brought to 32 bits. */
   readonly seed: number;
@@ -70,30 +65,24 @@ export interface Population {
   /** One field of `session(user, index)`, without the cost of the others. */
   value(user: number, index: number, key: SessionKey): string | number;
   clientIdsOf(user: number, index: number): readonly string[];
-  /**
-   * The inverse of a `session_id`: its index, whether or not below `sessionCount`; undefined for any other
-   * text.
-   */
+  /** The inverse of a `session_id`: its index, whether or not below `sessionCount`; undefined for any other text. */
   indexOf(user: number, sessionId: string): number | undefined;
 }
 
 const day = 86_400;
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/** The lowest bits of a word, six to a character. */
+/** Writes the lowest bits of a word, six to a character. */
 const sixes = (word: number, characters: number): string => {
   let text = "";
   for (let at = 0; at < characters; at++) text += letters.charAt(word >>> at * 6 & 63);
   return text;
 };
 
-/** One of the 32-bit words of a session id. */
+/** Reads one of the 32-bit words of a session id. */
 const word = (id: string, at: number): number => Number.parseInt(id.slice(at * 8, at * 8 + 8), 16) | 0;
 
-/**
- * The spread of sessions per user, as the sigma of a log-normal: a median of 0.3 and a 99.9 % of 40 times the
- * mean.
- */
+/** The spread of sessions per user, as the sigma of a log-normal: a median of 0.3 and a 99.9 % of 40 times the mean. */
 const spread = 1.6;
 
 /** Makes a population. Throws a RangeError for an option out of range. */

@@ -6,10 +6,10 @@
 import { fraction, hashText } from "./Hash.ts";
 import type { SandboxSession } from "./Population.ts";
 
-/** How rows depart from the documented shape. */
+/** Departures of rows from the documented shape. */
 export interface RowOptions {
   readonly seed: number;
-  /** Whether every row carries fields that no version knows. */
+  /** Adds fields to every row that no version knows. */
   readonly unknownFields: boolean;
   /** The share of rows that break the schema. */
   readonly malformed: number;
@@ -44,16 +44,13 @@ const withUnknown = (text: string, word: number): string => {
   return `{"sequence":${digits},"device":{"trusted":true,"labels":["a \\"b\\"",null]},${known.slice(1)}`;
 };
 
-/**
- * The JSON text of some sessions, as an array. Which rows are broken, and how, follows from the session's id
- * alone.
- */
+/** Writes the JSON text of some sessions, as an array. Which rows are broken, and how, follows from the session's id alone. */
 export const arrayText = (sessions: readonly SandboxSession[], options: RowOptions): string =>
   options.unknownFields || options.malformed > 0
     ? `[${sessions.map((session) => rowText(session, options)).join(",")}]`
     : JSON.stringify(sessions);
 
-/** The JSON text of one session. */
+/** Writes the JSON text of one session. */
 export const rowText = (session: SandboxSession, { seed, unknownFields, malformed }: RowOptions): string => {
   const word = hashText(seed, session.session_id);
   if (fraction(word) < malformed) {

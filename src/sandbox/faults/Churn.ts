@@ -7,7 +7,7 @@ import type { Active } from "../data/Active.ts";
 import * as Check from "../data/Check.ts";
 import { Draws, hash } from "../data/Hash.ts";
 
-/** What happens to a user's sessions before each answer that lists them: expected numbers, any from 0. */
+/** Changes to a user's sessions before each answer that lists them: expected numbers, any from 0. */
 export interface ChurnOptions {
   /** Sessions that end. @default {0} */
   readonly deletes?: number;
@@ -18,8 +18,8 @@ export interface ChurnOptions {
 }
 
 /**
- * Makes the function that changes one user's sessions. What it does the nth time for a user follows from the
- * seed, the user and n. Holds a number for each user it was called for.
+ * Makes the function that changes one user's sessions. What it does the nth time for a user follows from the seed, the user
+ * and n. Holds a number for each user it was called for.
  */
 export const make = (
   options: ChurnOptions,

@@ -8,7 +8,7 @@ import { faultNames, type FaultOptions, retryAfterForms } from "./Faults.ts";
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] };
 
-/** What the parts have filled in so far. */
+/** The options that the parts have filled in so far. */
 interface Draft extends Mutable<Omit<FaultOptions, "churn" | "rateLimit">> {
   churn?: Mutable<ChurnOptions>;
   rateLimit?: { perSecond: number; burst?: number };
@@ -89,10 +89,9 @@ const fail = (part: string, problem: string): never => {
 };
 
 /**
- * Reads faults from text: `name=value`, separated by commas. Names are those of the faults and `slow` with a
- * rate, `latency` and `slow-for` with a time, `retry-after` with its form, `retry-after-seconds` and
- * `max-in-a-row` with a number, `per-second` and `burst` for a rate limit, and `deletes`, `inserts` and
- * `updates` for churn.
+ * Reads faults from text: `name=value`, separated by commas. Names are those of the faults and `slow` with a rate, `latency`
+ * and `slow-for` with a time, `retry-after` with its form, `retry-after-seconds` and `max-in-a-row` with a number,
+ * `per-second` and `burst` for a rate limit, and `deletes`, `inserts` and `updates` for churn.
  *
  * @throws RangeError that quotes the part it could not read and says what would do.
  *
@@ -106,16 +105,16 @@ const fail = (part: string, problem: string): never => {
  */
 export const parseFaults = (text: string): FaultOptions => {
   const draft: Draft = {};
-  const seen = new Set<string>();
+  const names = new Set<string>();
   for (const part of text.split(",").map((part) => part.trim())) {
     if (part === "") continue;
     const [name = "", value, ...more] = part.split("=").map((side) => side.trim());
     const found = settings.get(name) ?? fail(part, `the names are ${[...settings.keys()].join(", ")}`);
-    if (seen.has(name)) fail(part, `'${name}' is there twice`);
-    seen.add(name);
+    if (names.has(name)) fail(part, `'${name}' is there twice`);
+    names.add(name);
     const read = value !== undefined && more.length === 0 && found.set(draft, value);
     if (!read) fail(part, `'${name}' needs ${found.required} after one '='`);
   }
-  if (seen.has("burst") && !seen.has("per-second")) fail("burst", "'burst' needs a 'per-second' beside it");
+  if (names.has("burst") && !names.has("per-second")) fail("burst", "'burst' needs a 'per-second' beside it");
   return draft;
 };

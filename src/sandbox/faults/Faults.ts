@@ -1,6 +1,6 @@
 /**
- * Faults on request: which requests fail, how, and for how long. Decided by the seed, the URL and how often
- * that URL has failed in a row, so that a run can be repeated whatever its concurrency.
+ * Faults on request: which requests fail, how, and for how long. Decided by the seed, the URL and how often that URL has
+ * failed in a row, so that a run can be repeated whatever its concurrency.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { Draws, hashText, seedOf } from "../data/Hash.ts";
 import type { RateLimiterOptions } from "./TokenBucket.ts";
 
 /**
- * What can go wrong with an answer: an error status; `reset`, the connection reset before any of the answer;
- * `cut`, the connection broken in mid-body; `truncated`, a body that ends in the middle as if that were all;
- * `html`, a page that is no JSON under status 200.
+ * A fault of an answer: an error status; `reset`, the connection reset before any of the answer; `cut`, the connection
+ * broken in mid-body; `truncated`, a body that ends in the middle as if that were all; `html`, a page that is no JSON under
+ * status 200.
  */
 export type FaultName = typeof faultNames[number];
 
@@ -22,10 +22,7 @@ export const faultNames = ["429", "500", "502", "503", "reset", "cut", "truncate
 /** Every way of {@link FaultOptions.retryAfter}. */
 export const retryAfterForms = ["seconds", "date", "none", "mixed"] as const;
 
-/**
- * What goes wrong and how often. The rates, 0 to 1, must not add up to more than 1; `slow` is apart from
- * them.
- */
+/** Faults, and how often each occurs. The rates, 0 to 1, must not add up to more than 1; `slow` is apart from them. */
 export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>>> {
   /** Any safe integer. @default {the sandbox's seed} */
   readonly seed?: number;
@@ -33,16 +30,16 @@ export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>
   readonly slow?: number;
   /** @default {300} */
   readonly slowMs?: number;
-  /** What every answer takes. @default {0} */
+  /** The time that every answer takes, in milliseconds. @default {0} */
   readonly latencyMs?: number;
   /**
-   * How an answer 429 or 503 says when to come back: seconds, an HTTP date, not, or any of these.
+   * The form in which a 429 or 503 says when to come back: seconds, an HTTP date, not, or any of these.
    * @default {"seconds"}
    */
   readonly retryAfter?: "seconds" | "date" | "none" | "mixed";
   /** Whole seconds. A rate limit says how long it takes instead, when that is longer. @default {1} */
   readonly retryAfterSeconds?: number;
-  /** How many times in a row one URL may fail; Infinity for a server that is down. @default {3} */
+  /** The most times in a row that one URL fails; Infinity for a server that is down. @default {3} */
   readonly maxInARow?: number;
   /** Beyond it, requests are answered 429, in a row or not. @default {none} */
   readonly rateLimit?: RateLimiterOptions;
@@ -50,7 +47,7 @@ export interface FaultOptions extends Readonly<Partial<Record<FaultName, number>
   readonly churn?: ChurnOptions;
 }
 
-/** What is to become of one request. */
+/** The fate of one request. */
 export interface Fate {
   readonly fault: FaultName | undefined;
   readonly waitMs: number;
@@ -58,13 +55,10 @@ export interface Fate {
   readonly retryAfter: (seconds?: number) => string | undefined;
 }
 
-/** How many URLs in trouble are remembered. */
+/** The most URLs in trouble that are remembered. */
 const remembered = 65_536;
 
-/**
- * Makes the judge of requests. Holds a number for each URL whose last answer was a fault, and no more than
- * 65,536.
- */
+/** Makes the judge of requests. Holds a number for each URL whose last answer was a fault, and no more than 65,536. */
 export const make = (options: FaultOptions, sandboxSeed: number): (target: string) => Fate => {
   const rates = faultNames.map((name) => Check.rate(`faults.${name}`, options[name] ?? 0));
   const slow = Check.rate("faults.slow", options.slow ?? 0);

@@ -11,11 +11,11 @@ export interface Answer {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** How much of it arrives, when not all: nothing, or the first half with or without a broken connection. */
+  /** The part that arrives, when not all: nothing, or the first half with or without a broken connection. */
   readonly broken?: "reset" | "cut" | "truncated";
 }
 
-/** What a path leads to. */
+/** A resource that a path leads to. */
 export type Route =
   | { readonly kind: "users" }
   | { readonly kind: "user"; readonly userId: string }
@@ -36,7 +36,7 @@ const titles: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
-/** An answer with a problem body. */
+/** Makes an answer with a problem body. */
 export const problem = (
   status: number,
   path: string,
@@ -56,17 +56,14 @@ export const problem = (
   }),
 });
 
-/** An answer with a page for people, as gateways and captive networks give. */
+/** Makes an answer with a page for people, as gateways and captive networks give. */
 export const page = (status: number, title: string): Answer => ({
   status,
   headers: { "content-type": "text/html" },
   body: `<!doctype html>\n<html><head><title>${title}</title></head><body><h1>${title}</h1></body></html>\n`,
 });
 
-/**
- * Splits the target of a request, `/path?query` or a whole URL, without the normalisation that would hide
- * `..`.
- */
+/** Splits the target of a request, `/path?query` or a whole URL, without the normalisation that would hide `..`. */
 export const split = (target: string): readonly [path: string, query: string] => {
   const local = target.startsWith("/") ? target : target.replace(/^[a-z]+:\/\/[^/?#]*/i, "");
   const bare = local.replace(/#.*/, "");
@@ -74,7 +71,7 @@ export const split = (target: string): readonly [path: string, query: string] =>
   return mark === -1 ? [bare, ""] : [bare.slice(0, mark), bare.slice(mark + 1)];
 };
 
-/** What a path leads to; undefined for a path that leads nowhere or can't be decoded. */
+/** Finds the resource that a path leads to; undefined for a path that leads nowhere or can't be decoded. */
 export const route = (path: string): Route | undefined => {
   const [root, api, users, user, sessions, session, ...more] = path.split("/");
   if (root !== "" || api !== "api" || users !== "users" || more.length > 0) return undefined;

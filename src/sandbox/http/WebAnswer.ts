@@ -7,13 +7,13 @@ import type { Answer } from "./Endpoint.ts";
 
 const encoder = new TextEncoder();
 
-/** The bytes of an answer that arrive when half of them do. */
+/** Gives the bytes of an answer that arrive when half of them do. */
 export const half = ({ body }: Answer): { readonly bytes: Uint8Array<ArrayBuffer>; readonly of: number } => {
   const bytes = encoder.encode(body);
   return { bytes: bytes.slice(0, bytes.length >> 1), of: bytes.length };
 };
 
-/** A body that delivers its bytes, if any, and then fails as a broken connection does. */
+/** Makes a body that delivers its bytes, if any, and then fails as a broken connection does. */
 const breaking = (bytes: Uint8Array<ArrayBuffer> | undefined): ReadableStream<Uint8Array<ArrayBuffer>> => {
   let left = bytes;
   return new ReadableStream({
@@ -27,7 +27,7 @@ const breaking = (bytes: Uint8Array<ArrayBuffer> | undefined): ReadableStream<Ui
   }, { highWaterMark: 0 });
 };
 
-/** The response of an answer. */
+/** Makes the response of an answer. */
 export const response = (answer: Answer): Response => {
   const { status, headers, body, broken } = answer;
   if (broken === undefined) return new Response(body, { status, headers });

@@ -1,17 +1,17 @@
 /**
- * What has changed since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run
- * had come, and what it had delivered already is passed over.
+ * Changes since an earlier run: the list is read newest change first, `last_updated:-1`, down to where that run had come,
+ * and what it had delivered already is passed over.
  *
  * **Why no change is lost.** The cursor of a run is the highest `last_updated` in the first answer of its walk: a time that
- * had come by then, and never a later one. A session that changes during the walk moves to the head of the list, at or
- * above that cursor, and is the next run's; one that does not stays where it is, and the walk finds it. The next run reads
- * down to the cursor less a *lookback*, for a change can become visible a little after the time it bears. What an earlier run
+ * had come by then, and never a later one. A session that changes during the walk moves to the head of the list, at or above
+ * that cursor, and is the next run's; one that does not stays where it is, and the walk finds it. The next run reads down to
+ * the cursor less a *lookback*, for a change can become visible a little after the time it bears. What an earlier run
  * delivered of that stretch is known by id, `last_updated` and a digest of the row, so that it is not delivered again, and a
  * second change within the same second is.
  *
- * **What a cursor claims.** Up to {@link Cursor.at} all runs together have delivered everything. A run from a given time on
- * may begin above that: it leaves a *span*, and the cursor where it was, so that the next run closes the gap. So does a walk
- * that is not verified; what it has delivered is known by fingerprints, so that it is not delivered again.
+ * **What a cursor claims.** Up to {@link Cursor.at} all runs together have delivered everything. A run from a given time on may
+ * begin above that: it leaves a *span*, and the cursor where it was, so that the next run closes the gap. So does a walk that
+ * is not verified; what it has delivered is known by fingerprints, so that it is not delivered again.
  *
  * @module
  */
@@ -22,32 +22,36 @@ import { LOOKBACK } from "../paging/Limits.ts";
 import * as Fingerprints from "./Fingerprints.ts";
 
 /** A row that was delivered: its id (or the digest, if it has none), `last_updated`, and a digest of its text. */
-const Seen = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
+const Delivered = Schema.Tuple(Schema.String, Schema.JsonNumber, Schema.String);
 
 /** From one time to another, both included. */
 const Span = Schema.Tuple(Schema.JsonNumber, Schema.JsonNumber);
 
-/** What earlier runs knew of a user's sessions when the last of them ended. A small plain value. */
+/** The knowledge that earlier runs had of a user's sessions when the last of them ended. A small plain value. */
 export const Cursor = Schema.Struct({
-  /** Everything that changed up to this time has been delivered, in seconds since the epoch; absent if that is not known of any. */
+  /**
+   * Everything that changed up to this time has been delivered, in seconds since the epoch; absent if that is not known of
+   * any.
+   */
   at: Schema.optional(Schema.JsonNumber),
-  /** So has everything that changed within these, above {@link Cursor.at}: what runs from a given time on have read. At most 8. */
+  /**
+   * So has everything that changed within these, above {@link Cursor.at}: what runs from a given time on have read. At most 8.
+   */
   spans: Schema.optional(Schema.Array(Span)),
-  /** How far below these times it is known what was delivered, if not the usual 300 s. */
+  /** The time below these for which it is known what was delivered, if not the usual 300 s. */
   lookback: Schema.optional(Schema.JsonNumber),
-  /** What was delivered of the latest of these times less the lookback, and later. */
-  seen: Schema.Array(Seen),
+  /** The rows that were delivered of the latest of these times less the lookback, and later. */
+  seen: Schema.Array(Delivered),
   /** {@link Fingerprints} of what else was delivered that no time tells of. At most 10,000. */
   known: Schema.optional(Schema.Array(Schema.JsonNumber)),
   /** Up to this time more was delivered than is told here. It may be delivered again. */
   forgottenTo: Schema.optional(Schema.JsonNumber),
 });
 
-/** See {@link Cursor}. */
 export type Cursor = typeof Cursor.Type;
 
-/** What a walk has come to know so far, on the way to the next cursor. */
-export interface Watch {
+/** The knowledge of a walk so far, on the way to the next cursor. */
+export interface ChangeTracker {
   readonly before: Cursor | undefined;
   /** The time from which on everything was asked for, whatever the cursor says. */
   readonly asked: number | undefined;
@@ -58,17 +62,17 @@ export interface Watch {
   readonly at: number | undefined;
   readonly isBegun: boolean;
   /** The first so many of an array that successive states share, each adding to its end. */
-  readonly delivered: Array<typeof Seen.Type>;
+  readonly delivered: Array<typeof Delivered.Type>;
   readonly count: number;
   /** Fingerprints of the rows below those, likewise, no more than a cursor keeps. */
   readonly others: Array<number>;
   readonly otherCount: number;
-  /** Whether some of those were not kept when the walk was put down. */
+  /** True if some of those were not kept when the walk was put down. */
   readonly isPartial: boolean;
 }
 
 /** The same as a plain value. */
-export const WatchState = Schema.Struct({
+export const TrackerState = Schema.Struct({
   before: Schema.optional(Cursor),
   /** Null if no time was asked for; absent where that is not known. */
   asked: Schema.optional(Schema.NullOr(Schema.JsonNumber)),
@@ -76,7 +80,7 @@ export const WatchState = Schema.Struct({
   lookback: Schema.JsonNumber,
   at: Schema.optional(Schema.JsonNumber),
   isBegun: Schema.Boolean,
-  delivered: Schema.Array(Seen),
+  delivered: Schema.Array(Delivered),
   others: Schema.optional(Schema.Array(Schema.JsonNumber)),
   partial: Schema.optional(Schema.Literal(true)),
 });
@@ -84,26 +88,26 @@ export const WatchState = Schema.Struct({
 /** The most fingerprints that a walk is put down with: 17 kB. States are kept of all walks under way, at every cut. */
 const PUT_DOWN = 1000;
 
-/** The watch as a plain value. */
+/** Gives the tracker as a plain value. */
 export const save = (
-  { delivered, count, others, otherCount, isPartial, asked, ...watch }: Watch,
-): typeof WatchState.Type => ({
-  ...watch,
+  { delivered, count, others, otherCount, isPartial, asked, ...tracker }: ChangeTracker,
+): typeof TrackerState.Type => ({
+  ...tracker,
   asked: asked ?? null,
   delivered: delivered.slice(0, count),
   ...(otherCount > 0 && otherCount <= PUT_DOWN && { others: others.slice(0, otherCount) }),
   ...((isPartial || otherCount > PUT_DOWN) && { partial: true }),
 });
 
-/** The watch that {@link save} was given. */
+/** Gives the tracker that {@link save} was given. */
 export const restore = (
-  { delivered, others = [], partial, ...watch }: typeof WatchState.Type,
-): Watch => ({
-  ...watch,
-  before: watch.before,
-  asked: watch.asked ?? undefined,
-  since: watch.since,
-  at: watch.at,
+  { delivered, others = [], partial, ...tracker }: typeof TrackerState.Type,
+): ChangeTracker => ({
+  ...tracker,
+  before: tracker.before,
+  asked: tracker.asked ?? undefined,
+  since: tracker.since,
+  at: tracker.at,
   delivered: [...delivered],
   count: delivered.length,
   others: [...others],
@@ -111,8 +115,8 @@ export const restore = (
   isPartial: partial === true,
 });
 
-/** How a walk begins that looks for changes. */
-export interface WatchOptions {
+/** Options of a walk for changes. */
+export interface TrackerOptions {
   /** The cursor of the run before; without one every session is new. */
   readonly cursor?: Cursor | undefined;
   /** All that changed at or after this time, in seconds since the epoch, known or not. @default {the cursor less the lookback} */
@@ -121,8 +125,8 @@ export interface WatchOptions {
   readonly lookback?: number | undefined;
 }
 
-/** Begins a watch. */
-export const begin = ({ cursor, since, lookback = LOOKBACK }: WatchOptions): Watch => ({
+/** Begins a tracker. */
+export const begin = ({ cursor, since, lookback = LOOKBACK }: TrackerOptions): ChangeTracker => ({
   before: cursor,
   asked: since,
   since: since ?? (cursor?.at === undefined ? undefined : cursor.at - lookback),
@@ -137,7 +141,7 @@ export const begin = ({ cursor, since, lookback = LOOKBACK }: WatchOptions): Wat
 });
 
 /** A row, as far as it matters here. */
-export interface WatchedRow {
+export interface TrackedRow {
   readonly id: string | undefined;
   /** Undefined if it has none. */
   readonly lastUpdated: number | undefined;
@@ -147,10 +151,10 @@ export interface WatchedRow {
   readonly text: () => string;
 }
 
-/** What tells a text from others without saying anything of it. */
+/** Digests a text: it tells it from others without saying anything of it. */
 export const digest = (text: string): string => bytesToHex(sha256(utf8ToBytes(text)).subarray(0, 8));
 
-const highest = (rows: ReadonlyArray<WatchedRow>, certain: number): number | undefined => {
+const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | undefined => {
   let highest: number | undefined;
   // A time that has not come yet is no cursor: what changes before it comes would lie below.
   for (const { lastUpdated = -Infinity } of rows) {
@@ -169,10 +173,10 @@ const isCovered = (
   (at !== undefined && time < at - lookback) ||
   spans.some(([from, to]) => from <= time && time < to - lookback);
 
-/** How far below its times a cursor knows what was delivered. */
+/** Gives the time below a cursor's times for which it knows what was delivered. */
 const lookbackOf = ({ lookback = LOOKBACK }: Cursor): number => lookback;
 
-/** The latest time up to which runs have read; -Infinity if there is none. */
+/** Gives the latest time up to which runs have read; -Infinity if there is none. */
 const topOf = ({ at = -Infinity, spans = [] }: Pick<Cursor, "at" | "spans">): number =>
   Math.max(at, ...spans.map(([, to]) => to));
 
@@ -192,24 +196,24 @@ export interface ReceiveOptions {
 
 /** The outcome of an answer. */
 export interface Received {
-  readonly watch: Watch;
+  readonly tracker: ChangeTracker;
   /** The rows to deliver. */
   readonly take: ReadonlyArray<number>;
-  /** How many of these are sessions that may have been delivered before as they are. */
+  /** The number of these that are sessions, and may have been delivered before as they are. */
   readonly redelivered: number;
 }
 
 /** Takes in the rows of an answer, of which the walk has chosen some, and says which of them are to be delivered. */
 export const receive = (
-  watch: Watch,
-  rows: ReadonlyArray<WatchedRow>,
+  tracker: ChangeTracker,
+  rows: ReadonlyArray<TrackedRow>,
   take: ReadonlyArray<number>,
   { certain, holds }: ReceiveOptions,
 ): Received => {
-  const { before = { seen: [] }, asked, since = -Infinity, isBegun, delivered, others, lookback } = watch;
-  const at = isBegun ? watch.at : highest(rows, certain) ?? before.at;
+  const { before = { seen: [] }, asked, since = -Infinity, isBegun, delivered, others, lookback } = tracker;
+  const at = isBegun ? tracker.at : highest(rows, certain) ?? before.at;
   const floor = (at ?? -Infinity) - lookback;
-  const seen = new Map(before.seen.map(([id, time, digest]) => [id, [time, digest] as const]));
+  const observed = new Map(before.seen.map(([id, time, digest]) => [id, [time, digest] as const]));
   const known = new Set(before.known);
   const forgottenTo = before.forgottenTo ?? -Infinity;
   let redelivered = 0;
@@ -226,16 +230,17 @@ export const receive = (
     const isPast = time < floor;
     const isCoveredNow = isCovered(before, time, lookback);
     // Nothing below the floor can change within its second any more: that it is there is all there is to know.
-    const needsDigest = !isPast || (row.id !== undefined && seen.get(row.id)?.[0] === time);
+    const needsDigest = !isPast || (row.id !== undefined && observed.get(row.id)?.[0] === time);
     const mine = needsDigest ? digest(row.text()) : "";
     const id = row.id ?? mine;
-    const [seenAt, seenAs] = seen.get(id) ?? [];
-    const isSeen = needsDigest && seenAs === mine && (lastUpdated === undefined || seenAt === time);
-    const isChanged = seenAt === time && !isSeen;
-    const isKnown = isSeen || (!isChanged && lastUpdated !== undefined &&
+    const [observedAt, observedAs] = observed.get(id) ?? [];
+    const isObserved = needsDigest && observedAs === mine &&
+      (lastUpdated === undefined || observedAt === time);
+    const isChanged = observedAt === time && !isObserved;
+    const isKnown = isObserved || (!isChanged && lastUpdated !== undefined &&
       (isCoveredNow || (known.size > 0 && known.has(Fingerprints.of(id, time)))));
     if (!isPast) {
-      if (!isSeen || lastUpdated === undefined) delivered.push([id, time, mine]);
+      if (!isObserved || lastUpdated === undefined) delivered.push([id, time, mine]);
     } else if (!isCoveredNow && others.length < Fingerprints.MOST) others.push(Fingerprints.of(id, time));
 
     const isAsked = asked !== undefined && isRead;
@@ -249,7 +254,7 @@ export const receive = (
 
   const wanted = take.filter(isWanted);
   return {
-    watch: { ...watch, at, isBegun: true, count: delivered.length, otherCount: others.length },
+    tracker: { ...tracker, at, isBegun: true, count: delivered.length, otherCount: others.length },
     take: wanted,
     redelivered,
   };
@@ -267,10 +272,10 @@ const withSpan = (spans: NonNullable<Cursor["spans"]>, [from, to]: typeof Span.T
 };
 
 /** Gives the cursor to keep for the next run, once the walk has ended. */
-export const finish = (watch: Watch, isVerified: boolean): Cursor => {
-  const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount, isPartial } = watch;
+export const finish = (tracker: ChangeTracker, isVerified: boolean): Cursor => {
+  const { before = { seen: [] }, asked, lookback, delivered, count, others, otherCount, isPartial } = tracker;
   const { at: base, spans: earlier = [] } = before;
-  const top = watch.at ?? -Infinity;
+  const top = tracker.at ?? -Infinity;
   const hasGap = asked !== undefined && !(base !== undefined && asked <= base - lookback);
   const isWhole = isVerified && !hasGap;
   const at = isWhole ? Math.max(top, topOf(before)) : base ?? -Infinity;
@@ -285,10 +290,10 @@ export const finish = (watch: Watch, isVerified: boolean): Cursor => {
   const rows = new Map([...before.seen, ...delivered.slice(0, count)].map((row) => [row[0], row]));
   const from = Math.max(top, at, topOf({ spans })) - lookback;
   const now = { ...(at !== -Infinity && { at }), ...(spans.length > 0 && { spans }) };
-  const [seen, past] = [new Array<typeof Seen.Type>(), new Array<number>()];
+  const [recent, past] = [new Array<typeof Delivered.Type>(), new Array<number>()];
   for (const row of rows.values()) {
     const [id, time] = row;
-    if (time >= from) seen.push(row);
+    if (time >= from) recent.push(row);
     else if (!isCovered(now, time, lookback)) past.push(Fingerprints.of(id, time));
   }
   // What a verified walk has read below the lookback, its span tells of.
@@ -305,7 +310,7 @@ export const finish = (watch: Watch, isVerified: boolean): Cursor => {
   return {
     ...now,
     ...(depth !== LOOKBACK && { lookback: depth }),
-    seen,
+    seen: recent,
     ...(kept.length > 0 && { known: kept }),
     ...(forgottenTo !== -Infinity && { forgottenTo }),
   };
@@ -315,7 +320,7 @@ export const finish = (watch: Watch, isVerified: boolean): Cursor => {
 export const hasSession = (cursor: Cursor): boolean =>
   lastOf(cursor) !== -Infinity || cursor.known !== undefined;
 
-/** The latest time of what was delivered; -Infinity if nothing was. */
+/** Gives the latest time of what was delivered; -Infinity if nothing was. */
 const lastOf = (cursor: Cursor): number =>
   cursor.seen.reduce(
     (last, [, time]) => Math.max(last, time),
@@ -332,12 +337,12 @@ export const forget = (cursor: Cursor, until = -Infinity): Cursor => {
 };
 
 /** Gives the cursor for walking once more what was watched for something else: of what was delivered so far, little is known. */
-export const abandon = (watch: Watch): Cursor => {
-  const { at } = watch;
-  const cursor = finish(watch, false);
-  if (!watch.isBegun || at === undefined) return cursor;
+export const abandon = (tracker: ChangeTracker): Cursor => {
+  const { at } = tracker;
+  const cursor = finish(tracker, false);
+  if (!tracker.isBegun || at === undefined) return cursor;
   return { ...cursor, forgottenTo: Math.max(at, cursor.forgottenTo ?? -Infinity) };
 };
 
-/** The same for a user that the tenant did not know any more in the midst of its walk. */
-export const forgetWatched = (watch: Watch): Cursor => forget(abandon(watch));
+/** Gives the same for a user that the tenant did not know any more in the midst of its walk. */
+export const forgetTracked = (tracker: ChangeTracker): Cursor => forget(abandon(tracker));

@@ -1,6 +1,6 @@
 /**
- * Where the cursors are kept that tell what has changed since the last run, for those who keep sessions in a place of their
- * own. A dataset keeps its own.
+ * The store of cursors, which tell what has changed since the last run, for those who keep sessions in a place of their own. A
+ * dataset keeps its own.
  *
  * @module
  */
@@ -19,9 +19,9 @@ export class CursorStoreError extends Data.TaggedError("CursorStoreError")<{
 
 /**
  * Keeps a cursor for each user: a plain value that JSON can hold. Save the cursor of every end that has one, of a user that is
- * missing or could not be verified as well: it claims no more than was delivered. Save a user's cursor along with its sessions, in one
- * transaction if the place has such, or else after them: then a crash in between delivers some sessions a second time,
- * and loses none.
+ * missing or could not be verified as well: it claims no more than was delivered. Save a user's cursor along with its
+ * sessions, in one transaction if the place has such, or else after them: then a crash in between delivers some sessions a
+ * second time, and loses none.
  */
 export class CursorStore extends Context.Tag("monocloud-sessions/CursorStore")<CursorStore, {
   /** The user's cursor; undefined if there is none. */
@@ -39,7 +39,7 @@ export const memory: Layer.Layer<CursorStore> = Layer.sync(CursorStore, () => {
 });
 
 /**
- * These users, each with its cursor, to give to `SessionSource.changes`.
+ * Gives these users, each with its cursor, for `SessionSource.changes`.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * What a user's cursor knows of rows that no time tells of: 53 bits of each, of a bounded number of rows.
+ * Fingerprints in a cursor, of rows that no time tells of: 53 bits of each, of a bounded number of rows.
  *
  * @module
  */
@@ -8,8 +8,8 @@
 export const MOST = 10_000;
 
 /**
- * Tells a version of a row from others by its id and its time. Two of 10,000 rows share it once in some 200 million
- * times. (The mixing of MurmurHash3, over UTF-16, with two seeds.)
+ * Tells a version of a row from others by its id and its time. Two of 10,000 rows share it once in some 200 million times.
+ * (The mixing of MurmurHash3, over UTF-16, with two seeds.)
  */
 export const of = (id: string, time: number): number => {
   let [one, other] = [0x9e3779b9 ^ time, 0x85ebca6b ^ (time / 2 ** 32)];

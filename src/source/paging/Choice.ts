@@ -9,8 +9,8 @@ import { compare, type Key, type ListShape, type Order, type WalkRows } from "./
 import { orderOf, type Walk } from "./Walk.ts";
 
 /**
- * The rows of an answer that have not been delivered, how many this pass had not met, and whether one of them was met in it
- * before. Rows without a place that are alike are as many as one answer has held.
+ * Chooses the rows of an answer that have not been delivered, and counts how many this pass had not met, and whether one of
+ * them was met in it before. Rows without a place that are alike are as many as one answer has held.
  */
 export const choose = (
   shape: ListShape,
@@ -31,7 +31,7 @@ export const choose = (
       const side = compare(order, keys[index], key);
       return side < 0 || (side === 0 && ids.includes(rows.id(index)));
     });
-  const straysInAnswer = new Map<string, number>();
+  const unorderedInAnswer = new Map<string, number>();
   const inAnswer = isTwice && observed === undefined ? new Set<number>() : undefined;
   const take: Array<number> = [];
   let met = 0;
@@ -41,8 +41,8 @@ export const choose = (
     if (keys[index] === undefined) {
       // Several may be alike: as many as have been delivered are not new.
       const id = rows.id(index);
-      const nth = (straysInAnswer.get(id) ?? 0) + 1;
-      straysInAnswer.set(id, nth);
+      const nth = (unorderedInAnswer.get(id) ?? 0) + 1;
+      unorderedInAnswer.set(id, nth);
       const last = observed?.meet(hash, answers) ?? -1;
       if (last < passBegan) met++;
       if (last < 0 && nth > (unorderedRows.times.get(id) ?? 0)) take.push(index);
@@ -72,7 +72,7 @@ export const choose = (
   return { take, met, isAgain };
 };
 
-/** The last key of the answer, unless all of it lies before the frontier. */
+/** Gives the last key of the answer, unless all of it lies before the frontier. */
 export const frontierAfter = (
   walk: Walk,
   order: Order,
@@ -92,8 +92,8 @@ export const frontierAfter = (
 /** More ids are not remembered, of lists in orders that hold: 32 MB. */
 const MOST_OBSERVED = 2 ** 20;
 
-/** The ids to remember after an answer. */
-export const kept = (
+/** Gives the ids to remember after an answer. */
+export const rememberedAfter = (
   order: Order,
   { isExact }: Walk,
   ids: ObservedIds | undefined,

@@ -1,5 +1,5 @@
 /**
- * What time it is at the tenant: by the `Date` of its answer, and by our own clock where that says nothing.
+ * The time at the tenant: by the `Date` of its answer, and by our own clock where that says nothing.
  *
  * @module
  */
@@ -13,12 +13,12 @@ export interface Now {
   readonly whose: "tenant" | "own";
 }
 
-/** What the tenant's clock, and the one of what a cursor or a time was made from, may differ by: a minute. */
+/** The most that the tenant's clock and the one that a cursor or a time was made from differ by: a minute. */
 const TENANT_TOLERANCE = 60;
 
 /**
- * What our own clock may be off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A cursor
- * that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
+ * The most that our own clock is off by, either way: 5 minutes, as much as Kerberos grants clocks that nobody looks after. A
+ * cursor that is too low by that costs a little more of the list to read again; one that is too high would lose changes.
  */
 const OWN_TOLERANCE = 300;
 

@@ -6,7 +6,15 @@
 import { hashText } from "./ObservedIds.ts";
 import { isInOrder, type Key, type Order, type WalkRows } from "./SortOrder.ts";
 import type { PageRequest, Place } from "./Place.ts";
-import { type Reason, reason, type Step, type Walk } from "./Walk.ts";
+import {
+  notTaken,
+  type Reason,
+  reason,
+  type Step,
+  type UnorderedRows,
+  type Walk,
+  withUnordered,
+} from "./Walk.ts";
 
 /** An answer, looked at. */
 export interface Given {
@@ -63,7 +71,7 @@ export const hasTwice = (hashes: Float64Array, count: number): boolean => {
   return false;
 };
 
-/** What an answer says against itself. */
+/** Find what an answer says against itself. */
 export const contradictionIn = (
   { place, isTwice, order, keys }: Given,
   isWhole: boolean,
@@ -88,19 +96,23 @@ export const isOutOfPlace = (before: Walk, { place, keys, hashes }: Given): bool
   return met === undefined || !hashes.subarray(0, index + 1).some((hash) => met.has(hash));
 };
 
-/** How many answers in a row may be contradicted before the walk starts over. */
+/** The most answers in a row that are contradicted before the walk starts over. */
 export const RETRIES = 2;
 
 /** Ask again, by another request. */
-export const askAgain = (walk: Walk, { request, place }: Given, more?: Pick<Walk, "short">): Step => ({
-  walk: {
+export const askAgain = (walk: Walk, { request, place }: Given, more?: Pick<Walk, "short">): Step =>
+  notTaken({
     ...walk,
     ...more,
     total: place.total ?? walk.total,
     retries: walk.retries + 1,
     avoid: request.size,
-  },
-  take: [],
-  isTaken: false,
-  onCourse: false,
-});
+  });
+
+/** Add those of the rows to deliver that have no place in the order. */
+export const withUnorderedOf = (
+  unorderedRows: UnorderedRows,
+  { rows, keys }: Pick<Given, "rows" | "keys">,
+  take: ReadonlyArray<number>,
+): UnorderedRows =>
+  withUnordered(unorderedRows, take.filter((index) => keys[index] === undefined).map(rows.id));

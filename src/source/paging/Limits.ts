@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a tenant gives where no size is asked for; no tenant is expected to give less than that. */
+/** The size of page that a tenant gives where none is asked for; no tenant is expected to give less. */
 export const DOCUMENTED_SIZE = 10;
 /** The smallest page size a walk may be given: with smaller ones, too few sizes are left to overlap by. */
 export const leastSize = DOCUMENTED_SIZE;
@@ -15,5 +15,5 @@ export const leastSize = DOCUMENTED_SIZE;
  */
 export const mostSize = 50_000;
 
-/** How far below the cursor of the run before a run reads, in seconds: 5 minutes. */
+/** The time below the cursor of the run before that a run reads, in seconds: 5 minutes. */
 export const LOOKBACK = 300;

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The two 32-bit lanes of a hash, joined to an integer that a number holds exactly. */
+/** Joins the two 32-bit lanes of a hash to an integer that a number holds exactly. */
 const join = (one: number, other: number, length: number): number => {
   let a = one ^ length;
   let b = other;
@@ -46,7 +46,7 @@ export class ObservedIds {
   /** Indices of entries plus one, in the first free place from the one that a hash says; 0 is free. */
   #slots = new Int32Array(256);
   #size = 0;
-  /** How many rows the tenant counted, by answer, of those that were asked for one by one. */
+  /** The number of rows that the tenant counted, by answer, of those that were asked for one by one. */
   readonly totals: Array<number | undefined> = [];
 
   /** The number of ids. */

@@ -13,13 +13,13 @@ export interface SizedPage {
 
 /** From what to overlap, and by which sizes. */
 export interface OverlapOptions {
-  /** How many rows lie before the end of what has been read. */
+  /** The number of rows that lie before the end of what has been read. */
   readonly end: number;
-  /** How many rows before the end the page must hold. */
+  /** The number of rows before the end that the page must hold. */
   readonly behind: number;
   /** The largest page. */
   readonly size: number;
-  /** Whether pages of up to twice the size may be asked for, where no smaller one overlaps. */
+  /** Allows pages of up to twice the size, where no smaller one overlaps. */
   readonly mayGrow: boolean;
   /** A size not to ask for, as its answer was contradicted. */
   readonly avoid?: number | undefined;
@@ -28,7 +28,7 @@ export interface OverlapOptions {
 /** Below this size, pages of all sizes may end at one row (at 720 for sizes up to 10), so the next step is looked at. */
 const SMALL = 32;
 
-/** The page of this size that holds the row at `from`, and where it ends. */
+/** Gives the page of this size that holds the row at `from`, and where it ends. */
 const pageAt = (from: number, size: number): SizedPage & { readonly reach: number } => {
   const page = Math.floor(from / size) + 1;
   return { page, size, reach: page * size };
@@ -42,7 +42,7 @@ const canGoOn = (end: number, size: number): boolean => {
   return false;
 };
 
-/** The page that reaches furthest beyond `end` of those from `least` to `most` rows; undefined where none spans both. */
+/** Finds the page that reaches furthest beyond `end` of those from `least` to `most` rows; undefined where none spans both. */
 const furthest = (
   from: number,
   end: number,
@@ -67,7 +67,7 @@ const furthest = (
   return best ?? bestEver;
 };
 
-/** The page to ask for next; undefined where no page overlaps. */
+/** Finds the page to ask for next; undefined where no page overlaps. */
 export const overlap = ({ end, behind, size, mayGrow, avoid }: OverlapOptions): SizedPage | undefined => {
   const from = Math.max(0, end - behind);
   return furthest(from, end, Math.floor(size / 2) + 1, size, size, avoid) ??

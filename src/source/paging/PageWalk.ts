@@ -1,15 +1,15 @@
 /**
- * How a list that is served in numbered pages is read whole while it changes: a pure state machine. Ask {@link plan}
- * what to request, hand each answer to {@link receive}, deliver the rows it names, until the walk is done.
+ * The walk that reads a list in numbered pages whole while it changes: a pure state machine. Ask {@link plan} what to
+ * request, hand each answer to {@link receive}, deliver the rows it names, until the walk is done.
  *
  * **Why it loses nothing.** Every answer is an unbroken stretch of the list, in order, as it was at one moment. The walk
  * asks for stretches that *overlap*, by varying the page size, and takes an answer only if it reaches back beyond the
- * *frontier*, the last key delivered: it begins with a row whose key comes before the frontier's, or with the first
- * row of the list. Then every row from the frontier to the end of that answer was either in it or not in the list.
- * By induction, a row that is in the list from the first request to the last was in one of the answers, whatever was
- * deleted, inserted or re-ordered among equal keys meanwhile, and whenever each answer was given: so several can be
- * fetched at once, and a walk can be resumed after hours. An answer that does not reach back (rows before it were
- * deleted) is no loss either: it is seen, and the walk asks again further up.
+ * *frontier*, the last key delivered: it begins with a row whose key comes before the frontier's, or with the first row of
+ * the list. Then every row from the frontier to the end of that answer was either in it or not in the list. By induction, a
+ * row that is in the list from the first request to the last was in one of the answers, whatever was deleted, inserted or
+ * re-ordered among equal keys meanwhile, and whenever each answer was given: so several can be fetched at once, and a walk
+ * can be resumed after hours. An answer that does not reach back (rows before it were deleted) is no loss either: it is
+ * seen, and the walk asks again further up.
  *
  * **Why it repeats nothing.** Only rows behind the frontier are delivered, and each id once: the walk remembers a hash of
  * every id it has delivered. A walk that goes on from a stored state knows the ids at the frontier's own key instead.
@@ -19,7 +19,7 @@
  * order, a frontier that is not where it was, fewer rows in all than were counted) is not taken: the walk asks again, by
  * another request. What stays contradicted makes it start over in the next of its orders. When the orders run out it reads
  * pages 1, 2, 3… up to three times. Then a count proves the list: ids met both before and after a moment were listed at that
- * moment, so if they are as many as the tenant counted then, they are the list. What is not proven is a reason not to call the walk verified.
+ * moment, so if they are as many as the tenant counted then, they are the list. Only what is not proven leaves a reason.
  *
  * @module
  */
@@ -46,12 +46,12 @@ export {
 } from "./Walk.ts";
 export { ahead, plan, refused } from "./WalkPlan.ts";
 
-/** How many answers may bring nothing in all before pages 1, 2, 3… are read, and how many more for each page of rows. */
+/** The most answers that bring nothing before pages 1, 2, 3… are read, and the number more for each page of rows. */
 const [MOST_VAIN, MOST_VAIN_A_PAGE] = [100, 3];
 
 /**
- * Takes in the answer to a planned request. Answers to requests planned together are handed in in the order of the plan,
- * as long as the step says they are of use.
+ * Takes in the answer to a planned request. Answers to requests planned together are handed in in the order of the plan, as
+ * long as the step says they are of use.
  */
 export const receive = (
   shape: ListShape,

@@ -1,5 +1,5 @@
 /**
- * Where an answer lies in its list, by its header and by the request.
+ * The place of an answer in its list, by its header and by the request.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export interface PageRequest {
   readonly page: number;
   readonly size: number;
   readonly sort: string;
-  /** Whether a cache may not answer: set where an earlier answer was contradicted. */
+  /** True if a cache must not answer: set where an earlier answer was contradicted. */
   readonly fresh?: true | undefined;
 }
 
@@ -23,9 +23,9 @@ export interface Place {
   /** The page size the tenant gave. */
   readonly size: number;
   readonly total: number | undefined;
-  /** Whether a header says all this. */
+  /** True if a header says all this. */
   readonly isTold: boolean;
-  /** Whether there are fewer rows than the answer itself says: of its page, or of the whole list. */
+  /** Set if there are fewer rows than the answer itself says: of its page, or of the whole list. */
   readonly shortOf: "page" | "list" | undefined;
 }
 

@@ -17,8 +17,8 @@ export interface AnyPage {
 
 /** The rows of an answer, whatever they are. */
 export interface Answer {
-  /** What the walk goes by. */
-  readonly listed: PageWalk.WalkRows;
+  /** The rows as the walk goes by them. */
+  readonly walkRows: PageWalk.WalkRows;
 }
 
 /** One answer, with what it means for the walk. */
@@ -35,20 +35,20 @@ interface Asked {
   readonly turn: Effect.Latch;
 }
 
-/** How a list is read. */
+/** Options of the reader of a list. */
 export interface ListReaderOptions<Page extends AnyPage, Rows extends Answer, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */
   readonly pageSize: number;
   /** Asks for a page, which is parsed no sooner than its turn has come. */
   readonly ask: (request: PageWalk.PageRequest, turn?: Effect.Effect<void>) => Effect.Effect<Page, E, R>;
-  /** What the rows of an answer are. */
+  /** Decodes the rows of an answer. */
   readonly decode: (page: Page) => Rows;
-  /** Whether a request failed for the size of its page: then no page larger than `pageSize` is asked for again. */
+  /** Tells whether a request failed for the size of its page: then no page larger than `pageSize` is asked for again. */
   readonly isTooLarge?: ((error: E) => boolean) | undefined;
-  /** Where to go on from; from the beginning if left out. */
+  /** The state to go on from. @default {the beginning} */
   readonly start?: PageWalk.Walk | undefined;
-  /** How many pages may be asked for at once, now. Each is held until those before it have been handed on. */
+  /** Gives the number of pages that may be asked for at once, now. Each is held until those before it have been handed on. */
   readonly share: () => number;
 }
 
@@ -67,15 +67,15 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
     walk: PageWalk.Walk,
     request: PageWalk.PageRequest,
     page: Page,
-    goOn: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
+    proceed: (step: PageWalk.Step) => Effect.Effect<A, E3, R3>,
   ) => {
     const rows = decode(page);
-    const step = PageWalk.receive(shape, walk, request, { rows: rows.listed, pagination: page.pagination });
-    return Effect.flatMap(onReading({ ...step, request, page, rows }), () => goOn(step));
+    const step = PageWalk.receive(shape, walk, request, { rows: rows.walkRows, pagination: page.pagination });
+    return Effect.flatMap(onReading({ ...step, request, page, rows }), () => proceed(step));
   };
   /**
-   * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last one.
-   * So it takes a fiber for each page under way, and not for each there is.
+   * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last
+   * one. So it takes a fiber for each page under way, and not for each there is.
    */
   const inTurn = (
     begun: PageWalk.Walk,
@@ -94,7 +94,7 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
         asked.push(one);
         return one;
       };
-      const goOn = (step: PageWalk.Step): Effect.Effect<unknown, E | E2, R | R2 | Scope.Scope> => {
+      const proceed = (step: PageWalk.Step): Effect.Effect<unknown, E | E2, R | R2 | Scope.Scope> => {
         walk = step.walk;
         asked.shift();
         const own = step.onCourse && !walk.done ? askAhead() : undefined;
@@ -113,7 +113,7 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
         // Not every answer has waited: that there is no such page is known without one.
         return Effect.flatMap(
           Effect.zipLeft(page, turn.await),
-          (page) => take(walk, request, page, goOn),
+          (page) => take(walk, request, page, proceed),
         );
       };
       const begin = (some: ReadonlyArray<Asked>) =>

@@ -5,23 +5,24 @@
  */
 import { leastSize } from "./Limits.ts";
 import { choose } from "./Choice.ts";
-import { askAgain, contradictionIn, type Given, RETRIES } from "./Given.ts";
+import { askAgain, contradictionIn, type Given, RETRIES, withUnorderedOf } from "./Given.ts";
 import { ObservedIds } from "./ObservedIds.ts";
 import type { ListShape } from "./SortOrder.ts";
 import {
   again,
   finished,
   harmless,
+  notTaken,
   orderOf,
   over,
   reason,
   type Step,
+  taken,
   type Walk,
   withReason,
-  withUnordered,
 } from "./Walk.ts";
 
-/** How many rows may come for each row by which the counts move, as others go. */
+/** The most rows that come for each row by which the counts move, as others go. */
 const CHURN = 4;
 
 /**
@@ -37,9 +38,7 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   if (isContradicted && walk.retries < RETRIES) return askAgain(walk, given);
   // A list that has become shorter is believed by two answers.
   if (!isContradicted && place.total! < (walk.most ?? 0) && walk.retries === 0) return askAgain(walk, given);
-  if (isContradicted || walk.observed === undefined) {
-    return { walk: over(shape, walk, reason.miscounted), take: [], isTaken: false, onCourse: false };
-  }
+  if (isContradicted || walk.observed === undefined) return notTaken(over(shape, walk, reason.miscounted));
   const { ids } = walk.observed;
   const isKnown = rows.count === 0 || ids.has(hashes[rows.count - 1]!);
   const top = { ...walk, overlapping: false, answers: walk.answers - 1 };
@@ -47,10 +46,7 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   const next: Walk = {
     ...walk,
     observed: { ids, count: ids.size },
-    unorderedRows: withUnordered(
-      walk.unorderedRows,
-      take.filter((index) => keys[index] === undefined).map(rows.id),
-    ),
+    unorderedRows: withUnorderedOf(walk.unorderedRows, { rows, keys }, take),
     total: place.total,
     met: (walk.met ?? 0) + met,
     topPage: walk.topPage + 1,
@@ -59,27 +55,22 @@ export const takeTop = (shape: ListShape, walk: Walk, given: Given): Step => {
   };
   // Down to what was known, and no further than the list had been long. Read in another order, new rows and known ones mix.
   if (!(walk.order === 0 ? isKnown : met === 0) && !place.isLast && place.end < place.total!) {
-    return { walk: next, take, isTaken: true, onCourse: false };
+    return taken(next, take);
   }
   // In another order, rows that have come lie anywhere, and so do those that came with an older key: no more are missing for
   // that than the counts have moved by. Of a list that stands still none may be.
   const isUnsure = (walk.order > 0 || walk.pass > 0) &&
     walk.pending.every((why) => harmless.has(why) || why === reason.miscounted);
   const isAll = next.met! >= place.total! - (isUnsure ? CHURN * walk.moved : 0);
-  return {
-    walk: isAll ? finished(next) : over(shape, next, reason.miscounted),
-    take,
-    isTaken: true,
-    onCourse: false,
-  };
+  return taken(isAll ? finished(next) : over(shape, next, reason.miscounted), take);
 };
 
-/** How many times pages 1, 2, 3… are read before the walk ends unproven. */
+/** The most times that pages 1, 2, 3… are read before the walk ends unproven. */
 const READINGS = 3;
 
 /** Takes in one of pages 1, 2, 3…: whatever order its rows are in. */
 export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Step => {
-  const { request, rows, place, keys } = given;
+  const { request, rows, place } = given;
   // The end of a list of fewer rows than before is asked for again as well.
   const isSooner = place.isTold && place.isLast && place.total! < (counted.total ?? 0);
   const isShort = place.shortOf !== undefined || given.isTwice ||
@@ -99,10 +90,7 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
     // A page that is short by mistake is no smaller size to go on in.
     size: isShort ? counted.size : Math.min(counted.size, Math.max(place.size, leastSize)),
     observed: { ids: observed, count: observed.size },
-    unorderedRows: withUnordered(
-      counted.unorderedRows,
-      take.filter((index) => keys[index] === undefined).map(rows.id),
-    ),
+    unorderedRows: withUnorderedOf(counted.unorderedRows, given, take),
     end,
     maxEnd: Math.max(counted.maxEnd, end),
     attemptsWithoutProgress,
@@ -113,27 +101,16 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
     brought: counted.brought + take.length,
     most: place.total === undefined ? counted.most : Math.max(counted.most ?? 0, place.total),
   };
-  if (!isEnd) return { walk: read, take, isTaken: true, onCourse: read.size === counted.size };
+  if (!isEnd) return taken(read, take, read.size === counted.size);
   if (observed.isProven()) {
-    const proven = finished(read.isExact ? { ...read, unverifiedReasons: [] } : read);
-    return { walk: proven, take, isTaken: true, onCourse: false };
+    return taken(finished(read.isExact ? { ...read, unverifiedReasons: [] } : read), take);
   }
   // Of a list that stands still, a reading that brought nothing more will not be followed by one that does.
   const isVain = read.total === undefined || (read.pass > 0 && read.brought === 0 && read.moved === 0);
   if (isVain || read.pass + 1 >= READINGS) {
-    return {
-      walk: { ...withReason(read, ...read.pending), pending: [], done: true },
-      take,
-      isTaken: true,
-      onCourse: false,
-    };
+    return taken({ ...withReason(read, ...read.pending), pending: [], done: true }, take);
   }
   const next = { ...again(read, reason.noOverlap), pending: read.pending, past: read.past };
   // In another size, so that what cuts rows out of pages cuts out others.
-  return {
-    walk: { ...next, size: Math.max(leastSize, read.size - 1), maxEnd: 0 },
-    take,
-    isTaken: true,
-    onCourse: false,
-  };
+  return taken({ ...next, size: Math.max(leastSize, read.size - 1), maxEnd: 0 }, take);
 };

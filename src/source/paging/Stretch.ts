@@ -3,21 +3,21 @@
  *
  * @module
  */
-import { choose, frontierAfter, kept } from "./Choice.ts";
-import { askAgain, contradictionIn, type Given, isOutOfPlace, RETRIES } from "./Given.ts";
+import { choose, frontierAfter, rememberedAfter } from "./Choice.ts";
+import { askAgain, contradictionIn, type Given, isOutOfPlace, RETRIES, withUnorderedOf } from "./Given.ts";
 import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
 import { compare, type ListShape } from "./SortOrder.ts";
 import type { Place } from "./Place.ts";
-import { finished, leave, over, reason, type Step, type Walk, withReason, withUnordered } from "./Walk.ts";
+import { finished, leave, notTaken, over, reason, type Step, taken, type Walk, withReason } from "./Walk.ts";
 
-/** How many answers in a row may bring nothing before the walk starts over, apart from reading it all again. */
+/** The most answers in a row that bring nothing before the walk starts over, apart from reading it all again. */
 const PATIENCE = 20;
 
 const isOutOfPatience = (walk: Walk, attemptsWithoutProgress: number): boolean =>
   attemptsWithoutProgress > PATIENCE + 2 * Math.ceil(walk.maxEnd / walk.size);
 
-/** The answer lies beyond the frontier: rows before it have vanished. Ask again further up. */
+/** Asks again further up: the answer lies beyond the frontier, as rows before it have vanished. */
 const stepBack = (walk: Walk, place: Place): Step => {
   const vanished = Math.max(0, (walk.total ?? 0) - (place.total ?? Infinity));
   const stride = walk.attemptsWithoutProgress < 2
@@ -25,21 +25,16 @@ const stepBack = (walk: Walk, place: Place): Step => {
     : walk.size * 2 ** Math.min(walk.attemptsWithoutProgress - 2, 30);
   const slack = Math.min(Math.floor(walk.size / 2), Math.max(4, 2 * walk.slack));
   const end = Math.max(0, Math.min(walk.end, place.start) - Math.max(vanished, stride));
-  return {
-    walk: {
-      ...walk,
-      end,
-      slack,
-      tieCount: Math.max(1, walk.tieCount),
-      total: place.total,
-      attemptsWithoutProgress: walk.attemptsWithoutProgress + 1,
-      retries: 0,
-      avoid: undefined,
-    },
-    take: [],
-    isTaken: false,
-    onCourse: false,
-  };
+  return notTaken({
+    ...walk,
+    end,
+    slack,
+    tieCount: Math.max(1, walk.tieCount),
+    total: place.total,
+    attemptsWithoutProgress: walk.attemptsWithoutProgress + 1,
+    retries: 0,
+    avoid: undefined,
+  });
 };
 
 /** Takes in an answer that must overlap those before it. */
@@ -52,14 +47,14 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
 
   if (!isWhole && place.size > request.size) {
     const last = { ...walk, order: shape.orders.length - 1, size: place.size };
-    return { walk: leave(shape, last, reason.otherSize), take: [], isTaken: false, onCourse: false };
+    return notTaken(leave(shape, last, reason.otherSize));
   }
   const against = contradictionIn(given, isWhole);
   if (against !== undefined) {
     if (walk.retries < RETRIES) return askAgain(walk, given);
     // A list that one page holds reads no better in another order.
     const fits = isWhole || (place.start === 0 && place.total !== undefined && place.total <= place.size);
-    if (!fits) return { walk: leave(shape, walk, against), take: [], isTaken: false, onCourse: false };
+    if (!fits) return notTaken(leave(shape, walk, against));
     walk = withReason(walk, against);
   }
   const isAllGiven = rows.count === request.size || (walk.isClamped && rows.count >= walk.size);
@@ -72,7 +67,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     // than come between two answers.
     const isCut = walk.end === 0 && walk.avoid !== undefined && place.end > walk.avoid &&
       place.end - before.short >= Math.max(2 * leastSize, before.short / 2);
-    if (isCut) return { walk: leave(shape, walk, reason.short), take: [], isTaken: false, onCourse: false };
+    if (isCut) return notTaken(leave(shape, walk, reason.short));
   }
   const isClamped = place.size < request.size;
   if (isClamped) walk = { ...walk, size: Math.max(1, Math.min(before.size, place.size)), isClamped };
@@ -86,11 +81,11 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
       (order.unique === true && side === 0);
     if (!reaches) {
       if (isOutOfPatience(before, before.attemptsWithoutProgress)) {
-        return { walk: leave(shape, walk, reason.vanishing), take: [], isTaken: false, onCourse: false };
+        return notTaken(leave(shape, walk, reason.vanishing));
       }
       // A page asked for ahead did not know how many rows share the frontier's key.
       return side === 0 && place.total === before.total && before.attemptsWithoutProgress === 0
-        ? { walk: { ...walk, attemptsWithoutProgress: 1 }, take: [], isTaken: false, onCourse: false }
+        ? notTaken({ ...walk, attemptsWithoutProgress: 1 })
         : stepBack(walk, place);
     }
     if (isOutOfPlace(before, given)) {
@@ -99,7 +94,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
       if (earlier !== undefined && walk.backs < RETRIES) {
         // It is the answer before that was wrong: what it brought is known, and its stretch is read again.
         const { answers, backs } = walk;
-        const back = {
+        return notTaken({
           ...walk,
           ...earlier,
           earlier: undefined,
@@ -107,10 +102,9 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
           rewoundAt: answers,
           retries: 1,
           backs: backs + 1,
-        };
-        return { walk: back, take: [], isTaken: false, onCourse: false };
+        });
       }
-      return { walk: leave(shape, walk, reason.moved), take: [], isTaken: false, onCourse: false };
+      return notTaken(leave(shape, walk, reason.moved));
     }
   }
 
@@ -124,14 +118,12 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     (!order.fixed && take.length > 0);
   const attemptsWithoutProgress = isProgress ? 0 : before.attemptsWithoutProgress + 1;
   const isEnd = place.isLast || isPast;
-  const memory = kept(order, before, observed);
+  const memory = rememberedAfter(order, before, observed);
   const next: Walk = {
     ...walk,
     ...reached,
     ...memory,
-    unorderedRows: hasUnordered
-      ? withUnordered(walk.unorderedRows, take.filter((index) => keys[index] === undefined).map(rows.id))
-      : walk.unorderedRows,
+    unorderedRows: hasUnordered ? withUnorderedOf(walk.unorderedRows, given, take) : walk.unorderedRows,
     end: place.end,
     maxEnd: isProgress ? Math.max(before.maxEnd, place.end) : before.maxEnd,
     slack: Math.floor(before.slack / 2),
@@ -154,23 +146,14 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
     const isStuck = isOutOfPatience(walk, attemptsWithoutProgress);
     // Pages asked for in another size than the tenant gives lie elsewhere than planned, and what is planned on from them.
     return isStuck || isAgain
-      ? {
-        walk: leave(shape, next, isStuck ? reason.noFurtherPage : reason.twice),
-        take,
-        isTaken: true,
-        onCourse: false,
-      }
-      : { walk: next, take, isTaken: true, onCourse: walk.size === before.size };
+      ? taken(leave(shape, next, isStuck ? reason.noFurtherPage : reason.twice), take)
+      : taken(next, take, walk.size === before.size);
   }
-  if (next.unverifiedReasons.length === 0 && isAgain) {
-    return { walk: over(shape, next, reason.twice), take, isTaken: true, onCourse: false };
-  }
+  if (next.unverifiedReasons.length === 0 && isAgain) return taken(over(shape, next, reason.twice), take);
   const hasFewer = !isPast && next.isExact && (next.met ?? Infinity) < (next.most ?? 0);
-  return {
-    // Rows may have come at the top, and others gone: then they are there.
-    walk: next.unverifiedReasons.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
+  // Rows may have come at the top, and others gone: then they are there.
+  return taken(
+    next.unverifiedReasons.length === 0 && hasFewer ? { ...next, topPage: 1 } : finished(next),
     take,
-    isTaken: true,
-    onCourse: false,
-  };
+  );
 };

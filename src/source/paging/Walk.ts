@@ -1,5 +1,5 @@
 /**
- * Where a walk stands, and how it ends or starts over.
+ * The state of a walk, and how it ends or starts over.
  *
  * @module
  */
@@ -23,12 +23,12 @@ export interface Observed {
 /** The first so many ids of a list that successive states share, likewise; several may be alike. */
 export interface UnorderedRows {
   readonly ids: Array<string>;
-  /** How many times each is in the list. */
+  /** The number of times that each is in the list. */
   readonly times: Map<string, number>;
   readonly count: number;
 }
 
-/** These ids as unorderedRows. */
+/** Makes unordered rows of these ids. */
 export const unorderedRowsOf = (ids: Iterable<string>): UnorderedRows => {
   const unorderedRows: UnorderedRows = { ids: [], times: new Map(), count: 0 };
   return withUnordered(unorderedRows, ids);
@@ -42,88 +42,99 @@ export const withUnordered = ({ ids, times }: UnorderedRows, more: Iterable<stri
   return { ids, times, count: ids.length };
 };
 
-/** How far a walk had come before its last answer, to go back to where that answer turns out to be wrong. */
+/** The position of a walk before its last answer, to go back to if that answer turns out to be wrong. */
 interface Earlier {
   readonly frontier: Frontier | undefined;
   readonly tieCount: number;
   readonly end: number;
 }
 
-/** Where a walk stands. Only the latest state may be gone on from; {@link save} keeps any. */
+/** The state of a walk. Only the latest one may be gone on from; {@link save} keeps any. */
 export interface Walk {
   /** The largest page to ask for unless a larger one is needed: what was wished, or less if the tenant gives less. */
   readonly size: number;
-  /** Whether the tenant has given a smaller page than asked for. */
+  /** True if the tenant has given a smaller page than asked for. */
   readonly isClamped: boolean;
   /** Which of the shape's orders is in use. */
   readonly order: number;
   /** False once the orders have run out, and pages 1, 2, 3… are read. */
   readonly overlapping: boolean;
   readonly frontier: Frontier | undefined;
-  /** How many rows at the end of the last answer share the frontier's key. */
+  /** The number of rows at the end of the last answer that share the frontier's key. */
   readonly tieCount: number;
   /** The frontiers of the orders given up: what they cover has been delivered. */
   readonly past: ReadonlyArray<Frontier>;
   /** The ids met so far; none where the list came in one answer, or the walk goes on from a stored state. */
   readonly observed: Observed | undefined;
-  /** Whether `observed` holds every id delivered; else frontiers tell what was. */
+  /** True if `observed` holds every id delivered; else frontiers tell what was. */
   readonly isExact: boolean;
   /** The ids of the rows met so far that have no place in the order. */
   readonly unorderedRows: UnorderedRows;
-  /** How many rows of the list lie before the end of the last answer, as of that answer. */
+  /** The number of rows of the list before the end of the last answer, as of that answer. */
   readonly end: number;
-  /** How many rows more than necessary to overlap, since rows vanish from under the walk. */
+  /** The number of rows more than necessary to overlap, since rows vanish from under the walk. */
   readonly slack: number;
   /** The furthest `end` at which an answer brought something. */
   readonly maxEnd: number;
-  /** How many answers in a row did not move the frontier. */
+  /** The number of answers in a row that did not move the frontier. */
   readonly attemptsWithoutProgress: number;
-  /** How many answers have brought nothing in all. */
+  /** The number of answers that have brought nothing in all. */
   readonly vain: number;
-  /** How many rows the list had at the last count. */
+  /** The number of rows that the list had at the last count. */
   readonly total: number | undefined;
-  /** How many answers were taken in. */
+  /** The number of answers that were taken in. */
   readonly answers: number;
-  /** How many answers in a row were contradicted, and the size asked for in the last of them. */
+  /** The number of answers in a row that were contradicted, and the size asked for in the last of them. */
   readonly retries: number;
   readonly avoid: number | undefined;
-  /** Where the last answer ended that was short and had no header; asked for again once. */
+  /** The end of the last answer that was short and had no header; asked for again once. */
   readonly short: number | undefined;
   readonly earlier: Earlier | undefined;
-  /** How many times the walk has gone back to it without coming further than before. */
+  /** The number of times that the walk has gone back to it without coming further than before. */
   readonly backs: number;
-  /** How often the list has been read in this order, or in pages 1, 2, 3…, before. */
+  /** The number of times that the list has been read in this order, or in pages 1, 2, 3…, before. */
   readonly pass: number;
   /** The first answer of this pass. */
   readonly passBegan: number;
   /** The first answer since the walk began or last went back to where it had been. */
   readonly rewoundAt: number;
-  /** How many rows this pass has met; undefined where a state of an earlier version does not say. */
+  /** The number of rows that this pass has met; undefined where a state of an earlier version does not say. */
   readonly met: number | undefined;
   /** The highest count of the list; undefined where no answer counted. */
   readonly most: number | undefined;
   /** The page that is read once more after the end, to see what has come at the top meanwhile; 0 before that. */
   readonly topPage: number;
-  /** How many rows this pass has brought that were not delivered before. */
+  /** The number of rows that this pass has brought that were not delivered before. */
   readonly brought: number;
   /** By how much the counts have moved in this pass. */
   readonly moved: number;
-  /** Why the walk has started over: a reason, unless a later pass or a count proves the list. */
+  /** Reasons why the walk has started over: unverifiedReasons, unless a later pass or a count proves the list. */
   readonly pending: ReadonlyArray<string>;
   readonly unverifiedReasons: ReadonlyArray<string>;
   readonly done: boolean;
 }
 
-/** What an answer means for the walk. */
+/** The meaning of an answer for the walk. */
 export interface Step {
   readonly walk: Walk;
   /** The indices of the rows to deliver now. */
   readonly take: ReadonlyArray<number>;
-  /** Whether the answer is believed: of one that is not, nothing counts. */
+  /** True if the answer is believed: of one that is not, nothing counts. */
   readonly isTaken: boolean;
-  /** Whether requests planned before this answer are still of use. */
+  /** True if requests planned before this answer are still of use. */
   readonly onCourse: boolean;
 }
+
+/** Take nothing of an answer: the walk asks on from this state. */
+export const notTaken = (walk: Walk): Step => ({ walk, take: [], isTaken: false, onCourse: false });
+
+/** Take rows of an answer, and go on from this state. */
+export const taken = (walk: Walk, take: ReadonlyArray<number>, onCourse = false): Step => ({
+  walk,
+  take,
+  isTaken: true,
+  onCourse,
+});
 
 /** A pass that has not begun. */
 const fromTheTop = {
@@ -144,8 +155,8 @@ const fromTheTop = {
 } as const;
 
 /**
- * The beginning of a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where
- * no smaller ones overlap.
+ * Begins a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where no
+ * smaller ones overlap.
  */
 export const begin = (_: ListShape, size: number): Walk => {
   if (!Number.isSafeInteger(size) || size < leastSize) {
@@ -204,7 +215,7 @@ export const withReason = (walk: Walk, ...why: ReadonlyArray<string>): Walk => {
   return more.length === 0 ? walk : { ...walk, unverifiedReasons: [...walk.unverifiedReasons, ...more] };
 };
 
-/** The list from its top, once more. */
+/** Begins the list from its top, once more. */
 export const again = (walk: Walk, why: Reason): Walk => ({
   ...walk,
   ...fromTheTop,
@@ -215,7 +226,7 @@ export const again = (walk: Walk, why: Reason): Walk => ({
   pass: walk.pass + 1,
 });
 
-/** The order after the one in use; pages 1, 2, 3… when there is none. */
+/** Goes over to the order after the one in use; pages 1, 2, 3… when there is none. */
 export const leave = (shape: ListShape, walk: Walk, why: Reason): Walk => {
   const next = {
     ...again(walk, why),
@@ -227,13 +238,13 @@ export const leave = (shape: ListShape, walk: Walk, why: Reason): Walk => {
     : { ...next, order: walk.order + 1 };
 };
 
-/** The list once more in the same order, or else in the next. */
+/** Reads the list once more in the same order, or else in the next. */
 export const over = (shape: ListShape, walk: Walk, why: Reason): Walk =>
   walk.pass === 0 ? again(walk, why) : leave(shape, walk, why);
 
 /**
- * The walk at its end: what made it start over is forgotten where the list was read again without a contradiction, and
- * counted, by a walk that knows what it has delivered.
+ * Ends a walk: what made it start over is forgotten where the list was read again without a contradiction, and counted, by a
+ * walk that knows what it has delivered.
  */
 export const finished = (walk: Walk): Walk => {
   const why = walk.pending.filter((why) => !harmless.has(why));

@@ -1,6 +1,5 @@
 /**
- * Where a walk stands as a plain value that JSON can hold, so that it can be put down and gone on from, hours later and by
- * another process.
+ * The state of a walk as a plain value that JSON can hold, so that it can be resumed hours later and by another process.
  *
  * @module
  */
@@ -50,7 +49,6 @@ export const WalkState = Schema.Struct({
   done: Schema.Boolean,
 });
 
-/** See {@link WalkState}. */
 export type WalkState = typeof WalkState.Type;
 
 /**
@@ -59,7 +57,7 @@ export type WalkState = typeof WalkState.Type;
  */
 const MOST_STORED = 50_000;
 
-/** The walk as a plain value. */
+/** Gives the walk as a plain value. */
 export const save = (shape: ListShape, walk: Walk): WalkState => {
   const { observed, isExact, unorderedRows, overlapping, order, pass } = walk;
   const isTold = overlapping && order === 0 && pass === 0 && shape.orders[0].fixed;
@@ -98,7 +96,7 @@ export const save = (shape: ListShape, walk: Walk): WalkState => {
 /** The answers that stored ids are taken to have been met in: before this pass, and in it. */
 const [BEFORE, IN_PASS] = [0, 1];
 
-/** The walk that {@link save} was given. */
+/** Gives the walk that {@link save} was given. */
 export const restore = (
   { remembered, observed, observedBefore, strays, run, high, stalls, doubts, ...state }: WalkState,
 ): Walk => {

@@ -9,11 +9,11 @@ import { overlap, type SizedPage } from "./PagePlan.ts";
 import type { PageRequest } from "./Place.ts";
 import { leave, orderOf, reason, type Walk } from "./Walk.ts";
 
-/** How many rows before its end the page after must hold. */
+/** Gives the number of rows before its end that the page after must hold. */
 const behind = (shape: ListShape, { order, tieCount }: Walk): number =>
   orderOf(shape, order).unique === true ? 1 : tieCount + 1;
 
-/** The page to ask for after `end`, with as much slack as is possible. */
+/** Gives the page to ask for after `end`, with as much slack as is possible. */
 const overlapping = (shape: ListShape, walk: Walk, end: number): SizedPage | undefined => {
   const { size, slack, isClamped, avoid } = walk;
   const least = behind(shape, walk);
@@ -24,7 +24,7 @@ const overlapping = (shape: ListShape, walk: Walk, end: number): SizedPage | und
   return overlap({ end, behind: least, size, mayGrow: !isClamped, avoid });
 };
 
-/** The first page, of another size where it is asked for again: larger to see whether a short page is all there is. */
+/** Gives the first page, of another size where it is asked for again: larger to see whether a short page is all there is. */
 const firstPage = ({ size, avoid, retries, short, isClamped }: Walk, isProbe: boolean): SizedPage => {
   const usual = isProbe ? leastSize : size;
   if (avoid === undefined) return { page: 1, size: usual };
@@ -35,21 +35,21 @@ const firstPage = ({ size, avoid, retries, short, isClamped }: Walk, isProbe: bo
   };
 };
 
-/** A page at the top of the list, of another size than the walk has asked for. */
+/** Gives a page at the top of the list, of another size than the walk has asked for. */
 const topAgain = ({ size, topPage, retries }: Walk): SizedPage => ({
   page: topPage,
   size: Math.max(1, Math.min(size, leastSize), size - 1 - retries),
 });
 
-/** The page of pages 1, 2, 3… that begins at `end`. */
+/** Gives the page of pages 1, 2, 3… that begins at `end`. */
 const numbered = ({ size }: Walk, end: number): SizedPage => ({
   page: Math.floor(end / size) + 1,
   size,
 });
 
 /**
- * What to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The walk
- * given back replaces the one passed in, for it may have had to change its order.
+ * Plans what to ask for next: up to `count` pages, which can be fetched at once. Never empty unless the walk is done. The
+ * walk given back replaces the one passed in, for it may have had to change its order.
  */
 export const plan = (
   shape: ListShape,
@@ -98,7 +98,7 @@ export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequ
   return next && { ...last, page: next.page, size: next.size };
 };
 
-/** The tenant refused a page of more rows than `size`: the walk asks for no such page again. */
+/** Notes that the tenant refused a page of more rows than `size`: the walk asks for no such page again. */
 export const refused = (walk: Walk, size: number): Walk => ({
   ...walk,
   isClamped: true,

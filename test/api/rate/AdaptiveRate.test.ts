@@ -289,17 +289,17 @@ describe("rate: 50", () => {
 describe("throttled()", () => {
   it("lowers the rate once for all requests that were under way", () => {
     const limiter = RateLimiter.make({ rate: "auto" });
-    expect(limiter.pace().rate).toBe(20);
+    expect(limiter.state().rate).toBe(20);
     limiter.accepted();
     for (const leftAt of [100, 150, 200]) limiter.throttled(leftAt, 200);
     limiter.throttled(199, 210);
-    expect(limiter.pace().rate).toBe(12);
+    expect(limiter.state().rate).toBe(12);
   });
 
   it("leaves the rate as it is while nothing at all is accepted", () => {
     const limiter = RateLimiter.make({ rate: "auto" });
     for (let second = 1; second < 60; second++) limiter.throttled(second * 1000, second * 1000 + 100);
-    expect(limiter.pace().rate).toBe(20);
+    expect(limiter.state().rate).toBe(20);
   });
 
   it("holds the rate within 0.1 and 1,000,000 a second, whatever befalls", () =>
@@ -309,8 +309,8 @@ describe("throttled()", () => {
         answers.forEach((isAccepted, at) => {
           if (isAccepted) limiter.accepted();
           else limiter.throttled(at * 10, at * 10 + 5);
-          expect(limiter.pace().rate).toBeGreaterThanOrEqual(0.1);
-          expect(limiter.pace().rate).toBeLessThanOrEqual(1e6);
+          expect(limiter.state().rate).toBeGreaterThanOrEqual(0.1);
+          expect(limiter.state().rate).toBeLessThanOrEqual(1e6);
         });
       }),
       { seed: 22 },

@@ -53,6 +53,13 @@ const aLimit = fc.record({
   burst: fc.option(fc.double({ min: 1, max: 8, noNaN: true }), { nil: undefined }),
 });
 
+/** A limit, arrivals and events. */
+const aScene = [
+  aLimit,
+  fc.array(anArrival, { minLength: 1, maxLength: 6 }),
+  fc.array(anEvent, { maxLength: 8 }),
+] as const;
+
 /** Plays arrivals, several at a time, and events, and gives what was seen. */
 const play = (
   options: RateLimiter.RateLimiterOptions,
@@ -68,7 +75,7 @@ const play = (
     }
     yield* Effect.forEach(events, (event) => befall(limiter, event));
     yield* TestClock.adjust("30 days");
-    return { ...scene, pace: limiter.pace() };
+    return { ...scene, pace: limiter.state() };
   }));
 
 /** The worst excess over `burst + rate * t` in any window. */
@@ -87,9 +94,7 @@ describe("take()", () => {
   it("lets no more than burst + rate * t through in any t seconds, whatever arrives and befalls", () =>
     fc.assert(
       fc.asyncProperty(
-        aLimit,
-        fc.array(anArrival, { minLength: 1, maxLength: 6 }),
-        fc.array(anEvent, { maxLength: 8 }),
+        ...aScene,
         async (options, arrivals, events) => {
           const { left, pace } = await play(options, arrivals, events);
           const burst = options.burst ?? Math.max(1, options.rate / 10);
@@ -104,9 +109,7 @@ describe("take()", () => {
   it("serves in order of arrival, whatever befalls", () =>
     fc.assert(
       fc.asyncProperty(
-        aLimit,
-        fc.array(anArrival, { minLength: 1, maxLength: 6 }),
-        fc.array(anEvent, { maxLength: 8 }),
+        ...aScene,
         async (options, arrivals, events) => {
           const { arrived, left } = await play(options, arrivals, events);
           expect(left.map(({ who }) => who)).toEqual(arrived);
@@ -157,16 +160,16 @@ describe("take()", () => {
             const fibers = yield* Effect.forEach(interrupted, (_, who) => arrive(limiter, scene, who, 0));
             yield* TestClock.adjust(after);
             const served = Math.floor(after / 250);
-            expect(limiter.pace().waiting).toBe(Math.max(0, interrupted.length - served));
+            expect(limiter.state().waiting).toBe(Math.max(0, interrupted.length - served));
             yield* Effect.forEach(fibers, (fiber, who) =>
               interrupted[who] ? Fiber.interrupt(fiber) : Effect.void);
             const left = interrupted.flatMap((gone, who) =>
               who < served || !gone ? [who] : []
             );
-            expect(limiter.pace().waiting).toBe(left.filter((who) => who >= served).length);
+            expect(limiter.state().waiting).toBe(left.filter((who) => who >= served).length);
             yield* TestClock.adjust("1 minute");
             expect(scene.left).toEqual(left.map((who, n) => ({ who, at: (n + 1) * 250 })));
-            expect(limiter.pace().waiting).toBe(0);
+            expect(limiter.state().waiting).toBe(0);
           })),
       ),
       { seed: 13, numRuns: 40 },
@@ -179,9 +182,9 @@ describe("take()", () => {
         Effect.all(Array.from({ length: 100 }, () => limiter.acquire(0)), { concurrency: "unbounded" }),
       );
       yield* TestClock.adjust(0);
-      expect(limiter.pace().waiting).toBe(99);
+      expect(limiter.state().waiting).toBe(99);
       yield* Fiber.interrupt(all);
-      expect(limiter.pace().waiting).toBe(0);
+      expect(limiter.state().waiting).toBe(0);
       const next = yield* Effect.fork(limiter.acquire(0));
       yield* TestClock.adjust("1 second");
       expect(yield* Fiber.join(next)).toBe(1000);
@@ -213,7 +216,7 @@ describe("hold()", () => {
       expect(yield* Fiber.join(inLine)).toEqual(Exit.fail({ heldFor: 9000 }));
       yield* TestClock.adjust("1 minute");
       expect(yield* Fiber.join(patient)).toBe(10_000);
-      expect(limiter.pace().waiting).toBe(0);
+      expect(limiter.state().waiting).toBe(0);
     })));
 });
 
@@ -221,12 +224,12 @@ describe("throttled()", () => {
   it("halves the rate once for all requests that were under way", () => {
     const limiter = RateLimiter.make({ rate: 64 });
     for (const leftAt of [100, 150, 190, 200]) limiter.throttled(leftAt, 200);
-    expect(limiter.pace().rate).toBe(32);
+    expect(limiter.state().rate).toBe(32);
     // Left before the rate was lowered, answered after.
     limiter.throttled(199, 900);
-    expect(limiter.pace().rate).toBe(32);
+    expect(limiter.state().rate).toBe(32);
     limiter.throttled(201, 950);
-    expect(limiter.pace().rate).toBe(16);
+    expect(limiter.state().rate).toBe(16);
   });
 
   it("never lowers the rate below 1 % of the ceiling", () =>
@@ -237,7 +240,7 @@ describe("throttled()", () => {
         (rate, times) => {
           const limiter = RateLimiter.make({ rate });
           for (let time = 0; time < times; time++) limiter.throttled(2 * time, 2 * time + 1);
-          expect(limiter.pace().rate / Math.max(rate / 100, rate / 2 ** times)).toBeCloseTo(1, 12);
+          expect(limiter.state().rate / Math.max(rate / 100, rate / 2 ** times)).toBeCloseTo(1, 12);
         },
       ),
       { seed: 14 },
@@ -254,16 +257,16 @@ describe("accepted()", () => {
     run(Effect.gen(function* () {
       const limiter = RateLimiter.make({ rate: 20, burst: 1 });
       for (let time = 0; time < 20; time++) limiter.throttled(2 * time, 2 * time + 1);
-      expect(limiter.pace().rate).toBe(0.2);
+      expect(limiter.state().rate).toBe(0.2);
       // From twice the floor on, for below that a single answer makes more than a second's difference.
-      while (limiter.pace().rate < 2) limiter.accepted();
-      const from = limiter.pace().rate;
+      while (limiter.state().rate < 2) limiter.accepted();
+      const from = limiter.state().rate;
       yield* Effect.fork(
         Effect.forever(Effect.zipRight(limiter.acquire(Infinity), Effect.sync(limiter.accepted))),
       );
       for (const seconds of [2, 4, 6, 8]) {
         yield* TestClock.adjust("2 seconds");
-        expect(Math.abs(limiter.pace().rate - (from + seconds))).toBeLessThan(0.8);
+        expect(Math.abs(limiter.state().rate - (from + seconds))).toBeLessThan(0.8);
       }
     })));
 
@@ -277,8 +280,8 @@ describe("accepted()", () => {
           answers.forEach((accepted, at) => {
             if (accepted) limiter.accepted();
             else limiter.throttled(at, at);
-            expect(limiter.pace().rate).toBeLessThanOrEqual(rate);
-            expect(limiter.pace().rate).toBeGreaterThanOrEqual(rate / 100);
+            expect(limiter.state().rate).toBeLessThanOrEqual(rate);
+            expect(limiter.state().rate).toBeGreaterThanOrEqual(rate / 100);
           });
         },
       ),

@@ -7,7 +7,7 @@ import type * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
 import { once } from "node:events";
-import * as http from "node:http";
+import type * as http from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import * as zlib from "node:zlib";
 import { describe, expect, it } from "vitest";
@@ -19,27 +19,10 @@ import * as Batch from "../../../src/session/Batch.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import { onDeno } from "../../runtime.ts";
 import { errorOf, tenantAt } from "../asking.ts";
+import { serving } from "./serving.ts";
 import { transports } from "./transports.ts";
 
 const MIB = 2 ** 20;
-
-/** A server, and how many bytes it could send of the last answer before its connection was gone. */
-const serving = async (answer: (request: http.IncomingMessage, response: http.ServerResponse) => void) => {
-  let requests = 0;
-  const server = http.createServer((request, response) => {
-    requests++;
-    answer(request, response);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    requests: () => requests,
-    close: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-};
 
 const headers = { "content-type": "application/json" };
 

@@ -18,6 +18,7 @@ import * as Undici from "../../../src/api/transport/Undici.ts";
 import { onDeno } from "../../runtime.ts";
 import * as Batch from "../../../src/session/Batch.ts";
 import { errorOf, pageOf, tenantAt } from "../asking.ts";
+import { serving } from "./serving.ts";
 import { transports } from "./transports.ts";
 
 const fast = { rate: 1e5, baseDelay: 1, maxDelay: 5 } as const;
@@ -200,24 +201,19 @@ describe("a dispatcher of undici's", () => {
     answer: http.RequestListener,
     options: TenantClient.TenantClientOptions,
   ) => {
-    let requests = 0;
-    const server = http.createServer((request, response) => {
-      requests++;
-      answer(request, response);
-    }).listen(0, "127.0.0.1");
-    await once(server, "listening");
+    const server = await serving(answer);
     try {
       const exit = await Effect.runPromiseExit(over(
         Layer.succeed(Transport.Transport, Undici.ofDispatcher(dispatcher)),
-        `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        server.origin,
         undefined,
         options,
         SessionsApi.page("mia", { page: 1, size: 1 }),
       ));
-      return { exit, requests };
+      return { exit, requests: server.requests() };
     } finally {
       await dispatcher.destroy();
-      await new Promise((resolve) => server.close(resolve));
+      await server.close();
     }
   };
 

@@ -1,13 +1,11 @@
 /** Successive runs over a tenant that changes between them and while they read, from the cursor that each leaves for the next. */
-import * as Batch from "../../../src/session/Batch.ts";
-import * as Effect from "effect/Effect";
-import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mod.ts";
 import type { Session } from "../../../src/session/Session.ts";
-import * as SessionSource from "../../../src/source/SessionSource.ts";
+import type * as SessionSource from "../../../src/source/SessionSource.ts";
 import { some } from "../../runtime.ts";
-import { clientFor, draws } from "../paging/histories.ts";
+import { draws } from "../paging/histories.ts";
+import { walk } from "./walks.ts";
 
 interface Run {
   readonly sessions: ReadonlyArray<Session>;
@@ -21,19 +19,9 @@ const run = async (
   cursor: unknown,
   options: SessionSource.ChangesOptions = {},
 ): Promise<Run> => {
-  const [userId = ""] = sandbox.userIds();
-  const batches = [
-    ...await SessionSource.changes(Stream.make({ userId, cursor }), options).pipe(
-      Stream.runCollect,
-      Effect.provide(clientFor(sandbox)),
-      Effect.runPromise,
-    ),
-  ];
-  const end = batches.at(-1)?.end;
-  // A cursor is stored as JSON between runs.
-  const stored = end?.cursor === undefined ? undefined : JSON.parse(JSON.stringify(end.cursor));
+  const { sessions, cursor: stored, end } = await walk(sandbox, { cursor }, options);
   return {
-    sessions: batches.flatMap(Batch.sessions),
+    sessions,
     cursor: stored,
     verified: end?.verified === true,
     unverifiedReasons: end?.unverifiedReasons,

@@ -10,6 +10,7 @@ import * as Fingerprints from "../../../src/source/incremental/Fingerprints.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import { doubtful } from "../../doubtful.ts";
 import { clientFor } from "../paging/histories.ts";
+import { keyOf, putDown, walk } from "./walks.ts";
 
 const NOW = 1_767_225_600;
 
@@ -21,30 +22,15 @@ interface Run {
   readonly cursor: Changes.Cursor | undefined;
 }
 
-const keyOf = (session: { readonly session_id: string; readonly last_updated: number }) =>
-  `${session.session_id} ${session.last_updated}`;
-
 /** Walks the only user once; the cursor is stored as JSON between runs. */
 const run = async (
   sandbox: Sandbox,
   cursor?: unknown,
   options: SessionSource.ChangesOptions = {},
 ): Promise<Run> => {
-  const [userId = ""] = sandbox.userIds();
-  const batches = [
-    ...await SessionSource.changes(Stream.make({ userId, cursor }), options).pipe(
-      Stream.runCollect,
-      Effect.provide(clientFor(sandbox)),
-      Effect.runPromise,
-    ),
-  ];
-  const end = batches.at(-1)?.end;
-  return {
-    keys: batches.flatMap((batch) => Batch.sessions(batch).map(keyOf)).sort(),
-    redelivered: batches.reduce((sum, { redelivered = 0 }) => sum + redelivered, 0),
-    end,
-    cursor: end?.cursor === undefined ? undefined : JSON.parse(JSON.stringify(end.cursor)),
-  };
+  const { batches, keys, end, cursor: left } = await walk(sandbox, { cursor }, options);
+  const redelivered = batches.reduce((sum, { redelivered = 0 }) => sum + redelivered, 0);
+  return { keys: keys.sort(), redelivered, end, cursor: left };
 };
 
 /** A tenant of one user whose clock a test sets. */
@@ -202,30 +188,14 @@ describe("a time that is asked for", () => {
 
 describe("a walk that broke off", () => {
   it("of an earlier version, which did not say what it was asked for, is gone on with", async () => {
-    const { sandbox, userId, listed } = tenant(150);
-    const keys: Array<string> = [];
-    let state: { watch?: { asked?: unknown } } = {};
+    const { sandbox, listed } = tenant(150);
     const since = NOW - 365 * 86_400;
-    await SessionSource.changes(Stream.make(userId), { since, pageSize: 20, concurrency: 1 }).pipe(
-      Stream.take(2),
-      Stream.runForEach((batch) =>
-        Effect.sync(() => {
-          keys.push(...Batch.sessions(batch).map(keyOf));
-          state = JSON.parse(JSON.stringify(batch.state?.()));
-        })
-      ),
-      Effect.provide(clientFor(sandbox)),
-      Effect.runPromise,
-    );
+    const begun = await putDown(sandbox, 2, { since, pageSize: 20 });
+    const state: { watch?: { asked?: unknown } } = JSON.parse(begun.state);
     expect(state.watch?.asked).toBe(since);
     delete state.watch?.asked;
-    const batches = await SessionSource.changes(Stream.make({ userId, state }), { since }).pipe(
-      Stream.runCollect,
-      Effect.provide(clientFor(sandbox)),
-      Effect.runPromise,
-    );
-    const others = [...batches].flatMap((batch) => Batch.sessions(batch).map(keyOf));
-    expect([...keys, ...others].sort()).toEqual(listed());
+    const { keys } = await walk(sandbox, { state }, { since });
+    expect([...begun.keys, ...keys].sort()).toEqual(listed());
   });
 });
 
@@ -285,43 +255,15 @@ describe("a user that can't be verified", () => {
 });
 
 describe("a long walk that can't be verified", () => {
-  /** Walks up to a batch, and gives what the walk was put down with, as JSON. */
-  const putDown = async (sandbox: Sandbox, count: number) => {
-    const [userId = ""] = sandbox.userIds();
-    const keys: Array<string> = [];
-    let state = "";
-    await SessionSource.changes(Stream.make(userId), { concurrency: 1 }).pipe(
-      Stream.take(count),
-      Stream.runForEach((batch) =>
-        Effect.sync(() => {
-          keys.push(...Batch.sessions(batch).map(keyOf));
-          state = JSON.stringify(batch.state?.());
-        })
-      ),
-      Effect.provide(clientFor(sandbox)),
-      Effect.runPromise,
-    );
-    return { keys, state };
-  };
-
   it.each([[4, 0], [13, 1]])(
     "put down after %d answers and gone on with, is in part delivered again once: %d",
     async (count, times) => {
-      const { sandbox, userId, listed } = tenant(2000);
+      const { sandbox, listed } = tenant(2000);
       const { keys, state } = await putDown(sandbox, count);
       expect(state.length).toBeLessThan(40_000);
-      const batches = [
-        ...await SessionSource.changes(Stream.make({ userId, state: JSON.parse(state) })).pipe(
-          Stream.runCollect,
-          Effect.provide(clientFor(unverifiable(sandbox))),
-          Effect.runPromise,
-        ),
-      ];
-      const end = batches.at(-1)?.end;
+      const { keys: others, end } = await walk(unverifiable(sandbox), { state: JSON.parse(state) });
       expect(end?.verified).toBe(false);
-      expect([...keys, ...batches.flatMap((batch) => Batch.sessions(batch).map(keyOf))].sort()).toEqual(
-        listed(),
-      );
+      expect([...keys, ...others].sort()).toEqual(listed());
       const next = await run(unverifiable(sandbox), end?.cursor);
       expect(next.keys.length).toBe(times === 0 ? 0 : next.redelivered);
       expect(next.keys.length > 0).toBe(times > 0);

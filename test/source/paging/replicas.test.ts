@@ -3,18 +3,7 @@ import { expect, it } from "vitest";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
 import { some } from "../../runtime.ts";
 import { draws } from "./histories.ts";
-
-const shape: PageWalk.ListShape = {
-  orders: [
-    { sort: "time:-1", key: "time", type: "number", descending: true, fixed: true },
-    { sort: "id:1", key: "id", type: "string", descending: false, fixed: true, unique: true },
-  ],
-};
-
-interface Row extends Readonly<Record<string, unknown>> {
-  readonly id: string;
-  readonly time: number;
-}
+import { type Row, shape } from "./timed.ts";
 
 /** How many changes an answer may be behind. */
 const LAG = 20;

@@ -23,18 +23,18 @@ export interface SessionsRequest {
   readonly number: number;
 }
 
-/** How lists are answered. */
+/** Options of the answers to lists. */
 export interface AnswerOptions {
   /** The largest page. @default {none} */
   readonly maxSize?: number;
-  /** Whether a larger page is cut to `maxSize` or answered 422. @default {"clamp"} */
+  /** The answer to a request for more: cut to `maxSize`, or 422. @default {"clamp"} */
   readonly overSize?: "clamp" | "reject";
-  /** Whether the `x-pagination` header is there and can be read. @default {"present"} */
+  /** The state of the `x-pagination` header. @default {"present"} */
   readonly pageFacts?: Pages.PaginationHeader;
-  /** Whether rows with an equal sort value come in the same order on every request. @default {"stable"} */
+  /** The order of rows with an equal sort value: the same on every request, or not. @default {"stable"} */
   readonly ties?: "stable" | "unstable";
   /**
-   * Whether rows carry fields that no version knows, a number too large for JavaScript among them.
+   * Adds fields to rows that no version knows, a number too large for JavaScript among them.
    * @default {false}
    */
   readonly unknownFields?: boolean;
@@ -44,7 +44,7 @@ export interface AnswerOptions {
   readonly beforeAnswer?: (request: SessionsRequest) => void;
 }
 
-/** What is answered about. */
+/** The data that is answered about. */
 export interface Tenant {
   readonly population: Population;
   readonly active: Active;
@@ -61,10 +61,7 @@ const sessionKeys = [
 ] as const satisfies SessionKey[];
 const userKeys = ["creation_time", "last_updated"] as const satisfies UserKey[];
 
-/**
- * Makes the function that answers a request for a route. Each answer is computed in one go: nothing changes
- * within.
- */
+/** Makes the function that answers a request for a route. Each answer is computed in one go: nothing changes within. */
 export const make = (
   { population, active, people, churn }: Tenant,
   options: AnswerOptions,
