@@ -75,8 +75,8 @@ const sessionsOf = <Name extends string>(name: Name, contentType: string) =>
       allow: Schema.optional(Schema.Literal("quarantined", "unverified", "quarantined,unverified"))
         .annotations({
           description:
-            "What else the transfer would be aborted for: rows that are not sessions, which are then left out; a walk that " +
-            "can't vouch that it missed nothing.",
+            "What else the transfer would be aborted for: rows that are not sessions, which are then left out; a walk that is not " +
+            "verified.",
         }),
     }))
     .addSuccess(
