@@ -23,10 +23,10 @@ export const filters = {
 
 type Table = typeof filters;
 
-/** Which sessions to ask for. */
+/** The sessions to ask for. */
 export type SessionFilters = { readonly [Name in keyof Table]?: string | undefined };
 
-/** The same, by the names that a query has. */
+/** The sessions to ask for, by the names that a query has. */
 export type FilterQuery = { readonly [Name in keyof Table as Table[Name]["query"]]?: string | undefined };
 
 const entries = Object.entries(filters) as ReadonlyArray<[keyof Table, Table[keyof Table]]>;

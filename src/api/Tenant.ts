@@ -1,5 +1,5 @@
 /**
- * Which tenant, and the key to it.
+ * The tenant, and the key to it.
  *
  * @module
  */

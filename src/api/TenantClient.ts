@@ -86,7 +86,7 @@ export const layerOf = (
   options?: TenantClientOptions,
 ): Layer.Layer<TenantClient, never, Transport> => Layer.scoped(TenantClient, make(tenant, options));
 
-/** Which tenant, how to get in, and how requests to it are made. */
+/** Options of a client: the tenant, the way in, and the way to ask. */
 export interface TenantOptions extends TenantClientOptions, Tenant.TenantAddress {}
 
 export const optionNames: Options.Names<TenantOptions> = {

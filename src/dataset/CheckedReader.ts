@@ -11,7 +11,7 @@ import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import type { Row, Written } from "../format/DecodedRow.ts";
 
-/** What parts are read for. */
+/** Purpose that parts are read for. */
 export interface Reader {
   readonly root: string;
   /** In words that go on from "Cannot": `replay`. */

@@ -21,7 +21,7 @@ const Cursor = Changes.Cursor.pipe(Schema.filter(({ spans = [] }) => spans.lengt
 
 const Line = Schema.Struct({ user_id: Schema.String, cursor: Cursor });
 
-/** The same in a dataset of version 1. */
+/** A line of a dataset of version 1. */
 const Line1 = Schema.Struct({
   user_id: Schema.String,
   cursor: Schema.propertySignature(Cursor).pipe(Schema.fromKey("mark")),
@@ -34,13 +34,13 @@ export const decode = Json.lineDecoder(Schema.Union(Line, Line1), "cursor");
 export const lineOf = (userId: string, cursor: string, version: Version): string =>
   `{"user_id":${JSON.stringify(userId)},"${version === 1 ? "mark" : "cursor"}":${cursor}}\n`;
 
-/** What a line says; throws where it is none. */
+/** Read a line; throws where it is none. */
 export const read = (line: string): { readonly userId: string; readonly cursor: string } => {
   const { user_id, cursor } = Either.getOrThrow(decode(line));
   return { userId: user_id, cursor: JSON.stringify(cursor) };
 };
 
-/** Whether the run that left the cursor, or one before, had come upon a session. */
+/** Tell whether the run that left the cursor, or one before, had come upon a session. */
 export const hasSession = (cursor: string): boolean => Changes.hasSession(JSON.parse(cursor));
 
 /** Gives the cursor of a user that has gone, by which everything is delivered should it come back. */

@@ -37,7 +37,7 @@ export type { DatasetOptions } from "./DatasetOptions.ts";
 export { type Report as ReplayReport, run as replay } from "./quarantine/Replay.ts";
 export { type Report as VerifyReport, run as verify } from "./verify/Verify.ts";
 
-/** What a run did, over all processes that worked on it. */
+/** Report of a run, over all processes that worked on it. */
 export interface Report extends Manifest.Run {
   readonly failed: Export.Sample<Export.FailedUser>;
   readonly files: ReadonlyArray<Manifest.Part>;
@@ -72,7 +72,7 @@ const sameOptions = (
   return Effect.void;
 };
 
-/** Those of which earlier runs had sessions, once the listed ones are known. */
+/** Add the users of which earlier runs had sessions to those that are listed. */
 const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Stream.Stream<string, E, R>) => {
   const listed = new Set<string>();
   const earlier = Effect.map(

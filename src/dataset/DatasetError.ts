@@ -27,7 +27,7 @@ export const damaged = (path: string, why: string): DatasetError =>
     message: `${path} is damaged: ${why}. Restore it from a backup, or export into another folder`,
   });
 
-/** What a failure to read or write a file is told as. */
+/** Make the error for a failure to read or write a file. */
 export const failure =
   (reason: SinkError["reason"], path: string) => (cause: unknown): SinkError | DatasetError =>
     cause instanceof DatasetError

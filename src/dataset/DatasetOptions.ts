@@ -9,7 +9,7 @@ import type { Batch } from "../session/Batch.ts";
 import type * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
 
-/** What to export into a dataset. */
+/** Options of an export into a dataset. */
 export interface DatasetOptions<E, R> {
   /** The folder; created if need be. */
   readonly root: string;
@@ -18,7 +18,7 @@ export interface DatasetOptions<E, R> {
   /** The tenant's origin, to record it and to keep tenants apart. */
   readonly tenant: string;
   /**
-   * Whether to go on with what an earlier process could not finish, its failed users included, or to insist on a folder
+   * `resume` goes on with what an earlier process could not finish, its failed users included; `new` insists on a folder
    * without a run.
    *
    * @default {"new"}
@@ -38,14 +38,14 @@ export interface DatasetOptions<E, R> {
    * @default {false}
    */
   readonly prune?: boolean | undefined;
-  /** As for {@link SessionSource.ChangesOptions}. @default {300} */
+  /** Seconds, see {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
-  /** How to walk. `sort` and what chooses sessions must stay the same from run to run. */
+  /** Options of walks. `sort` and what chooses sessions must stay the same from run to run. */
   readonly walk?: Omit<SessionSource.SessionSourceOptions, "onFailure"> | undefined;
-  /** What else must stay the same within a run, for the caller's own sake: recorded, and compared. */
+  /** Further options that must stay the same within a run, for the caller's own sake: recorded, and compared. */
   readonly options?: Readonly<Record<string, unknown>> | undefined;
   readonly onInvalid?: Export.ExportOptions<E, R>["onInvalid"];
-  /** As for {@link Export.run}, over the whole run. What has come is kept, and a run that may reject more goes on from there. */
+  /** Limit of {@link Export.run}, over the whole run. What has come is kept, and a run that may quarantine more goes on from there. */
   readonly maxQuarantined?: Export.MaxQuarantined | undefined;
   /** Parts are completed once they hold so many sessions. @default {500_000} */
   readonly partRows?: number | undefined;

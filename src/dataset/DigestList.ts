@@ -1,5 +1,5 @@
 /**
- * Whether any key comes twice, of more keys than memory could hold: 8 bytes are kept of each.
+ * Finds out whether any key comes twice, of more keys than memory could hold: 8 bytes are kept of each.
  *
  * @module
  */

@@ -7,7 +7,7 @@ import { digest } from "./DigestList.ts";
 
 /** Keys that were added. Of a million, two share their 64 bits once in some 37 million times. */
 export interface KeySet {
-  /** Whether it was not there yet. */
+  /** Adds a key; gives true if it was not there yet. */
   readonly add: (key: ReadonlyArray<string>) => boolean;
   readonly has: (key: ReadonlyArray<string>) => boolean;
 }

@@ -1,5 +1,5 @@
 /**
- * What is found in a dataset's folder before anything is written there, and what is cleared away.
+ * Inspects a dataset's folder before anything is written there, and clears away what killed processes have left.
  *
  * @module
  */
@@ -20,11 +20,11 @@ const list = (items: ReadonlyArray<string>): string =>
 const occupied = (root: string, message: string) =>
   new DatasetError({ reason: "Occupied", path: root, message: `Cannot export into ${root}: ${message}` });
 
-/** What is in the folder now. */
+/** Contents of the folder now. */
 export interface Inspection {
   readonly manifest: Manifest.Manifest | undefined;
   readonly journal: Journal.Journal | undefined;
-  /** Whether no run may be added, as the manifest could become too long to read. */
+  /** True if no run may be added, as the manifest could become too long to read. */
   readonly isFull?: boolean | undefined;
 }
 
@@ -51,7 +51,7 @@ export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetErro
 const isOver = ({ manifest, journal }: Inspection): boolean =>
   manifest?.runs.some(({ run }) => run === journal?.header.run) === true;
 
-/** Whether there is a run to go on with: one that has not finished, and has come to a first checkpoint. */
+/** Tell whether there is a run to go on with: one that has not finished, and has come to a first checkpoint. */
 export const isUnfinished = (found: Inspection): boolean =>
   found.journal !== undefined && found.journal.checkpoints.length > 0 && !isOver(found);
 

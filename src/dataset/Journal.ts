@@ -21,7 +21,7 @@ import * as Lines from "../format/Lines.ts";
 import { type Checkpoint, checkpointLine, decode, type Header, headerLine } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
-/** What a journal says. */
+/** Contents of a journal. */
 export interface Journal {
   readonly header: Header;
   readonly checkpoints: ReadonlyArray<Checkpoint>;

@@ -1,5 +1,5 @@
 /**
- * What lies where in a dataset's folder, and how its files are read, written and removed.
+ * Layout of a dataset's folder: its files are read, written and removed here.
  *
  * ```
  * out/
@@ -175,7 +175,7 @@ export const foreignIn = (root: string) =>
     return foreign;
   });
 
-/** Whether it is a file that a killed process has left, of those beside the parts. */
+/** Tell whether a file beside the parts was left by a killed process. */
 export const isPartial = (name: string): boolean =>
   /^(manifest\.json|journal\.ndjson|users(-[0-9a-f]{8})?\.txt)\.[0-9a-f]{8}\.partial$/.test(name);
 

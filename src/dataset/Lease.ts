@@ -51,10 +51,10 @@ export interface Lease {
   readonly prove: Proof;
 }
 
-/** How to acquire a lease. */
+/** Options of a lease. */
 export interface LeaseOptions {
   /**
-   * Whether to watch a writer that can't be asked whether it runs. Otherwise the folder counts as locked.
+   * True to watch a writer that can't be asked whether it runs. Otherwise the folder counts as locked.
    *
    * @default {true}
    */
@@ -152,7 +152,7 @@ const place = async (
   };
 };
 
-/** What `lock.json` was at a look. */
+/** State of `lock.json` at one look. */
 interface Look {
   /** Differs from that of another look if there was a heartbeat in between. */
   readonly pulse: string;

@@ -1,5 +1,5 @@
 /**
- * What `manifest.json` and `journal.ndjson` say, and how it is read and written. In memory a dataset of version 1 has the names of
+ * Contents of `manifest.json` and `journal.ndjson`, read and written. In memory a dataset of version 1 has the names of
  * version 2; on the disk it keeps its own.
  *
  * @module
@@ -25,13 +25,13 @@ export const { Part, Run } = shapes[manifestVersion];
 /** A complete part. */
 export type Part = Shape<"Part">;
 
-/** What a run did. */
+/** Report of a run. */
 export type Run = Shape<"Run">;
 
-/** What a dataset says of itself. */
+/** Description of a dataset. */
 export type Manifest = Shape<"Manifest">;
 
-/** How far an unfinished run has come. */
+/** Progress of an unfinished run. */
 export type RunProgress = Shape<"RunProgress">;
 
 /** The first line of a journal. */

@@ -16,7 +16,7 @@ import * as SafeFile from "../sink/SafeFile.ts";
 /** Unpacked bytes handed on at a time. */
 const CHUNK = 1 << 18;
 
-/** What is written here unpacks to a tenth of that at most; what does not is made to unpack for ever. */
+/** Most that a byte may unpack to: files written here unpack to a tenth of that. */
 const RATIO = 250;
 /** So much may be unpacked, whatever it was. */
 const UNPACKED = 2 ** 30;
@@ -48,7 +48,7 @@ async function* chunksOf(root: string, path: string): AsyncGenerator<Uint8Array>
   }
 }
 
-/** How many bytes a file has, and their sha256; undefined if it has others than so many anyhow. */
+/** Count the bytes of a file, and give their sha256; undefined if they are not as many as recorded. */
 export const sumOf = async (
   root: string,
   { path, bytes: recorded }: Pick<Part, "path" | "bytes">,

@@ -14,7 +14,7 @@ import type { OpenSink, SinkError } from "../sink/Sink.ts";
 import * as Layout from "./Layout.ts";
 import { columnsOf, folderOf, type LineKind, type Part, type Version } from "./Manifest.ts";
 
-/** Which parts to make, and where. */
+/** Options of parts to make. */
 export interface PartsOptions {
   readonly root: string;
   readonly formats: ReadonlyArray<Formats.Choice>;

@@ -19,7 +19,7 @@ export const Line = Schema.Struct({
   message: Schema.String,
   /** The version of the program that found it so. */
   version: Schema.optional(Schema.String),
-  /** Whether it is not the row that follows, but what redaction has left of it. */
+  /** True if the row that follows is what redaction has left of it. */
   redacted: Schema.optional(Schema.Literal(true)),
   /** The row's JSON text, byte for byte. */
   row: Schema.String,

@@ -29,17 +29,17 @@ import * as SessionIndex from "./SessionIndex.ts";
 import * as Tombstones from "./Tombstones.ts";
 import * as UsersFile from "./UsersFile.ts";
 
-/** What the work of a run rests on. */
+/** Context of a run. */
 interface Run {
   readonly options: Omit<DatasetOptions<never, never>, "users">;
-  /** Whether the users come from the tenant's own list. */
+  /** True if the users come from the tenant's own list. */
   readonly areListed: boolean | undefined;
   readonly manifest: Manifest.Manifest;
   readonly header: Manifest.Header;
   readonly lease: Lease;
   readonly state: RunState.RunState;
   readonly checkpoints: Checkpoints.Checkpoints;
-  /** Where each user's walk begins; none in a full run, which begins at the beginning. */
+  /** Cursor of each user, where the walk begins; none in a full run, which begins at the beginning. */
   readonly cursors: Cursors.ByUser | undefined;
   readonly progress: Export.Progress;
   /** Lets work be interrupted that nothing rests on. */

@@ -1,5 +1,5 @@
 /**
- * What a run has done so far, in memory: which users are walked and where each walk stands, what was counted, who failed.
+ * State of a run in memory: the users that are walked and where each walk stands, counts, and who failed.
  * A checkpoint writes it down as {@link Manifest.RunProgress}.
  *
  * @module

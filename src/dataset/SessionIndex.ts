@@ -1,5 +1,5 @@
 /**
- * What a dataset holds of each session: how late its newest version is, and whether it was said to have ended. By that a run
+ * Index of the sessions of a dataset: how late the newest version of each is, and whether it was said to have ended. By it a run
  * that reads whole lists tells what to deliver.
  *
  * Parts are numbered in the order of what they tell: a row after a tombstone takes it back.
@@ -23,7 +23,7 @@ export interface SessionIndex {
   readonly holds: (userId: string, sessionId: string, lastUpdated: number) => Holding;
 }
 
-/** What to read. */
+/** Parts to read. */
 export interface LoadOptions {
   readonly reader: CheckedReader.Reader;
   readonly parts: ReadonlyArray<Part>;

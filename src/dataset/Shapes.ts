@@ -51,7 +51,7 @@ const FormatName = Schema.String.pipe(
   }),
 );
 
-/** The same, as version 1 names it. */
+/** The name of a format as version 1 has it. */
 const FormatName1 = Schema.transform(Schema.String, FormatName, {
   decode: (name) => kinds.find((kind) => lineKinds[kind] === name) ?? name,
   encode: (format) => folderOf(format, 1),
@@ -68,7 +68,7 @@ const isWalk = Schema.is(
   Schema.Struct({ walk: WalkCheckpoint.WalkState, watch: Schema.optional(Changes.TrackerState) }),
 );
 
-/** Where a walk stands, as `SessionSource` has it. More spans than a cursor has would be more than can be compared at once. */
+/** State of a walk, as `SessionSource` has it. More spans than a cursor has would be more than can be compared at once. */
 const State = Schema.Unknown.pipe(
   Schema.filter((state) => isWalk(state) && (state.watch?.before?.spans ?? []).length <= 1000, {
     message: () => "is no state of a walk",
@@ -134,7 +134,7 @@ const shapesOf = (version: Version) => {
     "user_list_unverified_reasons",
   );
 
-  /** What a run did. */
+  /** Report of a run. */
   const Run = Schema.Struct({
     run: RunNumber,
     /**
@@ -155,13 +155,13 @@ const shapesOf = (version: Version) => {
     bytes: Count,
     requests: Count,
     retries: Count,
-    /** Whether every walk is verified, and the list of users if the tenant gave it. */
+    /** True if every walk is verified, and the list of users if the tenant gave it. */
     verified: Schema.Boolean,
     missing: sample(Schema.String),
     unverified: sample(UnverifiedUser),
     user_list_unverified_reasons: userListUnverifiedReasons,
     /**
-     * What a run that reads whole lists found: of so many users it can be said, so many sessions are gone since the last such
+     * Counts of a run that reads whole lists: of so many users it can be said, so many sessions are gone since the last such
      * run, and so many are listed again.
      */
     tombstones: optional(
@@ -173,7 +173,7 @@ const shapesOf = (version: Version) => {
     redelivered: Schema.optional(Redelivered),
   });
 
-  /** What a dataset says of itself. */
+  /** Description of a dataset. */
   const Manifest = Schema.Struct({
     manifest_version: Schema.Literal(version),
     created_by: Schema.String,
@@ -191,9 +191,9 @@ const shapesOf = (version: Version) => {
     failed: Schema.Array(Failed),
   });
 
-  /** How far an unfinished run has come. */
+  /** Progress of an unfinished run. */
   const RunProgress = Schema.Struct({
-    /** How many users of the list have been begun. */
+    /** Users of the list that have been begun. */
     position: Count,
     /** Of these, the ones whose walk has not ended, and where it stands. */
     open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(State) })),
@@ -231,12 +231,12 @@ const shapesOf = (version: Version) => {
     options: Options,
     /** Only what changed at or after this time, in seconds since the epoch; absent where each user's cursor says. */
     since: Schema.optional(Schema.JsonNumber),
-    /** Whether whole lists are read, to tell what was removed. */
+    /** True if whole lists are read, to tell what was removed. */
     prune: optional(Schema.Literal(true), "prune_report", "prune"),
     users: Count,
-    /** Whether these, and the ones that had failed before, are all users of the tenant, and that is verified: others have gone. */
+    /** True if these and the ones that had failed before are verified to be all users of the tenant: others have gone. */
     all_users: Schema.optional(Schema.Literal(true)),
-    /** What tells the choice of users from another one. */
+    /** Identity of the choice of users, by which it is told from another one. */
     users_identity: Schema.optional(Schema.String),
     /** The list of them. Version 0.1 had it in `users.txt`, and did not say what it holds. */
     users_file: Schema.optional(
@@ -276,5 +276,5 @@ type Shapes = ReturnType<typeof shapesOf>;
 /** The name of a shape. */
 export type ShapeName = keyof Shapes;
 
-/** What is of a shape. */
+/** Value of a shape. */
 export type Shape<Name extends ShapeName> = Shapes[Name]["Type"];

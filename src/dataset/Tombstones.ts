@@ -1,5 +1,5 @@
 /**
- * Which sessions of a dataset the tenant lists no more: tombstones.
+ * Tombstones: the sessions of a dataset that the tenant lists no more.
  *
  * **When it is said.** A run that reports them reads every user's list to its end, and notes which ids it came upon, in
  * parts that the journal names along with those of the sessions. Of a user whose walk is verified,
@@ -26,7 +26,7 @@ import * as CheckedReader from "./CheckedReader.ts";
 export const Line = Schema.Struct({
   user_id: Schema.String,
   session_id: Schema.String,
-  /** Whether the tenant lists it no more; or again, after it had been said to be gone. */
+  /** True if the tenant lists it no more; false if it is listed again after that was said. */
   gone: Schema.Boolean,
   /** The number of this part. Rows of the session in later parts are not meant. */
   part: Schema.Int.pipe(Schema.nonNegative()),
@@ -64,7 +64,7 @@ const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);
 /** Tells whether the user of a walk that ended so is not there any more. */
 export const isUserGone = ({ status }: Pick<WalkEnd, "status">): boolean => ofGone.has(status);
 
-/** What a batch has come upon, as lines to keep. */
+/** Give the ids that a batch has come upon, as lines to keep. */
 export const seenLines = ({ userId, seen = [], end }: Batch): ReadonlyArray<string> => {
   const isGone = end !== undefined && isUserGone(end);
   const isWhole = isGone || (end !== undefined && end.status !== "failed" && end.verified);
@@ -78,7 +78,7 @@ export const seenLines = ({ userId, seen = [], end }: Batch): ReadonlyArray<stri
   return [`${JSON.stringify(line)}\n`];
 };
 
-/** How many rows {@link compare} reads of these parts. */
+/** Count the rows that {@link compare} reads of these parts. */
 export const rowsOf = (parts: ReadonlyArray<Part>): number =>
   [
     ...PartReader.oneOfEach(parts),
@@ -86,14 +86,14 @@ export const rowsOf = (parts: ReadonlyArray<Part>): number =>
   ]
     .reduce((sum, { rows }) => sum + rows, 0);
 
-/** What to compare. */
+/** Options of a comparison. */
 export interface CompareOptions {
   readonly reader: CheckedReader.Reader;
   /** All parts of the dataset, those of this run included. */
   readonly parts: ReadonlyArray<Part>;
   /** All runs, this one included. */
   readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
-  /** What lines are to say of where they stand. */
+  /** Fields that say where a line stands. */
   readonly stamp: Pick<Line, "part" | "run" | "as_of">;
   /** Counts the users that something could be said of, in place. */
   readonly verified: { users: number };

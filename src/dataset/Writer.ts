@@ -20,7 +20,7 @@ export const Writer = Schema.Struct({
   namespaces: Schema.optional(Schema.String),
   /** When the process began, as its system tells it, so that another one with its number is not taken for it. */
   process: Schema.optional(Schema.String),
-  /** Whether the system holds a lock on the file for as long as the process has it open. */
+  /** True if the system holds a lock on the file for as long as the process has it open. */
   locked: Schema.optional(Schema.Boolean),
   since: Schema.String,
   /** Changes with each heartbeat. Version 0.1 changed the time of the file alone. */

@@ -30,16 +30,16 @@ export * from "./FileSet.ts";
 export * from "./RunStats.ts";
 export type { Unverified, UnverifiedOptions } from "./Verdict.ts";
 
-/** What to export, and where to. */
+/** Options of an export. */
 export interface ExportOptions<E, R> extends FilesOptions {
   readonly source: Stream.Stream<Batch.Batch, E, R>;
-  /** How many rows may be quarantined before the run fails, as one that is plainly wrong. @default {any number} */
+  /** Limit of quarantined rows: beyond it the run fails, as one that is plainly wrong. @default {any number} */
   readonly maxQuarantined?: MaxQuarantined | undefined;
   /** Kept up to date as the export goes on. */
   readonly progress?: Progress | undefined;
 }
 
-/** What becomes of rows that are not sessions. */
+/** Options for rows that are no sessions. */
 export type QuarantineOptions = Pick<ExportOptions<never, never>, "onInvalid" | "maxQuarantined">;
 
 /** See {@link QuarantineOptions}. */

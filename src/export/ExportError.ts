@@ -17,7 +17,7 @@ export class ExportError extends Data.TaggedError("ExportError")<{
   readonly row?: Batch.QuarantinedRow | undefined;
 }> {}
 
-/** Where a quarantined row was found, and what is wrong with it. */
+/** Say where a quarantined row was found, and what is wrong with it. */
 export const wordsOf = ({ userId, page, size, index, message }: Batch.QuarantinedRow): string =>
   `User ${userId}, page ${page} (of size ${size}), row ${index} is not a session: ${message}`;
 

@@ -18,17 +18,17 @@ export interface Target {
   readonly output: Sink;
 }
 
-/** What to write. */
+/** Options of files. */
 export interface FilesOptions {
   /** All are written from the same batches; the slowest sets the pace. */
   readonly targets: ReadonlyArray<Target>;
   /**
-   * What to do with a row that the schema does not accept: quarantine it, whole, into `quarantine`, or fail.
+   * The action for a row that fails the schema: quarantine it, whole, into `quarantine`, or fail.
    *
    * @default {"quarantine"}
    */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
-  /** Where quarantined rows go, as NDJSON; opened when the first one comes. Left out, they are only counted. */
+  /** Sink of quarantined rows, as NDJSON; opened when the first one comes. Left out, they are only counted. */
   readonly quarantine?: Sink | undefined;
 }
 

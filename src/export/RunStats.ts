@@ -1,5 +1,5 @@
 /**
- * What an export has done so far, and the report of it.
+ * Progress of an export, and its report.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export type { FailedUser, Sample, UnverifiedUser } from "../plain/Report.ts";
  */
 export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
 
-/** How far an export has come. The driver changes it in place, a batch at a time. */
+/** Progress of an export. The driver changes it in place, a batch at a time. */
 export interface Progress {
   /** Users whose walk has ended, the missing and failed ones included. */
   users: number;
@@ -30,11 +30,11 @@ export interface Progress {
   unverified: number;
   /** Bytes that encoders gave, before any compression on the way. */
   encodedBytes: number;
-  /** How many sessions the tenant says there are, summed over the users whose walks have begun. */
+  /** Sessions that the tenant says there are, summed over the users whose walks have begun. */
   listed: number;
-  /** How many users there are, once that is known. */
+  /** All users, once their number is known. */
   usersTotal?: number | undefined;
-  /** How far a run has come that tells which sessions were removed, once all users are walked. */
+  /** Progress of the search for sessions that are gone, once all users are walked. */
   compared?: { readonly rows: number; readonly rowsTotal: number } | undefined;
 }
 
@@ -50,10 +50,10 @@ export const noProgress = (): Progress => ({
   listed: 0,
 });
 
-/** What an export did, but for what only the list of users can say. */
+/** Report of an export, but for what only the list of users can say. */
 export type Report = Omit<PlainReport, "userListUnverifiedReasons">;
 
-/** What to report of a run besides its files. The driver counts batches into it, in place. */
+/** Counts of a run. The driver counts batches into it, in place. */
 export interface Tally {
   readonly progress: Progress;
   readonly missing: Array<string>;

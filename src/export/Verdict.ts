@@ -1,5 +1,5 @@
 /**
- * What of an export can't be verified, for those that give sessions or bytes and no report: they fail at their end, and do not
+ * The verdict on an export that gives sessions or bytes and no report: they fail at their end, and do not
  * end as if nothing could be missing.
  *
  * @module

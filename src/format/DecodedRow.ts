@@ -16,15 +16,15 @@ export interface Row {
   /** The values of all columns but the last, in their order; undefined of one that the file has not. */
   readonly values: ReadonlyArray<Value | undefined>;
   /**
-   * What the other columns can't hold, the last column: its text, or whether a text says the same. NDJSON has no such
+   * The last column, of what the others can't hold: its text, or a function that tells whether a text says the same. NDJSON has no such
    * column; several texts may say what one of its rows does.
    */
   readonly rescued: string | null | ((text: string | null) => boolean);
-  /** How text is written: see {@link Text}. */
+  /** The way that its file writes text. */
   readonly text: Text;
 }
 
-/** How a file writes text. A format that alters text has one value for each way it does, the same for all its files. */
+/** The way that a file writes text. A format that alters text has one value for each way it does, the same for all its files. */
 export interface Text {
   /** Give all that the file may have where the text is meant: more than one where nothing says which. */
   readonly spellings: (column: Column, text: string) => ReadonlyArray<string>;
@@ -35,7 +35,7 @@ export interface Text {
 /** Text as it is. */
 export const plain: Text = { spellings: (_, text) => [text], isCertain: () => true };
 
-/** How a file was written. */
+/** The way that a file was written. */
 export interface Written {
   /** The names of its columns, in their order. An older version has fewer. */
   readonly columns: ReadonlyArray<string>;
@@ -94,7 +94,7 @@ export const placesIn = (names: ReadonlyArray<string>): ReadonlyArray<number> =>
 const indexOf = (name: string) => compared.findIndex((column) => column.name === name);
 const [user, session, initiated, updated] = keyColumns.map(indexOf) as [number, number, number, number];
 
-/** What a row is known by. */
+/** Give the key of a row. */
 export const keyOf = ({ values }: Row): readonly [userId: string, sessionId: string] => [
   values[user] as string,
   values[session] as string,

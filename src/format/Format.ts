@@ -21,7 +21,7 @@ export {
 } from "./DecodedRow.ts";
 export { of as lines } from "./Lines.ts";
 
-/** What an encoder needs of a batch. */
+/** The part of a batch that an encoder needs. */
 export type Encodable = Pick<Batch.Batch, "userId" | "rows">;
 
 /**
@@ -60,7 +60,7 @@ export interface Format {
   readonly extension: string;
   /** The media type, for an HTTP response. */
   readonly contentType: string;
-  /** Whether files may be compressed on their way; false where they are inside. */
+  /** True if files may be compressed on their way; false where they are inside. */
   readonly gzip: boolean;
   /** The names of the columns that its files have. */
   readonly columns: ReadonlyArray<string>;
@@ -78,7 +78,7 @@ export interface Format {
 /** The names of all columns. */
 export const allColumns: ReadonlyArray<string> = columns.map(({ name }) => name);
 
-/** What an encoder does, without its rules. */
+/** The work of an encoder, without its rules. */
 export interface Work {
   /** Is given sessions as bytes, whatever they were; `Batch.sessions` gives them as values. */
   readonly encode: (

@@ -12,7 +12,7 @@ import * as Parquet from "./parquet/encode.ts";
 
 export type { BuiltIn, FormatChoice } from "./FormatNames.ts";
 
-/** What each format can be told. */
+/** Options of each format. */
 export interface FormatOptions {
   readonly csv?: Csv.CsvOptions | undefined;
   readonly parquet?: Parquet.ParquetOptions | undefined;

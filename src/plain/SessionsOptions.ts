@@ -35,17 +35,17 @@ export interface TenantOptions {
    * @default {20}
    */
   readonly rate?: number | "auto" | undefined;
-  /** How many requests may leave at once after a pause. @default {a tenth of the rate, with "auto" a hundredth} */
+  /** Requests that may leave at once after a pause. @default {a tenth of the rate, with "auto" a hundredth} */
   readonly burst?: number | undefined;
-  /** How long one attempt may take, body included. @default {"30 seconds"} */
+  /** Time limit of one attempt, body included. @default {"30 seconds"} */
   readonly timeout?: Duration | undefined;
-  /** How many times a request is sent before it fails. @default {Infinity} */
+  /** Most attempts of a request. @default {Infinity} */
   readonly maxAttempts?: number | undefined;
-  /** How long a request may take in all, retries included. @default {"5 minutes"} */
+  /** Time limit of a request, retries included. @default {"5 minutes"} */
   readonly maxElapsed?: Duration | undefined;
   /** The longest wait before the second attempt; it doubles with each attempt. @default {"500 millis"} */
   readonly baseDelay?: Duration | undefined;
-  /** Where the doubling ends. @default {"30 seconds"} */
+  /** Longest delay: the doubling ends there. @default {"30 seconds"} */
   readonly maxDelay?: Duration | undefined;
   /** The most bytes that the body of an answer may have. @default {67_108_864} */
   readonly maxBodyBytes?: number | undefined;
@@ -56,7 +56,7 @@ export interface TenantOptions {
 /** The order of sessions within a user: a key, and 1 for ascending or -1 for descending. */
 export type Sort = `${"session_id" | "initiated_at" | "expires_at" | "last_updated"}:${1 | -1}`;
 
-/** Which sessions to walk, and how. */
+/** Options of walks: the sessions to read, and the way to read them. */
 export interface WalkOptions extends SessionFilters {
   /**
    * The order within each user. Left out, sessions come newest first. While lists are read, `expires_at` and `last_updated`
@@ -65,10 +65,10 @@ export interface WalkOptions extends SessionFilters {
   readonly sort?: Sort | undefined;
   /** Sessions a page, from 10. The tenant may give fewer. @default {100} */
   readonly pageSize?: number | undefined;
-  /** How many requests may be under way at once. As many pages are held in memory. @default {"auto"} */
+  /** Most requests under way at once. As many pages are held in memory. @default {"auto"} */
   readonly concurrency?: number | "auto" | undefined;
   /**
-   * What becomes of the others when the walk of one user fails: all fail, or they go on and that user ends as `failed`.
+   * Fate of the others when the walk of one user fails: all fail, or they go on and that user ends as `failed`.
    *
    * @default {"stop"}
    */
@@ -84,7 +84,7 @@ export interface Redaction {
   readonly secret?: string | undefined;
 }
 
-/** What is done to sessions before anyone gets them: `filter` first, then `map`, then `redact`. */
+/** Changes to sessions before anyone gets them: `filter` first, then `map`, then `redact`. */
 export interface TransformOptions {
   /** Keeps the sessions for which it returns true. Not async. */
   readonly filter?: ((session: Session, userId: string) => boolean) | undefined;
@@ -115,7 +115,7 @@ export interface Unverified {
   readonly reasons: ReadonlyArray<string>;
 }
 
-/** What to do where something may be missing. */
+/** Options for what may be missing. */
 export interface UnverifiedOptions {
   /**
    * Lets it end. Left out, it fails with an `ExportError` of the reason `Unverified`, once all that was found is delivered.
@@ -129,13 +129,13 @@ export interface UnverifiedOptions {
 
 export type { FormatChoice } from "../format/FormatNames.ts";
 
-/** How CSV is written. */
+/** Options of CSV. */
 export interface CsvOptions {
   /** Puts a `'` before text that a spreadsheet may run as a formula. @default {true} */
   readonly escapeFormulas?: boolean;
 }
 
-/** How Parquet is written. */
+/** Options of Parquet. */
 export interface ParquetOptions {
   /** Rows in a row group, which is what the encoder holds. @default {10_000} */
   readonly rowGroupRows?: number;
@@ -146,17 +146,17 @@ export interface ParquetOptions {
 /** The most rows that may be quarantined: so many, or so many of a hundred. */
 export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
 
-/** How bytes are written, and what becomes of rows that are no sessions. */
+/** Options of encoding, and of rows that are no sessions. */
 export interface EncodingOptions {
   readonly csv?: CsvOptions | undefined;
   readonly parquet?: ParquetOptions | undefined;
   /**
-   * What to do with a row that fails the schema: `quarantine` it, whole, or `fail`. A stream has no place for such rows:
+   * Action for a row that fails the schema: `quarantine` it, whole, or `fail`. A stream has no place for such rows:
    * there, `quarantine` leaves them out.
    *
    * @default {"quarantine", for a stream "fail"}
    */
   readonly onInvalid?: "quarantine" | "fail" | undefined;
-  /** How many rows may fail the schema before the run fails. @default {any number} */
+  /** Limit of rows that fail the schema: beyond it the run fails. @default {any number} */
   readonly maxQuarantined?: MaxQuarantined | undefined;
 }

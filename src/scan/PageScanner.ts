@@ -120,7 +120,7 @@ class Scanner {
     }
   }
 
-  /** The same of an object or a list, which ends with `close`. */
+  /** Pass over an object or a list, which ends with `close`. */
   passAll(from: number, close: typeof CLOSE_BRACE | typeof CLOSE_BRACKET, depth: number): number {
     const { bytes } = this;
     let at = this.space(from + 1);

@@ -12,7 +12,7 @@ import * as ScanPlan from "./ScanPlan.ts";
 /** The rows of a page. */
 export interface Scanned {
   readonly slices: RowSlices.RowSlices;
-  /** Those that are not of the schema. */
+  /** Rows that are not of the schema. */
   readonly invalid: ReadonlyArray<number>;
 }
 

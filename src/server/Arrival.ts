@@ -1,9 +1,9 @@
 /**
- * What a server knows of a request beside what it says itself, as `Deno.serve` tells it.
+ * Facts about a request beside what it says itself, as `Deno.serve` tells them.
  *
  * @module
  */
-/** What a server knows of a request beside what it says itself. */
+/** Facts about a request beside what it says itself. */
 export interface Arrival {
   /** The address it came from: without a token, no other than this machine's is served. */
   readonly from: string | undefined;
@@ -13,9 +13,9 @@ export interface Arrival {
   readonly sent?: Promise<unknown> | undefined;
 }
 
-/** What is known of a request. What `Deno.serve` gives its handler is one. */
+/** Facts about a request. What `Deno.serve` gives its handler is one. */
 export interface RequestInfo {
-  /** Where it came from: without a token, only callers on the same machine are served. */
+  /** Address it came from: without a token, only callers on the same machine are served. */
   readonly remoteAddr?: { readonly hostname?: string | undefined } | undefined;
   /** Done when the answer has been handed to the system: what a server that stops waits for. */
   readonly completed?: Promise<unknown> | undefined;

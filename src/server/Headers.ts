@@ -1,5 +1,5 @@
 /**
- * What every answer says to a browser: to guess at nothing, to run nothing, to be shown within no other page, to tell nobody
+ * Headers that every answer has for a browser: to guess at nothing, to run nothing, to be shown within no other page, to tell nobody
  * where it was, and to keep nothing.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * What the server is told by its environment, decoded once.
+ * Settings of the server from its environment, decoded once.
  *
  * @module
  */
@@ -23,13 +23,13 @@ export interface Settings extends Limits {
   readonly tenant: Tenant.Tenant;
   /** Requests a second to the tenant, of all downloads and exports together, or `"auto"` to find out what it allows. */
   readonly rate: number | "auto";
-  /** What callers have to send; undefined where only callers on the same machine are served. */
+  /** Token that callers have to send; undefined where only callers on the same machine are served. */
   readonly token: Redacted.Redacted | undefined;
-  /** Where exports are kept; undefined where there are none, but downloads alone. */
+  /** Folder of exports; undefined where there are downloads alone. */
   readonly folder: string | undefined;
   /** Keys the hashes of redaction. */
   readonly redactSecret: Redacted.Redacted | undefined;
-  /** Where traces go: the root of an OTLP endpoint over HTTP. */
+  /** Destination of traces: the root of an OTLP endpoint over HTTP. */
   readonly telemetry: string | undefined;
 }
 

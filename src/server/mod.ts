@@ -16,15 +16,15 @@ import { make as makeServer } from "./Server.ts";
 
 export type { RequestInfo } from "./Arrival.ts";
 
-/** Which tenant, who may ask, and how much at once. The rate counts the requests of all callers together. */
+/** Options of a server: the tenant, who may ask, and how much at once. The rate counts the requests of all callers together. */
 export interface ServerSettings extends Pick<TenantOptions, "domain" | "apiKey" | "rate">, SomeLimits {
-  /** What callers have to send, 16 characters or more. Left out, only callers on the same machine are served. */
+  /** Token that callers have to send, 16 characters or more. Left out, only callers on the same machine are served. */
   readonly token?: string | undefined;
   /** The folder in which exports are kept. Left out, there are downloads alone. */
   readonly folder?: string | undefined;
   /** Keys the hashes of redaction. */
   readonly redactSecret?: string | undefined;
-  /** Where traces go: the root of an OTLP endpoint over HTTP. */
+  /** Destination of traces: the root of an OTLP endpoint over HTTP. */
   readonly telemetry?: string | undefined;
   /** Makes the requests to the tenant. @default {undici on Node, else globalThis.fetch} */
   readonly fetch?: typeof globalThis.fetch | undefined;

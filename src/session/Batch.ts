@@ -41,12 +41,12 @@ export interface Batch {
    * before its cursor, of a user or a session that came back, or where the cursor does not know all that was delivered.
    */
   readonly redelivered?: number | undefined;
-  /** How many sessions the tenant says the user has, as of this answer. */
+  /** Sessions that the tenant says the user has, as of this answer. */
   readonly total?: number | undefined;
   /** Set on the last batch of a user. */
   readonly end?: WalkEnd | undefined;
   /**
-   * Where the user's walk stands after this batch, as a plain value that JSON can hold: a walk that starts from it
+   * State of the user's walk after this batch, as a plain value that JSON can hold: a walk that starts from it
    * delivers what is left.
    */
   readonly state?: (() => unknown) | undefined;

@@ -13,7 +13,7 @@ import * as Batch from "./Batch.ts";
 import * as RescuedData from "./RescuedData.ts";
 import * as Session from "./Session.ts";
 
-/** What a column holds, and the SQL type that says so. */
+/** Kinds of columns, each with its SQL type. */
 export const sqlTypes = {
   text: "VARCHAR",
   timestamp: "TIMESTAMPTZ",

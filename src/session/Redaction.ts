@@ -59,7 +59,7 @@ const hashing = (secret: string | Redacted.Redacted | undefined): (column: strin
   };
 };
 
-/** What to make of each member that there can be: a field that is new to the schema has to be decided on here. */
+/** Changes to each member that there can be: a field that is new to the schema has to be decided on here. */
 type Changes<A> = { readonly [Name in keyof A]-?: (member: NonNullable<A[Name]>) => A[Name] };
 
 /** Makes each value anew, its members changed. */
@@ -80,7 +80,7 @@ const rebuilding = <A extends object>(changes: Changes<A>, keepsUnknown: boolean
   };
 };
 
-/** What may be told of a row that is not a session. */
+/** Keep of a row that is no session what may be told. */
 const withhold = ({ userId, page, size, index, source }: QuarantinedRow): QuarantinedRow => {
   const row = Either.getOrUndefined(Either.try((): unknown => JSON.parse(source)));
   const id = Predicate.isRecord(row) ? row["session_id"] : undefined;

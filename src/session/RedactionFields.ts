@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What becomes of each field: a plain value, which can be stored as JSON. */
+/** The action for each field: a plain value, which can be stored as JSON. */
 export interface Policy {
   /**
    * `truncate`: the network's address, of a /24 for IPv4, of a /48 for IPv6. An IPv4 address inside an IPv6 one is
@@ -32,7 +32,7 @@ export interface Policy {
 /** A policy that leaves nothing to defaults. */
 export type SettledPolicy = { readonly [Field in keyof Policy]-?: NonNullable<Policy[Field]> };
 
-/** What becomes of a field that is left out. */
+/** The action for each field that is left out. */
 export const defaults: SettledPolicy = {
   ip: "keep",
   user_agent: "keep",
@@ -41,7 +41,7 @@ export const defaults: SettledPolicy = {
   unknown: "drop",
 };
 
-/** What can become of each field. */
+/** The actions that each field allows. */
 export const actions: { readonly [Field in keyof Policy]-?: ReadonlyArray<SettledPolicy[Field]> } = {
   ip: ["keep", "truncate", "hash", "drop"],
   user_agent: ["keep", "hash", "drop"],
@@ -50,7 +50,7 @@ export const actions: { readonly [Field in keyof Policy]-?: ReadonlyArray<Settle
   unknown: ["keep", "drop"],
 };
 
-/** What can become of some field. */
+/** Any action that some field allows. */
 export type Action = SettledPolicy[keyof SettledPolicy];
 
 /** Derive something for each field from what can become of it. */

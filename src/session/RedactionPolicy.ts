@@ -1,5 +1,5 @@
 /**
- * What is to become of personal data: read and checked without what it takes to do it.
+ * The policy for personal data: read and checked without what it takes to follow it.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export type { Policy } from "./RedactionFields.ts";
 
 export type { SettledPolicy } from "./RedactionFields.ts";
 
-/** What {@link parse} understands: `ip=keep|truncate|hash|drop, …`. */
+/** The syntax of {@link parse}: `ip=keep|truncate|hash|drop, …`. */
 export const usage: string = Object.entries(actions)
   .map(([field, allowed]) => `${field}=${allowed.join("|")}`).join(", ");
 
@@ -55,7 +55,7 @@ export const parse = (text: string): Either.Either<SettledPolicy, string> => {
   );
 };
 
-/** Whether a secret is needed for it. */
+/** Tell whether a policy needs a secret. */
 export const needsSecret = (policy: Policy): boolean => Object.values(policy).includes("hash");
 
 /** The bytes of a hash, as RFC 2104 advises. */

@@ -1,5 +1,5 @@
 /**
- * What of a session no other column holds, for the column `_rescued_data`: the fields that this version does not know, and
+ * The column `_rescued_data`: whatever of a session no other column holds, such as fields that this version does not know, and
  * coordinates that are not numbers.
  *
  * @module
@@ -24,9 +24,9 @@ export const decimalAt = (bytes: Uint8Array, from: number, end: number): number 
   return Number.isNaN(number) ? toNumber(FieldOffsets.text(bytes, from, end)) : number;
 };
 
-/** Where a scanner puts the fields that are looked at here. */
+/** Places that a scanner gives to the fields that are looked at here. */
 interface Places {
-  /** Those that a column of numbers may not hold: all lie in `last_metadata`. */
+  /** Fields that a column of numbers may not hold: all lie in `last_metadata`. */
   readonly coordinates: ReadonlyArray<{ readonly name: string; readonly slot: number }>;
   readonly metadata: number | undefined;
 }

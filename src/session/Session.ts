@@ -23,7 +23,7 @@ export const EpochSeconds = Schema.Int.pipe(Schema.between(0, 253_402_300_799)).
 
 const text = Schema.optional(Schema.NullOr(Schema.String));
 
-/** What MonoCloud knew of the client when the session was last used. Each field is a string, null or absent. */
+/** Details of the client when the session was last used. Each field is a string, null or absent. */
 export const Metadata = Schema.Struct({
   country: text,
   region: text,
@@ -64,7 +64,7 @@ export const Session = Schema.Struct({
 /** One active session of one user, as served. */
 export type Session = typeof Session.Type;
 
-/** What MonoCloud knew of the client when the session was last used. */
+/** Details of the client when the session was last used. */
 export type Metadata = typeof Metadata.Type;
 
 const isShaped = SchemaPredicate.of(Session);
@@ -78,7 +78,7 @@ export const isTooDeep = (value: unknown, left = DEEPEST): boolean => {
   return left === 0 || Object.values(value).some((inner) => isTooDeep(inner, left - 1));
 };
 
-/** Whether a value is a session, many times as fast as the schema says it. */
+/** Tell whether a value is a session, many times as fast as the schema does. */
 export const is = (row: unknown): row is Session => isShaped(row) && !isTooDeep(row);
 
 /**
@@ -90,7 +90,7 @@ export const { scan, place } = PageScanner.make(Session, { reserved: ["user_id"]
 /** Fields that hold decimal numbers, written as text. */
 export const numericFields: ReadonlyArray<string> = ["last_metadata.latitude", "last_metadata.longitude"];
 
-/** What is wrong with a row: which fields, and what of each. */
+/** The flaw of a row: its wrong fields, and what is wrong with each. */
 export interface Flaw {
   /** Each once: `expires_at`, `client_ids.0`; the empty text for the row as a whole. */
   readonly paths: ReadonlyArray<string>;
@@ -150,6 +150,6 @@ const flawOf = (row: unknown): Flaw => {
   };
 };
 
-/** Which fields of a row are wrong, without a word of what is in them: `expires_at, client_ids.0`. */
+/** Name the wrong fields of a row, without a word of what is in them: `expires_at, client_ids.0`. */
 export const flawedFields = ({ paths }: Flaw): string =>
   paths.map((path) => path || "the row as a whole").join(", ");

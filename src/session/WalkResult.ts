@@ -22,7 +22,7 @@ export interface QuarantinedRow {
   readonly redacted?: true | undefined;
 }
 
-/** How the walk of one user ended. */
+/** The end of one user's walk. */
 export interface WalkEnd {
   /**
    * `missing`: the tenant knows no such user. `removed`: nor does it know this one any more, of whom sessions were
@@ -30,12 +30,12 @@ export interface WalkEnd {
    */
   readonly status: "complete" | "missing" | "removed" | "failed";
   /**
-   * Whether every session listed from the beginning of the walk to its end was delivered exactly once.
+   * True if every session listed from the beginning of the walk to its end was delivered exactly once.
    * If not, `unverifiedReasons` says why.
    */
   readonly verified: boolean;
   readonly unverifiedReasons: ReadonlyArray<string>;
-  /** What the next run has to know to deliver only what has changed since, if the walk was one that looks for changes. */
+  /** The cursor from which the next run delivers only what has changed since, if the walk was one for changes. */
   readonly cursor?: unknown;
   /** Why the walk broke off. */
   readonly message?: string | undefined;

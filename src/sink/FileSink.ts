@@ -188,7 +188,7 @@ const isNotPermitted = (error: unknown): boolean =>
 /**
  * Flush a folder: a rename survives a power cut only once its folder is on the disk as well.
  *
- * Where a system can't, that is passed over, by the same codes as PostgreSQL does (`fsync_fname_ext`). Any other failure,
+ * A system that can't is passed over, by the same codes as in PostgreSQL (`fsync_fname_ext`). Any other failure,
  * EIO above all, means that the name may be lost: it is told.
  */
 export const syncFolder = async (folder: string): Promise<void> => {

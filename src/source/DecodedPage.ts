@@ -24,7 +24,7 @@ export interface DecodedPage {
   /** The rows as the walk goes by them. */
   readonly walkRows: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
-  /** Those that are no sessions. */
+  /** Rows that are no sessions. */
   readonly invalid: ReadonlySet<number>;
   /** The value of one of those. */
   readonly value: (index: number) => unknown;

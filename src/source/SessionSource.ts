@@ -22,7 +22,7 @@ import * as UserWalk from "./UserWalk.ts";
 
 export type { Start } from "./UserWalk.ts";
 
-/** Which sessions to walk, and how. */
+/** Options of walks: the sessions to read, and the way to read them. */
 export interface SessionSourceOptions extends SessionFilters.SessionFilters {
   /**
    * The order within each user. Left out, sessions come newest first, by a walk that verifies its result. So it can for
@@ -76,7 +76,7 @@ export const optionNames: Options.Names<WalkOptions> = {
   onFailure: Options.oneOf(["stop", "continue"]),
 };
 
-/** Which changes to look for. */
+/** Options of a search for changes. */
 export interface ChangesOptions extends Omit<SessionSourceOptions, "sort">, UserWalk.Tracking {}
 
 /** Failures that every request would meet. */

@@ -23,7 +23,7 @@ import type {
 import * as RemoteExport from "./RemoteExport.ts";
 import * as Thread from "./Thread.ts";
 
-/** The same as those who are typed with Effect give it. */
+/** The form that entries typed with Effect give. */
 interface Given
   extends
     TenantClient.TenantOptions,

@@ -33,7 +33,7 @@ const GROWTH = [[1, 1500], [0.15, 3000], [0.01, 3000], [0.01, 3000]] as const;
 
 /** The share of a refused rate at which to settle. */
 const BELOW = 0.985;
-/** The same where a refusal costs a hold, and the one before was met at another rate. */
+/** Rate after a refusal that costs a hold, when the one before was met at another rate. */
 const WELL_BELOW = 0.92;
 /** From here on two rates count as the same. */
 const ALIKE = 0.93;

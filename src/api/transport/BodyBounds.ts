@@ -41,7 +41,7 @@ export interface BodyBounds {
  * the large one before it: so all bodies together take `most` bytes, and 1 MiB for each request under way.
  */
 export const make = (most: number): BodyBounds => {
-  /** Those that wait, in order of arrival; the first is the one that is taken in. */
+  /** Bodies that wait, in order of arrival; the first is the one that is taken in. */
   const line: Array<() => void> = [];
   return {
     watch: (isPage, turn) => {

@@ -1,5 +1,5 @@
 /**
- * Which of the sessions that were quarantined the dataset has already.
+ * Finds the quarantined sessions that the dataset has already.
  *
  * @module
  */

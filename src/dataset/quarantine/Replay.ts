@@ -30,7 +30,7 @@ import * as Verify from "../verify/Verify.ts";
 
 const { DatasetError } = Layout;
 
-/** What became of the rows that had been quarantined. */
+/** Report of a replay. */
 export interface Report {
   /** Rows that had been quarantined. */
   readonly rows: number;
@@ -46,13 +46,13 @@ export interface Report {
   readonly files: ReadonlyArray<Manifest.Part>;
 }
 
-/** How far it has come. It is changed in place. */
+/** Progress, changed in place. */
 export interface Progress {
   rows: number;
   rowsTotal: number;
 }
 
-/** How to replay. */
+/** Options of a replay. */
 export interface ReplayOptions {
   /** Kept up to date. */
   readonly progress?: Progress | undefined;
@@ -116,7 +116,7 @@ interface Work {
   readonly run: number;
   readonly formats: ReadonlyArray<Formats.Choice>;
   readonly parts: ReadonlyArray<Manifest.Part>;
-  /** Where the rows are that become sessions, and the keys of those that the dataset has. */
+  /** Places of the rows that become sessions. */
   readonly added: ReadonlySet<string>;
   readonly progress: Progress;
   readonly prove: Layout.Proof;

@@ -21,7 +21,7 @@ import {
 } from "../../format/DecodedRow.ts";
 import type { Stated } from "./Inventory.ts";
 
-/** How many rows have been read, counted in place. */
+/** Count of rows read, changed in place. */
 interface Progress {
   rows: number;
 }
@@ -29,7 +29,7 @@ interface Progress {
 /** A file of a part, as far as its bytes tell. */
 export interface FileState {
   readonly part: Part;
-  /** Whether its bytes are those that were written. */
+  /** True if its bytes are those that were written. */
   readonly intact: boolean;
 }
 
@@ -113,7 +113,7 @@ const giveUp = (reading: Reading, note: Note): void => {
   note(reading.file.part.path, `was not read on from row ${reading.rows + 1}: ${areNone}`);
 };
 
-/** What is said of a file once all its rows are read. */
+/** Note what is wrong with a file once all its rows are read. */
 const conclude = ({ file: { part }, flawed, differing, ...reading }: Reading, note: Note): void => {
   flawed.tell();
   differing.tell();

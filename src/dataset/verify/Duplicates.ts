@@ -1,5 +1,5 @@
 /**
- * Which rows are there twice.
+ * Finds the rows that are there twice.
  *
  * @module
  */
@@ -92,7 +92,7 @@ export const census = (stated: Stated) => {
   // A session may change again in the second in which a run has read it.
   const version = (row: Row) => [...keyOf(row), String(lastUpdated(row)), JSON.stringify(row.values)];
   const readable: Array<Part> = [];
-  /** How many rows the parts say they have that go into one group, by their format. */
+  /** Rows that the parts of a group say they have, by their format. */
   const nameOf = (part: Part) => `${part.format} ${groupOf(part)}`;
   const rows = new Map<string, number>();
   for (const part of stated.parts) rows.set(nameOf(part), (rows.get(nameOf(part)) ?? 0) + part.rows);

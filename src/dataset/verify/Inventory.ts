@@ -1,5 +1,5 @@
 /**
- * What a dataset says that it is: what the manifest says of its finished runs, and the journal of the one that is not.
+ * Inventory of a dataset: what the manifest says of its finished runs, and the journal of the one that is not.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type * as Inspect from "../Inspect.ts";
 import * as Layout from "../Layout.ts";
 import type { Part } from "../Manifest.ts";
 
-/** What belongs to a run. */
+/** Inventory of a run. */
 export interface Of {
   readonly run: number;
   readonly kind: string;
@@ -16,7 +16,7 @@ export interface Of {
   readonly quarantined: number;
   /** Lines that say which sessions were removed; unknown for a run that has not finished. */
   readonly tombstones: number | undefined;
-  /** How many of its sessions may be in earlier runs as they are. */
+  /** Sessions that may be in earlier runs as they are. */
   readonly redelivered: number;
   /** Unknown for a run that has not finished. */
   readonly bytes: number | undefined;
@@ -24,18 +24,18 @@ export interface Of {
   readonly said: string;
 }
 
-/** What a dataset says that it is. */
+/** Inventory of a dataset. */
 export interface Stated {
   readonly root: string;
   readonly parts: ReadonlyArray<Part>;
   /** Parts that others have taken the place of, whether their files are still there or not. */
   readonly superseded: ReadonlyArray<Part>;
   readonly runs: ReadonlyMap<number, Of>;
-  /** Whether there is a run that has not finished. */
+  /** True if there is a run that has not finished. */
   readonly unfinished: boolean;
 }
 
-/** What is in the folder, as a whole that can be verified. */
+/** Take the inventory of what was found in the folder. */
 export const by = (
   root: string,
   { manifest, journal }: Inspect.Inspection,

@@ -1,5 +1,5 @@
 /**
- * What is found to be wrong with a dataset, in words.
+ * Problems of a dataset, in words.
  *
  * @module
  */

@@ -32,7 +32,7 @@ import * as Inventory from "./Inventory.ts";
 
 export type { Problem } from "./Problems.ts";
 
-/** What was read, and what is wrong with it. */
+/** Report of a verification: what was read, and what is wrong with it. */
 export interface Report {
   /** Files of parts. */
   readonly parts: number;
@@ -42,13 +42,13 @@ export interface Report {
   readonly rows: number;
   /** Of all files, as they lie. */
   readonly bytes: number;
-  /** Whether there is a run that has not finished. Its parts so far were verified as well. */
+  /** True if there is a run that has not finished. Its parts so far were verified as well. */
   readonly unfinished: boolean;
   /** Empty if all is well. */
   readonly problems: ReadonlyArray<Problem>;
 }
 
-/** How far it has come. It is changed in place. */
+/** Progress, changed in place. */
 export interface Progress {
   parts: number;
   partsTotal: number;
@@ -56,7 +56,7 @@ export interface Progress {
   rowsTotal: number;
 }
 
-/** How to verify. */
+/** Options of a verification. */
 export interface VerifyOptions {
   /** Kept up to date. */
   readonly progress?: Progress | undefined;
@@ -65,7 +65,7 @@ export interface VerifyOptions {
 /** Nothing yet. */
 export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
 
-/** Whether each run has what it says. */
+/** Check that each run has what it says. */
 const checkTotals = ({ runs, parts, superseded }: Inventory.Stated, note: Note): void => {
   const results = new Map<number, Array<Manifest.Part>>();
   for (const part of [...parts, ...superseded]) {
@@ -131,7 +131,7 @@ const noDataset = (root: string) =>
       "Name the folder that an export was written to",
   });
 
-/** What is in a dataset's folder; fails if it is none. */
+/** Inspect a dataset's folder; fails if it is none. */
 export const open = (
   root: string,
 ): Effect.Effect<Inspect.Inspection, Layout.DatasetError | SinkError> =>
@@ -207,7 +207,7 @@ export const run = (
     return { ...result, unfinished: stated.unfinished, problems: problems() };
   });
 
-/** What a line of a part is that holds no sessions. */
+/** Decoders of lines, for each kind of part that holds no sessions. */
 const decoders: Readonly<Record<string, Parameters<typeof Compare.checkLines>[2]>> = {
   quarantine: QuarantineLine.decode,
   tombstones: Tombstones.decode,

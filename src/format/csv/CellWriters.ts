@@ -12,7 +12,7 @@ import * as MemoTable from "../../scan/MemoTable.ts";
 import type { RowSlices } from "../../scan/RowSlices.ts";
 import type { Allocate } from "../../sink/Allocate.ts";
 
-/** How cells are written that are not copied. */
+/** Writes cells that are not copied. */
 export interface CellWriters {
   /** Any text. */
   readonly quote: (text: string) => string;
@@ -36,16 +36,16 @@ const isWord = Uint8Array.from(
   { length: 256 },
   (_, byte) => +/\w/.test(String.fromCharCode(byte % 128)) & +(byte < 128),
 );
-/** Those it may go on with: not quotes, commas and line breaks, nor what begins an escape. */
+/** Characters that it may go on with: not quotes, commas and line breaks, nor what begins an escape. */
 const isPlain = Uint8Array.from({ length: 256 }, (_, byte) => +!/[",\r\n\\]/.test(String.fromCharCode(byte)));
-/** Those of a plain id. */
+/** Characters of a plain id. */
 const isPlainId = Uint8Array.from({ length: 256 }, (_, byte) => isWord[byte]! | +(byte === 0x2d));
 
 /** Bytes in the making. */
 class Bytes {
   all = new Uint8Array(1 << 16);
   at = 0;
-  /** How many more there is room for, whatever is put in between. */
+  /** Count the characters that there is room for, whatever is put in between. */
   reserve = 0;
 
   private ensureCapacity(length: number): void {

@@ -1,5 +1,5 @@
 /**
- * Which texts spreadsheets take for formulas.
+ * Texts that spreadsheets take for formulas.
  *
  * OWASP's list has `=`, `+`, `-`, `@` in front, with their full-width forms, and tab, CR and LF. Others add `|` and `%`, such
  * as the gem `csv-safe`. White space before one of these hides nothing: LibreOffice, Google Sheets and programs that turn CSV
@@ -13,7 +13,7 @@ import type { Text } from "../DecodedRow.ts";
 
 const formula = /^(?:[\t\r\n]|[\s\p{Cc}\p{Cf}]*[=+\-@|%\uff1d\uff0b\uff0d\uff20])/u;
 
-/** What version 0.1 took for one. */
+/** The pattern of version 0.1. */
 const formulaBefore = /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/;
 
 /** Tells whether a spreadsheet may take the text for a formula. */

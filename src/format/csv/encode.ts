@@ -13,10 +13,10 @@ import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
 import * as CellWriters from "./CellWriters.ts";
 import * as Formula from "./Formula.ts";
 
-/** How CSV is written. */
+/** Options of CSV. */
 export interface CsvOptions {
   /**
-   * Whether text that a spreadsheet may run as a formula gets a `'` in front: text that begins with `=`, `+`, `-`, `@`
+   * True to put a `'` before text that a spreadsheet may run as a formula: text that begins with `=`, `+`, `-`, `@`
    * (full-width too), `|` or `%`, also behind white space, and text that begins with tab, CR or LF. A user agent is
    * whatever the client sent, so leave this on for files that people open. Numbers stay as they are, and so do ids of
    * letters, digits, `_` and `-` alone: they call nothing, and others join on them. Turn it off for a file that only

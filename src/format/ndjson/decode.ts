@@ -38,7 +38,7 @@ const membersOf = (text: string): ReadonlyArray<readonly [string, string]> | und
 };
 
 /**
- * Whether a text can be the rescued data of a line. The encoder puts `user_id` first, and moves one that the row had, with
+ * Tells whether a text can be the rescued data of a line. The encoder puts `user_id` first, and moves one that the row had, with
  * another value, to `_rescued_data`; a row that had the same value is as it was. What the row had can't always be told
  * from the line, so there may be several texts.
  */

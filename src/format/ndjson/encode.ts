@@ -36,7 +36,7 @@ const line = (head: string, userId: string, { slices }: Batch.Bytes, row: number
   return JSON.parse(text).user_id === userId ? text : displace(head, text);
 };
 
-/** The same lines, where nothing of a row changes but what is put before it: not a byte of it is looked at. */
+/** Write lines of which nothing changes but what is put before each: not a byte of it is looked at. */
 const copied = (
   head: Uint8Array,
   { bytes, from, to }: RowSlices.Slices,

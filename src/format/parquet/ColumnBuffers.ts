@@ -36,7 +36,7 @@ export const bytes = (): Bytes => {
   let all = new Uint8Array(1 << 16);
   let at = 0;
   let last = 0;
-  /** Where each ends, and its length; -1 for null. */
+  /** The end of each, and its length; -1 for null. */
   const ends = none<number>();
   const lengths = none<number>();
   // Ids are mostly of one length, so that those of a group lie where those of the group before lay: the same views show them.

@@ -83,7 +83,7 @@ const checkValues = (bytes: Uint8Array, encoding: number, count: number): void =
   }
 };
 
-/** What a row group may still hold. */
+/** Room that a row group has left. */
 interface Budget {
   bytes: number;
   values: number;
@@ -139,7 +139,7 @@ const checkChunk = (bytes: Uint8Array, column: Column, codec: string, budget: Bu
 /** A row group of a file. */
 type RowGroup = FileMetaData["row_groups"][number];
 
-/** Where a row group lies. Refuses one that has no rows or too many, and one that does not lie in the file. */
+/** Give the place of a row group. Refuses one that has no rows or too many, and one that does not lie in the file. */
 export const placeOf = (
   { columns: chunks, num_rows }: RowGroup,
   byteLength: number,

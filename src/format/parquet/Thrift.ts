@@ -17,7 +17,7 @@ const DEEPEST = 16;
 /** A number of 64 bits takes no more bytes. */
 const LONGEST = 10;
 
-/** What is wrong with the bytes, in words that go on from `can't be read:`. */
+/** Make the error for bytes that are not so, in words that go on from `can't be read:`. */
 export const lie = (what: string): RangeError => new RangeError(`it is no Parquet of this program: ${what}`);
 
 /** A place in bytes. */

@@ -24,7 +24,7 @@ const bufferOf = (byteLength: number, from: number, bytes: Uint8Array<ArrayBuffe
   },
 });
 
-/** What the file says of itself, once that can be believed. */
+/** Read the file's footer, once it can be believed. */
 const metadataOf = async ({ byteLength, read }: EncodedFile): Promise<FileMetaData> => {
   if (byteLength < 12) throw Thrift.lie("it is too short");
   const end = await read(byteLength - 8, byteLength);
@@ -38,7 +38,7 @@ const metadataOf = async ({ byteLength, read }: EncodedFile): Promise<FileMetaDa
 type Schema = ReturnType<typeof schemaOf>;
 type Element = Schema[number];
 
-/** What an element of a schema says, by which two can be compared. */
+/** Give an element of a schema as text, by which two can be compared. */
 const wordsOf = (element: Element): string => {
   const { name, type, repetition_type, num_children, converted_type, logical_type } = element;
   return JSON.stringify({

@@ -16,7 +16,7 @@ import { schemaOf } from "./schema.ts";
 import * as ColumnBuffers from "./ColumnBuffers.ts";
 import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
 
-/** How Parquet is written. */
+/** Options of Parquet. */
 export interface ParquetOptions {
   /**
    * Rows in a row group: the unit that readers skip or read side by side, and what the encoder holds. Values
@@ -28,7 +28,7 @@ export interface ParquetOptions {
    */
   readonly rowGroupRows?: number;
   /**
-   * How pages are compressed, but for those of times and of session ids and keys: these are packed as they are.
+   * Compression of pages, but for those of times and of session ids and keys: these are packed as they are.
    *
    * @default {"snappy"}
    */
@@ -153,7 +153,7 @@ let compressors: ReturnType<typeof makeSnappy> | undefined;
 /** One for all encoders: it is synchronous, and owns WebAssembly memory. */
 const snappy = () => (compressors ??= makeSnappy());
 
-/** Whether the least and the most of a row group tell what may be left out: users and times lie together, nothing else does. */
+/** Tell whether the least and the most of a row group show what may be left out: users and times lie together, nothing else does. */
 const wantsStatistics = ({ name, kind }: Columns.Column) =>
   name === "user_id" || kind === "timestamp" || kind === "json"; // of JSON, how many there are
 

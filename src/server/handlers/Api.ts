@@ -24,7 +24,7 @@ const problem = <Name extends string>(name: Name, status: number, description: s
     ...HttpApiSchema.annotations({ status }),
   });
 
-/** What is answered where something is not as the caller thinks. */
+/** Answers where something is not as the caller thinks. */
 export const Invalid = problem("Invalid", 400, "The request can't be followed.");
 export const Unauthorized = problem("Unauthorized", 401, "The token is missing or wrong.");
 export const Absent = problem("Absent", 404, "There is no such user, export or file.");

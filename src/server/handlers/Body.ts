@@ -1,5 +1,5 @@
 /**
- * What a request brings along to start an export: read within its time, and no more of all at once than fits.
+ * The body of a request to start an export: read within its time, and no more of all at once than fits.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import * as Job from "../jobs/Job.ts";
 /** The most bytes that bodies under way may have together: four of the largest. */
 const ALL_BYTES = 4 * BODY_BYTES;
 
-/** How deep lists and objects may lie within each other: a description needs two. */
+/** Limit of nesting: a description needs two levels. */
 const DEEPEST = 8;
 
 /** Tell whether the text that ends there is the name of a member: then a colon follows. */

@@ -30,7 +30,7 @@ export class UnverifiedError extends Data.TaggedError("UnverifiedError")<{
   readonly message: string;
 }> {}
 
-/** What to download. */
+/** Options of a download. */
 export interface DownloadOptions {
   readonly userId: string;
   readonly format: Format;
@@ -43,7 +43,7 @@ export interface DownloadOptions {
 /** Pages of one user that are asked for at once: what is being read, and what comes next. */
 const AHEAD = 2;
 
-/** What is told of a transfer as it goes on. */
+/** Observer of a transfer as it goes on. */
 interface TransferObserver {
   /** There is something to take, or it is certain that there is nothing. */
   readonly begin: Effect.Effect<unknown>;

@@ -1,5 +1,5 @@
 /**
- * What each route does.
+ * Handlers of the routes.
  *
  * @module
  */

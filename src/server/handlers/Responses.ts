@@ -1,5 +1,5 @@
 /**
- * What can go wrong, as answers: a status, how long to wait before trying again, and words.
+ * Errors as answers: a status, how long to wait before trying again, and words.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { ApiError, ApiErrorReason } from "../../api/ApiError.ts";
 import type * as Api from "./Api.ts";
 import type { JobError } from "../jobs/Jobs.ts";
 
-/** How long to wait before trying again, in seconds, where nothing says so. */
+/** Seconds to wait before trying again, where nothing says so. */
 const AGAIN = 30;
 
 /** Answer that a request can't be followed. */

@@ -14,7 +14,7 @@ import * as Schema from "effect/Schema";
 import * as Options from "../../options/Options.ts";
 import * as Api from "./Api.ts";
 
-/** What a route takes beside its path. */
+/** Parameters of a route beside its path. */
 interface Known {
   readonly parameters: ReadonlyArray<string>;
   readonly body: boolean;
@@ -27,7 +27,7 @@ const namesIn = (schema: Schema.Schema.All): ReadonlyArray<string> => {
   return ast._tag === "TypeLiteral" ? ast.propertySignatures.map(({ name }) => String(name)) : [];
 };
 
-/** What each route takes, by its method and its path. */
+/** Parameters of each route, by its method and its path. */
 const known: ReadonlyMap<string, Known> = (() => {
   const found = new Map<string, Known>();
   HttpApi.reflect(Api.Api, {

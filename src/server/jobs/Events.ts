@@ -1,18 +1,18 @@
 /**
- * What is told of an export to those who watch it. It is looked at once for all of them, and each has timers alone to itself:
+ * Events of an export for those who watch it. It is looked at once for all of them, and each has timers alone to itself:
  * hundreds of them cost next to nothing.
  *
  * @module
  */
 import type * as Job from "./Job.ts";
 
-/** How often an export is looked at for those who watch, in milliseconds. */
+/** Interval of looks at an export for those who watch, in milliseconds. */
 const LOOK = 250;
 
-/** How often something is sent to keep a connection alive that has nothing to say, in milliseconds. */
+/** Interval of comments that keep a quiet connection alive, in milliseconds. */
 const PAUSE = 15_000;
 
-/** How long one stream goes on, in milliseconds. A browser that still wants to know opens the next one by itself. */
+/** Longest time of one stream, in milliseconds. A browser that still wants to know opens the next one by itself. */
 const LIFE = 15 * 60_000;
 
 /** Tells of an export: at once, and whenever it has changed, until it is released. */

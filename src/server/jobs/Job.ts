@@ -28,10 +28,10 @@ export const Id = Schema.String.pipe(
   Schema.annotations({ identifier: "ExportId" }),
 );
 
-/** How many rows a page may be asked to hold. */
+/** Rows that a page may be asked to hold. */
 export const PageSize = Schema.Int.pipe(Schema.between(leastSize, 1000));
 
-/** As for {@link RedactionPolicy.Policy}. */
+/** A policy, see {@link RedactionPolicy.Policy}. */
 const Policy = Schema.Struct(
   mapFields((allowed) => Schema.optional(Schema.Literal(...allowed))),
 ) as unknown as Schema.Schema<RedactionPolicy.Policy>;
@@ -50,7 +50,7 @@ const Formats = Schema.NonEmptyArray(
   ),
 );
 
-/** What to export. */
+/** Description of an export. */
 export const Description = Schema.Struct({
   /** `"all"`, or ids. */
   users: Schema.Union(Schema.Literal("all"), Schema.NonEmptyArray(UserId)),
@@ -88,7 +88,7 @@ export type Status = typeof Status.Type;
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
-/** How far an export has come. */
+/** Progress of an export. */
 export const Progress = Schema.Struct({
   /** Users whose walk has ended; how many there are, once that is known. */
   users: Count,
@@ -119,7 +119,7 @@ export const View = Schema.Struct({
   description: Description,
   error: Schema.optional(Failure),
   progress: Schema.optional(Progress),
-  /** What the run did, once it has ended. */
+  /** Report of the run, once it has ended. */
   report: Schema.optional(Manifest.Run),
   /** The parts that are complete. */
   parts: Schema.Array(Manifest.Part),
@@ -128,7 +128,7 @@ export const View = Schema.Struct({
 /** See {@link View}. */
 export type View = typeof View.Type;
 
-/** The same without what makes it long. */
+/** An export in short. */
 export const Summary = Schema.Struct({
   id: Id,
   status: Status,
@@ -142,7 +142,7 @@ export const Summary = Schema.Struct({
 /** See {@link Summary}. */
 export type Summary = typeof Summary.Type;
 
-/** What is told of an export that has just been asked for. */
+/** Summarize an export that has just been asked for. */
 export const summaryOf = (id: string, created: string, { users, formats }: Description): Summary => ({
   id,
   status: "queued",
@@ -151,7 +151,7 @@ export const summaryOf = (id: string, created: string, { users, formats }: Descr
   users: users === "all" ? "all" : new Set(users).size,
 });
 
-/** The same as the driver keeps it. */
+/** Give the progress that the driver keeps. */
 export const progressOf = (
   { users, usersTotal, missing, failed, unverified, sessions, quarantined, encodedBytes }: Export.Progress,
 ): Progress => ({

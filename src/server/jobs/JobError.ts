@@ -1,5 +1,5 @@
 /**
- * What can go wrong with exports over HTTP.
+ * Errors of exports over HTTP.
  *
  * @module
  */
@@ -30,5 +30,5 @@ export const fail = (reason: JobError["reason"], message: string): Effect.Effect
 export const isLocked = (error: unknown): boolean =>
   error instanceof DatasetError && error.reason === "Locked";
 
-/** How often a server tries to get at a folder that another one may still hold. */
+/** Schedule of attempts to get at a folder that another server may still hold. */
 export const RETRY = "5 seconds";

@@ -15,7 +15,7 @@ import type { Settings } from "../Settings.ts";
 import type * as Job from "./Job.ts";
 import type * as Metrics from "../telemetry/Metrics.ts";
 
-/** Where and how an export runs. */
+/** Context of an export. */
 export interface JobRunOptions {
   /** The folder of its dataset. */
   readonly root: string;

@@ -1,5 +1,5 @@
 /**
- * What is kept of exports on the disk.
+ * Storage of exports on the disk.
  *
  * ```
  * <folder>/
@@ -26,13 +26,13 @@ import * as FileSink from "../../sink/FileSink.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import * as Job from "./Job.ts";
 
-/** What was asked for. */
+/** The request for an export. */
 export const JobRequest = Schema.Struct({ id: Job.Id, created: Schema.String, description: Job.Description });
 
 /** See {@link JobRequest}. */
 export type JobRequest = typeof JobRequest.Type;
 
-/** What has become of it. */
+/** The state of an export. */
 export const State = Schema.Struct({
   status: Job.Status,
   progress: Schema.optional(Job.Progress),
@@ -57,9 +57,9 @@ export interface JobStore {
   readonly add: (request: JobRequest) => Effect.Effect<void, FileError>;
   /** Writes down what has become of one. */
   readonly writeState: (id: string, state: State) => Effect.Effect<void, FileError>;
-  /** What was asked for; none if that can't be read. */
+  /** Read the request; none if that can't be read. */
   readonly request: (id: string) => Effect.Effect<Option.Option<JobRequest>, FileError>;
-  /** What has become of it: one of which nothing else is known has yet to begin. */
+  /** Read the state: an export of which nothing else is known has yet to begin. */
   readonly state: (id: string) => Effect.Effect<State, FileError>;
   /** The ids of all exports, the earliest first. */
   readonly ids: Effect.Effect<ReadonlyArray<string>, FileError>;

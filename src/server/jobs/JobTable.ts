@@ -11,7 +11,7 @@ import * as Job from "./Job.ts";
 import { fail, type JobError, type ReadError } from "./JobError.ts";
 import type * as JobStore from "./JobStore.ts";
 
-/** What is held of an export: its list of users may be long, and stays on the disk. */
+/** An export in memory: its list of users may be long, and stays on the disk. */
 export interface Entry {
   summary: Job.Summary;
   /** While it runs. */

@@ -64,7 +64,7 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   readonly file: (id: string, path: string) => Effect.Effect<File, ReadError>;
   /** Why exports can't be run; undefined if they can. */
   readonly unavailableReason: () => string | undefined;
-  /** How many stand how. */
+  /** Count the exports of each status. */
   readonly counts: () => Readonly<Record<Job.Status, number>>;
 }>() {}
 

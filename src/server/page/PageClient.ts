@@ -1,5 +1,5 @@
 /**
- * What the server's page does in the browser.
+ * The program of the server's page in the browser.
  *
  * @module
  */

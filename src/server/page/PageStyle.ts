@@ -1,5 +1,5 @@
 /**
- * How the server's page looks, by daylight and in the dark, on a screen and on a phone.
+ * The style of the server's page, by daylight and in the dark, on a screen and on a phone.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the server counts, and how Prometheus reads it.
+ * Metrics of the server, as Prometheus reads them.
  *
  * @module
  */

@@ -8,7 +8,7 @@ import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 
-/** What an error is, without a word of what it is about: `ApiError.Unauthorized`. */
+/** Name an error, without a word of what it is about: `ApiError.Unauthorized`. */
 export const reasonOf = (error: unknown): string => {
   const { _tag = "Error", reason } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
   return reason === undefined ? _tag : `${_tag}.${reason}`;

@@ -71,7 +71,7 @@ export interface ChangeTracker {
   readonly isPartial: boolean;
 }
 
-/** The same as a plain value. */
+/** A tracker as a plain value. */
 export const TrackerState = Schema.Struct({
   before: Schema.optional(Cursor),
   /** Null if no time was asked for; absent where that is not known. */

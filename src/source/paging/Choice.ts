@@ -1,5 +1,5 @@
 /**
- * Which rows of an answer are delivered, and what the walk remembers of them.
+ * Chooses the rows of an answer to deliver, and what the walk remembers of them.
  *
  * @module
  */

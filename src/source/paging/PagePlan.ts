@@ -1,5 +1,5 @@
 /**
- * Which pages overlap: pages of sizes up to the one wished for, chosen so that one holds the rows before a frontier and
+ * Plans pages that overlap: of sizes up to the one wished for, chosen so that one holds the rows before a frontier and
  * reaches as far beyond it as it can.
  *
  * @module

@@ -55,7 +55,7 @@ export interface Walk {
   readonly size: number;
   /** True if the tenant has given a smaller page than asked for. */
   readonly isClamped: boolean;
-  /** Which of the shape's orders is in use. */
+  /** The one of the shape's orders that is in use. */
   readonly order: number;
   /** False once the orders have run out, and pages 1, 2, 3… are read. */
   readonly overlapping: boolean;

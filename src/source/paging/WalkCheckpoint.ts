@@ -25,7 +25,7 @@ export const WalkState = Schema.Struct({
   past: Schema.Array(Frontier),
   /** All ids delivered, of a list whose order does not tell them. */
   remembered: Schema.optional(Schema.Array(Schema.String)),
-  /** The same as hashes: those met in this pass, and those met before; and whether no other was delivered. */
+  /** Ids as hashes: those met in this pass, and those met before; and whether no other was delivered. */
   observed: Schema.optional(Schema.Array(Count)),
   observedBefore: Schema.optional(Schema.Array(Count)),
   isExact: Schema.optional(Schema.Boolean),
