@@ -150,8 +150,8 @@ const ingest = (
       yield* checkpoints.keep("cursors", [Cursors.lineOf(userId, cursor, header.journal_version)]);
       cursors?.set(userId, cursor);
     }
-    const seen = header.prune === true && !isHalfRead(userId) ? Tombstones.seenLines(batch) : [];
-    if (seen.length > 0) yield* checkpoints.keep("observed", seen);
+    const observed = header.prune === true && !isHalfRead(userId) ? Tombstones.observedLines(batch) : [];
+    if (observed.length > 0) yield* checkpoints.keep("observed", observed);
     state.add(batch);
     checkpoints.touch();
   });

@@ -39,7 +39,7 @@ export const Line = Schema.Struct({
 export type Line = typeof Line.Type;
 
 /** A line of a part of observed ids: what one answer brought. */
-export const Seen = Schema.Struct({
+export const Observed = Schema.Struct({
   user_id: Schema.String,
   /** Null for a row without one. */
   ids: Schema.Array(Schema.NullOr(Schema.String)),
@@ -49,14 +49,14 @@ export const Seen = Schema.Struct({
   gone: Schema.optional(Schema.Literal(true)),
 });
 
-/** See {@link Seen}. */
-export type Seen = typeof Seen.Type;
+/** See {@link Observed}. */
+export type Observed = typeof Observed.Type;
 
 /** Reads a line of tombstones; says what is wrong with it if it is none. */
 export const decode = Json.lineDecoder(Line, "tombstone");
 
 /** Reads a line of observed ids; says what is wrong with it if it is none. */
-export const decodeSeen = Json.lineDecoder(Seen, "list of ids that were seen");
+export const decodeObserved = Json.lineDecoder(Observed, "list of observed ids");
 
 /** Ends of a user that is not there: it never was, or it was removed in the midst of its walk. */
 const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);
@@ -65,13 +65,13 @@ const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);
 export const isUserGone = ({ status }: Pick<WalkEnd, "status">): boolean => ofGone.has(status);
 
 /** Give the ids that a batch has come upon, as lines to keep. */
-export const seenLines = ({ userId, seen = [], end }: Batch): ReadonlyArray<string> => {
+export const observedLines = ({ userId, observedIds = [], end }: Batch): ReadonlyArray<string> => {
   const isGone = end !== undefined && isUserGone(end);
   const isWhole = isGone || (end !== undefined && end.status !== "failed" && end.verified);
-  if (seen.length === 0 && !isWhole) return [];
-  const line: Seen = {
+  if (observedIds.length === 0 && !isWhole) return [];
+  const line: Observed = {
     user_id: userId,
-    ids: seen.map((id) => id ?? null),
+    ids: observedIds.map((id) => id ?? null),
     ...(isWhole && { whole: true }),
     ...(isGone && { gone: true }),
   };
@@ -115,7 +115,7 @@ export async function* compare(
   const [whole, nameless, gone] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const part of parts) {
     if (part.format !== "observed") continue;
-    for await (const lines of CheckedReader.lines(reader, part, decodeSeen)) {
+    for await (const lines of CheckedReader.lines(reader, part, decodeObserved)) {
       for (const { line: { user_id, ids, whole: isWhole, gone: isGone } } of lines) {
         if (isWhole) whole.add(user_id);
         if (isGone) gone.add(user_id);

@@ -7,28 +7,10 @@
 import type { Batch } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import { ExportError } from "./ExportError.ts";
+import type { UnverifiedOptions } from "../plain/SessionsOptions.ts";
 import type { Report } from "./RunStats.ts";
 
-/** A list that can't be verified, and why. */
-export interface Unverified {
-  /** Whose sessions; undefined for the list of users itself. */
-  readonly userId: string | undefined;
-  /** Why something may be missing; why the walk broke off. */
-  readonly reasons: ReadonlyArray<string>;
-}
-
-/** The handling of an export that can't be verified. */
-export interface UnverifiedOptions {
-  /**
-   * Lets it end. Left out, it fails with an {@link ExportError} of the reason `Unverified` once everything that was found has
-   * been delivered.
-   *
-   * @default {false}
-   */
-  readonly allowUnverified?: boolean | undefined;
-  /** Told of each list that can't be verified, whether that is allowed or not. */
-  readonly onUnverified?: ((list: Unverified) => void) | undefined;
-}
+export type { Unverified, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 
 /** See {@link UnverifiedOptions}. */
 export const optionNames: Options.Names<UnverifiedOptions> = {

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect";
 import * as Export from "../export/Export.ts";
+import * as FileTargets from "../export/FileTargets.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
 import * as GzipSink from "../sink/GzipSink.ts";
@@ -64,21 +65,15 @@ const DOING = "export";
  */
 export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
   const options = Kinds.take(DOING, kind, given);
-  const paths = typeof options.out === "string" ? [options.out] : options.out;
-  const [first] = paths;
-  if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
-  const choices = paths.map((path) => {
-    const found = Formats.ofPath(path, options);
-    if (found !== undefined) return found;
-    throw new TypeError(`Cannot export to ${path} as its name must end in one of ${Formats.endings()}`);
-  });
-  const quarantine = options.quarantine ?? `${first}.quarantine.ndjson`;
-  const repeated = [...paths, quarantine].find((path, index, all) => all.indexOf(path) < index);
-  if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
+  const { files, quarantine } = FileTargets.of(
+    options.out,
+    options.quarantine,
+    (path) => Formats.ofPath(path, options),
+  );
   // Loaded here, so that the rest of this module runs where there are no files.
   const File = await import("../sink/FileSink.ts");
-  const targets = choices.map(({ format, gzip }, index) => {
-    const file = File.make(paths[index]!);
+  const targets = files.map(({ path, choice: { format, gzip } }) => {
+    const file = File.make(path);
     return { format, output: gzip ? GzipSink.make(file) : file };
   });
   const progress = Export.noProgress();

@@ -35,7 +35,7 @@ export interface Batch {
    * The ids of all rows that the walk came upon in this answer, whether they are delivered or not; undefined for a row
    * without one. Only of a walk that was asked to read whole lists for changes.
    */
-  readonly seen?: ReadonlyArray<string | undefined> | undefined;
+  readonly observedIds?: ReadonlyArray<string | undefined> | undefined;
   /**
    * The number of sessions that may be there from an earlier run, as they are. Only of a walk that looks for changes: of a time
    * before its cursor, of a user or a session that came back, or where the cursor does not know all that was delivered.

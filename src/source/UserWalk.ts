@@ -96,7 +96,7 @@ const toBatch = (
   { request, rows, walk }: PrefetchReader.Reading<Page<Scanned>, DecodedPage.DecodedPage>,
   take: ReadonlyArray<number>,
   tracker: Changes.ChangeTracker | undefined,
-  observedIds: Batch["seen"],
+  observedIds: Batch["observedIds"],
   redelivered: number,
 ): Batch => {
   const verified = walk.unverifiedReasons.length === 0;
@@ -116,7 +116,7 @@ const toBatch = (
   return {
     userId,
     ...DecodedPage.batchOf(userId, request, rows, take),
-    seen: observedIds,
+    observedIds,
     ...(redelivered > 0 && { redelivered }),
     total: walk.total,
     end,

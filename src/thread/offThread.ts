@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
+import * as FileTargets from "../export/FileTargets.ts";
 import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
 import * as ReadableBody from "../sink/ReadableBody.ts";
@@ -155,22 +156,16 @@ const exportKind = Options.object<Given & Pick<ExportSessionsOptions, "out" | "q
  */
 export const exportSessions = async (given: ExportSessionsOptions): Promise<Report> => {
   const options = Options.take("export in a thread", exportKind, given satisfies Given);
-  const paths = typeof options.out === "string" ? [options.out] : options.out;
-  const [first] = paths;
-  if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");
-  const targets = paths.map((path): Thread.Target => {
+  const { files, quarantine } = FileTargets.of(options.out, options.quarantine, (path) => {
     const found = Formats.ofPath(path);
     // A thread knows no format that was registered here.
-    const format = Formats.builtInNames.find((name) => name === found?.format.name);
-    if (found === undefined || format === undefined) {
-      const endings = Formats.endings();
-      throw new TypeError(`Cannot export to ${path} as its name must end in one of ${endings}`);
-    }
-    return { format, gzip: found.gzip, to: path };
+    return Formats.builtInNames.some((name) => name === found?.format.name) ? found : undefined;
   });
-  const quarantine = options.quarantine ?? `${first}.quarantine.ndjson`;
-  const repeated = [...paths, quarantine].find((path, index, all) => all.indexOf(path) < index);
-  if (repeated !== undefined) throw new TypeError(`Cannot export to ${repeated} as it is named twice`);
+  const targets = files.map(({ path, choice: { format, gzip } }): Thread.Target => ({
+    format: format.name as Formats.BuiltIn,
+    gzip,
+    to: path,
+  }));
   return await run(options, { targets, quarantine });
 };
 

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
-import { isUserGone, type Line, seenLines } from "../../src/dataset/Tombstones.ts";
+import { isUserGone, type Line, observedLines } from "../../src/dataset/Tombstones.ts";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
@@ -146,10 +146,10 @@ describe("a prune report", () => {
   });
 
   it("takes all that was come upon of a user to be gone where the user is", () => {
-    const batch = { ...Batch.make("u", []), seen: ["S"] };
+    const batch = { ...Batch.make("u", []), observedIds: ["S"] };
     const end = { verified: true, unverifiedReasons: [] };
     const lineOf = (status: "complete" | "missing" | "failed" | "removed") => {
-      const line = seenLines({ ...batch, end: { ...end, status: status as "missing" } });
+      const line = observedLines({ ...batch, end: { ...end, status: status as "missing" } });
       return JSON.parse(line.join("") || "null");
     };
     expect(lineOf("complete")).toEqual({ user_id: "u", ids: ["S"], whole: true });

@@ -16,6 +16,7 @@ import * as Batch from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
+import type { ReplayReport } from "../../plain/Report.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import * as Program from "../../version.ts";
 import { lineOf, type QuarantinedLine, rows as rowsOf } from "./QuarantinedRows.ts";
@@ -30,21 +31,7 @@ import * as Verify from "../verify/Verify.ts";
 
 const { DatasetError } = Layout;
 
-/** Report of a replay. */
-export interface Report {
-  /** Rows that had been quarantined. */
-  readonly rows: number;
-  /** Of these, the ones that are sessions of the dataset now. */
-  readonly sessions: number;
-  /** The ones that are sessions, and that the dataset had already, as they are or as they were later. They are quarantined no more. */
-  readonly known: number;
-  /** The ones that stay quarantined. */
-  readonly quarantined: number;
-  /** Of those, the ones of which redaction has left too little to tell. */
-  readonly redacted: number;
-  /** The new parts; none if no row passed. */
-  readonly files: ReadonlyArray<Manifest.Part>;
-}
+export type { ReplayReport as Report } from "../../plain/Report.ts";
 
 /** Progress, changed in place. */
 export interface Progress {
@@ -208,7 +195,7 @@ const noSome = { count: 0, first: [] };
 export const run = (
   root: string,
   { progress = noProgress() }: ReplayOptions = {},
-): Effect.Effect<Report, Layout.DatasetError | SinkError> =>
+): Effect.Effect<ReplayReport, Layout.DatasetError | SinkError> =>
   Effect.zipRight(Verify.open(root), Lease.during(root, (lease) => replay(root, progress, lease)));
 
 /** Replay with the lease of the folder. */

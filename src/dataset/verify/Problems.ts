@@ -4,13 +4,7 @@
  * @module
  */
 
-/** Something that is not as it should be. */
-export interface Problem {
-  /** The file, from the folder of the dataset, with `/`. */
-  readonly path: string;
-  /** In words that go on from the path: `has 99 rows, not 100`. */
-  readonly problem: string;
-}
+import type { Problem } from "../../plain/Report.ts";
 
 /** Notes that something is wrong with a file. */
 export type Note = (path: string, problem: string) => void;

@@ -25,28 +25,13 @@ import * as Cursors from "../Cursors.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as QuarantineLine from "../QuarantineLine.ts";
 import * as Tombstones from "../Tombstones.ts";
-import { collector, type Note, type Problem, wordsOf } from "./Problems.ts";
+import type { VerifyReport } from "../../plain/Report.ts";
+import { collector, type Note, wordsOf } from "./Problems.ts";
 import * as Duplicates from "./Duplicates.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import * as Inventory from "./Inventory.ts";
 
-export type { Problem } from "./Problems.ts";
-
-/** Report of a verification: what was read, and what is wrong with it. */
-export interface Report {
-  /** Files of parts. */
-  readonly parts: number;
-  /** Sessions, each counted once, however many formats hold it. */
-  readonly sessions: number;
-  /** Rows of all files: sessions of each format, quarantined rows and tombstones. */
-  readonly rows: number;
-  /** Of all files, as they lie. */
-  readonly bytes: number;
-  /** True if there is a run that has not finished. Its parts so far were verified as well. */
-  readonly unfinished: boolean;
-  /** Empty if all is well. */
-  readonly problems: ReadonlyArray<Problem>;
-}
+export type { Problem, VerifyReport as Report } from "../../plain/Report.ts";
 
 /** Progress, changed in place. */
 export interface Progress {
@@ -189,7 +174,7 @@ export const open = (
 export const run = (
   root: string,
   { progress = noProgress() }: VerifyOptions = {},
-): Effect.Effect<Report, Layout.DatasetError | SinkError> =>
+): Effect.Effect<VerifyReport, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
     const manifest = Layout.textOf(root, Layout.names.manifest, Layout.most.manifest);
     const found = yield* open(root);
@@ -212,7 +197,7 @@ const decoders: Readonly<Record<string, Parameters<typeof Compare.checkLines>[2]
   quarantine: QuarantineLine.decode,
   tombstones: Tombstones.decode,
   cursors: Cursors.decode,
-  observed: Tombstones.decodeSeen,
+  observed: Tombstones.decodeObserved,
 };
 
 /** The parts of each number, the lowest first. */
