@@ -128,7 +128,7 @@ const playRound = async (seed: number) => {
   // What follows finds nothing amiss, and leaves nothing of the two behind.
   expect(await run(args(), { env, cwd })).toMatchObject({ code: 0, err: "" });
   await look();
-  expect((await readdir(root)).filter((name) => !/^(ndjson|csv|parquet|state|manifest\.json)$/.test(name)))
+  expect((await readdir(root)).filter((name) => !/^(ndjson|csv|parquet|cursors|manifest\.json)$/.test(name)))
     .toEqual([]);
 };
 
@@ -158,7 +158,7 @@ it.skipIf(!canUnshare)("a restart after SIGKILL in a fresh pid namespace goes on
   const { sandbox, env } = await tenant({ users: 60, sessionsPerUser: 20, faults: { latencyMs: 100 } });
   const cwd = await newFolder();
   // Slow enough to be under way still when it is killed, however busy the machine.
-  const first = contained(args("30/s"), { env, cwd });
+  const first = contained(args("10/s"), { env, cwd });
   await until(
     async () => (await namesIn(join(cwd, "data", "csv"))).length > 1,
     "a part is there",
