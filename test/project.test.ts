@@ -173,5 +173,5 @@ describe("the source", () => {
       expect(finished.out).toContain(page);
     }
     expect(finished.out).toMatch(/ok \| \d{2,} passed/);
-  }, 120_000);
+  }, 240_000);
 });
