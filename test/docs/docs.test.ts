@@ -185,6 +185,19 @@ it("docs/CONTRIBUTING.md and docs/ARCHITECTURE.md name what is there", async () 
   expect(rooms.filter((room) => !firstCells(all.get("docs/ARCHITECTURE.md")!).includes(room))).toEqual([]);
 });
 
+it("docs/ARCHITECTURE.md names what says that it exists for speed alone", async () => {
+  const files = (await readdir(join(project, "src"), { recursive: true })).filter((name) =>
+    name.endsWith(".ts")
+  );
+  const links = linksOf(all.get("docs/ARCHITECTURE.md")!);
+  const unnamed = [];
+  for (const name of files) {
+    const [first] = (await readFile(join(project, "src", name), "utf8")).split("*/");
+    if (first!.includes("FOR SPEED ALONE") && !links.includes(`../src/${name}`)) unnamed.push(name);
+  }
+  expect(unnamed).toEqual([]);
+});
+
 describe("sentencesOf()", () => {
   it("leaves out code, and ends a sentence where a reader does", () => {
     const page =
