@@ -128,17 +128,24 @@ describe("the package", () => {
 });
 
 describe("the source", () => {
-  it("has examples that run, in doc comments and in the README", async () => {
-    const strict = join(project, "test", "strictAssert.ts");
-    const where = ["--config", join(project, "deno.json"), join(project, "src"), join(project, "README.md")];
+  it("has examples that run, in doc comments, in the README and in docs", async () => {
+    const strict = ["strictAssert.ts", "docs/tenant.ts"].map((name) =>
+      `--preload=${join(project, "test", name)}`
+    );
+    const pages = (await readdir(join(project, "docs"))).filter((name) => name.endsWith(".md"));
+    const where = ["src", "README.md", ...pages.map((name) => `docs/${name}`)].map((path) =>
+      join(project, path)
+    );
     // Some write files, as their reader would.
     const finished = await start(
       bin("deno"),
-      ["test", "--doc", "--allow-all", "--preload", strict, ...where],
+      ["test", "--doc", "--allow-all", ...strict, "--config", join(project, "deno.json"), ...where],
       { cwd: await newFolder(), env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" } },
     ).done;
     expectClean(finished);
-    expect(finished.out).toMatch(/README\.md/);
+    for (const page of ["README.md", "library.md", "privacy.md", "sandbox.md", "server.md"]) {
+      expect(finished.out).toContain(page);
+    }
     expect(finished.out).toMatch(/ok \| \d{2,} passed/);
-  }, 120_000);
+  }, 240_000);
 });

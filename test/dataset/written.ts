@@ -44,10 +44,13 @@ export const exportInto = (sandbox: Sandbox, root: string, options?: Options): P
 export const failureOf = (sandbox: Sandbox, root: string, options?: Options) =>
   Effect.runPromise(Effect.flip(exportOf(sandbox, root, options)));
 
-/** What is there still, by the README's own statement: `user session`, sorted. */
+/** What is there still, by the statements of `docs/datasets.md`: `user session`, sorted. */
 export const present = async (root: string): Promise<Array<string>> => {
-  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
-  const statement = /```sql\n(WITH [^`]*)```/.exec(readme)![1]!.replaceAll("export/", `${root}/`);
+  const page = await readFile(new URL("../../docs/datasets.md", import.meta.url), "utf8");
+  const statements = ["CREATE", "WITH"].map((word) =>
+    new RegExp(`\`\`\`sql\\n(${word} [^\`]*)\`\`\``).exec(page)![1]!
+  );
+  const statement = statements.join("").replaceAll("export/", `${root}/`);
   return (await sql(statement)).map(({ user_id, session_id }) => `${user_id} ${session_id}`).sort();
 };
 
