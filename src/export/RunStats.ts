@@ -34,6 +34,10 @@ export interface Progress {
   listed: number;
   /** How many users there are, once that is known. */
   usersTotal?: number | undefined;
+  /** How many users are under way: begun and not ended. */
+  walking?: number | undefined;
+  /** What earlier processes of the run had done, where this one goes on with it. */
+  before?: Pick<Progress, "users" | "sessions" | "listed"> | undefined;
   /** How far a run has come that tells which sessions were removed, once all users are walked. */
   compared?: { readonly rows: number; readonly rowsTotal: number } | undefined;
 }
@@ -84,11 +88,10 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   progress.sessions += Batch.size(batch);
   progress.quarantined += quarantined.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
-  if (end === undefined) {
-    walking.add(userId);
-    return;
-  }
-  walking.delete(userId);
+  if (end === undefined) walking.add(userId);
+  else walking.delete(userId);
+  progress.walking = walking.size;
+  if (end === undefined) return;
   progress.users++;
   if (end.status === "missing" || end.status === "removed") {
     progress.missing++;

@@ -6,7 +6,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
 import * as Layer from "effect/Layer";
@@ -23,6 +22,7 @@ import * as SessionSource from "../../source/SessionSource.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
+import * as Interruption from "../ui/Interruption.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Summary from "../ui/Summary.ts";
@@ -76,21 +76,12 @@ const toDataset = (
     } satisfies Summary.Told),
   ).pipe(
     Effect.provide(Terminal.logger),
-    Effect.onError((cause) =>
-      isBegun(root) && !isOccupied(cause)
-        ? Terminal.say([
-          `What has come so far is kept in ${root}: run the same again with --resume to go on from there`,
-        ])
-        : Effect.void
-    ),
+    Effect.onError((cause) => Terminal.say(Interruption.ofDataset(root, isBegun(root), cause))),
   );
 
 type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
 
 const usageError = (message: string) => Effect.fail(new UsageError({ message }));
-
-const isOccupied = (cause: Cause.Cause<unknown>): boolean =>
-  (Cause.squash(cause) as { readonly _tag?: string })._tag === "DatasetError";
 
 /** Runs the command. */
 export const run = (args: Args) =>
@@ -145,14 +136,17 @@ export const run = (args: Args) =>
       const { traffic } = yield* TenantClient.TenantClient;
       const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantClient.TenantClient> =
         destination.kind === "files"
-          ? toFiles(
-            destination,
-            users,
-            { onInvalid, maxQuarantined, progress },
-            since === undefined
-              ? SessionSource.batches(users.ids, walk)
-              : SessionSource.changes(users.ids, { ...walk, ...since }),
-            redact,
+          ? Effect.onInterrupt(
+            toFiles(
+              destination,
+              users,
+              { onInvalid, maxQuarantined, progress },
+              since === undefined
+                ? SessionSource.batches(users.ids, walk)
+                : SessionSource.changes(users.ids, { ...walk, ...since }),
+              redact,
+            ),
+            () => Terminal.say(Interruption.ofFiles(destination.usesStdout)),
           )
           : toDataset(destination, {
             users,
@@ -170,12 +164,20 @@ export const run = (args: Args) =>
             partBytes: Option.getOrUndefined(args.partBytes),
             progress,
           });
-      const told = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
+      const usersTotal = () => progress.usersTotal ?? users.total?.();
+      const advised = destination.kind === "files" && !destination.usesStdout
+        ? Interruption.advising(exporting, () => ({
+          users: usersTotal(),
+          sessions: progress.listed,
+          pageSize: args.pageSize,
+          rate: args.rate,
+        }))
+        : exporting;
+      const told = yield* args.quiet ? exporting : ProgressBar.during(advised, () => ({
         ...progress,
         ...traffic(),
-        usersTotal: progress.usersTotal ?? users.total?.(),
-        elapsed: now - began,
-        now,
+        usersTotal: usersTotal(),
+        limit: args.rate,
       }));
       if (!args.quiet) yield* Terminal.say(Summary.lines(told));
       yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));

@@ -45,17 +45,36 @@ const withJsonNames = (value: object): object =>
     ]),
   );
 
+const CLEAR = "\r\u001b[K";
+
+let isBarDrawn = false;
+
+/** Draw a bar in place of the one before, on a terminal. */
+export const drawBar = (text: string): void => {
+  isBarDrawn = true;
+  process.stderr.write(`${CLEAR}${text}`);
+};
+
+/** Clear the bar, if there is one. */
+export const clearBar = (): void => {
+  if (isBarDrawn) process.stderr.write(CLEAR);
+  isBarDrawn = false;
+};
+
+/** Print a line on standard error; a bar that is there is cleared, and drawn anew below it. */
+const sayLine = (line: string): void => {
+  clearBar();
+  process.stderr.write(`${printable(line)}\n`);
+};
+
 /** Lines for people, on standard error. */
 export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
-  Effect.sync(() => lines.forEach((line) => process.stderr.write(`${printable(line)}\n`)));
+  Effect.sync(() => lines.forEach(sayLine));
 
-/** Layer that tells what the library logs on standard error, a line each; a bar that is there is drawn anew below it. */
+/** Layer that tells what the library logs on standard error, a line each. */
 export const logger = Logger.replace(
   Logger.defaultLogger,
-  Logger.make(({ message }) => {
-    const text = (Array.isArray(message) ? message : [message]).join(" ");
-    process.stderr.write(`${process.stderr.isTTY ? "\r\u001b[K" : ""}${printable(text)}\n`);
-  }),
+  Logger.make(({ message }) => sayLine((Array.isArray(message) ? message : [message]).join(" "))),
 );
 
 const { Deno: deno } = globalThis as {
