@@ -4,7 +4,6 @@
  * @module
  */
 import * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
@@ -13,22 +12,39 @@ import type { ApiError } from "../../api/ApiError.ts";
 import type * as TenantClientTypes from "../../api/TenantClient.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
+import type { CommandSpec } from "../options/CommandSpec.ts";
+import * as Flag from "../options/Flag.ts";
 import * as Settings from "../options/Settings.ts";
+import * as Shared from "../options/SharedFlags.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-const options = {
-  user: Options.text("user").pipe(
-    Options.withPseudoName("ID"),
-    Options.withDescription("Look at the sessions of this user. Left out: at the list of users."),
-    Options.optional,
-  ),
-  domain: Settings.domain,
-  apiKeyFile: Settings.apiKeyFile,
-  ...Settings.filters,
-  pageSize: Settings.pageSize,
-  rate: Settings.rate,
-  maxElapsed: Settings.patience("30s"),
-  json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
+const subject = {
+  user: Flag.text({
+    name: "user",
+    placeholder: "ID",
+    text: "Look at the sessions of this user.",
+    byDefault: "at the list of users",
+  }),
+  ...Shared.filters,
+};
+
+const speed = { rate: Shared.rate, pageSize: Shared.pageSize, maxElapsed: Shared.maxElapsed("30s") };
+
+const options = Flag.optionsOf({ ...subject, ...speed, ...Shared.connection, ...Shared.reporting });
+
+export const spec: CommandSpec = {
+  name: "check",
+  summary: "Ask the tenant once: are domain and key good, how much is there, how long would an export take?",
+  groups: [
+    { title: "What to look at", flags: subject },
+    { title: "How fast", flags: speed },
+    { title: "Connection", flags: Shared.connection },
+    { title: "Reports", flags: Shared.reporting },
+  ],
+  examples: [
+    ["check", "How many users are there?"],
+    ["check --user ID", "How many sessions does this user have?"],
+  ],
 };
 
 /** One line that says what is waited for, and since when. */
@@ -49,7 +65,7 @@ const waiting = (
 };
 
 /** The command. It makes one request, again where that fails and may not the next time. */
-export const command = Command.make("check", options, (args) =>
+export const command = Command.make(spec.name, options, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
     const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
@@ -71,8 +87,10 @@ export const command = Command.make("check", options, (args) =>
     const { rows, pagination } = yield* Effect.flatMap(
       TenantClient.TenantClient,
       ({ traffic }) =>
-        ProgressBar.showing(ask, (began, now, width) =>
-          waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width)),
+        args.quiet ? ask : ProgressBar.showing(
+          ask,
+          (began, now, width) => waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width),
+        ),
     ).pipe(
       Effect.provide(Layer.provide(
         TenantClient.layerOf(tenant, { rate, maxElapsed: args.maxElapsed }),
@@ -119,8 +137,4 @@ export const command = Command.make("check", options, (args) =>
         }.`,
       ]),
     ].map(Terminal.printable));
-  })).pipe(
-    Command.withDescription(
-      "One request, again while it fails: are domain, key and user good, how much is there, how long would an export take?",
-    ),
-  );
+  }));
