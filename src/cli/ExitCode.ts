@@ -117,3 +117,22 @@ export const messageOf = (error: unknown): string =>
   ValidationError.isValidationError(error)
     ? HelpDoc.toAnsiText(error.error).replace(colour, "").trim()
     : (error as Error).message;
+
+const snakeCase = (name: string): string => name.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
+
+/** What `--json` prints of a failure. */
+export const failureOf = (error: unknown) => {
+  const exit_code = codeOf(error) ?? exitCodes.internal;
+  const { reason } = error as { readonly reason?: unknown };
+  const name = exit_code === exitCodes.internal ? "internal" : typeof reason === "string" ? reason : "usage";
+  return { error: { reason: snakeCase(name), message: messageOf(error), exit_code } };
+};
+
+/** What it prints of an interruption. */
+export const interrupted = {
+  error: {
+    reason: "interrupted",
+    message: "Interrupted before the work was done: run it again",
+    exit_code: exitCodes.again,
+  },
+};

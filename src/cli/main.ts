@@ -18,7 +18,7 @@ import * as Layer from "effect/Layer";
 import { version } from "../version.ts";
 import * as check from "./commands/check.ts";
 import * as exporting from "./commands/export.ts";
-import { codeOf, exitCodes, messageOf, UsageError } from "./ExitCode.ts";
+import { codeOf, exitCodes, failureOf, interrupted, messageOf, UsageError } from "./ExitCode.ts";
 import * as Completions from "./help/Completions.ts";
 import * as Help from "./help/Help.ts";
 import * as CommandLine from "./options/CommandLine.ts";
@@ -118,14 +118,23 @@ const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const error = Cause.squash(cause);
   const code = codeOf(error);
   if (Cause.isInterruptedOnly(cause) || code === exitCodes.readerGone) return Effect.void;
-  return Terminal.say(
-    code === undefined ? `Unexpected: ${Cause.pretty(cause)}`.split("\n") : [`Error: ${messageOf(error)}`],
-  );
+  const lines = code === undefined
+    ? `Unexpected: ${Cause.pretty(cause)}`.split("\n")
+    : [`Error: ${messageOf(error)}`];
+  return Effect.zipRight(Terminal.say(lines), printFailure(failureOf(error)));
 };
+
+/** Tell whether results, and so failures, are to be JSON. */
+const wantsJson = (): boolean => CommandLine.untilDashes(process.argv.slice(2)).includes("--json");
+
+/** Print a failure as JSON, where that is wanted; there may be nobody left to read it. */
+const printFailure = (failure: object): Effect.Effect<void> =>
+  wantsJson() ? Effect.ignore(Terminal.print([Terminal.printableJson(failure)])) : Effect.void;
 
 const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteHangup), program).pipe(
   Effect.provide(layer),
   Effect.tapErrorCause(report),
+  Effect.onInterrupt(() => printFailure(interrupted)),
 );
 
 NodeRuntime.runMain(main, {

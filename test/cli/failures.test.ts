@@ -44,10 +44,6 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
     ],
     [["export", "--user", "a", "--out", "-"], "Error: --out - needs exactly one --format, of ndjson, "],
     [
-      ["export", "--user", "a", "--out", "-", "--format", "csv", "--json"],
-      "Error: --json and --out - both want standard output: write the export to a file",
-    ],
-    [
       ["export", "--user", "a", "--out", "o", "--format", "xls"],
       "Error: --format xls is not known: choose of ndjson, ndjson.gz, csv, csv.gz, parquet",
     ],

@@ -6,7 +6,6 @@
 import * as Command from "@effect/cli/Command";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import type { ApiError } from "../../api/ApiError.ts";
 import type * as TenantClientTypes from "../../api/TenantClient.ts";
@@ -30,7 +29,7 @@ const subject = {
 
 const speed = { rate: Shared.rate, pageSize: Shared.pageSize, maxElapsed: Shared.maxElapsed("30s") };
 
-const options = Flag.optionsOf({ ...subject, ...speed, ...Shared.connection, ...Shared.reporting });
+const options = Flag.optionsOf({ ...subject, ...speed, ...Shared.connection, ...Shared.talking });
 
 export const spec: CommandSpec = {
   name: "check",
@@ -39,7 +38,7 @@ export const spec: CommandSpec = {
     { title: "What to look at", flags: subject },
     { title: "How fast", flags: speed },
     { title: "Connection", flags: Shared.connection },
-    { title: "Reports", flags: Shared.reporting },
+    { title: "Reports", flags: Shared.talking },
   ],
   examples: [
     ["check", "How many users are there?"],
@@ -69,7 +68,7 @@ export const command = Command.make(spec.name, options, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
     const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
-    const Platform = yield* Effect.promise(() => import("../../api/transport/Platform.ts"));
+    const { tenantLayer } = yield* Effect.promise(() => import("./tenantLayer.ts"));
     const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
     const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
     const tenant = yield* Settings.tenantFrom(args);
@@ -92,10 +91,7 @@ export const command = Command.make(spec.name, options, (args) =>
           (began, now, width) => waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width),
         ),
     ).pipe(
-      Effect.provide(Layer.provide(
-        TenantClient.layerOf(tenant, { rate, maxElapsed: args.maxElapsed }),
-        Platform.transport,
-      )),
+      Effect.provide(tenantLayer(tenant, { rate, maxElapsed: args.maxElapsed }, args.verbose)),
     );
     const count = "slices" in rows ? rows.slices.from.length : rows.length;
     const milliseconds = (yield* Clock.currentTimeMillis) - began;

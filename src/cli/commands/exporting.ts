@@ -8,7 +8,6 @@ import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
-import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import * as Dataset from "../../dataset/Dataset.ts";
@@ -17,7 +16,6 @@ import type { Batch } from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
-import * as Platform from "../../api/transport/Platform.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
@@ -27,6 +25,7 @@ import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
+import { tenantLayer } from "./tenantLayer.ts";
 import * as Users from "../options/Users.ts";
 
 /** Runs the export into files, which are all of them complete or none. */
@@ -93,6 +92,7 @@ export const run = (args: Args) =>
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
       quarantine: Option.getOrUndefined(args.quarantine),
+      noClobber: args.noClobber,
     });
     if (args.json && destination.kind === "files" && destination.usesStdout) {
       return yield* usageError("--json and --out - both want standard output: write the export to a file");
@@ -128,6 +128,9 @@ export const run = (args: Args) =>
       concurrency: args.concurrency,
       areListed: args.allUsers,
     };
+    if (destination.kind === "files" && !args.quiet) {
+      yield* Terminal.say(destination.replaced.map((path) => `The export replaces ${path}, which exists`));
+    }
     const progress = Export.noProgress();
 
     const { onInvalid } = args;
@@ -188,5 +191,5 @@ export const run = (args: Args) =>
     });
     const { rate, maxElapsed } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
-    yield* Effect.provide(work, Layer.provide(TenantClient.layerOf(tenant, limits), Platform.transport));
+    yield* Effect.provide(work, tenantLayer(tenant, limits, args.verbose));
   });

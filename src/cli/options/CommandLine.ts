@@ -124,7 +124,7 @@ const asksForHelp = (words: ReadonlyArray<string>): boolean =>
   words.includes("--help") || words.includes("-h");
 
 /** Give the words before `--`, behind which nothing is a flag. */
-const untilDashes = (words: ReadonlyArray<string>): ReadonlyArray<string> => {
+export const untilDashes = (words: ReadonlyArray<string>): ReadonlyArray<string> => {
   const end = words.indexOf("--");
   return end < 0 ? words : words.slice(0, end);
 };

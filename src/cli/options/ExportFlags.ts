@@ -55,6 +55,7 @@ const output = {
     text: "For a folder or -: ndjson, csv, parquet, ndjson.gz or csv.gz.",
     words: Formats.choices(),
   }),
+  noClobber: Flag.toggle("no-clobber", "Refuse to replace a file that exists."),
   keepFormulas: Flag.toggle("keep-formulas", "Put no ' before CSV text that a spreadsheet would run."),
 };
 
@@ -153,7 +154,7 @@ const flags = {
   ...badRows,
   ...privacy,
   ...Shared.connection,
-  ...Shared.reporting,
+  ...Shared.talking,
 };
 
 export const options = Flag.optionsOf(flags);
@@ -166,7 +167,7 @@ export const groups: ReadonlyArray<Flag.Group> = [
   { title: "Rows that are no sessions", flags: badRows },
   { title: "Privacy", flags: privacy },
   { title: "Connection", flags: Shared.connection },
-  { title: "Reports", flags: Shared.reporting },
+  { title: "Reports", flags: Shared.talking },
 ];
 
 /** What the command was told. */

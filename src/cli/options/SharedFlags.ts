@@ -63,3 +63,9 @@ export const reporting = {
   json: Flag.toggle("json", "Print the result or the error as one JSON object on stdout."),
   quiet: Flag.toggle("quiet", "Show no progress and no summary, only what went wrong."),
 };
+
+/** The same of a command that makes requests. */
+export const talking = {
+  ...reporting,
+  verbose: Flag.toggle("verbose", "Tell each request on stderr: its path, status and milliseconds."),
+};
