@@ -26,14 +26,24 @@ import * as replaying from "./commands/replay.ts";
 import * as sandbox from "./commands/sandbox.ts";
 import * as serving from "./commands/serve.ts";
 import * as Terminal from "./ui/Terminal.ts";
+import * as users from "./commands/users.ts";
 import * as verifying from "./commands/verify.ts";
 
-const specs = [exporting.spec, check.spec, verifying.spec, replaying.spec, serving.spec, sandbox.spec];
+const specs = [
+  exporting.spec,
+  check.spec,
+  users.spec,
+  verifying.spec,
+  replaying.spec,
+  serving.spec,
+  sandbox.spec,
+];
 
 const root = Command.make("monocloud-sessions").pipe(
   Command.withSubcommands([
     exporting.command,
     check.command,
+    users.command,
     verifying.command,
     replaying.command,
     serving.command,

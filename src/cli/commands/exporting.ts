@@ -25,6 +25,7 @@ import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
+import * as Limited from "../options/Limited.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 import * as Users from "../options/Users.ts";
 
@@ -33,7 +34,7 @@ const toFiles = (
   { targets, quarantine }: Extract<Destination.Destination, { readonly kind: "files" }>,
   users: Users.Users,
   options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxQuarantined" | "progress">,
-  batches: Stream.Stream<Batch, ApiError | UsageError, TenantClient.TenantClient>,
+  { batches, isCut }: Limited.Limited<ApiError | UsageError, TenantClient.TenantClient>,
   change: (batch: Batch) => Batch,
 ) =>
   Effect.gen(function* () {
@@ -46,8 +47,9 @@ const toFiles = (
     });
     const { requests, retries } = traffic();
     const userListUnverifiedReasons = users.unverifiedReasons?.() ?? [];
-    const verified = report.verified && userListUnverifiedReasons.length === 0;
-    return { ...report, requests, retries, verified, userListUnverifiedReasons } satisfies Summary.Told;
+    const verified = report.verified && userListUnverifiedReasons.length === 0 && !isCut();
+    const counts = { ...report, requests, retries, verified, userListUnverifiedReasons };
+    return { ...counts, ...(isCut() && { isLimited: true as const }) } satisfies Summary.Told;
   });
 
 const isBegun = (root: string): boolean => {
@@ -93,6 +95,7 @@ export const run = (args: Args) =>
       csv: { escapeFormulas: !args.keepFormulas },
       quarantine: Option.getOrUndefined(args.quarantine),
       noClobber: args.noClobber,
+      csvBom: args.csvBom,
     });
     if (args.json && destination.kind === "files" && destination.usesStdout) {
       return yield* usageError("--json and --out - both want standard output: write the export to a file");
@@ -121,6 +124,12 @@ export const run = (args: Args) =>
         "--resume goes with a folder: files are all complete, or none of them is there",
       );
     }
+    const limit = Option.getOrUndefined(args.limit);
+    if (limit !== undefined && destination.kind === "dataset") {
+      return yield* usageError(
+        "--limit goes with files: a folder is to hold all, so that later runs can add to it",
+      );
+    }
     const walk: SessionSource.SessionSourceOptions = {
       ...Settings.filtersFrom(args),
       sort: Option.getOrUndefined(args.sort),
@@ -144,9 +153,12 @@ export const run = (args: Args) =>
               destination,
               users,
               { onInvalid, maxQuarantined, progress },
-              since === undefined
-                ? SessionSource.batches(users.ids, walk)
-                : SessionSource.changes(users.ids, { ...walk, ...since }),
+              Limited.to(
+                since === undefined
+                  ? SessionSource.batches(users.ids, walk)
+                  : SessionSource.changes(users.ids, { ...walk, ...since }),
+                limit,
+              ),
               redact,
             ),
             () => Terminal.say(Interruption.ofFiles(destination.usesStdout)),

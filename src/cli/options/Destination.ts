@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import type { Target } from "../../export/Export.ts";
+import type { Format } from "../../format/Format.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as FileSink from "../../sink/FileSink.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
@@ -46,6 +47,28 @@ const isFile = (path: string): boolean => {
 
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
+const BOM = Uint8Array.of(0xef, 0xbb, 0xbf);
+
+/** The format, its files begun with a byte order mark. */
+const withBom = (format: Format): Format => ({
+  ...format,
+  make: () => {
+    const { encode, finish } = format.make();
+    let isBegun = false;
+    const marked = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
+      isBegun = true;
+      const all = new Uint8Array(BOM.length + bytes.length);
+      all.set(BOM);
+      all.set(bytes, BOM.length);
+      return all;
+    };
+    return {
+      encode: (batch, allocate) => isBegun ? encode(batch, allocate) : marked(encode(batch)),
+      finish: () => isBegun ? finish() : marked(finish()),
+    };
+  },
+});
+
 const compressed = ({ format, gzip }: Formats.Choice, output: Sink): Target => ({
   format,
   output: gzip ? GzipSink.make(output) : output,
@@ -56,6 +79,8 @@ export interface DestinationOptions extends Formats.FormatOptions {
   readonly quarantine?: string | undefined;
   /** Refuse to replace a file. */
   readonly noClobber: boolean;
+  /** Begin CSV with a byte order mark. */
+  readonly csvBom: boolean;
 }
 
 type Chosen = Effect.Effect<Destination, UsageError>;
@@ -176,6 +201,20 @@ const toFolder = (
   return Effect.succeed({ kind: "dataset", root: folder, formats });
 };
 
+/** Begin every CSV file with a byte order mark. */
+const marked = (chosen: Destination): Chosen => {
+  if (chosen.kind === "dataset") {
+    return fail("--csv-bom goes with files: programs read the parts of a folder");
+  }
+  if (!chosen.targets.some(({ format }) => format.name === "csv")) {
+    return fail("--csv-bom goes with CSV, and no output is: leave it out");
+  }
+  const targets = chosen.targets.map((target) =>
+    target.format.name === "csv" ? { ...target, format: withBom(target.format) } : target
+  );
+  return Effect.succeed({ ...chosen, targets });
+};
+
 /** What `--out` and `--format` ask for. */
 export const from = (
   outs: ReadonlyArray<string>,
@@ -186,6 +225,17 @@ export const from = (
     const formats = yield* formatsOf(formatTexts, options);
     const flaw = flawIn(outs, options.quarantine);
     if (flaw !== undefined) return yield* fail(flaw);
+    const chosen = yield* choose(outs, formats, options);
+    return options.csvBom ? yield* marked(chosen) : chosen;
+  });
+
+/** Choose between files, a folder and standard output. */
+const choose = (
+  outs: ReadonlyArray<string>,
+  formats: ReadonlyArray<Formats.Choice>,
+  options: DestinationOptions,
+): Chosen =>
+  Effect.gen(function* () {
     if (outs.includes("-")) return yield* toStdout(outs, formats, options);
     const files = outs.map((path): Out => {
       const isPipe = PipeSink.isPipe(path);

@@ -30,6 +30,12 @@ const users = {
     text: "Only what began or changed since 2026-01-31 (UTC) or 2026-01-31T18:00:00+01:00.",
     ...Read.time,
   }),
+  limit: Flag.optional({
+    name: "limit",
+    placeholder: "N",
+    text: "Stop after N sessions in all, for a look: such an export is not verified.",
+    ...Read.whole(1, 1e12),
+  }),
   sort: Flag.optional({
     name: "sort",
     placeholder: "KEY:ORDER",
@@ -56,6 +62,7 @@ const output = {
     words: Formats.choices(),
   }),
   noClobber: Flag.toggle("no-clobber", "Refuse to replace a file that exists."),
+  csvBom: Flag.toggle("csv-bom", "Begin CSV files with a byte order mark, for Excel."),
   keepFormulas: Flag.toggle("keep-formulas", "Put no ' before CSV text that a spreadsheet would run."),
 };
 

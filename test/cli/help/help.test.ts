@@ -8,13 +8,14 @@ import * as exporting from "../../../src/cli/commands/export.ts";
 import * as replay from "../../../src/cli/commands/replay.ts";
 import * as sandbox from "../../../src/cli/commands/sandbox.ts";
 import * as serve from "../../../src/cli/commands/serve.ts";
+import * as users from "../../../src/cli/commands/users.ts";
 import * as verify from "../../../src/cli/commands/verify.ts";
 import { flagsOf } from "../../../src/cli/options/CommandSpec.ts";
 import { names } from "../../../src/server/Settings.ts";
 import { newFolder } from "../../folders.ts";
 import { quotedCommand, run, start } from "../command.ts";
 
-const commands = [exporting, check, verify, replay, serve, sandbox].map(({ spec }) => spec);
+const commands = [exporting, check, users, verify, replay, serve, sandbox].map(({ spec }) => spec);
 
 const linesOn = (topic: string | undefined, width: number): ReadonlyArray<string> => {
   const found = Help.on(topic, { commands, width, style: Layout.plain });
