@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { intercepted, keysIn, keysOf, run, shell, tenant } from "./command.ts";
 
@@ -74,6 +75,57 @@ describe("--csv-bom", () => {
     const { env } = await tenant();
     const { code, err } = await run([...all, ...outs, "--csv-bom"], { env, cwd: await newFolder() });
     expect({ code, err }).toEqual({ code: 2, err: `Error: ${message}\n` });
+  });
+});
+
+describe("--columns", () => {
+  const names = ["last_updated", "_rescued_data", "user_id", "client_ids", "session_id", "latitude"];
+  const chosen = [...all, "--columns", names.join(",")];
+
+  it("writes these alone, in their order, to CSV and Parquet, each value as it would be", async () => {
+    const { env } = await tenant({ users: 30, sessionsPerUser: 30, unknownFields: true });
+    const cwd = await newFolder();
+    const outs = (name: string) => ["--out", `${name}.csv`, "--out", `${name}.parquet`];
+    expect((await run([...chosen, ...outs("some")], { env, cwd })).code).toBe(0);
+    expect((await run([...all, ...outs("all")], { env, cwd })).code).toBe(0);
+    const tableOf = (name: string, kind: string) => {
+      const path = join(cwd, `${name}.${kind}`);
+      return kind === "csv" ? `read_csv('${path}', header = true, all_varchar = true)` : `'${path}'`;
+    };
+    const rowsOf = (table: string) =>
+      sql(`SELECT ${names.join(", ")} FROM ${table} ORDER BY user_id, session_id`);
+    for (const kind of ["csv", "parquet"]) {
+      const columns = await sql(`DESCRIBE FROM ${tableOf("some", kind)}`);
+      expect(columns.map(({ column_name }) => column_name)).toEqual(names);
+      const some = await rowsOf(tableOf("some", kind));
+      expect(some.length).toBeGreaterThan(100);
+      expect(some).toEqual(await rowsOf(tableOf("all", kind)));
+    }
+    const [header] = (await readFile(join(cwd, "some.csv"), "utf8")).split("\r\n");
+    expect(header).toBe(names.join(","));
+  });
+
+  it("writes its header where there is no session, behind a byte order mark if wanted", async () => {
+    const { env } = await tenant({ users: 1, sessionsPerUser: 0 });
+    const cwd = await newFolder();
+    expect((await run([...chosen, "--out", "s.csv", "--csv-bom"], { env, cwd })).code).toBe(0);
+    expect(await readFile(join(cwd, "s.csv"), "utf8")).toBe(`\ufeff${names.join(",")}\r\n`);
+  });
+
+  it.each([
+    [
+      ["--columns", "user_id,sesion_id", "--out", "s.csv"],
+      'there is no column "sesion_id" (did you mean session_id?)',
+    ],
+    [["--columns", "user_id,user_id", "--out", "s.csv"], "user_id is there twice"],
+    [["--columns", ",", "--out", "s.csv"], "it names none"],
+    [["--columns", "user_id", "--out", "s.csv", "--out", "s.ndjson"], "--columns goes with CSV and Parquet"],
+    [["--columns", "user_id", "--out", "data", "--format", "csv"], "--columns goes with files"],
+  ])("is refused as %j, before any request", async (args, message) => {
+    const { sandbox, env } = await tenant();
+    const { code, err } = await run([...all, ...args], { env, cwd: await newFolder() });
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
+    expect(sandbox.counts.total).toBe(0);
   });
 });
 

@@ -95,6 +95,7 @@ export const run = (args: Args) =>
       csv: { escapeFormulas: !args.keepFormulas },
       quarantine: Option.getOrUndefined(args.quarantine),
       noClobber: args.noClobber,
+      columns: Option.getOrUndefined(args.columns),
       csvBom: args.csvBom,
     });
     if (args.json && destination.kind === "files" && destination.usesStdout) {

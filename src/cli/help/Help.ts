@@ -5,8 +5,8 @@
  */
 import { exitCodes, exitCodeTexts } from "../ExitCode.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
+import { meant } from "../../options/Options.ts";
 import type * as Flag from "../options/Flag.ts";
-import { nearest } from "../options/Suggestion.ts";
 import * as Layout from "./Layout.ts";
 import { variables } from "./Variables.ts";
 
@@ -144,7 +144,7 @@ export const on = (
   if (topic === "exit-codes") return { lines: ofExitCodes(options) };
   if (topic === "environment") return { lines: ofEnvironment(options) };
   const all = [...options.commands.map(({ name }) => name), ...topics];
-  const near = nearest(topic, all);
+  const near = meant(topic, all);
   return {
     flaw:
       `There is no help on ${JSON.stringify(topic)}.${near === undefined ? "" : ` Did you mean ${near}?`} ` +

@@ -7,8 +7,8 @@
  */
 import { UsageError } from "../ExitCode.ts";
 import { type CommandSpec, flagsOf } from "./CommandSpec.ts";
+import { meant } from "../../options/Options.ts";
 import type * as Flag from "./Flag.ts";
-import { nearest } from "./Suggestion.ts";
 
 /** What is asked for. */
 export type Request =
@@ -35,7 +35,7 @@ const didYouMean = (found: string | undefined): string =>
 /** Say why a flag is not one of a command. */
 const unknownFlag = (name: string, command: CommandSpec, commands: ReadonlyArray<CommandSpec>): string => {
   const names = flagsOf(command).map((flag) => flag.name);
-  const near = nearest(name, [...names, "help"]);
+  const near = meant(name, [...names, "help"]);
   const owner = near === undefined
     ? commands.find((other) => flagsOf(other).some((flag) => flag.name === name))
     : undefined;
@@ -151,7 +151,7 @@ const notACommand = (word: string, commands: ReadonlyArray<CommandSpec>): string
       ? `There is no option ${name}. "monocloud-sessions help" shows what there is`
       : `${name} belongs behind the command: monocloud-sessions ${owner.name} ${name}`;
   }
-  const near = nearest(word, [...commands.map((command) => command.name), ...builtIns]);
+  const near = meant(word, [...commands.map((command) => command.name), ...builtIns]);
   return `There is no command ${JSON.stringify(word)}.${didYouMean(near)} ` +
     `The commands are ${[...commands.map((command) => command.name), ...builtIns].join(", ")}`;
 };

@@ -79,6 +79,8 @@ export interface DestinationOptions extends Formats.FormatOptions {
   readonly quarantine?: string | undefined;
   /** Refuse to replace a file. */
   readonly noClobber: boolean;
+  /** Write these columns alone. */
+  readonly columns?: ReadonlyArray<string> | undefined;
   /** Begin CSV with a byte order mark. */
   readonly csvBom: boolean;
 }
@@ -201,6 +203,19 @@ const toFolder = (
   return Effect.succeed({ kind: "dataset", root: folder, formats });
 };
 
+/** Write some columns alone, in their order. */
+const narrowed = (chosen: Destination, columns: ReadonlyArray<string>): Chosen => {
+  if (chosen.kind === "dataset") {
+    return fail("--columns goes with files: a folder has all of them, to be verified and added to");
+  }
+  const whole = chosen.targets.find(({ format }) => format.select === undefined);
+  if (whole !== undefined) {
+    return fail(`--columns goes with CSV and Parquet: ${whole.format.name} has whole sessions`);
+  }
+  const targets = chosen.targets.map(({ format, output }) => ({ format: format.select!(columns), output }));
+  return Effect.succeed({ ...chosen, targets });
+};
+
 /** Begin every CSV file with a byte order mark. */
 const marked = (chosen: Destination): Chosen => {
   if (chosen.kind === "dataset") {
@@ -226,7 +241,8 @@ export const from = (
     const flaw = flawIn(outs, options.quarantine);
     if (flaw !== undefined) return yield* fail(flaw);
     const chosen = yield* choose(outs, formats, options);
-    return options.csvBom ? yield* marked(chosen) : chosen;
+    const narrow = options.columns === undefined ? chosen : yield* narrowed(chosen, options.columns);
+    return options.csvBom ? yield* marked(narrow) : narrow;
   });
 
 /** Choose between files, a folder and standard output. */

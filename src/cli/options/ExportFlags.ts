@@ -62,6 +62,11 @@ const output = {
     words: Formats.choices(),
   }),
   noClobber: Flag.toggle("no-clobber", "Refuse to replace a file that exists."),
+  columns: Flag.checked({
+    name: "columns",
+    placeholder: "A,B,...",
+    text: "Write these columns alone, in that order, to CSV or Parquet files.",
+  }, Read.columns),
   csvBom: Flag.toggle("csv-bom", "Begin CSV files with a byte order mark, for Excel."),
   keepFormulas: Flag.toggle("keep-formulas", "Put no ' before CSV text that a spreadsheet would run."),
 };

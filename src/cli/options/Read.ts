@@ -3,8 +3,11 @@
  *
  * @module
  */
+import * as Effect from "effect/Effect";
 import { type Sort, sortKeys } from "../../api/Sort.ts";
 import type { MaxQuarantined } from "../../export/Export.ts";
+import { allColumns } from "../../format/Format.ts";
+import * as Options from "../../options/Options.ts";
 import type { Reading } from "./Flag.ts";
 
 const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
@@ -100,4 +103,14 @@ export const budget: Reading<MaxQuarantined> = {
     return Number.isInteger(value) ? { count: value } : undefined;
   },
   must: "a whole number or a share such as 0.1%",
+};
+
+/** The names of columns, or what is wrong with them. */
+export const columns = (text: string): Effect.Effect<ReadonlyArray<string>, string> => {
+  const names = text.split(",").map((name) => name.trim()).filter((name) => name);
+  const unknown = names.find((name) => !allColumns.includes(name));
+  const repeated = names.find((name, at) => names.indexOf(name) < at);
+  if (names.length === 0) return Effect.fail("it names none");
+  if (unknown !== undefined) return Effect.fail(Options.unknown("column", unknown, allColumns));
+  return repeated === undefined ? Effect.succeed(names) : Effect.fail(`${repeated} is there twice`);
 };

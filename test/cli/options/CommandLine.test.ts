@@ -3,7 +3,6 @@ import { describe, expect, it } from "vitest";
 import type { CommandSpec } from "../../../src/cli/options/CommandSpec.ts";
 import * as CommandLine from "../../../src/cli/options/CommandLine.ts";
 import * as Flag from "../../../src/cli/options/Flag.ts";
-import { distance, nearest } from "../../../src/cli/options/Suggestion.ts";
 
 const flags = {
   user: Flag.texts({ name: "user", placeholder: "ID", text: "A user." }),
@@ -87,22 +86,4 @@ describe("CommandLine.read()", () => {
     ["verify one two", 'verify takes no argument "two"'],
     ["verify", "verify needs DIR: The folder."],
   ])("refuses %j: %s", (line, message) => expect(() => read(line)).toThrow(message));
-});
-
-describe("nearest()", () => {
-  it("counts letters put in, taken out and replaced", () => {
-    expect([distance("", "abc"), distance("kitten", "sitting"), distance("fromat", "format")]).toEqual([
-      3,
-      3,
-      2,
-    ]);
-    fc.assert(fc.property(fc.string(), fc.string(), (one, other) => {
-      expect(distance(one, other)).toBe(distance(other, one));
-      expect(distance(one, one)).toBe(0);
-    }));
-  });
-
-  it("suggests nothing where nothing is near", () => {
-    expect(nearest("bogus", ["format", "out"])).toBeUndefined();
-  });
 });

@@ -56,7 +56,7 @@ describe("what a terminal would obey never reaches it", () => {
     expect(mixed.err).not.toMatch(obeyed);
     expect(mixed.err).toContain("Warning: 1 user unknown to the tenant: x\\u001b]0;owned\\u0007\\u009b31m");
     expect(mixed.err).not.toMatch(/^Error/m);
-    const alone = await run(["export", "--user", evil, "--out", "s.csv"], { env, cwd });
+    const alone = await run(["export", "--user", evil, "--out", "t.csv"], { env, cwd });
     expect(alone.err).not.toMatch(obeyed);
     expect(alone.err.trimEnd().split("\n")).toHaveLength(1);
   });
