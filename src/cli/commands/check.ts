@@ -103,7 +103,7 @@ export const command = Command.make(spec.name, options, (args) =>
     // Users are exported with one request each at the least, and their own list has to be read as well.
     const requests = total === undefined
       ? undefined
-      : Math.ceil(total / given) + (user === undefined ? total : 0);
+      : Math.max(1, Math.ceil(total / given)) + (user === undefined ? total : 0);
     // How long a rate takes that is yet to be found, nobody knows.
     const seconds = requests === undefined || rate === "auto" ? undefined : requests / rate;
     if (args.json) {

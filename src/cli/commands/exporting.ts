@@ -70,7 +70,7 @@ const planOf = (args: Args) =>
 /** Run the export into files, which are all of them complete or none. */
 const toFiles = (
   { args, users, walk, redact, progress }: Plan,
-  { targets, quarantine, usesStdout }: Extract<Destination.Destination, { readonly kind: "files" }>,
+  { targets, quarantine, usesPipe }: Extract<Destination.Destination, { readonly kind: "files" }>,
 ) =>
   Effect.gen(function* () {
     const { traffic } = yield* TenantClient.TenantClient;
@@ -92,7 +92,7 @@ const toFiles = (
     const verified = report.verified && userListUnverifiedReasons.length === 0 && !isCut();
     const counts = { ...report, requests, retries, verified, userListUnverifiedReasons };
     return { ...counts, ...(isCut() && { isLimited: true as const }) } satisfies Summary.Told;
-  }).pipe(Effect.onInterrupt(() => Terminal.say(Interruption.ofFiles(usesStdout))));
+  }).pipe(Effect.onInterrupt(() => Terminal.say(Interruption.ofFiles(usesPipe))));
 
 const isBegun = (root: string): boolean => {
   try {
@@ -160,7 +160,7 @@ const shown = ({ args, destination, users, progress }: Plan, exporting: Exportin
       rate: args.rate,
     });
     return yield* ProgressBar.during(
-      isFiles && !destination.usesStdout ? Interruption.advising(exporting, size) : exporting,
+      isFiles && !destination.usesPipe ? Interruption.advising(exporting, size) : exporting,
       () => ({ ...progress, ...traffic(), usersTotal: usersTotal(), limit: args.rate }),
     );
   });

@@ -25,6 +25,8 @@ export type Destination =
     readonly quarantine: Sink;
     /** Whether results go to standard output, which nothing else may then use. */
     readonly usesStdout: boolean;
+    /** Whether an output is a pipe, which keeps what it got. */
+    readonly usesPipe: boolean;
     /** The files that are there already. */
     readonly replaced: ReadonlyArray<string>;
   }
@@ -155,6 +157,7 @@ const toStdout = (
       targets: [compressed(only, Terminal.stdout())],
       quarantine: FileSink.make(quarantine),
       usesStdout: true,
+      usesPipe: true,
       replaced: [],
     } satisfies Destination;
   });
@@ -179,6 +182,7 @@ const toFiles = (files: ReadonlyArray<Out>, options: DestinationOptions) =>
       ),
       quarantine: FileSink.make(quarantine),
       usesStdout: false,
+      usesPipe: files.some(({ isPipe }) => isPipe),
       replaced,
     } satisfies Destination;
   });

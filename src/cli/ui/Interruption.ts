@@ -9,9 +9,9 @@ import { duration } from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
 
 /** What is left of an export into files. */
-export const ofFiles = (usesStdout: boolean): ReadonlyArray<string> => [
-  usesStdout
-    ? "Interrupted: what standard output has got is a part of the export"
+export const ofFiles = (usesPipe: boolean): ReadonlyArray<string> => [
+  usesPipe
+    ? "Interrupted: whoever reads has got a part of the export"
     : "Interrupted: no file was written. Export into a folder to be able to go on with --resume",
 ];
 

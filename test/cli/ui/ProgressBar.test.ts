@@ -148,6 +148,24 @@ describe("an export", () => {
     running.kill("SIGKILL");
   });
 
+  it("tells the time left of this process after --resume, and not what an earlier one had done", async () => {
+    const { sandbox, env } = await tenant({ users: 600, sessionsPerUser: { mean: 2 } });
+    const cwd = await newFolder();
+    const args = ["export", "--all-users", "--out", "data", "--format", "ndjson"];
+    const first = begin([...args, "--rate", "500/s"], { env, cwd });
+    await until(() => sandbox.counts.total > 300, "half of the users are walked");
+    first.kill("SIGTERM");
+    expect((await first.done).code).toBe(75);
+    const running = begin([...args, "--resume", "--rate", "10/s"], { env, cwd });
+    await until(() => running.err().split("\n").length > 2, "two lines are there");
+    const line = running.err().trimEnd().split("\n")[1]!;
+    const [, users, minutes = "0", seconds] = /(\d+)\/600 users, .*?, (?:(\d+)m )?(\d+)s left, /.exec(line) ??
+      [];
+    const left = Number(minutes) * 60 + Number(seconds);
+    expect(Math.abs(left / ((600 - Number(users)) / 10) - 1), line).toBeLessThan(0.3);
+    running.kill("SIGKILL");
+  });
+
   const onTerminal = (args: string, env: Record<string, string>, cwd: string, columns?: number) => {
     const size = columns === undefined ? "" : `stty cols ${columns}; `;
     const command = `${size}${quotedCommand} ${args}`;
