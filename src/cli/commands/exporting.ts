@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
-import type { ApiError } from "../../api/ApiError.ts";
 import type { Tenant } from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
