@@ -3,42 +3,48 @@
  *
  * @module
  */
+import * as HelpDoc from "@effect/cli/HelpDoc";
+import * as ValidationError from "@effect/cli/ValidationError";
 import * as Data from "effect/Data";
 import type { ApiErrorReason } from "../api/ApiError.ts";
 
-/** The exit codes, each with its meaning; from 64 on they are those of BSD's `sysexits` and of shells. */
+/** The exit codes; from 64 on they are those of BSD's `sysexits` and of shells. */
 export const exitCodes = {
-  /** Done, and all of it is there. */
   done: 0,
-  /** The command line, the environment or the list of users is wrong. */
   usage: 2,
-  /** The tenant refuses the key, or what it may do: 401, 402, 403. */
   refused: 3,
-  /**
-   * Done, but users were unknown to the tenant, rows were quarantined, or it is not certain that nothing was missed: the
-   * report says which, and why.
-   */
   incomplete: 4,
-  /** A row is not a session under `--on-invalid fail`, more are not than `--max-quarantined`, or `verify` found something wrong. */
   data: 65,
-  /** The tenant knows none of the users. */
   noInput: 66,
-  /** A fault of ours. */
   internal: 70,
-  /** A file or folder can't be created. */
   cannotCreate: 73,
-  /** Writing failed: a full disk, say. */
   io: 74,
-  /**
-   * Interrupted, out of patience with a tenant that can't be reached, fails or limits the rate for too long, or another
-   * process writes to the folder: run again.
-   */
   again: 75,
-  /** The tenant answers something that is not the documented API. */
   protocol: 76,
-  /** Whoever read standard output has gone, as with `| head`: as if by SIGPIPE. */
   readerGone: 141,
 } as const;
+
+/** What each means, as help says it. */
+export const exitCodeTexts: Readonly<Record<keyof typeof exitCodes, string>> = {
+  done: "Done, and all of it is there.",
+  usage: "The command line, the environment or the list of users is wrong.",
+  refused: "The tenant refuses the key, or what it may do (401, 402, 403).",
+  incomplete:
+    "Done, but users named by you are unknown to the tenant, rows were quarantined, or it is not verified " +
+    "that nothing was missed; the report says which, and why.",
+  data:
+    "A row is not a session and --on-invalid fail was given, there are more of them than --max-quarantined, or " +
+    "verify found something wrong.",
+  noInput: "The tenant knows none of the users.",
+  internal: "A fault of this program.",
+  cannotCreate: "A file or folder can't be created.",
+  io: "Writing failed: a full disk, say.",
+  again:
+    "Interrupted, another process writes there, or the tenant can't be reached, fails or limits the rate for longer " +
+    "than --max-elapsed: run it again.",
+  protocol: "Something other than the documented API answered.",
+  readerGone: "Whoever read standard output has gone, as with | head.",
+};
 
 /** The command line, the environment or a file named there is not as it must be. */
 export class UsageError extends Data.TaggedError("UsageError")<{
@@ -81,6 +87,7 @@ const exportCodes = {
 
 /** The exit code for a failure of any kind the command knows; undefined for those it does not. */
 export const codeOf = (error: unknown): number | undefined => {
+  if (ValidationError.isValidationError(error)) return exitCodes.usage;
   const { _tag, reason } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
   const table: Readonly<Record<string, Readonly<Record<string, keyof typeof exitCodes>>>> = {
     ApiError: apiCodes,
@@ -99,4 +106,33 @@ export const codeOf = (error: unknown): number | undefined => {
   };
   const name = _tag === "UsageError" ? "usage" : table[_tag ?? ""]?.[reason ?? ""];
   return name === undefined ? undefined : exitCodes[name as keyof typeof exitCodes];
+};
+
+/** The escapes that set colours. */
+// deno-lint-ignore no-control-regex
+const colour = /\u001b\[[\d;]*m/g;
+
+/** What to say of a failure. */
+export const messageOf = (error: unknown): string =>
+  ValidationError.isValidationError(error)
+    ? HelpDoc.toAnsiText(error.error).replace(colour, "").trim()
+    : (error as Error).message;
+
+const snakeCase = (name: string): string => name.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
+
+/** What `--json` prints of a failure. */
+export const failureOf = (error: unknown) => {
+  const exit_code = codeOf(error) ?? exitCodes.internal;
+  const { reason } = error as { readonly reason?: unknown };
+  const name = exit_code === exitCodes.internal ? "internal" : typeof reason === "string" ? reason : "usage";
+  return { error: { reason: snakeCase(name), message: messageOf(error), exit_code } };
+};
+
+/** What it prints of an interruption. */
+export const interrupted = {
+  error: {
+    reason: "interrupted",
+    message: "Interrupted before the work was done: run it again",
+    exit_code: exitCodes.again,
+  },
 };

@@ -7,7 +7,6 @@
 import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as CliConfig from "@effect/cli/CliConfig";
-import * as ValidationError from "@effect/cli/ValidationError";
 import * as FileSystem from "@effect/platform/FileSystem";
 import * as NodePath from "@effect/platform-node-shared/NodePath";
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime";
@@ -19,20 +18,32 @@ import * as Layer from "effect/Layer";
 import { version } from "../version.ts";
 import * as check from "./commands/check.ts";
 import * as exporting from "./commands/export.ts";
-import { codeOf, exitCodes, UsageError } from "./ExitCode.ts";
+import { codeOf, exitCodes, failureOf, interrupted, messageOf, UsageError } from "./ExitCode.ts";
+import * as Completions from "./help/Completions.ts";
+import * as Help from "./help/Help.ts";
+import * as CommandLine from "./options/CommandLine.ts";
 import * as replaying from "./commands/replay.ts";
 import * as sandbox from "./commands/sandbox.ts";
 import * as serving from "./commands/serve.ts";
 import * as Terminal from "./ui/Terminal.ts";
+import * as users from "./commands/users.ts";
 import * as verifying from "./commands/verify.ts";
 
+const specs = [
+  exporting.spec,
+  check.spec,
+  users.spec,
+  verifying.spec,
+  replaying.spec,
+  serving.spec,
+  sandbox.spec,
+];
+
 const root = Command.make("monocloud-sessions").pipe(
-  Command.withDescription(
-    "Every active session of a user, of many users or of a whole MonoCloud tenant, to NDJSON, CSV and Parquet.",
-  ),
   Command.withSubcommands([
     exporting.command,
     check.command,
+    users.command,
     verifying.command,
     replaying.command,
     serving.command,
@@ -40,7 +51,7 @@ const root = Command.make("monocloud-sessions").pipe(
   ]),
 );
 
-const run = Command.run(root, { name: "monocloud-sessions", version });
+const parse = Command.run(root, { name: "monocloud-sessions", version });
 
 const isKeyFlag = (arg: string): boolean => {
   const [name = ""] = arg.split("=");
@@ -65,9 +76,43 @@ const noteHangup = Effect.sync(() =>
   process.once("SIGHUP", () => process.emit("SIGTERM", "SIGTERM") || process.exit(exitCodes.again))
 );
 
-const program = Effect.suspend(() => {
-  const args = process.argv.length <= 2 ? [...process.argv, "--help"] : process.argv;
-  return Effect.zipRight(refuseKeyFlags(args.slice(2)), run(args));
+const usageError = (message: string) => Effect.fail(new UsageError({ message }));
+
+const help = (topic: string | undefined) => {
+  const found = Help.on(topic, { commands: specs, ...Terminal.look() });
+  return "lines" in found ? Terminal.print(found.lines) : usageError(found.flaw);
+};
+
+const completion = (shell: string | undefined) => {
+  const script = Completions.of(shell, specs);
+  if (script !== undefined) return Terminal.print([script.trimEnd()]);
+  return usageError(
+    `Completions are for ${Completions.shells.join(", ")}: monocloud-sessions completion bash`,
+  );
+};
+
+/** Do what is asked for. */
+const answer = (request: CommandLine.Request) => {
+  switch (request.kind) {
+    case "help":
+      return help(request.topic);
+    case "version":
+      return Terminal.print([version]);
+    case "completion":
+      return completion(request.shell);
+    case "run":
+      return Terminal.withSilentParser(parse([...process.argv.slice(0, 2), ...request.words]));
+  }
+};
+
+const program = Effect.gen(function* () {
+  const words = process.argv.slice(2);
+  yield* refuseKeyFlags(words);
+  const request = yield* Effect.try({
+    try: () => CommandLine.read(words, specs),
+    catch: (error) => error as UsageError,
+  });
+  yield* answer(request);
 });
 
 const layer = Layer.mergeAll(
@@ -82,19 +127,24 @@ const layer = Layer.mergeAll(
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const error = Cause.squash(cause);
   const code = codeOf(error);
-  if (Cause.isInterruptedOnly(cause) || ValidationError.isValidationError(error)) return Effect.void;
-  if (code === exitCodes.readerGone) return Effect.void;
-  return Terminal.say(
-    code === undefined
-      ? `Unexpected: ${Cause.pretty(cause)}`.split("\n")
-      : [`Error: ${(error as Error).message}`],
-  );
+  if (Cause.isInterruptedOnly(cause) || code === exitCodes.readerGone) return Effect.void;
+  const lines = code === undefined
+    ? `Unexpected: ${Cause.pretty(cause)}`.split("\n")
+    : [`Error: ${messageOf(error)}`];
+  return Effect.zipRight(Terminal.say(lines), printFailure(failureOf(error)));
 };
 
+/** Tell whether results, and so failures, are to be JSON. */
+const wantsJson = (): boolean => CommandLine.untilDashes(process.argv.slice(2)).includes("--json");
+
+/** Print a failure as JSON, where that is wanted; there may be nobody left to read it. */
+const printFailure = (failure: object): Effect.Effect<void> =>
+  wantsJson() ? Effect.ignore(Terminal.print([Terminal.printableJson(failure)])) : Effect.void;
+
 const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteHangup), program).pipe(
-  Terminal.withPlainText,
   Effect.provide(layer),
   Effect.tapErrorCause(report),
+  Effect.onInterrupt(() => printFailure(interrupted)),
 );
 
 NodeRuntime.runMain(main, {
@@ -103,9 +153,6 @@ NodeRuntime.runMain(main, {
   teardown: (exit, onExit) => {
     if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
     if (Cause.isInterruptedOnly(exit.cause)) return onExit(Number(process.exitCode ?? exitCodes.again));
-    const error = Cause.squash(exit.cause);
-    onExit(
-      ValidationError.isValidationError(error) ? exitCodes.usage : codeOf(error) ?? exitCodes.internal,
-    );
+    onExit(codeOf(Cause.squash(exit.cause)) ?? exitCodes.internal);
   },
 });

@@ -33,7 +33,11 @@ const tallyOf = (
   { progress, failed, missing, unverified, open }: Manifest.RunProgress,
   shown: Export.Progress,
 ): Export.Tally => ({
-  progress: Object.assign(shown, progress, { users: progress.users - failed.length, failed: 0 }),
+  progress: Object.assign(shown, progress, {
+    users: progress.users - failed.length,
+    failed: 0,
+    before: { ...progress, users: progress.users - failed.length },
+  }),
   missing: [...missing],
   unverified: [...unverified],
   failed: [],

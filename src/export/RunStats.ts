@@ -34,6 +34,10 @@ export interface Progress {
   listed: number;
   /** All users, once their number is known. */
   usersTotal?: number | undefined;
+  /** Users that are under way: begun and not ended. */
+  walking?: number | undefined;
+  /** Counts of earlier processes of the run, where this one goes on with it. */
+  before?: Pick<Progress, "users" | "sessions" | "listed"> | undefined;
   /** Progress of the search for sessions that are gone, once all users are walked. */
   compared?: { readonly rows: number; readonly rowsTotal: number } | undefined;
 }
@@ -84,11 +88,10 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   progress.sessions += Batch.size(batch);
   progress.quarantined += quarantined.length;
   if (total !== undefined && !walking.has(userId)) progress.listed += total;
-  if (end === undefined) {
-    walking.add(userId);
-    return;
-  }
-  walking.delete(userId);
+  if (end === undefined) walking.add(userId);
+  else walking.delete(userId);
+  progress.walking = walking.size;
+  if (end === undefined) return;
   progress.users++;
   if (end.status === "missing" || end.status === "removed") {
     progress.missing++;

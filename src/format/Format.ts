@@ -7,7 +7,8 @@
  * @module
  */
 import * as Batch from "../session/Batch.ts";
-import { columns } from "../session/Columns.ts";
+import { type Column, columns } from "../session/Columns.ts";
+import * as Options from "../options/Options.ts";
 import { type Allocate, own } from "../sink/Allocate.ts";
 import type { Flaw, Row, Text, Written } from "./DecodedRow.ts";
 
@@ -66,6 +67,8 @@ export interface Format {
   readonly columns: ReadonlyArray<string>;
   /** Make the encoder of one file. */
   readonly make: () => Encoder;
+  /** Give the same format with these of its columns alone, in that order. Left out where sessions are written whole. */
+  readonly select?: ((columns: ReadonlyArray<string>) => Format) | undefined;
   /**
    * Read the sessions of a file back, some at a time, in their order. A row that is none of the format is given as a flaw;
    * throws where it can't read on. An older version may have written the file, with fewer columns.
@@ -77,6 +80,18 @@ export interface Format {
 
 /** The names of all columns. */
 export const allColumns: ReadonlyArray<string> = columns.map(({ name }) => name);
+
+/**
+ * Give the columns of these names, in their order.
+ *
+ * @throws {TypeError} on a name that no column has.
+ */
+export const columnsNamed = (names: ReadonlyArray<string>): ReadonlyArray<Column> =>
+  names.map((name) => {
+    const column = columns.find((column) => column.name === name);
+    if (column === undefined) throw new TypeError(Options.unknown("column", name, allColumns));
+    return column;
+  });
 
 /** The work of an encoder, without its rules. */
 export interface Work {

@@ -55,7 +55,7 @@ const distance = (one: string, other: string): number => {
 const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 
 /** Gives the name that was probably meant, if there is one. */
-const meant = (name: string, allowed: ReadonlyArray<string>): string | undefined => {
+export const meant = (name: string, allowed: ReadonlyArray<string>): string | undefined => {
   const given = plain(name.slice(0, QUOTED));
   const near = allowed.map((candidate) => {
     const own = plain(candidate);

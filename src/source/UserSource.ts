@@ -18,6 +18,8 @@ import { type ListShape, type PageRequest, walkRows } from "./paging/PageWalk.ts
 /** Some of the users of a tenant. */
 export interface UserBatch {
   readonly userIds: ReadonlyArray<string>;
+  /** The same users with their times, as served. */
+  readonly users: ReadonlyArray<User>;
   /** The number of users that the tenant says it has, as of this answer. */
   readonly total: number | undefined;
   /** Set on the last one: why it is not verified that every user is named. Empty if it is. */
@@ -30,16 +32,21 @@ const shape: ListShape = {
   orders: [{ sort: SORT, key: "creation_time", type: "number", descending: true, fixed: true }],
 };
 
-/** Of a user nothing is needed but the id, and the time for the walk to go by. */
+/** Of a user nothing is needed but the id, and the time for the walk to go by; nothing personal is kept. */
 const User = Schema.Struct({
   user_id: Schema.NonEmptyString,
   creation_time: Schema.optional(Schema.Unknown),
+  last_updated: Schema.optional(Schema.Unknown),
 });
+
+/** A user of the tenant. */
+export type User = typeof User.Type;
+
 const decode = Schema.decodeUnknownOption(User);
 
-const idOf = (user: Option.Option<typeof User.Type>, page: number): Effect.Effect<string, ApiError> =>
+const found = (user: Option.Option<User>, page: number): Effect.Effect<User, ApiError> =>
   Option.match(user, {
-    onSome: ({ user_id }) => Effect.succeed(user_id),
+    onSome: Effect.succeed,
     onNone: () =>
       Effect.fail(
         new ApiError({
@@ -122,10 +129,11 @@ export const all = (options: { readonly pageSize?: number | undefined } = {}): S
         share: () => 1,
       }, ({ rows, request, take, walk }) =>
         Effect.flatMap(
-          Effect.forEach(take, (index) => idOf(rows.users[index]!, request.page)),
-          (userIds) =>
+          Effect.forEach(take, (index) => found(rows.users[index]!, request.page)),
+          (users) =>
             out.offer({
-              userIds,
+              userIds: users.map(({ user_id }) => user_id),
+              users,
               total: walk.total,
               unverifiedReasons: walk.done ? walk.unverifiedReasons : undefined,
             }),

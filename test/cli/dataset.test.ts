@@ -40,7 +40,12 @@ describe.skipIf(process.platform === "win32")("an export into a folder", () => {
       await until(hasParts(cwd, 2), "two parts are there");
       const began = Date.now();
       running.kill(signal);
-      expect(await running.done).toMatchObject({ code: 75, signal: null, out: "", err: kept });
+      expect(await running.done).toMatchObject({
+        code: 75,
+        signal: null,
+        out: "",
+        err: `Interrupted. ${kept}`,
+      });
       expect(Date.now() - began).toBeLessThan(2000);
       expect(Object.keys(await filesIn(cwd)).filter((name) => /partial|lock|manifest/.test(name))).toEqual(
         [],

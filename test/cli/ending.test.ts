@@ -62,7 +62,7 @@ describe.skipIf(process.platform === "win32")("a reader that goes", () => {
 
 describe.skipIf(process.platform === "win32")("a signal", () => {
   it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
-    "%s ends an export with code 75, and leaves no file",
+    "%s ends an export with code 75, says so, and leaves no file",
     async (signal) => {
       const { sandbox, env } = await tenant(endless);
       const cwd = await newFolder();
@@ -70,7 +70,12 @@ describe.skipIf(process.platform === "win32")("a signal", () => {
       const running = begin([...all, ...outs], { env, cwd });
       await until(async () => sandbox.counts.total > 50 && await partials(cwd)(), "the export is under way");
       running.kill(signal);
-      expect(await endedWithin(running, 5000)).toMatchObject({ code: 75, signal: null, out: "", err: "" });
+      const { err, ...finished } = await endedWithin(running, 5000);
+      expect(finished).toMatchObject({ code: 75, signal: null, out: "" });
+      expect(err.split("\n").filter((line) => !line.startsWith("20"))).toEqual([
+        "Interrupted: no file was written. Export into a folder to be able to go on with --resume",
+        "",
+      ]);
       expect(await readdir(cwd)).toEqual([]);
     },
   );
@@ -81,8 +86,40 @@ describe.skipIf(process.platform === "win32")("a signal", () => {
     const running = begin([...all, "--out", "data", "--format", "ndjson"], { env, cwd });
     await until(() => sandbox.counts.total > 50, "the export is under way");
     running.kill("SIGTERM");
-    await endedWithin(running, 5000);
+    expect((await endedWithin(running, 5000)).err).toContain("Interrupted: nothing was written to data\n");
     expect(await filesIn(cwd)).toEqual({});
+  });
+
+  it("ends an export into a folder that keeps what has come, and says how to go on", async () => {
+    const { sandbox, env } = await tenant({ users: 40, sessionsPerUser: 5, faults: { latencyMs: 5 } });
+    const cwd = await newFolder();
+    const args = ["export", "--all-users", "--out", "data", "--format", "ndjson"];
+    const running = begin([...args, "--rate", "20/s"], { env, cwd });
+    await until(() => sandbox.counts.total > 30, "users are walked");
+    running.kill("SIGINT");
+    const { code, err } = await endedWithin(running, 5000);
+    expect(code).toBe(75);
+    expect(err).toContain(
+      "Interrupted. What has come so far is kept in data: run the same again with --resume",
+    );
+    expect((await run([...args, "--resume", "--rate", "1000/s"], { env, cwd })).code).toBe(0);
+  });
+
+  it("does not surprise whoever exports for long into a file: a folder is advised beforehand", async () => {
+    const { env } = await tenant(endless);
+    const cwd = await newFolder();
+    const advice = "files that are interrupted begin anew. To be able to go on with --resume, name a folder";
+    const told = async (args: ReadonlyArray<string>) => {
+      const running = begin(["export", "--all-users", ...args], { env, cwd });
+      await until(() => running.err().split("\n").length > 1, "something is said");
+      running.kill("SIGTERM");
+      return (await running.done).err;
+    };
+    expect(await told(["--rate", "20/s", "--out", "s.csv"])).toMatch(
+      new RegExp(`^This takes 1h 23m or more at --rate, and ${advice}`),
+    );
+    expect(await told(["--rate", "10000/s", "--out", "s.csv"])).not.toContain(advice);
+    expect(await told(["--rate", "20/s", "--out", "data", "--format", "csv"])).not.toContain(advice);
   });
 
   it("ends an export whose reader has stopped reading, at once", async () => {

@@ -4,31 +4,46 @@
  * @module
  */
 import * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import type { ApiError } from "../../api/ApiError.ts";
 import type * as TenantClientTypes from "../../api/TenantClient.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
+import type { CommandSpec } from "../options/CommandSpec.ts";
+import * as Flag from "../options/Flag.ts";
 import * as Settings from "../options/Settings.ts";
+import * as Shared from "../options/SharedFlags.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-const options = {
-  user: Options.text("user").pipe(
-    Options.withPseudoName("ID"),
-    Options.withDescription("Look at the sessions of this user. Left out: at the list of users."),
-    Options.optional,
-  ),
-  domain: Settings.domain,
-  apiKeyFile: Settings.apiKeyFile,
-  ...Settings.filters,
-  pageSize: Settings.pageSize,
-  rate: Settings.rate,
-  maxElapsed: Settings.patience("30s"),
-  json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
+const subject = {
+  user: Flag.text({
+    name: "user",
+    placeholder: "ID",
+    text: "Look at the sessions of this user.",
+    byDefault: "at the list of users",
+  }),
+  ...Shared.filters,
+};
+
+const speed = { rate: Shared.rate, pageSize: Shared.pageSize, maxElapsed: Shared.maxElapsed("30s") };
+
+const options = Flag.optionsOf({ ...subject, ...speed, ...Shared.connection, ...Shared.talking });
+
+export const spec: CommandSpec = {
+  name: "check",
+  summary: "Ask the tenant once: are domain and key good, how much is there, how long would an export take?",
+  groups: [
+    { title: "What to look at", flags: subject },
+    { title: "How fast", flags: speed },
+    { title: "Connection", flags: Shared.connection },
+    { title: "Reports", flags: Shared.talking },
+  ],
+  examples: [
+    ["check", "How many users are there?"],
+    ["check --user ID", "How many sessions does this user have?"],
+  ],
 };
 
 /** One line that says what is waited for, and since when. */
@@ -49,11 +64,11 @@ const waiting = (
 };
 
 /** The command. It makes one request, again where that fails and may not the next time. */
-export const command = Command.make("check", options, (args) =>
+export const command = Command.make(spec.name, options, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
     const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
-    const Platform = yield* Effect.promise(() => import("../../api/transport/Platform.ts"));
+    const { tenantLayer } = yield* Effect.promise(() => import("./tenantLayer.ts"));
     const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
     const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
     const tenant = yield* Settings.tenantFrom(args);
@@ -71,13 +86,12 @@ export const command = Command.make("check", options, (args) =>
     const { rows, pagination } = yield* Effect.flatMap(
       TenantClient.TenantClient,
       ({ traffic }) =>
-        ProgressBar.showing(ask, (began, now, width) =>
-          waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width)),
+        args.quiet ? ask : ProgressBar.showing(
+          ask,
+          (began, now, width) => waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width),
+        ),
     ).pipe(
-      Effect.provide(Layer.provide(
-        TenantClient.layerOf(tenant, { rate, maxElapsed: args.maxElapsed }),
-        Platform.transport,
-      )),
+      Effect.provide(tenantLayer(tenant, { rate, maxElapsed: args.maxElapsed }, args.verbose)),
     );
     const count = "slices" in rows ? rows.slices.from.length : rows.length;
     const milliseconds = (yield* Clock.currentTimeMillis) - began;
@@ -89,7 +103,7 @@ export const command = Command.make("check", options, (args) =>
     // Users are exported with one request each at the least, and their own list has to be read as well.
     const requests = total === undefined
       ? undefined
-      : Math.ceil(total / given) + (user === undefined ? total : 0);
+      : Math.max(1, Math.ceil(total / given)) + (user === undefined ? total : 0);
     // How long a rate takes that is yet to be found, nobody knows.
     const seconds = requests === undefined || rate === "auto" ? undefined : requests / rate;
     if (args.json) {
@@ -119,8 +133,4 @@ export const command = Command.make("check", options, (args) =>
         }.`,
       ]),
     ].map(Terminal.printable));
-  })).pipe(
-    Command.withDescription(
-      "One request, again while it fails: are domain, key and user good, how much is there, how long would an export take?",
-    ),
-  );
+  }));

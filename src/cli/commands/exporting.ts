@@ -6,50 +6,92 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
-import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
+import type { Tenant } from "../../api/Tenant.ts";
+import * as TenantClient from "../../api/TenantClient.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
 import * as Layout from "../../dataset/Layout.ts";
-import type { Batch } from "../../session/Batch.ts";
 import * as Export from "../../export/Export.ts";
-import type { ApiError } from "../../api/ApiError.ts";
-import * as TenantClient from "../../api/TenantClient.ts";
-import * as Platform from "../../api/transport/Platform.ts";
+import type { Batch } from "../../session/Batch.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
+import { exitCodes, UsageError } from "../ExitCode.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
-import { exitCodes, UsageError } from "../ExitCode.ts";
-import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as ExportRules from "../options/ExportRules.ts";
+import * as Limited from "../options/Limited.ts";
 import * as Settings from "../options/Settings.ts";
+import * as Users from "../options/Users.ts";
+import * as Interruption from "../ui/Interruption.ts";
+import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
-import * as Users from "../options/Users.ts";
+import { tenantLayer } from "./tenantLayer.ts";
 
-/** Runs the export into files, which are all of them complete or none. */
+/** What the command line and the environment came to. */
+interface Plan {
+  readonly args: Args;
+  readonly tenant: Tenant;
+  readonly users: Users.Users;
+  readonly destination: Destination.Destination;
+  readonly redact: (batch: Batch) => Batch;
+  readonly walk: SessionSource.SessionSourceOptions;
+  readonly progress: Export.Progress;
+}
+
+/** Read all that is asked for, and refuse what can't be done, before any request. */
+const planOf = (args: Args) =>
+  Effect.gen(function* () {
+    const tenant = yield* Settings.tenantFrom(args);
+    const users = yield* Users.from({ ...args, usersFile: Option.getOrUndefined(args.usersFile) });
+    const redact = Option.isNone(args.redact) ? identity : yield* Settings.redactionFrom(args.redact.value);
+    const destination = yield* Destination.from(args.out, args.format, {
+      csv: { escapeFormulas: !args.keepFormulas },
+      quarantine: Option.getOrUndefined(args.quarantine),
+      noClobber: args.noClobber,
+      columns: Option.getOrUndefined(args.columns),
+      csvBom: args.csvBom,
+    });
+    const flaw = ExportRules.flawIn(args, destination);
+    if (flaw !== undefined) return yield* Effect.fail(new UsageError({ message: flaw }));
+    const walk: SessionSource.SessionSourceOptions = {
+      ...Settings.filtersFrom(args),
+      sort: Option.getOrUndefined(args.sort),
+      pageSize: args.pageSize,
+      concurrency: args.concurrency,
+      areListed: args.allUsers,
+    };
+    return { args, tenant, users, destination, redact, walk, progress: Export.noProgress() } satisfies Plan;
+  });
+
+/** Run the export into files, which are all of them complete or none. */
 const toFiles = (
-  { targets, quarantine }: Extract<Destination.Destination, { readonly kind: "files" }>,
-  users: Users.Users,
-  options: Pick<Export.ExportOptions<never, never>, "onInvalid" | "maxQuarantined" | "progress">,
-  batches: Stream.Stream<Batch, ApiError | UsageError, TenantClient.TenantClient>,
-  change: (batch: Batch) => Batch,
+  { args, users, walk, redact, progress }: Plan,
+  { targets, quarantine, usesPipe }: Extract<Destination.Destination, { readonly kind: "files" }>,
 ) =>
   Effect.gen(function* () {
     const { traffic } = yield* TenantClient.TenantClient;
+    const since = Option.getOrUndefined(args.since);
+    const all = since === undefined
+      ? SessionSource.batches(users.ids, walk)
+      : SessionSource.changes(users.ids, { ...walk, ...since });
+    const { batches, isCut } = Limited.to(all, Option.getOrUndefined(args.limit));
     const report = yield* Export.run({
-      source: Stream.map(batches, change),
+      source: Stream.map(batches, redact),
       targets,
       quarantine,
-      ...options,
+      onInvalid: args.onInvalid,
+      maxQuarantined: Option.getOrUndefined(args.maxQuarantined),
+      progress,
     });
     const { requests, retries } = traffic();
     const userListUnverifiedReasons = users.unverifiedReasons?.() ?? [];
-    const verified = report.verified && userListUnverifiedReasons.length === 0;
-    return { ...report, requests, retries, verified, userListUnverifiedReasons } satisfies Summary.Told;
-  });
+    const verified = report.verified && userListUnverifiedReasons.length === 0 && !isCut();
+    const counts = { ...report, requests, retries, verified, userListUnverifiedReasons };
+    return { ...counts, ...(isCut() && { isLimited: true as const }) } satisfies Summary.Told;
+  }).pipe(Effect.onInterrupt(() => Terminal.say(Interruption.ofFiles(usesPipe))));
 
 const isBegun = (root: string): boolean => {
   try {
@@ -60,13 +102,30 @@ const isBegun = (root: string): boolean => {
   }
 };
 
-/** Runs the export into a dataset, or goes on with it. */
+/** Run the export into a dataset, or go on with it. */
 const toDataset = (
+  { args, users, tenant, walk, redact, progress }: Plan,
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
-  options: Omit<Dataset.DatasetOptions<UsageError | ApiError, TenantClient.TenantClient>, "root" | "formats">,
 ) =>
   Effect.map(
-    Dataset.run({ root, formats, ...options }),
+    Dataset.run({
+      root,
+      formats,
+      users,
+      tenant: tenant.origin,
+      mode: args.resume ? "resume" : "new",
+      walk,
+      options: { keepFormulas: args.keepFormulas, redact: Option.getOrUndefined(args.redact) },
+      changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
+      prune: args.prune,
+      lookback: args.lookback,
+      change: redact,
+      onInvalid: args.onInvalid,
+      maxQuarantined: Option.getOrUndefined(args.maxQuarantined),
+      partRows: Option.getOrUndefined(args.partRows),
+      partBytes: Option.getOrUndefined(args.partBytes),
+      progress,
+    }),
     ({ user_list_unverified_reasons, wasFinished, options: _, files, ...report }) => ({
       ...report,
       userListUnverifiedReasons: user_list_unverified_reasons,
@@ -76,115 +135,55 @@ const toDataset = (
     } satisfies Summary.Told),
   ).pipe(
     Effect.provide(Terminal.logger),
-    Effect.onError((cause) =>
-      isBegun(root) && !isOccupied(cause)
-        ? Terminal.say([
-          `What has come so far is kept in ${root}: run the same again with --resume to go on from there`,
-        ])
-        : Effect.void
-    ),
+    Effect.onError((cause) => Terminal.say(Interruption.ofDataset(root, isBegun(root), cause))),
   );
 
 type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
 
-const usageError = (message: string) => Effect.fail(new UsageError({ message }));
+type Exporting = Effect.Effect<Summary.Told, ExportFailure, TenantClient.TenantClient>;
 
-const isOccupied = (cause: Cause.Cause<unknown>): boolean =>
-  (Cause.squash(cause) as { readonly _tag?: string })._tag === "DatasetError";
+/** Show how far an export has come, and say what there is to say of it beforehand. */
+const shown = ({ args, destination, users, progress }: Plan, exporting: Exporting) =>
+  Effect.gen(function* () {
+    if (args.quiet) return yield* exporting;
+    const { traffic } = yield* TenantClient.TenantClient;
+    const isFiles = destination.kind === "files";
+    if (isFiles) {
+      yield* Terminal.say(destination.replaced.map((path) => `The export replaces ${path}, which exists`));
+    }
+    const usersTotal = () => progress.usersTotal ?? users.total?.();
+    const size = () => ({
+      users: usersTotal(),
+      sessions: progress.listed,
+      pageSize: args.pageSize,
+      rate: args.rate,
+    });
+    return yield* ProgressBar.during(
+      isFiles && !destination.usesPipe ? Interruption.advising(exporting, size) : exporting,
+      () => ({ ...progress, ...traffic(), usersTotal: usersTotal(), limit: args.rate }),
+    );
+  });
 
-/** Runs the command. */
+/** Say what was done, and set the exit code. */
+const conclude = ({ quiet, json, allUsers }: Args, told: Summary.Told) =>
+  Effect.gen(function* () {
+    if (!quiet) yield* Terminal.say(Summary.lines(told));
+    yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
+    if (json) yield* Terminal.print([Terminal.printableJson(told)]);
+    const isComplete = told.verified && told.quarantined === 0 && (told.missing.count === 0 || allUsers);
+    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
+  });
+
+/** Run the command. */
 export const run = (args: Args) =>
   Effect.gen(function* () {
-    const tenant = yield* Settings.tenantFrom(args);
-    const users = yield* Users.from({ ...args, usersFile: Option.getOrUndefined(args.usersFile) });
-    const policy = Option.getOrUndefined(args.redact);
-    const redact = policy === undefined ? identity : yield* Settings.redactionFrom(policy);
-    const destination = yield* Destination.from(args.out, args.format, {
-      csv: { escapeFormulas: !args.keepFormulas },
-      quarantine: Option.getOrUndefined(args.quarantine),
-    });
-    if (args.json && destination.kind === "files" && destination.usesStdout) {
-      return yield* usageError("--json and --out - both want standard output: write the export to a file");
-    }
-    const since = Option.getOrUndefined(args.since);
-    if (args.sinceLast && since !== undefined) {
-      return yield* usageError(
-        "--since-last and --since can't be combined: the one goes by what the folder knows",
-      );
-    }
-    if ((args.sinceLast || since !== undefined) && Option.isSome(args.sort)) {
-      return yield* usageError("--since-last and --since read newest change first: leave out --sort");
-    }
-    if (args.sinceLast && destination.kind === "files") {
-      return yield* usageError(
-        "--since-last goes with a folder, which knows what was exported last: or use --since TIME",
-      );
-    }
-    if (args.prune && !args.sinceLast) {
-      return yield* usageError(
-        "--prune goes with --since-last: it compares the folder with what the tenant lists now",
-      );
-    }
-    if (args.resume && destination.kind === "files") {
-      return yield* usageError(
-        "--resume goes with a folder: files are all complete, or none of them is there",
-      );
-    }
-    const walk: SessionSource.SessionSourceOptions = {
-      ...Settings.filtersFrom(args),
-      sort: Option.getOrUndefined(args.sort),
-      pageSize: args.pageSize,
-      concurrency: args.concurrency,
-      areListed: args.allUsers,
-    };
-    const progress = Export.noProgress();
-
-    const { onInvalid } = args;
-    const maxQuarantined = Option.getOrUndefined(args.maxQuarantined);
-    const work = Effect.gen(function* () {
-      const { traffic } = yield* TenantClient.TenantClient;
-      const exporting: Effect.Effect<Summary.Told, ExportFailure, TenantClient.TenantClient> =
-        destination.kind === "files"
-          ? toFiles(
-            destination,
-            users,
-            { onInvalid, maxQuarantined, progress },
-            since === undefined
-              ? SessionSource.batches(users.ids, walk)
-              : SessionSource.changes(users.ids, { ...walk, ...since }),
-            redact,
-          )
-          : toDataset(destination, {
-            users,
-            tenant: tenant.origin,
-            mode: args.resume ? "resume" : "new",
-            walk,
-            options: { keepFormulas: args.keepFormulas, redact: policy },
-            changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
-            prune: args.prune,
-            lookback: args.lookback,
-            change: redact,
-            onInvalid,
-            maxQuarantined,
-            partRows: Option.getOrUndefined(args.partRows),
-            partBytes: Option.getOrUndefined(args.partBytes),
-            progress,
-          });
-      const told = yield* args.quiet ? exporting : ProgressBar.during(exporting, (began, now) => ({
-        ...progress,
-        ...traffic(),
-        usersTotal: progress.usersTotal ?? users.total?.(),
-        elapsed: now - began,
-        now,
-      }));
-      if (!args.quiet) yield* Terminal.say(Summary.lines(told));
-      yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
-      if (args.json) yield* Terminal.print([Terminal.printableJson(told)]);
-      const isComplete = told.verified && told.quarantined === 0 &&
-        (told.missing.count === 0 || args.allUsers);
-      process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
-    });
-    const { rate, maxElapsed } = args;
+    const plan = yield* planOf(args);
+    const { destination, tenant } = plan;
+    const exporting: Exporting = destination.kind === "files"
+      ? toFiles(plan, destination)
+      : toDataset(plan, destination);
+    const { rate, maxElapsed, verbose } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
-    yield* Effect.provide(work, Layer.provide(TenantClient.layerOf(tenant, limits), Platform.transport));
+    const work = Effect.flatMap(shown(plan, exporting), (told) => conclude(args, told));
+    yield* Effect.provide(work, tenantLayer(tenant, limits, verbose));
   });

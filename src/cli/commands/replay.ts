@@ -6,22 +6,24 @@
 import process from "node:process";
 import * as Args from "@effect/cli/Args";
 import * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type * as Replay from "../../dataset/quarantine/Replay.ts";
 import { version } from "../../version.ts";
 import { exitCodes } from "../ExitCode.ts";
+import type { CommandSpec } from "../options/CommandSpec.ts";
+import { optionsOf } from "../options/Flag.ts";
+import { reporting } from "../options/SharedFlags.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-const options = {
-  json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
-  quiet: Options.boolean("quiet").pipe(Options.withDescription("Show no progress.")),
+export const spec: CommandSpec = {
+  name: "replay",
+  summary:
+    "Run the rows that an export into a folder has quarantined through this version's schema: what passes becomes a new part.",
+  argument: { placeholder: "DIR", text: "The folder that an export was written to." },
+  groups: [{ title: "Reports", flags: reporting }],
+  examples: [["replay data/", "After an update that knows more kinds of rows"]],
 };
-
-const folder = Args.text({ name: "DIR" }).pipe(
-  Args.withDescription("The folder that an export was written to."),
-);
 
 const resultOf = (root: string, report: Replay.Report): ReadonlyArray<string> => {
   const { rows, sessions, known, quarantined, redacted, files } = report;
@@ -41,8 +43,8 @@ const resultOf = (root: string, report: Replay.Report): ReadonlyArray<string> =>
 
 /** The command. */
 export const command = Command.make(
-  "replay",
-  { folder, ...options },
+  spec.name,
+  { folder: Args.text({ name: "DIR" }), ...optionsOf(reporting) },
   ({ folder, json, quiet }) =>
     Effect.gen(function* () {
       // Loaded once it runs: help has no need of it.
@@ -58,8 +60,4 @@ export const command = Command.make(
       );
       process.exitCode = report.quarantined === 0 ? exitCodes.done : exitCodes.incomplete;
     }),
-).pipe(
-  Command.withDescription(
-    "Run the rows that an export into a folder has quarantined through this version's schema: what passes becomes a new part.",
-  ),
 );

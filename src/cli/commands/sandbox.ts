@@ -4,104 +4,135 @@
  * @module
  */
 import * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
-import * as Schema from "effect/Schema";
 import { UsageError } from "../ExitCode.ts";
-import * as Settings from "../options/Settings.ts";
+import type { CommandSpec } from "../options/CommandSpec.ts";
+import * as Flag from "../options/Flag.ts";
+import * as Read from "../options/Read.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-const options = {
-  port: Settings.whole("port", 0, 65_535).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("The port to listen on, on 127.0.0.1; 0 for any free one."),
-    Options.withDefault(0),
-  ),
-  users: Settings.whole("users", 0, 1e9).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("How many users there are."),
-    Options.withDefault(100),
-  ),
-  sessions: Settings.whole("sessions", 0, 1e7).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("How many sessions a user has on average; some have few, some have thousands."),
-    Options.withDefault(20),
-  ),
-  exactly: Options.boolean("exactly").pipe(
-    Options.withDescription("Give every user exactly that many sessions."),
-  ),
-  seed: Settings.whole("seed", 0, Number.MAX_SAFE_INTEGER).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("The same seed gives the same users and sessions."),
-    Options.withDefault(1),
-  ),
-  faults: Options.text("faults").pipe(
-    Options.withDescription(
-      "What goes wrong, such as 429=10%,500=5%,reset=1%,cut=1%,slow=5%,latency=20ms,deletes=0.2. A wrong name lists the good ones.",
-    ),
-    Options.withDefault(""),
-  ),
-  maxSize: Settings.whole("max-size", 1, 1e6).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("The largest page given; larger ones are cut to it."),
-    Options.optional,
-  ),
-  pageFacts: Options.choice("page-facts", ["present", "absent", "malformed"]).pipe(
-    Options.withDescription("Whether answers carry a good x-pagination header."),
-    Options.withDefault("present" as const),
-  ),
-  ties: Options.choice("ties", ["stable", "unstable"]).pipe(
-    Options.withDescription("Whether sessions with equal sort values always come in the same order."),
-    Options.withDefault("stable" as const),
-  ),
-  malformed: Options.float("malformed").pipe(
-    Options.withDescription("The share of rows that are not sessions by the schema, from 0 to 1."),
-    Options.withSchema(Schema.Number.pipe(Schema.between(0, 1))),
-    Options.withDefault(0),
-  ),
-  unknownFields: Options.boolean("unknown-fields").pipe(
-    Options.withDescription("Rows carry fields no version knows."),
-  ),
+const size = {
+  users: Flag.value({
+    name: "users",
+    placeholder: "N",
+    text: "How many users there are.",
+    byDefault: "100",
+    ...Read.whole(0, 1e9),
+  }),
+  sessions: Flag.value({
+    name: "sessions",
+    placeholder: "N",
+    text: "How many sessions a user has on average; some have few, some have thousands.",
+    byDefault: "20",
+    ...Read.whole(0, 1e7),
+  }),
+  exactly: Flag.toggle("exactly", "Give every user exactly that many sessions."),
+  seed: Flag.value({
+    name: "seed",
+    placeholder: "N",
+    text: "The same seed gives the same users and sessions.",
+    byDefault: "1",
+    ...Read.whole(0, Number.MAX_SAFE_INTEGER),
+  }),
+  port: Flag.value({
+    name: "port",
+    placeholder: "N",
+    text: "The port to listen on, on 127.0.0.1; 0 for any free one.",
+    byDefault: "0",
+    ...Read.whole(0, 65_535),
+  }),
+};
+
+const trouble = {
+  faults: Flag.value({
+    name: "faults",
+    placeholder: "FAULT=N,...",
+    text:
+      "What goes wrong: 429=10%,500=5%,reset=1%,cut=1%,slow=5%,latency=20ms,deletes=0.2. A wrong name lists " +
+      "the good ones.",
+    byDefault: "",
+    read: (text) => text,
+    must: "faults",
+  }),
+  maxSize: Flag.optional({
+    name: "max-size",
+    placeholder: "N",
+    text: "The largest page given; larger ones are cut to it.",
+    ...Read.whole(1, 1e6),
+  }),
+  pageFacts: Flag.choice({
+    name: "page-facts",
+    placeholder: "WORD",
+    text: "Whether answers carry x-pagination: present, absent or malformed.",
+    words: ["present", "absent", "malformed"],
+    byDefault: "present",
+  }),
+  ties: Flag.choice({
+    name: "ties",
+    placeholder: "WORD",
+    text: "Whether sessions with equal sort values always come in the same order: stable or unstable.",
+    words: ["stable", "unstable"],
+    byDefault: "stable",
+  }),
+  malformed: Flag.value({
+    name: "malformed",
+    placeholder: "SHARE",
+    text: "The share of rows that are no sessions, from 0 to 1.",
+    byDefault: "0",
+    ...Read.share,
+  }),
+  unknownFields: Flag.toggle("unknown-fields", "Give rows fields that no version knows."),
+};
+
+export const spec: CommandSpec = {
+  name: "sandbox",
+  summary: "Run a tenant of made-up users to try things on.",
+  groups: [{ title: "What is there", flags: size }, { title: "What goes wrong", flags: trouble }],
+  examples: [["sandbox --users 1000 --faults 429=5%,reset=1%", "A tenant that is large and not well"]],
 };
 
 /** The command. It runs until it is interrupted; standard output gets what to put into the environment. */
-export const command = Command.make("sandbox", options, (args) =>
-  Effect.scoped(Effect.gen(function* () {
-    // Loaded once it runs: help has no need of it.
-    const Sandbox = yield* Effect.promise(() => import("../../sandbox/mod.ts"));
-    const sandbox = yield* Effect.try({
-      try: () => {
-        const mean = args.exactly ? args.sessions : { mean: args.sessions };
-        const maxSize = Option.getOrUndefined(args.maxSize);
-        return Sandbox.make({
-          ...args,
-          ...(maxSize === undefined ? { maxSize: 1e6 } : { maxSize }),
-          sessionsPerUser: mean,
-          faults: Sandbox.parseFaults(args.faults),
-        });
-      },
-      catch: (error) => new UsageError({ message: (error as Error).message }),
-    });
-    const server = yield* Effect.acquireRelease(
-      Effect.tryPromise({
-        try: () => Sandbox.serve(sandbox, { port: args.port }),
-        catch: (error) =>
-          new UsageError({ message: `Cannot listen on port ${args.port}: ${(error as Error).message}` }),
-      }),
-      (server) => Effect.promise(() => server.close()),
-    );
-    const [user] = sandbox.userIds();
-    yield* Terminal.print([
-      `export MONOCLOUD_DOMAIN=${server.url}`,
-      `export MONOCLOUD_API_KEY=${sandbox.key}`,
-    ]);
-    const users = args.users.toLocaleString("en-US");
-    yield* Terminal.say([
-      `A tenant of ${users} generated users is listening; Ctrl-C ends it. In another terminal, set`,
-      "the two variables above and try:",
-      ...(user === undefined ? [] : [`  monocloud-sessions check --user ${user}`]),
-      "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s",
-    ]);
-    yield* Effect.never;
-  }))).pipe(Command.withDescription("An embedded tenant of generated users, to try all of this on."));
+export const command = Command.make(
+  spec.name,
+  Flag.optionsOf({ ...size, ...trouble }),
+  (args) =>
+    Effect.scoped(Effect.gen(function* () {
+      // Loaded once it runs: help has no need of it.
+      const Sandbox = yield* Effect.promise(() => import("../../sandbox/mod.ts"));
+      const sandbox = yield* Effect.try({
+        try: () => {
+          const mean = args.exactly ? args.sessions : { mean: args.sessions };
+          const maxSize = Option.getOrUndefined(args.maxSize);
+          return Sandbox.make({
+            ...args,
+            ...(maxSize === undefined ? { maxSize: 1e6 } : { maxSize }),
+            sessionsPerUser: mean,
+            faults: Sandbox.parseFaults(args.faults),
+          });
+        },
+        catch: (error) => new UsageError({ message: (error as Error).message }),
+      });
+      const server = yield* Effect.acquireRelease(
+        Effect.tryPromise({
+          try: () => Sandbox.serve(sandbox, { port: args.port }),
+          catch: (error) =>
+            new UsageError({ message: `Cannot listen on port ${args.port}: ${(error as Error).message}` }),
+        }),
+        (server) => Effect.promise(() => server.close()),
+      );
+      const [user] = sandbox.userIds();
+      yield* Terminal.print([
+        `export MONOCLOUD_DOMAIN=${server.url}`,
+        `export MONOCLOUD_API_KEY=${sandbox.key}`,
+      ]);
+      const users = args.users.toLocaleString("en-US");
+      yield* Terminal.say([
+        `A tenant of ${users} generated users is listening; Ctrl-C ends it. In another terminal, set`,
+        "the two variables above and try:",
+        ...(user === undefined ? [] : [`  monocloud-sessions check --user ${user}`]),
+        "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s",
+      ]);
+      yield* Effect.never;
+    })),
+);

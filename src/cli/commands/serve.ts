@@ -6,28 +6,40 @@
 import type { Socket } from "node:net";
 import process from "node:process";
 import * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type { NodeServerResponse, ServerRequest } from "srvx";
 import type { Arrival } from "../../server/Arrival.ts";
 import * as ServerSettings from "../../server/Settings.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
-import * as Settings from "../options/Settings.ts";
+import type { CommandSpec } from "../options/CommandSpec.ts";
+import * as Flag from "../options/Flag.ts";
+import * as Read from "../options/Read.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-const options = {
-  host: Options.text("host").pipe(
-    Options.withPseudoName("ADDRESS"),
-    Options.withDescription(
-      "Where to listen, 127.0.0.1 if left out. Elsewhere than on loopback WORKER_TOKEN is needed.",
-    ),
-    Options.withDefault("127.0.0.1"),
-  ),
-  port: Settings.whole("port", 0, 65_535).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription("The port to listen on, 8080 if left out; 0 for any free one."),
-    Options.withDefault(8080),
-  ),
+const flags = {
+  host: Flag.value({
+    name: "host",
+    placeholder: "ADDRESS",
+    text: "Where to listen. Elsewhere than on loopback WORKER_TOKEN is needed.",
+    byDefault: "127.0.0.1",
+    read: (text) => text,
+    must: "an address",
+  }),
+  port: Flag.value({
+    name: "port",
+    placeholder: "N",
+    text: "The port to listen on; 0 for any free one.",
+    byDefault: "8080",
+    ...Read.whole(0, 65_535),
+  }),
+};
+
+export const spec: CommandSpec = {
+  name: "serve",
+  summary:
+    "Serve exports over HTTP, with a page and an API. The environment sets it up: see help environment.",
+  groups: [{ title: "Where to listen", flags }],
+  examples: [["serve --port 8080", "With MONOCLOUD_DOMAIN, MONOCLOUD_API_KEY and WORKER_FOLDER set"]],
 };
 
 /** Connections that there may be at once. One more is closed as soon as it is opened. */
@@ -78,8 +90,8 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettin
 
 /** The command. It runs until it is told to stop; where it listens is told on standard error. */
 export const command = Command.make(
-  "serve",
-  options,
+  spec.name,
+  Flag.optionsOf(flags),
   ({ host, port }) =>
     Effect.scoped(Effect.gen(function* () {
       const settings = yield* Effect.mapError(ServerSettings.load, ({ message }) =>
@@ -127,10 +139,4 @@ export const command = Command.make(
       yield* Terminal.say([`Listening on ${server.url}`]);
       yield* Effect.never;
     })),
-).pipe(
-  Command.withDescription(
-    `Exports over HTTP, with a page and an API of their own. Set by the environment: ${
-      ServerSettings.names.join(", ")
-    }.`,
-  ),
 );

@@ -6,21 +6,23 @@
 import process from "node:process";
 import * as Args from "@effect/cli/Args";
 import * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
 import * as Effect from "effect/Effect";
 import type * as Verify from "../../dataset/verify/Verify.ts";
 import { exitCodes } from "../ExitCode.ts";
+import type { CommandSpec } from "../options/CommandSpec.ts";
+import { optionsOf } from "../options/Flag.ts";
+import { reporting } from "../options/SharedFlags.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-const options = {
-  json: Options.boolean("json").pipe(Options.withDescription("Print the result as one JSON object.")),
-  quiet: Options.boolean("quiet").pipe(Options.withDescription("Show no progress.")),
+export const spec: CommandSpec = {
+  name: "verify",
+  summary:
+    "Read an exported folder back: are all files, bytes and rows there, and is no session there twice?",
+  argument: { placeholder: "DIR", text: "The folder that an export was written to." },
+  groups: [{ title: "Reports", flags: reporting }],
+  examples: [["verify data/", "Is all of it as it was written?"]],
 };
-
-const folder = Args.text({ name: "DIR" }).pipe(
-  Args.withDescription("The folder that an export was written to."),
-);
 
 const resultOf = (root: string, report: Verify.Report): ReadonlyArray<string> => {
   const { parts, sessions, rows, bytes, problems, unfinished } = report;
@@ -39,8 +41,8 @@ const resultOf = (root: string, report: Verify.Report): ReadonlyArray<string> =>
 
 /** The command. It changes nothing. */
 export const command = Command.make(
-  "verify",
-  { folder, ...options },
+  spec.name,
+  { folder: Args.text({ name: "DIR" }), ...optionsOf(reporting) },
   ({ folder, json, quiet }) =>
     Effect.gen(function* () {
       // Loaded once it runs: help has no need of it.
@@ -56,8 +58,4 @@ export const command = Command.make(
       );
       process.exitCode = report.problems.length === 0 ? exitCodes.done : exitCodes.data;
     }),
-).pipe(
-  Command.withDescription(
-    "Read an exported folder back: are all files, bytes, sums and rows there, does every format hold the same, is no session there twice?",
-  ),
 );

@@ -3,14 +3,17 @@
  *
  * @module
  */
+import { lstatSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import type { Target } from "../../export/Export.ts";
+import type { Format } from "../../format/Format.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as FileSink from "../../sink/FileSink.ts";
 import * as GzipSink from "../../sink/GzipSink.ts";
 import type { Sink } from "../../sink/Sink.ts";
+import * as PipeSink from "../ui/PipeSink.ts";
 import { UsageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
@@ -22,6 +25,10 @@ export type Destination =
     readonly quarantine: Sink;
     /** Whether results go to standard output, which nothing else may then use. */
     readonly usesStdout: boolean;
+    /** Whether an output is a pipe, which keeps what it got. */
+    readonly usesPipe: boolean;
+    /** The files that are there already. */
+    readonly replaced: ReadonlyArray<string>;
   }
   | {
     readonly kind: "dataset";
@@ -31,104 +38,239 @@ export type Destination =
 
 const endings = Formats.endings();
 
+/** Tell whether something that is no folder has this name. Under Deno it may be that it may not be looked at. */
+const isFile = (path: string): boolean => {
+  try {
+    return !lstatSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+};
+
 const fail = (message: string) => Effect.fail(new UsageError({ message }));
+
+const BOM = Uint8Array.of(0xef, 0xbb, 0xbf);
+
+/** The format, its files begun with a byte order mark. */
+const withBom = (format: Format): Format => ({
+  ...format,
+  make: () => {
+    const { encode, finish } = format.make();
+    let isBegun = false;
+    const marked = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
+      isBegun = true;
+      const all = new Uint8Array(BOM.length + bytes.length);
+      all.set(BOM);
+      all.set(bytes, BOM.length);
+      return all;
+    };
+    return {
+      encode: (batch, allocate) => isBegun ? encode(batch, allocate) : marked(encode(batch)),
+      finish: () => isBegun ? finish() : marked(finish()),
+    };
+  },
+});
 
 const compressed = ({ format, gzip }: Formats.Choice, output: Sink): Target => ({
   format,
   output: gzip ? GzipSink.make(output) : output,
 });
 
+/** How outputs are written. */
+export interface DestinationOptions extends Formats.FormatOptions {
+  readonly quarantine?: string | undefined;
+  /** Refuse to replace a file. */
+  readonly noClobber: boolean;
+  /** Write these columns alone. */
+  readonly columns?: ReadonlyArray<string> | undefined;
+  /** Begin CSV with a byte order mark. */
+  readonly csvBom: boolean;
+}
+
+type Chosen = Effect.Effect<Destination, UsageError>;
+
+const repeatedFormats = "--format names one format both with and without .gz: choose one of the two";
+
+/** Read what `--format` names. */
+const formatsOf = (texts: ReadonlyArray<string>, options: Formats.FormatOptions) =>
+  Effect.gen(function* () {
+    const names = texts.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) => text);
+    const formats = yield* Effect.forEach(new Set(names), (name) => {
+      const format = Formats.choose(name, options);
+      return format === undefined
+        ? fail(`--format ${name} is not known: choose of ${Formats.choices().join(", ")}`)
+        : Effect.succeed(format);
+    });
+    const isRepeated = new Set(formats.map(({ format }) => format.name)).size < formats.length;
+    return isRepeated ? yield* fail(repeatedFormats) : formats;
+  });
+
+/** Say what is wrong with the paths by themselves, if anything. */
+const flawIn = (outs: ReadonlyArray<string>, quarantine: string | undefined): string | undefined => {
+  if (outs.length === 0) return "Nowhere to export to: give --out, such as --out sessions.csv";
+  const isSame = (one: string) => (other: string) => resolve(one) === resolve(other);
+  const repeated = outs.find((out, index) => outs.slice(0, index).some(isSame(out)));
+  if (repeated !== undefined) return `--out ${repeated} is given twice`;
+  if (quarantine !== undefined && outs.some(isSame(quarantine))) {
+    return `--quarantine ${quarantine} is also an --out: give it a name of its own`;
+  }
+  const packed = outs.find((out) =>
+    out.endsWith(".gz") && Formats.ofPath(out.slice(0, -3))?.format.gzip === false
+  );
+  if (packed === undefined) return undefined;
+  const { name } = Formats.ofPath(packed.slice(0, -3))!.format;
+  return `--out ${packed}: ${name} is compressed inside: leave out the .gz`;
+};
+
+/** Refuse to replace what is there, or give it, to be told. */
+const replacedOf = (paths: ReadonlyArray<string>, { noClobber }: DestinationOptions) =>
+  Effect.suspend(() => {
+    const there = paths.filter(isFile);
+    const [first] = there;
+    return first !== undefined && noClobber
+      ? fail(`${first} exists, and --no-clobber keeps it: choose another name, or move it away`)
+      : Effect.succeed(there);
+  });
+
+const QUARANTINE = "monocloud-sessions.quarantine.ndjson";
+
+const toStdout = (
+  outs: ReadonlyArray<string>,
+  formats: ReadonlyArray<Formats.Choice>,
+  options: DestinationOptions,
+) =>
+  Effect.gen(function* () {
+    const [only, ...more] = formats;
+    if (outs.length > 1) return yield* fail("--out - can't be combined with other outputs");
+    if (only === undefined || more.length > 0) {
+      return yield* fail(`--out - needs exactly one --format, of ${Formats.choices().join(", ")}`);
+    }
+    if (process.stdout.isTTY && (only.gzip || !only.format.gzip)) {
+      return yield* fail(
+        "Binary data would go to the terminal: redirect standard output, or name a file with --out",
+      );
+    }
+    const quarantine = options.quarantine ?? QUARANTINE;
+    if (options.noClobber) yield* replacedOf([quarantine], options);
+    return {
+      kind: "files",
+      targets: [compressed(only, Terminal.stdout())],
+      quarantine: FileSink.make(quarantine),
+      usesStdout: true,
+      usesPipe: true,
+      replaced: [],
+    } satisfies Destination;
+  });
+
+/** A path with what its name or `--format` says is to be written there; undefined where that is a folder's to say. */
+interface Out {
+  readonly path: string;
+  readonly isPipe: boolean;
+  readonly wanted: Formats.Choice | undefined;
+}
+
+const toFiles = (files: ReadonlyArray<Out>, options: DestinationOptions) =>
+  Effect.gen(function* () {
+    const quarantine = options.quarantine ??
+      (files[0]!.isPipe ? QUARANTINE : `${files[0]!.path}.quarantine.ndjson`);
+    const paths = files.filter(({ isPipe }) => !isPipe).map(({ path }) => path);
+    const replaced = yield* replacedOf(options.noClobber ? [...paths, quarantine] : paths, options);
+    return {
+      kind: "files",
+      targets: files.map(({ path, isPipe, wanted }) =>
+        compressed(wanted!, isPipe ? PipeSink.make(path) : FileSink.make(path))
+      ),
+      quarantine: FileSink.make(quarantine),
+      usesStdout: false,
+      usesPipe: files.some(({ isPipe }) => isPipe),
+      replaced,
+    } satisfies Destination;
+  });
+
+const toFolder = (
+  outs: ReadonlyArray<string>,
+  folder: string,
+  formats: ReadonlyArray<Formats.Choice>,
+  { quarantine, noClobber }: DestinationOptions,
+): Chosen => {
+  const taken = `--out ${folder} is taken for a folder, since it ends in none of ${endings}`;
+  if (outs.length > 1) return fail(`${taken}; a folder can't be combined with other outputs`);
+  if (formats.length === 0) {
+    return fail(`${taken}: say with --format what to write there, or give the file such an ending`);
+  }
+  if (quarantine !== undefined) {
+    return fail(
+      `--quarantine goes with files: a folder has a place of its own for them, ${folder}/quarantine`,
+    );
+  }
+  if (noClobber) return fail("--no-clobber goes with files: nothing in a folder is ever replaced");
+  return Effect.succeed({ kind: "dataset", root: folder, formats });
+};
+
+/** Write some columns alone, in their order. */
+const narrowed = (chosen: Destination, columns: ReadonlyArray<string>): Chosen => {
+  if (chosen.kind === "dataset") {
+    return fail("--columns goes with files: a folder has all of them, to be verified and added to");
+  }
+  const whole = chosen.targets.find(({ format }) => format.select === undefined);
+  if (whole !== undefined) {
+    return fail(`--columns goes with CSV and Parquet: ${whole.format.name} has whole sessions`);
+  }
+  const targets = chosen.targets.map(({ format, output }) => ({ format: format.select!(columns), output }));
+  return Effect.succeed({ ...chosen, targets });
+};
+
+/** Begin every CSV file with a byte order mark. */
+const marked = (chosen: Destination): Chosen => {
+  if (chosen.kind === "dataset") {
+    return fail("--csv-bom goes with files: programs read the parts of a folder");
+  }
+  if (!chosen.targets.some(({ format }) => format.name === "csv")) {
+    return fail("--csv-bom goes with CSV, and no output is: leave it out");
+  }
+  const targets = chosen.targets.map((target) =>
+    target.format.name === "csv" ? { ...target, format: withBom(target.format) } : target
+  );
+  return Effect.succeed({ ...chosen, targets });
+};
+
 /** What `--out` and `--format` ask for. */
 export const from = (
   outs: ReadonlyArray<string>,
   formatTexts: ReadonlyArray<string>,
-  options: Formats.FormatOptions & { readonly quarantine?: string | undefined },
-): Effect.Effect<Destination, UsageError> =>
+  options: DestinationOptions,
+): Chosen =>
   Effect.gen(function* () {
-    const names = formatTexts.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) =>
-      text
-    );
-    const formats: Array<Formats.Choice> = [];
-    for (const name of new Set(names)) {
-      const format = Formats.choose(name, options);
-      if (format === undefined) {
-        return yield* fail(`--format ${name} is not known: choose of ${Formats.choices().join(", ")}`);
-      }
-      formats.push(format);
-    }
-    if (new Set(formats.map(({ format }) => format.name)).size < formats.length) {
-      return yield* fail("--format names one format both with and without .gz: choose one of the two");
-    }
-    const [first, ...others] = outs;
-    if (first === undefined) {
-      return yield* fail("Nowhere to export to: give --out, such as --out sessions.csv");
-    }
-    const repeated = outs.find((out, index) =>
-      outs.slice(0, index).some((other) => resolve(other) === resolve(out))
-    );
-    if (repeated !== undefined) return yield* fail(`--out ${repeated} is given twice`);
+    const formats = yield* formatsOf(formatTexts, options);
+    const flaw = flawIn(outs, options.quarantine);
+    if (flaw !== undefined) return yield* fail(flaw);
+    const chosen = yield* choose(outs, formats, options);
+    const narrow = options.columns === undefined ? chosen : yield* narrowed(chosen, options.columns);
+    return options.csvBom ? yield* marked(narrow) : narrow;
+  });
 
-    const { quarantine } = options;
-    if (quarantine !== undefined && outs.some((out) => resolve(out) === resolve(quarantine))) {
-      return yield* fail(`--quarantine ${quarantine} is also an --out: give it a name of its own`);
-    }
-    const packed = outs.find((out) =>
-      out.endsWith(".gz") && Formats.ofPath(out.slice(0, -3))?.format.gzip === false
-    );
-    if (packed !== undefined) {
-      const { name } = Formats.ofPath(packed.slice(0, -3))!.format;
-      return yield* fail(`--out ${packed}: ${name} is compressed inside: leave out the .gz`);
-    }
-
-    const quarantineAt = (path: string) => FileSink.make(quarantine ?? path);
-    if (first === "-" || others.includes("-")) {
-      const [only, ...more] = formats;
-      if (others.length > 0) return yield* fail("--out - can't be combined with other outputs");
-      if (only === undefined || more.length > 0) {
-        return yield* fail(`--out - needs exactly one --format, of ${Formats.choices().join(", ")}`);
-      }
-      if (process.stdout.isTTY && (only.gzip || !only.format.gzip)) {
-        return yield* fail(
-          "Binary data would go to the terminal: redirect standard output, or name a file with --out",
-        );
-      }
-      return {
-        kind: "files",
-        targets: [compressed(only, Terminal.stdout())],
-        quarantine: quarantineAt("monocloud-sessions.quarantine.ndjson"),
-        usesStdout: true,
-      };
-    }
-
-    const files = outs.map((path) => ({ path, wanted: Formats.ofPath(path, options) }));
-    const folders = files.filter((file) => file.wanted === undefined);
-    if (folders.length === 0) {
-      if (formats.length > 0) {
-        return yield* fail("--format goes with --out - or a folder: a file's name says its format");
-      }
-      return {
-        kind: "files",
-        targets: files.map((file) => compressed(file.wanted!, FileSink.make(file.path))),
-        quarantine: quarantineAt(`${first}.quarantine.ndjson`),
-        usesStdout: false,
-      };
-    }
-    if (outs.length > 1) {
+/** Choose between files, a folder and standard output. */
+const choose = (
+  outs: ReadonlyArray<string>,
+  formats: ReadonlyArray<Formats.Choice>,
+  options: DestinationOptions,
+): Chosen =>
+  Effect.gen(function* () {
+    if (outs.includes("-")) return yield* toStdout(outs, formats, options);
+    const files = outs.map((path): Out => {
+      const isPipe = PipeSink.isPipe(path);
+      return { path, isPipe, wanted: Formats.ofPath(path, options) ?? (isPipe ? formats[0] : undefined) };
+    });
+    const unknown = files.find(({ wanted }) => wanted === undefined);
+    if (unknown?.isPipe === true) {
       return yield* fail(
-        `--out ${folders[0]!.path} is taken for a folder, since it ends in none of ${endings}; ` +
-          "a folder can't be combined with other outputs",
+        `--out ${unknown.path} is a pipe or a device: say with --format what to write there`,
       );
     }
-    if (formats.length === 0) {
-      return yield* fail(
-        `--out ${first} is taken for a folder, since it ends in none of ${endings}: ` +
-          "say with --format what to write there, or give the file such an ending",
-      );
+    if (unknown !== undefined) return yield* toFolder(outs, unknown.path, formats, options);
+    const named = files.filter(({ path }) => Formats.ofPath(path) !== undefined);
+    if (formats.length > (named.length < files.length ? 1 : 0)) {
+      return yield* fail("--format goes with --out - or a folder: a file's name says its format");
     }
-    if (quarantine !== undefined) {
-      return yield* fail(
-        `--quarantine goes with files: a folder has a place of its own for them, ${first}/quarantine`,
-      );
-    }
-    return { kind: "dataset", root: first, formats };
+    return yield* toFiles(files, options);
   });

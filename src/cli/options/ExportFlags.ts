@@ -1,112 +1,186 @@
 /**
- * The flags of `monocloud-sessions export`.
+ * The flags of `monocloud-sessions export`, in the groups that help shows.
  *
  * @module
  */
 import type * as Command from "@effect/cli/Command";
-import * as Options from "@effect/cli/Options";
+import * as Effect from "effect/Effect";
 import type * as Types from "effect/Types";
+import { sortKeys } from "../../api/Sort.ts";
+import * as Formats from "../../format/Formats.ts";
+import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import { LOOKBACK } from "../../source/paging/Limits.ts";
-import * as Settings from "./Settings.ts";
+import * as Flag from "./Flag.ts";
+import * as Read from "./Read.ts";
+import * as Shared from "./SharedFlags.ts";
 
-export const options = {
-  user: Options.text("user").pipe(
-    Options.withPseudoName("ID"),
-    Options.withDescription("Export the sessions of this user. Repeatable."),
-    Options.repeated,
-  ),
-  usersFile: Options.text("users-file").pipe(
-    Options.withPseudoName("FILE"),
-    Options.withDescription(
-      "Export the sessions of the users in this file, one id a line; - reads standard input.",
-    ),
-    Options.optional,
-  ),
-  allUsers: Options.boolean("all-users").pipe(
-    Options.withDescription("Export the sessions of every user of the tenant."),
-  ),
-  out: Options.text("out").pipe(
-    Options.withPseudoName("PATH"),
-    Options.withDescription(
-      "A file, whose name says its format: .ndjson, .csv or .parquet, .ndjson.gz or .csv.gz. Repeatable. " +
-        "Or - for standard output, or a folder, each with --format.",
-    ),
-    Options.repeated,
-  ),
-  format: Options.text("format").pipe(
-    Options.withPseudoName("FORMAT"),
-    Options.withDescription(
-      "For a folder or standard output: ndjson, csv, parquet, ndjson.gz or csv.gz. Repeatable.",
-    ),
-    Options.repeated,
-  ),
-  domain: Settings.domain,
-  apiKeyFile: Settings.apiKeyFile,
-  ...Settings.filters,
-  sort: Settings.sort,
-  pageSize: Settings.pageSize,
-  concurrency: Settings.concurrency,
-  rate: Settings.rate,
-  maxElapsed: Settings.patience("5m"),
-  maxBodyBytes: Settings.maxBodyBytes,
-  resume: Options.boolean("resume").pipe(
-    Options.withDescription(
-      "Go on with the export in the folder where it was broken off, or try the users again that failed. Begins one if there is none.",
-    ),
-  ),
-  sinceLast: Options.boolean("since-last").pipe(
-    Options.withDescription(
-      "Add to the folder what has changed since its last run; of a user without a change one page is asked for.",
-    ),
-  ),
-  prune: Options.boolean("prune").pipe(
-    Options.withDescription(
-      "With --since-last: read every list to its end, deliver all that the folder lacks, and write down in tombstones/ which sessions the tenant lists no more.",
-    ),
-  ),
-  since: Settings.since,
-  lookback: Settings.whole("lookback", 0, 31 * 86_400).pipe(
-    Options.withPseudoName("SECONDS"),
-    Options.withDescription(
-      "How far before the last run --since-last looks once more for changes that showed late, 300 if left out. Nothing is repeated, but where it grows.",
-    ),
-    Options.withDefault(LOOKBACK),
-  ),
-  partRows: Settings.whole("part-rows", 1, 1e9).pipe(
-    Options.withPseudoName("N"),
-    Options.withDescription(
-      "In a folder: complete a part once it holds so many sessions, 500000 if left out.",
-    ),
-    Options.optional,
-  ),
-  partBytes: Settings.partBytes,
-  onInvalid: Options.choice("on-invalid", ["quarantine", "fail"]).pipe(
-    Options.withDescription(
-      "What to do with a row that is not a session: quarantine it, whole (if left out), or fail.",
-    ),
-    Options.withDefault("quarantine" as const),
-  ),
-  quarantine: Options.text("quarantine").pipe(
-    Options.withPseudoName("FILE"),
-    Options.withDescription(
-      "Where rows that are not sessions are quarantined. Left out: beside the first output.",
-    ),
-    Options.optional,
-  ),
-  maxQuarantined: Settings.maxQuarantined,
-  keepFormulas: Options.boolean("keep-formulas").pipe(
-    Options.withDescription(
-      "Write CSV text that a spreadsheet would take for a formula as it is, without a ' before it.",
-    ),
-  ),
-  redact: Settings.redact,
-  json: Options.boolean("json").pipe(
-    Options.withDescription("Print the report on standard output, as one JSON object."),
-  ),
-  quiet: Options.boolean("quiet").pipe(
-    Options.withDescription("Show no progress and no summary, only what went wrong."),
-  ),
+const users = {
+  user: Flag.texts({ name: "user", placeholder: "ID", text: "Export the sessions of this user." }),
+  usersFile: Flag.text({
+    name: "users-file",
+    placeholder: "FILE",
+    text: "Those of the users in FILE, one id a line; - is stdin.",
+    isPath: true,
+  }),
+  allUsers: Flag.toggle("all-users", "Those of every user of the tenant."),
+  ...Shared.filters,
+  since: Flag.optional({
+    name: "since",
+    placeholder: "TIME",
+    text: "Only what began or changed since 2026-01-31 (UTC) or 2026-01-31T18:00:00+01:00.",
+    ...Read.time,
+  }),
+  limit: Flag.optional({
+    name: "limit",
+    placeholder: "N",
+    text: "Stop after N sessions in all, for a look: such an export is not verified.",
+    ...Read.whole(1, 1e12),
+  }),
+  sort: Flag.optional({
+    name: "sort",
+    placeholder: "KEY:ORDER",
+    text: `The order within each user: ${sortKeys.join(", ")}, then :asc or :desc. ` +
+      "By the last two an export is never verified.",
+    byDefault: "newest first",
+    words: sortKeys.flatMap((key) => [`${key}:asc`, `${key}:desc`]),
+    ...Read.sort,
+  }),
 };
+
+const output = {
+  out: Flag.texts({
+    name: "out",
+    placeholder: "PATH",
+    text: "A file whose name says its format (.ndjson, .csv, .parquet, .ndjson.gz, .csv.gz), a folder, " +
+      "or - for standard output.",
+    isPath: true,
+  }),
+  format: Flag.texts({
+    name: "format",
+    placeholder: "F,...",
+    text: "For a folder or -: ndjson, csv, parquet, ndjson.gz or csv.gz.",
+    words: Formats.choices(),
+  }),
+  noClobber: Flag.toggle("no-clobber", "Refuse to replace a file that exists."),
+  columns: Flag.checked({
+    name: "columns",
+    placeholder: "A,B,...",
+    text: "Write these columns alone, in that order, to CSV or Parquet files.",
+  }, Read.columns),
+  csvBom: Flag.toggle("csv-bom", "Begin CSV files with a byte order mark, for Excel."),
+  keepFormulas: Flag.toggle("keep-formulas", "Put no ' before CSV text that a spreadsheet would run."),
+};
+
+const speed = {
+  rate: Shared.rate,
+  concurrency: Flag.value({
+    name: "concurrency",
+    placeholder: "N|auto",
+    text: "Requests under way at once. auto starts at 8 and follows how fast the answers come.",
+    byDefault: "auto",
+    words: ["auto"],
+    ...Read.wholeOrAuto(1, 1000),
+  }),
+  pageSize: Shared.pageSize,
+  maxElapsed: Shared.maxElapsed("5m"),
+  maxBodyBytes: Flag.optional({
+    name: "max-body-bytes",
+    placeholder: "SIZE",
+    text: "The most bytes of an answer, as sent and unpacked.",
+    byDefault: "64M",
+    ...Read.size,
+  }),
+};
+
+const folders = {
+  resume: Flag.toggle(
+    "resume",
+    "Continue an export that broke off, or try its failed users again; begin one if there is none.",
+  ),
+  sinceLast: Flag.toggle("since-last", "Add what has changed since the folder's last run."),
+  prune: Flag.toggle(
+    "prune",
+    "With --since-last: read every list to its end and write the sessions that are gone to tombstones/.",
+  ),
+  lookback: Flag.value({
+    name: "lookback",
+    placeholder: "SECONDS",
+    text: "How far --since-last looks back for late changes.",
+    byDefault: `${LOOKBACK}`,
+    ...Read.whole(0, 31 * 86_400),
+  }),
+  partRows: Flag.optional({
+    name: "part-rows",
+    placeholder: "N",
+    text: "Complete a part after so many sessions.",
+    byDefault: "500000",
+    ...Read.whole(1, 1e9),
+  }),
+  partBytes: Flag.optional({
+    name: "part-bytes",
+    placeholder: "SIZE",
+    text: "Or after so many bytes of its largest file, before compression.",
+    byDefault: "512M",
+    ...Read.size,
+  }),
+};
+
+const badRows = {
+  onInvalid: Flag.choice({
+    name: "on-invalid",
+    placeholder: "WORD",
+    text: "quarantine: keep such a row elsewhere, whole. fail: stop.",
+    words: ["quarantine", "fail"],
+    byDefault: "quarantine",
+  }),
+  quarantine: Flag.text({
+    name: "quarantine",
+    placeholder: "FILE",
+    text: "Where they are kept.",
+    byDefault: "beside the output",
+    isPath: true,
+  }),
+  maxQuarantined: Flag.optional({
+    name: "max-quarantined",
+    placeholder: "N|P%",
+    text: "Fail once there are more of them, or a larger share.",
+    byDefault: "never",
+    ...Read.budget,
+  }),
+};
+
+const privacy = {
+  redact: Flag.checked({
+    name: "redact",
+    placeholder: "FIELD=ACTION,...",
+    text: `${RedactionPolicy.usage}. Unless named, session_key and unknown are dropped. ` +
+      "hash needs MONOCLOUD_REDACT_SECRET.",
+  }, (text) => Effect.suspend(() => RedactionPolicy.parse(text))),
+};
+
+const flags = {
+  ...users,
+  ...output,
+  ...speed,
+  ...folders,
+  ...badRows,
+  ...privacy,
+  ...Shared.connection,
+  ...Shared.talking,
+};
+
+export const options = Flag.optionsOf(flags);
+
+export const groups: ReadonlyArray<Flag.Group> = [
+  { title: "Whose sessions", flags: users },
+  { title: "Where to", flags: output },
+  { title: "How fast", flags: speed },
+  { title: "Folders", flags: folders },
+  { title: "Rows that are no sessions", flags: badRows },
+  { title: "Privacy", flags: privacy },
+  { title: "Connection", flags: Shared.connection },
+  { title: "Reports", flags: Shared.talking },
+];
 
 /** What the command was told. */
 export type Args = Types.Simplify<Command.Command.ParseConfig<typeof options>>;

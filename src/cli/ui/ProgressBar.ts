@@ -10,16 +10,18 @@ import * as Effect from "effect/Effect";
 import * as Schedule from "effect/Schedule";
 import type { Progress } from "../../export/Export.ts";
 import type { Traffic } from "../../api/TenantClient.ts";
+import * as Estimate from "./Estimate.ts";
+import * as Terminal from "./Terminal.ts";
 
 /** What the bar shows. */
 export interface Snapshot
   extends
-    Pick<Progress, "users" | "sessions" | "listed" | "compared">,
+    Pick<Progress, "compared">,
+    Estimate.Counts,
+    Estimate.Estimate,
     Omit<Traffic, "refused" | "answerTime"> {
-  /** How many users there are to export, as far as that is known. */
-  readonly usersTotal: number | undefined;
-  /** Milliseconds since the export began. */
-  readonly elapsed: number;
+  /** The rate that was asked for: requests a second. */
+  readonly limit: number | "auto";
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -49,33 +51,31 @@ export const byteCount = (bytes: number): string => {
   return power === 0 ? `${bytes} bytes` : `${(bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
 };
 
-/** How much is done, from 0 to 1. By sessions where there are few users, whose lists may differ widely. */
-const fraction = ({ users, usersTotal, sessions, listed }: Snapshot): number | undefined => {
-  if (usersTotal === undefined || usersTotal === 0) return undefined;
-  const byUsers = users / usersTotal;
-  const share = usersTotal <= 16 && listed > 0
-    ? Math.max(byUsers, sessions / listed * Math.min(1, (users + 1) / usersTotal))
-    : byUsers;
-  return Math.min(1, share);
+/** Say what holds the requests back, if anything: the flag, or the tenant that has slowed them down. */
+const paceOf = ({ rate, limit, waiting }: Snapshot): string | undefined => {
+  if (waiting === 0) return undefined;
+  if (limit === "auto") return `${perSecond(rate)} found by --rate auto`;
+  return rate < limit
+    ? `slowed down to ${perSecond(rate)} by the tenant`
+    : `limited by --rate ${perSecond(limit)}`;
 };
 
 /** The parts of a line, the most important first: those that do not fit are left out from the end. */
 const parts = (at: Snapshot): ReadonlyArray<string> => {
-  const seconds = at.elapsed / 1000;
-  const done = fraction(at);
   const held = Math.ceil((at.heldUntil - at.now) / 1000);
+  const pace = paceOf(at);
   return [
     `${count(at.users)}${at.usersTotal === undefined ? "" : `/${count(at.usersTotal)}`} users`,
     `${count(at.sessions)} sessions`,
     ...(at.compared === undefined
       ? []
       : [`${count(at.compared.rows)}/${count(at.compared.rowsTotal)} rows compared`]),
-    ...(done !== undefined && done > 0 && done < 1 ? [`${duration(seconds / done - seconds)} left`] : []),
-    `${count(seconds > 0 ? at.sessions / seconds : 0)}/s`,
-    `${count(at.requests)} requests`,
-    `${count(at.retries)} retries`,
+    ...(at.secondsLeft === undefined ? [] : [`${duration(at.secondsLeft)} left`]),
+    `${count(at.speed)}/s`,
+    plural(at.requests, "request"),
+    plural(at.retries, "retry"),
     ...(held > 0 ? [`held for ${held}s by the tenant`] : []),
-    `${count(at.waiting)} waiting for ${perSecond(at.rate)}`,
+    ...(pace === undefined ? [] : [pace]),
     ...(at.lastFailure === undefined ? [] : [`last failure: ${at.lastFailure}`]),
   ];
 };
@@ -84,7 +84,7 @@ const BAR = 10;
 
 /** One line of no more than this many columns. */
 export const render = (at: Snapshot, width: number): string => {
-  const done = fraction(at);
+  const done = Estimate.fraction(at);
   const filled = Math.round((done ?? 0) * BAR);
   const head = done === undefined
     ? ""
@@ -100,11 +100,12 @@ export const render = (at: Snapshot, width: number): string => {
 
 /** The same as a line for a log. */
 export const renderLine = (at: Snapshot): string => {
-  const done = fraction(at);
+  const done = Estimate.fraction(at);
   return [...(done === undefined ? [] : [`${Math.floor(done * 100)}%`]), ...parts(at)].join(", ");
 };
 
-const CLEAR = "\r\u001b[K";
+/** `2026-01-31T18:00:00Z`. */
+const secondOf = (now: number): string => `${new Date(now).toISOString().slice(0, 19)}Z`;
 
 /** What is drawn: on a terminal one line of no more columns than `width`; without it a line for a log. */
 export type Drawing = (began: number, now: number, width: number | undefined) => string;
@@ -114,30 +115,33 @@ export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing)
   Effect.flatMap(Clock.currentTimeMillis, (began) => {
     const { stderr } = process;
     const draw = Effect.map(Clock.currentTimeMillis, (now) => {
-      stderr.write(
-        stderr.isTTY
-          ? `${CLEAR}${drawing(began, now, (stderr.columns || 80) - 1)}`
-          : `${drawing(began, now, undefined)}\n`,
-      );
+      if (stderr.isTTY) Terminal.drawBar(drawing(began, now, (stderr.columns || 80) - 1));
+      else stderr.write(`${secondOf(now)} ${drawing(began, now, undefined)}\n`);
     });
     const interval = stderr.isTTY ? "100 millis" : "5 seconds";
     const ticker = Effect.repeat(Effect.delay(draw, interval), Schedule.forever);
-    const clear = Effect.sync(() => {
-      if (stderr.isTTY) stderr.write(CLEAR);
-    });
     // Cleared once the ticker has ended, which might draw once more.
-    return Effect.ensuring(Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), work)), clear);
+    return Effect.ensuring(
+      Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), work)),
+      Effect.sync(Terminal.clearBar),
+    );
   });
+
+/** What of a snapshot is known without its estimate. */
+export type Reading = Omit<Snapshot, keyof Estimate.Estimate | "now"> & Pick<Progress, "before">;
 
 /** Shows the progress of an export. */
 export const during = <A, E, R>(
   work: Effect.Effect<A, E, R>,
-  read: (began: number, now: number) => Snapshot,
-): Effect.Effect<A, E, R> =>
-  showing(work, (began, now, width) => {
-    const at = read(began, now);
+  read: () => Reading,
+): Effect.Effect<A, E, R> => {
+  const estimate = Estimate.make();
+  return showing(work, (began, now, width) => {
+    const reading = read();
+    const at: Snapshot = { ...reading, ...estimate(reading, began, now), now };
     return width === undefined ? renderLine(at) : render(at, width);
   });
+};
 
 /** How much of something is done, for work whose size is known. */
 export const share = (done: number, total: number, what: string, width: number | undefined): string => {

@@ -26,6 +26,8 @@ export interface Told extends
   readonly tombstones?: Manifest.Run["tombstones"];
   /** The sessions that may be there from an earlier run, unchanged. */
   readonly redelivered?: Manifest.Run["redelivered"];
+  /** It was ended by `--limit`. */
+  readonly isLimited?: boolean | undefined;
   /** There was nothing left to do. */
   readonly wasFinished?: boolean | undefined;
 }
@@ -80,6 +82,9 @@ export const lines = (told: Told): ReadonlyArray<string> => [
 
 /** What is not as it should be. */
 export const warnings = (told: Told): ReadonlyArray<string> => [
+  ...(told.isLimited
+    ? [`--limit ended the export after ${plural(told.sessions, "session")}: it is not verified`]
+    : []),
   ...(told.missing.count > 0
     ? [`${plural(told.missing.count, "user")} unknown to the tenant: ${some(told.missing, (id) => id)}`]
     : []),

@@ -8,6 +8,7 @@ import * as Console from "effect/Console";
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
 import type { Sink, SinkError } from "../../sink/Sink.ts";
+import { coloured, plain, type Style } from "../help/Layout.ts";
 import * as WebSink from "../../sink/WebSink.ts";
 
 // Control characters, line breaks of all kinds, and what has no shape, such as marks that turn the direction of writing.
@@ -45,17 +46,36 @@ const withJsonNames = (value: object): object =>
     ]),
   );
 
+const CLEAR = "\r\u001b[K";
+
+let isBarDrawn = false;
+
+/** Draw a bar in place of the one before, on a terminal. */
+export const drawBar = (text: string): void => {
+  isBarDrawn = true;
+  process.stderr.write(`${CLEAR}${text}`);
+};
+
+/** Clear the bar, if there is one. */
+export const clearBar = (): void => {
+  if (isBarDrawn) process.stderr.write(CLEAR);
+  isBarDrawn = false;
+};
+
+/** Print a line on standard error; a bar that is there is cleared, and drawn anew below it. */
+const sayLine = (line: string): void => {
+  clearBar();
+  process.stderr.write(`${printable(line)}\n`);
+};
+
 /** Lines for people, on standard error. */
 export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
-  Effect.sync(() => lines.forEach((line) => process.stderr.write(`${printable(line)}\n`)));
+  Effect.sync(() => lines.forEach(sayLine));
 
-/** Layer that tells what the library logs on standard error, a line each; a bar that is there is drawn anew below it. */
+/** Layer that tells what the library logs on standard error, a line each. */
 export const logger = Logger.replace(
   Logger.defaultLogger,
-  Logger.make(({ message }) => {
-    const text = (Array.isArray(message) ? message : [message]).join(" ");
-    process.stderr.write(`${process.stderr.isTTY ? "\r\u001b[K" : ""}${printable(text)}\n`);
-  }),
+  Logger.make(({ message }) => sayLine((Array.isArray(message) ? message : [message]).join(" "))),
 );
 
 const { Deno: deno } = globalThis as {
@@ -96,24 +116,17 @@ export const guard: Effect.Effect<void> = Effect.sync(() => {
   process.stderr.on("error", () => {});
 });
 
-/** The escapes that set colours. */
-// deno-lint-ignore no-control-regex
-const colour = /\u001b\[[\d;]*m/g;
+/** Columns where there is no terminal to ask. */
+const COLUMNS = 80;
 
-const plainFor =
-  (stream: { readonly isTTY?: boolean }, write: (...args: ReadonlyArray<unknown>) => void) =>
-  (...args: ReadonlyArray<unknown>): Effect.Effect<void> =>
-    Effect.sync(() => {
-      const isColoured = stream.isTTY === true && !process.env["NO_COLOR"];
-      write(...args.map((arg) => typeof arg === "string" && !isColoured ? arg.replace(colour, "") : arg));
-    });
+/** How to print on standard output: in colour on a terminal, unless `NO_COLOR` is set. */
+export const look = (): { readonly width: number; readonly style: Style } => {
+  const isColoured = process.stdout.isTTY === true && !process.env["NO_COLOR"];
+  return { width: process.stdout.columns || COLUMNS, style: isColoured ? coloured : plain };
+};
 
-/** Help and usage errors in colour on a terminal, and as plain text elsewhere or if `NO_COLOR` is set. */
-export const withPlainText = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+/** Let the parser print nothing: what it refuses is told with all other errors. */
+export const withSilentParser = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Console.consoleWith((console) =>
-    Effect.withConsole(work, {
-      ...console,
-      log: plainFor(process.stdout, console.unsafe.log),
-      error: plainFor(process.stderr, console.unsafe.error),
-    })
+    Effect.withConsole(work, { ...console, log: () => Effect.void, error: () => Effect.void })
   );

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { columns } from "../../session/Columns.ts";
+import { type Column, columns as allColumns } from "../../session/Columns.ts";
 import * as RescuedData from "../../session/RescuedData.ts";
 import * as FieldOffsets from "../../scan/FieldOffsets.ts";
 import { COLON, COMMA, CR, LF, MINUS, NINE, POINT, ZERO } from "../../scan/JsonTokens.ts";
@@ -132,7 +132,11 @@ export type WriteRows = (
 ) => Uint8Array<ArrayBuffer>;
 
 /** Remembers how a few thousand short texts are written. */
-export const make = ({ quote, key, list, date }: CellWriters): WriteRows => {
+export const make = (
+  { quote, key, list, date }: CellWriters,
+  columns: ReadonlyArray<Column> = allColumns,
+): WriteRows => {
+  const areAll = columns === allColumns;
   const out = new Bytes();
   const quoted = FieldOffsets.memo(10, (text) => utf8.encode(quote(text)));
   const quotedKey = FieldOffsets.memo(4, (text) => utf8.encode(key(text)));
@@ -170,7 +174,8 @@ export const make = ({ quote, key, list, date }: CellWriters): WriteRows => {
         }
         if (column.place === undefined) {
           if (column.name === "user_id") out.put(user);
-          else if (!isWhole || others[row] !== undefined) {
+          // Of chosen columns a number that is none may come later, or not at all.
+          else if (!areAll || !isWhole || others[row] !== undefined) {
             const text = RescuedData.at(rows, row);
             // A JSON object has quotes, and is no formula.
             if (text !== null) out.put(utf8.encode(`"${text.replaceAll('"', '""')}"`));

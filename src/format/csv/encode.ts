@@ -5,11 +5,12 @@
  */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
 import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
+import { columns } from "../../session/Columns.ts";
 import * as MemoTable from "../../scan/MemoTable.ts";
 import * as Options from "../../options/Options.ts";
 import { own } from "../../sink/Allocate.ts";
 import { plain } from "../DecodedRow.ts";
-import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
+import { columnsNamed, type Encoder, encoder, type Format } from "../Format.ts";
 import * as CellWriters from "./CellWriters.ts";
 import * as Formula from "./Formula.ts";
 
@@ -64,7 +65,6 @@ const settle = ({ escapeFormulas = true }: CsvOptions): Settled => {
 };
 
 const utf8 = new TextEncoder();
-const header = utf8.encode(`${allColumns.join(",")}\r\n`);
 
 const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> => {
   const both = new Uint8Array(first.length + second.length);
@@ -73,7 +73,8 @@ const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> 
   return both;
 };
 
-const makeSettled = ({ options, escapeFormulas }: Settled): Encoder => {
+const makeSettled = ({ options, escapeFormulas }: Settled, chosen = columns): Encoder => {
+  const header = utf8.encode(`${chosen.map(({ name }) => name).join(",")}\r\n`);
   // It writes a cell alone as it does within a row: once for each text, as long as that is remembered.
   const quote = MemoTable.of(
     1024,
@@ -85,7 +86,7 @@ const makeSettled = ({ options, escapeFormulas }: Settled): Encoder => {
     key: (text) => Formula.isPlainId(text) ? text : quote(text),
     list: (texts) => quote(jsonList(texts)),
     date,
-  });
+  }, chosen);
   let isBegun = false;
   return encoder("csv", {
     encode: ({ userId, rows }, allocate) => {
@@ -93,7 +94,7 @@ const makeSettled = ({ options, escapeFormulas }: Settled): Encoder => {
       isBegun = true;
       return joined(header, write(userId, rows.slices, own));
     },
-    finish: () => isBegun ? new Uint8Array(0) : header.slice(),
+    finish: () => isBegun ? new Uint8Array(0) : header,
   });
 };
 
@@ -124,15 +125,17 @@ export const make = (options: CsvOptions = {}): Encoder => makeSettled(settle(op
  *
  * @throws {TypeError} on an option of the wrong type.
  */
-export const format = (options: CsvOptions = {}): Format => {
-  const settled = settle(options);
+export const format = (options: CsvOptions = {}): Format => formatOf(settle(options), columns);
+
+const formatOf = (settled: Settled, chosen: typeof columns): Format => {
   return {
     name: "csv",
     extension: "csv",
     contentType: "text/csv; charset=utf-8; header=present",
     gzip: true,
-    columns: allColumns,
-    make: () => makeSettled(settled),
+    columns: chosen.map(({ name }) => name),
+    make: () => makeSettled(settled, chosen),
+    select: (names) => formatOf(settled, columnsNamed(names)),
     decode: async function* (file, written) {
       yield* (await import("./decode.ts")).decode(file, written);
     },

@@ -14,7 +14,7 @@ import * as Options from "../../options/Options.ts";
 import { type Allocate, own } from "../../sink/Allocate.ts";
 import { schemaOf } from "./schema.ts";
 import * as ColumnBuffers from "./ColumnBuffers.ts";
-import { allColumns, type Encoder, encoder, type Format } from "../Format.ts";
+import { columnsNamed, type Encoder, encoder, type Format } from "../Format.ts";
 
 /** Options of Parquet. */
 export interface ParquetOptions {
@@ -183,19 +183,22 @@ const settle = ({ rowGroupRows = 10_000, codec = "snappy" }: ParquetOptions): Re
   return { rowGroupRows, codec };
 };
 
-const makeSettled = ({ rowGroupRows, codec }: Required<ParquetOptions>): Encoder => {
+const makeSettled = (
+  { rowGroupRows, codec }: Required<ParquetOptions>,
+  chosen = Columns.columns,
+): Encoder => {
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({
     writer,
-    schema: [...schemaOf(Columns.columns)],
+    schema: [...schemaOf(chosen)],
     createdBy: "monocloud-sessions",
     ...(codec === "snappy" ? { codec: "SNAPPY", compressors: snappy() } : { codec: "UNCOMPRESSED" }),
   });
-  const group = Columns.columns.map(builderOf);
+  const group = chosen.map(builderOf);
   let rows = 0;
 
   const flush = () => {
-    const columnData = Columns.columns.map((column, i) => columnSource(column, group[i]!.take()));
+    const columnData = chosen.map((column, i) => columnSource(column, group[i]!.take()));
     parquet.write({ columnData, rowGroupSize: rows });
     rows = 0;
   };
@@ -246,15 +249,17 @@ export const make = (options: ParquetOptions = {}): Encoder => makeSettled(settl
  *
  * @throws {TypeError} on an option of the wrong type or out of range.
  */
-export const format = (options: ParquetOptions = {}): Format => {
-  const settled = settle(options);
+export const format = (options: ParquetOptions = {}): Format => formatOf(settle(options), Columns.columns);
+
+const formatOf = (settled: Required<ParquetOptions>, chosen: typeof Columns.columns): Format => {
   return {
     name: "parquet",
     extension: "parquet",
     contentType: "application/vnd.apache.parquet",
     gzip: false,
-    columns: allColumns,
-    make: () => makeSettled(settled),
+    columns: chosen.map(({ name }) => name),
+    make: () => makeSettled(settled, chosen),
+    select: (names) => formatOf(settled, columnsNamed(names)),
     decode: async function* (file, { columns }) {
       yield* (await import("./decode.ts")).decode(file, columns);
     },

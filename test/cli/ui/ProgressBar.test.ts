@@ -22,7 +22,9 @@ const snapshot: Snapshot = {
   rate: 20,
   waiting: 7,
   heldUntil: 0,
-  elapsed: 60_000,
+  limit: 20,
+  speed: 200,
+  secondsLeft: 180,
   now: 1_000_000,
 };
 
@@ -38,7 +40,9 @@ const anySnapshot: fc.Arbitrary<Snapshot> = fc.record({
   rate: fc.double({ min: 0.001, max: 1e6, noNaN: true }),
   waiting: size,
   heldUntil: size,
-  elapsed: fc.oneof(fc.constant(0), size),
+  limit: fc.oneof(fc.constant("auto" as const), fc.double({ min: 0.001, max: 1e6, noNaN: true })),
+  speed: size,
+  secondsLeft: fc.option(size, { nil: undefined }),
   now: size,
 });
 
@@ -56,13 +60,14 @@ describe("render()", () => {
   it("shows how much is done, and first what matters most", () => {
     const bar = `${"█".repeat(3)}${"░".repeat(7)}  25%`;
     expect(render(snapshot, 200)).toBe(
-      `${bar} · 250/1,000 users · 12,000 sessions · 3m 00s left · 200/s · 400 requests · 3 retries · 7 waiting for 20/s`,
+      `${bar} · 250/1,000 users · 12,000 sessions · 3m 00s left · 200/s · 400 requests · 3 retries · limited by --rate 20/s`,
     );
     expect(render(snapshot, 70)).toBe(`${bar} · 250/1,000 users · 12,000 sessions · 3m 00s left`);
   });
 
   it("shows no share of what is not known", () => {
-    expect(render({ ...snapshot, usersTotal: undefined }, 40)).toBe("250 users · 12,000 sessions · 200/s");
+    const unknown = { ...snapshot, usersTotal: undefined, secondsLeft: undefined };
+    expect(render(unknown, 40)).toBe("250 users · 12,000 sessions · 200/s");
   });
 
   it("goes by sessions where there is one user, and never beyond 100%", () => {
@@ -75,6 +80,18 @@ describe("render()", () => {
     expect(render({ ...snapshot, heldUntil: snapshot.now + 4100 }, 200)).toContain(
       "held for 5s by the tenant",
     );
+  });
+});
+
+describe("what holds requests back", () => {
+  it.each([
+    ["the flag", {}, "limited by --rate 20/s"],
+    ["the tenant", { rate: 5 }, "slowed down to 5/s by the tenant"],
+    ["the rate that was found", { rate: 31, limit: "auto" as const }, "31/s found by --rate auto"],
+  ])("is %s", (_, change, words) => expect(renderLine({ ...snapshot, ...change })).toContain(words));
+
+  it("is not told where nothing waits", () => {
+    expect(renderLine({ ...snapshot, waiting: 0 })).not.toContain("--rate");
   });
 });
 
@@ -122,8 +139,30 @@ describe("an export", () => {
     const running = begin(args, { env, cwd: await newFolder() });
     await until(() => running.err().split("\n").length > 2, "two lines are there");
     const lines = running.err().trimEnd().split("\n");
-    for (const line of lines) expect(line).toMatch(/^\d+%, \d+\/60 users, \d+ sessions, \d+s left, /);
+    const stamped = /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ /;
+    for (const line of lines) expect(line).toMatch(stamped);
+    for (const line of lines) {
+      expect(line.replace(stamped, "")).toMatch(/^\d+%, \d+\/60 users, \d+ sessions, \d+s left, /);
+    }
     expect(running.err()).not.toContain("\r");
+    running.kill("SIGKILL");
+  });
+
+  it("tells the time left of this process after --resume, and not what an earlier one had done", async () => {
+    const { sandbox, env } = await tenant({ users: 600, sessionsPerUser: { mean: 2 } });
+    const cwd = await newFolder();
+    const args = ["export", "--all-users", "--out", "data", "--format", "ndjson"];
+    const first = begin([...args, "--rate", "500/s"], { env, cwd });
+    await until(() => sandbox.counts.total > 300, "half of the users are walked");
+    first.kill("SIGTERM");
+    expect((await first.done).code).toBe(75);
+    const running = begin([...args, "--resume", "--rate", "10/s"], { env, cwd });
+    await until(() => running.err().split("\n").length > 2, "two lines are there");
+    const line = running.err().trimEnd().split("\n")[1]!;
+    const [, users, minutes = "0", seconds] = /(\d+)\/600 users, .*?, (?:(\d+)m )?(\d+)s left, /.exec(line) ??
+      [];
+    const left = Number(minutes) * 60 + Number(seconds);
+    expect(Math.abs(left / ((600 - Number(users)) / 10) - 1), line).toBeLessThan(0.3);
     running.kill("SIGKILL");
   });
 
@@ -166,6 +205,22 @@ describe("an export", () => {
     const { out, code } = await onTerminal(args, env, await newFolder()).done;
     expect(code).toBe(65);
     expect(out.split("\r\u001b[K").at(-1)).toMatch(/^Error: User /);
+  });
+
+  it("clears the bar before it says that it was interrupted", async () => {
+    const { sandbox, env } = await tenant(slow);
+    const args = "export --all-users --rate 10/s --out s.csv";
+    const cwd = await newFolder();
+    const line = `${quotedCommand} ${args} & sleep 2; kill -INT $!; wait $!; echo "code $?"`;
+    const running = start("script", ["-qec", `bash -mc "$LINE"`, "/dev/null"], {
+      env: { TERM: "xterm", LINE: line, ...env },
+      cwd,
+      input: "",
+    });
+    const { out } = await running.done;
+    expect(sandbox.counts.total).toBeGreaterThan(0);
+    expect(out).toContain("\r\u001b[KInterrupted: no file was written. ");
+    expect(out).toContain("code 75");
   });
 
   it("draws nothing when told to be quiet", async () => {

@@ -1,0 +1,53 @@
+/**
+ * The variables of the environment that the command reads, with what they do.
+ *
+ * @module
+ */
+import { variables as serving } from "../../server/Settings.ts";
+
+/** What one part of the program reads. */
+export interface Variables {
+  readonly title: string;
+  readonly rows: ReadonlyArray<readonly [name: string, text: string]>;
+}
+
+type Serving = Exclude<keyof typeof serving, "domain" | "apiKey" | "redactSecret">;
+
+const servingTexts: Readonly<Record<Serving, string>> = {
+  token: "What callers have to send; without one, callers on this machine alone are served.",
+  folder: "Where exports go. Without one there are downloads alone.",
+  exports: "Exports that run at once. (default: 2)",
+  queue: "Exports that wait for their turn. (default: 100)",
+  downloads: "Downloads at once. (default: 256)",
+  streams: "Event streams at once. (default: 256)",
+  idleSeconds: "How long an answer waits for its reader. (default: 120)",
+  requestSeconds: "How long a request may take to arrive. (default: 60)",
+  graceSeconds: "How long downloads may go on once serve is told to stop. (default: 20)",
+  rate: "The most requests a second to the tenant, or auto. (default: 20)",
+  telemetry: "Where traces go. The other OTEL_ variables hold as well.",
+};
+
+/** All of them. */
+export const variables: ReadonlyArray<Variables> = [
+  {
+    title: "The tenant",
+    rows: [
+      [serving.domain, "The tenant, such as acme.eu.monocloud.com; --domain goes before it."],
+      [serving.apiKey, "The API key. It has no flag; --api-key-file names a file that holds it."],
+      [serving.redactSecret, "The secret that keys the hashes of --redact."],
+    ],
+  },
+  {
+    title: "The network",
+    rows: [
+      ["HTTPS_PROXY, HTTP_PROXY", "The proxy to go through, such as http://USER:PASSWORD@HOST:PORT."],
+      ["NO_PROXY", "Hosts that are reached without it."],
+      ["NODE_EXTRA_CA_CERTS", "A file of certificates to trust, as for a proxy that opens traffic."],
+    ],
+  },
+  { title: "The terminal", rows: [["NO_COLOR", "Print no colours."]] },
+  {
+    title: "monocloud-sessions serve",
+    rows: Object.entries(servingTexts).map(([name, text]) => [serving[name as Serving], text]),
+  },
+];

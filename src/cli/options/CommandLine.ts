@@ -1,0 +1,172 @@
+/**
+ * The words of the command line, told apart by the table of commands before the parser reads the values: `--user=ID` becomes two
+ * words, flags before the command or behind its argument come to their place, and a misspelt one is told with what it may have
+ * been.
+ *
+ * @module
+ */
+import { UsageError } from "../ExitCode.ts";
+import { type CommandSpec, flagsOf } from "./CommandSpec.ts";
+import { meant } from "../../options/Options.ts";
+import type * as Flag from "./Flag.ts";
+
+/** What is asked for. */
+export type Request =
+  /** Help on a command or a topic; without one, on the program. */
+  | { readonly kind: "help"; readonly topic: string | undefined }
+  | { readonly kind: "version" }
+  | { readonly kind: "completion"; readonly shell: string | undefined }
+  /** A command, its words in the order that the parser wants. */
+  | { readonly kind: "run"; readonly words: ReadonlyArray<string> };
+
+/** Flags that may stand before the command. */
+const GLOBAL = new Set(["json", "quiet", "verbose"]);
+
+/** The parser's own, which sets how much the library logs. */
+const LOG_LEVEL = "log-level";
+
+const refuse = (message: string): never => {
+  throw new UsageError({ message });
+};
+
+const didYouMean = (found: string | undefined): string =>
+  found === undefined ? "" : ` Did you mean ${found}?`;
+
+/** Say why a flag is not one of a command. */
+const unknownFlag = (name: string, command: CommandSpec, commands: ReadonlyArray<CommandSpec>): string => {
+  const names = flagsOf(command).map((flag) => flag.name);
+  const near = meant(name, [...names, "help"]);
+  const owner = near === undefined
+    ? commands.find((other) => flagsOf(other).some((flag) => flag.name === name))
+    : undefined;
+  return `${command.name} has no option --${name}.` +
+    (owner === undefined ? didYouMean(near && `--${near}`) : ` ${owner.name} has it.`) +
+    ` "monocloud-sessions help ${command.name}" lists all of them`;
+};
+
+const usageOf = ({ name, placeholder }: Flag.About): string => `--${name} ${placeholder}`;
+
+/** Take the words of one command apart. */
+class Reader {
+  readonly #command: CommandSpec;
+  readonly #commands: ReadonlyArray<CommandSpec>;
+  readonly #flags: ReadonlyMap<string, Flag.About>;
+  readonly #values = new Map<string, Array<string>>();
+  readonly #before: Array<string> = [];
+  readonly #rest: Array<string> = [];
+
+  constructor(command: CommandSpec, commands: ReadonlyArray<CommandSpec>) {
+    this.#command = command;
+    this.#commands = commands;
+    this.#flags = new Map(flagsOf(command).map((flag) => [flag.name, flag]));
+  }
+
+  /** Give the words in the order that the parser wants. */
+  read(words: ReadonlyArray<string>): ReadonlyArray<string> {
+    const ahead = [...words];
+    while (ahead.length > 0) {
+      const word = ahead.shift()!;
+      if (word === "--") this.#rest.push(...ahead.splice(0));
+      else if (word.length > 1 && word.startsWith("-")) this.#flag(word, ahead);
+      else this.#rest.push(word);
+    }
+    this.#checkArguments();
+    return [
+      ...this.#before,
+      this.#command.name,
+      ...[...this.#values].flatMap(([name, values]) =>
+        values.length === 0 ? [`--${name}`] : values.flatMap((value) => [`--${name}`, value])
+      ),
+      ...this.#rest,
+    ];
+  }
+
+  #flag(word: string, ahead: Array<string>): void {
+    const [, name = "", given] = /^--?([^=]*)(?:=(.*))?$/s.exec(word)!;
+    if (name === LOG_LEVEL) return void this.#before.push("--log-level", given ?? ahead.shift() ?? "");
+    const flag = word.startsWith("--") ? this.#flags.get(name) : undefined;
+    if (flag === undefined) return refuse(unknownFlag(name, this.#command, this.#commands));
+    const values = this.#values.get(name);
+    if (flag.placeholder === undefined) {
+      if (given !== undefined) refuse(`--${name} is given or left out: it takes no value`);
+      return void this.#values.set(name, []);
+    }
+    if (values !== undefined && !flag.isRepeatable) refuse(`--${name} is given twice: give it once`);
+    const value = given ?? this.#next(flag, ahead);
+    this.#values.set(name, [...values ?? [], value]);
+  }
+
+  /** Take the next word for a value, unless it is plainly a flag. */
+  #next(flag: Flag.About, ahead: Array<string>): string {
+    const next = ahead.shift();
+    const isFlag = next?.startsWith("--") === true && this.#flags.has(next.slice(2).split("=")[0]!);
+    if (next === undefined || isFlag) refuse(`--${flag.name} needs a value: ${usageOf(flag)}`);
+    return next!;
+  }
+
+  #checkArguments(): void {
+    const { name, argument } = this.#command;
+    const [first, second] = this.#rest;
+    if (argument !== undefined && first === undefined) {
+      refuse(`${name} needs ${argument.placeholder}: ${argument.text}`);
+    }
+    const extra = argument === undefined ? first : second;
+    if (extra !== undefined) {
+      refuse(
+        `${name} takes no argument ${JSON.stringify(extra)}: every option's value follows its name, ` +
+          `as "monocloud-sessions help ${name}" shows`,
+      );
+    }
+  }
+}
+
+const asksForHelp = (words: ReadonlyArray<string>): boolean =>
+  words.includes("--help") || words.includes("-h");
+
+/** Give the words before `--`, behind which nothing is a flag. */
+export const untilDashes = (words: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const end = words.indexOf("--");
+  return end < 0 ? words : words.slice(0, end);
+};
+
+/** Find the command: the first word that is no flag that may stand before it. */
+const commandAt = (words: ReadonlyArray<string>): number => {
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at]!;
+    if (!word.startsWith("-")) return at;
+    if (word === `--${LOG_LEVEL}`) at++;
+    else if (!GLOBAL.has(word.slice(2)) && !/^(-h|--help|--version)$/.test(word)) return at;
+  }
+  return -1;
+};
+
+const builtIns = ["help", "completion"];
+
+/** Say why a word is no command. */
+const notACommand = (word: string, commands: ReadonlyArray<CommandSpec>): string => {
+  const [name = ""] = word.split("=");
+  if (word.startsWith("-")) {
+    const owner = commands.find((command) => flagsOf(command).some((flag) => `--${flag.name}` === name));
+    return owner === undefined
+      ? `There is no option ${name}. "monocloud-sessions help" shows what there is`
+      : `${name} belongs behind the command: monocloud-sessions ${owner.name} ${name}`;
+  }
+  const near = meant(word, [...commands.map((command) => command.name), ...builtIns]);
+  return `There is no command ${JSON.stringify(word)}.${didYouMean(near)} ` +
+    `The commands are ${[...commands.map((command) => command.name), ...builtIns].join(", ")}`;
+};
+
+/** Tell what the words behind the program's name ask for. Throws a {@link UsageError} that says what to do. */
+export const read = (words: ReadonlyArray<string>, commands: ReadonlyArray<CommandSpec>): Request => {
+  const at = commandAt(words);
+  const [name, ...after] = at < 0 ? [] : words.slice(at);
+  if (name === "help") return { kind: "help", topic: after.find((word) => !word.startsWith("-")) };
+  const command = commands.find((command) => command.name === name);
+  const isKnown = command !== undefined || name === undefined || builtIns.includes(name);
+  if (isKnown && asksForHelp(untilDashes(words))) return { kind: "help", topic: command?.name };
+  if (untilDashes(words.slice(0, 1)).includes("--version")) return { kind: "version" };
+  if (name === "completion" || name === "--completions") return { kind: "completion", shell: after[0] };
+  if (name === undefined) return { kind: "help", topic: undefined };
+  if (command === undefined) return refuse(notACommand(name, commands));
+  return { kind: "run", words: new Reader(command, commands).read([...words.slice(0, at), ...after]) };
+};

@@ -1,0 +1,46 @@
+/**
+ * Which flags of an export go together.
+ *
+ * @module
+ */
+import * as Option from "effect/Option";
+import type { Destination } from "./Destination.ts";
+import type { Args } from "./ExportFlags.ts";
+
+type Rule = (args: Args, destination: Destination) => boolean;
+
+/** What is refused, each with what to say. */
+const refused: ReadonlyArray<readonly [Rule, string]> = [
+  [
+    ({ json }, destination) => json && destination.kind === "files" && destination.usesStdout,
+    "--json and --out - both want standard output: write the export to a file",
+  ],
+  [
+    ({ sinceLast, since }) => sinceLast && Option.isSome(since),
+    "--since-last and --since can't be combined: the one goes by what the folder knows",
+  ],
+  [
+    ({ sinceLast, since, sort }) => (sinceLast || Option.isSome(since)) && Option.isSome(sort),
+    "--since-last and --since read newest change first: leave out --sort",
+  ],
+  [
+    ({ sinceLast }, { kind }) => sinceLast && kind === "files",
+    "--since-last goes with a folder, which knows what was exported last: or use --since TIME",
+  ],
+  [
+    ({ prune, sinceLast }) => prune && !sinceLast,
+    "--prune goes with --since-last: it compares the folder with what the tenant lists now",
+  ],
+  [
+    ({ resume }, { kind }) => resume && kind === "files",
+    "--resume goes with a folder: files are all complete, or none of them is there",
+  ],
+  [
+    ({ limit }, { kind }) => Option.isSome(limit) && kind === "dataset",
+    "--limit goes with files: a folder is to hold all, so that later runs can add to it",
+  ],
+];
+
+/** Say what is wrong with the flags taken together, if anything. */
+export const flawIn = (args: Args, destination: Destination): string | undefined =>
+  refused.find(([isRefused]) => isRefused(args, destination))?.[1];

@@ -1,0 +1,71 @@
+/**
+ * The flags that several commands have.
+ *
+ * @module
+ */
+import * as SessionFilters from "../../api/SessionFilters.ts";
+import { leastSize, mostSize } from "../../source/paging/Limits.ts";
+import * as Flag from "./Flag.ts";
+import * as Read from "./Read.ts";
+
+/** Which tenant, and with which key. */
+export const connection = {
+  domain: Flag.text({
+    name: "domain",
+    placeholder: "HOST",
+    text: "Such as acme.eu.monocloud.com.",
+    byDefault: "MONOCLOUD_DOMAIN",
+  }),
+  apiKeyFile: Flag.text({
+    name: "api-key-file",
+    placeholder: "FILE",
+    text: "A file with the API key alone.",
+    byDefault: "MONOCLOUD_API_KEY",
+    isPath: true,
+  }),
+};
+
+/** The flags that choose sessions. */
+export const filters = SessionFilters.mapFilters(({ query, placeholder, description }) =>
+  Flag.text({ name: query.replaceAll("_", "-"), placeholder, text: description })
+);
+
+export const rate = Flag.value({
+  name: "rate",
+  placeholder: "N/s|auto",
+  text:
+    "The most requests in a second, minute or hour; auto finds out what the tenant allows. Slows down on 429.",
+  byDefault: "20/s",
+  words: ["auto"],
+  ...Read.rate,
+});
+
+/** The patience with a tenant that fails or asks to be left alone, in milliseconds. */
+export const maxElapsed = (byDefault: string) =>
+  Flag.value({
+    name: "max-elapsed",
+    placeholder: "TIME",
+    text: "How long to try a request that fails or is held off: 90s, 5m or 2h.",
+    byDefault,
+    ...Read.duration,
+  });
+
+export const pageSize = Flag.value({
+  name: "page-size",
+  placeholder: "N",
+  text: `Sessions to ask for at a time, ${leastSize} to ${mostSize}. The tenant may give fewer.`,
+  byDefault: "100",
+  ...Read.whole(leastSize, mostSize),
+});
+
+/** What is told while a command runs, and how. */
+export const reporting = {
+  json: Flag.toggle("json", "Print the result or the error as one JSON object on stdout."),
+  quiet: Flag.toggle("quiet", "Show no progress and no summary, only what went wrong."),
+};
+
+/** The same of a command that makes requests. */
+export const talking = {
+  ...reporting,
+  verbose: Flag.toggle("verbose", "Tell each request on stderr: its path, status and milliseconds."),
+};

@@ -1,0 +1,89 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { CommandSpec } from "../../../src/cli/options/CommandSpec.ts";
+import * as CommandLine from "../../../src/cli/options/CommandLine.ts";
+import * as Flag from "../../../src/cli/options/Flag.ts";
+
+const flags = {
+  user: Flag.texts({ name: "user", placeholder: "ID", text: "A user." }),
+  format: Flag.text({ name: "format", placeholder: "F", text: "A format." }),
+  json: Flag.toggle("json", "As JSON."),
+  quiet: Flag.toggle("quiet", "Quiet."),
+};
+
+const commands: ReadonlyArray<CommandSpec> = [
+  { name: "export", summary: "Export.", groups: [{ title: "All", flags }], examples: [] },
+  {
+    name: "verify",
+    summary: "Verify.",
+    argument: { placeholder: "DIR", text: "The folder." },
+    groups: [{ title: "All", flags: { json: flags.json } }],
+    examples: [],
+  },
+];
+
+const read = (line: string) => CommandLine.read(line.split(" ").filter((word) => word), commands);
+
+const words = (line: string) => {
+  const request = read(line);
+  return request.kind === "run" ? request.words.join(" ") : request;
+};
+
+describe("CommandLine.read()", () => {
+  it.each([
+    ["export --user a --json", "export --user a --json"],
+    ["export --user=a --format=csv", "export --user a --format csv"],
+    ["export --user=a=b", "export --user a=b"],
+    ["export --user a --format csv --user b", "export --user a --user b --format csv"],
+    ["--json --quiet export --user a", "export --json --quiet --user a"],
+    ["verify data --json", "verify --json data"],
+    ["verify -- --odd", "verify --odd"],
+    ["export --user -a", "export --user -a"],
+    ["export --log-level all --user a", "--log-level all export --user a"],
+  ])("makes of %j what the parser wants: %j", (line, expected) => expect(words(line)).toBe(expected));
+
+  it("takes every value as it is, whether behind = or a space", () => {
+    const value = fc.string().filter((text) => !text.startsWith("--"));
+    fc.assert(fc.property(fc.array(value, { minLength: 1 }), fc.boolean(), (values, isJoined) => {
+      const given = values.flatMap((value) => isJoined ? [`--user=${value}`] : ["--user", value]);
+      expect(CommandLine.read(["export", ...given], commands)).toEqual({
+        kind: "run",
+        words: ["export", ...values.flatMap((value) => ["--user", value])],
+      });
+    }));
+  });
+
+  it.each([
+    ["", { kind: "help", topic: undefined }],
+    ["help", { kind: "help", topic: undefined }],
+    ["--help", { kind: "help", topic: undefined }],
+    ["-h", { kind: "help", topic: undefined }],
+    ["help export", { kind: "help", topic: "export" }],
+    ["export --help", { kind: "help", topic: "export" }],
+    ["--help export", { kind: "help", topic: "export" }],
+    ["export --bogus -h", { kind: "help", topic: "export" }],
+    ["help exit-codes", { kind: "help", topic: "exit-codes" }],
+    ["--version", { kind: "version" }],
+    ["completion zsh", { kind: "completion", shell: "zsh" }],
+    ["--completions bash", { kind: "completion", shell: "bash" }],
+  ])("takes %j for %j", (line, expected) => expect(read(line)).toEqual(expected));
+
+  it.each([
+    ["exprot", 'There is no command "exprot". Did you mean export?'],
+    ["exprot --help", "Did you mean export?"],
+    ["quux", 'There is no command "quux". The commands are export, verify, help, completion'],
+    ["export --fromat csv", "export has no option --fromat. Did you mean --format?"],
+    ["export --form csv", "Did you mean --format?"],
+    ["export --FORMAT csv", "Did you mean --format?"],
+    ["export -format csv", "export has no option --format. Did you mean --format?"],
+    ["verify data --user a", "verify has no option --user. export has it."],
+    ["--user a export", "--user belongs behind the command: monocloud-sessions export --user"],
+    ["export --format", "--format needs a value: --format F"],
+    ["export --format --json", "--format needs a value: --format F"],
+    ["export --format csv --format=csv", "--format is given twice: give it once"],
+    ["export --json=yes", "--json is given or left out: it takes no value"],
+    ["export data", 'export takes no argument "data"'],
+    ["verify one two", 'verify takes no argument "two"'],
+    ["verify", "verify needs DIR: The folder."],
+  ])("refuses %j: %s", (line, message) => expect(() => read(line)).toThrow(message));
+});
