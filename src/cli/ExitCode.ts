@@ -1,5 +1,5 @@
 /**
- * What the command says and how it exits when it can't do what was asked.
+ * Messages and exit codes of the command when it can't do what was asked.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export const exitCodes = {
   readerGone: 141,
 } as const;
 
-/** What each means, as help says it. */
+/** Meanings of the exit codes, as help says them. */
 export const exitCodeTexts: Readonly<Record<keyof typeof exitCodes, string>> = {
   done: "Done, and all of it is there.",
   usage: "The command line, the environment or the list of users is wrong.",
@@ -112,7 +112,7 @@ export const codeOf = (error: unknown): number | undefined => {
 // deno-lint-ignore no-control-regex
 const colour = /\u001b\[[\d;]*m/g;
 
-/** What to say of a failure. */
+/** Give the message of a failure. */
 export const messageOf = (error: unknown): string =>
   ValidationError.isValidationError(error)
     ? HelpDoc.toAnsiText(error.error).replace(colour, "").trim()
@@ -120,7 +120,7 @@ export const messageOf = (error: unknown): string =>
 
 const snakeCase = (name: string): string => name.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
 
-/** What `--json` prints of a failure. */
+/** Give what `--json` prints of a failure. */
 export const failureOf = (error: unknown) => {
   const exit_code = codeOf(error) ?? exitCodes.internal;
   const { reason } = error as { readonly reason?: unknown };
@@ -128,7 +128,7 @@ export const failureOf = (error: unknown) => {
   return { error: { reason: snakeCase(name), message: messageOf(error), exit_code } };
 };
 
-/** What it prints of an interruption. */
+/** The object that `--json` prints of an interruption. */
 export const interrupted = {
   error: {
     reason: "interrupted",

@@ -260,7 +260,7 @@ const shapesOf = (version: Version) => {
     checkpoint: named(Count, "cut", "checkpoint"),
     at: Schema.String,
     parts: Schema.Array(Part),
-    /** As for {@link Header}; absent where the number has not changed, or nothing follows. */
+    /** The claim as in a {@link Header}; absent where the number has not changed, or nothing follows. */
     claims: Schema.optional(PartNumber),
     run_progress: runProgress,
   });

@@ -18,7 +18,7 @@ import { type ListShape, type PageRequest, walkRows } from "./paging/PageWalk.ts
 /** Some of the users of a tenant. */
 export interface UserBatch {
   readonly userIds: ReadonlyArray<string>;
-  /** The same users with their times, as served. */
+  /** Users with their times, as served. */
   readonly users: ReadonlyArray<User>;
   /** The number of users that the tenant says it has, as of this answer. */
   readonly total: number | undefined;

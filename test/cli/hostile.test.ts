@@ -5,7 +5,7 @@ import { join } from "node:path";
 import * as zlib from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { newFolder } from "../folders.ts";
-import { answering, begin, beginDeno, type CommandOptions, type Running } from "./command.ts";
+import { answering, begin, beginDeno, type CommandOptions, type Running, until } from "./command.ts";
 
 const isLong = process.env["HOSTILE_TEST"] === "long";
 
@@ -330,13 +330,20 @@ describe.each(runtimes)("under %s, an export is given", (runtime, begin) => {
       ],
     ],
   ])("%s, and ends at once when it is told to", async (what, answer, args) => {
-    const { env } = await answering(answer);
-    for (const after of isLong ? [700, 900, 1200, 1600, 2000] : [900]) {
+    let asked = 0;
+    const { env } = await answering((request, response) => {
+      asked++;
+      return answer(request, response);
+    });
+    for (const after of isLong ? [0, 200, 500, 900, 1300] : [300]) {
       const cwd = await newFolder();
       const running = begin(["export", "--user", "alice", "--out", "s.ndjson", ...args, "--quiet"], {
         env,
         cwd,
       });
+      // From the first request on, for whoever is told before that has not begun.
+      const before = asked;
+      await until(() => asked > before, "it has asked");
       await new Promise((resume) => setTimeout(resume, after));
       const told = Date.now();
       running.kill("SIGTERM");

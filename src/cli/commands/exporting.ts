@@ -1,5 +1,5 @@
 /**
- * What `monocloud-sessions export` runs.
+ * The program of `monocloud-sessions export`.
  *
  * @module
  */
@@ -30,7 +30,7 @@ import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 
-/** What the command line and the environment came to. */
+/** Options of an export, from the command line and the environment. */
 interface Plan {
   readonly args: Args;
   readonly tenant: Tenant;

@@ -54,7 +54,7 @@ const printing = <E, R>(batches: Stream.Stream<UserBatch, E, R>, isIds: boolean,
     return reasons;
   }));
 
-/** How far the list has come. */
+/** Progress of the list. */
 interface Counts {
   users: number;
   total: number | undefined;

@@ -1,5 +1,5 @@
 /**
- * What `help` shows, from the tables of commands, flags, exit codes and variables.
+ * Help, made from the tables of commands, flags, exit codes and variables.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { variables } from "./Variables.ts";
 
 const PROGRAM = "monocloud-sessions";
 
-/** What help is about. */
+/** A topic of help. */
 export interface HelpOptions {
   readonly commands: ReadonlyArray<CommandSpec>;
   /** Columns of the terminal. */

@@ -5,7 +5,7 @@
  */
 import { variables as serving } from "../../server/Settings.ts";
 
-/** What one part of the program reads. */
+/** Variables that one part of the program reads. */
 export interface Variables {
   readonly title: string;
   readonly rows: ReadonlyArray<readonly [name: string, text: string]>;

@@ -10,7 +10,7 @@ import { type CommandSpec, flagsOf } from "./CommandSpec.ts";
 import { meant } from "../../options/Options.ts";
 import type * as Flag from "./Flag.ts";
 
-/** What is asked for. */
+/** The request of a command line. */
 export type Request =
   /** Help on a command or a topic; without one, on the program. */
   | { readonly kind: "help"; readonly topic: string | undefined }

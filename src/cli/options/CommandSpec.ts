@@ -1,5 +1,5 @@
 /**
- * What a command is told and what help says of it, in one value.
+ * The specification of a command: its flags, and what help says of it.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import type * as Flag from "./Flag.ts";
 /** A command. */
 export interface CommandSpec {
   readonly name: string;
-  /** What it does, in a line. */
+  /** Its purpose, in a line. */
   readonly summary: string;
-  /** What it takes besides flags. */
+  /** Its arguments besides flags. */
   readonly argument?: { readonly placeholder: string; readonly text: string } | undefined;
   readonly groups: ReadonlyArray<Flag.Group>;
   /** Command lines without the program's name, each with what it is for. */

@@ -1,5 +1,5 @@
 /**
- * Where an export goes: what `--out` and `--format` mean.
+ * The destination of an export: the meaning of `--out` and `--format`.
  *
  * @module
  */
@@ -17,15 +17,15 @@ import * as PipeSink from "../ui/PipeSink.ts";
 import { UsageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-/** Where an export goes. */
+/** The destination of an export. */
 export type Destination =
   | {
     readonly kind: "files";
     readonly targets: ReadonlyArray<Target>;
     readonly quarantine: Sink;
-    /** Whether results go to standard output, which nothing else may then use. */
+    /** True if results go to standard output, which nothing else may then use. */
     readonly usesStdout: boolean;
-    /** Whether an output is a pipe, which keeps what it got. */
+    /** True if an output is a pipe, which keeps what it got. */
     readonly usesPipe: boolean;
     /** The files that are there already. */
     readonly replaced: ReadonlyArray<string>;
@@ -76,7 +76,7 @@ const compressed = ({ format, gzip }: Formats.Choice, output: Sink): Target => (
   output: gzip ? GzipSink.make(output) : output,
 });
 
-/** How outputs are written. */
+/** Options of outputs. */
 export interface DestinationOptions extends Formats.FormatOptions {
   readonly quarantine?: string | undefined;
   /** Refuse to replace a file. */
@@ -234,7 +234,7 @@ const marked = (chosen: Destination): Chosen => {
   return Effect.succeed({ ...chosen, targets });
 };
 
-/** What `--out` and `--format` ask for. */
+/** Decide the destination by `--out` and `--format`. */
 export const from = (
   outs: ReadonlyArray<string>,
   formatTexts: ReadonlyArray<string>,

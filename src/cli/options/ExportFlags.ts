@@ -182,5 +182,5 @@ export const groups: ReadonlyArray<Flag.Group> = [
   { title: "Reports", flags: Shared.talking },
 ];
 
-/** What the command was told. */
+/** Values of the flags of an export. */
 export type Args = Types.Simplify<Command.Command.ParseConfig<typeof options>>;

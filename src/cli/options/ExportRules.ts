@@ -1,5 +1,5 @@
 /**
- * Which flags of an export go together.
+ * Rules of flags of an export that do not go together.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Args } from "./ExportFlags.ts";
 
 type Rule = (args: Args, destination: Destination) => boolean;
 
-/** What is refused, each with what to say. */
+/** Refusals, each with its message. */
 const refused: ReadonlyArray<readonly [Rule, string]> = [
   [
     ({ json }, destination) => json && destination.kind === "files" && destination.usesStdout,

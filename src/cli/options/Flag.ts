@@ -9,19 +9,19 @@ import * as ValidationError from "@effect/cli/ValidationError";
 import * as Effect from "effect/Effect";
 import type * as Option from "effect/Option";
 
-/** What there is to say of a flag. */
+/** Description of a flag. */
 export interface About {
   /** Its name, without the dashes. */
   readonly name: string;
-  /** What stands for its value in help; a switch has none. */
+  /** Placeholder of its value in help; a switch has none. */
   readonly placeholder?: string | undefined;
-  /** What it does, in sentences. */
+  /** Its effect, in sentences. */
   readonly text: string;
-  /** What holds where it is left out, as help says it. */
+  /** Its default, as help says it. */
   readonly byDefault?: string | undefined;
   /** Words its value may be. */
   readonly words?: ReadonlyArray<string> | undefined;
-  /** Whether its value is a path. */
+  /** True if its value is a path. */
   readonly isPath?: boolean | undefined;
   readonly isRepeatable?: boolean | undefined;
 }
@@ -47,10 +47,10 @@ export const optionsOf = <F extends Flags>(flags: F): { readonly [Name in keyof 
     [Name in keyof F]: F[Name]["option"];
   };
 
-/** How a value is read, and what is said where it can't be. */
+/** Reader of a value, and what is said where it can't be read. */
 export interface Reading<A> {
   readonly read: (text: string) => A | undefined;
-  /** What it must be, such as "a whole number". */
+  /** Name of a good value, such as "a whole number". */
   readonly must: string;
 }
 

@@ -94,7 +94,7 @@ export const time: Reading<{ readonly since: number }> = {
   must: "a date, or a time with its zone, such as 2026-01-31T18:00:00Z",
 };
 
-/** How many rows may be quarantined. */
+/** Read the limit of quarantined rows. */
 export const budget: Reading<MaxQuarantined> = {
   read: (text) => {
     const found = /^(\d{1,12}(?:\.\d+)?)(%?)$/.exec(text);

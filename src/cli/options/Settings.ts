@@ -1,5 +1,5 @@
 /**
- * What every command needs of the command line and the environment, decoded once: the tenant, the key and the secret.
+ * Settings of every command from the command line and the environment, decoded once: the tenant, the key and the secret.
  *
  * @module
  */
@@ -105,7 +105,7 @@ export const tenantFrom = (options: {
     return yield* Tenant.make({ domain: host, apiKey });
   });
 
-/** What redacts each batch by a policy, with the secret from the environment if it hashes. */
+/** Make the redaction of each batch by a policy, with the secret from the environment if it hashes. */
 export const redactionFrom = (
   policy: RedactionPolicy.SettledPolicy,
 ): Effect.Effect<(batch: Batch) => Batch, UsageError> =>

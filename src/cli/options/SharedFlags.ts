@@ -8,7 +8,7 @@ import { leastSize, mostSize } from "../../source/paging/Limits.ts";
 import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
 
-/** Which tenant, and with which key. */
+/** Flags for the tenant and the key. */
 export const connection = {
   domain: Flag.text({
     name: "domain",
@@ -58,13 +58,13 @@ export const pageSize = Flag.value({
   ...Read.whole(leastSize, mostSize),
 });
 
-/** What is told while a command runs, and how. */
+/** Flags for what is told while a command runs. */
 export const reporting = {
   json: Flag.toggle("json", "Print the result or the error as one JSON object on stdout."),
   quiet: Flag.toggle("quiet", "Show no progress and no summary, only what went wrong."),
 };
 
-/** The same of a command that makes requests. */
+/** The same flags, of a command that makes requests. */
 export const talking = {
   ...reporting,
   verbose: Flag.toggle("verbose", "Tell each request on stderr: its path, status and milliseconds."),

@@ -1,23 +1,23 @@
 /**
- * How fast an export goes, and how long it still takes: measured over what this process did lately, not over what an earlier one
+ * Speed of an export, and the time it still takes: measured over what this process did lately, not over what an earlier one
  * had done, nor over the time in which the users were listed.
  *
  * @module
  */
 
-/** What has been done so far. */
+/** Counts of what has been done so far. */
 export interface Counts {
   readonly users: number;
   readonly sessions: number;
-  /** How many sessions the tenant says there are, summed over the users that were begun. */
+  /** Sessions that the tenant says there are, summed over the users that were begun. */
   readonly listed: number;
-  /** How many users are under way. */
+  /** Users under way. */
   readonly walking?: number | undefined;
-  /** How many users there are to export, as far as that is known. */
+  /** Users to export, as far as their number is known. */
   readonly usersTotal: number | undefined;
 }
 
-/** What is made of it. */
+/** An estimate made of counts. */
 export interface Estimate {
   /** Sessions a second. */
   readonly speed: number;
@@ -28,7 +28,7 @@ export interface Estimate {
 /** Users whose lists may differ widely: of no more than so many, sessions tell how much is done. */
 const FEW = 16;
 
-/** How much is done, from 0 to 1. */
+/** Give the share that is done, from 0 to 1. */
 export const fraction = (
   { users, usersTotal, sessions, listed, walking = 1 }: Counts,
 ): number | undefined => {
@@ -67,7 +67,7 @@ const between = (from: Sample, to: Sample, usersTotal: number | undefined): Esti
   };
 };
 
-/** What had been done before this process. */
+/** Counts from before this process. */
 type Done = Pick<Counts, "users" | "sessions" | "listed">;
 
 const nothing: Done = { users: 0, sessions: 0, listed: 0 };

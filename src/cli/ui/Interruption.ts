@@ -1,5 +1,5 @@
 /**
- * What to say of an export that is interrupted, and beforehand of one that would better not be.
+ * Messages on an export that is interrupted, and beforehand on one that would better not be.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect";
 import { duration } from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** What is left of an export into files. */
+/** Say what is left of an export into files. */
 export const ofFiles = (usesPipe: boolean): ReadonlyArray<string> => [
   usesPipe
     ? "Interrupted: whoever reads has got a part of the export"
@@ -18,7 +18,7 @@ export const ofFiles = (usesPipe: boolean): ReadonlyArray<string> => [
 const isDatasetError = (cause: Cause.Cause<unknown>): boolean =>
   (Cause.squash(cause) as { readonly _tag?: string })._tag === "DatasetError";
 
-/** What is left of an export into a folder that has ended before its time, for whatever reason. */
+/** Say what is left of an export into a folder that has ended before its time, for whatever reason. */
 export const ofDataset = (
   root: string,
   isBegun: boolean,
@@ -33,7 +33,7 @@ export const ofDataset = (
   ];
 };
 
-/** How large an export is, as far as that is known, and how fast it may go. */
+/** Size of an export, as far as it is known, and its rate. */
 export interface Size {
   readonly users: number | undefined;
   readonly sessions: number;
@@ -42,7 +42,7 @@ export interface Size {
   readonly rate: number | "auto";
 }
 
-/** How long it takes at the least, in seconds: a request for each user, and one for each further page. */
+/** Give the least time that it takes, in seconds: a request for each user, and one for each further page. */
 export const leastSeconds = ({ users = 0, sessions, pageSize, rate }: Size): number =>
   rate === "auto" ? 0 : (users + Math.floor(sessions / pageSize)) / rate;
 

@@ -40,7 +40,7 @@ const openPipe = async (path: string, isGone: () => boolean): Promise<number> =>
 /** Deno makes no socket of a pipe. */
 const hasSockets = !("Deno" in globalThis);
 
-/** What bytes are written to. A full pipe is waited for by the event loop. */
+/** Open the stream of a path. A full pipe is waited for by the event loop. */
 const streamTo = async (path: string, isGone: () => boolean): Promise<WritableStream<Uint8Array>> => {
   const target = hasSockets && statSync(path).isFIFO()
     ? new Socket({ fd: await openPipe(path, isGone), readable: false, writable: true })

@@ -1,5 +1,5 @@
 /**
- * How far an export has come, on standard error: a bar that is drawn anew on a terminal, a line every few seconds
+ * Progress of an export, on standard error: a bar that is drawn anew on a terminal, a line every few seconds
  * elsewhere.
  *
  * @module
@@ -13,7 +13,7 @@ import type { Traffic } from "../../api/TenantClient.ts";
 import * as Estimate from "./Estimate.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** What the bar shows. */
+/** Snapshot that the bar shows. */
 export interface Snapshot
   extends
     Pick<Progress, "compared">,
@@ -98,7 +98,7 @@ export const render = (at: Snapshot, width: number): string => {
   return line.slice(0, Math.max(0, width));
 };
 
-/** The same as a line for a log. */
+/** Draw a snapshot as a line for a log. */
 export const renderLine = (at: Snapshot): string => {
   const done = Estimate.fraction(at);
   return [...(done === undefined ? [] : [`${Math.floor(done * 100)}%`]), ...parts(at)].join(", ");
@@ -107,7 +107,7 @@ export const renderLine = (at: Snapshot): string => {
 /** `2026-01-31T18:00:00Z`. */
 const secondOf = (now: number): string => `${new Date(now).toISOString().slice(0, 19)}Z`;
 
-/** What is drawn: on a terminal one line of no more columns than `width`; without it a line for a log. */
+/** Draw a snapshot: on a terminal one line of no more columns than `width`; without it a line for a log. */
 export type Drawing = (began: number, now: number, width: number | undefined) => string;
 
 /** Shows how far the work has come while it runs, and leaves the terminal clean when it ends, however it ends. */
@@ -127,7 +127,7 @@ export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing)
     );
   });
 
-/** What of a snapshot is known without its estimate. */
+/** A snapshot without its estimate. */
 export type Reading = Omit<Snapshot, keyof Estimate.Estimate | "now"> & Pick<Progress, "before">;
 
 /** Shows the progress of an export. */
@@ -143,7 +143,7 @@ export const during = <A, E, R>(
   });
 };
 
-/** How much of something is done, for work whose size is known. */
+/** Progress of work whose size is known. */
 export const share = (done: number, total: number, what: string, width: number | undefined): string => {
   const part = total === 0 ? 0 : Math.min(1, done / total);
   const percent = `${Math.floor(part * 100)}%`;

@@ -1,5 +1,5 @@
 /**
- * What a person should know once an export has ended.
+ * The summary of an export, for a person.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type * as Manifest from "../../dataset/Manifest.ts";
 import type { Report, Sample } from "../../export/Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
 
-/** What is told of an export. */
+/** Facts of an export. */
 export interface Told extends
   Pick<
     Report,
@@ -22,7 +22,7 @@ export interface Told extends
   >;
   /** The folder of the dataset that the files are parts of. */
   readonly folder?: string | undefined;
-  /** What is no longer there, where that was asked for. */
+  /** Tombstones, of a run that prunes. */
   readonly tombstones?: Manifest.Run["tombstones"];
   /** The sessions that may be there from an earlier run, unchanged. */
   readonly redelivered?: Manifest.Run["redelivered"];
@@ -69,7 +69,7 @@ const redeliveredLines = ({ redelivered }: Told): ReadonlyArray<string> => {
   ];
 };
 
-/** What was done, and where it lies. */
+/** Say what was done, and where it lies. */
 export const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
   `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
@@ -80,7 +80,7 @@ export const lines = (told: Told): ReadonlyArray<string> => [
   ...fileLines(told),
 ];
 
-/** What is not as it should be. */
+/** Warn of what is not as it should be. */
 export const warnings = (told: Told): ReadonlyArray<string> => [
   ...(told.isLimited
     ? [`--limit ended the export after ${plural(told.sessions, "session")}: it is not verified`]

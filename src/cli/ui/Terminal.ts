@@ -1,5 +1,5 @@
 /**
- * What commands print: never a control character of someone else's, and never a crash because the reader has gone.
+ * Printing of commands: never a control character of someone else's, and never a crash because the reader has gone.
  *
  * @module
  */
@@ -119,7 +119,7 @@ export const guard: Effect.Effect<void> = Effect.sync(() => {
 /** Columns where there is no terminal to ask. */
 const COLUMNS = 80;
 
-/** How to print on standard output: in colour on a terminal, unless `NO_COLOR` is set. */
+/** Give the style of standard output: in colour on a terminal, unless `NO_COLOR` is set. */
 export const look = (): { readonly width: number; readonly style: Style } => {
   const isColoured = process.stdout.isTTY === true && !process.env["NO_COLOR"];
   return { width: process.stdout.columns || COLUMNS, style: isColoured ? coloured : plain };

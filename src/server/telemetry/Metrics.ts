@@ -15,7 +15,7 @@ import { Transport } from "../../api/transport/Transport.ts";
 /** Upper bounds of the histogram's buckets, in seconds. */
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** How a download ended: `complete`, `aborted` as it could not be completed, `left` by its reader. */
+/** Outcome of a download: `complete`, `aborted` as it could not be completed, `left` by its reader. */
 export type Outcome = "complete" | "aborted" | "client_closed";
 
 /** The counts of one server since it began. */
