@@ -19,7 +19,7 @@ const advice: Readonly<Record<ApiErrorReason, string>> = {
   NotFound: "There is no such user, or this is not a MonoCloud tenant: check the id and the domain",
   Conflict: "The tenant reports a conflict: try again later",
   Unprocessable: "The tenant refused a parameter",
-  RateLimited: "The tenant limits the rate of requests: lower the rate, or be more patient",
+  RateLimited: "The tenant limits the rate of requests: lower --rate or raise --max-elapsed",
   ServerError: "The tenant failed to answer: try again later",
   Redirect: "Redirects are never followed, for the key must not reach another host: check the domain",
   NotModified:

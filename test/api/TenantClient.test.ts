@@ -373,7 +373,7 @@ describe("Retry-After", () => {
       });
       expect(errorOf(first!.exit).message).toBe(
         `GET ${ORIGIN}/api/users/mia/sessions: 429 RateLimited: it asks to be left alone for 301 s. ` +
-          "The tenant limits the rate of requests: lower the rate, or be more patient.",
+          "The tenant limits the rate of requests: lower --rate or raise --max-elapsed.",
       );
       const [other] = yield* outcomes([yield* start(http, pageOf("ben"))], 500);
       expect(other?.at).toBe(0);
@@ -381,7 +381,7 @@ describe("Retry-After", () => {
       expect(errorOf(other!.exit).status).toBeUndefined();
       expect(errorOf(other!.exit).message).toBe(
         `GET ${ORIGIN}/api/users/ben/sessions: RateLimited: it asks to be left alone for 301 s. ` +
-          "The tenant limits the rate of requests: lower the rate, or be more patient.",
+          "The tenant limits the rate of requests: lower --rate or raise --max-elapsed.",
       );
       expect(sent).toHaveLength(1);
       // Within patience again: it is waited for.

@@ -147,7 +147,7 @@ export const failures: ReadonlyArray<Failure> = [
     429,
     "Too Many Requests",
     "RateLimited",
-    "The tenant limits the rate of requests: lower the rate, or be more patient.",
+    "The tenant limits the rate of requests: lower --rate or raise --max-elapsed.",
     true,
   ),
   refused(408, "Request Timeout", "UnexpectedStatus", ADVICE.unexpected, true),

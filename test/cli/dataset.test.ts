@@ -229,7 +229,7 @@ it("tells which sessions are listed no more, and how many users nothing can be s
   isFailing = true;
   const { code, err } = await run(prune, { env, cwd });
   expect(err).toContain(
-    "\n1 session no longer listed since the last prune report; nothing can be said of 1 user\n",
+    "\n1 session no longer listed since the last run with --prune; nothing can be said of 1 user\n",
   );
   expect(err).toMatch(/^ {2}data\/tombstones: 1 row, \d+ bytes in 1 part$/m);
   expect(code).toBe(4);

@@ -125,7 +125,7 @@ describe("exit code", () => {
   it("75: the tenant wants to be left alone for longer than there is patience", async () => {
     const { env } = await refusing(429, "Too Many Requests", { "retry-after": "3600" });
     const { code, err } = await failing(one, { env });
-    expect(err).toMatch(/^Error: GET \S+: 429 Too Many Requests: .*lower the rate, or be more patient\.\n$/);
+    expect(err).toMatch(/^Error: GET \S+: 429 Too Many Requests: .*lower --rate or raise --max-elapsed\.\n$/);
     expect(code).toBe(75);
   });
 

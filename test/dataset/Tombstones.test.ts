@@ -44,7 +44,7 @@ const tampered = (
   },
 });
 
-describe("a prune report", () => {
+describe("a run that prunes", () => {
   it("says which sessions are gone, along with what has changed, and says it once", async () => {
     const root = await newFolder();
     const sandbox = make({ users: 4, sessionsPerUser: 250 });
@@ -329,7 +329,7 @@ it(
   300_000,
 );
 
-describe("a prune report can't be made", () => {
+describe("a run that prunes can't be made", () => {
   it("without what was exported last, or in the middle of a run that was begun without it", async () => {
     const root = await newFolder();
     const sandbox = make({ users: 2, sessionsPerUser: 120, faults: { latencyMs: 5 } });

@@ -93,9 +93,9 @@ describe("pages of surprising shape", () => {
   });
 
   it("come without a pagination header, or with a wrong one", async () => {
-    const absent = make({ pageFacts: "absent" });
+    const absent = make({ paginationHeader: "absent" });
     expect((await ask(absent, "/api/users")).headers.has("x-pagination")).toBe(false);
-    const malformed = make({ pageFacts: "malformed" });
+    const malformed = make({ paginationHeader: "malformed" });
     for (let page = 1; page < 20; page++) {
       const text = (await ask(malformed, `/api/users?page=${page}`)).headers.get("x-pagination") ?? "";
       const pagination = () => JSON.parse(text);

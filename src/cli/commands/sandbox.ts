@@ -61,8 +61,8 @@ const trouble = {
     text: "The largest page given; larger ones are cut to it.",
     ...Read.whole(1, 1e6),
   }),
-  pageFacts: Flag.choice({
-    name: "page-facts",
+  paginationHeader: Flag.choice({
+    name: "pagination-header",
     placeholder: "WORD",
     text: "Whether answers carry x-pagination: present, absent or malformed.",
     words: ["present", "absent", "malformed"],

@@ -32,7 +32,7 @@ const resultOf = (root: string, report: Verify.Report): ReadonlyArray<string> =>
     `(${ProgressBar.plural(rows, "row")}, ${ProgressBar.byteCount(bytes)}) read`,
     ...(unfinished ? ["A run has not finished: this is what is there so far. --resume goes on with it"] : []),
     problems.length === 0
-      ? "All of it is as it was written"
+      ? "OK: every file matches the manifest"
       : `${
         ProgressBar.plural(problems.length, "problem")
       }: take these files from a backup, or export anew into another folder`,

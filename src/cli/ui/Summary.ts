@@ -52,7 +52,7 @@ const tombstoneLines = ({ tombstones, users }: Told): ReadonlyArray<string> => {
   if (tombstones === undefined) return [];
   const silent = users - tombstones.users;
   return [
-    `${plural(tombstones.gone, "session")} no longer listed since the last prune report` +
+    `${plural(tombstones.gone, "session")} no longer listed since the last run with --prune` +
     `${tombstones.again === 0 ? "" : `, ${plural(tombstones.again, "session")} listed again`}` +
     `${silent > 0 ? `; nothing can be said of ${plural(silent, "user")}` : ""}`,
   ];

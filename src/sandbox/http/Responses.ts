@@ -30,7 +30,7 @@ export interface AnswerOptions {
   /** The answer to a request for more: cut to `maxSize`, or 422. @default {"clamp"} */
   readonly overSize?: "clamp" | "reject";
   /** The state of the `x-pagination` header. @default {"present"} */
-  readonly pageFacts?: Pages.PaginationHeader;
+  readonly paginationHeader?: Pages.PaginationHeader;
   /** The order of rows with an equal sort value: the same on every request, or not. @default {"stable"} */
   readonly ties?: "stable" | "unstable";
   /**
@@ -68,7 +68,7 @@ export const make = (
 ): (route: Route, path: string, query: URLSearchParams) => Answer => {
   const maxSize = Check.whole("maxSize", options.maxSize ?? Number.MAX_SAFE_INTEGER, 1);
   const overSize = Check.oneOf("overSize", options.overSize ?? "clamp", ["clamp", "reject"]);
-  const pagination = Check.oneOf("pageFacts", options.pageFacts ?? "present", [
+  const pagination = Check.oneOf("paginationHeader", options.paginationHeader ?? "present", [
     "present",
     "absent",
     "malformed",

@@ -12,7 +12,7 @@ import type { SinkError } from "../../sink/Sink.ts";
 export class JobError extends Data.TaggedError("JobError")<{
   /**
    * `Absent`: there is no such export, or file of it. `Full`: as many wait as may. `State`: it can't be done with an export
-   * that stands so. `Unavailable`: the server has no folder, or it is not its own yet. `Invalid`: what is asked for can't be
+   * of its status. `Unavailable`: the server has no folder, or it is not its own yet. `Invalid`: what is asked for can't be
    * followed.
    */
   readonly reason: "Absent" | "Full" | "State" | "Unavailable" | "Invalid";

@@ -57,7 +57,7 @@ const play = async (seed: number): Promise<ReadonlyArray<string>> => {
     now: () => clock,
     tieSeconds: draw() < 0.3 ? 86_400 : 1,
     ties: draw() < 0.5 ? "stable" : "unstable",
-    pageFacts: draw() < 0.7 ? "present" : "absent",
+    paginationHeader: draw() < 0.7 ? "present" : "absent",
     beforeAnswer: () => {
       if (isReading) { for (let left = churn * 2 * draw(); left > draw(); left--) change(); }
     },

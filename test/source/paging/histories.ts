@@ -67,7 +67,7 @@ export const historyOf = (seed: number): History => {
       users: 1,
       tieSeconds: pick(draw, [1, 1, 3600, 86_400, 10 * 86_400, 100 * 86_400]),
       ties: pick(draw, ["stable", "unstable"] as const),
-      pageFacts: pick(draw, ["present", "present", "absent", "malformed"] as const),
+      paginationHeader: pick(draw, ["present", "present", "absent", "malformed"] as const),
       ...(draw() < 0.2 && { maxSize: 10 + Math.floor(draw() * 20) }),
     },
   };
