@@ -49,7 +49,9 @@ describe.each(runtimes)("on %s", (runtime) => {
     const keys = keysOfUser(sandbox, userId);
     for (const format of ["ndjson", "csv", "parquet"] as const) {
       const answer = await server.ask(`/v1/users/${userId}/sessions.${format}`);
-      expect(answer.headers.get("content-disposition")).toBe(`attachment; filename="sessions.${format}"`);
+      expect(answer.headers.get("content-disposition")).toBe(
+        `attachment; filename="sessions-${userId}.${format}"`,
+      );
       await writeFile(join(folder, format), new Uint8Array(await answer.arrayBuffer()));
     }
     expect(await keysFrom(csvTable(join(folder, "csv")))).toEqual(keys);

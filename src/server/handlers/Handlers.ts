@@ -27,6 +27,13 @@ import { JobError, Jobs } from "../jobs/Jobs.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Strict from "./Strict.ts";
 
+/** Longest part of a file's name that an id takes: file systems allow 255 bytes for the whole. */
+const LONGEST_ID = 200;
+
+/** Give the name of a user's download, by which the files of two users differ, but for ids that are longer. */
+const nameFor = (userId: string, extension: string): string =>
+  `sessions-${encodeURIComponent(userId).slice(0, LONGEST_ID)}.${extension}`;
+
 /** A stop of the server, if one is under way, and what it has to end. */
 export interface Shutdown {
   isStopping: boolean;
@@ -110,7 +117,7 @@ const sessions = (settings: Settings, shutdown: Shutdown) =>
           headers: {
             ...untouched,
             "content-type": format.contentType,
-            "content-disposition": `attachment; filename="sessions.${format.extension}"`,
+            "content-disposition": `attachment; filename="${nameFor(user_id, format.extension)}"`,
             vary: "accept-encoding",
             ...(gzip && { "content-encoding": "gzip" }),
           },
