@@ -3,7 +3,7 @@ import { configDefaults, defineConfig } from "vitest/config";
 // No process, no socket, no file: what these need is imported once for all of them, and they answer within a minute.
 const quick = [
   "test/api/{PaginationHeader,Quote,SessionsApi,Tenant,TenantClient}.test.ts",
-  "test/api/rate/*.test.ts",
+  "test/api/rate/RateLimiter.test.ts",
   "test/dataset/Digest*.test.ts",
   "test/format/{Formats,csv/formulas,ndjson/Ndjson}.test.ts",
   "test/promise/errors.test.ts",

@@ -1,6 +1,6 @@
 /**
  * Tenants that are honest but awkward, drawn at random: whatever they do, the walk ends, and either it delivers every row
- * that was there throughout and none twice, or it says that it can't vouch for it.
+ * that was there throughout and none twice, or it says that this is not verified.
  */
 import { describe, expect, it } from "vitest";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";

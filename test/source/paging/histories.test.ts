@@ -20,7 +20,7 @@ const play = async (read: (history: History) => Promise<Outcome>, count: number)
 };
 
 it(
-  `the walk misses nothing, repeats nothing and vouches for it, over ${count} random histories`,
+  `the walk misses nothing, repeats nothing and is verified, over ${count} random histories`,
   async () => {
     const { lost, repeated, unverified } = await play(walk, HISTORIES);
     expect({ lost, repeated, unverified }).toEqual({ lost: [], repeated: [], unverified: [] });
