@@ -52,10 +52,10 @@ export const sentencesOf = (page: string): Record<"prose" | "cells", ReadonlyArr
 export const wordsOf = (text: string): number =>
   text.split(/\s+/).filter((word) => /[\p{L}\d]/u.test(word)).length;
 
-/** What a page's sentences come to. */
+/** Counts of a page's sentences. */
 export interface Count {
   readonly lines: number;
-  /** How many there are in paragraphs and lists. */
+  /** Sentences in paragraphs and lists. */
   readonly sentences: number;
   /** The words of one of those. */
   readonly median: number;

@@ -20,7 +20,7 @@ export interface PartsOptions {
   readonly formats: ReadonlyArray<Formats.Choice>;
   readonly onInvalid: "quarantine" | "fail" | undefined;
   readonly run: number;
-  /** Of the dataset: it names the folders of what are no sessions. */
+  /** Version of the dataset, which names the folders of parts that hold no sessions. */
   readonly version: Version;
   /** Awaited before a part gets its name. */
   readonly prove: Layout.Proof;

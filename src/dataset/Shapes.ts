@@ -195,7 +195,7 @@ const shapesOf = (version: Version) => {
   const RunProgress = Schema.Struct({
     /** Users of the list that have been begun. */
     position: Count,
-    /** Of these, the ones whose walk has not ended, and where it stands. */
+    /** Users whose walk has begun and not ended, each with its state. */
     open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(State) })),
     failed: Schema.Array(Failed),
     progress: Schema.Struct({

@@ -12,7 +12,7 @@ import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
 import type { Start } from "../source/SessionSource.ts";
 import { CursorError } from "./Errors.ts";
 
-/** Of a user whose list was read to its end, the cursor. Of one in the midst of it, the state of its walk. */
+/** The text of a cursor: where a list was read to its end its cursor, in the midst of it the state of its walk. */
 const Cursor = Schema.parseJson(Schema.Struct({
   version: Schema.Literal(1),
   ...SessionFilters.mapQuery(() => Schema.optional(Schema.String)),

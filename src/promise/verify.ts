@@ -40,7 +40,7 @@ const read = <A>(doing: string, folder: unknown, given: FolderOptions<A> | undef
 /**
  * Read a folder back, and report what is not as it was written: files, sums, rows, and whether all formats hold the same.
  *
- * That something is wrong is no rejection, but in the report's `problems`. It changes nothing and takes no lock. Rejects
+ * Reports what is wrong in `problems`, without a rejection. Changes nothing, takes no lock. Rejects
  * with a `TypeError` on a wrong option, and with a {@link DatasetError} if the folder holds no dataset.
  *
  * Memory: 8 to 40 bytes for each session.

@@ -19,7 +19,7 @@ const defaults = {
   "x-frame-options": "DENY",
 };
 
-/** Of a page: it may run and look as these sources say, and ask the server alone. It may be kept, to be asked for anew. */
+/** Give the headers of a page: scripts and styles from these sources alone, requests to the server alone, kept but revalidated. */
 export const forPage = (
   { script = "'self'", style = "'self'" }: { readonly script?: string; readonly style?: string },
 ): Record<string, string> => ({

@@ -32,7 +32,7 @@ const shape: ListShape = {
   orders: [{ sort: SORT, key: "creation_time", type: "number", descending: true, fixed: true }],
 };
 
-/** Of a user nothing is needed but the id, and the time for the walk to go by; nothing personal is kept. */
+/** The fields of a user that are kept: the id and times. Nothing personal is. */
 const User = Schema.Struct({
   user_id: Schema.NonEmptyString,
   creation_time: Schema.optional(Schema.Unknown),
