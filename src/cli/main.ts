@@ -16,40 +16,14 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import { version } from "../version.ts";
-import * as check from "./commands/check.ts";
-import * as exporting from "./commands/export.ts";
+import { commands, specs } from "./commands/mod.ts";
 import { codeOf, exitCodes, failureOf, interrupted, messageOf, UsageError } from "./ExitCode.ts";
 import * as Completions from "./help/Completions.ts";
 import * as Help from "./help/Help.ts";
 import * as CommandLine from "./options/CommandLine.ts";
-import * as replaying from "./commands/replay.ts";
-import * as sandbox from "./commands/sandbox.ts";
-import * as serving from "./commands/serve.ts";
 import * as Terminal from "./ui/Terminal.ts";
-import * as users from "./commands/users.ts";
-import * as verifying from "./commands/verify.ts";
 
-const specs = [
-  exporting.spec,
-  check.spec,
-  users.spec,
-  verifying.spec,
-  replaying.spec,
-  serving.spec,
-  sandbox.spec,
-];
-
-const root = Command.make("monocloud-sessions").pipe(
-  Command.withSubcommands([
-    exporting.command,
-    check.command,
-    users.command,
-    verifying.command,
-    replaying.command,
-    serving.command,
-    sandbox.command,
-  ]),
-);
+const root = Command.make("monocloud-sessions").pipe(Command.withSubcommands(commands));
 
 const parse = Command.run(root, { name: "monocloud-sessions", version });
 

@@ -1,21 +1,17 @@
 import { spawnSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { pictures } from "../../../docs/pictures.ts";
 import * as Help from "../../../src/cli/help/Help.ts";
 import * as Layout from "../../../src/cli/help/Layout.ts";
 import { exitCodes } from "../../../src/cli/ExitCode.ts";
-import * as check from "../../../src/cli/commands/check.ts";
 import * as exporting from "../../../src/cli/commands/export.ts";
-import * as replay from "../../../src/cli/commands/replay.ts";
-import * as sandbox from "../../../src/cli/commands/sandbox.ts";
-import * as serve from "../../../src/cli/commands/serve.ts";
-import * as users from "../../../src/cli/commands/users.ts";
-import * as verify from "../../../src/cli/commands/verify.ts";
+import { specs as commands } from "../../../src/cli/commands/mod.ts";
 import { flagsOf } from "../../../src/cli/options/CommandSpec.ts";
 import { names } from "../../../src/server/Settings.ts";
 import { newFolder } from "../../folders.ts";
-import { quotedCommand, run, start } from "../command.ts";
-
-const commands = [exporting, check, users, verify, replay, serve, sandbox].map(({ spec }) => spec);
+import { project, quotedCommand, run, start } from "../command.ts";
 
 const linesOn = (topic: string | undefined, width: number): ReadonlyArray<string> => {
   const found = Help.on(topic, { commands, width, style: Layout.plain });
@@ -47,6 +43,12 @@ describe("help", () => {
     }
     const variables = names.filter((name) => !/^OTEL_(RES|SERV)/.test(name));
     for (const name of variables) expect(linesOn("environment", 80).join("\n")).toContain(name);
+  });
+
+  it("is drawn in docs as it is: else run `npm run pictures`", async () => {
+    for (const [path, picture] of pictures()) {
+      expect(await readFile(join(project, "docs", path), "utf8"), path).toBe(picture);
+    }
   });
 
   it("comes the same way however it is asked for, on standard output", async () => {
