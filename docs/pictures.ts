@@ -65,7 +65,7 @@ const helpOn = (topic: string, width: number): string => {
 };
 
 const progress = (): string => {
-  const width = 120;
+  const width = 132;
   const line = ProgressBar.render({
     users: 816,
     usersTotal: 2000,
