@@ -65,6 +65,12 @@ const completion = (shell: string | undefined) => {
   );
 };
 
+/** Say this if the work is interrupted. */
+const saying = <A, E, R>(interrupted: string | undefined, work: Effect.Effect<A, E, R>) =>
+  interrupted === undefined
+    ? work
+    : Effect.onInterrupt(work, () => Terminal.say([`Interrupted: ${interrupted}`]));
+
 /** Do what is asked for. */
 const answer = (request: CommandLine.Request) => {
   switch (request.kind) {
@@ -75,7 +81,10 @@ const answer = (request: CommandLine.Request) => {
     case "completion":
       return completion(request.shell);
     case "run":
-      return Terminal.withSilentParser(parse([...process.argv.slice(0, 2), ...request.words]));
+      return saying(
+        request.command.interrupted,
+        Terminal.withSilentParser(parse([...process.argv.slice(0, 2), ...request.words])),
+      );
   }
 };
 
@@ -118,7 +127,8 @@ const printFailure = (failure: object): Effect.Effect<void> =>
 const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteHangup), program).pipe(
   Effect.provide(layer),
   Effect.tapErrorCause(report),
-  Effect.onInterrupt(() => printFailure(interrupted)),
+  // With a code, the work was done before the signal.
+  Effect.onInterrupt(() => process.exitCode === undefined ? printFailure(interrupted) : Effect.void),
 );
 
 NodeRuntime.runMain(main, {

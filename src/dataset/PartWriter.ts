@@ -100,7 +100,7 @@ export const make = (
         return { rows: rows + quarantined + others, bytes };
       },
       commit: Effect.gen(function* () {
-        const complete = files === undefined ? [] : yield* files.commit;
+        const complete = files === undefined ? [] : yield* files.commit(Effect.succeed);
         const parts = complete.map(partOf);
         for (const [format, { name, sink, rows }] of kept) {
           parts.push(partOf({ name, format, rows, ...yield* sink.commit }));

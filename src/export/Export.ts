@@ -37,6 +37,8 @@ export interface ExportOptions<E, R> extends FilesOptions {
   readonly maxQuarantined?: MaxQuarantined | undefined;
   /** Kept up to date as the export goes on. */
   readonly progress?: Progress | undefined;
+  /** Runs once every output is complete. Whoever interrupts comes too late then, and this runs to its end. */
+  readonly onComplete?: ((report: Report) => Effect.Effect<void, SinkError>) | undefined;
 }
 
 /** Options for rows that are no sessions. */
@@ -106,6 +108,10 @@ export const run = <E, R>(
     yield* forEachBatch(options.source, take);
     yield* checkUsers(tally);
     yield* checkQuarantined(tally, options.maxQuarantined, "end");
-    const complete = yield* files.commit;
-    return reportOf(tally, complete, ((yield* Clock.currentTimeMillis) - began) / 1000);
+    return yield* files.commit((complete) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const report = reportOf(tally, complete, (now - began) / 1000);
+        return Effect.as(options.onComplete?.(report) ?? Effect.void, report);
+      })
+    );
   }));

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Batch from "../session/Batch.ts";
 import type { Format } from "../format/Format.ts";
-import type { OpenSink, Sink, SinkError } from "../sink/Sink.ts";
+import { commitAll, type OpenSink, type Sink, type SinkError } from "../sink/Sink.ts";
 import type { ExportedFile } from "../plain/Report.ts";
 import { version } from "../version.ts";
 import { type ExportError, invalidRow } from "./ExportError.ts";
@@ -49,8 +49,10 @@ export interface Files {
   readonly write: (batch: Batch.Batch) => Effect.Effect<number, SinkError | ExportError>;
   /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
   readonly size: () => { readonly rows: number; readonly quarantined: number; readonly bytes: number };
-  /** Completes the files. */
-  readonly commit: Effect.Effect<ReadonlyArray<ExportedFile>, SinkError>;
+  /** Completes the files together, and hands them on before anybody can interrupt. */
+  readonly commit: <A, E, R>(
+    andThen: (files: ReadonlyArray<ExportedFile>) => Effect.Effect<A, E, R>,
+  ) => Effect.Effect<A, E | SinkError, R>;
 }
 
 const write = (sink: OpenSink, bytes: Uint8Array<ArrayBuffer>) =>
@@ -116,23 +118,28 @@ export const openFiles = (
           batch.quarantined.length > 0 ? Effect.zipRight(quarantineRows(batch), encode(batch)) : encode(batch)
         ),
       size: () => ({ rows, quarantined, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
-      commit: Effect.gen(function* () {
-        for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
-        const files: Array<ExportedFile> = [];
-        if (quarantine !== undefined && quarantineSink !== undefined) {
-          files.push({
-            name: quarantine.name,
-            format: "quarantine",
-            rows: quarantined,
-            ...yield* quarantineSink.commit,
-          });
-        }
-        const initiatedAt = rows === 0 ? {} : { initiatedAt: { min, max } };
-        for (const { target, sink } of writers) {
-          const { name } = target.output;
-          files.push({ name, format: target.format.name, rows, ...yield* sink.commit, ...initiatedAt });
-        }
-        return files;
-      }),
+      commit: (andThen) =>
+        Effect.gen(function* () {
+          for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
+          const sinks = writers.map(({ sink }) => sink);
+          return yield* commitAll(
+            quarantineSink === undefined ? sinks : [quarantineSink, ...sinks],
+            (receipts) => {
+              const initiatedAt = rows === 0 ? {} : { initiatedAt: { min, max } };
+              const files: Array<ExportedFile> = writers.map(({ target: { format, output }, sink }) => ({
+                name: output.name,
+                format: format.name,
+                rows,
+                ...receipts.get(sink)!,
+                ...initiatedAt,
+              }));
+              if (quarantine !== undefined && quarantineSink !== undefined) {
+                const receipt = receipts.get(quarantineSink)!;
+                files.unshift({ name: quarantine.name, format: "quarantine", rows: quarantined, ...receipt });
+              }
+              return andThen(files);
+            },
+          );
+        }),
     };
   });

@@ -73,8 +73,9 @@ export const make = (path: string, { partial, prove }: FileOptions = {}): Sink =
           begin(file);
           return Effect.void;
         }),
+      prepare: prepared(file, path),
       commit: Effect.zipRight(
-        attempt("Write", path, async () => await file.writing),
+        prepared(file, path),
         attempt("Commit", path, () => commit(file, path, prove)),
       ),
     }),
@@ -93,7 +94,7 @@ interface Partial {
   writing: Promise<void> | undefined;
   /** The buffer of the write before, once that is over: the next bytes are gathered there. */
   spare: Uint8Array<ArrayBuffer>;
-  committed: boolean;
+  stage: "open" | "prepared" | "committed";
 }
 
 // A write that has begun is waited for even if the export is interrupted: the file must not be closed beneath it.
@@ -117,7 +118,7 @@ const openPartial = (path: string, partial: string) =>
       bytes: 0,
       writing: undefined,
       spare: new Uint8Array(0),
-      committed: false,
+      stage: "open",
     };
   });
 
@@ -158,18 +159,31 @@ const flush = async (file: Partial): Promise<void> => {
   begin(file);
 };
 
-const commit = async (file: Partial, path: string, prove: FileOptions["prove"]) => {
+/** Bring all bytes to the disk. */
+const prepare = async (file: Partial): Promise<void> => {
   if (file.gathered > 0) await flush(file);
   await file.writing;
   await SafeFile.sync(file.handle);
   await file.handle.close();
+  file.stage = "prepared";
+};
+
+const prepared = (file: Partial, path: string): Effect.Effect<void, SinkError> =>
+  Effect.suspend(() =>
+    file.stage !== "open" ? Effect.void : Effect.zipRight(
+      attempt("Write", path, async () => await file.writing),
+      attempt("Commit", path, () => prepare(file)),
+    )
+  );
+
+const commit = async (file: Partial, path: string, prove: FileOptions["prove"]) => {
   await prove?.();
   await rename(file.path, path).catch(async (error) => {
     // Whoever has taken the place over removes what he finds half done: then that is what is to be told.
     await prove?.();
     throw error;
   });
-  file.committed = true;
+  file.stage = "committed";
   await syncFolder(dirname(path));
   return { bytes: file.bytes, sha256: file.hash.digest("hex") };
 };
@@ -210,7 +224,7 @@ export const syncFolder = async (folder: string): Promise<void> => {
 /** Undo what was not completed. It has failed already, or is not wanted: what fails here would only hide why. */
 const discard = (file: Partial) =>
   Effect.promise(async () => {
-    if (file.committed) return;
+    if (file.stage === "committed") return;
     await file.writing?.catch(() => undefined);
     await file.handle.close().catch(() => undefined);
     await rm(file.path, { force: true }).catch(() => undefined);

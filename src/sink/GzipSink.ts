@@ -42,13 +42,16 @@ export const make = (inner: Sink): Sink => ({
       );
     // Not waited for: it may wait for the pump, and the pump for an output that takes no more.
     yield* Effect.addFinalizer(() => Effect.sync(() => void writer.abort().catch(() => undefined)));
+    let hasEnded = false;
+    const end = Effect.suspend(() =>
+      hasEnded ? Effect.void : Effect.zipRight(orFailing(() => writer.close()), Fiber.join(pumping)).pipe(
+        Effect.map(() => void (hasEnded = true)),
+      )
+    );
     return {
+      ...(sink.prepare && { prepare: Effect.zipRight(end, sink.prepare) }),
       write: (bytes) => orFailing(() => writer.ready.then(() => writer.write(bytes))),
-      commit: Effect.gen(function* () {
-        yield* orFailing(() => writer.close());
-        yield* Fiber.join(pumping);
-        return yield* sink.commit;
-      }),
+      commit: Effect.zipRight(end, sink.commit),
     } satisfies OpenSink;
   }),
 });

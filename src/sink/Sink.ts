@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type * as Effect from "effect/Effect";
+import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
 import type { Allocate } from "./Allocate.ts";
@@ -75,6 +75,11 @@ export interface OpenSink {
   readonly allocate?: Allocate | undefined;
   /** Returns when the bytes have been taken over, which is what holds back a source faster than its output. */
   readonly write: (bytes: Uint8Array<ArrayBuffer>) => Effect.Effect<void, SinkError>;
+  /**
+   * Brings all bytes to where they are kept, so that commit only makes them visible. Left out by those that wait for a reader,
+   * or that are visible from the first byte.
+   */
+  readonly prepare?: Effect.Effect<void, SinkError> | undefined;
   /** Makes the output complete and visible. Nothing may be written after it. */
   readonly commit: Effect.Effect<Receipt, SinkError>;
 }
@@ -86,3 +91,24 @@ export interface Sink {
   /** Undone when the scope closes before {@link Sink.commit}. */
   readonly open: Effect.Effect<OpenSink, SinkError, Scope.Scope>;
 }
+
+/**
+ * Completes outputs together. What may wait, or fail for lack of room, comes before the first of them is visible; from then on,
+ * `andThen` included, nobody interrupts.
+ */
+export const commitAll = <A, E, R>(
+  sinks: ReadonlyArray<OpenSink>,
+  andThen: (receipts: ReadonlyMap<OpenSink, Receipt>) => Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | SinkError, R> =>
+  Effect.gen(function* () {
+    const receipts = new Map<OpenSink, Receipt>();
+    const commit = (sink: OpenSink) => Effect.map(sink.commit, (receipt) => void receipts.set(sink, receipt));
+    for (const sink of sinks) yield* sink.prepare ?? commit(sink);
+    const prepared = sinks.filter((sink) => !receipts.has(sink));
+    return yield* Effect.uninterruptible(
+      Effect.zipRight(
+        Effect.forEach(prepared, commit, { discard: true }),
+        Effect.suspend(() => andThen(receipts)),
+      ),
+    );
+  });

@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
-import type { OpenSink, Sink, SinkError } from "../sink/Sink.ts";
+import { commitAll, type OpenSink, type Sink, type SinkError } from "../sink/Sink.ts";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as TenantClient from "../api/TenantClient.ts";
 import { quoteWithout } from "../api/Quote.ts";
@@ -187,21 +187,20 @@ const openOutputs = (options: ExportOptions) =>
             write(chunk as Uint8Array<ArrayBuffer>), { discard: true })),
       /** Completes them, and puts what they hold into the report. */
       commit: (report: Report) =>
-        Effect.gen(function* () {
+        commitAll([...sinks.values()], (receipts) => {
           const hasQuarantine = report.files[0]?.format === "quarantine";
-          const files: Array<Export.ExportedFile> = [];
-          for (const [position, file] of report.files.entries()) {
+          const files = report.files.map((file, position): Export.ExportedFile => {
             // The quarantined rows come first in a report, and last by number.
             const index = !hasQuarantine ? position : position === 0 ? targets.length : position - 1;
             const sink = sinks.get(index);
-            files.push(sink === undefined ? file : { ...file, ...yield* sink.commit });
-          }
-          return {
+            return sink === undefined ? file : { ...file, ...receipts.get(sink)! };
+          });
+          return Effect.succeed({
             ...report,
             files,
             bytes: files.reduce((sum, { bytes }) =>
               sum + bytes, 0),
-          };
+          });
         }),
     };
   });

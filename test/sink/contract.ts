@@ -107,6 +107,8 @@ export const outputContract = ({ name, trial, decode, digests }: OutputContract)
         const sink = yield* tried.output.open;
         yield* sink.write(noise(600_000));
         expect(yield* Effect.promise(tried.complete)).toBeUndefined();
+        yield* sink.prepare ?? Effect.void;
+        expect(sink.prepare && (yield* Effect.promise(tried.complete))).toBeUndefined();
         yield* sink.commit;
       })));
       expect((await whatIsThere(tried))?.length).toBe(600_000);

@@ -34,6 +34,7 @@ const options = Flag.optionsOf({ ...subject, ...speed, ...Shared.connection, ...
 export const spec: CommandSpec = {
   name: "check",
   summary: "Ask the tenant once: are domain and key good, how much is there, how long would an export take?",
+  interrupted: "the tenant has not answered to the end",
   groups: [
     { title: "What to look at", flags: subject },
     { title: "How fast", flags: speed },

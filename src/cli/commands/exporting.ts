@@ -66,6 +66,16 @@ const planOf = (args: Args) =>
     return { args, tenant, users, destination, redact, walk, progress: Export.noProgress() } satisfies Plan;
   });
 
+/** Say what was done, and set the exit code. */
+const conclude = ({ quiet, json, allUsers }: Args, told: Summary.Told) =>
+  Effect.gen(function* () {
+    const isComplete = told.verified && told.quarantined === 0 && (told.missing.count === 0 || allUsers);
+    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
+    if (!quiet) yield* Terminal.say(Summary.lines(told));
+    yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
+    if (json) yield* Terminal.print([Terminal.printableJson(told)]);
+  });
+
 /** Run the export into files, which are all of them complete or none. */
 const toFiles = (
   { args, users, walk, redact, progress }: Plan,
@@ -78,20 +88,28 @@ const toFiles = (
       ? SessionSource.batches(users.ids, walk)
       : SessionSource.changes(users.ids, { ...walk, ...since });
     const { batches, isCut } = Limited.to(all, Option.getOrUndefined(args.limit));
-    const report = yield* Export.run({
+    // What is said of complete files is said whoever interrupts: from then on there is nothing left to stop.
+    const onComplete = (report: Export.Report) => {
+      const { requests, retries } = traffic();
+      const userListUnverifiedReasons = users.unverifiedReasons?.() ?? [];
+      const verified = report.verified && userListUnverifiedReasons.length === 0 && !isCut();
+      const counts = { ...report, requests, retries, verified, userListUnverifiedReasons };
+      return conclude(args, { ...counts, ...(isCut() && { isLimited: true as const }) });
+    };
+    yield* Export.run({
       source: Stream.map(batches, redact),
       targets,
       quarantine,
       onInvalid: args.onInvalid,
       maxQuarantined: Option.getOrUndefined(args.maxQuarantined),
       progress,
+      onComplete,
     });
-    const { requests, retries } = traffic();
-    const userListUnverifiedReasons = users.unverifiedReasons?.() ?? [];
-    const verified = report.verified && userListUnverifiedReasons.length === 0 && !isCut();
-    const counts = { ...report, requests, retries, verified, userListUnverifiedReasons };
-    return { ...counts, ...(isCut() && { isLimited: true as const }) } satisfies Summary.Told;
-  }).pipe(Effect.onInterrupt(() => Terminal.say(Interruption.ofFiles(usesPipe))));
+  }).pipe(
+    Effect.onInterrupt(() =>
+      process.exitCode === undefined ? Terminal.say(Interruption.ofFiles(usesPipe)) : Effect.void
+    ),
+  );
 
 const isBegun = (root: string): boolean => {
   try {
@@ -140,7 +158,7 @@ const toDataset = (
 
 type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
 
-type Exporting = Effect.Effect<Summary.Told, ExportFailure, TenantClient.TenantClient>;
+type Exporting = Effect.Effect<void, ExportFailure, TenantClient.TenantClient>;
 
 /** Show how far an export has come, and say what there is to say of it beforehand. */
 const shown = ({ args, destination, users, progress }: Plan, exporting: Exporting) =>
@@ -164,16 +182,6 @@ const shown = ({ args, destination, users, progress }: Plan, exporting: Exportin
     );
   });
 
-/** Say what was done, and set the exit code. */
-const conclude = ({ quiet, json, allUsers }: Args, told: Summary.Told) =>
-  Effect.gen(function* () {
-    if (!quiet) yield* Terminal.say(Summary.lines(told));
-    yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
-    if (json) yield* Terminal.print([Terminal.printableJson(told)]);
-    const isComplete = told.verified && told.quarantined === 0 && (told.missing.count === 0 || allUsers);
-    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
-  });
-
 /** Run the command. */
 export const run = (args: Args) =>
   Effect.gen(function* () {
@@ -181,9 +189,8 @@ export const run = (args: Args) =>
     const { destination, tenant } = plan;
     const exporting: Exporting = destination.kind === "files"
       ? toFiles(plan, destination)
-      : toDataset(plan, destination);
+      : Effect.flatMap(toDataset(plan, destination), (told) => conclude(args, told));
     const { rate, maxElapsed, verbose } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
-    const work = Effect.flatMap(shown(plan, exporting), (told) => conclude(args, told));
-    yield* Effect.provide(work, tenantLayer(tenant, limits, verbose));
+    yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose));
   });

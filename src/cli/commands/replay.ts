@@ -21,6 +21,7 @@ export const spec: CommandSpec = {
   summary:
     "Run the rows that an export into a folder has quarantined through this version's schema: what passes becomes a new part.",
   argument: { placeholder: "DIR", text: "The folder that an export was written to." },
+  interrupted: "the next replay finishes what this one began",
   groups: [{ title: "Reports", flags: reporting }],
   examples: [["replay data/", "After an update that knows more kinds of rows"]],
 };

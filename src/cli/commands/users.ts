@@ -27,6 +27,7 @@ const reports = { quiet, verbose };
 export const spec: CommandSpec = {
   name: "users",
   summary: "List the users of the tenant on stdout: ids with their times, as lines of JSON.",
+  interrupted: "the list is incomplete",
   groups: [
     { title: "What to print", flags: output },
     { title: "How fast", flags: speed },

@@ -20,6 +20,7 @@ export const spec: CommandSpec = {
   summary:
     "Read an exported folder back: are all files, bytes and rows there, and is no session there twice?",
   argument: { placeholder: "DIR", text: "The folder that an export was written to." },
+  interrupted: "the folder was not read to its end",
   groups: [{ title: "Reports", flags: reporting }],
   examples: [["verify data/", "Is all of it as it was written?"]],
 };

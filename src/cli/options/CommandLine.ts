@@ -17,7 +17,7 @@ export type Request =
   | { readonly kind: "version" }
   | { readonly kind: "completion"; readonly shell: string | undefined }
   /** A command, its words in the order that the parser wants. */
-  | { readonly kind: "run"; readonly words: ReadonlyArray<string> };
+  | { readonly kind: "run"; readonly command: CommandSpec; readonly words: ReadonlyArray<string> };
 
 /** Flags that may stand before the command. */
 const GLOBAL = new Set(["json", "quiet", "verbose"]);
@@ -168,5 +168,9 @@ export const read = (words: ReadonlyArray<string>, commands: ReadonlyArray<Comma
   if (name === "completion" || name === "--completions") return { kind: "completion", shell: after[0] };
   if (name === undefined) return { kind: "help", topic: undefined };
   if (command === undefined) return refuse(notACommand(name, commands));
-  return { kind: "run", words: new Reader(command, commands).read([...words.slice(0, at), ...after]) };
+  return {
+    kind: "run",
+    command,
+    words: new Reader(command, commands).read([...words.slice(0, at), ...after]),
+  };
 };

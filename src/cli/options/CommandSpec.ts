@@ -13,6 +13,8 @@ export interface CommandSpec {
   /** Its arguments besides flags. */
   readonly argument?: { readonly placeholder: string; readonly text: string } | undefined;
   readonly groups: ReadonlyArray<Flag.Group>;
+  /** What is said when it is interrupted; undefined where it says so itself, or where that is how it ends. */
+  readonly interrupted?: string;
   /** Command lines without the program's name, each with what it is for. */
   readonly examples: ReadonlyArray<readonly [line: string, purpose: string]>;
 }

@@ -138,7 +138,7 @@ const writeParts = ({ root, version, number, run, formats, parts, added, progres
       yield* sink.write(new TextEncoder().encode(staying.map((row) => `${lineOf(row)}\n`).join("")));
       quarantined += staying.length;
     }
-    const complete = files === undefined ? [] : [...yield* files.commit];
+    const complete = files === undefined ? [] : [...yield* files.commit(Effect.succeed)];
     if (sink !== undefined) {
       complete.push({
         name: quarantine.name,
