@@ -8,7 +8,7 @@ import { type Page, TenantClient } from "../../src/api/TenantClient.ts";
 import * as SessionsApi from "../../src/api/SessionsApi.ts";
 import * as UsersApi from "../../src/api/UsersApi.ts";
 import { errorOf, KEY, ok, ORIGIN, reach, run, type Sent } from "./asking.ts";
-import { some } from "../runtime.ts";
+import { some } from "../size.ts";
 
 /** What a request of the API comes to, and what was sent for it. */
 const send = (

@@ -22,6 +22,7 @@ import {
   tenantAt,
 } from "./asking.ts";
 import { failures } from "./failures.ts";
+import { some } from "../size.ts";
 
 /** The longest wait after the nth attempt, as the defaults have it. */
 const longest = (n: number): number => Math.min(30_000, 500 * 2 ** (n - 1));
@@ -167,7 +168,7 @@ describe("list() on failure", () => {
           expect(errorOf(exit).message.length).toBeLessThan(2500);
         },
       ),
-      { seed: 3, numRuns: 30 },
+      { seed: 3, numRuns: some(200) },
     ));
 });
 
@@ -220,7 +221,7 @@ describe("the wait between attempts", () => {
           });
         },
       ),
-      { seed: 1, numRuns: 20 },
+      { seed: 1, numRuns: some(200) },
     ));
 
   it("is another share of its limit each time, and another with another seed", async () => {
@@ -357,7 +358,7 @@ describe("Retry-After", () => {
           for (const { at } of sent.slice(1)) expect(at).toBeGreaterThanOrEqual(seconds * 1000);
         },
       ),
-      { seed: 5, numRuns: 25 },
+      { seed: 5, numRuns: some(200) },
     ));
 
   it("is for the patient: beyond maxElapsed this request and others fail at once", async () => {
@@ -448,7 +449,7 @@ describe("the caps", () => {
           }));
         },
       ),
-      { seed: 7, numRuns: 30 },
+      { seed: 7, numRuns: some(300) },
     ));
 
   it("'maxElapsed' is used up, for any outage: one that ends in time is outlasted, without 'maxAttempts'", () =>
@@ -466,7 +467,7 @@ describe("the caps", () => {
           expect(at).toBeLessThanOrEqual(maxElapsed);
         },
       ),
-      { seed: 3, numRuns: 50 },
+      { seed: 3, numRuns: some(300) },
     ));
 
   it("'maxElapsed' ends in the failure of the last attempt, not in one of its own", async () => {

@@ -22,8 +22,7 @@ import {
   tenant,
   until,
 } from "./command.ts";
-
-const isLong = process.env["BETWEEN_TEST"] === "long";
+import { isLong } from "../size.ts";
 
 const listening = async (server: Server): Promise<number> => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

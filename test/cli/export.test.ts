@@ -372,13 +372,13 @@ describe("export --users-file", () => {
 
   it("takes ids of any script, in however many pieces they come", async () => {
     const { env } = await tenant();
-    const ids = Array.from({ length: 5000 }, (_, i) => `ユーザー${"é".repeat(i % 7)}-${i}`);
+    const ids = Array.from({ length: 700 }, (_, i) => `ユーザー${"é".repeat(60 + i % 7)}-${i}`);
     const finished = await run(
       ["export", "--rate", "100000/s", "--out", "s.csv", "--users-file", "-"],
       { env, cwd: await newFolder(), input: ids.join("\r\n") },
     );
     expect(finished.code).toBe(66);
-    expect(finished.err).toContain("The tenant knows none of the 5000 users asked for");
+    expect(finished.err).toContain("The tenant knows none of the 700 users asked for");
   });
 
   it("says that a file is not there", async () => {

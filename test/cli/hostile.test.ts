@@ -6,8 +6,7 @@ import * as zlib from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { newFolder } from "../folders.ts";
 import { answering, begin, beginDeno, type CommandOptions, type Running, until } from "./command.ts";
-
-const isLong = process.env["HOSTILE_TEST"] === "long";
+import { isLong } from "../size.ts";
 
 const MIB = 2 ** 20;
 const headers = { "content-type": "application/json" };

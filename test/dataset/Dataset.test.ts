@@ -17,6 +17,7 @@ import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
 import { draws } from "../source/paging/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, mend, type Options } from "./written.ts";
+import { isLong } from "../size.ts";
 
 const all = choices("ndjson", "csv", "parquet");
 
@@ -137,7 +138,7 @@ describe("an export that was broken off", () => {
   });
 
   it("any number of times, at any moment, while the list changes, loses and repeats nothing", async () => {
-    for (let seed = 1; seed <= 25; seed++) {
+    for (let seed = 1; seed <= (isLong ? 100 : 5); seed++) {
       const draw = draws(seed);
       const root = await newFolder();
       const gone = new Set<string>();
@@ -331,7 +332,7 @@ describe("changes since the last run", () => {
   });
 
   it("are found whatever happens in between, run after run broken off and gone on with", async () => {
-    for (let seed = 1; seed <= 6; seed++) {
+    for (let seed = 1; seed <= (isLong ? 24 : 2); seed++) {
       const draw = draws(seed);
       const root = await newFolder();
       const sandbox = make({ users: 8, sessionsPerUser: 30, seed, faults: { latencyMs: 1 } });

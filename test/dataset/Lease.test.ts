@@ -14,6 +14,7 @@ import * as Writer from "../../src/dataset/Writer.ts";
 import { begin, beginDeno, keysOf, type Running, tenant, until } from "../cli/command.ts";
 import { keysInEach } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
+import { isLong } from "../size.ts";
 
 const slow = (latencyMs: number) => ({ users: 150, sessionsPerUser: 20, faults: { latencyMs } });
 
@@ -65,7 +66,7 @@ describe("a folder", () => {
 
   it("of a process of Deno that was killed goes at once to one other of Deno, and to one alone", async (context) => {
     if (process.platform === "win32") return context.skip("there, half a minute of silence has to tell");
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < (isLong ? 10 : 1); round++) {
       const data = join(await newFolder(), "data");
       const { sandbox, by } = await exportsInto(data, 100);
       const killed = by.Deno();

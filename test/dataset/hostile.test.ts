@@ -1,6 +1,6 @@
 /**
  * Folders that were received, and do what they can to harm whoever opens them: nothing outside of them is opened, made, moved
- * or removed, nothing hangs, and every refusal names the file. `npm run test:hostile` tries thousands, some of them by processes
+ * or removed, nothing hangs, and every refusal names the file. `npm run test:long` tries thousands, some of them by processes
  * under strace where there is one; `npm test` tries some dozens.
  */
 import { spawnSync } from "node:child_process";
@@ -17,12 +17,11 @@ import * as Replay from "../../src/dataset/quarantine/Replay.ts";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { command, project, start, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { onDeno, some } from "../runtime.ts";
+import { onDeno } from "../runtime.ts";
 import { type Attack, attack, attacks, datasets, outsideOf, secret } from "./hostile.ts";
 import { touched } from "./recordPaths.mjs";
 import { exportOf } from "./written.ts";
-
-const isLong = process.env["HOSTILE_TEST"] === "long";
+import { isLong, some } from "../size.ts";
 
 /** The longest that anything may take, where the machine has much else to do. */
 const PATIENCE = 30_000;

@@ -1,6 +1,6 @@
 /**
  * Exports by a real process that is killed, at any moment and between any two changes it makes to the disk, and gone on with
- * until they are done. `npm run test:kill` kills several hundred times, `npm test` some dozens.
+ * until they are done. `npm run test:long` kills several hundred times, `npm test` some dozens.
  */
 import { cp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,8 +13,8 @@ import type { Sandbox } from "../../src/sandbox/mod.ts";
 import { draws } from "../source/paging/histories.ts";
 import { witness } from "./witness.ts";
 import { present } from "./written.ts";
+import { isLong } from "../size.ts";
 
-const isLong = process.env["KILL_TEST"] === "long";
 const preload = new URL("killAt.mjs", import.meta.url);
 
 const args = (partRows: number, ...more: ReadonlyArray<string>) => [
@@ -49,7 +49,7 @@ const killAfter = async (milliseconds: number, command: ReadonlyArray<string>, o
 
 it("killed at any moment, an export of 200 users loses and repeats nothing", async () => {
   let kills = 0;
-  for (let seed = 1; kills < (isLong ? 150 : 14); seed++) {
+  for (let seed = 1; kills < (isLong ? 150 : 4); seed++) {
     const draw = draws(seed);
     const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: { mean: 20 }, seed });
     const cwd = await newFolder();
@@ -69,7 +69,7 @@ it("killed at any moment, an export of 200 users loses and repeats nothing", asy
 
 it("killed while the list changes, it keeps the promise of the walk across what follows", async () => {
   let kills = 0;
-  for (let seed = 1; kills < (isLong ? 60 : 6); seed++) {
+  for (let seed = 1; kills < (isLong ? 60 : 2); seed++) {
     const draw = draws(seed);
     const gone = new Set<string>();
     const { sandbox, env } = await tenant({
@@ -121,12 +121,12 @@ const change = (sandbox: Sandbox, draw: () => number) => {
 
 it("killed at any moment, runs that add what has changed lose and repeat nothing either", async () => {
   let kills = 0;
-  for (let seed = 1; kills < (isLong ? 60 : 8); seed++) {
+  for (let seed = 1; kills < (isLong ? 60 : 3); seed++) {
     const draw = draws(seed);
     const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: { mean: 15 }, seed });
     const cwd = await newFolder();
     await finish(args(1000), { env, cwd });
-    for (let runs = 0; runs < 3; runs++) {
+    for (let runs = 0; runs < (isLong ? 3 : 1); runs++) {
       change(sandbox, draw);
       const command = args(20 + Math.floor(draw() * 100), ...changing);
       for (let tries = 0; tries < 6; tries++) {
@@ -182,7 +182,7 @@ it.each([
   else expect(expected[0]!.length + expected[3]!.length).toBe(8 * 40);
 
   let kills = 0;
-  const step = isLong ? 1 : 9;
+  const step = isLong ? 1 : 29;
   for (let change = 1 + Math.floor(draw() * step); change <= changes; change += step) {
     for (const how of isLong ? ["before", "half", "after"] : [["before", "half", "after"][change % 3]!]) {
       const cwd = await anew();

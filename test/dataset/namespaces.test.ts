@@ -14,8 +14,8 @@ import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
 import { draws } from "../source/paging/histories.ts";
 import { witness } from "./witness.ts";
+import { isLong } from "../size.ts";
 
-const isLong = process.env["LEASE_TEST"] === "long";
 const shortWaits = new URL("shortWaits.mjs", import.meta.url).href;
 /** Milliseconds of a writer, as the test has them. */
 const scaled = (milliseconds: number) => isLong ? milliseconds : milliseconds / 10;
@@ -135,7 +135,7 @@ const playRound = async (seed: number) => {
 it.skipIf(!canUnshare)(
   "of two writers in two pid namespaces, one is held off or the other stops; the dataset is exact",
   async () => {
-    const rounds = isLong ? 50 : 6;
+    const rounds = isLong ? 50 : 4;
     const atOnce = isLong ? 5 : 2;
     for (let seed = 1; seed <= rounds; seed += atOnce) {
       const group = Array.from(

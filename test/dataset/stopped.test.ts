@@ -17,8 +17,7 @@ import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
 import { choices, exportInto, exportOf, manifestOf, type Options, present } from "./written.ts";
 import { witness } from "./witness.ts";
-
-const isLong = process.env["LEASE_TEST"] === "long";
+import { isLong } from "../size.ts";
 
 type Call = (...args: Array<unknown>) => Promise<unknown>;
 
@@ -100,7 +99,7 @@ it.skipIf(onDeno || process.platform !== "linux").each(
     const mine: Options = { ...options, ...more };
     const next: Options = { ...options, changes: "since-last", ...(before && { prune: true }) };
     const [counted, lost] = [new Set<string>(), { count: 0, all: 0 }];
-    const step = isLong ? 1 : 9;
+    const step = isLong ? 1 : 27;
     const whole = join(await newFolder(), "data");
     await cp(prepared, whole, { recursive: true });
     const counting = tenantOf();

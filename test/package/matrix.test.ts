@@ -1,4 +1,4 @@
-/** Every entry on every runtime, through every bundler, compiler and package manager: `npm run test:package`. */
+/** Every entry on every runtime, through every bundler, compiler and package manager: `npm run test:long`. */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
@@ -24,8 +24,8 @@ import {
   tryEntries,
 } from "./consumer.ts";
 import { fetchTools } from "./tools.ts";
+import { isLong } from "../size.ts";
 
-const isLong = process.env["PACKAGE_TEST"] === "long";
 const tools = isLong ? await fetchTools() : undefined;
 const names = <A extends string>(of: Readonly<Record<A, unknown>> | undefined): ReadonlyArray<A> =>
   of === undefined ? [] : Object.keys(of) as Array<A>;

@@ -10,8 +10,9 @@ import { make, type Sandbox, serve } from "../../src/sandbox/mod.ts";
 import { project, start, until } from "../cli/command.ts";
 import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
-import { onDeno, some } from "../runtime.ts";
+import { onDeno } from "../runtime.ts";
 import { endless, reach, reasonOf, requestsAfterwards, tenant } from "./tenant.ts";
+import { some } from "../size.ts";
 
 type Version = Pick<promise.Session, "session_id" | "last_updated">;
 

@@ -4,8 +4,8 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as promise from "../../src/promise.ts";
 import { newFolder } from "../folders.ts";
-import { some } from "../runtime.ts";
 import { reasonOf, tenant } from "./tenant.ts";
+import { some } from "../size.ts";
 
 type Call = (options: unknown) => Promise<unknown>;
 

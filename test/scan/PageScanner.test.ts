@@ -9,6 +9,7 @@ import * as reference from "../../src/scan/reference.ts";
 import * as ScanPlan from "../../src/scan/ScanPlan.ts";
 import * as Session from "../../src/session/Session.ts";
 import { anyText, jsonArray, page, served, usual } from "../contract/sessions.ts";
+import { some } from "../size.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -160,7 +161,7 @@ describe("scan()", () => {
       fc.property(fc.oneof(changed, jsonArray.map(({ text }) => new TextEncoder().encode(text))), (bytes) => {
         times[take(bytes)]++;
       }),
-      { numRuns: 3000 },
+      { numRuns: some(20_000) },
     );
     expect(Math.min(...Object.values(times))).toBeGreaterThan(100);
   });
@@ -280,7 +281,7 @@ describe("Fields", () => {
         expect(text).toMatch(/^-?\d{1,9}(\.\d{1,6})?$/);
         expect(number).toBe(Number(text) + 0);
       }),
-      { numRuns: 8000 },
+      { numRuns: some(40_000) },
     );
     expect(numbers).toBeGreaterThan(500);
     expect(asked(FieldOffsets.decimal, "-118.250918")).toBe(-118.250918);

@@ -1,10 +1,9 @@
 /**
  * Clients that mean no good, many at once: whoever else asks is answered, and nothing is left of them once they have gone.
- * `npm run test:server` has hundreds of each.
+ * `npm run test:long` has hundreds of each.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
-import process from "node:process";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { make } from "../../src/sandbox/mod.ts";
 import * as Events from "../../src/server/jobs/Events.ts";
@@ -12,8 +11,8 @@ import type { Summary } from "../../src/server/jobs/Job.ts";
 import { intercepted, tenant, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { heldBytes, runtimes, serve, type Serving, startExport, stop, token } from "./serving.ts";
+import { isLong } from "../size.ts";
 
-const isLong = process.env["SERVER_TEST"] === "long";
 const COUNT = isLong ? 500 : 40;
 const ROUNDS = isLong ? 4 : 1;
 
@@ -254,7 +253,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const clients: Array<Client> = [];
     let unread = 0;
     // A few at once: those that wait for their answers are no matter here.
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < (isLong ? 8 : 4); round++) {
       clients.push(...await many(server, 5, { first: request("GET", report), deaf: true }));
       unread += 5 * reportBytes;
       clients.push(...await many(server, 2, { first: request("GET", "/docs").repeat(8), deaf: true }));

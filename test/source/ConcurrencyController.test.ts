@@ -12,10 +12,10 @@ import { describe, expect, it } from "vitest";
 import * as TenantClient from "../../src/api/TenantClient.ts";
 import { Transport } from "../../src/api/transport/Transport.ts";
 import * as SessionSource from "../../src/source/SessionSource.ts";
-import { some } from "../runtime.ts";
 import { tenantAt } from "../api/asking.ts";
 import * as virtualClock from "../api/virtualClock.ts";
 import { draws } from "./paging/histories.ts";
+import { some } from "../size.ts";
 
 /** A tenant as far as its speed goes. */
 interface Speed {

@@ -7,9 +7,9 @@ import { describe, expect, it } from "vitest";
 import * as TenantClient from "../../../src/api/TenantClient.ts";
 import * as RateLimiter from "../../../src/api/rate/RateLimiter.ts";
 import { Transport } from "../../../src/api/transport/Transport.ts";
-import { some } from "../../runtime.ts";
 import { ORIGIN, pageOf, tenantAt } from "../asking.ts";
 import * as virtualClock from "../virtualClock.ts";
+import { oneIn, some } from "../../size.ts";
 
 /** Whether a request that comes now is accepted. */
 interface Limit {
@@ -161,7 +161,7 @@ const all = Object.entries(kinds).flatMap(([kind, limit]) =>
 );
 
 describe("rate: auto, 32 requests under way", () => {
-  it.each(all)(
+  it.each(oneIn(5, all))(
     "50 a second: after ten seconds 95 % are used, and 1 % refused ($kind, $latency ms, Retry-After: $retryAfter)",
     async ({ kind, limit, latency, retryAfter }) => {
       // A window that ends as the rate is settled costs one hold more, a second.
@@ -198,7 +198,7 @@ describe("rate: auto, 32 requests under way", () => {
     60_000,
   );
 
-  it.each(all.filter(({ latency }) => latency !== 50))(
+  it.each(oneIn(5, all.filter(({ latency }) => latency !== 50)))(
     "5 a second are found within ten seconds ($kind, $latency ms, Retry-After: $retryAfter)",
     async ({ limit, latency, retryAfter }) => {
       const { seen } = await play({ limit: limit(5), latency, retryAfter });
@@ -222,7 +222,7 @@ describe("rate: auto, 32 requests under way", () => {
     20_000,
   );
 
-  it.each(all)(
+  it.each(oneIn(5, all))(
     "a limit that falls from 100 to 30 is followed within 15 seconds ($kind, $latency ms, Retry-After: $retryAfter)",
     async ({ limit, latency, retryAfter }) => {
       const { seen } = await play({
@@ -237,7 +237,7 @@ describe("rate: auto, 32 requests under way", () => {
     20_000,
   );
 
-  it.each(all)(
+  it.each(oneIn(5, all))(
     "one that rises from 30 to 100 is followed within 40 seconds, 70 where a try costs a hold " +
       "($kind, $latency ms, Retry-After: $retryAfter)",
     async ({ limit, latency, retryAfter }) => {

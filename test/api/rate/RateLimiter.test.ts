@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as RateLimiter from "../../../src/api/rate/RateLimiter.ts";
 import { run } from "../asking.ts";
+import { some } from "../../size.ts";
 
 /** Who left when. */
 interface Departure {
@@ -103,7 +104,7 @@ describe("take()", () => {
           expect(pace.waiting).toBe(0);
         },
       ),
-      { seed: 11, numRuns: 60 },
+      { seed: 11, numRuns: some(300) },
     ));
 
   it("serves in order of arrival, whatever befalls", () =>
@@ -115,7 +116,7 @@ describe("take()", () => {
           expect(left.map(({ who }) => who)).toEqual(arrived);
         },
       ),
-      { seed: 12, numRuns: 40 },
+      { seed: 12, numRuns: some(300) },
     ));
 
   it("wastes nothing of the rate: a line of 20 at 10 a second and a burst of 4 is gone after 1.6 s", async () => {
@@ -172,7 +173,7 @@ describe("take()", () => {
             expect(limiter.state().waiting).toBe(0);
           })),
       ),
-      { seed: 13, numRuns: 40 },
+      { seed: 13, numRuns: some(300) },
     ));
 
   it("works on after those in line were interrupted all at once", () =>

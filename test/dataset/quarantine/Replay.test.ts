@@ -17,6 +17,7 @@ import { example, served } from "../../contract/sessions.ts";
 import { csvTable, parquetTable, sql } from "../../duckdb.ts";
 import { newFolder } from "../../folders.ts";
 import { choices, exportInto, manifestOf, mend } from "../written.ts";
+import { isLong, some } from "../../size.ts";
 
 const replay = (root: string) => Effect.runPromise(Replay.run(root));
 
@@ -255,7 +256,7 @@ describe("replay", () => {
         expect([sessions + known, quarantined]).toEqual([aside, 0]);
         expect(await problemsOf(root)).toEqual([]);
       }),
-      { numRuns: 25 },
+      { numRuns: some(200) },
     );
   });
 
@@ -336,7 +337,7 @@ describe("a replay that is killed", () => {
     const part = `part-${String(parts.at(-1).part + 1).padStart(5, "0")}`;
     const stages = ["lock.json", "journal.ndjson", `ndjson/${part}`, `parquet/${part}`, "manifest.json."];
     const seen = new Set<string>();
-    for (let round = 0; round < 24; round++) {
+    for (let round = 0; round < (isLong ? 48 : 5); round++) {
       const root = join(await newFolder(), "data");
       await cp(original, root, { recursive: true });
       const { kill, done } = begin(["replay", root, "--quiet"]);

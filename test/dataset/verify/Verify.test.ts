@@ -25,6 +25,7 @@ import {
   mend,
   write,
 } from "../written.ts";
+import { some } from "../../size.ts";
 
 const verify = (root: string) => Effect.runPromise(Verify.run(root));
 
@@ -102,7 +103,7 @@ describe("a dataset as it was written", () => {
         expect(await problemsOf(root)).toEqual([]);
         await rm(root, { recursive: true });
       }),
-      { numRuns: 300 },
+      { numRuns: some(1000) },
     );
   }, 120_000);
 
@@ -173,7 +174,7 @@ describe("what is not as it was written is told:", () => {
         expect(first?.problem).toMatch(/^has been changed since it was written/);
         await writeFile(path, bytes);
       }),
-      { numRuns: 400 },
+      { numRuns: some(2000) },
     );
     expect(await problemsOf(root)).toEqual([]);
   }, 120_000);

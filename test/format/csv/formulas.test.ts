@@ -8,6 +8,7 @@ import * as Csv from "../../../src/format/csv/encode.ts";
 import { eitherText, escapedText } from "../../../src/format/csv/Formula.ts";
 import * as Ndjson from "../../../src/format/ndjson/encode.ts";
 import type { Session } from "../../../src/session/Session.ts";
+import { some } from "../../size.ts";
 
 const text = fc.string({
   unit: fc.constantFrom(..."=+-@|%'\t\r\n \u00a0\ufeff\u200b\u0000\uff1d\uff20", "a", "1", "é", '"', ","),
@@ -72,5 +73,5 @@ it("any text and any id, whichever version wrote them", () =>
       );
       expect(difference(other, served)).toContain("is ");
     }),
-    { seed: 5, numRuns: 300 },
+    { seed: 5, numRuns: some(2000) },
   ));

@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mod.ts";
 import type { Session } from "../../../src/session/Session.ts";
 import type * as SessionSource from "../../../src/source/SessionSource.ts";
-import { some } from "../../runtime.ts";
 import { draws } from "../paging/histories.ts";
 import { walk } from "./walks.ts";
+import { some } from "../../size.ts";
 
 interface Run {
   readonly sessions: ReadonlyArray<Session>;

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from "vitest";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
-import { some } from "../../runtime.ts";
 import { draws } from "./histories.ts";
+import { some } from "../../size.ts";
 
 const shape: PageWalk.ListShape = {
   orders: [

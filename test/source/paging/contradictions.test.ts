@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import * as Schema from "effect/Schema";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
 import * as WalkCheckpoint from "../../../src/source/paging/WalkCheckpoint.ts";
-import { some } from "../../runtime.ts";
 import { draws } from "./histories.ts";
 import { type Row, shape } from "./timed.ts";
+import { some } from "../../size.ts";
 
 interface Answer {
   readonly rows: ReadonlyArray<Row>;

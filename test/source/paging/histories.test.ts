@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { some } from "../../runtime.ts";
 import { type History, historyOf, type Outcome, readForward, walk } from "./histories.ts";
+import { some } from "../../size.ts";
 
 const HISTORIES = some(10_000);
 const count = HISTORIES.toLocaleString("en-US");

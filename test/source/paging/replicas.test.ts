@@ -1,9 +1,9 @@
 /** A tenant of replicas that lag: each answer is of a state up to so many changes ago, now this one, now that. */
 import { expect, it } from "vitest";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
-import { some } from "../../runtime.ts";
 import { draws } from "./histories.ts";
 import { type Row, shape } from "./timed.ts";
+import { some } from "../../size.ts";
 
 /** How many changes an answer may be behind. */
 const LAG = 20;
