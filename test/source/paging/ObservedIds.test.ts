@@ -17,7 +17,7 @@ describe("the hash of an id", () => {
     }));
   });
 
-  it(`differs for ${COUNT} ids that differ little", () => {
+  it(`differs for ${COUNT} ids that differ little`, () => {
     const hashes = new Set<number>();
     for (let n = 0; n < COUNT; n++) hashes.add(hashText(`session-${n.toString(36).padStart(8, "0")}`));
     expect(hashes.size).toBe(COUNT);
