@@ -1,4 +1,8 @@
+import process from "node:process";
 import { configDefaults, defineConfig } from "vitest/config";
+
+const onDeno = "Deno" in globalThis;
+const isLong = process.env["TEST_SIZE"] === "long";
 
 // No process, no socket, no file: what these need is imported once for all of them, and they answer within a minute.
 const quick = [
@@ -20,32 +24,40 @@ const quick = [
 const ofNode = [
   "test/project.test.ts",
   "test/package/**",
-  "test/cli/between.test.ts",
-  "test/cli/compile.test.ts",
-  "test/cli/deno.test.ts",
-  "test/cli/hostile.test.ts",
-  "test/cli/permissions.test.ts",
+  "test/cli/{between,compile,deno,hostile,permissions}.test.ts",
   "test/dataset/Lease.test.ts",
   "test/thread/{Thread,deno,package}.test.ts",
   "test/server/**",
 ];
 
+// What a runtime may do otherwise: sockets, files, streams, processes and their signals. The long tier has all files on both.
+const ofBoth = [
+  "test/runtime.test.ts",
+  "test/api/transport/*.test.ts",
+  "test/cli/{dataset,ending,export,key}.test.ts",
+  "test/cli/ui/Terminal.test.ts",
+  "test/dataset/{Dataset,kill,numbers,version1}.test.ts",
+  "test/dataset/verify/Verify.test.ts",
+  "test/export/*.test.ts",
+  "test/format/**/*.test.ts",
+  "test/promise.test.ts",
+  "test/promise/{bytes,dataset}.test.ts",
+  "test/sandbox/Server.test.ts",
+  "test/session/Redaction.test.ts",
+  "test/sink/*.test.ts",
+];
+
+const every = ["test/**/*.test.ts"];
+const exclude = [...configDefaults.exclude, ...(onDeno ? ofNode : [])];
+
 export default defineConfig({
   test: {
-    exclude: [...configDefaults.exclude, ...("Deno" in globalThis ? ofNode : [])],
     testTimeout: 60_000,
-    // Two cores are enough for two files at a time; more would only make each other's processes late.
+    // On two cores, as many wait for processes and sockets as can work.
     maxWorkers: 3,
-    projects: [
-      { extends: true, test: { name: "quick", include: quick, isolate: false } },
-      {
-        extends: true,
-        test: {
-          name: "whole",
-          include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, ...quick, ...("Deno" in globalThis ? ofNode : [])],
-        },
-      },
+    projects: onDeno && !isLong ? [{ extends: true, test: { name: "both", include: ofBoth, exclude } }] : [
+      { extends: true, test: { name: "quick", include: quick, exclude, isolate: false } },
+      { extends: true, test: { name: "whole", include: every, exclude: [...exclude, ...quick] } },
     ],
   },
 });
