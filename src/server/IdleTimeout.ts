@@ -5,7 +5,9 @@
  */
 
 /** A reader has stopped reading. */
-export class Unread extends Error {}
+export class Unread extends Error {
+  override readonly name = "Unread";
+}
 
 /** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
 const PIECE = 1 << 16;
@@ -29,14 +31,27 @@ export const streamOf = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Ar
   }, { highWaterMark: 0 });
 };
 
+/** Is told once how a body ended, after so many bytes; `error` says why it was broken off. */
+export type OnEnd = (ended: "done" | "client_closed" | "aborted", bytes: number, error?: unknown) => void;
+
 /**
  * Give the same body, but end it with an error once its reader has taken nothing for so many seconds. The time that the body
- * takes to make a piece does not count.
+ * takes to make a piece does not count. `length` is how many bytes it will be, if the answer tells.
  */
 export const withIdleTimeout = (
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  seconds: number,
+  { seconds, length, onEnd }: {
+    readonly seconds: number;
+    readonly length?: number | undefined;
+    readonly onEnd: OnEnd;
+  },
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
+  let bytes = 0;
+  let isOver = false;
+  const end = (ended: Parameters<OnEnd>[0], error?: unknown) => {
+    if (!isOver) onEnd(ended, bytes, error);
+    isOver = true;
+  };
   const source = body.getReader();
   let left: Iterator<Uint8Array<ArrayBuffer>> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -45,20 +60,30 @@ export const withIdleTimeout = (
       clearTimeout(timer);
       let piece = left?.next();
       while (piece === undefined || piece.done) {
-        const next = await source.read();
-        if (next.done) return controller.close();
+        const next = await source.read().catch((error) => {
+          end("aborted", error);
+          throw error;
+        });
+        if (next.done) {
+          end("done");
+          return controller.close();
+        }
         left = pieces(next.value);
         piece = left.next();
       }
       controller.enqueue(piece.value);
+      bytes += piece.value.length;
       timer = setTimeout(() => {
         const why = new Unread(`its reader has read nothing for ${seconds} s`);
+        end("aborted", why);
         controller.error(why);
         source.cancel(why).catch(() => {});
       }, seconds * 1000);
     },
     cancel: (reason) => {
       clearTimeout(timer);
+      // Where the length was told, a server may leave with the last byte, and not come back for the end.
+      end(bytes === length ? "done" : "client_closed");
       return source.cancel(reason);
     },
   }, { highWaterMark: 0 });
