@@ -9,6 +9,17 @@ export class Unread extends Error {
   override readonly name = "Unread";
 }
 
+/**
+ * The error of a body that is broken off. It says nothing of why, which may name people: the log does. Deno (2.9.6) prints
+ * such errors, so of this one it prints an empty line.
+ */
+class Aborted extends Error {
+  override readonly name = "Aborted";
+  [Symbol.for("Deno.customInspect")](): string {
+    return "";
+  }
+}
+
 /** Bytes leave in pieces no larger than this, so that a reader who is slow is told from one who has stopped. */
 const PIECE = 1 << 16;
 
@@ -62,7 +73,7 @@ export const withIdleTimeout = (
       while (piece === undefined || piece.done) {
         const next = await source.read().catch((error) => {
           end("aborted", error);
-          throw error;
+          throw new Aborted();
         });
         if (next.done) {
           end("done");
@@ -76,7 +87,7 @@ export const withIdleTimeout = (
       timer = setTimeout(() => {
         const why = new Unread(`its reader has read nothing for ${seconds} s`);
         end("aborted", why);
-        controller.error(why);
+        controller.error(new Aborted());
         source.cancel(why).catch(() => {});
       }, seconds * 1000);
     },

@@ -173,6 +173,7 @@ export const answer = (kind: Kind, detail: string, headers?: Readonly<Record<str
 export const raw = (kind: Kind, detail: string): string => {
   const body = JSON.stringify(make(kind, detail));
   const { status, title } = kinds[kind];
-  const headers = [`content-type: ${contentType}`, `content-length: ${body.length}`, "connection: close"];
+  const { length } = new TextEncoder().encode(body);
+  const headers = [`content-type: ${contentType}`, `content-length: ${length}`, "connection: close"];
   return [`HTTP/1.1 ${status} ${title}`, ...headers, "", body].join("\r\n");
 };

@@ -30,9 +30,10 @@ export interface Line {
 }
 
 const textOf = (line: Line): string =>
-  Object.entries(line).map(([name, value]) =>
-    `${name}=${/^[^\s"=]+$/.test(String(value)) ? value : JSON.stringify(value)}`
-  ).join(" ");
+  Object.entries(line).map(([name, value]) => {
+    const text = oneLine(String(value));
+    return `${name}=${/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)}`;
+  }).join(" ");
 
 /** Forms in which lines are printed on standard error. */
 export const forms = ["text", "json", "off"] as const;
@@ -40,8 +41,9 @@ export const forms = ["text", "json", "off"] as const;
 /** Where lines go: standard error, in one of {@link forms}, or a function. */
 export type Destination = typeof forms[number] | ((line: Line) => void);
 
-const print = {
-  text: (line: Line) => console.error(oneLine(textOf(line))),
+/** Prints a line on standard error. */
+export const print = {
+  text: (line: Line) => console.error(textOf(line)),
   json: (line: Line) => console.error(oneLine(JSON.stringify(line))),
   off: () => {},
 };
