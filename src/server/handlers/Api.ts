@@ -118,9 +118,8 @@ const Exports = HttpApiGroup.make("exports")
   .add(
     HttpApiEndpoint.get("list", "/v1/exports")
       .setUrlParams(Schema.Struct({
-        limit: Schema.optionalWith(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1000)), {
-          default: () => 100,
-        }).annotations({ description: "The most exports to list. The default is 100." }),
+        limit: Schema.optional(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 1000)))
+          .annotations({ description: "The most exports to list. The default is 100." }),
         before: Schema.optional(Job.Id).annotations({ description: "List exports older than this one." }),
       }))
       .addSuccess(

@@ -173,7 +173,7 @@ const exports = (settings: Settings, shutdown: Shutdown) =>
               onFailure: (problem) => Effect.succeed(Problem.respond(problem)),
               onSuccess: (description) => answering(jobs.start(description)),
             })).pipe(withCaller(request)))
-          .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+          .handle("list", ({ urlParams: { limit = 100, before } }) => answering(jobs.list({ limit, before })))
           .handle("get", ({ path }) => answering(jobs.get(path.id)))
           .handle("events", ({ path, request }) =>
             answering(Effect.map(jobs.events(path.id), (watch) => {
