@@ -77,6 +77,9 @@ export const refusalOf = (
   hasToken: boolean,
 ): Problem.Problem | undefined => {
   const { headers } = request;
+  if (!URL.canParse(request.url)) {
+    return Problem.make("invalid-request", "The URL can't be read: check the path and the header Host");
+  }
   const { host, pathname } = new URL(request.url);
   if (!hasToken && (from === undefined || !isLoopback(from))) {
     return forbidden("Without WORKER_TOKEN only callers on the same machine are served");
@@ -98,6 +101,9 @@ export const refusalOf = (
       "Use HTTP/1.1: before it, a body that is broken off looks like a whole one. " +
         "A proxy may have to be told so (nginx: proxy_http_version 1.1)",
     );
+  }
+  if (version === "1.1" && !headers.has("host")) {
+    return Problem.make("invalid-request", "Send the header Host, as HTTP/1.1 wants it");
   }
   // What another site may lead to: a page is there for people who follow links.
   const isOpen = pathname === "/" || pathname === "/docs" || isProbe;

@@ -59,6 +59,8 @@ const CONNECTIONS = 4096;
 /** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
 const limits = ({ requestSeconds }: ServerSettings.Settings) => ({
   maxHeaderSize: 16_384,
+  // The guard refuses it, with an answer that says so.
+  requireHostHeader: false,
   headersTimeout: Math.min(10_000, requestSeconds * 1000),
   // Whoever waits for a body gives up first, with an answer.
   requestTimeout: requestSeconds * 1000 + 2000,
@@ -151,6 +153,8 @@ export const command = Command.make(
             const { server: http } = server.node!;
             http!.maxConnections = CONNECTIONS;
             http!.on("clientError", refuse(Problem));
+            // What else is expected than to go on is nothing to refuse a request for.
+            http!.on("checkExpectation", (asked, answer) => http!.emit("request", asked, answer));
             return await server.ready();
           },
           catch: (error) =>

@@ -79,8 +79,8 @@ export const ofCause = (
     return Effect.succeed(Problem.answer("invalid-request", flaw));
   }
   if (error instanceof RouteNotFound) {
-    const { pathname } = new URL(error.request.url, "http://server");
-    return Effect.succeed(Problem.answer("not-found", `There is nothing at ${pathname.slice(0, QUOTED)}`));
+    const [path = ""] = error.request.url.split("?");
+    return Effect.succeed(Problem.answer("not-found", `There is nothing at ${path.slice(0, QUOTED)}`));
   }
   return Effect.as(
     RequestLog.note(error),
