@@ -4,9 +4,13 @@
  * @module
  */
 
-/** A reader has stopped reading. */
-export class Unread extends Error {
-  override readonly name = "Unread";
+/** Why the server breaks a body off: its reader has stopped reading, or the server itself stops. */
+export class BrokenOff extends Error {
+  readonly _tag: "Unread" | "Stopped";
+  constructor(tag: "Unread" | "Stopped") {
+    super();
+    this._tag = tag;
+  }
 }
 
 /**
@@ -47,26 +51,38 @@ export type OnEnd = (ended: "done" | "client_closed" | "aborted", bytes: number,
 
 /**
  * Give the same body, but end it with an error once its reader has taken nothing for so many seconds. The time that the body
- * takes to make a piece does not count. `length` is how many bytes it will be, if the answer tells.
+ * takes to make a piece does not count. `length` is how many bytes it will be, if the answer tells. While it is `open`, a call of
+ * what it puts there breaks it off.
  */
 export const withIdleTimeout = (
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  { seconds, length, onEnd }: {
+  { seconds, length, open, onEnd }: {
     readonly seconds: number;
+    readonly open: Set<() => void>;
     readonly length?: number | undefined;
     readonly onEnd: OnEnd;
   },
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
   let bytes = 0;
-  let isOver = false;
-  const end = (ended: Parameters<OnEnd>[0], error?: unknown) => {
-    if (!isOver) onEnd(ended, bytes, error);
-    isOver = true;
-  };
   const source = body.getReader();
   let left: Iterator<Uint8Array<ArrayBuffer>> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let stop = () => {};
+  const end = (ended: Parameters<OnEnd>[0], error?: unknown) => {
+    clearTimeout(timer);
+    if (open.delete(stop)) onEnd(ended, bytes, error);
+  };
+  const breakOff = (controller: ReadableStreamDefaultController, tag: BrokenOff["_tag"]) => {
+    const why = new BrokenOff(tag);
+    end("aborted", why);
+    controller.error(new Aborted());
+    source.cancel(why).catch(() => {});
+  };
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start: (controller) => {
+      stop = () => breakOff(controller, "Stopped");
+      open.add(stop);
+    },
     pull: async (controller) => {
       clearTimeout(timer);
       let piece = left?.next();
@@ -84,15 +100,9 @@ export const withIdleTimeout = (
       }
       controller.enqueue(piece.value);
       bytes += piece.value.length;
-      timer = setTimeout(() => {
-        const why = new Unread(`its reader has read nothing for ${seconds} s`);
-        end("aborted", why);
-        controller.error(new Aborted());
-        source.cancel(why).catch(() => {});
-      }, seconds * 1000);
+      timer = setTimeout(() => breakOff(controller, "Unread"), seconds * 1000);
     },
     cancel: (reason) => {
-      clearTimeout(timer);
       // Where the length was told, a server may leave with the last byte, and not come back for the end.
       end(bytes === length ? "done" : "client_closed");
       return source.cancel(reason);

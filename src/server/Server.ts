@@ -42,7 +42,7 @@ export interface Server {
   /**
    * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
    * {@link Arrival.sent} tells of them, and checkpoints exports, which the next server goes on with. What is left of downloads
-   * has to be broken off by closing the server.
+   * is broken off.
    */
   readonly stop: () => Promise<void>;
 }
@@ -152,7 +152,7 @@ export const make = (
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
     const { downloads } = Context.get(runtime.context, Metrics.Metrics);
     let unsent = 0;
-    let isOver = false;
+    const open = new Set<() => void>();
     return {
       fetch: async (request, arrival) => {
         const began = performance.now();
@@ -168,10 +168,8 @@ export const make = (
         Headers.complete(response);
         const { status } = response;
         const length = lengthOf(response);
-        const onEnd: IdleTimeout.OnEnd = (how, bytes, error) => {
+        const onEnd: IdleTimeout.OnEnd = (ended, bytes, error) => {
           const seconds = Math.round(performance.now() - began) / 1000;
-          // What is left once the server has stopped is broken off by whoever closes it.
-          const ended = how === "client_closed" && isOver ? "aborted" : how;
           Runtime.runSync(runtime)(RequestLog.request(request, { status, ended, bytes, seconds, error }));
         };
         // To look at the body of a short one would make a stream of it.
@@ -179,7 +177,7 @@ export const make = (
           onEnd(status === LEFT ? "client_closed" : "done", request.method === "HEAD" ? 0 : length ?? 0);
           return response;
         }
-        const limits = { seconds: settings.idleSeconds, length, onEnd };
+        const limits = { seconds: settings.idleSeconds, length, open, onEnd };
         return new Response(IdleTimeout.withIdleTimeout(response.body, limits), response);
       },
       stop: async () => {
@@ -190,7 +188,7 @@ export const make = (
         while (downloads() + unsent > 0 && Date.now() < limit) {
           await new Promise((resume) => setTimeout(resume, LOOK));
         }
-        isOver = true;
+        for (const breakOff of open) breakOff();
         await Effect.runPromise(Scope.close(scope, Exit.void));
       },
     };

@@ -298,6 +298,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     text.catch(() => {});
     expect(await stop(server)).toMatchObject({ code: 0 });
     await expect(text).rejects.toThrow();
+    expect(server.running.err()).toMatch(/sessions\.csv status=200 .* ended=aborted reason=Stopped\n/);
   });
 });
 

@@ -1,6 +1,11 @@
 /** The description of the API: each route says in plain words what it does, and shows it. */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as HttpApi from "@effect/platform/HttpApi";
+import * as HttpApiClient from "@effect/platform/HttpApiClient";
+import * as HttpClient from "@effect/platform/HttpClient";
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import * as OpenApi from "@effect/platform/OpenApi";
+import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import { describe, expect, it } from "vitest";
@@ -9,7 +14,7 @@ import { Api } from "../../src/server/handlers/Api.ts";
 import * as Problem from "../../src/server/Problem.ts";
 import { tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { runtimes, serve } from "./serving.ts";
+import { ended, runtimes, serve, token } from "./serving.ts";
 
 interface Shape {
   readonly $ref?: string;
@@ -123,4 +128,24 @@ it.each(runtimes)("the server on %s gives this document, and tells what each met
     expect([name, text]).toEqual([name, expect.stringMatching(/^[A-Z][^.]+\.$/)]);
     expect(wordsOf(text)).toBeLessThan(20);
   }
+});
+
+it("a client that is made of it starts, finds and removes exports, and gets problems by their type", async () => {
+  const { env } = await tenant();
+  const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder() });
+  const client = await Effect.runPromise(
+    HttpApiClient.make(Api, {
+      baseUrl: server.url,
+      transformClient: HttpClient.mapRequest(HttpClientRequest.bearerToken(token)),
+    }).pipe(Effect.provide(FetchHttpClient.layer)),
+  );
+  const run = <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromise(effect);
+  const { id } = await run(client.exports.start({ payload: { users: "all", formats: ["csv"] } }));
+  await ended(server, id, "done");
+  expect(await run(client.exports.list({ urlParams: {} }))).toMatchObject([{ id, status: "done" }]);
+  const remove = (expect: "open" | "ended") =>
+    run(Effect.either(client.exports.delete({ path: { id }, urlParams: { expect } })));
+  expect(await remove("open")).toMatchObject({ left: { type: "urn:monocloud-sessions:problem:conflict" } });
+  expect(await remove("ended")).toMatchObject({ _tag: "Right", right: undefined });
+  expect(await remove("ended")).toMatchObject({ left: { type: "urn:monocloud-sessions:problem:not-found" } });
 });

@@ -39,7 +39,8 @@ const flags = {
 const log = Flag.optional<typeof Log.forms[number]>({
   name: "log",
   placeholder: "FORM",
-  text: "Lines about requests and exports on standard error: text, json or off. Goes before WORKER_LOG.",
+  text: "Form of the lines about requests and exports: text, json or off.",
+  byDefault: "WORKER_LOG, or text",
   words: Log.forms,
   read: (text) => Log.forms.find((form) => form === text),
   must: Log.forms.join(" or "),

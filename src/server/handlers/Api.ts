@@ -195,7 +195,7 @@ const Exports = HttpApiGroup.make("exports")
 
 const State = Schema.Struct({ status: Schema.Literal("ok") }).annotations({
   identifier: "State",
-  description: "It is so.",
+  description: "OK.",
   examples: [{ status: "ok" }],
 });
 

@@ -90,8 +90,8 @@ const transfer = <E extends { readonly message: string }, R>(
       metrics.download("begun");
       const working = work(target).pipe(
         Effect.onExit((exit) => {
-          const isUnread = signal.reason instanceof IdleTimeout.Unread;
-          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isUnread;
+          const isBrokenOff = signal.reason instanceof IdleTimeout.BrokenOff;
+          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isBrokenOff;
           // Where the length was told, a server may leave with the last byte, and not come back for the end.
           const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);
           metrics.download(isWhole ? "complete" : isLeft ? "client_closed" : "aborted");

@@ -59,7 +59,7 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   readonly events: (id: string) => Effect.Effect<Events.ChangeTracker, JobError>;
   /**
    * Stops one that waits or runs: it ends, with its summary, when what has come is complete. Removes one that has ended, with
-   * its files. `expect` says which of the two is meant: of an export that does not stand so, nothing is changed.
+   * its files. `expect` says which of the two is meant: an export of another status is left alone.
    */
   readonly delete: (
     id: string,
