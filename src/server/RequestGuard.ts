@@ -10,6 +10,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import * as Redacted from "effect/Redacted";
 import type { Arrival } from "./Arrival.ts";
+import * as Problem from "./Problem.ts";
 
 /** The cookie that the page is given. */
 export const COOKIE = "worker_token";
@@ -35,12 +36,6 @@ export const needsToken = (hostname: string): string =>
   "(openssl rand -hex 32 makes one), or listen on 127.0.0.1";
 
 const ownNames = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
-
-/** A request that is not let through, whatever it asks for. */
-export interface Refusal {
-  readonly status: 403 | 411 | 413 | 505;
-  readonly message: string;
-}
 
 /** Tell whether a page of another site sent it. Only browsers send these headers. */
 const isCrossSite = ({ headers }: Request): boolean => {
@@ -73,15 +68,18 @@ const mayBeEndless = ({ method, headers }: Request): boolean =>
   headers.has("transfer-encoding") ||
   (!headers.has("host") && !headers.has("content-length") && method !== "GET" && method !== "HEAD");
 
-const forbidden = (message: string): Refusal => ({ status: 403, message });
+const forbidden = (detail: string) => Problem.make("forbidden", detail);
 
 /** Say why a request is not let through; undefined if it is. */
 export const refusalOf = (
   request: Request,
   { from, version }: Arrival,
   hasToken: boolean,
-): Refusal | undefined => {
+): Problem.Problem | undefined => {
   const { headers } = request;
+  if (!URL.canParse(request.url)) {
+    return Problem.make("invalid-request", "The URL can't be read: check the path and the header Host");
+  }
   const { host, pathname } = new URL(request.url);
   if (!hasToken && (from === undefined || !isLoopback(from))) {
     return forbidden("Without WORKER_TOKEN only callers on the same machine are served");
@@ -98,11 +96,14 @@ export const refusalOf = (
   }
   const isProbe = pathname === "/health" || pathname === "/ready";
   if (!isProbe && version !== undefined && Number(version) < 1.1) {
-    return {
-      status: 505,
-      message: "Use HTTP/1.1: before it, a body that is broken off looks like a whole one. " +
+    return Problem.make(
+      "http-version",
+      "Use HTTP/1.1: before it, a body that is broken off looks like a whole one. " +
         "A proxy may have to be told so (nginx: proxy_http_version 1.1)",
-    };
+    );
+  }
+  if (version === "1.1" && !headers.has("host")) {
+    return Problem.make("invalid-request", "Send the header Host, as HTTP/1.1 wants it");
   }
   // What another site may lead to: a page is there for people who follow links.
   const isOpen = pathname === "/" || pathname === "/docs" || isProbe;
@@ -110,9 +111,10 @@ export const refusalOf = (
     return forbidden("A page of another site can't use this server");
   }
   if (mayBeEndless(request)) {
-    return { status: 411, message: "Say with Content-Length how long the body is" };
+    return Problem.make("length-required", "Say with Content-Length how long the body is");
   }
   if (Number(headers.get("content-length") ?? 0) > BODY_BYTES) {
-    return { status: 413, message: `A body may have ${BODY_BYTES} bytes: name fewer users in one export` };
+    const most = `A body may have ${BODY_BYTES} bytes: name fewer users in one export`;
+    return Problem.make("body-too-large", most);
   }
 };

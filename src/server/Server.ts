@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
+import * as Runtime from "effect/Runtime";
 import * as Scope from "effect/Scope";
 import * as TenantClient from "../api/TenantClient.ts";
 import * as Platform from "../api/transport/Platform.ts";
@@ -21,11 +22,15 @@ import type * as Transport from "../api/transport/Transport.ts";
 import { version } from "../version.ts";
 import type { Arrival } from "./Arrival.ts";
 import * as RequestGuard from "./RequestGuard.ts";
+import * as Problem from "./Problem.ts";
 import type { Settings } from "./Settings.ts";
 import * as Docs from "./page/Docs.ts";
 import * as Handlers from "./handlers/Handlers.ts";
+import * as Router from "./handlers/Router.ts";
 import * as Headers from "./Headers.ts";
 import * as Jobs from "./jobs/Jobs.ts";
+import * as Log from "./telemetry/Log.ts";
+import * as RequestLog from "./telemetry/RequestLog.ts";
 import * as Metrics from "./telemetry/Metrics.ts";
 import * as Page from "./page/Page.ts";
 import * as IdleTimeout from "./IdleTimeout.ts";
@@ -37,7 +42,7 @@ export interface Server {
   /**
    * Takes on nothing more, lets downloads end for as long as the settings say, their last bytes included where
    * {@link Arrival.sent} tells of them, and checkpoints exports, which the next server goes on with. What is left of downloads
-   * has to be broken off by closing the server.
+   * is broken off.
    */
   readonly stop: () => Promise<void>;
 }
@@ -63,11 +68,8 @@ const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
     }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
   }));
 
-/** Lines on standard error, and not in spans as well: they may name users. */
-const logging = Layer.merge(
-  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
-  Logger.remove(Logger.tracerLogger),
-);
+/** Lines where the settings say, and not in spans as well. */
+const logging = ({ log }: Settings) => Layer.merge(Log.layer(log), Logger.remove(Logger.tracerLogger));
 
 /** A span of the server's own would carry the paths of requests, and with them the ids of users. */
 const noServerSpans = Layer.scopedDiscard(
@@ -81,7 +83,7 @@ const everything = (
 ) => {
   const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
     Layer.provideMerge(Handlers.layer(settings, shutdown)),
-    Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
+    Layer.provideMerge(HttpApiBuilder.Router.Live),
     Layer.provideMerge(HttpServer.layerContext),
   );
   const tenant = TenantClient.layerOf(settings.tenant, { rate: settings.rate }).pipe(
@@ -92,21 +94,19 @@ const everything = (
     Layer.provide(Jobs.layer(settings)),
     Layer.provide(tenant),
     Layer.provideMerge(Metrics.layer),
-    Layer.provideMerge(Layer.mergeAll(tracing(settings), logging, noServerSpans)),
+    Layer.provideMerge(Layer.mergeAll(tracing(settings), logging(settings), noServerSpans)),
   );
 };
 
 /** Milliseconds between two looks at the downloads that have to end before a stop. */
 const LOOK = 50;
 
-const answer = (
-  { status, message }: { readonly status: RequestGuard.Refusal["status"] | 404; readonly message: string },
-) => {
-  const bytes = new TextEncoder().encode(
-    JSON.stringify({ error: status === 404 ? "Absent" : "Refused", message }),
-  );
-  const headers = { "content-type": "application/json", "content-length": String(bytes.length) };
-  return new Response(bytes, { status, headers });
+/** The status of an answer that nobody waits for any more. */
+const LEFT = 499;
+
+const lengthOf = ({ headers }: Response): number | undefined => {
+  const length = headers.get("content-length");
+  return length === null ? undefined : Number(length);
 };
 
 /** The most bytes of an answer that is short, which the system takes at once. */
@@ -116,8 +116,8 @@ const SHORT = 1 << 14;
  * Tell whether an answer is handed over as it is. A download is not, however short: it counts until it has been read. Nor is
  * anything made a stream without need: Deno (2.9.6) never closes the connection of one that is sent while a request's body is read.
  */
-const isShort = ({ headers }: Response): boolean =>
-  Number(headers.get("content-length") ?? Infinity) <= SHORT && !headers.has("content-disposition");
+const isShort = (response: Response): boolean =>
+  (lengthOf(response) ?? Infinity) <= SHORT && !response.headers.has("content-disposition");
 
 /**
  * Replace the bytes of a long answer by a stream of them, which drops them when it is cancelled. A request's fiber, and with it the
@@ -148,27 +148,37 @@ export const make = (
     const scope = yield* Scope.make();
     const shutdown: Handlers.Shutdown = { isStopping: false, streams: new Set() };
     const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, shutdown, transport)), scope);
-    const app = Effect.map(yield* Effect.provide(HttpApiBuilder.httpApp, runtime), streamed);
+    const app = Effect.map(yield* Effect.provide(Router.app, runtime), streamed);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
     const { downloads } = Context.get(runtime.context, Metrics.Metrics);
     let unsent = 0;
+    const open = new Set<() => void>();
     return {
       fetch: async (request, arrival) => {
+        const began = performance.now();
         if (arrival.sent !== undefined) {
           unsent++;
           const end = () => void unsent--;
           arrival.sent.then(end, end);
         }
         const refusal = RequestGuard.refusalOf(request, arrival, settings.token !== undefined);
-        const handled = refusal === undefined ? await handle(request) : answer(refusal);
-        const response = handled.status === 404 && !handled.headers.has("content-type")
-          ? answer({ status: 404, message: `There is nothing at ${new URL(request.url).pathname}` })
-          : handled;
-        if (response.status === 401) response.headers.set("www-authenticate", "Bearer");
+        const response = refusal === undefined
+          ? await handle(request)
+          : HttpServerResponse.toWeb(Problem.respond(refusal));
         Headers.complete(response);
+        const { status } = response;
+        const length = lengthOf(response);
+        const onEnd: IdleTimeout.OnEnd = (ended, bytes, error) => {
+          const seconds = Math.round(performance.now() - began) / 1000;
+          Runtime.runSync(runtime)(RequestLog.request(request, { status, ended, bytes, seconds, error }));
+        };
         // To look at the body of a short one would make a stream of it.
-        if (isShort(response) || response.body === null) return response;
-        return new Response(IdleTimeout.withIdleTimeout(response.body, settings.idleSeconds), response);
+        if (isShort(response) || response.body === null) {
+          onEnd(status === LEFT ? "client_closed" : "done", request.method === "HEAD" ? 0 : length ?? 0);
+          return response;
+        }
+        const limits = { seconds: settings.idleSeconds, length, open, onEnd };
+        return new Response(IdleTimeout.withIdleTimeout(response.body, limits), response);
       },
       stop: async () => {
         if (shutdown.isStopping) return;
@@ -178,6 +188,7 @@ export const make = (
         while (downloads() + unsent > 0 && Date.now() < limit) {
           await new Promise((resume) => setTimeout(resume, LOOK));
         }
+        for (const breakOff of open) breakOff();
         await Effect.runPromise(Scope.close(scope, Exit.void));
       },
     };

@@ -7,11 +7,13 @@ import * as Config from "effect/Config";
 import * as ConfigError from "effect/ConfigError";
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as Tenant from "../api/Tenant.ts";
 import type { Limits } from "./Limits.ts";
+import * as Log from "./telemetry/Log.ts";
 
 /** The environment is not as it must be. */
 export class ConfigurationError extends Data.TaggedError("ConfigurationError")<{
@@ -31,6 +33,8 @@ export interface Settings extends Limits {
   readonly redactSecret: Redacted.Redacted | undefined;
   /** Destination of traces: the root of an OTLP endpoint over HTTP. */
   readonly telemetry: string | undefined;
+  /** Destination of the lines about requests and exports. */
+  readonly log: Log.Destination;
 }
 
 /** The variable of each setting. */
@@ -48,6 +52,7 @@ export const variables = {
   idleSeconds: "WORKER_IDLE_SECONDS",
   requestSeconds: "WORKER_REQUEST_SECONDS",
   graceSeconds: "WORKER_GRACE_SECONDS",
+  log: "WORKER_LOG",
   telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
 } as const;
 
@@ -104,6 +109,15 @@ const all = Config.all({
   idleSeconds: whole("idleSeconds", 1, 86_400, 120),
   requestSeconds: whole("requestSeconds", 1, 3600, 60),
   graceSeconds: whole("graceSeconds", 0, 3600, 20),
+  log: Config.string(variables.log).pipe(
+    Config.mapOrFail((text) =>
+      Either.fromNullable(
+        Log.forms.find((form) => form === text),
+        () => ConfigError.InvalidData([], `must be one of ${Log.forms.join(", ")}`),
+      )
+    ),
+    Config.withDefault("text" as const),
+  ),
   telemetry: given(Config.url(variables.telemetry)),
 });
 

@@ -13,8 +13,10 @@ import * as Arrival from "./Arrival.ts";
 import type { SomeLimits } from "./Limits.ts";
 import * as Settings from "./Settings.ts";
 import { make as makeServer } from "./Server.ts";
+import type { Line as LogLine } from "./telemetry/Log.ts";
 
 export type { RequestInfo } from "./Arrival.ts";
+export type { Line as LogLine } from "./telemetry/Log.ts";
 
 /** Options of a server: the tenant, who may ask, and how much at once. The rate counts the requests of all callers together. */
 export interface ServerSettings extends Pick<TenantOptions, "domain" | "apiKey" | "rate">, SomeLimits {
@@ -26,6 +28,8 @@ export interface ServerSettings extends Pick<TenantOptions, "domain" | "apiKey" 
   readonly redactSecret?: string | undefined;
   /** Destination of traces: the root of an OTLP endpoint over HTTP. */
   readonly telemetry?: string | undefined;
+  /** Is given each line of the log. Left out, nothing is logged. What it throws is dropped. */
+  readonly log?: ((line: LogLine) => void) | undefined;
   /** Makes the requests to the tenant. @default {undici on Node, else globalThis.fetch} */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
@@ -45,10 +49,11 @@ const settingsKind = Options.object<ServerSettings>({
   graceSeconds: Options.number,
   redactSecret: Options.text,
   telemetry: Options.text,
+  log: Options.callback,
   fetch: Options.callback,
 }, { required: ["domain", "apiKey"] });
 
-type Given = Omit<ServerSettings, "fetch">;
+type Given = Omit<ServerSettings, "fetch" | "log">;
 
 const variables: { readonly [Name in keyof Given]-?: string } = Settings.variables;
 
@@ -102,8 +107,10 @@ export interface Server {
  * ```
  */
 export const make = async (given: ServerSettings): Promise<Server> => {
-  const { fetch, ...settings } = Options.take("make a server", settingsKind, given);
+  const { fetch, log = "off", ...settings } = Options.take("make a server", settingsKind, given);
   const transport = fetch && Transport.fetch(fetch);
-  const { fetch: answer, stop } = await Effect.runPromise(makeServer(decode(settings), transport));
+  const { fetch: answer, stop } = await Effect.runPromise(
+    makeServer({ ...decode(settings), log }, transport),
+  );
   return { fetch: (request, info) => answer(request, Arrival.ofInfo(info)), stop };
 };

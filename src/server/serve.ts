@@ -18,6 +18,7 @@ import * as RequestGuard from "./RequestGuard.ts";
 import * as Arrival from "./Arrival.ts";
 import * as Settings from "./Settings.ts";
 import * as Server from "./Server.ts";
+import * as Log from "./telemetry/Log.ts";
 
 const leave = (message: string): never => {
   process.stderr.write(`Error: ${message}\n`);
@@ -40,8 +41,9 @@ export default {
     if (settings.token === undefined && !RequestGuard.isLoopback(hostname)) {
       leave(RequestGuard.needsToken(hostname));
     }
-    process.stderr.write(
-      `Listening on http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}\n`,
+    Log.sayListening(
+      settings.log,
+      `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`,
     );
   },
 };

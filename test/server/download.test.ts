@@ -94,9 +94,9 @@ describe.each(runtimes)("on %s", (runtime) => {
       expect((await server.ask(`/v1/users/${userId}/sessions.csv${query}`)).status).toBe(400);
     }
     const missing = await server.ask("/v1/users/nobody/sessions.csv");
-    expect([missing.status, await missing.json()]).toEqual([404, {
-      error: "Absent",
-      message: expect.stringContaining('The tenant knows no user "nobody"'),
+    expect([missing.status, await missing.json()]).toMatchObject([404, {
+      type: "urn:monocloud-sessions:problem:not-found",
+      detail: expect.stringContaining('The tenant knows no user "nobody"'),
     }]);
     expect((await server.ask(`/v1/users/${userId}/sessions.csv`, { method: "HEAD" })).status).toBe(405);
   });
@@ -135,7 +135,7 @@ describe.each(runtimes)("on %s", (runtime) => {
       await expect(answer.arrayBuffer()).rejects.toThrow();
     }
     expect(await outcomes(server)).toEqual({ open: 0, complete: 0, aborted: 9, client_closed: 0 });
-    expect(server.running.err()).toContain("403");
+    expect(server.running.err()).toMatch(/ended=aborted reason=ApiError\.Forbidden\n/);
   }, 120_000);
 
   it("for HTTP/1.0, in which it would look whole, there is none where the version is known", async () => {
@@ -154,7 +154,10 @@ describe.each(runtimes)("on %s", (runtime) => {
     const { userId, env } = await failing(1);
     const server = await serve(runtime, env);
     const refused = await server.ask(`/v1/users/${userId}/sessions.csv`);
-    expect([refused.status, (await refused.json()).error]).toEqual([502, "TenantFailure"]);
+    expect([refused.status, (await refused.json()).type]).toEqual([
+      502,
+      "urn:monocloud-sessions:problem:tenant-failure",
+    ]);
     const down = await tenant({
       users: 1,
       faults: { "429": 1, maxInARow: Infinity, retryAfterSeconds: 3600 },
@@ -295,6 +298,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     text.catch(() => {});
     expect(await stop(server)).toMatchObject({ code: 0 });
     await expect(text).rejects.toThrow();
+    expect(server.running.err()).toMatch(/sessions\.csv status=200 .* ended=aborted reason=Stopped\n/);
   });
 });
 

@@ -73,7 +73,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     expect([head.status, head.headers.get("content-length")]).toEqual([200, String(done.parts[0]!.bytes)]);
     expect(await (await server.ask("/v1/exports")).json()).toMatchObject([{ id, status: "done" }]);
     expect((await post(server, `/v1/exports/${id}/resume`)).status).toBe(409);
-    expect((await server.ask(`/v1/exports/${id}`, { method: "DELETE" })).status).toBe(409);
+    expect((await server.ask(`/v1/exports/${id}?expect=open`, { method: "DELETE" })).status).toBe(409);
   });
 
   it("one that is cancelled keeps what has come, and is resumed from there", async () => {
@@ -227,7 +227,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const server = await serve(runtime, { ...env, WORKER_FOLDER: folder }, { fileKiB: 80 });
     const users = Array.from({ length: 10_000 }, (_, index) => `user-${index}`);
     const refused = await post(server, "/v1/exports", { users, formats: ["csv"] });
-    expect([refused.status, (await refused.json()).message]).toEqual([
+    expect([refused.status, (await refused.json()).detail]).toEqual([
       503,
       expect.stringContaining("job.json"),
     ]);
@@ -300,7 +300,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const description = { users: "all", formats: ["ndjson"], redact: { ip: "hash", user_agent: "drop" } };
     const without = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
     const refused = await post(without, "/v1/exports", description);
-    expect([refused.status, (await refused.json()).message]).toEqual([
+    expect([refused.status, (await refused.json()).detail]).toEqual([
       400,
       expect.stringContaining("MONOCLOUD_REDACT_SECRET"),
     ]);
@@ -328,7 +328,7 @@ it("a folder that another server, or an export, is at work in is waited for", as
   const first = await serve("Node", { ...env, WORKER_FOLDER: folder });
   const second = await serve("Node", { ...env, WORKER_FOLDER: folder });
   const ready = await second.ask("/ready");
-  expect([ready.status, (await ready.json()).message]).toEqual([
+  expect([ready.status, (await ready.json()).detail]).toEqual([
     503,
     expect.stringContaining("is writing there"),
   ]);

@@ -67,7 +67,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     ].sort());
     const said = running.err();
     for (const number of [1, 2, 3, 4, 5, 6, 7]) {
-      expect(said).toContain(`Export ${idOf(number)} can't be read`);
+      expect(said).toContain(`message="export can't be read, and is left alone" id=${idOf(number)}\n`);
     }
     expect(said).toContain(`${at(4, "job.json")} is damaged: it is a pipe, not a file`);
 

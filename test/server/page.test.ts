@@ -1,6 +1,6 @@
 /** The server's page, in a real browser. */
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { gunzipSync } from "node:zlib";
@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { make, type SandboxOptions, serve as serveSandbox } from "../../src/sandbox/mod.ts";
 import { keysIn, keysOf, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { runtimes, serve, token } from "./serving.ts";
+import { ended, runtimes, serve, startExport, token } from "./serving.ts";
 
 /** Debian's, or where the environment says. */
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
@@ -54,7 +54,7 @@ const picture = async (page: Page, name: string) => {
 
 describe.each(runtimes)("on %s", (runtime) => {
   it(
-    "signs in, starts an export, watches, cancels and resumes it, and downloads what it wrote, by keyboard alone",
+    "signs in, starts an export, watches, cancels and resumes it, downloads what it wrote and deletes it, by keyboard alone",
     async () => {
       const { sandbox, env } = await tenant({ users: 60, sessionsPerUser: 20 });
       const folder = await newFolder();
@@ -119,6 +119,23 @@ describe.each(runtimes)("on %s", (runtime) => {
 
       await page.reload();
       await item.getByText("Done").waitFor();
+      const remove = item.getByRole("button", { name: "Delete" });
+      page.once("dialog", (dialog) => dialog.dismiss());
+      await remove.focus();
+      await page.keyboard.press("Enter");
+      await until(
+        () => page.evaluate(() => document.activeElement?.textContent === "Delete"),
+        "nothing is deleted that is not confirmed",
+      );
+      page.once("dialog", (dialog) => dialog.accept());
+      await page.keyboard.press("Enter");
+      await page.getByText("There are none yet.").waitFor();
+      expect(await item.count()).toBe(0);
+      expect((await readdir(folder)).filter((name) => !name.includes("lock"))).toEqual([]);
+      await until(
+        () => page.evaluate(() => document.activeElement?.textContent === "Start"),
+        "Start has the focus",
+      );
       await page.getByRole("button", { name: "Sign out" }).click();
       await page.getByLabel("Token of this server").waitFor();
       expect(await page.locator("#exports > li").count()).toBe(0);
@@ -212,4 +229,32 @@ it.each(runtimes)("the API's page on %s shows it, and runs nothing but its own s
     const isOpen = ["/", "/docs", "/health"].includes(path);
     expect([path, (await server.ask(path, { headers: site })).status]).toEqual([path, isOpen ? 200 : 403]);
   }
+});
+
+it("what others have deleted is shown no more, and what has ended meanwhile is not deleted by Cancel", async () => {
+  const { env } = await tenant({ users: 3, sessionsPerUser: 5 });
+  const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder(), WORKER_STREAMS: "1" });
+  const ids: Array<string> = [];
+  for (let count = 0; count < 2; count++) {
+    ids.push(await startExport(server, { users: "all", formats: ["csv"] }));
+    await ended(server, ids.at(-1)!, "done");
+  }
+  const page = await (await open()).newPage();
+  await page.context().addCookies([{ name: "worker_token", value: token, url: server.url }]);
+  // The page is told that the latest still runs.
+  let isTold = false;
+  await page.route("**/v1/exports?*", async (route) => {
+    const list = await (await route.fetch()).json();
+    if (!isTold) list[0].status = "running";
+    isTold = true;
+    await route.fulfill({ json: list });
+  });
+  await page.route("**/events", (route) => route.abort());
+  await page.goto(server.url);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("status").getByText("was expected to be open").waitFor();
+  expect((await server.ask(`/v1/exports/${ids[1]}`)).status).toBe(200);
+  await until(async () => await page.getByText("Done").count() === 2, "both are shown as done");
+  await server.ask(`/v1/exports/${ids[0]}`, { method: "DELETE" });
+  await until(async () => await page.locator("#exports > li").count() === 1, "one is shown");
 });

@@ -80,7 +80,7 @@ export const serve = async (
   const running = start("bash", ["-c", `trap "" XFSZ; ulimit -f ${fileKiB}; exec "$@"`, "bash", ...args], {
     env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
   });
-  const address = () => /Listening on (http:\S+?)\/?\n/.exec(running.err())?.[1];
+  const address = () => /Listening on (http:[^\s"]+?)\/?["\n]/.exec(running.err())?.[1];
   await Promise.race([
     until(() => address() !== undefined, "the server listens"),
     running.done.then(({ err }) => Promise.reject(new Error(`The server ended: ${err}`))),

@@ -35,6 +35,7 @@ const server = async () => {
     graceSeconds: 0,
     redactSecret: Redacted.make("s".repeat(32)),
     telemetry: undefined,
+    log: "off",
   };
   const { fetch, stop } = await Effect.runPromise(Server.make(settings));
   onTestFinished(stop);
@@ -84,9 +85,10 @@ describe("over HTTP", () => {
         const answer = await ask("POST", "/v1/exports", JSON.stringify(value));
         const said = await answer.json();
         expect([answer.status, said]).toEqual(
-          isRight
-            ? [202, expect.objectContaining({ status: "queued" })]
-            : [400, { error: "Invalid", message: expect.stringMatching(/^The export can't be started as /) }],
+          isRight ? [202, expect.objectContaining({ status: "queued" })] : [
+            400,
+            expect.objectContaining({ detail: expect.stringMatching(/^The export can't be started as /) }),
+          ],
         );
         if (!isRight) {
           expect(sandbox.counts.total).toBe(before);
@@ -133,6 +135,7 @@ describe("over HTTP", () => {
       string,
       string
     >;
+    values["expect"] = "open";
     values["before"] = "20261124T000000000Z-000000000000";
     const before = sandbox.counts.total;
     for (const { method, path, names } of [...routes, ...others]) {
@@ -147,16 +150,16 @@ describe("over HTTP", () => {
       for (const query of bad) {
         const answer = await ask(method, `${path}?${query}`);
         expect([method, path, query, answer.status]).toEqual([method, path, query, 400]);
-        const { message } = await answer.json();
-        expect(message).toMatch(/there is no parameter .*: allowed are|is there twice/);
-        for (const name of message.includes("allowed") ? names : []) expect(message).toContain(name);
+        const { detail } = await answer.json();
+        expect(detail).toMatch(/there is no parameter .*: allowed are|is there twice/);
+        for (const name of detail.includes("allowed") ? names : []) expect(detail).toContain(name);
       }
     }
     expect(sandbox.counts.total).toBe(before);
     for (const { method, path } of routes) {
       if (method === "GET" || path === "/v1/exports") continue;
       const answer = await ask(method, path, '{"redact":{"ip":"drop"}}');
-      expect([path, answer.status, (await answer.json()).message]).toEqual([
+      expect([path, answer.status, (await answer.json()).detail]).toEqual([
         path,
         400,
         expect.stringContaining("no body"),
@@ -211,7 +214,7 @@ describe("over HTTP", () => {
       for (const [open, close] of [["[", "]"], ['{"redact":', "}"]] as const) {
         const body = `${open.repeat(100_000)}1${close.repeat(100_000)}`;
         const answer = await served.ask("/v1/exports", { method: "POST", body });
-        expect([answer.status, (await answer.json()).message]).toEqual([
+        expect([answer.status, (await answer.json()).detail]).toEqual([
           400,
           expect.stringContaining("deep"),
         ]);
@@ -265,7 +268,7 @@ it("a redaction under a wrong name is refused by the command, HTTP, the library 
     ) {
       const body = JSON.stringify({ users: "all", formats: ["csv"], ...redact });
       const answer = await server.ask("/v1/exports", { method: "POST", body });
-      expect([answer.status, (await answer.json()).message]).toEqual([
+      expect([answer.status, (await answer.json()).detail]).toEqual([
         400,
         expect.stringContaining("allowed are"),
       ]);

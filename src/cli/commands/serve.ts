@@ -7,14 +7,16 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import * as Command from "@effect/cli/Command";
 import * as Effect from "effect/Effect";
+import * as Option from "effect/Option";
 import type { NodeServerResponse, ServerRequest } from "srvx";
 import type { Arrival } from "../../server/Arrival.ts";
+import type * as Problem from "../../server/Problem.ts";
 import * as ServerSettings from "../../server/Settings.ts";
+import * as Log from "../../server/telemetry/Log.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Read from "../options/Read.ts";
-import * as Terminal from "../ui/Terminal.ts";
 
 const flags = {
   host: Flag.value({
@@ -34,11 +36,21 @@ const flags = {
   }),
 };
 
+const log = Flag.optional<typeof Log.forms[number]>({
+  name: "log",
+  placeholder: "FORM",
+  text: "Form of the lines about requests and exports: text, json or off.",
+  byDefault: "WORKER_LOG, or text",
+  words: Log.forms,
+  read: (text) => Log.forms.find((form) => form === text),
+  must: Log.forms.join(" or "),
+});
+
 export const spec: CommandSpec = {
   name: "serve",
   summary:
     "Serve exports over HTTP, with a page and an API. The environment sets it up: see help environment.",
-  groups: [{ title: "Where to listen", flags }],
+  groups: [{ title: "Where to listen", flags }, { title: "What to log", flags: { log } }],
   examples: [["serve --port 8080", "With MONOCLOUD_DOMAIN, MONOCLOUD_API_KEY and WORKER_FOLDER set"]],
 };
 
@@ -48,6 +60,8 @@ const CONNECTIONS = 4096;
 /** Limits on what a connection may send before it is a request, and on how long it may take, in bytes and milliseconds. */
 const limits = ({ requestSeconds }: ServerSettings.Settings) => ({
   maxHeaderSize: 16_384,
+  // The guard refuses it, with an answer that says so.
+  requireHostHeader: false,
   headersTimeout: Math.min(10_000, requestSeconds * 1000),
   // Whoever waits for a body gives up first, with an answer.
   requestTimeout: requestSeconds * 1000 + 2000,
@@ -77,6 +91,20 @@ const whenSent = (socket: Socket, answer: NodeServerResponse): Promise<void> =>
     });
   });
 
+/** Reasons of Node why it can't read a request, where they have a kind of their own. */
+const unreadable: Readonly<Record<string, readonly [Problem.Kind, string]>> = {
+  HPE_HEADER_OVERFLOW: ["headers-too-large", "Headers may have 16384 bytes: send shorter ones"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["request-timeout", "The request has not come in time: send it faster"],
+};
+
+/** Answers where Node can't read a request, unless an answer is under way there. */
+const refuse =
+  ({ raw }: typeof Problem) => ({ code = "" }: { readonly code?: string }, socket: Socket): void => {
+    if (!socket.writable || (closing.get(socket)?.size ?? 0) > 0) return void socket.destroy();
+    socket.write(raw(...unreadable[code] ?? ["invalid-request", "It is no request of HTTP/1.1"]));
+    socket.destroySoon();
+  };
+
 const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettings.Settings): Arrival => {
   const { req, res } = runtime!.node!;
   // The last bytes of an answer are the system's to send: they wait for their reader no longer than the others.
@@ -91,15 +119,19 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettin
 /** The command. It runs until it is told to stop; where it listens is told on standard error. */
 export const command = Command.make(
   spec.name,
-  Flag.optionsOf(flags),
-  ({ host, port }) =>
+  Flag.optionsOf({ ...flags, log }),
+  ({ host, port, log }) =>
     Effect.scoped(Effect.gen(function* () {
-      const settings = yield* Effect.mapError(ServerSettings.load, ({ message }) =>
-        new UsageError({ message }));
+      const loaded = yield* Effect.mapError(
+        ServerSettings.load,
+        ({ message }) => new UsageError({ message }),
+      );
+      const settings = { ...loaded, log: Option.getOrElse(log, () => loaded.log) };
       // Loaded here: no other command has a use for them.
-      const [{ serve }, RequestGuard, Server] = yield* Effect.promise(() =>
+      const [{ serve }, Problem, RequestGuard, Server] = yield* Effect.promise(() =>
         Promise.all([
           import("srvx/node"),
+          import("../../server/Problem.ts"),
           import("../../server/RequestGuard.ts"),
           import("../../server/Server.ts"),
         ])
@@ -112,15 +144,18 @@ export const command = Command.make(
         Effect.tryPromise({
           try: async () => {
             const server = serve({
-              fetch: (request) =>
-                handler.fetch(request, arrivalOf(request, settings)),
+              fetch: (request) => handler.fetch(request, arrivalOf(request, settings)),
               hostname: host,
               port,
               node: limits(settings),
               silent: true,
               gracefulShutdown: false,
             });
-            server.node!.server!.maxConnections = CONNECTIONS;
+            const { server: http } = server.node!;
+            http!.maxConnections = CONNECTIONS;
+            http!.on("clientError", refuse(Problem));
+            // What else is expected than to go on is nothing to refuse a request for.
+            http!.on("checkExpectation", (asked, answer) => http!.emit("request", asked, answer));
             return await server.ready();
           },
           catch: (error) =>
@@ -136,7 +171,7 @@ export const command = Command.make(
             process.exitCode = exitCodes.done;
           }),
       );
-      yield* Terminal.say([`Listening on ${server.url}`]);
+      yield* Effect.sync(() => Log.sayListening(settings.log, server.url!));
       yield* Effect.never;
     })),
 );

@@ -24,6 +24,7 @@ const servingTexts: Readonly<Record<Serving, string>> = {
   requestSeconds: "How long a request may take to arrive. (default: 60)",
   graceSeconds: "How long downloads may go on once serve is told to stop. (default: 20)",
   rate: "The most requests a second to the tenant, or auto. (default: 20)",
+  log: "Lines about requests and exports: text, json or off. (default: text)",
   telemetry: "Where traces go. The other OTEL_ variables hold as well.",
 };
 

@@ -4,7 +4,6 @@
  * @module
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
-import type * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";
@@ -13,7 +12,8 @@ import { CLOSE_BRACE, CLOSE_BRACKET, COLON, OPEN_BRACE, OPEN_BRACKET, QUOTE } fr
 import { skipString } from "../../scan/JsonMembers.ts";
 import * as Options from "../../options/Options.ts";
 import { BODY_BYTES } from "../RequestGuard.ts";
-import { busy, invalid, late } from "./Responses.ts";
+import * as Problem from "../Problem.ts";
+import { wordsOf } from "./Responses.ts";
 import * as Job from "../jobs/Job.ts";
 
 /** The most bytes that bodies under way may have together: four of the largest. */
@@ -58,15 +58,7 @@ const decode = Schema.decodeUnknownEither(Job.Description);
 
 const readDescription = Options.object(Job.optionNames);
 
-/** The most of a text that is quoted. */
-const QUOTED = 300;
-
-const wordsOf = (error: ParseResult.ParseError): string => {
-  const words = ParseResult.ArrayFormatter.formatErrorSync(error).slice(0, 3).map(({ path, message }) =>
-    `${path.length === 0 ? "it" : path.join(".")}: ${message.slice(0, QUOTED)}`
-  );
-  return [...new Set(words)].join("; ");
-};
+const invalid = (detail: string) => Problem.make("invalid-request", detail);
 
 const described = (bytes: Uint8Array): Either.Either<Job.Description, string> =>
   Either.gen(function* () {
@@ -80,7 +72,10 @@ const described = (bytes: Uint8Array): Either.Either<Job.Description, string> =>
       catch: (error) => error instanceof RangeError ? error.message : "its body is no JSON in UTF-8",
     });
     const known = yield* Options.read(readDescription, value);
-    return yield* Either.mapLeft(decode(known), wordsOf);
+    return yield* Either.mapLeft(
+      decode(known),
+      (error) => wordsOf(ParseResult.ArrayFormatter.formatErrorSync(error)),
+    );
   });
 
 /**
@@ -101,12 +96,12 @@ const bytesOf = async ({ body }: Request, length: number, signal: AbortSignal): 
   return bytes?.subarray(0, at) ?? new Uint8Array();
 };
 
-/** Reads descriptions of exports, each within so many seconds; fails with the answer that says why one can't be read. */
+/** Reads descriptions of exports, each within so many seconds; fails with the problem that says why one can't be read. */
 export const reader = (seconds: number) => {
   let held = 0;
   return (
     request: HttpServerRequest.HttpServerRequest,
-  ): Effect.Effect<Job.Description, HttpServerResponse.HttpServerResponse> => {
+  ): Effect.Effect<Job.Description, Problem.Problem> => {
     const { headers } = request;
     const [type = ""] = (headers["content-type"] ?? "application/json").split(";");
     if (type.trim().toLowerCase() !== "application/json") {
@@ -120,15 +115,17 @@ export const reader = (seconds: number) => {
     }).pipe(
       Effect.timeoutFail({
         duration: `${seconds} seconds`,
-        onTimeout: () => late(`Its body has not come within ${seconds} seconds`),
+        onTimeout: () => Problem.make("request-timeout", `Its body has not come within ${seconds} seconds`),
       }),
       Effect.flatMap(described),
       Effect.mapError((why) =>
         typeof why === "string" ? invalid(`The export can't be started as ${why}`) : why
       ),
     );
-    return Effect.suspend(() => {
-      if (held + length > ALL_BYTES) return Effect.fail(busy("Too many bodies are on their way"));
+    return Effect.suspend((): Effect.Effect<Job.Description, Problem.Problem> => {
+      if (held + length > ALL_BYTES) {
+        return Effect.fail(Problem.make("busy", "Too many bodies are on their way"));
+      }
       held += length;
       return Effect.ensuring(read, Effect.sync(() => void (held -= length)));
     });

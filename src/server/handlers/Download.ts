@@ -65,9 +65,6 @@ const watched = (output: Sink, taken: Promise<void>, { begin, took }: TransferOb
   })),
 });
 
-const aborted = ({ message }: { readonly message: string }) =>
-  Effect.logWarning(`A download was aborted: ${message}`);
-
 /**
  * Begins what `work` writes, and gives its bytes once there is one to send, or once it has ended without: what goes wrong
  * before is a failure. What goes wrong later errors the stream: it never just ends. Cancelling the stream ends the work,
@@ -93,17 +90,13 @@ const transfer = <E extends { readonly message: string }, R>(
       metrics.download("begun");
       const working = work(target).pipe(
         Effect.onExit((exit) => {
-          const isUnread = signal.reason instanceof IdleTimeout.Unread;
-          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isUnread;
+          const isBrokenOff = signal.reason instanceof IdleTimeout.BrokenOff;
+          const isLeft = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) && !isBrokenOff;
           // Where the length was told, a server may leave with the last byte, and not come back for the end.
           const isWhole = Exit.isSuccess(exit) || (isLeft && count === length);
           metrics.download(isWhole ? "complete" : isLeft ? "client_closed" : "aborted");
-          return Effect.zipRight(
-            isUnread ? aborted(signal.reason) : Effect.void,
-            Deferred.done(begun, Exit.asVoid(exit)),
-          );
+          return Deferred.done(begun, Exit.asVoid(exit));
         }),
-        Effect.tapError(aborted),
       );
       return Runtime.runPromise(runtime)(working, { signal });
     });

@@ -11,19 +11,19 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
-import type { DatasetError } from "../../dataset/Layout.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
-import type { SinkError } from "../../sink/Sink.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
 import * as RequestGuard from "../RequestGuard.ts";
-import { busy, json, ofJob, ofTenant, unavailable } from "./Responses.ts";
+import * as Problem from "../Problem.ts";
+import { answering, ofTenant } from "./Responses.ts";
 import * as Api from "./Api.ts";
 import * as Body from "./Body.ts";
 import type { Settings } from "../Settings.ts";
 import * as Download from "./Download.ts";
 import * as Events from "../jobs/Events.ts";
-import { JobError, Jobs } from "../jobs/Jobs.ts";
+import { Jobs } from "../jobs/Jobs.ts";
+import * as RequestLog from "../telemetry/RequestLog.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Strict from "./Strict.ts";
 
@@ -40,16 +40,6 @@ export interface Shutdown {
   /** Streams of events that are open: each is ended by a call. */
   readonly streams: Set<() => void>;
 }
-
-/** Answer for what can go wrong with exports. A folder that can't be written or read is the server's own fault. */
-const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetError, R>) =>
-  Effect.catchAll(
-    work,
-    (error) =>
-      error instanceof JobError
-        ? Effect.succeed(ofJob(error))
-        : Effect.as(Effect.logError(error.message), unavailable(error.message)),
-  );
 
 /** Headers by which nobody in between changes, keeps or guesses at a body. */
 const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
@@ -70,24 +60,30 @@ const withCaller =
       onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
     });
 
+const stopping = Problem.answer("unavailable", "The server is stopping");
+
 /** Begin a download, unless as many as are allowed are under way. */
 const ifThereIsRoom =
   ({ downloads }: Settings, shutdown: Shutdown) => <A, E, R>(download: Effect.Effect<A, E, R>) =>
     Effect.flatMap(
       Metrics.Metrics,
       (metrics): Effect.Effect<A | HttpServerResponse.HttpServerResponse, E, R> => {
-        if (shutdown.isStopping) return Effect.succeed(unavailable("The server is stopping"));
-        return metrics.downloads() < downloads
-          ? download
-          : Effect.succeed(busy(`${downloads} downloads are under way, and no more may be`));
+        if (shutdown.isStopping) return Effect.succeed(stopping);
+        return metrics.downloads() < downloads ? download : Effect.succeed(
+          Problem.answer("busy", `${downloads} downloads are under way, and no more may be`),
+        );
       },
     );
 
 /** The router takes HEAD for GET. */
-const onlyGet = HttpServerResponse.unsafeJson(
-  { error: "Refused", message: "What sessions there are is known only by walking them: use GET" },
-  { status: 405, headers: { "cache-control": "no-store", allow: "GET" } },
+const onlyGet = Problem.answer(
+  "method-not-allowed",
+  "What sessions there are is known only by walking them: use GET",
+  { allow: "GET" },
 );
+
+const tenantFailure = ({ message }: { readonly message: string }) =>
+  Effect.succeed(Problem.answer("tenant-failure", message));
 
 const sessions = (settings: Settings, shutdown: Shutdown) =>
   HttpApiBuilder.group(Api.Api, "sessions", (handlers) => {
@@ -125,16 +121,15 @@ const sessions = (settings: Settings, shutdown: Shutdown) =>
       }).pipe(
         withCaller(request),
         ifThereIsRoom(settings, shutdown),
+        Effect.tapError(RequestLog.note),
         Effect.catchTags({
           ApiError: (error) => Effect.succeed(ofTenant(error)),
-          ExportError: ({ reason, message }) =>
-            Effect.succeed(
-              reason === "NoSuchUsers"
-                ? json({ error: "Absent", message }, 404)
-                : json({ error: "TenantFailure", message }, 502),
-            ),
-          UnverifiedError: ({ message }) => Effect.succeed(json({ error: "TenantFailure", message }, 502)),
-          SinkError: ({ message }) => Effect.succeed(unavailable(message)),
+          ExportError: (error) =>
+            error.reason === "NoSuchUsers"
+              ? Effect.succeed(Problem.answer("not-found", error.message))
+              : tenantFailure(error),
+          UnverifiedError: tenantFailure,
+          SinkError: ({ message }) => Effect.succeed(Problem.answer("unavailable", message)),
         }),
       );
     const [first, ...others] = Formats.builtInNames;
@@ -170,15 +165,15 @@ const exports = (settings: Settings, shutdown: Shutdown) =>
           }));
         const open = <A, R>(work: Effect.Effect<A, never, R>) =>
           Effect.suspend((): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
-            shutdown.isStopping ? Effect.succeed(unavailable("The server is stopping")) : work
+            shutdown.isStopping ? Effect.succeed(stopping) : work
           );
         return handlers
           .handleRaw("start", ({ request }) =>
             open(Effect.matchEffect(description(request), {
-              onFailure: Effect.succeed,
+              onFailure: (problem) => Effect.succeed(Problem.respond(problem)),
               onSuccess: (description) => answering(jobs.start(description)),
             })).pipe(withCaller(request)))
-          .handle("list", ({ urlParams }) => answering(jobs.list(urlParams)))
+          .handle("list", ({ urlParams: { limit = 100, before } }) => answering(jobs.list({ limit, before })))
           .handle("get", ({ path }) => answering(jobs.get(path.id)))
           .handle("events", ({ path, request }) =>
             answering(Effect.map(jobs.events(path.id), (watch) => {
@@ -186,9 +181,15 @@ const exports = (settings: Settings, shutdown: Shutdown) =>
               if (request.method === "HEAD") return HttpServerResponse.empty({ status: 200, headers });
               return shutdown.streams.size < settings.streams
                 ? HttpServerResponse.raw(Events.stream(watch, shutdown.streams), { headers })
-                : busy(`${settings.streams} streams of events are open, and no more may be`);
+                : Problem.answer(
+                  "busy",
+                  `${settings.streams} streams of events are open, and no more may be`,
+                );
             })))
-          .handle("cancel", ({ path }) => answering(jobs.cancel(path.id)))
+          .handle("delete", ({ path, urlParams }) =>
+            answering(jobs.delete(path.id, urlParams.expect)).pipe(
+              Effect.map((summary) => summary ?? HttpServerResponse.empty({ status: 204 })),
+            ))
           .handle("resume", ({ path }) => open(answering(jobs.resume(path.id))))
           .handle("manifest", ({ path, request }) => file(request, path.id, "manifest.json"))
           .handle("part", ({ path, request }) => file(request, path.id, `${path.format}/${path.name}`));
@@ -215,8 +216,9 @@ const operations = (settings: Settings, shutdown: Shutdown) =>
       return handlers
         .handle("health", () => Effect.succeed(ok))
         .handle("ready", () => {
-          const reason = shutdown.isStopping ? "The server is stopping" : jobs.unavailableReason();
-          return Effect.succeed(reason === undefined ? ok : unavailable(reason));
+          if (shutdown.isStopping) return Effect.succeed(stopping);
+          const reason = jobs.unavailableReason();
+          return Effect.succeed(reason === undefined ? ok : Problem.answer("unavailable", reason));
         })
         .handle("metrics", () => {
           const { retries, waiting, rate, heldUntil } = tenant.traffic();
@@ -230,26 +232,31 @@ const operations = (settings: Settings, shutdown: Shutdown) =>
             Metrics.family(
               "gauge",
               "monocloud_tenant_queued_requests",
-              "Requests that wait for their turn.",
+              "Requests to the tenant that wait for the rate limit.",
               waiting,
             ),
-            Metrics.family("gauge", "monocloud_tenant_rate", "Requests a second that may be sent now.", rate),
+            Metrics.family(
+              "gauge",
+              "monocloud_tenant_rate",
+              "Requests a second that the rate limit allows now.",
+              rate,
+            ),
             Metrics.family(
               "gauge",
               "monocloud_tenant_held_seconds",
-              "How much longer the tenant asked to be left alone.",
+              "Seconds left of the pause that the tenant asked for.",
               Math.max(0, (heldUntil - Date.now()) / 1000),
             ),
             Metrics.family(
               "gauge",
               "monocloud_event_streams",
-              "Streams of events that are open.",
+              "Event streams that are open.",
               shutdown.streams.size,
             ),
             Metrics.family(
               "gauge",
               "monocloud_exports",
-              "Exports, by how they stand.",
+              "Exports by status.",
               Object.entries(jobs.counts()).map(([status, count]) => [
                 Metrics.label("status", status),
                 count,
@@ -270,10 +277,9 @@ const authorization = ({ token }: Settings) =>
   Layer.sync(Api.Authorization, () => {
     const isToken = token === undefined ? () => true : RequestGuard.isToken(token);
     const check = (given: Redacted.Redacted) =>
-      isToken(Redacted.value(given)) ? Effect.void : Effect.fail({
-        error: "Unauthorized" as const,
-        message: "Send the server's token: Authorization: Bearer TOKEN",
-      });
+      isToken(Redacted.value(given))
+        ? Effect.void
+        : Effect.fail(Problem.make("unauthorized", "Send the server's token: Authorization: Bearer TOKEN"));
     return { bearer: check, cookie: check };
   });
 

@@ -1,56 +1,89 @@
 /**
- * Errors as answers: a status, how long to wait before trying again, and words.
+ * Errors as answers: which kind of problem each is, and how long to wait before trying again.
  *
  * @module
  */
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import { HttpApiDecodeError } from "@effect/platform/HttpApiError";
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import { clientAbortFiberId, RouteNotFound } from "@effect/platform/HttpServerError";
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as HashSet from "effect/HashSet";
+import type * as ParseResult from "effect/ParseResult";
 import type { ApiError, ApiErrorReason } from "../../api/ApiError.ts";
-import type * as Api from "./Api.ts";
-import type { JobError } from "../jobs/Jobs.ts";
-
-/** Seconds to wait before trying again, where nothing says so. */
-const AGAIN = 30;
-
-/** Answer that a request can't be followed. */
-export const invalid = (message: string) => json({ error: "Invalid", message }, 400);
-
-/** Answer that a body did not come in time. The rest of it is not waited for. */
-export const late = (message: string) =>
-  HttpServerResponse.setHeader(json({ error: "Late", message }, 408), "connection", "close");
-
-/** Answer with a problem, and with how long to wait before trying again. */
-export const json = (answer: Api.Problem, status: number, again?: number) =>
-  HttpServerResponse.unsafeJson(answer, {
-    status,
-    headers: { "cache-control": "no-store", ...(again !== undefined && { "retry-after": String(again) }) },
-  });
-
-/** Answer that as much is going on as is allowed. */
-export const busy = (message: string) => json({ error: "Busy", message }, 429, AGAIN);
-
-/** Answer that it can't be done now. */
-export const unavailable = (message: string, again = AGAIN) =>
-  json({ error: "Unavailable", message }, 503, again);
+import type { DatasetError } from "../../dataset/Layout.ts";
+import type { SinkError } from "../../sink/Sink.ts";
+import { JobError } from "../jobs/JobError.ts";
+import * as Problem from "../Problem.ts";
+import * as RequestLog from "../telemetry/RequestLog.ts";
 
 const refused: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
 const passing: ReadonlySet<ApiErrorReason> = new Set([
   ...["RateLimited", "UnknownHost", "Certificate", "Proxy", "Transport", "Timeout", "ServerError"] as const,
 ]);
 
-/** Answer with what the tenant did. */
-export const ofTenant = (error: ApiError) => {
-  const { message } = error;
-  if (refused.has(error.reason)) return invalid(message);
-  if (passing.has(error.reason)) {
-    return unavailable(message, error.retryAfter === undefined ? AGAIN : Math.ceil(error.retryAfter / 1000));
-  }
-  return json({ error: "TenantFailure", message }, 502);
+/** Answers with what the tenant did. */
+export const ofTenant = ({ reason, message, retryAfter }: ApiError) => {
+  if (refused.has(reason)) return Problem.answer("invalid-request", message);
+  if (!passing.has(reason)) return Problem.answer("tenant-failure", message);
+  const headers = retryAfter === undefined ? {} : { "retry-after": String(Math.ceil(retryAfter / 1000)) };
+  return Problem.answer("unavailable", message, headers);
 };
 
-/** Answer with why something can't be done with exports. */
-export const ofJob = ({ reason, message }: JobError) => {
-  if (reason === "Full") return busy(message);
-  if (reason === "Unavailable") return unavailable(message);
-  if (reason === "Absent") return json({ error: "Absent", message }, 404);
-  return reason === "State" ? json({ error: "Conflict", message }, 409) : invalid(message);
+const ofJob = {
+  Absent: "not-found",
+  Full: "busy",
+  Invalid: "invalid-request",
+  State: "conflict",
+  Unavailable: "unavailable",
+} as const satisfies Record<JobError["reason"], Problem.Kind>;
+
+/** Answers for what can go wrong with exports. A folder that can't be written or read is the server's own fault. */
+export const answering = <A, R>(work: Effect.Effect<A, JobError | SinkError | DatasetError, R>) =>
+  Effect.catchAll(
+    work,
+    (error) =>
+      error instanceof JobError
+        ? Effect.succeed(Problem.answer(ofJob[error.reason], error.message))
+        : Effect.as(RequestLog.note(error), Problem.answer("unavailable", error.message)),
+  );
+
+/** The most of a text that is quoted. */
+const QUOTED = 300;
+
+/** Says what is wrong with a value: the first flaw of each of three members. */
+export const wordsOf = (issues: ReadonlyArray<Pick<ParseResult.ArrayFormatterIssue, "path" | "message">>) => {
+  const flaws = new Map<string, string>();
+  for (const { path, message } of issues) {
+    const name = path.length === 0 ? "it" : path.map(String).join(".");
+    flaws.set(name, flaws.get(name) ?? `${name}: ${message.slice(0, QUOTED)}`);
+  }
+  return [...flaws.values()].slice(0, 3).join("; ");
+};
+
+/** Answers for whatever else can go wrong with a request. What nobody expected is told of in the log alone. */
+export const ofCause = (
+  cause: Cause.Cause<unknown>,
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
+  if (HashSet.has(Cause.interruptors(cause), clientAbortFiberId)) {
+    return Effect.failCause(cause as Cause.Cause<never>);
+  }
+  if (Cause.isInterruptedOnly(cause)) {
+    return Effect.succeed(Problem.answer("unavailable", "The server is stopping"));
+  }
+  const error = Cause.squash(cause);
+  if (Problem.is(error)) return Effect.succeed(Problem.respond(error));
+  if (error instanceof HttpApiDecodeError) {
+    const flaw = `The request can't be followed: ${wordsOf(error.issues)}`;
+    return Effect.succeed(Problem.answer("invalid-request", flaw));
+  }
+  if (error instanceof RouteNotFound) {
+    const [path = ""] = error.request.url.split("?");
+    return Effect.succeed(Problem.answer("not-found", `There is nothing at ${path.slice(0, QUOTED)}`));
+  }
+  return Effect.as(
+    RequestLog.note(error),
+    Problem.answer("internal", "The server has a fault: its log names it"),
+  );
 };

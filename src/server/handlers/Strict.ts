@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer";
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as Options from "../../options/Options.ts";
+import * as Problem from "../Problem.ts";
 import * as Api from "./Api.ts";
 
 /** Parameters of a route beside its path. */
@@ -58,10 +59,9 @@ export const check = Effect.flatMap(
   Effect.all([HttpServerRequest.HttpServerRequest, HttpRouter.RouteContext]),
   ([request, { route: { method, path } }]) => {
     const flaw = flawOf(request, known.get(`${method} ${path}`) ?? nothing);
-    return flaw === undefined ? Effect.void : Effect.fail({
-      error: "Invalid" as const,
-      message: `The request can't be followed: ${flaw}`,
-    });
+    return flaw === undefined
+      ? Effect.void
+      : Effect.fail(Problem.make("invalid-request", `The request can't be followed: ${flaw}`));
   },
 );
 

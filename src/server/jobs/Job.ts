@@ -61,7 +61,10 @@ export const Description = Schema.Struct({
   part_rows: Schema.optional(Schema.Int.pipe(Schema.between(1, 1e9))),
   on_invalid: Schema.optional(Schema.Literal("quarantine", "fail")),
   redact: Schema.optional(Policy),
-}).annotations({ identifier: "ExportDescription" });
+}).annotations({
+  identifier: "ExportDescription",
+  examples: [{ users: "all", formats: ["parquet"], redact: { ip: "truncate" } }],
+});
 
 /** See {@link Description}. */
 export type Description = typeof Description.Type;
@@ -111,6 +114,15 @@ export const Failure = Schema.Struct({ reason: Schema.String, message: Schema.St
 /** See {@link Failure}. */
 export type Failure = typeof Failure.Type;
 
+const id = "20261124T061500000Z-0f5c2a9be471";
+const created = "2026-11-24T06:15:00.000Z";
+
+/** An example of progress. */
+const progress: Progress = {
+  ...{ users: 60, users_total: 120, missing: 0, failed: 0, unverified: 0 },
+  ...{ sessions: 2400, quarantined: 0, bytes: 1_180_000 },
+};
+
 /** An export as it is told of. */
 export const View = Schema.Struct({
   id: Id,
@@ -123,7 +135,20 @@ export const View = Schema.Struct({
   report: Schema.optional(Manifest.Run),
   /** The parts that are complete. */
   parts: Schema.Array(Manifest.Part),
-}).annotations({ identifier: "ExportReport" });
+}).annotations({
+  identifier: "ExportReport",
+  description: "The export.",
+  examples: [{
+    ...{ id, status: "running", created, progress },
+    description: { users: "all", formats: ["parquet"] },
+    parts: [{
+      path: "parquet/part-00000.parquet",
+      format: "parquet",
+      ...{ part: 0, run: 1, rows: 2000, bytes: 61_440 },
+      sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    }],
+  }],
+});
 
 /** See {@link View}. */
 export type View = typeof View.Type;
@@ -137,7 +162,11 @@ export const Summary = Schema.Struct({
   users: Schema.Union(Schema.Literal("all"), Count),
   progress: Schema.optional(Progress),
   error: Schema.optional(Failure),
-}).annotations({ identifier: "ExportSummary" });
+}).annotations({
+  identifier: "ExportSummary",
+  description: "The export in short.",
+  examples: [{ id, status: "running", created, formats: ["parquet"], users: "all", progress }],
+});
 
 /** See {@link Summary}. */
 export type Summary = typeof Summary.Type;

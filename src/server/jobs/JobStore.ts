@@ -8,11 +8,12 @@
  *     job.json                what was asked for; written once
  *     status.json             what has become of it; not there before it has begun
  *     data/                   the dataset
+ *   20261124T061500000Z-0f….deleted/  one that is being removed
  * ```
  *
  * @module
  */
-import { rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
@@ -46,6 +47,9 @@ const decodeRequest = Json.lineDecoder(JobRequest, "export");
 const decodeState = Json.lineDecoder(State, "status");
 const isId = Schema.is(Job.Id);
 
+/** The end of a folder's name whose export has been removed: what is left of it is nobody's. */
+const DELETED = ".deleted";
+
 /** Why a file can't be read or written. */
 type FileError = SinkError | DatasetError;
 
@@ -61,6 +65,10 @@ export interface JobStore {
   readonly request: (id: string) => Effect.Effect<Option.Option<JobRequest>, FileError>;
   /** Read the state: an export of which nothing else is known has yet to begin. */
   readonly state: (id: string) => Effect.Effect<State, FileError>;
+  /** Removes an export in one step: killed before it, it is whole, and after it, it is not known any more. */
+  readonly remove: (id: string) => Effect.Effect<void, FileError>;
+  /** Removes what is left of exports that were removed; of all, or of one. Links are removed, and not followed. */
+  readonly sweep: (id?: string) => Effect.Effect<void, FileError>;
   /** The ids of all exports, the earliest first. */
   readonly ids: Effect.Effect<ReadonlyArray<string>, FileError>;
 }
@@ -97,6 +105,22 @@ export const make = (folder: string): JobStore => {
         textOf(`${id}/status.json`),
         (text) => Either.getOrElse(decodeState(text), (): State => ({ status: "queued" })),
       ),
+    remove: (id) =>
+      attempt(id, async () => {
+        await SafeFile.checkPlace(folder, `${id}/job.json`);
+        await rename(join(folder, id), join(folder, `${id}${DELETED}`));
+        await FileSink.syncFolder(folder);
+      }),
+    sweep: (id) =>
+      Effect.flatMap(Layout.namesIn(folder), (names) =>
+        Effect.forEach(
+          names.filter((name) =>
+            name.endsWith(DELETED) && isId(name.slice(0, -DELETED.length)) &&
+            (id === undefined || name.startsWith(id))
+          ),
+          (name) => attempt(name, () => rm(join(folder, name), { recursive: true, force: true })),
+          { discard: true },
+        )),
     ids: Effect.map(Layout.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
   };
 };

@@ -42,6 +42,7 @@ export const noCounts: Readonly<Record<Job.Status, number>> = {
 /** The exports of a server. */
 export interface JobTable {
   readonly set: (entry: Entry) => void;
+  readonly delete: (id: string) => void;
   readonly get: (id: string) => Effect.Effect<Entry, JobError>;
   readonly all: () => ReadonlyArray<Entry>;
   /** Give the latest first: so many that are earlier than the one with this id. */
@@ -61,6 +62,7 @@ export const make = (store: JobStore.JobStore): JobTable => {
   const entries = new Map<string, Entry>();
   return {
     set: (entry) => void entries.set(entry.summary.id, entry),
+    delete: (id) => void entries.delete(id),
     get: (id) => {
       const entry = entries.get(id);
       return entry === undefined ? fail("Absent", `There is no export ${id}`) : Effect.succeed(entry);

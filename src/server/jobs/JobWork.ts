@@ -4,6 +4,7 @@
  * @module
  */
 import * as Cause from "effect/Cause";
+import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
@@ -11,9 +12,10 @@ import * as Schedule from "effect/Schedule";
 import type { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
 import type { Settings } from "../Settings.ts";
+import * as Log from "../telemetry/Log.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Trace from "../telemetry/Trace.ts";
-import type * as Job from "./Job.ts";
+import * as Job from "./Job.ts";
 import { fail, isLocked, type ReadError, RETRY } from "./JobError.ts";
 import type { JobQueue } from "./JobQueue.ts";
 import * as JobRun from "./JobRun.ts";
@@ -46,7 +48,13 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
       Effect.gen(function* () {
         const { id } = entry.summary;
         const progress = entry.progress = Export.noProgress();
+        const began = yield* Clock.currentTimeMillis;
+        const told = Effect.map(Clock.currentTimeMillis, (now) => {
+          const { users_total: _, ...counts } = Job.progressOf(progress);
+          return { id, seconds: (now - began) / 1000, ...counts };
+        });
         yield* table.setStatus(entry, "running");
+        yield* Log.info("export started", { id });
         const { description } = yield* requestOf(store, id);
         const meter = Metrics.meter(metrics, progress);
         const root = yield* store.dataOf(id);
@@ -61,21 +69,26 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
           Effect.interruptible,
           Effect.exit,
         );
-        if (Exit.isSuccess(exit)) return yield* table.setStatus(entry, "done");
+        if (Exit.isSuccess(exit)) {
+          yield* table.setStatus(entry, "done");
+          return yield* Log.info("export done", yield* told);
+        }
         if (Cause.isInterruptedOnly(exit.cause)) {
           // Whoever begins next goes on with what was under way when the server was stopped.
-          return yield* queue.isStopping() ? Effect.void : table.setStatus(entry, "cancelled");
+          if (queue.isStopping()) return yield* Log.info("export interrupted", yield* told);
+          yield* table.setStatus(entry, "cancelled");
+          return yield* Log.info("export cancelled", yield* told);
         }
-        const error = failureOf(Cause.squash(exit.cause));
-        yield* Effect.logWarning(`Export ${id} failed: ${error.message}`);
-        yield* table.setStatus(entry, "failed", error);
+        const error = Cause.squash(exit.cause);
+        yield* table.setStatus(entry, "failed", failureOf(error));
+        yield* Log.warn("export failed", { ...yield* told, ...Trace.about(error) });
       }).pipe(
         Effect.provide(context),
         // That the disk is full must not end the server: this export is taken up again by the next one.
         Effect.catchAllCause((cause) => {
-          const error = failureOf(Cause.squash(cause));
-          entry.summary = { ...summaryOf(entry), status: "failed", error };
-          return Effect.logError(`Export ${entry.summary.id} failed: ${error.message}`);
+          const error = Cause.squash(cause);
+          entry.summary = { ...summaryOf(entry), status: "failed", error: failureOf(error) };
+          return Log.warn("export failed", { id: entry.summary.id, ...Trace.about(error) });
         }),
         Effect.ensuring(Effect.withFiberRuntime<void>((own) => {
           // One that is resumed as soon as it has ended may be at it again.

@@ -24,6 +24,7 @@ import * as Manifest from "../../dataset/Manifest.ts";
 import * as Redaction from "../../session/Redaction.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import type { Settings } from "../Settings.ts";
+import * as Log from "../telemetry/Log.ts";
 import type * as Metrics from "../telemetry/Metrics.ts";
 import * as Events from "./Events.ts";
 import * as Job from "./Job.ts";
@@ -56,8 +57,14 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
   readonly get: (id: string) => Effect.Effect<Job.View, ReadError>;
   /** Watches it. */
   readonly events: (id: string) => Effect.Effect<Events.ChangeTracker, JobError>;
-  /** Ends when what has come is complete. */
-  readonly cancel: (id: string) => Effect.Effect<Job.Summary, ReadError>;
+  /**
+   * Stops one that waits or runs: it ends, with its summary, when what has come is complete. Removes one that has ended, with
+   * its files. `expect` says which of the two is meant: an export of another status is left alone.
+   */
+  readonly delete: (
+    id: string,
+    expect: "open" | "ended" | undefined,
+  ) => Effect.Effect<Job.Summary | undefined, ReadError>;
   /** Puts one that failed or was cancelled, or of which users failed, into the queue again. */
   readonly resume: (id: string) => Effect.Effect<Job.Summary, ReadError>;
   /** A file that the export's manifest names, or the manifest. */
@@ -70,12 +77,12 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
 
 /** Take up all that were queued or running when the server before this one ended, once the folder is this one's. */
 const recover = (
-  folder: string,
   store: JobStore.JobStore,
   table: JobTable.JobTable,
   queue: JobQueue.JobQueue,
 ) =>
   Effect.gen(function* () {
+    yield* Effect.catchAll(store.sweep(), (error) => Effect.logWarning(error.message));
     for (const id of yield* store.ids) {
       const found = yield* Effect.all([store.request(id), store.state(id)]).pipe(
         Effect.map(([request, state]) => Option.map(request, (request) => ({ request, state }))),
@@ -86,16 +93,17 @@ const recover = (
       );
       if (Option.isNone(found)) {
         // A server died before it had written this one down, and so before its id was given away; or a file is damaged.
-        yield* Effect.logWarning(`Export ${id} can't be read, and is left alone`);
+        yield* Log.warn("export can't be read, and is left alone", { id });
         continue;
       }
       const { request: { created, description }, state: { status, ...rest } } = found.value;
       const isOpen = JobTable.isOpen(status);
       const summary = { ...Job.summaryOf(id, created, description), ...rest };
       table.set({ summary: { ...summary, status: isOpen ? "queued" : status } });
-      if (isOpen) queue.add(id);
+      if (!isOpen) continue;
+      queue.add(id);
+      yield* Log.info("export resumed", { id, reason: "restart" });
     }
-    if (queue.size() > 0) yield* Effect.logInfo(`Exports of ${folder} taken up: ${queue.size()}`);
   });
 
 /** Read what the dataset of an export says of itself. */
@@ -122,10 +130,26 @@ const cancel = (entry: JobTable.Entry, table: JobTable.JobTable, queue: JobQueue
       const putBack = queue.remove(id);
       if (putBack === undefined) return entry.fiber;
       yield* Effect.onError(table.setStatus(entry, "cancelled"), () => putBack);
+      yield* Log.info("export cancelled", { id });
     }));
     if (running !== undefined) yield* Fiber.interrupt(running);
     return JobTable.summaryOf(entry);
   });
+
+/** Remove an export that has ended. What is left of its files when the server is killed is removed by the next one. */
+const remove = (
+  { summary: { id } }: JobTable.Entry,
+  store: JobStore.JobStore,
+  table: JobTable.JobTable,
+  queue: JobQueue.JobQueue,
+) =>
+  queue.alone(Effect.gen(function* () {
+    const { summary: { status } } = yield* table.get(id);
+    if (JobTable.isOpen(status)) return yield* fail("State", `Export ${id} is ${status}: stop it first`);
+    yield* store.remove(id);
+    table.delete(id);
+    yield* Log.info("export removed", { id });
+  })).pipe(Effect.zipRight(store.sweep(id)), Effect.uninterruptible);
 
 /** Put an export into the queue again that failed or was cancelled, or of which users failed. */
 const resume = (entry: JobTable.Entry, table: JobTable.JobTable, queue: JobQueue.JobQueue) =>
@@ -136,9 +160,14 @@ const resume = (entry: JobTable.Entry, table: JobTable.JobTable, queue: JobQueue
       const isUnfinished = status === "failed" || status === "cancelled" ||
         (status === "done" && (progress?.failed ?? 0) > 0);
       const what = "only one that failed or was cancelled, or of which users failed, can be resumed";
-      return isUnfinished
-        ? Effect.zipRight(queue.room, table.setStatus(entry, "queued"))
-        : fail("State", `Export ${id} is ${status}: ${what}`);
+      if (!isUnfinished) return fail("State", `Export ${id} is ${status}: ${what}`);
+      return Effect.all([
+        // It may have been removed meanwhile.
+        table.get(id),
+        queue.room,
+        table.setStatus(entry, "queued"),
+        Log.info("export resumed", { id, reason: "request" }),
+      ], { discard: true });
     }),
   );
 
@@ -168,7 +197,7 @@ const make = (folder: string, settings: Settings) =>
       Effect.gen(function* () {
         yield* Layout.makeFolder(folder);
         yield* Scope.extend(Lease.acquire(folder, { wait }), lockScope);
-        yield* recover(folder, store, table, queue);
+        yield* recover(store, table, queue);
         unavailableReason = undefined;
         yield* queue.startNext;
       }).pipe(Effect.tapError(({ message }) => {
@@ -198,7 +227,11 @@ const make = (folder: string, settings: Settings) =>
           const created = new Date(latest).toISOString();
           const id = `${created.replace(/[-:.]/g, "")}-${randomBytes(6).toString("hex")}`;
           const entry = { summary: Job.summaryOf(id, created, description) };
-          const added = Effect.zipRight(queue.room, store.add({ id, created, description }));
+          const added = Effect.all([
+            queue.room,
+            store.add({ id, created, description }),
+            Log.info("export queued", { id, users: entry.summary.users }),
+          ], { discard: true });
           return yield* queue.enqueue(entry, added);
         }),
       list: ({ limit, before }) => Effect.map(ready, () => table.list(limit, before)),
@@ -212,7 +245,17 @@ const make = (folder: string, settings: Settings) =>
         }),
       events: (id) =>
         Effect.map(entryOf(id), (entry) => entry.changes ??= Events.track(() => JobTable.summaryOf(entry))),
-      cancel: (id) => Effect.flatMap(entryOf(id), (entry) => cancel(entry, table, queue)),
+      delete: (id, expect) =>
+        Effect.flatMap(entryOf(id), (entry): Effect.Effect<Job.Summary | undefined, ReadError> => {
+          const { status } = entry.summary;
+          const isOpen = JobTable.isOpen(status);
+          if (expect !== undefined && isOpen !== (expect === "open")) {
+            return fail("State", `Export ${id} is ${status}, and was expected to be ${expect}`);
+          }
+          return isOpen
+            ? cancel(entry, table, queue)
+            : Effect.as(remove(entry, store, table, queue), undefined);
+        }),
       resume: (id) => Effect.flatMap(entryOf(id), (entry) => resume(entry, table, queue)),
       file: (id, path) =>
         Effect.gen(function* () {
@@ -238,7 +281,7 @@ const noJobs: typeof Jobs.Service = {
   list: () => none,
   get: () => none,
   events: () => none,
-  cancel: () => none,
+  delete: () => none,
   resume: () => none,
   file: () => none,
   unavailableReason: () => undefined,

@@ -1,5 +1,5 @@
 /**
- * The server's own page at `/`: exports with live progress, to start, cancel, resume and download.
+ * The server's own page at `/`: exports with live progress, to start, cancel, resume, delete and download.
  *
  * What runs in the browser is {@link client}, served as the text of that function: so it is checked with everything else,
  * and the server reads no file of its own.
@@ -79,6 +79,7 @@ const page = `<!doctype html>
         <p class="actions">
           <button type="button" class="cancel">Cancel</button>
           <button type="button" class="resume">Resume</button>
+          <button type="button" class="delete">Delete</button>
         </p>
         <details><summary>Files</summary><ul></ul></details>
       </article>

@@ -63,7 +63,7 @@ export const client = (): void => {
     if (response.status === 401) show(false);
     notice.textContent = response.status === 401 && token === undefined
       ? ""
-      : answer.message ?? `The server answered ${response.status}.`;
+      : answer.detail ?? `The server answered ${response.status}.`;
     return undefined;
   };
 
@@ -129,11 +129,18 @@ export const client = (): void => {
     why.hidden = error === undefined;
     find(".cancel", item).hidden = !isOpen;
     find(".resume", item).hidden = isOpen || (status === "done" && (progress?.failed ?? 0) === 0);
+    find(".delete", item).hidden = isOpen;
     if (entry.status !== status) {
       entry.status = status;
       const details = find<HTMLDetailsElement>("details", item);
       if (details.open) void files(id, details);
     }
+  };
+
+  const drop = (id: string) => {
+    shown.get(id)?.item.remove();
+    shown.delete(id);
+    find("#none").hidden = shown.size > 0;
   };
 
   const files = async (id: string, details: HTMLDetailsElement) => {
@@ -189,6 +196,14 @@ export const client = (): void => {
     const page = await ask<ReadonlyArray<Job.Summary>>("GET", `/v1/exports?limit=${LIMIT}${query}`);
     if (page === undefined) return false;
     page.forEach(fill);
+    // What others have deleted is in no page any more.
+    const listed = new Set(page.map(({ id }) => id));
+    const oldest = page.length < LIMIT ? "" : page.at(-1)!.id;
+    for (const [id, { status }] of [...shown]) {
+      const isOpen = status === "queued" || status === "running";
+      const isInPage = id >= oldest && (before === undefined || id < before);
+      if (!isOpen && isInPage && !listed.has(id)) drop(id);
+    }
     if (before !== undefined || shown.size <= LIMIT) more.hidden = page.length < LIMIT;
     find("#none").hidden = shown.size > 0;
     watch();
@@ -203,9 +218,16 @@ export const client = (): void => {
     const button = (target as Element).closest<HTMLButtonElement>("button");
     const id = button?.closest<HTMLElement>("li")?.dataset["id"];
     if (button === null || id === undefined) return;
+    if (button.className === "delete") {
+      if (!confirm("Delete this export and its files?")) return;
+      const next = button.closest("li")!.nextElementSibling ?? start;
+      if (await ask("DELETE", `/v1/exports/${id}?expect=ended`) === undefined) return;
+      drop(id);
+      return next.querySelector<HTMLElement>("button:not([hidden])")?.focus();
+    }
     button.disabled = true;
     const summary = button.className === "cancel"
-      ? await ask<Job.Summary>("DELETE", `/v1/exports/${id}`)
+      ? await ask<Job.Summary>("DELETE", `/v1/exports/${id}?expect=open`)
       : await ask<Job.Summary>("POST", `/v1/exports/${id}/resume`);
     button.disabled = false;
     if (summary !== undefined) fill(summary);

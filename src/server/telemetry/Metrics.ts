@@ -85,13 +85,13 @@ const make = (): typeof Metrics.Service => {
         family(
           "counter",
           "monocloud_tenant_requests_total",
-          "Requests sent to the tenant, retries included, by the status of the answer.",
+          "Requests to the tenant by status, retries included.",
           [...requests].sort().map(([status, count]) => [label("status", status), count]),
         ),
         family(
           "histogram",
           "monocloud_tenant_request_seconds",
-          "How long the tenant took to begin an answer.",
+          "Seconds until the tenant began its answer.",
           [
             ...BOUNDS.map((bound, i) =>
               [`_bucket${label("le", String(bound))}`, sum += buckets[i]!] as const
@@ -104,20 +104,20 @@ const make = (): typeof Metrics.Service => {
         family(
           "counter",
           "monocloud_sessions_total",
-          "Sessions exported, in downloads and in exports.",
+          "Sessions in downloads and exports.",
           sums.sessions,
         ),
         family(
           "counter",
           "monocloud_bytes_total",
-          "Bytes of sessions: of downloads as sent, of exports as encoded.",
+          "Bytes of sessions: in downloads as sent, in exports as encoded.",
           Object.entries(bytes).map(([kind, count]) => [label("kind", kind), count]),
         ),
         family("gauge", "monocloud_downloads", "Downloads under way.", sums.open),
         family(
           "counter",
           "monocloud_downloads_total",
-          "Downloads that have ended, by how.",
+          "Downloads that have ended, by outcome.",
           Object.entries(outcomes).map(([outcome, count]) => [label("outcome", outcome), count]),
         ),
       ];

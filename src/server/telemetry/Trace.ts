@@ -7,11 +7,37 @@
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
+import * as Runtime from "effect/Runtime";
 
 /** Name an error, without a word of what it is about: `ApiError.Unauthorized`. */
 export const reasonOf = (error: unknown): string => {
-  const { _tag = "Error", reason } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
-  return reason === undefined ? _tag : `${_tag}.${reason}`;
+  const { name = "Error", _tag = name, reason } = (error ?? {}) as {
+    readonly name?: string;
+    readonly _tag?: string;
+    readonly reason?: unknown;
+  };
+  return typeof reason === "string" ? `${_tag}.${reason}` : _tag;
+};
+
+/** Names an error without its words, which may name people: its reason, its file, and for a fault its place in the code. */
+export const about = (error: unknown): {
+  readonly reason: string;
+  readonly path?: string;
+  readonly at?: string;
+} => {
+  const cause = Runtime.isFiberFailure(error) ? Cause.squash(error[Runtime.FiberFailureCauseId]) : error;
+  const { _tag, path, message = "", stack = "" } = (cause ?? {}) as {
+    readonly _tag?: unknown;
+    readonly path?: unknown;
+    readonly message?: string;
+    readonly stack?: string;
+  };
+  const [, at] = /^ +at (.+)$/m.exec(stack.slice(stack.indexOf(message) + message.length)) ?? [];
+  return {
+    reason: reasonOf(cause),
+    ...(typeof path === "string" && { path }),
+    ...(_tag === undefined && at !== undefined && { at }),
+  };
 };
 
 /** Traces work. Of its failure the span has the `reason` alone. */
