@@ -13,7 +13,6 @@ import { basename, dirname } from "node:path";
 import { syncFolder } from "./FileSink.ts";
 import * as SafeFile from "./SafeFile.ts";
 
-/** The lines of a file. */
 export interface Codec {
   /** Gives the line of an entry, its line break included. */
   readonly lineOf: (key: string, value: string) => string;
@@ -21,7 +20,6 @@ export interface Codec {
   readonly read: (line: string) => readonly [key: string, value: string];
 }
 
-/** A line that is none. */
 export class DamagedLine extends Error {
   /** From 1. */
   readonly line: number;
@@ -55,17 +53,15 @@ const utf8 = new TextEncoder();
 /** Reads the text of a file that someone names, which may be a link. Gives nothing if there is none. */
 const textOf = (path: string): Promise<string> =>
   SafeFile.textOf(dirname(path), basename(path), { most: LONGEST_TEXT, mayBeLink: true }).catch((error) => {
-    if ((error as { readonly code?: unknown }).code === "ENOENT") return "";
+    if (SafeFile.isMissing(error)) return "";
     throw error;
   });
 
-/** A file that lines are added to. */
 interface Appended {
   readonly handle: FileHandle;
   readonly size: number;
 }
 
-/** Opens a file to add to it. */
 const append = async (path: string): Promise<Appended> => {
   const handle = await openFile(path, "a", 0o600);
   return { handle, size: (await handle.stat()).size };
