@@ -38,7 +38,6 @@ const cellsOf = (record: ReadonlyArray<string>, raw: string): Cells =>
     ? parseNow(raw.replace(/[\r\n]+$/, ""), { ...options, cast })[0] as unknown as Cells
     : record.map((text) => text === "" ? null : text);
 
-/** Read a text as a column's value; undefined if it can't be there. */
 const valueOf = ({ kind }: Column, text: string): Value | undefined => {
   switch (kind) {
     case "timestamp": {

@@ -29,7 +29,6 @@ const displace = (head: string, text: string): string => {
   return `${head}${kept.join(",")},"_rescued_data":{${rescued.join(",")}}}`;
 };
 
-/** The line for one session, from its text. */
 const line = (head: string, userId: string, { slices }: Batch.Bytes, row: number): string => {
   const text = RowSlices.line(slices, row);
   if (!slices.reserved.has(row)) return head + text.slice(1);

@@ -14,7 +14,6 @@ export interface Values<A> {
 /** No value of a group yet. To append one is to write `values.all[values.count++]`, in a loop that knows one kind of value. */
 export const none = <A>(): Values<A> => ({ all: [], count: 0 });
 
-/** All of them. */
 export const take = <A>(values: Values<A>): Array<A> => {
   values.all.length = values.count;
   values.count = 0;
@@ -82,7 +81,6 @@ export const bytes = (): Bytes => {
   };
 };
 
-/** Numbers, or null. */
 export interface Numbers {
   readonly push: (number: number | null) => void;
   readonly take: () => Array<number | null>;

@@ -12,7 +12,6 @@ const { lie } = Thrift;
 
 /** A row group has 10,000 rows unless a program asks for another number. */
 const ROWS = 1 << 20;
-/** Values of a list in a row group. */
 const VALUES = 1 << 22;
 /** Bytes of a row group, as they lie, and unpacked as well. */
 const BYTES = 2 ** 29;
@@ -83,7 +82,6 @@ const checkValues = (bytes: Uint8Array, encoding: number, count: number): void =
   }
 };
 
-/** Room that a row group has left. */
 interface Budget {
   bytes: number;
   values: number;
@@ -136,7 +134,6 @@ const checkChunk = (bytes: Uint8Array, column: Column, codec: string, budget: Bu
   }
 };
 
-/** A row group of a file. */
 type RowGroup = FileMetaData["row_groups"][number];
 
 /** Give the place of a row group. Refuses one that has no rows or too many, and one that does not lie in the file. */
