@@ -5,7 +5,6 @@
  */
 import * as Formats from "../format/Formats.ts";
 
-/** Files to write. */
 export interface FileTargets {
   readonly files: ReadonlyArray<{ readonly path: string; readonly choice: Formats.Choice }>;
   /** The path of the file for quarantined rows. */

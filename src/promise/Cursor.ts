@@ -52,7 +52,6 @@ export const startOf = (userId: string, text: unknown, filters: SessionFilters.S
   );
 };
 
-/** Gives the cursor after a batch; undefined where the one before is to stay. */
 export const after = (
   { end, state }: Batch,
   filters: SessionFilters.SessionFilters,

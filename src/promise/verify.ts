@@ -15,7 +15,6 @@ import type {
   VerifyReport,
 } from "../plain/Report.ts";
 
-/** Options of work on a folder. */
 interface FolderOptions<A> extends ProgressOptions<A> {
   /** Ends the work, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -27,7 +26,6 @@ export interface VerifyOptions extends FolderOptions<VerifyProgress> {}
 /** Options of {@link replay}. */
 export interface ReplayOptions extends FolderOptions<ReplayProgress> {}
 
-/** Reads what a call was given. */
 const read = <A>(doing: string, folder: unknown, given: FolderOptions<A> | undefined) => {
   const root = Options.take(doing, Options.text, folder, "folder");
   if (root === "") throw new TypeError(`Cannot ${doing} as 'folder' is empty`);
@@ -127,7 +125,7 @@ export const replay = async (folder: string, given?: ReplayOptions): Promise<Rep
     const message =
       `Cannot replay in ${root}: its sessions were filtered or mapped by code, which a replay does not ` +
       "have. Export into another folder";
-    return Effect.fail(new DatasetError({ reason: "Options", path: root, message }));
+    return new DatasetError({ reason: "Options", path: root, message });
   });
   return await Engine.telling(progress, options, (signal) => Engine.run(Engine.quietly(work), signal));
 };

@@ -39,7 +39,9 @@ export const of = (ids: Iterable<string>) => {
   const distinct = [...new Set(ids)];
   return {
     ids: Stream.fromIterable(distinct),
-    identity: identityOf(distinct),
+    get identity(): string {
+      return identityOf(distinct);
+    },
     unverifiedReasons: (): ReadonlyArray<string> => [],
     total: (): number | undefined => distinct.length,
   } satisfies UserList;

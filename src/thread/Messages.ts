@@ -111,31 +111,10 @@ export const Event = Schema.Union(
 );
 export type Event = typeof Event.Type;
 
-const Row = Schema.Struct({
-  userId: Schema.String,
-  page: Schema.Number,
-  size: Schema.Number,
-  index: Schema.Number,
-  paths: Schema.Array(Schema.String),
-  message: Schema.String,
-  source: Schema.String,
-  redacted: optional(Schema.Literal(true)),
-});
-
-const Exported = Schema.transform(
-  Schema.TaggedStruct("ExportError", {
-    reason: Schema.Literal("InvalidRow", "TooManyQuarantined", "NoSuchUsers", "Unverified"),
-    message: Schema.String,
-    row: optional(Row),
-  }),
-  Schema.instanceOf(ExportError),
-  { strict: true, decode: ({ _tag, ...fields }) => new ExportError(fields), encode: (error) => error },
-);
-
 /**
  * Errors that an export can fail with, in whatever thread. They arrive as what they were: class, reason, fields and message.
  */
-export const Failure = Schema.Union(ApiError, Exported, SinkError, TenantError);
+export const Failure = Schema.Union(ApiError, ExportError, SinkError, TenantError);
 export type Failure = typeof Failure.Type;
 
 /** Runs an export. Interrupting it ends the walk, and undoes what was written. */
@@ -181,7 +160,6 @@ export class AwaitEnd extends Schema.TaggedRequest<AwaitEnd>()("AwaitEnd", {
   payload: { exportId: Schema.Number },
 }) {}
 
-/** All that a thread can be asked. */
 export const Request = Schema.Union(StartExport, Acknowledge, AwaitEnd).annotations({
   // What a thread does not know it must not leave out: it may be of another version, or a redaction under a wrong name.
   parseOptions: { onExcessProperty: "error" },
