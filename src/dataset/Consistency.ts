@@ -17,7 +17,6 @@ const isOwnPath = ({ path, format, part }: Part, version: Version): boolean => {
   return path === plain || (gzip && path === `${plain}.gz`);
 };
 
-/** Find the first flaw of parts of these runs; undefined if there is none. */
 const flawOf = (
   parts: Iterable<Part>,
   version: Version,
@@ -31,7 +30,6 @@ const flawOf = (
   return undefined;
 };
 
-/** The paths that come again among those of these parts. */
 export const repeated = (parts: Iterable<Part>): ReadonlyArray<string> => {
   const named = new Set<string>();
   const again: Array<string> = [];

@@ -28,7 +28,6 @@ export const digest = (texts: ReadonlyArray<string>, into: Uint32Array, at: numb
   into[at + 1] = other;
 };
 
-/** Digests of keys. */
 export interface Keys {
   readonly add: (key: ReadonlyArray<string>) => void;
   /**

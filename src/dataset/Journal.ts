@@ -21,7 +21,6 @@ import * as Lines from "../format/Lines.ts";
 import { type Checkpoint, checkpointLine, decode, type Header, headerLine } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
-/** Contents of a journal. */
 export interface Journal {
   readonly header: Header;
   readonly checkpoints: ReadonlyArray<Checkpoint>;
@@ -55,7 +54,6 @@ export const write = (
     prove,
   );
 
-/** The whole lines of a journal, one by one, each with whether it is the last. */
 async function* linesOf(
   root: string,
   name: string,
@@ -76,7 +74,6 @@ async function* linesOf(
   if (before !== undefined) yield [before, true];
 }
 
-/** Read the journal; undefined if there is none. */
 export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | SinkError> => {
   const path = join(root, names.journal);
   return Effect.tryPromise({
@@ -92,7 +89,7 @@ export const read = (root: string): Effect.Effect<Journal | undefined, DatasetEr
           }
         }
       } catch (error) {
-        if ((error as { readonly code?: unknown }).code === "ENOENT") return undefined;
+        if (SafeFile.isMissing(error)) return undefined;
         throw error;
       }
       return { header: header ?? decode("Header", path, ""), checkpoints };
@@ -156,7 +153,7 @@ export const remove = (root: string, { header }: Journal, prove: Proof) =>
     const isMissing = await rename(join(root, names.journal), join(root, moved)).then(
       () => false,
       (error) => {
-        if ((error as { readonly code?: unknown }).code === "ENOENT") return true;
+        if (SafeFile.isMissing(error)) return true;
         throw error;
       },
     );
@@ -175,7 +172,7 @@ const isSame = (one: Header, other: Header): boolean =>
 /** Give a journal its name again, unless there is another one by now. */
 const putBack = (root: string, moved: string): Promise<void> =>
   link(join(root, moved), join(root, names.journal)).catch((error) => {
-    if ((error as { readonly code?: unknown }).code !== "EEXIST") throw error;
+    if (SafeFile.codeOf(error) !== "EEXIST") throw error;
   });
 
 /** Put back a journal that was moved away by a process that died before it could look at it. */

@@ -49,7 +49,6 @@ export const names = {
  */
 export const most = { manifest: 2 ** 28, journal: 2 ** 28, lock: 2 ** 16 } as const;
 
-/** Give the folders of parts. */
 export const partFolders = (): ReadonlyArray<string> => [
   ...Formats.names(),
   ...lineFolders,
@@ -57,8 +56,6 @@ export const partFolders = (): ReadonlyArray<string> => [
 
 const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
   Effect.tryPromise({ try: work, catch: failure(reason, path) });
-
-const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
 
 /**
  * Create a folder, and those it lies in, if need be, for nobody else to look into. What is new is on the disk when the effect
@@ -78,15 +75,13 @@ export const makeFolder = (path: string) =>
     }
   });
 
-/** The names in the root, or in a folder of it; none if there is no such folder. Of these, some must be of files. */
 export const namesIn = (root: string, folder = "", areFiles?: (name: string) => boolean) =>
   attempt("Open", join(root, folder), () => SafeFile.namesIn(root, folder, areFiles));
 
-/** The text of a file; undefined if there is none. */
 export const textOf = (root: string, name: string, most: number) =>
   attempt("Open", join(root, name), () =>
     SafeFile.textOf(root, name, { most }).catch((error) => {
-      if (isMissing(error)) return undefined;
+      if (SafeFile.isMissing(error)) return undefined;
       throw error;
     }));
 
@@ -117,13 +112,11 @@ export const replace = (
 export const partPath = (folder: string, number: number, extension: string): string =>
   `${folder}/part-${String(number).padStart(5, "0")}.${extension}`;
 
-/** The number of the part with this name; undefined if it is no part's. */
 export const partNumber = (name: string): number | undefined => {
   const found = /^part-(\d{5,})\.([a-z0-9]+)(\.gz)?$/.exec(name);
   return found === null || !Formats.isExtension(found[2]!) ? undefined : Number(found[1]);
 };
 
-/** A new name for a list of users. */
 export const newUsersName = (): string => `users-${randomUUID().slice(0, 8)}.txt`;
 
 /** Tell whether a file is a list of users by its name; version 0.1 had one name for all. */

@@ -22,19 +22,14 @@ export const manifestVersion = 2;
 /** The shapes that are told of a dataset, whatever its version. */
 export const { Part, Run } = shapes[manifestVersion];
 
-/** A complete part. */
 export type Part = Shape<"Part">;
 
-/** Report of a run. */
 export type Run = Shape<"Run">;
 
-/** Description of a dataset. */
 export type Manifest = Shape<"Manifest">;
 
-/** Progress of an unfinished run. */
 export type RunProgress = Shape<"RunProgress">;
 
-/** The first line of a journal. */
 export type Header = Shape<"Header">;
 
 /** Every further line of a journal. */
@@ -55,7 +50,6 @@ const FIRST = (
   "ip_address user_agent _rescued_data"
 ).split(" ");
 
-/** Give the names of the columns that a part of sessions has. */
 export const columnsIn = ({ columns = FIRST }: Part): ReadonlyArray<string> => columns;
 
 /** The columns that this version writes, with their SQL types. */
@@ -77,7 +71,6 @@ export const empty = (tenant: string, its: Version = manifestVersion): Manifest 
   failed: [],
 });
 
-/** A run that has not begun. */
 export const noProgress = (): RunProgress => ({
   position: 0,
   open: [],
@@ -103,7 +96,6 @@ export const textOf = (manifest: Manifest): string =>
     )
   }\n`;
 
-/** Give the first line of a journal. */
 export const headerLine = (header: Header): string =>
   `${JSON.stringify(write("Header", header, header.journal_version))}\n`;
 

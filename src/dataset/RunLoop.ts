@@ -29,7 +29,6 @@ import * as SessionIndex from "./SessionIndex.ts";
 import * as Tombstones from "./Tombstones.ts";
 import * as UsersFile from "./UsersFile.ts";
 
-/** Context of a run. */
 interface Run {
   readonly options: Omit<DatasetOptions<never, never>, "users">;
   /** True if the users come from the tenant's own list. */
@@ -46,7 +45,6 @@ interface Run {
   readonly restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
 }
 
-/** Give the parts of the dataset and of the run so far. */
 const partsOf = ({ manifest, checkpoints }: Run): ReadonlyArray<Manifest.Part> => [
   ...manifest.parts,
   ...checkpoints.parts(),
@@ -259,7 +257,6 @@ const finish = (run: Run) =>
     return { tombstones, isCompact, number };
   });
 
-/** Give what the manifest says of the run. */
 const summaryOf = ({ header, state, checkpoints, progress }: Run, tombstones: Manifest.Run["tombstones"]) =>
   Effect.gen(function* () {
     const { seconds, requests, retries, redelivered } = yield* state.progress;

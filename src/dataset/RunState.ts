@@ -11,7 +11,6 @@ import type { Batch } from "../session/Batch.ts";
 import type { Traffic } from "../api/TenantClient.ts";
 import type * as Manifest from "./Manifest.ts";
 
-/** The state of a run. */
 export interface RunState {
   readonly tally: Export.Tally;
   /** Note that a user is walked, from the beginning or from where an earlier walk stood. */

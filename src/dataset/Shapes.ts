@@ -104,7 +104,6 @@ const shapesOf = (version: Version) => {
   const optional = <A, I>(schema: Schema.Schema<A, I>, ...names: readonly [first: string, second: string]) =>
     Schema.optional(schema).pipe(Schema.fromKey(names[version - 1]!));
 
-  /** A complete part. */
   const Part = Schema.Struct({
     path: PartPath,
     /** The name of a format, or a {@link LineKind}. */
@@ -134,7 +133,6 @@ const shapesOf = (version: Version) => {
     "user_list_unverified_reasons",
   );
 
-  /** Report of a run. */
   const Run = Schema.Struct({
     run: RunNumber,
     /**
@@ -173,7 +171,6 @@ const shapesOf = (version: Version) => {
     redelivered: Schema.optional(Redelivered),
   });
 
-  /** Description of a dataset. */
   const Manifest = Schema.Struct({
     manifest_version: Schema.Literal(version),
     created_by: Schema.String,
@@ -191,9 +188,7 @@ const shapesOf = (version: Version) => {
     failed: Schema.Array(Failed),
   });
 
-  /** Progress of an unfinished run. */
   const RunProgress = Schema.Struct({
-    /** Users of the list that have been begun. */
     position: Count,
     /** Users whose walk has begun and not ended, each with its state. */
     open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(State) })),
@@ -273,8 +268,6 @@ export const shapes = { 1: shapesOf(1), 2: shapesOf(2) } as const;
 
 type Shapes = ReturnType<typeof shapesOf>;
 
-/** The name of a shape. */
 export type ShapeName = keyof Shapes;
 
-/** Value of a shape. */
 export type Shape<Name extends ShapeName> = Shapes[Name]["Type"];

@@ -27,7 +27,6 @@ export const Writer = Schema.Struct({
   beat: Schema.optional(Schema.String),
 });
 
-/** See {@link Writer}. */
 export type Writer = typeof Writer.Type;
 
 /** Read a writer; none if the text is not of one. */
@@ -39,7 +38,8 @@ export const decode = Schema.decodeUnknownOption(Schema.parseJson(Writer));
  */
 const canAsk = !("Deno" in globalThis);
 
-type Place = Pick<Writer, "host" | "pid" | "boot" | "namespaces" | "process">;
+/** A process, and where its number means something. */
+export type Place = Pick<Writer, "host" | "pid" | "boot" | "namespaces" | "process">;
 
 const textAt = (path: string): Promise<string | undefined> =>
   readFile(path, "utf8").then((text) => text.trim(), () => undefined);

@@ -6,7 +6,6 @@
 import type { Sink } from "./Sink.ts";
 import * as WebSink from "./WebSink.ts";
 
-/** Bytes for a reader. */
 export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 /**

@@ -7,7 +7,6 @@ import type * as Inspect from "../Inspect.ts";
 import * as Layout from "../Layout.ts";
 import type { Part } from "../Manifest.ts";
 
-/** Inventory of a run. */
 export interface Of {
   readonly run: number;
   readonly kind: string;
@@ -24,7 +23,6 @@ export interface Of {
   readonly said: string;
 }
 
-/** Inventory of a dataset. */
 export interface Stated {
   readonly root: string;
   readonly parts: ReadonlyArray<Part>;

@@ -33,24 +33,11 @@ import * as Inventory from "./Inventory.ts";
 
 export type { Problem, VerifyReport as Report } from "../../plain/Report.ts";
 
-/** Progress, changed in place. */
-export interface Progress {
-  parts: number;
-  partsTotal: number;
-  rows: number;
-  rowsTotal: number;
-}
-
-/** Options of a verification. */
-export interface VerifyOptions {
-  /** Kept up to date. */
-  readonly progress?: Progress | undefined;
-}
-
 /** Nothing yet. */
-export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
+export const noProgress = () => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
 
-/** Check that each run has what it says. */
+export type Progress = ReturnType<typeof noProgress>;
+
 const checkTotals = ({ runs, parts, superseded }: Inventory.Stated, note: Note): void => {
   const results = new Map<number, Array<Manifest.Part>>();
   for (const part of [...parts, ...superseded]) {
@@ -173,7 +160,7 @@ export const open = (
  */
 export const run = (
   root: string,
-  { progress = noProgress() }: VerifyOptions = {},
+  { progress = noProgress() }: { readonly progress?: Progress | undefined } = {},
 ): Effect.Effect<VerifyReport, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
     const manifest = Layout.textOf(root, Layout.names.manifest, Layout.most.manifest);
