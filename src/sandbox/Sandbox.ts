@@ -187,7 +187,6 @@ export const make = (options: SandboxOptions = {}): Sandbox => {
   };
 };
 
-/** Makes the answer of a fault that has one of its own, or undefined. */
 const failure = (fault: Faults.FaultName, path: string, comeBack: string | undefined): Answer | undefined => {
   const headers = comeBack === undefined ? {} : { "retry-after": comeBack };
   if (fault === "429") return problem(429, path, "Too many requests.", headers);

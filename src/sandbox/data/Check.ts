@@ -26,11 +26,9 @@ export const atMostOne = (option: string, sum: number): number =>
 export const atLeast = (option: string, value: number, least: number): number =>
   Number.isFinite(value) && value >= least ? value : fail(option, `a number of at least ${least}`, value);
 
-/** Checks a finite number above 0. */
 export const positive = (option: string, value: number): number =>
   Number.isFinite(value) && value > 0 ? value : fail(option, "a number above 0", value);
 
-/** Checks one of a few words. */
 export const oneOf = <const Word extends string>(option: string, value: Word, words: readonly Word[]): Word =>
   words.includes(value)
     ? value

@@ -50,8 +50,7 @@ export const arrayText = (sessions: readonly SandboxSession[], options: RowOptio
     ? `[${sessions.map((session) => rowText(session, options)).join(",")}]`
     : JSON.stringify(sessions);
 
-/** Writes the JSON text of one session. */
-export const rowText = (session: SandboxSession, { seed, unknownFields, malformed }: RowOptions): string => {
+const rowText = (session: SandboxSession, { seed, unknownFields, malformed }: RowOptions): string => {
   const word = hashText(seed, session.session_id);
   if (fraction(word) < malformed) {
     return JSON.stringify(breaks[(hashText(word, "break") >>> 0) % breaks.length]?.(session));

@@ -27,7 +27,6 @@ const breaking = (bytes: Uint8Array<ArrayBuffer> | undefined): ReadableStream<Ui
   }, { highWaterMark: 0 });
 };
 
-/** Makes the response of an answer. */
 export const response = (answer: Answer): Response => {
   const { status, headers, body, broken } = answer;
   if (broken === undefined) return new Response(body, { status, headers });
