@@ -3,10 +3,10 @@
  *
  * @module
  */
-import * as Command from "@effect/cli/Command";
 import * as Effect from "effect/Effect";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
-import { groups, options } from "../options/ExportFlags.ts";
+import { flags, groups } from "../options/ExportFlags.ts";
 
 export const spec: CommandSpec = {
   name: "export",
@@ -22,7 +22,7 @@ export const spec: CommandSpec = {
 
 /** The command. What it runs is loaded once it runs: help has no need of it. */
 export const command = Command.make(
-  spec.name,
-  options,
+  spec,
+  flags,
   (args) => Effect.flatMap(Effect.promise(() => import("./exporting.ts")), ({ run }) => run(args)),
 );

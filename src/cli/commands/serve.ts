@@ -5,12 +5,12 @@
  */
 import type { Socket } from "node:net";
 import process from "node:process";
-import * as Command from "@effect/cli/Command";
 import * as Effect from "effect/Effect";
 import type { NodeServerResponse, ServerRequest } from "srvx";
 import type { Arrival } from "../../server/Arrival.ts";
 import * as ServerSettings from "../../server/Settings.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Read from "../options/Read.ts";
@@ -90,8 +90,8 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettin
 
 /** The command. It runs until it is told to stop; where it listens is told on standard error. */
 export const command = Command.make(
-  spec.name,
-  Flag.optionsOf(flags),
+  spec,
+  flags,
   ({ host, port }) =>
     Effect.scoped(Effect.gen(function* () {
       const settings = yield* Effect.mapError(ServerSettings.load, ({ message }) =>

@@ -5,18 +5,15 @@
  */
 import type * as Flag from "./Flag.ts";
 
-/** A command. */
 export interface CommandSpec {
   readonly name: string;
   /** Its purpose, in a line. */
   readonly summary: string;
-  /** Its arguments besides flags. */
   readonly argument?: { readonly placeholder: string; readonly text: string } | undefined;
   readonly groups: ReadonlyArray<Flag.Group>;
   /** Command lines without the program's name, each with what it is for. */
   readonly examples: ReadonlyArray<readonly [line: string, purpose: string]>;
 }
 
-/** Give all flags of a command. */
 export const flagsOf = ({ groups }: CommandSpec): ReadonlyArray<Flag.About> =>
   groups.flatMap(({ flags }) => Object.values(flags));

@@ -6,10 +6,8 @@
 import * as Stream from "effect/Stream";
 import * as Batch from "../../session/Batch.ts";
 
-/** Batches up to a limit. */
 export interface Limited<E, R> {
   readonly batches: Stream.Stream<Batch.Batch, E, R>;
-  /** Tells whether the limit has ended them. */
   readonly isCut: () => boolean;
 }
 

@@ -25,7 +25,6 @@ export const connection = {
   }),
 };
 
-/** The flags that choose sessions. */
 export const filters = SessionFilters.mapFilters(({ query, placeholder, description }) =>
   Flag.text({ name: query.replaceAll("_", "-"), placeholder, text: description })
 );

@@ -5,7 +5,6 @@
  * @module
  */
 
-/** Counts of what has been done so far. */
 export interface Counts {
   readonly users: number;
   readonly sessions: number;
@@ -17,7 +16,6 @@ export interface Counts {
   readonly usersTotal: number | undefined;
 }
 
-/** An estimate made of counts. */
 export interface Estimate {
   /** Sessions a second. */
   readonly speed: number;
@@ -45,7 +43,6 @@ type Sample = Omit<Counts, "usersTotal"> & { readonly now: number };
 /** The least time to measure over, in milliseconds; of a long run a quarter, if that is more. */
 const WINDOW = 60_000;
 
-/** Samples kept of a window. */
 const SAMPLES = 60;
 
 /** Keep samples of the window that ends now, and the last one before it. */

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect";
 import { duration } from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** Say what is left of an export into files. */
 export const ofFiles = (usesPipe: boolean): ReadonlyArray<string> => [
   usesPipe
     ? "Interrupted: whoever reads has got a part of the export"

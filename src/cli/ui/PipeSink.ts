@@ -11,7 +11,6 @@ import { Writable } from "node:stream";
 import type { Sink } from "../../sink/Sink.ts";
 import * as WebSink from "../../sink/WebSink.ts";
 
-/** Tell whether a path is that of a pipe or a device. */
 export const isPipe = (path: string): boolean => {
   try {
     const found = statSync(path);

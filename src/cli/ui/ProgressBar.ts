@@ -13,7 +13,6 @@ import type { Traffic } from "../../api/TenantClient.ts";
 import * as Estimate from "./Estimate.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** Snapshot that the bar shows. */
 export interface Snapshot
   extends
     Pick<Progress, "compared">,
@@ -98,7 +97,6 @@ export const render = (at: Snapshot, width: number): string => {
   return line.slice(0, Math.max(0, width));
 };
 
-/** Draw a snapshot as a line for a log. */
 export const renderLine = (at: Snapshot): string => {
   const done = Estimate.fraction(at);
   return [...(done === undefined ? [] : [`${Math.floor(done * 100)}%`]), ...parts(at)].join(", ");
@@ -127,10 +125,8 @@ export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing)
     );
   });
 
-/** A snapshot without its estimate. */
 export type Reading = Omit<Snapshot, keyof Estimate.Estimate | "now"> & Pick<Progress, "before">;
 
-/** Shows the progress of an export. */
 export const during = <A, E, R>(
   work: Effect.Effect<A, E, R>,
   read: () => Reading,
