@@ -83,7 +83,6 @@ export type Read<A> = (
   fail: Fail,
 ) => A | ApiError;
 
-/** Reads the body of an object. */
 export const item: Read<object> = (headers, body, fail) => {
   try {
     const value: unknown = JSON.parse(utf8.decode(body));

@@ -13,7 +13,6 @@ import type { Sort } from "./Sort.ts";
 
 export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
 
-/** The endpoint's query. */
 export interface SessionsQuery
   extends PageQuery<Sort>, SessionFilters.SessionFilters, Pick<ListRequest<unknown>, "turn"> {}
 

@@ -38,12 +38,10 @@ export interface Counts {
   objects: number;
 }
 
-/** Fields that are still being found. */
 export interface Writable extends FieldOffsets {
   readonly others: Array<Array<number> | undefined>;
 }
 
-/** The fields of so many rows, none of which is there yet. */
 export const empty = ({ texts, numbers }: Counts, rows: number): Writable => ({
   texts: new Int32Array(2 * texts * rows).fill(-1),
   textCount: texts,

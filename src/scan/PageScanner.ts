@@ -57,7 +57,6 @@ const LEAST_ROWS = 1024;
 const nothing = new Uint8Array(0);
 const nothingInWords = new DataView(nothing.buffer);
 
-/** Rows that the scanner has found by itself. */
 interface Found {
   readonly rows: RowSlices.RowSlices & { readonly fields: FieldOffsets.Writable };
   /** Rows that are not of the schema, or not written as most are: with fractions, with a field twice. */
@@ -375,7 +374,6 @@ export interface PageScanner {
   readonly place: (kind: "texts" | "numbers" | "objects", path: string) => number;
 }
 
-/** Options of a scanner. */
 export interface ScanOptions {
   /** Names that are no field's, and that somebody has to look at: rows that have one are told. @default {[]} */
   readonly reserved?: ReadonlyArray<string> | undefined;

@@ -64,7 +64,6 @@ const unsupported = (ast: AST.AST): never => {
   );
 };
 
-/** Gives the types that a field may have: of a union all members. */
 const members = (ast: AST.AST): ReadonlyArray<AST.AST> =>
   ast._tag === "Union" ? ast.types.flatMap(members) : [ast];
 

@@ -9,14 +9,11 @@ import { members } from "./JsonMembers.ts";
 import * as RowSlices from "./RowSlices.ts";
 import * as ScanPlan from "./ScanPlan.ts";
 
-/** The rows of a page. */
 export interface Scanned {
   readonly slices: RowSlices.RowSlices;
-  /** Rows that are not of the schema. */
   readonly invalid: ReadonlyArray<number>;
 }
 
-/** Tells whether a row is of the schema. */
 export type Accepts = (row: unknown) => boolean;
 
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { fatal: true }) };

@@ -19,14 +19,11 @@ import * as SortOrder from "./paging/SortOrder.ts";
 import type * as PageWalk from "./paging/PageWalk.ts";
 import { everythingReady } from "./Ready.ts";
 
-/** The rows of an answer. */
 export interface DecodedPage {
-  /** The rows as the walk goes by them. */
   readonly walkRows: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
   /** Rows that are no sessions. */
   readonly invalid: ReadonlySet<number>;
-  /** The value of one of those. */
   readonly value: (index: number) => unknown;
   /** Tells what is wrong with one of those: it is found out when it is first asked for. */
   readonly flaw: (index: number) => Session.Flaw;
@@ -138,7 +135,6 @@ export const trackedRows = ({ walkRows, invalid, slices, value }: DecodedPage): 
     };
   });
 
-/** Gives the id of a row, if it has one. */
 export const idOf = ({ walkRows, invalid, value }: DecodedPage, index: number): string | undefined => {
   if (!invalid.has(index)) return walkRows.id(index);
   const row = value(index);

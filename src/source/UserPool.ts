@@ -13,7 +13,6 @@ import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import { everythingReady } from "./Ready.ts";
 
-/** The pool, as the work of one user sees it. */
 export interface Worker<A> {
   /** Waits while more lies ready than whoever reads has taken. */
   readonly offer: (element: A) => Effect.Effect<unknown>;
@@ -23,7 +22,6 @@ export interface Worker<A> {
   readonly grow: Effect.Effect<void>;
 }
 
-/** Options of the pool. */
 export interface UserPoolOptions<User, A, E, R, E2, R2> {
   readonly users: Stream.Stream<User, E, R>;
   /** Gives the number of workers that there may be, now. */

@@ -124,7 +124,6 @@ const toBatch = (
   };
 };
 
-/** Makes the last batch of a user, without a row. */
 export const ended = (userId: string, end: WalkEnd): Batch => ({
   userId,
   rows: noRows,
@@ -156,7 +155,6 @@ const isSameTime = (
 ): boolean =>
   tracker?.asked === undefined || tracking === undefined || tracker.asked === (tracking.since ?? null);
 
-/** Options that the walks of all users share. */
 export interface WalkSettings {
   readonly filters: SessionFilters;
   readonly sort?: SessionsApi.Sort | undefined;
@@ -201,7 +199,6 @@ const begin = ({ state, cursor }: Exclude<Start, string>, tracking: Tracking | u
   };
 };
 
-/** Walk one user, and offer what each answer delivers. */
 export const walk = (
   { filters, sort, pageSize, areListed, tracking }: WalkSettings,
   user: Exclude<Start, string>,

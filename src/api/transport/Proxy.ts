@@ -27,7 +27,6 @@ const either = (name: string): { readonly name: string; readonly value: string }
   [name, name.toUpperCase()].map((name) => ({ name, value: variable(name) ?? "" }))
     .find(({ value }) => value !== "");
 
-/** A proxy that the environment names. */
 export interface Named {
   /** With its user name and its password. */
   readonly url: string;

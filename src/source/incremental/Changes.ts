@@ -115,7 +115,6 @@ export const restore = (
   isPartial: partial === true,
 });
 
-/** Options of a walk for changes. */
 export interface TrackerOptions {
   /** The cursor of the run before; without one every session is new. */
   readonly cursor?: Cursor | undefined;
@@ -125,7 +124,6 @@ export interface TrackerOptions {
   readonly lookback?: number | undefined;
 }
 
-/** Begins a tracker. */
 export const begin = ({ cursor, since, lookback = LOOKBACK }: TrackerOptions): ChangeTracker => ({
   before: cursor,
   asked: since,
@@ -140,10 +138,8 @@ export const begin = ({ cursor, since, lookback = LOOKBACK }: TrackerOptions): C
   isPartial: false,
 });
 
-/** A row, as far as it matters here. */
 export interface TrackedRow {
   readonly id: string | undefined;
-  /** Undefined if it has none. */
   readonly lastUpdated: number | undefined;
   /** False for a row that the schema does not accept. */
   readonly isSession: boolean;
@@ -186,7 +182,6 @@ const topOf = ({ at = -Infinity, spans = [] }: Pick<Cursor, "at" | "spans">): nu
  */
 export type Holding = "lacks" | "ended" | "has";
 
-/** The circumstances of an answer. */
 export interface ReceiveOptions {
   /** The latest time that has come for certain by when the tenant answered, in seconds since the epoch. */
   readonly certain: number;
@@ -194,7 +189,6 @@ export interface ReceiveOptions {
   readonly holds?: ((sessionId: string, lastUpdated: number) => Holding) | undefined;
 }
 
-/** The outcome of an answer. */
 export interface Received {
   readonly tracker: ChangeTracker;
   /** The rows to deliver. */

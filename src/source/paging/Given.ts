@@ -16,7 +16,6 @@ import {
   withUnordered,
 } from "./Walk.ts";
 
-/** An answer, looked at. */
 export interface Given {
   readonly request: PageRequest;
   readonly rows: WalkRows;

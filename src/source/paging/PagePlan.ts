@@ -11,13 +11,11 @@ export interface SizedPage {
   readonly size: number;
 }
 
-/** From what to overlap, and by which sizes. */
 export interface OverlapOptions {
   /** The number of rows that lie before the end of what has been read. */
   readonly end: number;
   /** The number of rows before the end that the page must hold. */
   readonly behind: number;
-  /** The largest page. */
   readonly size: number;
   /** Allows pages of up to twice the size, where no smaller one overlaps. */
   readonly mayGrow: boolean;

@@ -6,7 +6,6 @@
 import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { DOCUMENTED_SIZE } from "./Limits.ts";
 
-/** One page to ask for. */
 export interface PageRequest {
   readonly page: number;
   readonly size: number;

@@ -5,7 +5,6 @@
  */
 import { hashText } from "./ObservedIds.ts";
 
-/** An order to read a list in. */
 export interface Order {
   /** As the endpoint takes it, such as `initiated_at:-1`. */
   readonly sort: string;
@@ -29,7 +28,6 @@ export interface ListShape {
   readonly until?: Key | undefined;
 }
 
-/** A value that a list is sorted by. */
 export type Key = number | string;
 
 /**
