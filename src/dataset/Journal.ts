@@ -18,7 +18,7 @@ import type { SinkError } from "../sink/Sink.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
-import { type Checkpoint, checkpointLine, decode, type Header, headerLine } from "./Manifest.ts";
+import { type Checkpoint, decode, type Header, lineOf } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
 export interface Journal {
@@ -50,7 +50,8 @@ export const write = (
   replace(
     root,
     names.journal,
-    headerLine(header) + checkpoints.map((line) => checkpointLine(line, header.journal_version)).join(""),
+    lineOf("Header", header, header.journal_version) +
+      checkpoints.map((line) => lineOf("Checkpoint", line, header.journal_version)).join(""),
     prove,
   );
 
@@ -120,7 +121,7 @@ export const append = (
     let { size: length } = yield* attempt("Open", path, () => handle.stat());
     return (checkpoint) =>
       attempt("Write", path, async () => {
-        const line = Buffer.from(checkpointLine(checkpoint, journal_version));
+        const line = Buffer.from(lineOf("Checkpoint", checkpoint, journal_version));
         // What nobody could read any more must not be what tells of all the parts before.
         if (line.length > Lines.LONGEST || length + line.length > most.journal) {
           throw new Error(

@@ -96,12 +96,12 @@ export const textOf = (manifest: Manifest): string =>
     )
   }\n`;
 
-export const headerLine = (header: Header): string =>
-  `${JSON.stringify(write("Header", header, header.journal_version))}\n`;
-
-/** Give a further line of a journal of that version. */
-export const checkpointLine = (checkpoint: Checkpoint, its: Version): string =>
-  `${JSON.stringify(write("Checkpoint", checkpoint, its))}\n`;
+/** Give a line of a journal of that version. */
+export const lineOf = <Name extends "Header" | "Checkpoint">(
+  name: Name,
+  value: Shape<Name>,
+  its: Version,
+): string => `${JSON.stringify(write(name, value, its))}\n`;
 
 const versionOf = (value: unknown): unknown => {
   const { manifest_version, journal_version } = (value ?? {}) as Readonly<Record<string, unknown>>;

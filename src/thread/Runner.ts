@@ -107,16 +107,6 @@ const events = (request: StartExport, running: Map<number, Running>) =>
     return Mailbox.toStream(out);
   }));
 
-/**
- * Removes the thread's `location` if its module is a file or a blob. `@effect/platform` makes a base for URLs of it that is
- * none, and every request fails with "Invalid URL". All of ours are whole.
- */
-const forgetPlace = (): void => {
-  const { location } = globalThis as { readonly location?: Location };
-  if (location === undefined || URL.canParse(location.origin + location.pathname)) return;
-  Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
-};
-
 const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
 
 /**
@@ -137,7 +127,6 @@ const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
  */
 export const serve = async (port: ThreadPort, options: RunnerOptions = {}): Promise<void> => {
   const { fetch } = Options.take("serve a thread", runnerKind, options);
-  forgetPlace();
   const running = new Map<number, Running>();
   const runner = WorkerRunner.layerSerialized(Request, {
     StartExport: (request) => events(request, running),
