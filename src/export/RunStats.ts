@@ -80,18 +80,14 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   progress.walking = walking.size;
   if (end === undefined) return;
   progress.users++;
-  if (end.status === "missing" || end.status === "removed") {
-    progress.missing++;
-    if (missing.length < LIST) missing.push(userId);
-  }
-  if (end.status === "failed") {
-    progress.failed++;
-    if (failed.length < LIST) failed.push({ userId, message: end.message ?? "" });
-  }
-  if (!end.verified) {
-    progress.unverified++;
-    if (unverified.length < LIST) unverified.push({ userId, unverifiedReasons: end.unverifiedReasons });
-  }
+  const list = <A>(kind: "missing" | "failed" | "unverified", names: Array<A>, value: A): void => {
+    progress[kind]++;
+    if (names.length < LIST) names.push(value);
+  };
+  const { status, verified, unverifiedReasons, message = "" } = end;
+  if (status === "missing" || status === "removed") list("missing", missing, userId);
+  if (status === "failed") list("failed", failed, { userId, message });
+  if (!verified) list("unverified", unverified, { userId, unverifiedReasons });
 };
 
 /** The report of a run that has ended. */
