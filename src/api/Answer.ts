@@ -1,8 +1,4 @@
-/**
- * The body of an answer: a page, an object, or the error that it is.
- *
- * @module
- */
+/** The body of an answer: a page, an object, or the error that it is. */
 import { ApiError, type ApiErrorReason, isProblem, isWebPage, parseProblem } from "./ApiError.ts";
 import * as ContentEncoding from "./transport/ContentEncoding.ts";
 import * as PaginationHeader from "./PaginationHeader.ts";

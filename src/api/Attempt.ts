@@ -1,8 +1,4 @@
-/**
- * One attempt at a request: sent, timed, its body bounded and read, or an error that says what went wrong.
- *
- * @module
- */
+/** One attempt at a request: sent, timed, its body bounded and read, or an error that says what went wrong. */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Redacted from "effect/Redacted";

@@ -1,7 +1,5 @@
 /**
  * The words of others, made fit to be shown: without the key, without characters that a terminal obeys, and not too long.
- *
- * @module
  */
 
 /** The length of a text that is quoted, and that is looked at. */

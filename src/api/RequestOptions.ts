@@ -1,8 +1,4 @@
-/**
- * Options for the pace, the timeouts and the retries of requests, as types that name no library.
- *
- * @module
- */
+/** Options for the pace, the timeouts and the retries of requests, as types that name no library. */
 
 /** Options of the rate. */
 export interface RateLimiterOptions {

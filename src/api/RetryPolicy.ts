@@ -1,8 +1,4 @@
-/**
- * The policy of requests: the rate limit that every attempt passes, and retries with backoff until time is up.
- *
- * @module
- */
+/** The policy of requests: the rate limit that every attempt passes, and retries with backoff until time is up. */
 import * as Clock from "effect/Clock";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";

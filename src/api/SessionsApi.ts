@@ -1,8 +1,4 @@
-/**
- * `GET /api/users/{user_id}/sessions`: one page of the active sessions of one user.
- *
- * @module
- */
+/** `GET /api/users/{user_id}/sessions`: one page of the active sessions of one user. */
 import * as Effect from "effect/Effect";
 import type { Scanned } from "../scan/PageScanner.ts";
 import * as Session from "../session/Session.ts";

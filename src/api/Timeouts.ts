@@ -1,8 +1,6 @@
 /**
  * Ends what has taken too long. One timer watches over all that is under way, so that what ends in time, which is nearly
  * everything, costs next to nothing.
- *
- * @module
  */
 import type * as Clock from "effect/Clock";
 import * as Duration from "effect/Duration";

@@ -1,8 +1,4 @@
-/**
- * Messages and exit codes of the command when it can't do what was asked.
- *
- * @module
- */
+/** Messages and exit codes of the command when it can't do what was asked. */
 import * as Data from "effect/Data";
 import type { ApiErrorReason } from "../api/ApiError.ts";
 

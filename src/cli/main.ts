@@ -1,9 +1,5 @@
 #!/usr/bin/env node
-/**
- * The command line: wiring only.
- *
- * @module
- */
+/** The command line: wiring only. */
 import process from "node:process";
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime";
 import * as Cause from "effect/Cause";

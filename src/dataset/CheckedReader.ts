@@ -1,8 +1,4 @@
-/**
- * Reads parts that something else is made from: where one is not as it was written, that is an error.
- *
- * @module
- */
+/** Reads parts that something else is made from: where one is not as it was written, that is an error. */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";

@@ -1,8 +1,4 @@
-/**
- * The checkpoints of a run: parts in the making, and the line of the journal that makes them part of the dataset.
- *
- * @module
- */
+/** The checkpoints of a run: parts in the making, and the line of the journal that makes them part of the dataset. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";

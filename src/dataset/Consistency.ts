@@ -1,8 +1,4 @@
-/**
- * Checks that manifest and journal fit together: each may be well formed, and lie about runs and parts.
- *
- * @module
- */
+/** Checks that manifest and journal fit together: each may be well formed, and lie about runs and parts. */
 import { join } from "node:path";
 import { damaged, type DatasetError } from "./DatasetError.ts";
 import * as Formats from "../format/Formats.ts";

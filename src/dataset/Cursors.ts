@@ -1,8 +1,6 @@
 /**
  * The cursors that runs leave for the next one, a line for each user, in parts of their own. They are completed by the same
  * line of the journal as the sessions they speak of: neither is ever there without the other.
- *
- * @module
  */
 import type * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";

@@ -1,8 +1,4 @@
-/**
- * Finds out whether any key comes twice, of more keys than memory could hold: 8 bytes are kept of each.
- *
- * @module
- */
+/** Finds out whether any key comes twice, of more keys than memory could hold: 8 bytes are kept of each. */
 
 /**
  * 64 bits of two texts, as two numbers of 32: different keys rarely share them, equal ones always do. (The mixing of

@@ -1,8 +1,6 @@
 /**
  * Sets and maps of more keys than memory could hold as text: 64 bits are kept of each. Of a million keys, two share theirs
  * once in some 37 million times.
- *
- * @module
  */
 import { digest } from "./DigestList.ts";
 

@@ -1,8 +1,4 @@
-/**
- * Inspects a dataset's folder before anything is written there, and clears away what killed processes have left.
- *
- * @module
- */
+/** Inspects a dataset's folder before anything is written there, and clears away what killed processes have left. */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { SinkError } from "../sink/Sink.ts";

@@ -5,8 +5,6 @@
  * **Numbers of parts.** Before any part gets its name, a line says that its number is taken: the header for the first parts,
  * each further line for those after it. Whoever goes on with a run takes the next number, and says so by writing the journal
  * anew, before he removes or writes anything else. So a part's name is never used twice, whatever was killed or stopped.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";

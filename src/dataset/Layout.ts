@@ -17,8 +17,6 @@
  * ```
  *
  * A dataset that 0.1 began keeps the names it has for the last four: `rejected`, `removed`, `state`, `seen`.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";

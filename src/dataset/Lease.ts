@@ -19,8 +19,6 @@
  * **What is left.** A writer that ends, and is stopped just before it removes its `lock.json`, may remove that of its
  * successor: that one then stops as well, and can be run again. A network file system that shows a new writer an old list of a
  * folder's files may hide a partial file from him. Version 0.1 proves nothing.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { type FileHandle, link, open, rename, rm } from "node:fs/promises";

@@ -1,8 +1,6 @@
 /**
  * Contents of `manifest.json` and `journal.ndjson`, read and written. In memory a dataset of version 1 has the names of
  * version 2; on the disk it keeps its own.
- *
- * @module
  */
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";

@@ -1,8 +1,4 @@
-/**
- * Reads parts back, whatever their format: their bytes, to compare sums, and their rows.
- *
- * @module
- */
+/** Reads parts back, whatever their format: their bytes, to compare sums, and their rows. */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";

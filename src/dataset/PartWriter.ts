@@ -1,7 +1,5 @@
 /**
  * The parts of one number, in the making: the same rows in every format, the rows quarantined, and what else is kept line by line.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";

@@ -1,8 +1,4 @@
-/**
- * The lines of a quarantine part: a row that is not a session, where it was served, and what is wrong with it.
- *
- * @module
- */
+/** The lines of a quarantine part: a row that is not a session, where it was served, and what is wrong with it. */
 import * as Schema from "effect/Schema";
 import * as Json from "../format/Json.ts";
 

@@ -1,8 +1,4 @@
-/**
- * The work of a run, from where its journal says it stands to its end or its next interruption.
- *
- * @module
- */
+/** The work of a run, from where its journal says it stands to its end or its next interruption. */
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";

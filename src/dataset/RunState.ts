@@ -1,8 +1,6 @@
 /**
  * State of a run in memory: the users that are walked and where each walk stands, counts, and who failed.
  * A checkpoint writes it down as {@link Manifest.RunProgress}.
- *
- * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";

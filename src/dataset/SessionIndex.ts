@@ -3,8 +3,6 @@
  * that reads whole lists tells what to deliver.
  *
  * Parts are numbered in the order of what they tell: a row after a tombstone takes it back.
- *
- * @module
  */
 import type { Holding } from "../source/incremental/Changes.ts";
 import * as DigestTable from "./DigestTable.ts";

@@ -1,7 +1,5 @@
 /**
  * The shapes of what a manifest and a journal say. Those of version 1 are the same by other names, on the disk alone.
- *
- * @module
  */
 import * as Schema from "effect/Schema";
 import * as Formats from "../format/Formats.ts";

@@ -10,8 +10,6 @@
  * **When it is taken back.** Nothing keeps a tenant from listing a session again. One that was said to be gone and is come
  * upon is delivered again, and gets a line that says so. Parts are numbered in the order of what they tell: what the last
  * part says of a session, as a row of it or as a line here, is what is known.
- *
- * @module
  */
 import * as Schema from "effect/Schema";
 import type { Batch, WalkEnd } from "../session/Batch.ts";

@@ -1,8 +1,4 @@
-/**
- * Tells who writes to a folder, and whether that process still runs.
- *
- * @module
- */
+/** Tells who writes to a folder, and whether that process still runs. */
 import { readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import process from "node:process";

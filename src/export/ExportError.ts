@@ -1,8 +1,4 @@
-/**
- * Why an export can't go on.
- *
- * @module
- */
+/** Why an export can't go on. */
 import * as Schema from "effect/Schema";
 import type * as Batch from "../session/Batch.ts";
 

@@ -1,8 +1,4 @@
-/**
- * Files that are written together.
- *
- * @module
- */
+/** Files that are written together. */
 import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Batch from "../session/Batch.ts";

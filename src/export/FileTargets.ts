@@ -1,8 +1,4 @@
-/**
- * Files named by their paths: each path tells its format, and is named once.
- *
- * @module
- */
+/** Files named by their paths: each path tells its format, and is named once. */
 import * as Formats from "../format/Formats.ts";
 
 export interface FileTargets {

@@ -1,8 +1,4 @@
-/**
- * Progress of an export, and its report.
- *
- * @module
- */
+/** Progress of an export, and its report. */
 import * as Effect from "effect/Effect";
 import type * as Types from "effect/Types";
 import * as Batch from "../session/Batch.ts";

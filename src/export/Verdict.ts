@@ -1,8 +1,6 @@
 /**
  * The verdict on an export that gives sessions or bytes and no report: they fail at their end, and do not
  * end as if nothing could be missing.
- *
- * @module
  */
 import type { Batch } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";

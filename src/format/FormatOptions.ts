@@ -1,8 +1,4 @@
-/**
- * Options of the formats that are built in, as types that name no library.
- *
- * @module
- */
+/** Options of the formats that are built in, as types that name no library. */
 
 /** Options of CSV. */
 export interface CsvOptions {

@@ -7,8 +7,6 @@
  * **What may hold options.** Plain objects alone, a null prototype included. What a class instance or a prototype holds is
  * seen by some code and not by other, so both are refused. Getters are asked once. An option that is `undefined` is left
  * out.
- *
- * @module
  */
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";

@@ -1,8 +1,4 @@
-/**
- * The options that calls share, as plain types.
- *
- * @module
- */
+/** The options that calls share, as plain types. */
 import type { RequestOptions } from "../api/RequestOptions.ts";
 import type { SessionFilters } from "../api/SessionFilters.ts";
 import type { Sort } from "../api/Sort.ts";

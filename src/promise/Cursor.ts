@@ -1,8 +1,4 @@
-/**
- * Cursors as texts: what the next call has to know of a user.
- *
- * @module
- */
+/** Cursors as texts: what the next call has to know of a user. */
 import * as SessionFilters from "../api/SessionFilters.ts";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";

@@ -1,8 +1,4 @@
-/**
- * The way from plain options to the engine. No declaration that callers see names it.
- *
- * @module
- */
+/** The way from plain options to the engine. No declaration that callers see names it. */
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";

@@ -1,8 +1,4 @@
-/**
- * The options that calls share, as they are read: names, kinds, and what is refused.
- *
- * @module
- */
+/** The options that calls share, as they are read: names, kinds, and what is refused. */
 import * as EffectDuration from "effect/Duration";
 import * as TenantClient from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";

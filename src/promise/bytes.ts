@@ -1,8 +1,4 @@
-/**
- * Exports as bytes: a stream, and the response of an HTTP server.
- *
- * @module
- */
+/** Exports as bytes: a stream, and the response of an HTTP server. */
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";

@@ -1,8 +1,4 @@
-/**
- * Exports to files.
- *
- * @module
- */
+/** Exports to files. */
 import * as Effect from "effect/Effect";
 import * as Export from "../export/Export.ts";
 import * as FileTargets from "../export/FileTargets.ts";

@@ -1,8 +1,4 @@
-/**
- * Verification and replay of a folder that a dataset was exported into.
- *
- * @module
- */
+/** Verification and replay of a folder that a dataset was exported into. */
 import * as Effect from "effect/Effect";
 import * as Options from "../options/Options.ts";
 import * as Engine from "./Engine.ts";

@@ -1,8 +1,6 @@
 /**
  * A tenant to try, test and measure against: MonoCloud's list endpoints over generated sessions, with faults on request, in
  * the same process and from web standards alone.
- *
- * @module
  */
 import * as Active from "./data/Active.ts";
 import * as Responses from "./http/Responses.ts";

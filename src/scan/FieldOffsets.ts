@@ -1,8 +1,4 @@
-/**
- * The fields of rows as they lie in a page's bytes, and how to read one without making anything of the others.
- *
- * @module
- */
+/** The fields of rows as they lie in a page's bytes, and how to read one without making anything of the others. */
 
 import { MINUS, POINT, ZERO } from "./JsonTokens.ts";
 

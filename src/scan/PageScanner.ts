@@ -2,8 +2,6 @@
  * FOR SPEED ALONE: rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema. No
  * value is made of a row that is written as nearly all are; whoever wants a field takes it from the bytes. An export takes a
  * third of the time that it takes with `JSON.parse`. `reference.ts` says the same plainly.
- *
- * @module
  */
 import type * as Schema from "effect/Schema";
 import * as FieldOffsets from "./FieldOffsets.ts";

@@ -1,8 +1,6 @@
 /**
  * The rows of a page as they lie in its bytes: where each begins and ends, and where its fields are. So a row can be passed
  * on byte for byte, and a value is made only of what somebody asks for.
- *
- * @module
  */
 import * as FieldOffsets from "./FieldOffsets.ts";
 import { onOneLine } from "./JsonMembers.ts";

@@ -1,8 +1,4 @@
-/**
- * The plan of a scanner, derived from a schema.
- *
- * @module
- */
+/** The plan of a scanner, derived from a schema. */
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as AST from "effect/SchemaAST";

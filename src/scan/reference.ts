@@ -1,8 +1,6 @@
 /**
  * The rows of a page by `JSON.parse` and a predicate: the contract of {@link PageScanner}, as plainly as it can be had. Read
  * this one first. The scanner gives it the few rows that it can't tell by itself, and a test holds the two equal.
- *
- * @module
  */
 import * as FieldOffsets from "./FieldOffsets.ts";
 import { members } from "./JsonMembers.ts";

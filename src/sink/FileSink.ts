@@ -1,8 +1,4 @@
-/**
- * A file that appears under its name only when it is complete.
- *
- * @module
- */
+/** A file that appears under its name only when it is complete. */
 import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";

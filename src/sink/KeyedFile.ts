@@ -5,8 +5,6 @@
  * **Flushing.** A killed process loses nothing that was set. Lines are flushed once a second at most, and when the file is
  * closed, so a machine that loses power may lose the last second. A file written anew is flushed before it takes the place
  * of the old one.
- *
- * @module
  */
 import { type FileHandle, open as openFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname } from "node:path";

@@ -7,8 +7,6 @@
  *
  * **What is left.** Node can't open a file relative to an open folder. Whoever may write to the folder may replace a folder
  * of parts by a link, and undo it, between two looks at it.
- *
- * @module
  */
 import { constants, type Dirent, fdatasync, fsync, type Stats } from "node:fs";
 import { type FileHandle, lstat, mkdir, open as openFile, readdir, rm, stat } from "node:fs/promises";

@@ -1,8 +1,6 @@
 /**
  * The rows of an answer of the sessions endpoint: which are sessions, where in the list each stands, and the batch that is
  * made of those a walk delivers.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";

@@ -1,8 +1,4 @@
-/**
- * Workers that take users one by one, as many side by side as may be, and put what comes of them into one stream.
- *
- * @module
- */
+/** Workers that take users one by one, as many side by side as may be, and put what comes of them into one stream. */
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";

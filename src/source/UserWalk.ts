@@ -1,8 +1,6 @@
 /**
  * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers
  * anything.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";

@@ -1,8 +1,4 @@
-/**
- * Messages to and from a thread. Each is defined by a schema, on both sides.
- *
- * @module
- */
+/** Messages to and from a thread. Each is defined by a schema, on both sides. */
 import * as Transferable from "@effect/platform/Transferable";
 import * as Schema from "effect/Schema";
 import * as SessionFilters from "../api/SessionFilters.ts";

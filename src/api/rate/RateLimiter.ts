@@ -1,8 +1,6 @@
 /**
  * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or seeks
  * what the tenant allows.
- *
- * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";

@@ -1,8 +1,4 @@
-/**
- * Limits on the size of bodies, and on large ones at once: they keep memory flat whatever a tenant answers.
- *
- * @module
- */
+/** Limits on the size of bodies, and on large ones at once: they keep memory flat whatever a tenant answers. */
 
 /** The most bytes of a body that is no page: what an error says fits into far less. */
 const MOST_OF_ERROR = 1 << 20;

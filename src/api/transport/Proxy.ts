@@ -1,8 +1,4 @@
-/**
- * The proxy that the environment names, without its password.
- *
- * @module
- */
+/** The proxy that the environment names, without its password. */
 import process from "node:process";
 import { ProxyNameError } from "./ProxyError.ts";
 

@@ -1,8 +1,4 @@
-/**
- * `monocloud-sessions check`.
- *
- * @module
- */
+/** `monocloud-sessions check`. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as SessionFilters from "../../api/SessionFilters.ts";

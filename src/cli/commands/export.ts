@@ -1,8 +1,4 @@
-/**
- * `monocloud-sessions export`.
- *
- * @module
- */
+/** `monocloud-sessions export`. */
 import * as Effect from "effect/Effect";
 import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";

@@ -1,8 +1,4 @@
-/**
- * The program of `monocloud-sessions export`.
- *
- * @module
- */
+/** The program of `monocloud-sessions export`. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";

@@ -1,8 +1,4 @@
-/**
- * Commands on a folder that an export was written to.
- *
- * @module
- */
+/** Commands on a folder that an export was written to. */
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Command from "../options/Command.ts";

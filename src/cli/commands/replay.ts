@@ -1,8 +1,4 @@
-/**
- * `monocloud-sessions replay`.
- *
- * @module
- */
+/** `monocloud-sessions replay`. */
 import type * as Replay from "../../dataset/quarantine/Replay.ts";
 import { version } from "../../version.ts";
 import { exitCodes } from "../ExitCode.ts";

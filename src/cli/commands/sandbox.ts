@@ -1,8 +1,4 @@
-/**
- * `monocloud-sessions sandbox`.
- *
- * @module
- */
+/** `monocloud-sessions sandbox`. */
 import * as Effect from "effect/Effect";
 import { usageError } from "../ExitCode.ts";
 import * as Command from "../options/Command.ts";

@@ -1,8 +1,4 @@
-/**
- * `monocloud-sessions users`.
- *
- * @module
- */
+/** `monocloud-sessions users`. */
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";

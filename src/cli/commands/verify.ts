@@ -1,8 +1,4 @@
-/**
- * `monocloud-sessions verify`.
- *
- * @module
- */
+/** `monocloud-sessions verify`. */
 import type * as Verify from "../../dataset/verify/Verify.ts";
 import { exitCodes } from "../ExitCode.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";

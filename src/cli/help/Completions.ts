@@ -1,7 +1,5 @@
 /**
  * Completions for shells, from the table of commands: every command, its flags, and the words and paths that a flag takes.
- *
- * @module
  */
 import { type CommandSpec, flagsOf } from "../options/CommandSpec.ts";
 import type * as Flag from "../options/Flag.ts";

@@ -1,8 +1,4 @@
-/**
- * Help, made from the tables of commands, flags, exit codes and variables.
- *
- * @module
- */
+/** Help, made from the tables of commands, flags, exit codes and variables. */
 import { exitCodes, exitCodeTexts, type ExitName } from "../ExitCode.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import { meant } from "../../options/Options.ts";

@@ -1,8 +1,4 @@
-/**
- * The variables of the environment that the command reads, with what they do.
- *
- * @module
- */
+/** The variables of the environment that the command reads, with what they do. */
 import { variables as serving } from "../../server/Settings.ts";
 
 export interface Variables {

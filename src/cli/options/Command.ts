@@ -1,8 +1,4 @@
-/**
- * A command: what help says of it, and what it does with what the command line gave.
- *
- * @module
- */
+/** A command: what help says of it, and what it does with what the command line gave. */
 import * as Effect from "effect/Effect";
 import type { UsageError } from "../ExitCode.ts";
 import type { Given } from "./CommandLine.ts";

@@ -1,8 +1,6 @@
 /**
  * The words of the command line, told apart by the table of commands: flags may stand before the command or behind its argument,
  * as `--user ID` or `--user=ID`, and a misspelt one is told with what it may have been.
- *
- * @module
  */
 import { usageError } from "../ExitCode.ts";
 import { type CommandSpec, flagsOf } from "./CommandSpec.ts";

@@ -1,8 +1,4 @@
-/**
- * The specification of a command: its flags, and what help says of it.
- *
- * @module
- */
+/** The specification of a command: its flags, and what help says of it. */
 import type * as Flag from "./Flag.ts";
 
 export interface CommandSpec {

@@ -1,8 +1,4 @@
-/**
- * The destination of an export: the meaning of `--out` and `--format`.
- *
- * @module
- */
+/** The destination of an export: the meaning of `--out` and `--format`. */
 import { lstatSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";

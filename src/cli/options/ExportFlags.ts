@@ -1,8 +1,4 @@
-/**
- * The flags of `monocloud-sessions export`, in the groups that help shows.
- *
- * @module
- */
+/** The flags of `monocloud-sessions export`, in the groups that help shows. */
 import { sortKeys } from "../../api/Sort.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";

@@ -1,8 +1,4 @@
-/**
- * Rules of flags of an export that do not go together.
- *
- * @module
- */
+/** Rules of flags of an export that do not go together. */
 import type { Destination } from "./Destination.ts";
 import type { Args } from "./ExportFlags.ts";
 

@@ -1,8 +1,4 @@
-/**
- * A flag of a command: what help and completions say of it, beside what reads it.
- *
- * @module
- */
+/** A flag of a command: what help and completions say of it, beside what reads it. */
 import * as Either from "effect/Either";
 import { usageError } from "../ExitCode.ts";
 

@@ -1,8 +1,4 @@
-/**
- * An export that ends after so many sessions, for a look at them.
- *
- * @module
- */
+/** An export that ends after so many sessions, for a look at them. */
 import * as Stream from "effect/Stream";
 import * as Batch from "../../session/Batch.ts";
 

@@ -1,8 +1,4 @@
-/**
- * Readers of what people write for numbers, times and sizes. Each gives undefined for what it can't read.
- *
- * @module
- */
+/** Readers of what people write for numbers, times and sizes. Each gives undefined for what it can't read. */
 import * as Either from "effect/Either";
 import { type Sort, sortKeys } from "../../api/Sort.ts";
 import type { MaxQuarantined } from "../../export/Export.ts";

@@ -1,7 +1,5 @@
 /**
  * Settings of every command from the command line and the environment, decoded once: the tenant, the key and the secret.
- *
- * @module
  */
 import { open } from "node:fs/promises";
 import process from "node:process";

@@ -1,8 +1,4 @@
-/**
- * The flags that several commands have.
- *
- * @module
- */
+/** The flags that several commands have. */
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import { leastSize, mostSize } from "../../source/paging/Limits.ts";
 import * as Flag from "./Flag.ts";

@@ -1,8 +1,4 @@
-/**
- * Whose sessions to export: what `--user`, `--users-file` and `--all-users` mean.
- *
- * @module
- */
+/** Whose sessions to export: what `--user`, `--users-file` and `--all-users` mean. */
 import { createReadStream } from "node:fs";
 import process from "node:process";
 import * as Effect from "effect/Effect";

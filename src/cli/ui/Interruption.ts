@@ -1,8 +1,4 @@
-/**
- * Messages on an export that is interrupted, and beforehand on one that would better not be.
- *
- * @module
- */
+/** Messages on an export that is interrupted, and beforehand on one that would better not be. */
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import { duration } from "./ProgressBar.ts";

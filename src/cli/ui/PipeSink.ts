@@ -1,8 +1,6 @@
 /**
  * Outputs that bytes go straight into: named pipes, and devices such as `/dev/stdout`. They have no name to be given when they are
  * complete, and a reader that may wait, stop or go.
- *
- * @module
  */
 import { constants, createWriteStream, openSync, statSync } from "node:fs";
 import { Socket } from "node:net";

@@ -1,8 +1,6 @@
 /**
  * Progress of an export, on standard error: a bar that is drawn anew on a terminal, a line every few seconds
  * elsewhere.
- *
- * @module
  */
 import process from "node:process";
 import * as Clock from "effect/Clock";

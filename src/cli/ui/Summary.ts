@@ -1,8 +1,4 @@
-/**
- * The summary of an export, for a person.
- *
- * @module
- */
+/** The summary of an export, for a person. */
 import { join } from "node:path";
 import type * as Manifest from "../../dataset/Manifest.ts";
 import type { Report, Sample } from "../../export/Export.ts";

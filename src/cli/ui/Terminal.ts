@@ -1,7 +1,5 @@
 /**
  * Printing of commands: never a control character of someone else's, and never a crash because the reader has gone.
- *
- * @module
  */
 import process from "node:process";
 import * as Effect from "effect/Effect";

@@ -1,8 +1,4 @@
-/**
- * Finds the quarantined sessions that the dataset has already.
- *
- * @module
- */
+/** Finds the quarantined sessions that the dataset has already. */
 import type { Manifest } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
 import { keyOf, lastUpdated, spelled, type Text } from "../../format/DecodedRow.ts";

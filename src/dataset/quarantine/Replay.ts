@@ -6,8 +6,6 @@
  * them yet, so the next process that writes to the folder removes them. Then the manifest is replaced, in one step: it names
  * the new parts, and says that they have taken the place of the old quarantined ones. Only then are the old files removed; if
  * that is broken off, the next process does it.
- *
- * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";

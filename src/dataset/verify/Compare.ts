@@ -1,8 +1,4 @@
-/**
- * Reads the files of one part: their bytes against what is recorded, and their rows side by side.
- *
- * @module
- */
+/** Reads the files of one part: their bytes against what is recorded, and their rows side by side. */
 import * as Either from "effect/Either";
 import * as DigestList from "../DigestList.ts";
 import type { Part } from "../Manifest.ts";

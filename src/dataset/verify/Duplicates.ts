@@ -1,8 +1,4 @@
-/**
- * Finds the rows that are there twice.
- *
- * @module
- */
+/** Finds the rows that are there twice. */
 import * as DigestList from "../DigestList.ts";
 import * as DigestTable from "../DigestTable.ts";
 import type { Part } from "../Manifest.ts";

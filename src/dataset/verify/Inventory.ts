@@ -1,8 +1,4 @@
-/**
- * Inventory of a dataset: what the manifest says of its finished runs, and the journal of the one that is not.
- *
- * @module
- */
+/** Inventory of a dataset: what the manifest says of its finished runs, and the journal of the one that is not. */
 import type * as Inspect from "../Inspect.ts";
 import * as Layout from "../Layout.ts";
 import type { Part } from "../Manifest.ts";

@@ -1,8 +1,4 @@
-/**
- * Problems of a dataset, in words.
- *
- * @module
- */
+/** Problems of a dataset, in words. */
 
 import type { Problem } from "../../plain/Report.ts";
 

@@ -11,8 +11,6 @@
  * would read as well.
  *
  * CSV and Parquet are read with other code than what wrote them: `csv-parse` and `hyparquet`.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import type { SinkError } from "../../sink/Sink.ts";

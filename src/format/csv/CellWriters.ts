@@ -1,8 +1,6 @@
 /**
  * FOR SPEED ALONE: CSV rows from the bytes of a page, where what is plain is copied, and looked at while it is. `csv-stringify`
  * writes every cell that needs quoting.
- *
- * @module
  */
 import { type Column, columns as allColumns } from "../../session/Columns.ts";
 import * as RescuedData from "../../session/RescuedData.ts";

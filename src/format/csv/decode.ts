@@ -1,8 +1,4 @@
-/**
- * Reads sessions off the rows of a CSV file.
- *
- * @module
- */
+/** Reads sessions off the rows of a CSV file. */
 import { Readable } from "node:stream";
 import { type CastingContext, type Options, parse } from "csv-parse";
 import { parse as parseNow } from "csv-parse/sync";

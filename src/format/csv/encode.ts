@@ -1,8 +1,4 @@
-/**
- * CSV by RFC 4180: a header row, then the columns of `Columns.ts`, a session a row, rows ended by CRLF.
- *
- * @module
- */
+/** CSV by RFC 4180: a header row, then the columns of `Columns.ts`, a session a row, rows ended by CRLF. */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
 import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../../session/Columns.ts";

@@ -1,8 +1,4 @@
-/**
- * Reads sessions off the lines of an NDJSON file.
- *
- * @module
- */
+/** Reads sessions off the lines of an NDJSON file. */
 import * as Either from "effect/Either";
 import * as Option from "effect/Option";
 import * as Predicate from "effect/Predicate";

@@ -1,8 +1,6 @@
 /**
  * Newline-delimited JSON: one session a line, as served, with the user's id put first. The format that loses
  * nothing.
- *
- * @module
  */
 import { LF } from "../../scan/JsonTokens.ts";
 import * as RowSlices from "../../scan/RowSlices.ts";

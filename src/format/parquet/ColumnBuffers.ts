@@ -1,8 +1,6 @@
 /**
  * The values of columns, gathered until a row group is full. Those taken are of one group and lie where the next ones will: they
  * must not be looked at once the next is begun. What is held for a group would otherwise be new for each, and old by its end.
- *
- * @module
  */
 
 /** Values in an array whose room is used again: the first so many are those of this group. */

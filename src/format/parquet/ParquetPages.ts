@@ -1,8 +1,6 @@
 /**
  * Looks a Parquet file over before its reader believes it: that one asks for as much memory as a file says it needs, and
  * goes on for as long as it says. Only what this program writes passes: pages of version 2, in the encodings that it uses.
- *
- * @module
  */
 import { type FileMetaData, snappyUncompress } from "hyparquet";
 import type { Column } from "../../session/Columns.ts";

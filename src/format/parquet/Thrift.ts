@@ -1,8 +1,6 @@
 /**
  * Reads Thrift's compact protocol, in which Parquet tells what it holds, from bytes that anyone may have written: no count is
  * believed that the bytes left could not bear out.
- *
- * @module
  */
 
 /** A value: a struct by the numbers of its fields, a list, bytes, or what else there is. */

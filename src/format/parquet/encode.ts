@@ -1,8 +1,6 @@
 /**
  * Parquet: the columns of `Columns.ts` with their types, compressed, readable by DuckDB, Spark, pandas and
  * the rest.
- *
- * @module
  */
 import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
 import { snappyCompressor } from "hysnappy";

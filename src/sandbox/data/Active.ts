@@ -1,8 +1,6 @@
 /**
  * The sessions that are active now: the generated ones, less those removed, plus those added. A user whose sessions never
  * changed costs nothing; one whose sessions did costs a number for each.
- *
- * @module
  */
 import type { Ranked } from "./Pages.ts";
 import type { Population, SandboxSession, SessionKey } from "./Population.ts";

@@ -1,8 +1,4 @@
-/**
- * Sessions as text, and the ways in which a row can surprise its reader.
- *
- * @module
- */
+/** Sessions as text, and the ways in which a row can surprise its reader. */
 import { fraction, hashText } from "./Hash.ts";
 import type { SandboxSession } from "./Population.ts";
 

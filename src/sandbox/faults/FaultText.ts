@@ -1,8 +1,4 @@
-/**
- * Faults as one writes them on a command line.
- *
- * @module
- */
+/** Faults as one writes them on a command line. */
 import type { ChurnOptions } from "./Churn.ts";
 import { faultNames, type FaultOptions, retryAfterForms } from "./Faults.ts";
 

@@ -1,8 +1,4 @@
-/**
- * The surface of MonoCloud's API that the sandbox imitates: its paths, parameters, and problem bodies.
- *
- * @module
- */
+/** The surface of MonoCloud's API that the sandbox imitates: its paths, parameters, and problem bodies. */
 import type { PageRequest } from "../data/Pages.ts";
 
 /** A whole answer, before it becomes a Response or goes down a socket. */

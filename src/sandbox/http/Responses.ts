@@ -1,8 +1,4 @@
-/**
- * The answers of a tenant in good health.
- *
- * @module
- */
+/** The answers of a tenant in good health. */
 import type { Active } from "../data/Active.ts";
 import * as Check from "../data/Check.ts";
 import { type Answer, type Errors, pageRequest, problem, type Route } from "./Endpoint.ts";

@@ -1,8 +1,4 @@
-/**
- * Answers as web responses, broken ones included.
- *
- * @module
- */
+/** Answers as web responses, broken ones included. */
 import type { Answer } from "./Endpoint.ts";
 
 const encoder = new TextEncoder();

@@ -12,8 +12,6 @@
  * **What a cursor claims.** Up to {@link Cursor.at} all runs together have delivered everything. A run from a given time on may
  * begin above that: it leaves a *span*, and the cursor where it was, so that the next run closes the gap. So does a walk that
  * is not verified; what it has delivered is known by fingerprints, so that it is not delivered again.
- *
- * @module
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";

@@ -1,8 +1,6 @@
 /**
  * Plans pages that overlap: of sizes up to the one wished for, chosen so that one holds the rows before a frontier and
  * reaches as far beyond it as it can.
- *
- * @module
  */
 
 /** A page, from 1, of so many rows. */

@@ -1,8 +1,4 @@
-/**
- * The place of an answer in its list, by its header and by the request.
- *
- * @module
- */
+/** The place of an answer in its list, by its header and by the request. */
 import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { DOCUMENTED_SIZE } from "./Limits.ts";
 

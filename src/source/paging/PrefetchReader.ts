@@ -1,8 +1,4 @@
-/**
- * Carries a {@link PageWalk} out: asks, waits, and hands on what each answer delivers.
- *
- * @module
- */
+/** Carries a {@link PageWalk} out: asks, waits, and hands on what each answer delivers. */
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";

@@ -1,8 +1,4 @@
-/**
- * The orders a list can be read in, and what a walk goes by in the rows of an answer.
- *
- * @module
- */
+/** The orders a list can be read in, and what a walk goes by in the rows of an answer. */
 import { hashText } from "./ObservedIds.ts";
 
 export interface Order {
