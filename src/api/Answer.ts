@@ -4,7 +4,6 @@ import * as ContentEncoding from "./transport/ContentEncoding.ts";
 import * as PaginationHeader from "./PaginationHeader.ts";
 import type { Headers } from "./transport/Transport.ts";
 
-/** One answer of a list endpoint. */
 export interface Page<Rows> {
   /** The decoded body. */
   readonly rows: Rows;
@@ -14,7 +13,6 @@ export interface Page<Rows> {
   readonly servedAt?: number | undefined;
 }
 
-/** Makes the error of a request whose answer can't be read. */
 export type Fail = (reason: ApiErrorReason, detail: string) => ApiError;
 
 /** Makes the words of others fit to be shown. */

@@ -66,7 +66,6 @@ async function* sound<A, B>(
   }
 }
 
-/** Read the sessions of a part. */
 export const sessions = (reader: Reader, part: Part, written: Written): AsyncGenerator<ReadonlyArray<Row>> =>
   sound(reader, part, PartReader.rows(reader.root, part, written), (row, _, refuse): Row => {
     if ("flaw" in row) throw refuse(row.flaw);
@@ -80,7 +79,6 @@ export interface Read<A> {
   readonly number: number;
 }
 
-/** Read the lines of a part that has lines. */
 export const lines = <A>(
   reader: Reader,
   part: Part,

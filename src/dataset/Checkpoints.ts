@@ -32,9 +32,7 @@ export interface Checkpoints {
   readonly take: (isBroken?: boolean) => Effect.Effect<void, SinkError | DatasetError>;
   /** Complete the last parts, which no line names: the manifest does. */
   readonly finish: Effect.Effect<void, SinkError>;
-  /** Remove the files that were not completed. */
   readonly discard: Effect.Effect<void>;
-  /** Give the parts that this run has completed. */
   readonly parts: () => ReadonlyArray<Part>;
   readonly number: () => number;
 }

@@ -60,7 +60,6 @@ const make = (hasValues: boolean) => {
       const place = find(key);
       return isFree(place) ? undefined : values[place];
     },
-    /** Gives true if the key was not there yet. */
     put: (key: Key, value: number): boolean => {
       const place = find(key);
       const isNew = isFree(place);

@@ -150,7 +150,6 @@ export const partsIn = (root: string) =>
     return { parts, partials };
   });
 
-/** Names in the folder that are no part of a dataset. */
 export const foreignIn = (root: string) =>
   Effect.gen(function* () {
     const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders()];

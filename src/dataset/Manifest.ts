@@ -57,7 +57,6 @@ export const ownColumns: Manifest["columns"] = columns.map(({ name, kind, nullab
   nullable,
 }));
 
-/** A dataset without a run. */
 export const empty = (tenant: string, its: Version = manifestVersion): Manifest => ({
   manifest_version: its,
   created_by: `monocloud-sessions ${version}`,

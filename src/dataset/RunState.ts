@@ -13,11 +13,9 @@ export interface RunState {
   readonly tally: Export.Tally;
   /** Note that a user is walked, from the beginning or from where an earlier walk stood. */
   readonly open: (userId: string, state?: unknown) => void;
-  /** Note that the next user of the list is walked. */
   readonly openNext: (userId: string) => void;
   /** Tell whether a user's walk has come to anything yet. */
   readonly isBegun: (userId: string) => boolean;
-  /** Count a batch that was written. */
   readonly add: (batch: Batch) => void;
   /** Give all of it, as a checkpoint has it. */
   readonly progress: Effect.Effect<Manifest.RunProgress>;

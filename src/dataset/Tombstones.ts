@@ -81,7 +81,6 @@ export const rowsOf = (parts: ReadonlyArray<Part>): number =>
 export interface CompareOptions {
   readonly reader: CheckedReader.Reader;
   readonly parts: ReadonlyArray<Part>;
-  /** All runs, this one included. */
   readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
   /** Fields that say where a line stands. */
   readonly stamp: Pick<Line, "part" | "run" | "as_of">;

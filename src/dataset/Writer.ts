@@ -25,7 +25,6 @@ export const Writer = Schema.Struct({
 
 export type Writer = typeof Writer.Type;
 
-/** Read a writer; none if the text is not of one. */
 export const decode = Schema.decodeUnknownOption(Schema.parseJson(Writer));
 
 /**

@@ -117,7 +117,6 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
   };
 };
 
-/** An answer without a row. */
 export const empty: Scanned = { slices: Batch.toBytes(Batch.make("", [])).rows.slices, invalid: [] };
 
 /** Gives the rows as far as {@link Changes} goes by them. */

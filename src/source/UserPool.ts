@@ -20,7 +20,6 @@ export interface Worker<A> {
 
 export interface UserPoolOptions<User, A, E, R, E2, R2> {
   readonly users: Stream.Stream<User, E, R>;
-  /** Gives the number of workers that there may be, now. */
   readonly limit: () => number;
   /** The most elements that lie ready. */
   readonly capacity: number;

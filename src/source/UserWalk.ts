@@ -162,11 +162,9 @@ export interface WalkSettings {
   readonly tracking: Tracking | undefined;
 }
 
-/** The runner of a walk, as the walk sees it. */
 export interface Walker {
   /** Gives the number of pages that may be asked for at once, now. */
   readonly share: () => number;
-  /** Told of each answer. */
   readonly answered: Effect.Effect<void, never, TenantClient>;
   readonly offer: (batch: Batch) => Effect.Effect<unknown>;
   /** Told of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */

@@ -34,7 +34,6 @@ const telling = (get: Get, origin: string): Get => (url, headers, receiver) =>
     );
   });
 
-/** The tenant's client, over the transport of this runtime. */
 export const tenantLayer = (
   tenant: Tenant.Tenant,
   limits: TenantClient.TenantClientOptions,

@@ -29,7 +29,6 @@ const resultOf = (root: string, report: Verify.Report): ReadonlyArray<string> =>
   ];
 };
 
-/** The command. It changes nothing. */
 export const command = onFolder(spec, {
   load: () => import("../../dataset/verify/Verify.ts"),
   linesOf: resultOf,

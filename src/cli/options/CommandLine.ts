@@ -8,7 +8,6 @@ import { meant } from "../../options/Options.ts";
 import type * as Flag from "./Flag.ts";
 
 export type Request =
-  /** Help on a command or a topic; without one, on the program. */
   | { readonly kind: "help"; readonly topic: string | undefined }
   | { readonly kind: "version" }
   | { readonly kind: "completion"; readonly shell: string | undefined }

@@ -63,7 +63,6 @@ export interface DestinationOptions extends Formats.FormatOptions {
   readonly quarantine?: string | undefined;
   /** Refuse to replace a file. */
   readonly noClobber: boolean;
-  /** Write these columns alone. */
   readonly columns?: ReadonlyArray<string> | undefined;
   /** Begin CSV with a byte order mark. */
   readonly csvBom: boolean;

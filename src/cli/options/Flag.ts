@@ -3,16 +3,13 @@ import * as Either from "effect/Either";
 import { usageError } from "../ExitCode.ts";
 
 export interface About {
-  /** Its name, without the dashes. */
   readonly name: string;
   /** Placeholder of its value in help; a switch has none. */
   readonly placeholder?: string | undefined;
   /** Its effect, in sentences. */
   readonly text: string;
-  /** Its default, as help says it. */
   readonly byDefault?: string | undefined;
   readonly words?: ReadonlyArray<string> | undefined;
-  /** True if its value is a path. */
   readonly isPath?: boolean | undefined;
   readonly isRepeatable?: boolean | undefined;
 }

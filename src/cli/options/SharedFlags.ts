@@ -4,7 +4,6 @@ import { leastSize, mostSize } from "../../source/paging/Limits.ts";
 import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
 
-/** Flags for the tenant and the key. */
 export const connection = {
   domain: Flag.text({
     name: "domain",

@@ -10,9 +10,7 @@ export interface Counts {
   readonly sessions: number;
   /** Sessions that the tenant says there are, summed over the users that were begun. */
   readonly listed: number;
-  /** Users under way. */
   readonly walking?: number | undefined;
-  /** Users to export, as far as their number is known. */
   readonly usersTotal: number | undefined;
 }
 
@@ -64,7 +62,6 @@ const between = (from: Sample, to: Sample, usersTotal: number | undefined): Esti
   };
 };
 
-/** Counts from before this process. */
 type Done = Pick<Counts, "users" | "sessions" | "listed">;
 
 const nothing: Done = { users: 0, sessions: 0, listed: 0 };

@@ -10,7 +10,6 @@ export interface Candidate {
   readonly lastUpdated: number;
 }
 
-/** A key as one text. */
 export const nameOf = (key: readonly [userId: string, sessionId: string]): string => JSON.stringify(key);
 
 /** Takes out the candidates that the dataset holds already, as late or later. */

@@ -11,7 +11,6 @@ export interface Of {
   readonly quarantined: number;
   /** Lines that say which sessions were removed; unknown for a run that has not finished. */
   readonly tombstones: number | undefined;
-  /** Sessions that may be in earlier runs as they are. */
   readonly redelivered: number;
   /** Unknown for a run that has not finished. */
   readonly bytes: number | undefined;

@@ -84,7 +84,6 @@ export interface Numbers {
   readonly take: () => Array<number | null>;
 }
 
-/** No number of a group yet. */
 export const numbers = (): Numbers => {
   let all = new Float64Array(1 << 10);
   let count = 0;

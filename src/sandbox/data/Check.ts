@@ -14,7 +14,6 @@ export const whole = (option: string, value: number, least: number, most = Numbe
     ? value
     : fail(option, `an integer from ${least} to ${most}`, value);
 
-/** Checks a fraction of the whole, 0 to 1. */
 export const rate = (option: string, value: number): number =>
   value >= 0 && value <= 1 ? value : fail(option, "a rate from 0 to 1", value);
 

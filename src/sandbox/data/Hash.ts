@@ -54,7 +54,6 @@ export class Draws {
     return Math.floor(this.fraction() * limit);
   }
 
-  /** True with the given probability. */
   chance(probability: number): boolean {
     return this.fraction() < probability;
   }

@@ -7,7 +7,6 @@ export interface RowOptions {
   readonly seed: number;
   /** Adds fields to every row that no version knows. */
   readonly unknownFields: boolean;
-  /** The share of rows that break the schema. */
   readonly malformed: number;
 }
 

@@ -69,7 +69,6 @@ export interface ChangeTracker {
   readonly isPartial: boolean;
 }
 
-/** A tracker as a plain value. */
 export const TrackerState = Schema.Struct({
   before: Schema.optional(Cursor),
   /** Null if no time was asked for; absent where that is not known. */
@@ -86,7 +85,6 @@ export const TrackerState = Schema.Struct({
 /** The most fingerprints that a walk is put down with: 17 kB. States are kept of all walks under way, at every cut. */
 const PUT_DOWN = 1000;
 
-/** Gives the tracker as a plain value. */
 export const save = (
   { delivered, count, others, otherCount, isPartial, asked, ...tracker }: ChangeTracker,
 ): typeof TrackerState.Type => ({
