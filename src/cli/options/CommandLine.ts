@@ -47,70 +47,59 @@ const unknownFlag = (name: string, command: CommandSpec, commands: ReadonlyArray
 
 const usageOf = ({ name, placeholder }: Flag.About): string => `--${name} ${placeholder}`;
 
-class Reader {
-  readonly #command: CommandSpec;
-  readonly #commands: ReadonlyArray<CommandSpec>;
-  readonly #flags: ReadonlyMap<string, Flag.About>;
-  readonly #values = new Map<string, Array<string>>();
-  #logLevel: string | undefined;
-  readonly #rest: Array<string> = [];
-
-  constructor(command: CommandSpec, commands: ReadonlyArray<CommandSpec>) {
-    this.#command = command;
-    this.#commands = commands;
-    this.#flags = new Map(flagsOf(command).map((flag) => [flag.name, flag]));
-  }
-
-  read(words: ReadonlyArray<string>): Given {
-    const ahead = [...words];
-    while (ahead.length > 0) {
-      const word = ahead.shift()!;
-      if (word === "--") this.#rest.push(...ahead.splice(0));
-      else if (word.length > 1 && word.startsWith("-")) this.#flag(word, ahead);
-      else this.#rest.push(word);
-    }
-    this.#checkArguments();
-    return { flags: this.#values, argument: this.#rest[0], logLevel: this.#logLevel };
-  }
-
-  #flag(word: string, ahead: Array<string>): void {
-    const [, name = "", given] = /^--?([^=]*)(?:=(.*))?$/s.exec(word)!;
-    if (name === LOG_LEVEL) return void (this.#logLevel = given ?? ahead.shift() ?? "");
-    const flag = word.startsWith("--") ? this.#flags.get(name) : undefined;
-    if (flag === undefined) return refuse(unknownFlag(name, this.#command, this.#commands));
-    const values = this.#values.get(name);
-    if (flag.placeholder === undefined) {
-      if (given !== undefined) refuse(`--${name} is given or left out: it takes no value`);
-      return void this.#values.set(name, []);
-    }
-    if (values !== undefined && !flag.isRepeatable) refuse(`--${name} is given twice: give it once`);
-    const value = given ?? this.#next(flag, ahead);
-    this.#values.set(name, [...values ?? [], value]);
-  }
+/** Read the words of a command, its name left out. */
+const givenOf = (
+  words: ReadonlyArray<string>,
+  command: CommandSpec,
+  commands: ReadonlyArray<CommandSpec>,
+): Given => {
+  const known = new Map(flagsOf(command).map((flag) => [flag.name, flag]));
+  const flags = new Map<string, ReadonlyArray<string>>();
+  const ahead = [...words];
+  const rest: Array<string> = [];
+  let logLevel: string | undefined;
 
   /** Take the next word for a value, unless it is plainly a flag. */
-  #next(flag: Flag.About, ahead: Array<string>): string {
+  const next = (flag: Flag.About): string => {
     const next = ahead.shift();
-    const isFlag = next?.startsWith("--") === true && this.#flags.has(next.slice(2).split("=")[0]!);
-    if (next === undefined || isFlag) refuse(`--${flag.name} needs a value: ${usageOf(flag)}`);
-    return next!;
-  }
+    const isFlag = next?.startsWith("--") === true && known.has(next.slice(2).split("=")[0]!);
+    return next === undefined || isFlag ? refuse(`--${flag.name} needs a value: ${usageOf(flag)}`) : next;
+  };
 
-  #checkArguments(): void {
-    const { name, argument } = this.#command;
-    const [first, second] = this.#rest;
-    if (argument !== undefined && first === undefined) {
-      refuse(`${name} needs ${argument.placeholder}: ${argument.text}`);
+  const readFlag = (word: string): void => {
+    const [, name = "", value] = /^--?([^=]*)(?:=(.*))?$/s.exec(word)!;
+    if (name === LOG_LEVEL) return void (logLevel = value ?? ahead.shift() ?? "");
+    const flag = word.startsWith("--") ? known.get(name) : undefined;
+    if (flag === undefined) return refuse(unknownFlag(name, command, commands));
+    const values = flags.get(name);
+    if (flag.placeholder === undefined) {
+      if (value !== undefined) refuse(`--${name} is given or left out: it takes no value`);
+      return void flags.set(name, []);
     }
-    const extra = argument === undefined ? first : second;
-    if (extra !== undefined) {
-      refuse(
-        `${name} takes no argument ${JSON.stringify(extra)}: every option's value follows its name, ` +
-          `as "monocloud-sessions help ${name}" shows`,
-      );
-    }
+    if (values !== undefined && !flag.isRepeatable) refuse(`--${name} is given twice: give it once`);
+    flags.set(name, [...values ?? [], value ?? next(flag)]);
+  };
+
+  while (ahead.length > 0) {
+    const word = ahead.shift()!;
+    if (word === "--") rest.push(...ahead.splice(0));
+    else if (word.length > 1 && word.startsWith("-")) readFlag(word);
+    else rest.push(word);
   }
-}
+  const { name, argument } = command;
+  const [first, second] = rest;
+  if (argument !== undefined && first === undefined) {
+    refuse(`${name} needs ${argument.placeholder}: ${argument.text}`);
+  }
+  const extra = argument === undefined ? first : second;
+  if (extra !== undefined) {
+    refuse(
+      `${name} takes no argument ${JSON.stringify(extra)}: every option's value follows its name, ` +
+        `as "monocloud-sessions help ${name}" shows`,
+    );
+  }
+  return { flags, argument: first, logLevel };
+};
 
 const asksForHelp = (words: ReadonlyArray<string>): boolean =>
   words.includes("--help") || words.includes("-h");
@@ -159,6 +148,6 @@ export const read = (words: ReadonlyArray<string>, commands: ReadonlyArray<Comma
   if (name === "completion" || name === "--completions") return { kind: "completion", shell: after[0] };
   if (name === undefined) return { kind: "help", topic: undefined };
   if (command === undefined) return refuse(notACommand(name, commands));
-  const given = new Reader(command, commands).read([...words.slice(0, at), ...after]);
+  const given = givenOf([...words.slice(0, at), ...after], command, commands);
   return { kind: "run", command: command.name, given };
 };

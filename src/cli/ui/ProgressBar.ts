@@ -79,14 +79,12 @@ const parts = (at: Snapshot): ReadonlyArray<string> => {
 
 const BAR = 10;
 
+const bar = (share: number): string => "█".repeat(Math.round(share * BAR)).padEnd(BAR, "░");
+
 /** One line of no more than this many columns. */
 export const render = (at: Snapshot, width: number): string => {
   const done = Estimate.fraction(at);
-  const filled = Math.round((done ?? 0) * BAR);
-  const head = done === undefined
-    ? ""
-    : `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${String(Math.floor(done * 100)).padStart(3)}%`;
-  let line = head;
+  let line = done === undefined ? "" : `${bar(done)} ${String(Math.floor(done * 100)).padStart(3)}%`;
   for (const part of parts(at)) {
     const longer = line === "" ? part : `${line} · ${part}`;
     if (longer.length > width) break;
@@ -143,6 +141,5 @@ export const share = (done: number, total: number, what: string, width: number |
   const percent = `${Math.floor(part * 100)}%`;
   const words = `${count(done)}/${count(total)} ${what}`;
   if (width === undefined) return `${percent}, ${words}`;
-  const filled = Math.round(part * BAR);
-  return `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${percent.padStart(4)} · ${words}`.slice(0, width);
+  return `${bar(part)} ${percent.padStart(4)} · ${words}`.slice(0, width);
 };
