@@ -1,14 +1,9 @@
-/**
- * The body of an answer: a page, an object, or the error that it is.
- *
- * @module
- */
+/** The body of an answer: a page, an object, or the error that it is. */
 import { ApiError, type ApiErrorReason, isProblem, isWebPage, parseProblem } from "./ApiError.ts";
 import * as ContentEncoding from "./transport/ContentEncoding.ts";
 import * as PaginationHeader from "./PaginationHeader.ts";
 import type { Headers } from "./transport/Transport.ts";
 
-/** One answer of a list endpoint. */
 export interface Page<Rows> {
   /** The decoded body. */
   readonly rows: Rows;
@@ -18,7 +13,6 @@ export interface Page<Rows> {
   readonly servedAt?: number | undefined;
 }
 
-/** Makes the error of a request whose answer can't be read. */
 export type Fail = (reason: ApiErrorReason, detail: string) => ApiError;
 
 /** Makes the words of others fit to be shown. */
@@ -83,7 +77,6 @@ export type Read<A> = (
   fail: Fail,
 ) => A | ApiError;
 
-/** Reads the body of an object. */
 export const item: Read<object> = (headers, body, fail) => {
   try {
     const value: unknown = JSON.parse(utf8.decode(body));

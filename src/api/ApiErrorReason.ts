@@ -1,8 +1,4 @@
-/**
- * The reasons of an {@link ApiError}, as a type that names no library.
- *
- * @module
- */
+/** The reasons of an {@link ApiError}, as a type that names no library. */
 
 /**
  * The reason why a request failed for good.

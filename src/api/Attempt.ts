@@ -1,8 +1,4 @@
-/**
- * One attempt at a request: sent, timed, its body bounded and read, or an error that says what went wrong.
- *
- * @module
- */
+/** One attempt at a request: sent, timed, its body bounded and read, or an error that says what went wrong. */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Redacted from "effect/Redacted";
@@ -25,7 +21,6 @@ export interface ItemRequest {
   readonly page?: number | undefined;
 }
 
-/** A request for one page of a list. */
 export interface ListRequest<Rows> extends ItemRequest {
   readonly query: Readonly<Record<string, string | undefined>>;
   readonly page: number;
@@ -39,7 +34,6 @@ export interface ListRequest<Rows> extends ItemRequest {
   readonly decode: Answer.DecodeRows<Rows>;
 }
 
-/** The query of a list endpoint. */
 export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown>, "fresh"> {
   /** From 1. */
   readonly page: number;
@@ -48,7 +42,6 @@ export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown
   readonly sort?: Sort | undefined;
 }
 
-/** A request of either kind. */
 export type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "turn">>;
 
 /** Counts over all attempts so far, changed in place. */
@@ -65,7 +58,6 @@ export interface Totals {
   isKnown: boolean;
 }
 
-/** The parts that attempts are made with. */
 export interface AttemptOptions {
   readonly tenant: Tenant.Tenant;
   readonly transport: typeof Transport.Service;
@@ -98,9 +90,7 @@ const urlOf = (origin: string, { path, query = {} }: Asked): string => {
   return `${origin}${path}${parameters}`;
 };
 
-/** Attempts at requests. */
 export interface Attempts {
-  /** Makes the error of a request. */
   readonly fail: (
     request: ItemRequest,
     reason: ApiErrorReason,
@@ -119,7 +109,6 @@ export interface Attempts {
   ) => Effect.Effect<A, ApiError>;
 }
 
-/** Make attempts at requests to a tenant. */
 export const make = (
   { tenant, transport, timeouts, limiter, maxBodyBytes, totals }: AttemptOptions,
 ): Attempts => {

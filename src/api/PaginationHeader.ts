@@ -1,8 +1,4 @@
-/**
- * The `x-pagination` header: what the tenant says of a page beside its rows.
- *
- * @module
- */
+/** The `x-pagination` header: what the tenant says of a page beside its rows. */
 import * as Schema from "effect/Schema";
 import * as SchemaPredicate from "../scan/SchemaPredicate.ts";
 

@@ -1,8 +1,4 @@
-/**
- * The `Retry-After` header, in seconds or as a date.
- *
- * @module
- */
+/** The `Retry-After` header, in seconds or as a date. */
 import type { Headers } from "./transport/Transport.ts";
 
 /** Reads the pause that the tenant asks for, in milliseconds. */

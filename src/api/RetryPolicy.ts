@@ -1,8 +1,4 @@
-/**
- * The policy of requests: the rate limit that every attempt passes, and retries with backoff until time is up.
- *
- * @module
- */
+/** The policy of requests: the rate limit that every attempt passes, and retries with backoff until time is up. */
 import * as Clock from "effect/Clock";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
@@ -11,41 +7,7 @@ import type * as Answer from "./Answer.ts";
 import { ApiError, type ApiErrorReason, isTransient } from "./ApiError.ts";
 import type { Asked, Attempts, Totals } from "./Attempt.ts";
 import type * as RateLimiter from "./rate/RateLimiter.ts";
-
-/** Options for the pace, the timeouts and the retries of requests. */
-export interface RetryPolicyOptions extends RateLimiter.RateLimiterOptions {
-  /** The longest time for one attempt, body included. @default {"30 seconds"} */
-  readonly timeout?: Duration.DurationInput | undefined;
-  /**
-   * The most times that a request is sent before it fails. Left out, only {@link maxElapsed} ends it.
-   *
-   * @default {Infinity}
-   */
-  readonly maxAttempts?: number | undefined;
-  /**
-   * The time that a request may take in all, from when it is first sent, but for waiting for its turn to be read. Also how
-   * long a tenant may ask to be left alone: if it asks for more, every request fails at once.
-   *
-   * @default {"5 minutes"}
-   */
-  readonly maxElapsed?: Duration.DurationInput | undefined;
-  /**
-   * The longest wait before the second attempt; it doubles with each attempt. The wait itself is drawn evenly from 0 up to
-   * it, so that many clients do not come back at once. `Retry-After` lengthens it, never shortens it.
-   *
-   * @default {"500 millis"}
-   */
-  readonly baseDelay?: Duration.DurationInput | undefined;
-  /** The longest wait, at which the doubling ends. @default {"30 seconds"} */
-  readonly maxDelay?: Duration.DurationInput | undefined;
-  /**
-   * The most bytes that the body of an answer may have, as sent and once unpacked. While they come in, all bodies at once
-   * take no more than that, and 1 MiB for each request under way.
-   *
-   * @default {67_108_864}
-   */
-  readonly maxBodyBytes?: number | undefined;
-}
+import type { RequestOptions } from "./RequestOptions.ts";
 
 /** An attempt that failed, and when the request it was for runs out of time. */
 interface Retried {
@@ -97,7 +59,7 @@ export interface RetryPolicy {
  *
  * @throws {RangeError} on one that is out of range.
  */
-export const of = (options: RetryPolicyOptions): RetryPolicy => {
+export const of = (options: RequestOptions<Duration.DurationInput>): RetryPolicy => {
   const { maxAttempts = Infinity, maxBodyBytes = 2 ** 26 } = options;
   if (maxAttempts !== Infinity) count("maxAttempts", maxAttempts);
   count("maxBodyBytes", maxBodyBytes);

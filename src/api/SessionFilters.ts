@@ -6,7 +6,6 @@
  * @module
  */
 
-/** A parameter of the endpoint. */
 interface Filter {
   /** Its name in the query; the flag has `-` for `_`. */
   readonly query: string;

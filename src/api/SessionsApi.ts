@@ -1,8 +1,4 @@
-/**
- * `GET /api/users/{user_id}/sessions`: one page of the active sessions of one user.
- *
- * @module
- */
+/** `GET /api/users/{user_id}/sessions`: one page of the active sessions of one user. */
 import * as Effect from "effect/Effect";
 import type { Scanned } from "../scan/PageScanner.ts";
 import * as Session from "../session/Session.ts";
@@ -13,7 +9,6 @@ import type { Sort } from "./Sort.ts";
 
 export { type Sort, type SortKey, sortKeys } from "./Sort.ts";
 
-/** The endpoint's query. */
 export interface SessionsQuery
   extends PageQuery<Sort>, SessionFilters.SessionFilters, Pick<ListRequest<unknown>, "turn"> {}
 

@@ -1,8 +1,4 @@
-/**
- * The orders in which the endpoint lists sessions.
- *
- * @module
- */
+/** The orders in which the endpoint lists sessions. */
 
 /** The keys that sessions can be sorted by. */
 export const sortKeys = ["session_id", "initiated_at", "expires_at", "last_updated"] as const;

@@ -5,6 +5,7 @@
  * @module
  */
 import * as Context from "effect/Context";
+import type { DurationInput } from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
@@ -13,6 +14,7 @@ import * as Answer from "./Answer.ts";
 import type { ApiError, ApiErrorReason } from "./ApiError.ts";
 import * as Attempt from "./Attempt.ts";
 import * as RateLimiter from "./rate/RateLimiter.ts";
+import type { RequestOptions } from "./RequestOptions.ts";
 import * as RetryPolicy from "./RetryPolicy.ts";
 import * as Tenant from "./Tenant.ts";
 import * as Timeouts from "./Timeouts.ts";
@@ -20,7 +22,7 @@ import { Transport } from "./transport/Transport.ts";
 
 export type { ItemRequest, ListRequest, PageQuery } from "./Attempt.ts";
 /** Options for the pace, the timeouts and the retries of requests. */
-export type TenantClientOptions = RetryPolicy.RetryPolicyOptions;
+export type TenantClientOptions = RequestOptions<DurationInput>;
 export type { DecodeRows, Page } from "./Answer.ts";
 
 /** The requests to the tenant so far, and the rate in force. */

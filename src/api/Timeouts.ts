@@ -1,8 +1,6 @@
 /**
  * Ends what has taken too long. One timer watches over all that is under way, so that what ends in time, which is nearly
  * everything, costs next to nothing.
- *
- * @module
  */
 import type * as Clock from "effect/Clock";
 import * as Duration from "effect/Duration";
@@ -10,7 +8,6 @@ import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import type * as Scope from "effect/Scope";
 
-/** A timer over all that is under way. */
 export interface Timeouts {
   /** Calls `end` at that time, in milliseconds since the epoch, unless it was called off before by the function given back. */
   readonly watch: (clock: Clock.Clock, at: number, end: () => void) => () => void;
@@ -23,7 +20,6 @@ interface Watched {
   index: number;
 }
 
-/** A watch that is over with the scope. */
 export const make: Effect.Effect<Timeouts, never, Scope.Scope> = Effect.gen(function* () {
   // No Set: its tables are chained, and one that is old keeps all after it from being collected young.
   const underWay: Array<Watched> = [];

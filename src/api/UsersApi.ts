@@ -1,8 +1,4 @@
-/**
- * `GET /api/users`: one page of the users of a tenant. An export needs nothing of them but their ids.
- *
- * @module
- */
+/** `GET /api/users`: one page of the users of a tenant. An export needs nothing of them but their ids. */
 import * as Effect from "effect/Effect";
 import type { ApiError } from "./ApiError.ts";
 import * as RowSlices from "../scan/RowSlices.ts";

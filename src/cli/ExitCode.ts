@@ -1,10 +1,4 @@
-/**
- * Messages and exit codes of the command when it can't do what was asked.
- *
- * @module
- */
-import * as HelpDoc from "@effect/cli/HelpDoc";
-import * as ValidationError from "@effect/cli/ValidationError";
+/** Messages and exit codes of the command when it can't do what was asked. */
 import * as Data from "effect/Data";
 import type { ApiErrorReason } from "../api/ApiError.ts";
 
@@ -24,8 +18,10 @@ export const exitCodes = {
   readerGone: 141,
 } as const;
 
+export type ExitName = keyof typeof exitCodes;
+
 /** Meanings of the exit codes, as help says them. */
-export const exitCodeTexts: Readonly<Record<keyof typeof exitCodes, string>> = {
+export const exitCodeTexts: Readonly<Record<ExitName, string>> = {
   done: "Done, and all of it is there.",
   usage: "The command line, the environment or the list of users is wrong.",
   refused: "The tenant refuses the key, or what it may do (401, 402, 403).",
@@ -51,7 +47,10 @@ export class UsageError extends Data.TaggedError("UsageError")<{
   readonly message: string;
 }> {}
 
-const apiCodes: Readonly<Record<ApiErrorReason, keyof typeof exitCodes>> = {
+/** Make the error of a command line, an environment or a file that is not as it must be. */
+export const usageError = (message: string): UsageError => new UsageError({ message });
+
+const apiCodes: Readonly<Record<ApiErrorReason, ExitName>> = {
   InvalidRequest: "usage",
   BadRequest: "protocol",
   Unauthorized: "refused",
@@ -87,9 +86,8 @@ const exportCodes = {
 
 /** The exit code for a failure of any kind the command knows; undefined for those it does not. */
 export const codeOf = (error: unknown): number | undefined => {
-  if (ValidationError.isValidationError(error)) return exitCodes.usage;
   const { _tag, reason } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
-  const table: Readonly<Record<string, Readonly<Record<string, keyof typeof exitCodes>>>> = {
+  const table: Readonly<Record<string, Readonly<Record<string, ExitName>>>> = {
     ApiError: apiCodes,
     SinkError: outputCodes,
     ExportError: exportCodes,
@@ -105,27 +103,17 @@ export const codeOf = (error: unknown): number | undefined => {
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
   };
   const name = _tag === "UsageError" ? "usage" : table[_tag ?? ""]?.[reason ?? ""];
-  return name === undefined ? undefined : exitCodes[name as keyof typeof exitCodes];
+  return name === undefined ? undefined : exitCodes[name as ExitName];
 };
-
-/** The escapes that set colours. */
-// deno-lint-ignore no-control-regex
-const colour = /\u001b\[[\d;]*m/g;
-
-/** Give the message of a failure. */
-export const messageOf = (error: unknown): string =>
-  ValidationError.isValidationError(error)
-    ? HelpDoc.toAnsiText(error.error).replace(colour, "").trim()
-    : (error as Error).message;
 
 const snakeCase = (name: string): string => name.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
 
 /** Give what `--json` prints of a failure. */
 export const failureOf = (error: unknown) => {
   const exit_code = codeOf(error) ?? exitCodes.internal;
-  const { reason } = error as { readonly reason?: unknown };
+  const { reason, message } = error as { readonly reason?: unknown; readonly message: string };
   const name = exit_code === exitCodes.internal ? "internal" : typeof reason === "string" ? reason : "usage";
-  return { error: { reason: snakeCase(name), message: messageOf(error), exit_code } };
+  return { error: { reason: snakeCase(name), message, exit_code } };
 };
 
 /** The object that `--json` prints of an interruption. */

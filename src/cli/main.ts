@@ -1,31 +1,19 @@
 #!/usr/bin/env node
-/**
- * The command line: wiring only.
- *
- * @module
- */
+/** The command line: wiring only. */
 import process from "node:process";
-import * as Command from "@effect/cli/Command";
-import * as CliConfig from "@effect/cli/CliConfig";
-import * as FileSystem from "@effect/platform/FileSystem";
-import * as NodePath from "@effect/platform-node-shared/NodePath";
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime";
-import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
-import * as Layer from "effect/Layer";
+import * as Logger from "effect/Logger";
+import * as LogLevel from "effect/LogLevel";
 import { version } from "../version.ts";
 import { commands, specs } from "./commands/mod.ts";
-import { codeOf, exitCodes, failureOf, interrupted, messageOf, UsageError } from "./ExitCode.ts";
+import { codeOf, exitCodes, failureOf, interrupted, type UsageError, usageError } from "./ExitCode.ts";
 import * as Completions from "./help/Completions.ts";
 import * as Help from "./help/Help.ts";
 import * as CommandLine from "./options/CommandLine.ts";
 import * as Terminal from "./ui/Terminal.ts";
-
-const root = Command.make("monocloud-sessions").pipe(Command.withSubcommands(commands));
-
-const parse = Command.run(root, { name: "monocloud-sessions", version });
 
 const isKeyFlag = (arg: string): boolean => {
   const [name = ""] = arg.split("=");
@@ -35,13 +23,10 @@ const isKeyFlag = (arg: string): boolean => {
 /** A key on the command line is visible to everyone on the machine: it is refused before anything could print it. */
 const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageError> =>
   args.some(isKeyFlag)
-    ? Effect.fail(
-      new UsageError({
-        message:
-          "The API key does not go on the command line, where other users of the machine can read it. " +
-          "Set MONOCLOUD_API_KEY, or name a file with --api-key-file. If it was a real key, replace it. " +
-          "The secret to redact with goes into MONOCLOUD_REDACT_SECRET",
-      }),
+    ? usageError(
+      "The API key does not go on the command line, where other users of the machine can read it. " +
+        "Set MONOCLOUD_API_KEY, or name a file with --api-key-file. If it was a real key, replace it. " +
+        "The secret to redact with goes into MONOCLOUD_REDACT_SECRET",
     )
     : Effect.void;
 
@@ -49,8 +34,6 @@ const refuseKeyFlags = (args: ReadonlyArray<string>): Effect.Effect<void, UsageE
 const noteHangup = Effect.sync(() =>
   process.once("SIGHUP", () => process.emit("SIGTERM", "SIGTERM") || process.exit(exitCodes.again))
 );
-
-const usageError = (message: string) => Effect.fail(new UsageError({ message }));
 
 const help = (topic: string | undefined) => {
   const found = Help.on(topic, { commands: specs, ...Terminal.look() });
@@ -65,14 +48,22 @@ const completion = (shell: string | undefined) => {
   );
 };
 
-/** Say this if the work is interrupted. */
-const saying = <A, E, R>(interrupted: string | undefined, work: Effect.Effect<A, E, R>) =>
-  interrupted === undefined
+const runCommand = (name: string, given: CommandLine.Given) => {
+  const { logLevel = "info" } = given;
+  const level = LogLevel.allLevels.find(({ _tag }) => _tag.toLowerCase() === logLevel);
+  if (level === undefined) {
+    const levels = LogLevel.allLevels.map(({ _tag }) => _tag.toLowerCase()).join(", ");
+    return usageError(`--log-level must be one of ${levels}: it is ${JSON.stringify(logLevel)}`);
+  }
+  const { run, spec: { interrupted } } = commands.find(({ spec }) => spec.name === name)!;
+  const work = Logger.withMinimumLogLevel(run(given), level);
+  return interrupted === undefined
     ? work
     : Effect.onInterrupt(work, () => Terminal.say([`Interrupted: ${interrupted}`]));
+};
 
 /** Do what is asked for. */
-const answer = (request: CommandLine.Request) => {
+const answer = (request: CommandLine.Request): Effect.Effect<unknown, unknown> => {
   switch (request.kind) {
     case "help":
       return help(request.topic);
@@ -81,10 +72,7 @@ const answer = (request: CommandLine.Request) => {
     case "completion":
       return completion(request.shell);
     case "run":
-      return saying(
-        request.command.interrupted,
-        Terminal.withSilentParser(parse([...process.argv.slice(0, 2), ...request.words])),
-      );
+      return runCommand(request.command, request.given);
   }
 };
 
@@ -98,14 +86,6 @@ const program = Effect.gen(function* () {
   yield* answer(request);
 });
 
-const layer = Layer.mergeAll(
-  // The parser asks for one, and looks into it only for options of files, of which there are none: we read files ourselves.
-  FileSystem.layerNoop({}),
-  NodePath.layer,
-  NodeTerminal.layer,
-  CliConfig.layer({ showBuiltIns: false }),
-);
-
 /** Errors are told on standard error, each with what to do; the stack only of what should not have happened. */
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const error = Cause.squash(cause);
@@ -113,7 +93,7 @@ const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   if (Cause.isInterruptedOnly(cause) || code === exitCodes.readerGone) return Effect.void;
   const lines = code === undefined
     ? `Unexpected: ${Cause.pretty(cause)}`.split("\n")
-    : [`Error: ${messageOf(error)}`];
+    : [`Error: ${(error as Error).message}`];
   return Effect.zipRight(Terminal.say(lines), printFailure(failureOf(error)));
 };
 
@@ -125,7 +105,6 @@ const printFailure = (failure: object): Effect.Effect<void> =>
   wantsJson() ? Effect.ignore(Terminal.print([Terminal.printableJson(failure)])) : Effect.void;
 
 const main = Effect.zipRight(Effect.zipRight(Terminal.guard, noteHangup), program).pipe(
-  Effect.provide(layer),
   Effect.tapErrorCause(report),
   // With a code, the work was done before the signal.
   Effect.onInterrupt(() => process.exitCode === undefined ? printFailure(interrupted) : Effect.void),

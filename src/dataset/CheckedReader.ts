@@ -1,8 +1,4 @@
-/**
- * Reads parts that something else is made from: where one is not as it was written, that is an error.
- *
- * @module
- */
+/** Reads parts that something else is made from: where one is not as it was written, that is an error. */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
@@ -11,7 +7,6 @@ import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import type { Row, Written } from "../format/DecodedRow.ts";
 
-/** Purpose that parts are read for. */
 export interface Reader {
   readonly root: string;
   /** In words that go on from "Cannot": `replay`. */
@@ -50,23 +45,20 @@ export const checkSum = async (
   }
 };
 
-/** Read the sessions of a part, some at a time, once its sum was found to be the one recorded. */
-export async function* sessions(
+/** Read a part, some of it at a time, once its sum was found to be the one recorded; counts what was taken. */
+async function* sound<A, B>(
   reader: Reader,
   part: Part,
-  written: Written,
-): AsyncGenerator<ReadonlyArray<Row>> {
+  source: AsyncIterable<ReadonlyArray<A>>,
+  take: (value: A, number: number, refuse: (flaw: string) => DatasetError) => B,
+): AsyncGenerator<ReadonlyArray<B>> {
   await checkSum(reader, part);
   let number = 0;
-  const sound = (row: Row | { readonly flaw: string }): Row => {
-    number++;
-    if ("flaw" in row) throw damaged(reader, part.path, `row ${number} ${row.flaw}`);
-    return row;
-  };
+  const refuse = (flaw: string) => damaged(reader, part.path, `row ${number} ${flaw}`);
   try {
-    for await (const rows of PartReader.rows(reader.root, part, written)) {
-      yield rows.map(sound);
-      reader.progress.rows += rows.length;
+    for await (const values of source) {
+      yield values.map((value) => take(value, ++number, refuse));
+      reader.progress.rows += values.length;
     }
   } catch (error) {
     if (error instanceof DatasetError) throw error;
@@ -74,7 +66,12 @@ export async function* sessions(
   }
 }
 
-/** A line that was read back. */
+export const sessions = (reader: Reader, part: Part, written: Written): AsyncGenerator<ReadonlyArray<Row>> =>
+  sound(reader, part, PartReader.rows(reader.root, part, written), (row, _, refuse): Row => {
+    if ("flaw" in row) throw refuse(row.flaw);
+    return row;
+  });
+
 export interface Read<A> {
   readonly text: string;
   readonly line: A;
@@ -82,27 +79,13 @@ export interface Read<A> {
   readonly number: number;
 }
 
-/** The lines of a part that has lines, some at a time, once its sum was found to be the one recorded. */
-export async function* lines<A>(
+export const lines = <A>(
   reader: Reader,
   part: Part,
   decode: (text: string) => Either.Either<A, string>,
-): AsyncGenerator<ReadonlyArray<Read<A>>> {
-  await checkSum(reader, part);
-  let read = 0;
-  try {
-    for await (const texts of PartReader.lines(reader.root, part)) {
-      yield texts.map((text) => {
-        const number = ++read;
-        const line = Either.getOrElse(decode(text), (why) => {
-          throw damaged(reader, part.path, `row ${number} ${why}`);
-        });
-        return { text, line, number };
-      });
-      reader.progress.rows += texts.length;
-    }
-  } catch (error) {
-    if (error instanceof DatasetError) throw error;
-    throw damaged(reader, part.path, `can't be read (${(error as Error).message})`);
-  }
-}
+): AsyncGenerator<ReadonlyArray<Read<A>>> =>
+  sound(reader, part, PartReader.lines(reader.root, part), (text, number, refuse): Read<A> => ({
+    text,
+    line: Either.getOrThrowWith(decode(text), refuse),
+    number,
+  }));

@@ -1,8 +1,4 @@
-/**
- * The checkpoints of a run: parts in the making, and the line of the journal that makes them part of the dataset.
- *
- * @module
- */
+/** The checkpoints of a run: parts in the making, and the line of the journal that makes them part of the dataset. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
@@ -19,11 +15,9 @@ import * as PartWriter from "./PartWriter.ts";
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
 
-/** The parts of a run, and its checkpoints. */
 export interface Checkpoints {
   /** Write a batch; gives the bytes encoded. */
   readonly write: (batch: Batch) => Effect.Effect<number, SinkError | Export.ExportError>;
-  /** Add lines of another kind, or make sure that there is a file for them. */
   readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, SinkError>;
   /** Make sure that there is a file of each format, if only with its columns. */
   readonly openFiles: Effect.Effect<unknown, SinkError>;
@@ -38,15 +32,11 @@ export interface Checkpoints {
   readonly take: (isBroken?: boolean) => Effect.Effect<void, SinkError | DatasetError>;
   /** Complete the last parts, which no line names: the manifest does. */
   readonly finish: Effect.Effect<void, SinkError>;
-  /** Remove the files that were not completed. */
   readonly discard: Effect.Effect<void>;
-  /** Give the parts that this run has completed. */
   readonly parts: () => ReadonlyArray<Part>;
-  /** Give the number of the parts in the making. */
   readonly number: () => number;
 }
 
-/** Open the parts that follow the last checkpoint of a journal. */
 export const make = (
   options: Pick<DatasetOptions<never, never>, "root" | "formats" | "onInvalid" | "partRows" | "partBytes">,
   { header, checkpoints }: Journal.Journal,

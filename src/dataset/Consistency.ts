@@ -1,8 +1,4 @@
-/**
- * Checks that manifest and journal fit together: each may be well formed, and lie about runs and parts.
- *
- * @module
- */
+/** Checks that manifest and journal fit together: each may be well formed, and lie about runs and parts. */
 import { join } from "node:path";
 import { damaged, type DatasetError } from "./DatasetError.ts";
 import * as Formats from "../format/Formats.ts";
@@ -17,7 +13,6 @@ const isOwnPath = ({ path, format, part }: Part, version: Version): boolean => {
   return path === plain || (gzip && path === `${plain}.gz`);
 };
 
-/** Find the first flaw of parts of these runs; undefined if there is none. */
 const flawOf = (
   parts: Iterable<Part>,
   version: Version,
@@ -31,7 +26,6 @@ const flawOf = (
   return undefined;
 };
 
-/** The paths that come again among those of these parts. */
 export const repeated = (parts: Iterable<Part>): ReadonlyArray<string> => {
   const named = new Set<string>();
   const again: Array<string> = [];

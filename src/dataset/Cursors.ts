@@ -1,11 +1,8 @@
 /**
  * The cursors that runs leave for the next one, a line for each user, in parts of their own. They are completed by the same
  * line of the journal as the sessions they speak of: neither is ever there without the other.
- *
- * @module
  */
 import type * as Effect from "effect/Effect";
-import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import * as Changes from "../source/incremental/Changes.ts";
 import type { DatasetError } from "./DatasetError.ts";
@@ -33,12 +30,6 @@ export const decode = Json.lineDecoder(Schema.Union(Line, Line1), "cursor");
 /** Give the line for a user, as a dataset of that version has it. */
 export const lineOf = (userId: string, cursor: string, version: Version): string =>
   `{"user_id":${JSON.stringify(userId)},"${version === 1 ? "mark" : "cursor"}":${cursor}}\n`;
-
-/** Read a line; throws where it is none. */
-export const read = (line: string): { readonly userId: string; readonly cursor: string } => {
-  const { user_id, cursor } = Either.getOrThrow(decode(line));
-  return { userId: user_id, cursor: JSON.stringify(cursor) };
-};
 
 /** Tell whether the run that left the cursor, or one before, had come upon a session. */
 export const hasSession = (cursor: string): boolean => Changes.hasSession(JSON.parse(cursor));

@@ -57,19 +57,14 @@ const sameOptions = (
     say(begun[name]) === say(now[name]) ||
     (name === "keepFormulas" &&
       [begun[name], now[name]].every((value) => value === undefined || value === false));
-  for (const name of names) {
-    if (isSame(name)) continue;
-    return Effect.fail(
-      new DatasetError({
-        reason: "Options",
-        path: root,
-        message:
-          `Cannot go on with the export in ${root}: '${name}' was ${say(begun[name])} when it began and is ` +
-          `${say(now[name])} now. Give what was given then, or choose another folder`,
-      }),
-    );
-  }
-  return Effect.void;
+  const name = [...names].find((name) => !isSame(name));
+  return name === undefined ? Effect.void : new DatasetError({
+    reason: "Options",
+    path: root,
+    message:
+      `Cannot go on with the export in ${root}: '${name}' was ${say(begun[name])} when it began and is ` +
+      `${say(now[name])} now. Give what was given then, or choose another folder`,
+  });
 };
 
 /** Add the users of which earlier runs had sessions to those that are listed. */

@@ -1,8 +1,4 @@
-/**
- * Why a dataset can't be written, gone on with or read.
- *
- * @module
- */
+/** Why a dataset can't be written, gone on with or read. */
 import * as Data from "effect/Data";
 import { SinkError } from "../sink/Sink.ts";
 import { Strange } from "../sink/SafeFile.ts";

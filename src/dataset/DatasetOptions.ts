@@ -1,8 +1,4 @@
-/**
- * The options of a run into a dataset.
- *
- * @module
- */
+/** The options of a run into a dataset. */
 import type * as Export from "../export/Export.ts";
 import type { Choice } from "../format/Formats.ts";
 import type { Batch } from "../session/Batch.ts";

@@ -1,8 +1,4 @@
-/**
- * Finds out whether any key comes twice, of more keys than memory could hold: 8 bytes are kept of each.
- *
- * @module
- */
+/** Finds out whether any key comes twice, of more keys than memory could hold: 8 bytes are kept of each. */
 
 /**
  * 64 bits of two texts, as two numbers of 32: different keys rarely share them, equal ones always do. (The mixing of
@@ -28,7 +24,6 @@ export const digest = (texts: ReadonlyArray<string>, into: Uint32Array, at: numb
   into[at + 1] = other;
 };
 
-/** Digests of keys. */
 export interface Keys {
   readonly add: (key: ReadonlyArray<string>) => void;
   /**

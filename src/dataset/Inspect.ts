@@ -1,8 +1,4 @@
-/**
- * Inspects a dataset's folder before anything is written there, and clears away what killed processes have left.
- *
- * @module
- */
+/** Inspects a dataset's folder before anything is written there, and clears away what killed processes have left. */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type { SinkError } from "../sink/Sink.ts";
@@ -20,7 +16,6 @@ const list = (items: ReadonlyArray<string>): string =>
 const occupied = (root: string, message: string) =>
   new DatasetError({ reason: "Occupied", path: root, message: `Cannot export into ${root}: ${message}` });
 
-/** Contents of the folder now. */
 export interface Inspection {
   readonly manifest: Manifest.Manifest | undefined;
   readonly journal: Journal.Journal | undefined;
@@ -44,7 +39,7 @@ export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetErro
     const journal = yield* Journal.read(root);
     const found = { manifest, journal, isFull: text !== undefined && text.length > FULL };
     const flaw = Consistency.check(root, manifest, journal, nextPart(found));
-    return flaw === undefined ? found : yield* Effect.fail(flaw);
+    return flaw === undefined ? found : yield* flaw;
   });
 
 /** Tell whether the run of a journal has finished: a process may die after that, before it removes the journal. */
@@ -54,6 +49,12 @@ const isOver = ({ manifest, journal }: Inspection): boolean =>
 /** Tell whether there is a run to go on with: one that has not finished, and has come to a first checkpoint. */
 export const isUnfinished = (found: Inspection): boolean =>
   found.journal !== undefined && found.journal.checkpoints.length > 0 && !isOver(found);
+
+const namedIn = ({ manifest, journal }: Inspection): ReadonlyArray<Manifest.Part> => [
+  ...manifest?.parts ?? [],
+  ...manifest?.superseded ?? [],
+  ...journal?.checkpoints.flatMap(({ parts }) => parts) ?? [],
+];
 
 /** Refuses a folder that holds something else, or a run where none is to be added to it. */
 export const refuseOthers = (
@@ -65,62 +66,45 @@ export const refuseOthers = (
   Effect.gen(function* () {
     const foreign = yield* Layout.foreignIn(root);
     if (foreign.length > 0) {
-      return yield* Effect.fail(
-        occupied(root, `it holds ${list(foreign)}, which is no part of an export. Choose another folder`),
+      return yield* occupied(
+        root,
+        `it holds ${list(foreign)}, which is no part of an export. Choose another folder`,
       );
     }
     // What is superseded is removed: a part that is not must not be named there as well.
     const [again] = Consistency.repeated([...manifest?.parts ?? [], ...manifest?.superseded ?? []]);
     if (again !== undefined) {
-      return yield* Effect.fail(damaged(join(root, Layout.names.manifest), `it names ${again} twice`));
+      return yield* damaged(join(root, Layout.names.manifest), `it names ${again} twice`);
     }
     const { parts } = yield* Layout.partsIn(root);
-    const named = new Set(
-      [
-        ...manifest?.parts ?? [],
-        ...manifest?.superseded ?? [],
-        ...journal?.checkpoints.flatMap(({ parts }) => parts) ?? [],
-      ].map((
-        { path },
-      ) => path),
-    );
+    const named = new Set(namedIn({ manifest, journal }).map(({ path }) => path));
     const isNobodys = nobodys({ manifest, journal });
     const unnamed = parts.filter(({ path, number }) => !named.has(path) && !isNobodys(number));
     if (unnamed.length > 0) {
-      return yield* Effect.fail(
-        occupied(
-          root,
-          `it holds ${
-            list(unnamed.map(({ path }) => path))
-          }, of which neither manifest nor journal speaks. ` +
-            "Choose another folder, or move it away",
-        ),
+      return yield* occupied(
+        root,
+        `it holds ${list(unnamed.map(({ path }) => path))}, of which neither manifest nor journal speaks. ` +
+          "Choose another folder, or move it away",
       );
     }
     if (isFull && !isUnfinished({ manifest, journal })) {
-      return yield* Effect.fail(
-        occupied(
-          root,
-          `${Layout.names.manifest} has more than ${FULL} bytes, and ${Layout.most.manifest} are the most it may have. ` +
-            "Choose another folder",
-        ),
+      return yield* occupied(
+        root,
+        `${Layout.names.manifest} has more than ${FULL} bytes, and ${Layout.most.manifest} are the most it may have. ` +
+          "Choose another folder",
       );
     }
     if (mode === "resume") return;
     if (isUnfinished({ manifest, journal })) {
-      return yield* Effect.fail(
-        occupied(
-          root,
-          "it holds an export that did not finish. Go on with it (--resume), choose another folder, or remove this one",
-        ),
+      return yield* occupied(
+        root,
+        "it holds an export that did not finish. Go on with it (--resume), choose another folder, or remove this one",
       );
     }
     if (manifest !== undefined && !isAddition) {
-      return yield* Effect.fail(
-        occupied(
-          root,
-          "it holds a finished export. Add what has changed since (--since-last), choose another folder, or remove this one first",
-        ),
+      return yield* occupied(
+        root,
+        "it holds a finished export. Add what has changed since (--since-last), choose another folder, or remove this one first",
       );
     }
   });
@@ -147,15 +131,8 @@ export const nextPart = (found: Inspection): number => {
 
 /** Tells of a number whether its parts are what a process has left that could not name them: no line does. */
 const nobodys = (found: Inspection): (number: number) => boolean => {
-  const { manifest, journal } = found;
-  const named = new Set(
-    [
-      ...manifest?.parts ?? [],
-      ...manifest?.superseded ?? [],
-      ...journal?.checkpoints.flatMap(({ parts }) => parts) ?? [],
-    ]
-      .map(({ part }) => part),
-  );
+  const { manifest } = found;
+  const named = new Set(namedIn(found).map(({ part }) => part));
   const next = nextPart(found);
   // Where nothing says which numbers were taken, a file among the parts may be anyone's.
   const first = manifest?.next_part === undefined ? nextOf(manifest) : 0;
@@ -199,7 +176,6 @@ export const removeOrphans = (root: string, found: Inspection, prove: Layout.Pro
     return { manifest: whole, journal: undefined };
   });
 
-/** The name of a run's list of users. */
 export const usersOf = ({ users_file }: Manifest.Header): string => users_file?.path ?? "users.txt";
 
 /** Remove what tells of a run that is over, or that has come to nothing before a part of it had a name. */

@@ -5,8 +5,6 @@
  * **Numbers of parts.** Before any part gets its name, a line says that its number is taken: the header for the first parts,
  * each further line for those after it. Whoever goes on with a run takes the next number, and says so by writing the journal
  * anew, before he removes or writes anything else. So a part's name is never used twice, whatever was killed or stopped.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
@@ -18,10 +16,9 @@ import type { SinkError } from "../sink/Sink.ts";
 import { damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
-import { type Checkpoint, checkpointLine, decode, type Header, headerLine } from "./Manifest.ts";
+import { type Checkpoint, decode, type Header, lineOf } from "./Manifest.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
-/** Contents of a journal. */
 export interface Journal {
   readonly header: Header;
   readonly checkpoints: ReadonlyArray<Checkpoint>;
@@ -51,11 +48,11 @@ export const write = (
   replace(
     root,
     names.journal,
-    headerLine(header) + checkpoints.map((line) => checkpointLine(line, header.journal_version)).join(""),
+    lineOf("Header", header, header.journal_version) +
+      checkpoints.map((line) => lineOf("Checkpoint", line, header.journal_version)).join(""),
     prove,
   );
 
-/** The whole lines of a journal, one by one, each with whether it is the last. */
 async function* linesOf(
   root: string,
   name: string,
@@ -76,7 +73,6 @@ async function* linesOf(
   if (before !== undefined) yield [before, true];
 }
 
-/** Read the journal; undefined if there is none. */
 export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | SinkError> => {
   const path = join(root, names.journal);
   return Effect.tryPromise({
@@ -92,7 +88,7 @@ export const read = (root: string): Effect.Effect<Journal | undefined, DatasetEr
           }
         }
       } catch (error) {
-        if ((error as { readonly code?: unknown }).code === "ENOENT") return undefined;
+        if (SafeFile.isMissing(error)) return undefined;
         throw error;
       }
       return { header: header ?? decode("Header", path, ""), checkpoints };
@@ -123,7 +119,7 @@ export const append = (
     let { size: length } = yield* attempt("Open", path, () => handle.stat());
     return (checkpoint) =>
       attempt("Write", path, async () => {
-        const line = Buffer.from(checkpointLine(checkpoint, journal_version));
+        const line = Buffer.from(lineOf("Checkpoint", checkpoint, journal_version));
         // What nobody could read any more must not be what tells of all the parts before.
         if (line.length > Lines.LONGEST || length + line.length > most.journal) {
           throw new Error(
@@ -156,7 +152,7 @@ export const remove = (root: string, { header }: Journal, prove: Proof) =>
     const isMissing = await rename(join(root, names.journal), join(root, moved)).then(
       () => false,
       (error) => {
-        if ((error as { readonly code?: unknown }).code === "ENOENT") return true;
+        if (SafeFile.isMissing(error)) return true;
         throw error;
       },
     );
@@ -175,7 +171,7 @@ const isSame = (one: Header, other: Header): boolean =>
 /** Give a journal its name again, unless there is another one by now. */
 const putBack = (root: string, moved: string): Promise<void> =>
   link(join(root, moved), join(root, names.journal)).catch((error) => {
-    if ((error as { readonly code?: unknown }).code !== "EEXIST") throw error;
+    if (SafeFile.codeOf(error) !== "EEXIST") throw error;
   });
 
 /** Put back a journal that was moved away by a process that died before it could look at it. */

@@ -17,8 +17,6 @@
  * ```
  *
  * A dataset that 0.1 began keeps the names it has for the last four: `rejected`, `removed`, `state`, `seen`.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
@@ -49,7 +47,6 @@ export const names = {
  */
 export const most = { manifest: 2 ** 28, journal: 2 ** 28, lock: 2 ** 16 } as const;
 
-/** Give the folders of parts. */
 export const partFolders = (): ReadonlyArray<string> => [
   ...Formats.names(),
   ...lineFolders,
@@ -57,8 +54,6 @@ export const partFolders = (): ReadonlyArray<string> => [
 
 const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
   Effect.tryPromise({ try: work, catch: failure(reason, path) });
-
-const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
 
 /**
  * Create a folder, and those it lies in, if need be, for nobody else to look into. What is new is on the disk when the effect
@@ -78,15 +73,13 @@ export const makeFolder = (path: string) =>
     }
   });
 
-/** The names in the root, or in a folder of it; none if there is no such folder. Of these, some must be of files. */
 export const namesIn = (root: string, folder = "", areFiles?: (name: string) => boolean) =>
   attempt("Open", join(root, folder), () => SafeFile.namesIn(root, folder, areFiles));
 
-/** The text of a file; undefined if there is none. */
 export const textOf = (root: string, name: string, most: number) =>
   attempt("Open", join(root, name), () =>
     SafeFile.textOf(root, name, { most }).catch((error) => {
-      if (isMissing(error)) return undefined;
+      if (SafeFile.isMissing(error)) return undefined;
       throw error;
     }));
 
@@ -117,13 +110,11 @@ export const replace = (
 export const partPath = (folder: string, number: number, extension: string): string =>
   `${folder}/part-${String(number).padStart(5, "0")}.${extension}`;
 
-/** The number of the part with this name; undefined if it is no part's. */
 export const partNumber = (name: string): number | undefined => {
   const found = /^part-(\d{5,})\.([a-z0-9]+)(\.gz)?$/.exec(name);
   return found === null || !Formats.isExtension(found[2]!) ? undefined : Number(found[1]);
 };
 
-/** A new name for a list of users. */
 export const newUsersName = (): string => `users-${randomUUID().slice(0, 8)}.txt`;
 
 /** Tell whether a file is a list of users by its name; version 0.1 had one name for all. */
@@ -159,7 +150,6 @@ export const partsIn = (root: string) =>
     return { parts, partials };
   });
 
-/** Names in the folder that are no part of a dataset. */
 export const foreignIn = (root: string) =>
   Effect.gen(function* () {
     const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders()];

@@ -19,8 +19,6 @@
  * **What is left.** A writer that ends, and is stopped just before it removes its `lock.json`, may remove that of its
  * successor: that one then stops as well, and can be run again. A network file system that shows a new writer an old list of a
  * folder's files may hide a partial file from him. Version 0.1 proves nothing.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { type FileHandle, link, open, rename, rm } from "node:fs/promises";
@@ -45,19 +43,13 @@ const LOOKS = 60;
 /** Others may come in between at each attempt, but not that often. */
 const ATTEMPTS = 20;
 
-/** A folder that is this process's to write to. */
 export interface Lease {
   /** Rejects with a `DatasetError` (`LeaseLost`) unless the folder is still this process's. */
   readonly prove: Proof;
 }
 
-/** Options of a lease. */
 export interface LeaseOptions {
-  /**
-   * True to watch a writer that can't be asked whether it runs. Otherwise the folder counts as locked.
-   *
-   * @default {true}
-   */
+  /** True to watch a writer that can't be asked whether it runs. Otherwise the folder counts as locked. @default {true} */
   readonly wait?: boolean | undefined;
 }
 
@@ -88,8 +80,6 @@ const lockFile = async (path: string): Promise<LockedFile | "held" | "unknown"> 
   return isLocked === false ? "held" : "unknown";
 };
 
-const codeOf = (error: unknown): unknown => (error as { readonly code?: unknown }).code;
-
 /** The file of a writer: first under a name of its own, then under the one that all know. */
 interface Token {
   readonly id: string;
@@ -103,7 +93,7 @@ interface Token {
 /** Make a token; none if another owner has removed it at once. */
 const place = async (
   path: string,
-  own: Awaited<ReturnType<typeof Writer.self>>,
+  own: Writer.Place,
 ): Promise<Token | undefined> => {
   const id = randomUUID();
   const writer = { ...own, id, since: new Date().toISOString() };
@@ -137,7 +127,7 @@ const place = async (
     lock?.close();
     await rm(name, { force: true });
     // Whoever has the lease by now has removed it.
-    if (codeOf(error) === "ENOENT") return undefined;
+    if (SafeFile.isMissing(error)) return undefined;
     throw error;
   }
   return {
@@ -152,7 +142,6 @@ const place = async (
   };
 };
 
-/** State of `lock.json` at one look. */
 interface Look {
   /** Differs from that of another look if there was a heartbeat in between. */
   readonly pulse: string;
@@ -174,7 +163,7 @@ const readLock = async (
       await handle.close();
     }
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
+    if (SafeFile.isMissing(error)) return undefined;
     throw error;
   }
 };
@@ -207,7 +196,7 @@ const tryOnce = async (
   root: string,
   path: string,
   token: Token,
-  own: Awaited<ReturnType<typeof Writer.self>>,
+  own: Writer.Place,
   silent: string | undefined,
 ): Promise<Attempt> => {
   try {
@@ -215,8 +204,8 @@ const tryOnce = async (
     await rm(token.path, { force: true });
     return { held: token };
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return again;
-    if (codeOf(error) !== "EEXIST") throw error;
+    if (SafeFile.isMissing(error)) return again;
+    if (SafeFile.codeOf(error) !== "EEXIST") throw error;
   }
   const found = await lookAt(root);
   if (found === undefined) return again;
@@ -237,9 +226,11 @@ const tryOnce = async (
     await rename(token.path, path);
     return { held: token };
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return again;
+    if (SafeFile.isMissing(error)) return again;
     // There, a file that a process has open can't be replaced.
-    if (process.platform === "win32" && ["EPERM", "EACCES", "EBUSY"].includes(String(codeOf(error)))) {
+    if (
+      process.platform === "win32" && ["EPERM", "EACCES", "EBUSY"].includes(String(SafeFile.codeOf(error)))
+    ) {
       return refused;
     }
     throw error;
@@ -265,7 +256,7 @@ const fence = async (root: string, token: Token): Promise<boolean> => {
 const attemptOnce = async (
   root: string,
   path: string,
-  own: Awaited<ReturnType<typeof Writer.self>>,
+  own: Writer.Place,
   silent: string | undefined,
 ): Promise<Attempt> => {
   const token = await place(path, own);
@@ -294,9 +285,6 @@ const lost = (root: string, path: string) =>
       "What had been completed is kept, and that one goes on from there: leave it to it, or run the same again later",
   });
 
-const locked = (root: string, path: string, message: string) =>
-  new DatasetError({ reason: "Locked", path, message: `Cannot write to ${root}: ${message}` });
-
 /**
  * Acquire the lease of a folder until the scope closes. Waits up to half a minute where a writer can't be asked whether it
  * runs, and says so by Effect's logger, as it says that it takes over from one.
@@ -310,6 +298,8 @@ export const acquire = (
   Effect.gen(function* () {
     const path = join(root, names.lock);
     const failed = failure("Open", path);
+    const locked = (message: string) =>
+      new DatasetError({ reason: "Locked", path, message: `Cannot write to ${root}: ${message}` });
     const own = yield* Effect.promise(Writer.self);
     const look = Effect.tryPromise({ try: () => lookAt(root), catch: failed });
     const release = ({ id, close }: Token) =>
@@ -335,14 +325,10 @@ export const acquire = (
           const now = yield* look;
           if (now === undefined || now.writer?.id !== found.writer?.id) return undefined;
           if (now.pulse !== found.pulse) {
-            return yield* Effect.fail(
-              locked(
-                root,
-                path,
-                `${
-                  nameOf(found)
-                } is writing there, by its heartbeat. Wait until it ends, or choose another folder`,
-              ),
+            return yield* locked(
+              `${
+                nameOf(found)
+              } is writing there, by its heartbeat. Wait until it ends, or choose another folder`,
             );
           }
         }
@@ -367,29 +353,19 @@ export const acquire = (
         };
       }
       if ("refused" in result) {
-        return yield* Effect.fail(
-          locked(
-            root,
-            path,
-            `${result.refused} is writing there. Wait until it ends, or choose another folder`,
-          ),
+        return yield* locked(
+          `${result.refused} is writing there. Wait until it ends, or choose another folder`,
         );
       }
       if ("again" in result) continue;
       if (!wait) {
-        return yield* Effect.fail(
-          locked(
-            root,
-            path,
-            `${
-              nameOf(result.unknown)
-            } may be writing there, or be no more: half a minute will tell. Try again`,
-          ),
+        return yield* locked(
+          `${nameOf(result.unknown)} may be writing there, or be no more: half a minute will tell. Try again`,
         );
       }
       silent = yield* watch(result.unknown);
     }
-    return yield* Effect.fail(locked(root, path, "others are about to write there as well. Try again"));
+    return yield* locked("others are about to write there as well. Try again");
   });
 
 /**

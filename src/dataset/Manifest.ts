@@ -1,8 +1,6 @@
 /**
  * Contents of `manifest.json` and `journal.ndjson`, read and written. In memory a dataset of version 1 has the names of
  * version 2; on the disk it keeps its own.
- *
- * @module
  */
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
@@ -22,19 +20,14 @@ export const manifestVersion = 2;
 /** The shapes that are told of a dataset, whatever its version. */
 export const { Part, Run } = shapes[manifestVersion];
 
-/** A complete part. */
 export type Part = Shape<"Part">;
 
-/** Report of a run. */
 export type Run = Shape<"Run">;
 
-/** Description of a dataset. */
 export type Manifest = Shape<"Manifest">;
 
-/** Progress of an unfinished run. */
 export type RunProgress = Shape<"RunProgress">;
 
-/** The first line of a journal. */
 export type Header = Shape<"Header">;
 
 /** Every further line of a journal. */
@@ -55,7 +48,6 @@ const FIRST = (
   "ip_address user_agent _rescued_data"
 ).split(" ");
 
-/** Give the names of the columns that a part of sessions has. */
 export const columnsIn = ({ columns = FIRST }: Part): ReadonlyArray<string> => columns;
 
 /** The columns that this version writes, with their SQL types. */
@@ -65,7 +57,6 @@ export const ownColumns: Manifest["columns"] = columns.map(({ name, kind, nullab
   nullable,
 }));
 
-/** A dataset without a run. */
 export const empty = (tenant: string, its: Version = manifestVersion): Manifest => ({
   manifest_version: its,
   created_by: `monocloud-sessions ${version}`,
@@ -77,7 +68,6 @@ export const empty = (tenant: string, its: Version = manifestVersion): Manifest 
   failed: [],
 });
 
-/** A run that has not begun. */
 export const noProgress = (): RunProgress => ({
   position: 0,
   open: [],
@@ -103,13 +93,12 @@ export const textOf = (manifest: Manifest): string =>
     )
   }\n`;
 
-/** Give the first line of a journal. */
-export const headerLine = (header: Header): string =>
-  `${JSON.stringify(write("Header", header, header.journal_version))}\n`;
-
-/** Give a further line of a journal of that version. */
-export const checkpointLine = (checkpoint: Checkpoint, its: Version): string =>
-  `${JSON.stringify(write("Checkpoint", checkpoint, its))}\n`;
+/** Give a line of a journal of that version. */
+export const lineOf = <Name extends "Header" | "Checkpoint">(
+  name: Name,
+  value: Shape<Name>,
+  its: Version,
+): string => `${JSON.stringify(write(name, value, its))}\n`;
 
 const versionOf = (value: unknown): unknown => {
   const { manifest_version, journal_version } = (value ?? {}) as Readonly<Record<string, unknown>>;

@@ -1,8 +1,4 @@
-/**
- * Reads parts back, whatever their format: their bytes, to compare sums, and their rows.
- *
- * @module
- */
+/** Reads parts back, whatever their format: their bytes, to compare sums, and their rows. */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
@@ -64,13 +60,11 @@ export const sumOf = async (
   return { bytes, sha256: hash.digest("hex") };
 };
 
-/** Tell how a part was written, by the options of its run. */
 export const writtenBy = (part: Part, options: Run["options"] | undefined): Written => ({
   columns: columnsIn(part),
   text: Formats.find(part.format)?.textOf?.(options ?? {}) ?? plain,
 });
 
-/** Tell how a part was written. */
 export const writtenAs = (part: Part, runs: ReadonlyArray<Pick<Run, "run" | "options">>): Written => {
   const { run } = part;
   // They are numbered from 1, but for a run that has not finished and is told once more.
@@ -89,7 +83,6 @@ export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
   return [...chosen.values()];
 };
 
-/** The lines of a part that has lines, some at a time. */
 export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(chunksOf(root, path));
 
 /**

@@ -1,7 +1,5 @@
 /**
  * The parts of one number, in the making: the same rows in every format, the rows quarantined, and what else is kept line by line.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -9,12 +7,10 @@ import * as Scope from "effect/Scope";
 import type { Batch } from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import * as GzipSink from "../sink/GzipSink.ts";
 import type { OpenSink, SinkError } from "../sink/Sink.ts";
 import * as Layout from "./Layout.ts";
 import { columnsOf, folderOf, type LineKind, type Part, type Version } from "./Manifest.ts";
 
-/** Options of parts to make. */
 export interface PartsOptions {
   readonly root: string;
   readonly formats: ReadonlyArray<Formats.Choice>;
@@ -36,7 +32,6 @@ export interface Parts {
   readonly openFiles: Effect.Effect<unknown, SinkError>;
   /** Rows of any kind, and the bytes of the largest file before compression. */
   readonly size: () => { readonly rows: number; readonly bytes: number };
-  /** Completes the files that were opened. */
   readonly commit: Effect.Effect<ReadonlyArray<Part>, SinkError>;
   /** Removes the files that were not completed. */
   readonly discard: Effect.Effect<void>;
@@ -44,7 +39,6 @@ export interface Parts {
 
 const utf8 = new TextEncoder();
 
-/** Parts of this number. */
 export const make = (
   { root, formats, onInvalid, run, version, prove }: PartsOptions,
   number: number,
@@ -57,10 +51,9 @@ export const make = (
       Layout.part(root, Layout.partPath(folderOf(kind, version), number, "ndjson"), prove);
 
     const openFiles = Effect.gen(function* () {
-      const targets = formats.map(({ format, gzip }): Export.Target => {
-        const extension = Formats.extensionOf({ format, gzip });
-        const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
-        return { format, output: gzip ? GzipSink.make(output) : output };
+      const targets = formats.map((choice) => {
+        const path = Layout.partPath(choice.format.name, number, Formats.extensionOf(choice));
+        return Export.targetOf(choice, Layout.part(root, path, prove));
       });
       const quarantine = lines("quarantine");
       return files ??= yield* Scope.extend(Export.openFiles({ targets, quarantine, onInvalid }), scope);

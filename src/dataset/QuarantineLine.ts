@@ -1,14 +1,9 @@
-/**
- * The lines of a quarantine part: a row that is not a session, where it was served, and what is wrong with it.
- *
- * @module
- */
+/** The lines of a quarantine part: a row that is not a session, where it was served, and what is wrong with it. */
 import * as Schema from "effect/Schema";
 import * as Json from "../format/Json.ts";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
-/** A line of a quarantine part. */
 export const Line = Schema.Struct({
   user_id: Schema.String,
   page: Count,
@@ -25,7 +20,6 @@ export const Line = Schema.Struct({
   row: Schema.String,
 });
 
-/** See {@link Line}. */
 export type Line = typeof Line.Type;
 
 /** Reads a line; says what is wrong with it if it is none. */

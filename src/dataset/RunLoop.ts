@@ -1,8 +1,4 @@
-/**
- * The work of a run, from where its journal says it stands to its end or its next interruption.
- *
- * @module
- */
+/** The work of a run, from where its journal says it stands to its end or its next interruption. */
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
@@ -29,7 +25,6 @@ import * as SessionIndex from "./SessionIndex.ts";
 import * as Tombstones from "./Tombstones.ts";
 import * as UsersFile from "./UsersFile.ts";
 
-/** Context of a run. */
 interface Run {
   readonly options: Omit<DatasetOptions<never, never>, "users">;
   /** True if the users come from the tenant's own list. */
@@ -46,7 +41,6 @@ interface Run {
   readonly restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
 }
 
-/** Give the parts of the dataset and of the run so far. */
 const partsOf = ({ manifest, checkpoints }: Run): ReadonlyArray<Manifest.Part> => [
   ...manifest.parts,
   ...checkpoints.parts(),
@@ -259,7 +253,6 @@ const finish = (run: Run) =>
     return { tombstones, isCompact, number };
   });
 
-/** Give what the manifest says of the run. */
 const summaryOf = ({ header, state, checkpoints, progress }: Run, tombstones: Manifest.Run["tombstones"]) =>
   Effect.gen(function* () {
     const { seconds, requests, retries, redelivered } = yield* state.progress;

@@ -1,8 +1,6 @@
 /**
  * State of a run in memory: the users that are walked and where each walk stands, counts, and who failed.
  * A checkpoint writes it down as {@link Manifest.RunProgress}.
- *
- * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
@@ -11,16 +9,13 @@ import type { Batch } from "../session/Batch.ts";
 import type { Traffic } from "../api/TenantClient.ts";
 import type * as Manifest from "./Manifest.ts";
 
-/** The state of a run. */
 export interface RunState {
   readonly tally: Export.Tally;
   /** Note that a user is walked, from the beginning or from where an earlier walk stood. */
   readonly open: (userId: string, state?: unknown) => void;
-  /** Note that the next user of the list is walked. */
   readonly openNext: (userId: string) => void;
   /** Tell whether a user's walk has come to anything yet. */
   readonly isBegun: (userId: string) => boolean;
-  /** Count a batch that was written. */
   readonly add: (batch: Batch) => void;
   /** Give all of it, as a checkpoint has it. */
   readonly progress: Effect.Effect<Manifest.RunProgress>;

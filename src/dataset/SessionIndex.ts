@@ -3,18 +3,15 @@
  * that reads whole lists tells what to deliver.
  *
  * Parts are numbered in the order of what they tell: a row after a tombstone takes it back.
- *
- * @module
  */
 import type { Holding } from "../source/incremental/Changes.ts";
-import * as DigestMap from "./DigestMap.ts";
+import * as DigestTable from "./DigestTable.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import { decode } from "./Tombstones.ts";
 import { keyOf, lastUpdated, spelled } from "../format/DecodedRow.ts";
 import * as CheckedReader from "./CheckedReader.ts";
 
-/** An index of what a dataset holds. */
 export interface SessionIndex {
   /**
    * Tells of a session as the tenant lists it, whatever the dataset's formats make of its ids. (In a dataset of CSV alone `=x`
@@ -23,7 +20,6 @@ export interface SessionIndex {
   readonly holds: (userId: string, sessionId: string, lastUpdated: number) => Holding;
 }
 
-/** Parts to read. */
 export interface LoadOptions {
   readonly reader: CheckedReader.Reader;
   readonly parts: ReadonlyArray<Part>;
@@ -46,7 +42,7 @@ export const partsOf = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> =>
 export async function* load(
   { reader, parts, runs }: LoadOptions,
 ): AsyncGenerator<undefined, SessionIndex> {
-  const newest = DigestMap.make();
+  const newest = DigestTable.map();
   // A session that has ended is held as a negative number: no time is one.
   const ended = (time: number) => -1 - time;
   const timeOf = (value: number) => value < 0 ? -1 - value : value;

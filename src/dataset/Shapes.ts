@@ -1,7 +1,6 @@
 /**
- * The shapes of what a manifest and a journal say. Those of version 1 are the same by other names, on the disk alone.
- *
- * @module
+ * The shapes of what a manifest and a journal say. Those of version 1 are the same by other names, on the disk alone. What a
+ * report says as well is described in `plain/Report.ts`.
  */
 import * as Schema from "effect/Schema";
 import * as Formats from "../format/Formats.ts";
@@ -40,7 +39,6 @@ const kinds = Object.keys(lineKinds) as ReadonlyArray<LineKind>;
 /** The folders of these parts, of all versions. */
 export const lineFolders: ReadonlyArray<string> = [...kinds, ...Object.values(lineKinds)];
 
-/** Give the folder of a format's parts, or of such lines. */
 export const folderOf = (format: string, version: Version): string =>
   version === 1 && Object.hasOwn(lineKinds, format) ? lineKinds[format as LineKind] : format;
 
@@ -104,14 +102,11 @@ const shapesOf = (version: Version) => {
   const optional = <A, I>(schema: Schema.Schema<A, I>, ...names: readonly [first: string, second: string]) =>
     Schema.optional(schema).pipe(Schema.fromKey(names[version - 1]!));
 
-  /** A complete part. */
   const Part = Schema.Struct({
     path: PartPath,
     /** The name of a format, or a {@link LineKind}. */
     format: version === 1 ? FormatName1 : FormatName,
-    /** Parts of one number hold the same rows. */
     part: PartNumber,
-    /** The run it was written by. */
     run: RunNumber,
     rows: Count,
     bytes: Count,
@@ -122,7 +117,6 @@ const shapesOf = (version: Version) => {
     columns: Schema.optional(Schema.Array(Schema.String)),
   });
 
-  /** A user whose walk is not verified, and why. */
   const UnverifiedUser = Schema.Struct({
     userId: named(Schema.String, "userId", "user_id"),
     unverifiedReasons: named(Schema.Array(Schema.String), "doubts", "unverified_reasons"),
@@ -134,17 +128,11 @@ const shapesOf = (version: Version) => {
     "user_list_unverified_reasons",
   );
 
-  /** Report of a run. */
   const Run = Schema.Struct({
     run: RunNumber,
-    /**
-     * `full`: every session. `retry`: of the users that had failed before. `changes`: what had changed since the last run.
-     * `replay`: of rows that had been quarantined.
-     */
     kind: Kind,
     began: Schema.String,
     ended: Schema.String,
-    /** Time at work; what lay between an interruption and the next start does not count. */
     seconds: Schema.JsonNumber,
     options: Options,
     /** It was for all that changed at or after this time, in seconds since the epoch, whatever was there. */
@@ -155,25 +143,18 @@ const shapesOf = (version: Version) => {
     bytes: Count,
     requests: Count,
     retries: Count,
-    /** True if every walk is verified, and the list of users if the tenant gave it. */
     verified: Schema.Boolean,
     missing: sample(Schema.String),
     unverified: sample(UnverifiedUser),
     user_list_unverified_reasons: userListUnverifiedReasons,
-    /**
-     * Counts of a run that reads whole lists: of so many users it can be said, so many sessions are gone since the last such
-     * run, and so many are listed again.
-     */
     tombstones: optional(
       Schema.Struct({ users: Count, gone: Count, again: Count }),
       "removed",
       "tombstones",
     ),
-    /** Only so many of its sessions may be in earlier runs as they are; absent if none may. */
     redelivered: Schema.optional(Redelivered),
   });
 
-  /** Description of a dataset. */
   const Manifest = Schema.Struct({
     manifest_version: Schema.Literal(version),
     created_by: Schema.String,
@@ -191,11 +172,8 @@ const shapesOf = (version: Version) => {
     failed: Schema.Array(Failed),
   });
 
-  /** Progress of an unfinished run. */
   const RunProgress = Schema.Struct({
-    /** Users of the list that have been begun. */
     position: Count,
-    /** Users whose walk has begun and not ended, each with its state. */
     open: Schema.Array(Schema.Struct({ user_id: Schema.String, state: Schema.optional(State) })),
     failed: Schema.Array(Failed),
     progress: Schema.Struct({
@@ -219,7 +197,6 @@ const shapesOf = (version: Version) => {
 
   const runProgress = named(RunProgress, "standing", "run_progress");
 
-  /** The first line of a journal. */
   const Header = Schema.Struct({
     journal_version: Schema.Literal(version),
     created_by: Schema.String,
@@ -273,8 +250,6 @@ export const shapes = { 1: shapesOf(1), 2: shapesOf(2) } as const;
 
 type Shapes = ReturnType<typeof shapesOf>;
 
-/** The name of a shape. */
 export type ShapeName = keyof Shapes;
 
-/** Value of a shape. */
 export type Shape<Name extends ShapeName> = Shapes[Name]["Type"];

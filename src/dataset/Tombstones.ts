@@ -10,19 +10,16 @@
  * **When it is taken back.** Nothing keeps a tenant from listing a session again. One that was said to be gone and is come
  * upon is delivered again, and gets a line that says so. Parts are numbered in the order of what they tell: what the last
  * part says of a session, as a row of it or as a line here, is what is known.
- *
- * @module
  */
 import * as Schema from "effect/Schema";
 import type { Batch, WalkEnd } from "../session/Batch.ts";
 import * as Json from "../format/Json.ts";
-import * as DigestSet from "./DigestSet.ts";
+import * as DigestTable from "./DigestTable.ts";
 import type { Part, Run } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
 import { keyOf, spelled } from "../format/DecodedRow.ts";
 import * as CheckedReader from "./CheckedReader.ts";
 
-/** A line of a part of tombstones. */
 export const Line = Schema.Struct({
   user_id: Schema.String,
   session_id: Schema.String,
@@ -35,7 +32,6 @@ export const Line = Schema.Struct({
   as_of: Schema.String,
 });
 
-/** See {@link Line}. */
 export type Line = typeof Line.Type;
 
 /** A line of a part of observed ids: what one answer brought. */
@@ -49,19 +45,15 @@ export const Observed = Schema.Struct({
   gone: Schema.optional(Schema.Literal(true)),
 });
 
-/** See {@link Observed}. */
 export type Observed = typeof Observed.Type;
 
-/** Reads a line of tombstones; says what is wrong with it if it is none. */
 export const decode = Json.lineDecoder(Line, "tombstone");
 
 /** Reads a line of observed ids; says what is wrong with it if it is none. */
 export const decodeObserved = Json.lineDecoder(Observed, "list of observed ids");
 
-/** Ends of a user that is not there: it never was, or it was removed in the midst of its walk. */
 const ofGone: ReadonlySet<string> = new Set(["missing", "removed"]);
 
-/** Tells whether the user of a walk that ended so is not there any more. */
 export const isUserGone = ({ status }: Pick<WalkEnd, "status">): boolean => ofGone.has(status);
 
 /** Give the ids that a batch has come upon, as lines to keep. */
@@ -86,12 +78,9 @@ export const rowsOf = (parts: ReadonlyArray<Part>): number =>
   ]
     .reduce((sum, { rows }) => sum + rows, 0);
 
-/** Options of a comparison. */
 export interface CompareOptions {
   readonly reader: CheckedReader.Reader;
-  /** All parts of the dataset, those of this run included. */
   readonly parts: ReadonlyArray<Part>;
-  /** All runs, this one included. */
   readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
   /** Fields that say where a line stands. */
   readonly stamp: Pick<Line, "part" | "run" | "as_of">;
@@ -111,7 +100,7 @@ export async function* compare(
   const texts = new Set(held.map((part) => PartReader.writtenAs(part, runs).text));
   const spellings = (key: readonly [string, string]) => [...texts].flatMap((text) => spelled(key, text));
 
-  const listed = DigestSet.make();
+  const listed = DigestTable.set();
   const [whole, nameless, gone] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const part of parts) {
     if (part.format !== "observed") continue;
@@ -134,7 +123,7 @@ export async function* compare(
   const isListed = (key: readonly [string, string]) => !goneUsers.has(key[0]) && listed.has(key);
 
   // From the latest part to the earliest: what is said of a session first is the latest that is said of it.
-  const [met, told] = [DigestSet.make(), DigestSet.make()];
+  const [met, told] = [DigestTable.set(), DigestTable.set()];
   const lineFor = ([user_id, session_id]: readonly [string, string], gone: boolean): Line => ({
     user_id,
     session_id,

@@ -1,8 +1,4 @@
-/**
- * The users of an unfinished run, as their file lists them.
- *
- * @module
- */
+/** The users of an unfinished run, as their file lists them. */
 import * as Stream from "effect/Stream";
 import type { SinkError } from "../sink/Sink.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";

@@ -1,8 +1,4 @@
-/**
- * Tells who writes to a folder, and whether that process still runs.
- *
- * @module
- */
+/** Tells who writes to a folder, and whether that process still runs. */
 import { readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import process from "node:process";
@@ -27,10 +23,8 @@ export const Writer = Schema.Struct({
   beat: Schema.optional(Schema.String),
 });
 
-/** See {@link Writer}. */
 export type Writer = typeof Writer.Type;
 
-/** Read a writer; none if the text is not of one. */
 export const decode = Schema.decodeUnknownOption(Schema.parseJson(Writer));
 
 /**
@@ -39,7 +33,8 @@ export const decode = Schema.decodeUnknownOption(Schema.parseJson(Writer));
  */
 const canAsk = !("Deno" in globalThis);
 
-type Place = Pick<Writer, "host" | "pid" | "boot" | "namespaces" | "process">;
+/** A process, and where its number means something. */
+export type Place = Pick<Writer, "host" | "pid" | "boot" | "namespaces" | "process">;
 
 const textAt = (path: string): Promise<string | undefined> =>
   readFile(path, "utf8").then((text) => text.trim(), () => undefined);

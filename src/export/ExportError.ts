@@ -1,21 +1,29 @@
-/**
- * Why an export can't go on.
- *
- * @module
- */
-import * as Data from "effect/Data";
+/** Why an export can't go on. */
+import * as Schema from "effect/Schema";
 import type * as Batch from "../session/Batch.ts";
 
+/** See {@link Batch.QuarantinedRow}. */
+const Row = Schema.Struct({
+  userId: Schema.String,
+  page: Schema.Number,
+  size: Schema.Number,
+  index: Schema.Number,
+  paths: Schema.Array(Schema.String),
+  message: Schema.String,
+  source: Schema.String,
+  redacted: Schema.optional(Schema.Literal(true)),
+});
+
 /** An export can't go on, or what it found can't be what was wanted. Nothing of it was kept, but where the reason says so. */
-export class ExportError extends Data.TaggedError("ExportError")<{
+export class ExportError extends Schema.TaggedError<ExportError>()("ExportError", {
   /**
    * `InvalidRow`: a row failed the schema and `onInvalid` is `fail`. `TooManyQuarantined`: more did than `maxQuarantined` allows.
    * `NoSuchUsers`: the tenant knows none of the users. `Unverified`: something may be missing; what was found was delivered.
    */
-  readonly reason: "InvalidRow" | "TooManyQuarantined" | "NoSuchUsers" | "Unverified";
-  readonly message: string;
-  readonly row?: Batch.QuarantinedRow | undefined;
-}> {}
+  reason: Schema.Literal("InvalidRow", "TooManyQuarantined", "NoSuchUsers", "Unverified"),
+  message: Schema.String,
+  row: Schema.optional(Row),
+}) {}
 
 /** Say where a quarantined row was found, and what is wrong with it. */
 export const wordsOf = ({ userId, page, size, index, message }: Batch.QuarantinedRow): string =>

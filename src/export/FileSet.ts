@@ -1,12 +1,10 @@
-/**
- * Files that are written together.
- *
- * @module
- */
+/** Files that are written together. */
 import * as Effect from "effect/Effect";
 import * as Scope from "effect/Scope";
 import * as Batch from "../session/Batch.ts";
 import type { Format } from "../format/Format.ts";
+import type { Choice } from "../format/Formats.ts";
+import * as GzipSink from "../sink/GzipSink.ts";
 import { commitAll, type OpenSink, type Sink, type SinkError } from "../sink/Sink.ts";
 import type { ExportedFile } from "../plain/Report.ts";
 import { version } from "../version.ts";
@@ -17,6 +15,12 @@ export interface Target {
   readonly format: Format;
   readonly output: Sink;
 }
+
+/** Give the target of a format: compressed on the way where that is chosen. */
+export const targetOf = ({ format, gzip }: Choice, output: Sink): Target => ({
+  format,
+  output: gzip ? GzipSink.make(output) : output,
+});
 
 /** Options of files. */
 export interface FilesOptions {

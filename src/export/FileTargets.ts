@@ -1,11 +1,6 @@
-/**
- * Files named by their paths: each path tells its format, and is named once.
- *
- * @module
- */
+/** Files named by their paths: each path tells its format, and is named once. */
 import * as Formats from "../format/Formats.ts";
 
-/** Files to write. */
 export interface FileTargets {
   readonly files: ReadonlyArray<{ readonly path: string; readonly choice: Formats.Choice }>;
   /** The path of the file for quarantined rows. */

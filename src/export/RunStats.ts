@@ -1,39 +1,22 @@
-/**
- * Progress of an export, and its report.
- *
- * @module
- */
+/** Progress of an export, and its report. */
 import * as Effect from "effect/Effect";
+import type * as Types from "effect/Types";
 import * as Batch from "../session/Batch.ts";
 import { ExportError, noSuchUsers, wordsOf } from "./ExportError.ts";
-import type { ExportedFile, FailedUser, Report as PlainReport, UnverifiedUser } from "../plain/Report.ts";
+import type {
+  ExportedFile,
+  FailedUser,
+  Progress as PlainProgress,
+  Report as PlainReport,
+  UnverifiedUser,
+} from "../plain/Report.ts";
+import type { MaxQuarantined } from "../plain/SessionsOptions.ts";
 
 export type { FailedUser, Sample, UnverifiedUser } from "../plain/Report.ts";
-
-/**
- * The most rows that may be quarantined: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
- * at the end.
- */
-export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
+export type { MaxQuarantined } from "../plain/SessionsOptions.ts";
 
 /** Progress of an export. The driver changes it in place, a batch at a time. */
-export interface Progress {
-  /** Users whose walk has ended, the missing and failed ones included. */
-  users: number;
-  /** Users that the tenant does not know, those included that were removed while they were walked. */
-  missing: number;
-  /** Users whose walk broke off. */
-  failed: number;
-  sessions: number;
-  quarantined: number;
-  /** Users whose walk is not verified. */
-  unverified: number;
-  /** Bytes that encoders gave, before any compression on the way. */
-  encodedBytes: number;
-  /** Sessions that the tenant says there are, summed over the users whose walks have begun. */
-  listed: number;
-  /** All users, once their number is known. */
-  usersTotal?: number | undefined;
+export interface Progress extends Types.Mutable<PlainProgress> {
   /** Users that are under way: begun and not ended. */
   walking?: number | undefined;
   /** Counts of earlier processes of the run, where this one goes on with it. */
@@ -93,18 +76,14 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   progress.walking = walking.size;
   if (end === undefined) return;
   progress.users++;
-  if (end.status === "missing" || end.status === "removed") {
-    progress.missing++;
-    if (missing.length < LIST) missing.push(userId);
-  }
-  if (end.status === "failed") {
-    progress.failed++;
-    if (failed.length < LIST) failed.push({ userId, message: end.message ?? "" });
-  }
-  if (!end.verified) {
-    progress.unverified++;
-    if (unverified.length < LIST) unverified.push({ userId, unverifiedReasons: end.unverifiedReasons });
-  }
+  const list = <A>(kind: "missing" | "failed" | "unverified", names: Array<A>, value: A): void => {
+    progress[kind]++;
+    if (names.length < LIST) names.push(value);
+  };
+  const { status, verified, unverifiedReasons, message = "" } = end;
+  if (status === "missing" || status === "removed") list("missing", missing, userId);
+  if (status === "failed") list("failed", failed, { userId, message });
+  if (!verified) list("unverified", unverified, { userId, unverifiedReasons });
 };
 
 /** The report of a run that has ended. */
@@ -125,13 +104,22 @@ export const reportOf = (
   files,
 });
 
+/** Add what the list of users says to a report. */
+export const withUserList = (
+  report: Report,
+  userListUnverifiedReasons: ReadonlyArray<string>,
+): PlainReport => ({
+  ...report,
+  verified: report.verified && userListUnverifiedReasons.length === 0,
+  userListUnverifiedReasons,
+});
+
 /** The error where the tenant turned out to know none of the users. */
 export const checkUsers = ({ progress, missing }: Tally): Effect.Effect<void, ExportError> =>
   progress.missing > 0 && progress.missing === progress.users && progress.sessions === 0
     ? Effect.fail(noSuchUsers(progress.users, missing[0]))
     : Effect.void;
 
-/** From so many rows on a share of them tells something. */
 const JUDGED = 1000;
 
 /** The error where more rows were quarantined than may be. Before the end, a share is judged only of enough rows. */

@@ -1,14 +1,12 @@
 /**
  * The verdict on an export that gives sessions or bytes and no report: they fail at their end, and do not
  * end as if nothing could be missing.
- *
- * @module
  */
 import type { Batch } from "../session/Batch.ts";
 import * as Options from "../options/Options.ts";
 import { ExportError } from "./ExportError.ts";
 import type { UnverifiedOptions } from "../plain/SessionsOptions.ts";
-import type { Report } from "./RunStats.ts";
+import { count, noTally, type Report, reportOf, withUserList } from "./RunStats.ts";
 
 export type { Unverified, UnverifiedOptions } from "../plain/SessionsOptions.ts";
 
@@ -66,26 +64,16 @@ export interface Verdict {
   readonly error: () => ExportError | undefined;
 }
 
-/** Makes a verdict on nothing yet. Memory: the first few that can't be verified. */
+/** Makes a verdict on nothing yet. Memory: the first hundred that can't be verified. */
 export const make = ({ allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions): Verdict => {
-  let [users, unverifiedUsers, broken] = [0, 0, 0];
-  const [unverified, failed] = [
-    new Array<Report["unverified"]["first"][number]>(),
-    new Array<Report["failed"]["first"][number]>(),
-  ];
+  const tally = noTally();
   let userListUnverifiedReasons: ReadonlyArray<string> = [];
   return {
-    see: ({ userId, end }) => {
-      if (end === undefined) return;
-      users++;
-      if (end.status === "failed") {
-        const message = end.message ?? "";
-        if (broken++ < FIRST) failed.push({ userId, message });
-        onUnverified({ userId, reasons: [message] });
-      } else if (!end.verified) {
-        if (unverifiedUsers++ < FIRST) unverified.push({ userId, unverifiedReasons: end.unverifiedReasons });
-        onUnverified({ userId, reasons: end.unverifiedReasons });
-      }
+    see: (batch) => {
+      count(tally, batch);
+      const { userId, end } = batch;
+      if (end?.status === "failed") onUnverified({ userId, reasons: [end.message ?? ""] });
+      else if (end?.verified === false) onUnverified({ userId, reasons: end.unverifiedReasons });
     },
     seeUsers: (unverifiedReasons) => {
       if (unverifiedReasons.length === 0) return;
@@ -93,12 +81,7 @@ export const make = ({ allowUnverified = false, onUnverified = () => {} }: Unver
       onUnverified({ userId: undefined, reasons: unverifiedReasons });
     },
     error: () =>
-      allowUnverified ? undefined : errorOf({
-        users,
-        unverified: { count: unverifiedUsers, first: unverified },
-        failed: { count: broken, first: failed },
-        userListUnverifiedReasons,
-      }),
+      allowUnverified ? undefined : errorOf(withUserList(reportOf(tally, [], 0), userListUnverifiedReasons)),
   };
 };
 

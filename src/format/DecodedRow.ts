@@ -1,8 +1,6 @@
 /**
  * A row of a part as it was read back, in a form that all formats can give: whether two of them say the same, and what is
  * wrong with one.
- *
- * @module
  */
 import * as Batch from "../session/Batch.ts";
 import { type Column, columns, type Value, valueAt } from "../session/Columns.ts";

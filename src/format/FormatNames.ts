@@ -1,8 +1,6 @@
 /**
  * The names of the formats that are built in, as types that name no library: entries without Effect use them. `Formats.ts` does
  * not compile with one missing.
- *
- * @module
  */
 
 /** The name of a format that is built in. */

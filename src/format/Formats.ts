@@ -6,19 +6,14 @@
 import * as Options from "../options/Options.ts";
 import * as Csv from "./csv/encode.ts";
 import type { BuiltIn, FormatChoice } from "./FormatNames.ts";
+import type { FormatOptions } from "./FormatOptions.ts";
 import type { Format } from "./Format.ts";
 import * as Ndjson from "./ndjson/encode.ts";
 import * as Parquet from "./parquet/encode.ts";
 
 export type { BuiltIn, FormatChoice } from "./FormatNames.ts";
+export type { FormatOptions } from "./FormatOptions.ts";
 
-/** Options of each format. */
-export interface FormatOptions {
-  readonly csv?: Csv.CsvOptions | undefined;
-  readonly parquet?: Parquet.ParquetOptions | undefined;
-}
-
-/** See {@link FormatOptions}. */
 export const optionNames: Options.Names<FormatOptions> = {
   csv: Options.object(Csv.optionNames),
   parquet: Options.object(Parquet.optionNames),

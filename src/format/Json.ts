@@ -1,8 +1,6 @@
 /**
  * Reads JSON that anyone may have written: what is nested deep, or has a great many values, is refused before anything
  * recurses into it or holds it.
- *
- * @module
  */
 import * as Either from "effect/Either";
 import * as ParseResult from "effect/ParseResult";

@@ -1,8 +1,6 @@
 /**
  * Reads lines. Only a line feed ends one: JSON may hold the other characters that readers of text take for a break, such as
  * U+2028, at which `node:readline` of Deno ends a line.
- *
- * @module
  */
 /** A line is no longer than this, in bytes, 64 MiB: what is longer is no line of ours, and would have to be held. */
 export const LONGEST = 1 << 26;

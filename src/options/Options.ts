@@ -7,8 +7,6 @@
  * **What may hold options.** Plain objects alone, a null prototype included. What a class instance or a prototype holds is
  * seen by some code and not by other, so both are refused. Getters are asked once. An option that is `undefined` is left
  * out.
- *
- * @module
  */
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
@@ -54,7 +52,6 @@ const distance = (one: string, other: string): number => {
 
 const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 
-/** Gives the name that was probably meant, if there is one. */
 export const meant = (name: string, allowed: ReadonlyArray<string>): string | undefined => {
   const given = plain(name.slice(0, QUOTED));
   const near = allowed.map((candidate) => {
@@ -158,7 +155,6 @@ export const exactlyOne = <A>(names: Names<A>): Kind<A> => {
   };
 };
 
-/** Takes a list of values of one kind. */
 export const list = <A>(item: Kind<A>): Kind<ReadonlyArray<A>> => (value, name) => {
   if (!Array.isArray(value)) throw new Flaw(`'${name}' must be a list: it is ${wordFor(value)}`);
   return Array.from(value, (one, index) => item(one, `${name}[${index}]`));

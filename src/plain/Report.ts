@@ -1,8 +1,4 @@
-/**
- * Reports of calls, as plain types.
- *
- * @module
- */
+/** Reports of calls, as plain types. */
 
 /** The progress of an export. */
 export interface Progress {

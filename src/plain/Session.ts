@@ -1,8 +1,4 @@
-/**
- * Sessions as plain types, for callers that do not write Effect.
- *
- * @module
- */
+/** Sessions as plain types, for callers that do not write Effect. */
 import type { WalkEnd as WalkResultEnd } from "../session/WalkResult.ts";
 
 /** The client's surroundings when the session was last used. Each field is a text, null or absent. */

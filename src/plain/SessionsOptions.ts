@@ -1,9 +1,8 @@
-/**
- * The options that calls share, as plain types.
- *
- * @module
- */
+/** The options that calls share, as plain types. */
+import type { RequestOptions } from "../api/RequestOptions.ts";
 import type { SessionFilters } from "../api/SessionFilters.ts";
+import type { Sort } from "../api/Sort.ts";
+import type { FormatOptions } from "../format/FormatOptions.ts";
 import type { Policy } from "../session/RedactionFields.ts";
 import type { Session } from "./Session.ts";
 
@@ -23,52 +22,45 @@ export type Duration =
     | "days"}`;
 
 /** The tenant, and how requests to it are paced, timed and repeated. */
-export interface TenantOptions {
+export interface TenantOptions extends RequestOptions<Duration> {
   /** The host, with or without `https://`: `acme.eu.monocloud.com`. Plain http is for loopback addresses alone. */
   readonly domain: string;
   /** Never printed, logged or put into an error. */
   readonly apiKey: string;
-  /**
-   * The most requests a second, retries included. With `"auto"` the rate begins at 20, grows until the tenant answers 429,
-   * and stays just below what it allows.
-   *
-   * @default {20}
-   */
-  readonly rate?: number | "auto" | undefined;
-  /** Requests that may leave at once after a pause. @default {a tenth of the rate, with "auto" a hundredth} */
-  readonly burst?: number | undefined;
-  /** Time limit of one attempt, body included. @default {"30 seconds"} */
-  readonly timeout?: Duration | undefined;
-  /** Most attempts of a request. @default {Infinity} */
-  readonly maxAttempts?: number | undefined;
-  /** Time limit of a request, retries included. @default {"5 minutes"} */
-  readonly maxElapsed?: Duration | undefined;
-  /** The longest wait before the second attempt; it doubles with each attempt. @default {"500 millis"} */
-  readonly baseDelay?: Duration | undefined;
-  /** Longest delay: the doubling ends there. @default {"30 seconds"} */
-  readonly maxDelay?: Duration | undefined;
-  /** The most bytes that the body of an answer may have. @default {67_108_864} */
-  readonly maxBodyBytes?: number | undefined;
   /** Makes the requests. @default {globalThis.fetch} */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
-/** The order of sessions within a user: a key, and 1 for ascending or -1 for descending. */
-export type Sort = `${"session_id" | "initiated_at" | "expires_at" | "last_updated"}:${1 | -1}`;
+export type { Sort } from "../api/Sort.ts";
 
 /** Options of walks: the sessions to read, and the way to read them. */
 export interface WalkOptions extends SessionFilters {
   /**
-   * The order within each user. Left out, sessions come newest first. While lists are read, `expires_at` and `last_updated`
-   * change: a walk in their order can't be verified.
+   * The order within each user. Left out, sessions come newest first, by a walk that verifies its result. So it can for
+   * `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose key
+   * changes meanwhile may be missing: such a walk is never verified.
    */
   readonly sort?: Sort | undefined;
-  /** Sessions a page, from 10. The tenant may give fewer. @default {100} */
+  /**
+   * Sessions a page; the tenant may give fewer. From 10; pages below 50 overlap badly, at the price of more requests. Up to
+   * twice as many are asked for where no smaller pages overlap: where many sessions share a second.
+   *
+   * @default {100}
+   */
   readonly pageSize?: number | undefined;
-  /** Most requests under way at once. As many pages are held in memory. @default {"auto"} */
+  /**
+   * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left,
+   * several pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it
+   * begins with 8, grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768
+   * sessions.
+   *
+   * @default {"auto"}
+   */
   readonly concurrency?: number | "auto" | undefined;
   /**
-   * Fate of the others when the walk of one user fails: all fail, or they go on and that user ends as `failed`.
+   * The fate of the others when the walk of one user fails, though the tenant does not refuse the key: all fail, or they go
+   * on, and that user ends as `failed`. After three such failures in a row, with no answer in between, all fail anyway: then
+   * it is the tenant.
    *
    * @default {"stop"}
    */
@@ -129,27 +121,16 @@ export interface UnverifiedOptions {
 
 export type { FormatChoice } from "../format/FormatNames.ts";
 
-/** Options of CSV. */
-export interface CsvOptions {
-  /** Puts a `'` before text that a spreadsheet may run as a formula. @default {true} */
-  readonly escapeFormulas?: boolean;
-}
+export type { CsvOptions, ParquetOptions } from "../format/FormatOptions.ts";
 
-/** Options of Parquet. */
-export interface ParquetOptions {
-  /** Rows in a row group, which is what the encoder holds. @default {10_000} */
-  readonly rowGroupRows?: number;
-  /** @default {"snappy"} */
-  readonly codec?: "snappy" | "uncompressed";
-}
-
-/** The most rows that may be quarantined: so many, or so many of a hundred. */
+/**
+ * The most rows that may be quarantined: so many, or so many of a hundred. A share is judged once 1,000 rows have come, and
+ * at the end.
+ */
 export type MaxQuarantined = { readonly count: number } | { readonly percent: number };
 
 /** Options of encoding, and of rows that are no sessions. */
-export interface EncodingOptions {
-  readonly csv?: CsvOptions | undefined;
-  readonly parquet?: ParquetOptions | undefined;
+export interface EncodingOptions extends FormatOptions {
   /**
    * Action for a row that fails the schema: `quarantine` it, whole, or `fail`. A stream has no place for such rows:
    * there, `quarantine` leaves them out.

@@ -1,8 +1,4 @@
-/**
- * Cursors as texts: what the next call has to know of a user.
- *
- * @module
- */
+/** Cursors as texts: what the next call has to know of a user. */
 import * as SessionFilters from "../api/SessionFilters.ts";
 import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
@@ -52,7 +48,6 @@ export const startOf = (userId: string, text: unknown, filters: SessionFilters.S
   );
 };
 
-/** Gives the cursor after a batch; undefined where the one before is to stay. */
 export const after = (
   { end, state }: Batch,
   filters: SessionFilters.SessionFilters,

@@ -1,8 +1,4 @@
-/**
- * Cursors in a file, a line for each that is set.
- *
- * @module
- */
+/** Cursors in a file, a line for each that is set. */
 import * as KeyedFile from "../sink/KeyedFile.ts";
 import { CursorError } from "./Errors.ts";
 

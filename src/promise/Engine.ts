@@ -1,8 +1,4 @@
-/**
- * The way from plain options to the engine. No declaration that callers see names it.
- *
- * @module
- */
+/** The way from plain options to the engine. No declaration that callers see names it. */
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -20,7 +16,6 @@ import type { ProgressOptions } from "../plain/Report.ts";
 import type { SessionsOptions, TenantOptions } from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
-/** Makes the layer of the tenant that options name. */
 export const tenantOf = ({ fetch, ...options }: TenantOptions) =>
   Layer.provide(
     TenantClient.layer(Options.pick(TenantClient.optionNames, options)),
@@ -43,11 +38,9 @@ export const checkId = (doing: string, id: unknown): string => {
   throw new TypeError(`Cannot ${doing} as 'users' must be user ids, which are texts: one of them is ${is}`);
 };
 
-/** A listener to the list of users. */
 export interface UsersListener {
   /** Reasons why not every user of the tenant may have been named. */
   readonly unverifiedReasons: (unverifiedReasons: ReadonlyArray<string>) => void;
-  /** The number of users. */
   readonly total?: (count: number | undefined) => void;
 }
 

@@ -2,8 +2,6 @@
  * Errors that calls reject with, as plain types, and a guard for each. Wrong options are a `TypeError` or a `RangeError`.
  *
  * Guards go by the error's `_tag`, not by its class: they recognize the errors of every copy of this library.
- *
- * @module
  */
 import type { ApiErrorReason } from "../api/ApiErrorReason.ts";
 import type { QuarantinedRow } from "../plain/Session.ts";

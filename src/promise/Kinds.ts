@@ -1,8 +1,4 @@
-/**
- * The options that calls share, as they are read: names, kinds, and what is refused.
- *
- * @module
- */
+/** The options that calls share, as they are read: names, kinds, and what is refused. */
 import * as EffectDuration from "effect/Duration";
 import * as TenantClient from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
@@ -29,7 +25,6 @@ const duration: Options.Kind<Duration> = Options.kind(
 const isObject = (value: unknown): value is Readonly<Record<PropertyKey, unknown>> =>
   typeof value === "object" && value !== null;
 
-/** A signal, of any realm. */
 export const signal: Options.Kind<AbortSignal> = Options.kind(
   "an AbortSignal",
   (value) =>
@@ -85,10 +80,8 @@ export const lookback: Options.Kind<Duration> = (value, name) => {
   return Options.kind<Duration>("from 0 to 31 days", () => seconds <= LONGEST_LOOKBACK)(value, name);
 };
 
-/** The options that each call needs. */
 export const required = ["domain", "apiKey", "users"] as const;
 
-/** A format's name as callers give it. */
 export const format: Options.Kind<FormatChoice> = Options.oneOf(
   Formats.builtInChoices,
 );

@@ -1,8 +1,4 @@
-/**
- * Filters, maps and redactions, applied to sessions before anyone gets them.
- *
- * @module
- */
+/** Filters, maps and redactions, applied to sessions before anyone gets them. */
 import * as Either from "effect/Either";
 import * as Batch from "../session/Batch.ts";
 import * as Redaction from "../session/Redaction.ts";

@@ -1,15 +1,10 @@
-/**
- * Exports as bytes: a stream, and the response of an HTTP server.
- *
- * @module
- */
+/** Exports as bytes: a stream, and the response of an HTTP server. */
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
-import * as GzipSink from "../sink/GzipSink.ts";
 import * as ReadableBody from "../sink/ReadableBody.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
@@ -73,7 +68,7 @@ export const stream = (
     const batches = Engine.batchesOf(DOING, { ...options, signal }, { unverifiedReasons: verdict.seeUsers });
     const work = Export.run({
       source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
-      targets: [{ format: choice.format, output: choice.gzip ? GzipSink.make(output) : output }],
+      targets: [Export.targetOf(choice, output)],
       onInvalid: options.onInvalid ?? "fail",
       maxQuarantined: options.maxQuarantined,
     });

@@ -1,8 +1,4 @@
-/**
- * Changes since an earlier call.
- *
- * @module
- */
+/** Changes since an earlier call. */
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";

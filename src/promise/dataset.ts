@@ -1,8 +1,4 @@
-/**
- * Exports into a folder that survive being killed, and what can be done with such a folder.
- *
- * @module
- */
+/** Exports into a folder that survive being killed, and what can be done with such a folder. */
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Tenant from "../api/Tenant.ts";

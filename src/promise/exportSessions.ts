@@ -1,14 +1,9 @@
-/**
- * Exports to files.
- *
- * @module
- */
+/** Exports to files. */
 import * as Effect from "effect/Effect";
 import * as Export from "../export/Export.ts";
 import * as FileTargets from "../export/FileTargets.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
-import * as GzipSink from "../sink/GzipSink.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { Progress, ProgressOptions, Report } from "../plain/Report.ts";
@@ -72,10 +67,7 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
   );
   // Loaded here, so that the rest of this module runs where there are no files.
   const File = await import("../sink/FileSink.ts");
-  const targets = files.map(({ path, choice: { format, gzip } }) => {
-    const file = File.make(path);
-    return { format, output: gzip ? GzipSink.make(file) : file };
-  });
+  const targets = files.map(({ path, choice }) => Export.targetOf(choice, File.make(path)));
   const progress = Export.noProgress();
   return await Engine.telling<Progress, Report>(progress, options, async (signal) => {
     let userListUnverifiedReasons: ReadonlyArray<string> = [];
@@ -91,10 +83,6 @@ export const exportSessions = async (given: ExportSessionsOptions): Promise<Repo
       progress,
     });
     const report = await Engine.run(Effect.provide(work, Engine.tenantOf(options)));
-    return {
-      ...report,
-      verified: report.verified && userListUnverifiedReasons.length === 0,
-      userListUnverifiedReasons,
-    };
+    return Export.withUserList(report, userListUnverifiedReasons);
   });
 };

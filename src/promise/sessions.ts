@@ -1,8 +1,4 @@
-/**
- * Sessions one by one.
- *
- * @module
- */
+/** Sessions one by one. */
 import * as Export from "../export/Export.ts";
 import * as Verdict from "../export/Verdict.ts";
 import * as Options from "../options/Options.ts";

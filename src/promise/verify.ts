@@ -1,8 +1,4 @@
-/**
- * Verification and replay of a folder that a dataset was exported into.
- *
- * @module
- */
+/** Verification and replay of a folder that a dataset was exported into. */
 import * as Effect from "effect/Effect";
 import * as Options from "../options/Options.ts";
 import * as Engine from "./Engine.ts";
@@ -15,7 +11,6 @@ import type {
   VerifyReport,
 } from "../plain/Report.ts";
 
-/** Options of work on a folder. */
 interface FolderOptions<A> extends ProgressOptions<A> {
   /** Ends the work, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -27,7 +22,6 @@ export interface VerifyOptions extends FolderOptions<VerifyProgress> {}
 /** Options of {@link replay}. */
 export interface ReplayOptions extends FolderOptions<ReplayProgress> {}
 
-/** Reads what a call was given. */
 const read = <A>(doing: string, folder: unknown, given: FolderOptions<A> | undefined) => {
   const root = Options.take(doing, Options.text, folder, "folder");
   if (root === "") throw new TypeError(`Cannot ${doing} as 'folder' is empty`);
@@ -127,7 +121,7 @@ export const replay = async (folder: string, given?: ReplayOptions): Promise<Rep
     const message =
       `Cannot replay in ${root}: its sessions were filtered or mapped by code, which a replay does not ` +
       "have. Export into another folder";
-    return Effect.fail(new DatasetError({ reason: "Options", path: root, message }));
+    return new DatasetError({ reason: "Options", path: root, message });
   });
   return await Engine.telling(progress, options, (signal) => Engine.run(Engine.quietly(work), signal));
 };

@@ -1,8 +1,6 @@
 /**
  * A tenant to try, test and measure against: MonoCloud's list endpoints over generated sessions, with faults on request, in
  * the same process and from web standards alone.
- *
- * @module
  */
 import * as Active from "./data/Active.ts";
 import * as Responses from "./http/Responses.ts";
@@ -187,7 +185,6 @@ export const make = (options: SandboxOptions = {}): Sandbox => {
   };
 };
 
-/** Makes the answer of a fault that has one of its own, or undefined. */
 const failure = (fault: Faults.FaultName, path: string, comeBack: string | undefined): Answer | undefined => {
   const headers = comeBack === undefined ? {} : { "retry-after": comeBack };
   if (fault === "429") return problem(429, path, "Too many requests.", headers);

@@ -1,8 +1,6 @@
 /**
  * The sandbox on a port, with faults that reach down to the socket. The one module here that needs `node:http`; Deno and Bun
  * have it too.
- *
- * @module
  */
 import { Buffer } from "node:buffer";
 import * as http from "node:http";

@@ -1,8 +1,4 @@
-/**
- * The fields of rows as they lie in a page's bytes, and how to read one without making anything of the others.
- *
- * @module
- */
+/** The fields of rows as they lie in a page's bytes, and how to read one without making anything of the others. */
 
 import { MINUS, POINT, ZERO } from "./JsonTokens.ts";
 
@@ -38,12 +34,10 @@ export interface Counts {
   objects: number;
 }
 
-/** Fields that are still being found. */
 export interface Writable extends FieldOffsets {
   readonly others: Array<Array<number> | undefined>;
 }
 
-/** The fields of so many rows, none of which is there yet. */
 export const empty = ({ texts, numbers }: Counts, rows: number): Writable => ({
   texts: new Int32Array(2 * texts * rows).fill(-1),
   textCount: texts,

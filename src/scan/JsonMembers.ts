@@ -4,8 +4,6 @@
  *
  * The functions take text that `JSON.parse` has accepted, and rely on it: of other text they make parts that mean nothing,
  * or throw a `SyntaxError`.
- *
- * @module
  */
 
 import {

@@ -1,8 +1,4 @@
-/**
- * Functions that remember: in what a user's sessions say, most texts come again and again.
- *
- * @module
- */
+/** Functions that remember: in what a user's sessions say, most texts come again and again. */
 
 /** Texts longer than this are not remembered, so that what is held stays small. */
 const LONGEST = 256;

@@ -2,8 +2,6 @@
  * FOR SPEED ALONE: rows told apart and checked from a page's bytes in one go, by a scanner derived from their schema. No
  * value is made of a row that is written as nearly all are; whoever wants a field takes it from the bytes. An export takes a
  * third of the time that it takes with `JSON.parse`. `reference.ts` says the same plainly.
- *
- * @module
  */
 import type * as Schema from "effect/Schema";
 import * as FieldOffsets from "./FieldOffsets.ts";
@@ -57,7 +55,6 @@ const LEAST_ROWS = 1024;
 const nothing = new Uint8Array(0);
 const nothingInWords = new DataView(nothing.buffer);
 
-/** Rows that the scanner has found by itself. */
 interface Found {
   readonly rows: RowSlices.RowSlices & { readonly fields: FieldOffsets.Writable };
   /** Rows that are not of the schema, or not written as most are: with fractions, with a field twice. */
@@ -375,7 +372,6 @@ export interface PageScanner {
   readonly place: (kind: "texts" | "numbers" | "objects", path: string) => number;
 }
 
-/** Options of a scanner. */
 export interface ScanOptions {
   /** Names that are no field's, and that somebody has to look at: rows that have one are told. @default {[]} */
   readonly reserved?: ReadonlyArray<string> | undefined;

@@ -1,8 +1,6 @@
 /**
  * The rows of a page as they lie in its bytes: where each begins and ends, and where its fields are. So a row can be passed
  * on byte for byte, and a value is made only of what somebody asks for.
- *
- * @module
  */
 import * as FieldOffsets from "./FieldOffsets.ts";
 import { onOneLine } from "./JsonMembers.ts";
@@ -29,7 +27,6 @@ export interface Slices {
   readonly areLines: boolean;
 }
 
-/** Rows, with their fields. */
 export interface RowSlices extends Slices {
   /** The places of the fields of each row, in the same bytes; of a row that is not of the schema, there are none. */
   readonly fields: FieldOffsets.FieldOffsets;
@@ -109,7 +106,6 @@ export const isHuge = ({ bytes, from, to }: Slices, index: number): boolean =>
 
 const utf8 = new TextDecoder();
 
-/** Gives the text of a row. */
 export const text = ({ bytes, from, to }: Slices, index: number): string =>
   utf8.decode(bytes.subarray(from[index], to[index]));
 
@@ -124,7 +120,6 @@ const isStretch = (indices: ReadonlyArray<number>): boolean => {
 
 const none: ReadonlySet<number> = new Set();
 
-/** Gives the rows at these indices, in their order. */
 export const pick = (rows: RowSlices, indices: ReadonlyArray<number>): RowSlices => {
   const { bytes, from, to, areLines, fields } = rows;
   const reserved = rows.reserved.size === 0

@@ -1,8 +1,4 @@
-/**
- * The plan of a scanner, derived from a schema.
- *
- * @module
- */
+/** The plan of a scanner, derived from a schema. */
 import * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
 import * as AST from "effect/SchemaAST";
@@ -64,7 +60,6 @@ const unsupported = (ast: AST.AST): never => {
   );
 };
 
-/** Gives the types that a field may have: of a union all members. */
 const members = (ast: AST.AST): ReadonlyArray<AST.AST> =>
   ast._tag === "Union" ? ast.types.flatMap(members) : [ast];
 

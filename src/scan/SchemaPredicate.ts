@@ -1,8 +1,6 @@
 /**
  * A predicate that says of a value what a schema says, many times as fast, derived from the schema itself. It tells nothing
  * but yes or no: ask the schema why not.
- *
- * @module
  */
 import * as Option from "effect/Option";
 import * as Predicate from "effect/Predicate";

@@ -1,22 +1,17 @@
 /**
  * The rows of a page by `JSON.parse` and a predicate: the contract of {@link PageScanner}, as plainly as it can be had. Read
  * this one first. The scanner gives it the few rows that it can't tell by itself, and a test holds the two equal.
- *
- * @module
  */
 import * as FieldOffsets from "./FieldOffsets.ts";
 import { members } from "./JsonMembers.ts";
 import * as RowSlices from "./RowSlices.ts";
 import * as ScanPlan from "./ScanPlan.ts";
 
-/** The rows of a page. */
 export interface Scanned {
   readonly slices: RowSlices.RowSlices;
-  /** Rows that are not of the schema. */
   readonly invalid: ReadonlyArray<number>;
 }
 
-/** Tells whether a row is of the schema. */
 export type Accepts = (row: unknown) => boolean;
 
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { fatal: true }) };

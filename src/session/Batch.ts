@@ -106,7 +106,6 @@ export const initiated = ({ rows }: Pick<Batch, "rows">): { readonly min: number
 
 const utf8 = new TextEncoder();
 
-/** Scan the text of a list of sessions. */
 const bytesOf = (userId: string, list: string): Bytes => {
   const found = Session.scan(utf8.encode(list));
   if (found === undefined || found === "more") {

@@ -9,7 +9,6 @@ import * as Schema from "effect/Schema";
 import type * as AST from "effect/SchemaAST";
 import * as FieldOffsets from "../scan/FieldOffsets.ts";
 import type { RowSlices } from "../scan/RowSlices.ts";
-import * as Batch from "./Batch.ts";
 import * as RescuedData from "./RescuedData.ts";
 import * as Session from "./Session.ts";
 
@@ -44,7 +43,6 @@ const keys: ReadonlyArray<string> = ["session_id", "session_key"];
 
 type Field = Schema.Schema.AnyNoContext | Schema.PropertySignature.All;
 
-/** Give the types that a field may have: of a union, all it is of. */
 const typesOf = (ast: AST.AST): ReadonlyArray<AST.AST> =>
   ast._tag === "Union" ? ast.types.flatMap(typesOf) : [ast];
 
@@ -60,7 +58,6 @@ const typeOf = (field: Field): { readonly type: AST.AST | undefined; readonly nu
 
 const innermost = (type: AST.AST): AST.AST => type._tag === "Refinement" ? innermost(type.from) : type;
 
-/** Give the kind of column that holds values of a type. */
 const kindOf = (type: AST.AST): Kind | undefined => {
   if (type === Session.EpochSeconds.ast) return "timestamp";
   if (
@@ -136,61 +133,4 @@ export const valueAt = (
   return kind === "text_list"
     ? JSON.parse(FieldOffsets.json(bytes, from, end))
     : FieldOffsets.text(bytes, from, end);
-};
-
-/** The values of one column over a batch, as plain arrays: what Arrow or a Parquet writer takes. */
-export type Vector =
-  & { readonly name: string; readonly nullable: boolean }
-  & (
-    | { readonly kind: "text" | "json"; readonly values: ReadonlyArray<string | null> }
-    | { readonly kind: "text_list"; readonly values: ReadonlyArray<ReadonlyArray<string>> }
-    /** Milliseconds since the epoch, UTC. */
-    | { readonly kind: "timestamp"; readonly values: BigInt64Array }
-    /** `valid[i]` is 1 where there is a value; where it is 0 `values[i]` is NaN. */
-    | { readonly kind: "number"; readonly values: Float64Array; readonly valid: Uint8Array }
-  );
-
-/**
- * Give the columns of a batch as plain and typed arrays, one entry a session. Holds one batch.
- *
- * @throws {TypeError} on a value made by hand that is no session.
- *
- * @example
- * ```ts
- * import { Batch, Columns } from "monocloud-sessions";
- *
- * const vectors = Columns.vectors(Batch.make("alice", [
- *   { session_id: "S1", client_ids: ["app"], initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 },
- * ]));
- * const initiated = vectors.find(({ name }) => name === "initiated_at");
- * console.assert(initiated?.values[0] === 1640975400000n);
- * ```
- */
-export const vectors = (batch: Pick<Batch.Batch, "userId" | "rows">): Array<Vector> => {
-  const { userId } = batch;
-  const { slices } = Batch.toBytes(batch).rows;
-  const count = slices.from.length;
-  return columns.map((column): Vector => {
-    const { name, nullable, kind } = column;
-    const values = Array.from({ length: count }, (_, row) => valueAt(column, userId, slices, row));
-    switch (kind) {
-      case "timestamp":
-        return {
-          name,
-          nullable,
-          kind,
-          values: BigInt64Array.from(values as ReadonlyArray<number>, (time) => BigInt(time) * 1000n),
-        };
-      case "number":
-        return {
-          name,
-          nullable,
-          kind,
-          values: Float64Array.from(values as ReadonlyArray<number | null>, (number) => number ?? NaN),
-          valid: Uint8Array.from(values, (number) => number === null ? 0 : 1),
-        };
-      default:
-        return { name, nullable, kind, values } as Vector;
-    }
-  });
 };

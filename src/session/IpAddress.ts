@@ -1,8 +1,4 @@
-/**
- * IP addresses without the part that names one customer of a network.
- *
- * @module
- */
+/** IP addresses without the part that names one customer of a network. */
 
 /** The eight groups of an IPv6 address, or of an IPv4 one mapped into IPv6; undefined if the text is neither. */
 const groupsOf = (text: string): ReadonlyArray<number> | undefined => {

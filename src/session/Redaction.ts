@@ -62,7 +62,6 @@ const hashing = (secret: string | Redacted.Redacted | undefined): (column: strin
 /** Changes to each member that there can be: a field that is new to the schema has to be decided on here. */
 type Changes<A> = { readonly [Name in keyof A]-?: (member: NonNullable<A[Name]>) => A[Name] };
 
-/** Makes each value anew, its members changed. */
 const rebuilding = <A extends object>(changes: Changes<A>, keepsUnknown: boolean): (value: A) => A => {
   const known = new Map<string, (member: never) => unknown>(Object.entries(changes));
   return (value) => {
@@ -80,7 +79,6 @@ const rebuilding = <A extends object>(changes: Changes<A>, keepsUnknown: boolean
   };
 };
 
-/** Keep of a row that is no session what may be told. */
 const withhold = ({ userId, page, size, index, source }: QuarantinedRow): QuarantinedRow => {
   const row = Either.getOrUndefined(Either.try((): unknown => JSON.parse(source)));
   const id = Predicate.isRecord(row) ? row["session_id"] : undefined;

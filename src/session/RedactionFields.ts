@@ -1,8 +1,6 @@
 /**
  * The fields of a redaction policy, and what can become of each, in one table: a field that is new is a line in each of three
  * places here, and `Redaction.ts` does not compile before it follows it. Options, HTTP bodies and the command's flag derive from it.
- *
- * @module
  */
 
 /** The action for each field: a plain value, which can be stored as JSON. */

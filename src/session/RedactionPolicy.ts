@@ -1,8 +1,4 @@
-/**
- * The policy for personal data: read and checked without what it takes to follow it.
- *
- * @module
- */
+/** The policy for personal data: read and checked without what it takes to follow it. */
 import * as Either from "effect/Either";
 import * as Redacted from "effect/Redacted";
 import * as Options from "../options/Options.ts";

@@ -1,8 +1,6 @@
 /**
  * The column `_rescued_data`: whatever of a session no other column holds, such as fields that this version does not know, and
  * coordinates that are not numbers.
- *
- * @module
  */
 import * as FieldOffsets from "../scan/FieldOffsets.ts";
 import * as MemoTable from "../scan/MemoTable.ts";

@@ -1,8 +1,4 @@
-/**
- * The rows that failed the schema and the end of a walk, as types that name no library.
- *
- * @module
- */
+/** The rows that failed the schema and the end of a walk, as types that name no library. */
 
 /** A row that is not a session by the schema, whole, with where it was found and what is wrong with it. */
 export interface QuarantinedRow {

@@ -1,8 +1,4 @@
-/**
- * Memory for bytes that are about to be made, given by whoever takes them: what is laid there needs no copy.
- *
- * @module
- */
+/** Memory for bytes that are about to be made, given by whoever takes them: what is laid there needs no copy. */
 
 /** Gives a place for so many bytes, until it is asked again. */
 export type Allocate = (length: number) => Uint8Array<ArrayBuffer>;

@@ -1,8 +1,4 @@
-/**
- * A file that appears under its name only when it is complete.
- *
- * @module
- */
+/** A file that appears under its name only when it is complete. */
 import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -189,11 +185,9 @@ const commit = async (file: Partial, path: string, prove: FileOptions["prove"]) 
 };
 
 /** Codes of systems that let nobody open a folder (Windows), or of a folder that may be written to but not read. */
-const UNOPENED = new Set(["EISDIR", "EACCES", "EPERM"]);
+const UNOPENED = new Set<unknown>(["EISDIR", "EACCES", "EPERM"]);
 /** Codes of file systems that flush no folder by itself; the last is that of Windows. */
-const UNSUPPORTED = new Set(["EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM"]);
-
-const codeOf = (error: unknown): string => String((error as { readonly code?: unknown }).code ?? "");
+const UNSUPPORTED = new Set<unknown>(["EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM"]);
 
 /** Tells whether Deno was not permitted to read the folder. */
 const isNotPermitted = (error: unknown): boolean =>
@@ -207,13 +201,13 @@ const isNotPermitted = (error: unknown): boolean =>
  */
 export const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder, "r").catch((error) => {
-    if (UNOPENED.has(codeOf(error)) || isNotPermitted(error)) return undefined;
+    if (UNOPENED.has(SafeFile.codeOf(error)) || isNotPermitted(error)) return undefined;
     throw error;
   });
   if (handle === undefined) return;
   try {
     await SafeFile.sync(handle).catch((error) => {
-      if (!UNSUPPORTED.has(codeOf(error))) throw error;
+      if (!UNSUPPORTED.has(SafeFile.codeOf(error))) throw error;
     });
   } finally {
     // Nothing was written through it.

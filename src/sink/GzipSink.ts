@@ -1,8 +1,4 @@
-/**
- * Compresses on the way to another output, with the runtime's own `CompressionStream`.
- *
- * @module
- */
+/** Compresses on the way to another output, with the runtime's own `CompressionStream`. */
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import { type OpenSink, type Sink, SinkError } from "./Sink.ts";

@@ -5,15 +5,12 @@
  * **Flushing.** A killed process loses nothing that was set. Lines are flushed once a second at most, and when the file is
  * closed, so a machine that loses power may lose the last second. A file written anew is flushed before it takes the place
  * of the old one.
- *
- * @module
  */
 import { type FileHandle, open as openFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { syncFolder } from "./FileSink.ts";
 import * as SafeFile from "./SafeFile.ts";
 
-/** The lines of a file. */
 export interface Codec {
   /** Gives the line of an entry, its line break included. */
   readonly lineOf: (key: string, value: string) => string;
@@ -21,7 +18,6 @@ export interface Codec {
   readonly read: (line: string) => readonly [key: string, value: string];
 }
 
-/** A line that is none. */
 export class DamagedLine extends Error {
   /** From 1. */
   readonly line: number;
@@ -55,17 +51,15 @@ const utf8 = new TextEncoder();
 /** Reads the text of a file that someone names, which may be a link. Gives nothing if there is none. */
 const textOf = (path: string): Promise<string> =>
   SafeFile.textOf(dirname(path), basename(path), { most: LONGEST_TEXT, mayBeLink: true }).catch((error) => {
-    if ((error as { readonly code?: unknown }).code === "ENOENT") return "";
+    if (SafeFile.isMissing(error)) return "";
     throw error;
   });
 
-/** A file that lines are added to. */
 interface Appended {
   readonly handle: FileHandle;
   readonly size: number;
 }
 
-/** Opens a file to add to it. */
 const append = async (path: string): Promise<Appended> => {
   const handle = await openFile(path, "a", 0o600);
   return { handle, size: (await handle.stat()).size };

@@ -1,12 +1,7 @@
-/**
- * The other way round: an export as a stream that someone reads, at the pace at which they do.
- *
- * @module
- */
+/** The other way round: an export as a stream that someone reads, at the pace at which they do. */
 import type { Sink } from "./Sink.ts";
 import * as WebSink from "./WebSink.ts";
 
-/** Bytes for a reader. */
 export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 /**

@@ -7,8 +7,6 @@
  *
  * **What is left.** Node can't open a file relative to an open folder. Whoever may write to the folder may replace a folder
  * of parts by a link, and undo it, between two looks at it.
- *
- * @module
  */
 import { constants, type Dirent, fdatasync, fsync, type Stats } from "node:fs";
 import { type FileHandle, lstat, mkdir, open as openFile, readdir, rm, stat } from "node:fs/promises";
@@ -42,7 +40,10 @@ const kindOf = (found: Stats): string =>
     ? "it is a socket"
     : "it is a device";
 
-const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
+/** The system's code of an error, if it has one. */
+export const codeOf = (error: unknown): unknown => (error as { readonly code?: unknown }).code;
+
+export const isMissing = (error: unknown): boolean => codeOf(error) === "ENOENT";
 
 /** Refuses unless what lies between the root and this path are real folders. What is not there is told as missing. */
 const checkAbove = async (root: string, path: string): Promise<void> => {
@@ -61,7 +62,6 @@ const checkFile = async (root: string, path: string, mayBeLink = false): Promise
   return found;
 };
 
-/** Options for opening a file. */
 export interface OpenOptions {
   /** @default {O_RDONLY} */
   readonly flags?: number | undefined;
@@ -76,7 +76,6 @@ const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
 /** The most times that others put another file in the place of one while it is opened, as they do with a new manifest. */
 const REPLACED = 10;
 
-/** Opens a regular file. */
 export const open = async (root: string, path: string, options: OpenOptions = {}): Promise<FileHandle> => {
   const { flags = O_RDONLY, mayBeLink = false } = options;
   await checkAbove(root, path);
@@ -177,7 +176,7 @@ export const checkPlace = checkAbove;
 export const makeFolder = async (root: string, folder: string): Promise<boolean> => {
   await checkAbove(root, folder);
   const isMade = await mkdir(join(root, folder), { mode: 0o700 }).then(() => true, (error) => {
-    if ((error as { readonly code?: unknown }).code === "EEXIST") return false;
+    if (codeOf(error) === "EEXIST") return false;
     throw error;
   });
   if (!isMade) await checkAbove(root, `${folder}/*`);
@@ -199,7 +198,6 @@ export const remove = async (root: string, path: string): Promise<void> => {
 // Yarn's PnP puts handles of its own in the place of Node's, and they can't flush. The file beneath them can.
 const isPnp = (): boolean => process.versions["pnp"] !== undefined;
 
-/** Flush a file. */
 export const sync = (handle: FileHandle): Promise<void> =>
   isPnp() ? promisify(fsync)(handle.fd) : handle.sync();
 

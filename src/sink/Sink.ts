@@ -1,8 +1,4 @@
-/**
- * Sinks for bytes: opened, written to, and either committed or, when the scope closes first, undone.
- *
- * @module
- */
+/** Sinks for bytes: opened, written to, and either committed or, when the scope closes first, undone. */
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";

@@ -1,8 +1,4 @@
-/**
- * Any `WritableStream`: a response body, standard output, a stream of the caller's own.
- *
- * @module
- */
+/** Any `WritableStream`: a response body, standard output, a stream of the caller's own. */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import { type Sink, SinkError } from "./Sink.ts";

@@ -5,7 +5,6 @@
  * @module
  */
 
-/** The traffic, as far as it goes by it. */
 export interface Answered {
   /** The time that all attempts have waited for their answers, in milliseconds. */
   readonly answerTime: number;
@@ -13,7 +12,6 @@ export interface Answered {
   readonly refused: number;
 }
 
-/** A limit of requests under way. */
 export interface Concurrency {
   readonly limit: () => number;
   /** An answer has come, at this time in milliseconds: says whether the limit is another one now. */
@@ -33,7 +31,6 @@ const IN_USE = 0.75;
 /** The least time that is counted before it is judged, in milliseconds. */
 const SHORTEST = 250;
 
-/** A trial of another limit. */
 interface Trial {
   readonly factor: number;
   /** It is worth it for this share of the gain or loss in answers that there would be if they went by it. */

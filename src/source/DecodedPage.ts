@@ -1,8 +1,6 @@
 /**
  * The rows of an answer of the sessions endpoint: which are sessions, where in the list each stands, and the batch that is
  * made of those a walk delivers.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
@@ -19,14 +17,11 @@ import * as SortOrder from "./paging/SortOrder.ts";
 import type * as PageWalk from "./paging/PageWalk.ts";
 import { everythingReady } from "./Ready.ts";
 
-/** The rows of an answer. */
 export interface DecodedPage {
-  /** The rows as the walk goes by them. */
   readonly walkRows: SortOrder.WalkRows;
   readonly slices: RowSlices.RowSlices;
   /** Rows that are no sessions. */
   readonly invalid: ReadonlySet<number>;
-  /** The value of one of those. */
   readonly value: (index: number) => unknown;
   /** Tells what is wrong with one of those: it is found out when it is first asked for. */
   readonly flaw: (index: number) => Session.Flaw;
@@ -122,7 +117,6 @@ export const of = ({ slices, invalid }: Scanned): DecodedPage => {
   };
 };
 
-/** An answer without a row. */
 export const empty: Scanned = { slices: Batch.toBytes(Batch.make("", [])).rows.slices, invalid: [] };
 
 /** Gives the rows as far as {@link Changes} goes by them. */
@@ -138,7 +132,6 @@ export const trackedRows = ({ walkRows, invalid, slices, value }: DecodedPage): 
     };
   });
 
-/** Gives the id of a row, if it has one. */
 export const idOf = ({ walkRows, invalid, value }: DecodedPage, index: number): string | undefined => {
   if (!invalid.has(index)) return walkRows.id(index);
   const row = value(index);

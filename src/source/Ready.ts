@@ -1,8 +1,4 @@
-/**
- * Letting others have their turn.
- *
- * @module
- */
+/** Letting others have their turn. */
 import * as Effect from "effect/Effect";
 
 /** Waits until what is ready now has been done, where the runtime has a way to tell. */

@@ -1,8 +1,4 @@
-/**
- * Pages of a user's sessions, where "not found" is believed only of the user, and only as often as it is said.
- *
- * @module
- */
+/** Pages of a user's sessions, where "not found" is believed only of the user, and only as often as it is said. */
 import * as Effect from "effect/Effect";
 import { ApiError, type ApiErrorReason, isNotFound } from "../api/ApiError.ts";
 import type { Page, TenantClient } from "../api/TenantClient.ts";

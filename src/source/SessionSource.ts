@@ -11,7 +11,7 @@ import * as Options from "../options/Options.ts";
 import { type ApiError, type ApiErrorReason, isNotFound } from "../api/ApiError.ts";
 import { TenantClient } from "../api/TenantClient.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
-import type * as SessionsApi from "../api/SessionsApi.ts";
+import type { WalkOptions } from "../plain/SessionsOptions.ts";
 import { sortKeys } from "../api/Sort.ts";
 import * as ConcurrencyController from "./ConcurrencyController.ts";
 import { mostSize } from "./paging/Limits.ts";
@@ -20,42 +20,11 @@ import { ofUser } from "./SessionPages.ts";
 import * as UserPool from "./UserPool.ts";
 import * as UserWalk from "./UserWalk.ts";
 
+export type { WalkOptions } from "../plain/SessionsOptions.ts";
 export type { Start } from "./UserWalk.ts";
 
-/** Options of walks: the sessions to read, and the way to read them. */
-export interface SessionSourceOptions extends SessionFilters.SessionFilters {
-  /**
-   * The order within each user. Left out, sessions come newest first, by a walk that verifies its result. So it can for
-   * `initiated_at` and `session_id`; `expires_at` and `last_updated` change while the list is read, and a session whose key
-   * changes meanwhile may be missing.
-   *
-   * @default {undefined}
-   */
-  readonly sort?: SessionsApi.Sort | undefined;
-  /**
-   * Sessions a page; the tenant may give fewer. From 10; pages below 50 overlap badly, at the price of more requests. Up to
-   * twice as many are asked for where no smaller pages overlap: where many sessions share a second.
-   *
-   * @default {100}
-   */
-  readonly pageSize?: number | undefined;
-  /**
-   * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left,
-   * several pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it
-   * begins with 8, grows while answers come faster for it and none of them is a 429, and never beyond 256 or pages of 32,768
-   * sessions.
-   *
-   * @default {"auto"}
-   */
-  readonly concurrency?: number | "auto" | undefined;
-  /**
-   * The fate of the others when the walk of one user fails, though the tenant does not refuse the key: the stream fails, or
-   * it goes on, and that user ends as `failed`. After three such failures in a row, with no answer in between, the stream
-   * fails all the same: then it is the tenant.
-   *
-   * @default {"stop"}
-   */
-  readonly onFailure?: "stop" | "continue" | undefined;
+/** Options of walks, for whoever knows where the users come from. */
+export interface SessionSourceOptions extends WalkOptions {
   /**
    * True if the users come from the tenant's own list. That one of them is unknown is then believed only once the tenant
    * says so a second time, at `GET /api/users/{user_id}`; as it is of users of whom sessions were delivered before.
@@ -64,9 +33,6 @@ export interface SessionSourceOptions extends SessionFilters.SessionFilters {
    */
   readonly areListed?: boolean | undefined;
 }
-
-/** Options of a walk, for those who find out by themselves whether the users are listed. */
-export type WalkOptions = Omit<SessionSourceOptions, "areListed">;
 
 export const optionNames: Options.Names<WalkOptions> = {
   ...SessionFilters.mapFilters(() => Options.text),

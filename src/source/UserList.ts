@@ -1,8 +1,4 @@
-/**
- * Whose sessions a run is for: users named one by one, or all that the tenant has.
- *
- * @module
- */
+/** Whose sessions a run is for: users named one by one, or all that the tenant has. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import * as Effect from "effect/Effect";
@@ -39,7 +35,9 @@ export const of = (ids: Iterable<string>) => {
   const distinct = [...new Set(ids)];
   return {
     ids: Stream.fromIterable(distinct),
-    identity: identityOf(distinct),
+    get identity(): string {
+      return identityOf(distinct);
+    },
     unverifiedReasons: (): ReadonlyArray<string> => [],
     total: (): number | undefined => distinct.length,
   } satisfies UserList;

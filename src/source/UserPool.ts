@@ -1,8 +1,4 @@
-/**
- * Workers that take users one by one, as many side by side as may be, and put what comes of them into one stream.
- *
- * @module
- */
+/** Workers that take users one by one, as many side by side as may be, and put what comes of them into one stream. */
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -13,7 +9,6 @@ import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import { everythingReady } from "./Ready.ts";
 
-/** The pool, as the work of one user sees it. */
 export interface Worker<A> {
   /** Waits while more lies ready than whoever reads has taken. */
   readonly offer: (element: A) => Effect.Effect<unknown>;
@@ -23,10 +18,8 @@ export interface Worker<A> {
   readonly grow: Effect.Effect<void>;
 }
 
-/** Options of the pool. */
 export interface UserPoolOptions<User, A, E, R, E2, R2> {
   readonly users: Stream.Stream<User, E, R>;
-  /** Gives the number of workers that there may be, now. */
   readonly limit: () => number;
   /** The most elements that lie ready. */
   readonly capacity: number;

@@ -81,10 +81,8 @@ const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, Tenant
     ));
 };
 
-/** Tells whether the tenant does not give pages of that size. */
 const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
 
-/** Asks for the first page, as large as the tenant takes. */
 const firstAnswer = (pageSize: number) => {
   const ask = (size: number) => Effect.map(askFor({ page: 1, size, sort: SORT }), (page) => ({ size, page }));
   const smaller = ask(pageSize);

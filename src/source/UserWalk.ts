@@ -1,8 +1,6 @@
 /**
  * The walk of one user: from its beginning, a cursor or a checkpoint to its end, a batch for each answer that delivers
  * anything.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
@@ -124,7 +122,6 @@ const toBatch = (
   };
 };
 
-/** Makes the last batch of a user, without a row. */
 export const ended = (userId: string, end: WalkEnd): Batch => ({
   userId,
   rows: noRows,
@@ -156,7 +153,6 @@ const isSameTime = (
 ): boolean =>
   tracker?.asked === undefined || tracking === undefined || tracker.asked === (tracking.since ?? null);
 
-/** Options that the walks of all users share. */
 export interface WalkSettings {
   readonly filters: SessionFilters;
   readonly sort?: SessionsApi.Sort | undefined;
@@ -166,11 +162,9 @@ export interface WalkSettings {
   readonly tracking: Tracking | undefined;
 }
 
-/** The runner of a walk, as the walk sees it. */
 export interface Walker {
   /** Gives the number of pages that may be asked for at once, now. */
   readonly share: () => number;
-  /** Told of each answer. */
   readonly answered: Effect.Effect<void, never, TenantClient>;
   readonly offer: (batch: Batch) => Effect.Effect<unknown>;
   /** Told of a walk that failed, and the cursor it leaves; `hasDelivered` tells whether sessions of the user were delivered. */
@@ -201,7 +195,6 @@ const begin = ({ state, cursor }: Exclude<Start, string>, tracking: Tracking | u
   };
 };
 
-/** Walk one user, and offer what each answer delivers. */
 export const walk = (
   { filters, sort, pageSize, areListed, tracking }: WalkSettings,
   user: Exclude<Start, string>,

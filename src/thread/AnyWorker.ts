@@ -1,8 +1,4 @@
-/**
- * The two ends of a thread as the runtimes know them, in types alone.
- *
- * @module
- */
+/** The two ends of a thread as the runtimes know them, in types alone. */
 
 // deno-lint-ignore no-explicit-any
 type Post = (message: any, transfer: Array<any>) => void;

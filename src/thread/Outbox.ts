@@ -1,7 +1,5 @@
 /**
  * The bytes of an export on their way to the caller: gathered, transferred, and held back once too many are under way.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import type { Sink } from "../sink/Sink.ts";

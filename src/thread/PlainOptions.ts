@@ -1,8 +1,4 @@
-/**
- * Options and reports of an export in a thread, in types that name no library.
- *
- * @module
- */
+/** Options and reports of an export in a thread, in types that name no library. */
 import type { Progress, ProgressOptions } from "../plain/Report.ts";
 import type {
   EncodingOptions,

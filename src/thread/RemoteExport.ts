@@ -1,8 +1,4 @@
-/**
- * One export that runs in another thread, seen from this one.
- *
- * @module
- */
+/** One export that runs in another thread, seen from this one. */
 import type * as Worker from "@effect/platform/Worker";
 import { isWorkerError, type WorkerError } from "@effect/platform/WorkerError";
 import * as Duration from "effect/Duration";

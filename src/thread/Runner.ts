@@ -14,7 +14,6 @@ import * as Mailbox from "effect/Mailbox";
 import * as Stream from "effect/Stream";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import * as GzipSink from "../sink/GzipSink.ts";
 import * as Options from "../options/Options.ts";
 import type { Sink } from "../sink/Sink.ts";
 import * as Redaction from "../session/Redaction.ts";
@@ -22,10 +21,9 @@ import type { ApiError } from "../api/ApiError.ts";
 import * as TenantClient from "../api/TenantClient.ts";
 import * as Transport from "../api/transport/Transport.ts";
 import * as SessionSource from "../source/SessionSource.ts";
-import * as UserSource from "../source/UserSource.ts";
+import * as UserList from "../source/UserList.ts";
 import type { RunnerOptions, ThreadPort } from "./AnyWorker.ts";
 import { type Event, type Failure, type Place, Request, type StartExport } from "./Messages.ts";
-import type { Report } from "../plain/Report.ts";
 import * as Outbox from "./Outbox.ts";
 import { platformRunner, sayClosed } from "./WorkerPort.ts";
 
@@ -42,53 +40,37 @@ const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Ef
     ? Effect.succeed(outbox.output(index, place.caller))
     : Effect.map(Effect.promise(() => import("../sink/FileSink.ts")), (File) => File.make(place.file, place));
 
-const usersOf = ({ users, walk }: StartExport, progress: Export.Progress) => {
-  let unverifiedReasons: ReadonlyArray<string> = [];
-  if (users !== "all") {
-    progress.usersTotal = users.length;
-    return { ids: Stream.fromIterable(users), unverifiedReasons: () => unverifiedReasons };
-  }
-  const ids: Stream.Stream<string, ApiError, TenantClient.TenantClient> = Stream.mapConcat(
-    UserSource.all({ pageSize: walk.pageSize }),
-    (batch) => {
-      progress.usersTotal = batch.total;
-      unverifiedReasons = batch.unverifiedReasons ?? unverifiedReasons;
-      return batch.userIds;
-    },
-  );
-  return { ids, unverifiedReasons: () => unverifiedReasons };
-};
+const usersOf = ({ users, walk }: StartExport): UserList.UserList<ApiError, TenantClient.TenantClient> =>
+  users === "all" ? UserList.all(walk.pageSize) : UserList.of(users);
 
 /** Runs an export to its end. */
 const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Progress) =>
   Effect.gen(function* () {
     const { targets, quarantine, redact } = request;
-    const users = usersOf(request, progress);
+    const users = usersOf(request);
     const change = redact === undefined ? identity : Redaction.make(redact.policy, redact.secret);
     const report = yield* Export.run({
       source: Stream.map(
         SessionSource.batches(users.ids, { ...request.walk, areListed: request.users === "all" }),
-        change,
+        (batch) => {
+          progress.usersTotal = users.total?.();
+          return change(batch);
+        },
       ),
       targets: yield* Effect.forEach(
         targets,
         ({ format, gzip, to }, index) =>
-          Effect.map(outputAt(to, index, outbox), (output): Export.Target => ({
-            format: Formats.make(format, request),
-            output: gzip ? GzipSink.make(output) : output,
-          })),
+          Effect.map(
+            outputAt(to, index, outbox),
+            (output) => Export.targetOf({ format: Formats.make(format, request), gzip }, output),
+          ),
       ),
       quarantine: quarantine && (yield* outputAt(quarantine, targets.length, outbox)),
       onInvalid: request.onInvalid,
       maxQuarantined: request.maxQuarantined,
       progress,
     });
-    const userListUnverifiedReasons = users.unverifiedReasons();
-    return {
-      ...report,
-      verified: report.verified && userListUnverifiedReasons.length === 0,
-      userListUnverifiedReasons,
-    } satisfies Report;
+    return Export.withUserList(report, users.unverifiedReasons?.() ?? []);
   }).pipe(Effect.provide(TenantClient.layer(request.tenant)));
 
 /** Runs an export, and gives its events. Ending the stream ends the export, and waits until it is undone. */
@@ -125,16 +107,6 @@ const events = (request: StartExport, running: Map<number, Running>) =>
     return Mailbox.toStream(out);
   }));
 
-/**
- * Removes the thread's `location` if its module is a file or a blob. `@effect/platform` makes a base for URLs of it that is
- * none, and every request fails with "Invalid URL". All of ours are whole.
- */
-const forgetPlace = (): void => {
-  const { location } = globalThis as { readonly location?: Location };
-  if (location === undefined || URL.canParse(location.origin + location.pathname)) return;
-  Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
-};
-
 const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
 
 /**
@@ -155,7 +127,6 @@ const runnerKind = Options.object<RunnerOptions>({ fetch: Options.callback });
  */
 export const serve = async (port: ThreadPort, options: RunnerOptions = {}): Promise<void> => {
   const { fetch } = Options.take("serve a thread", runnerKind, options);
-  forgetPlace();
   const running = new Map<number, Running>();
   const runner = WorkerRunner.layerSerialized(Request, {
     StartExport: (request) => events(request, running),

@@ -1,8 +1,4 @@
-/**
- * The start of a thread where nobody says otherwise.
- *
- * @module
- */
+/** The start of a thread where nobody says otherwise. */
 import type { AnyWorker } from "./AnyWorker.ts";
 
 const ofWeb = (): AnyWorker =>

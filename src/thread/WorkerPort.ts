@@ -2,8 +2,6 @@
  * The two ends of a thread for `@effect/platform`'s Worker and WorkerRunner, alike for `Worker` of the web (Deno, Bun,
  * browsers) and of `node:worker_threads`, without importing either. Other than the platform's own adapters they tell apart a
  * thread that did not start, wait at the end for what it has to undo, and then make sure that it is gone.
- *
- * @module
  */
 import * as Worker from "@effect/platform/Worker";
 import * as WorkerRunner from "@effect/platform/WorkerRunner";

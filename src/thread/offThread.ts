@@ -1,7 +1,5 @@
 /**
  * The same as `monocloud-sessions/promise`, off the thread that calls: change the import, and the event loop stays free.
- *
- * @module
  */
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";

@@ -1,11 +1,11 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import * as DigestSet from "../../src/dataset/DigestSet.ts";
+import * as DigestTable from "../../src/dataset/DigestTable.ts";
 
 it("says of any keys what a set of their texts says", () => {
   const key = fc.array(fc.string({ unit: "binary", maxLength: 3 }), { maxLength: 3 });
   fc.assert(fc.property(fc.array(key, { maxLength: 5000 }), fc.array(key), (keys, others) => {
-    const set = DigestSet.make();
+    const set = DigestTable.set();
     const texts = new Set<string>();
     for (const one of keys) {
       const text = JSON.stringify(one);
@@ -17,7 +17,7 @@ it("says of any keys what a set of their texts says", () => {
 });
 
 it("holds a million keys that differ little", () => {
-  const set = DigestSet.make();
+  const set = DigestTable.set();
   const keyOf = (i: number) => [`user-${i % 100}`, `session-${i}`];
   let added = 0;
   for (let i = 0; i < 1_000_000; i++) if (set.add(keyOf(i))) added++;

@@ -20,7 +20,7 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   session: ["options", "scan"],
   api: session,
   format: session,
-  source: [...session, "api"],
+  source: [...session, "api", "plain"],
   plain: ["api", "format", "session"],
   export: [...session, "format", "plain"],
   dataset: [...source, ...output],

@@ -83,7 +83,6 @@ describe("the tarball", () => {
       expect.arrayContaining([
         "effect",
         "@effect/platform",
-        "@effect/cli",
         "undici",
         "srvx",
         "hyparquet",

@@ -1,12 +1,12 @@
 import * as Schema from "effect/Schema";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { columns, fieldColumns, valueAt, vectors } from "../../src/session/Columns.ts";
+import { columns, fieldColumns, valueAt } from "../../src/session/Columns.ts";
 import * as Batch from "../../src/session/Batch.ts";
 import { members } from "../../src/scan/JsonMembers.ts";
 import * as Session from "../../src/session/Session.ts";
-import { columnNames, rowsOf, topLevel, valuesOf } from "../contract/columns.ts";
-import { batch, example, served } from "../contract/sessions.ts";
+import { columnNames, topLevel, valuesOf } from "../contract/columns.ts";
+import { example, served } from "../contract/sessions.ts";
 
 /** What the columns say of a session with that text. */
 const read = (text: string, userId = "alice"): Readonly<Record<string, unknown>> => {
@@ -117,28 +117,5 @@ describe("_rescued_data", () => {
     const rest = JSON.stringify(example({ last_metadata: undefined as never })).slice(1, -1);
     const source = `{"last_metadata":"a",${rest},"last_metadata":{"new":1}}`;
     expect(rescued(source)).toBe('{"last_metadata":{"new":1}}');
-  });
-});
-
-describe("vectors()", () => {
-  it("hold the values of the columns of any batch", () => {
-    fc.assert(fc.property(batch, (batch) => {
-      const rows = rowsOf(batch);
-      for (const [i, vector] of vectors(batch).entries()) {
-        const column = columns[i]!;
-        const expected = rows.map((row) => row[column.name]);
-        expect(vector).toMatchObject({ name: column.name, kind: column.kind, nullable: column.nullable });
-        if (vector.kind === "timestamp") {
-          expect(Array.from(vector.values)).toEqual(
-            expected.map((seconds) => BigInt(Number(seconds)) * 1000n),
-          );
-        } else if (vector.kind === "number") {
-          expect(Array.from(vector.values, (value, row) => vector.valid[row] === 1 ? value : null)).toEqual(
-            expected,
-          );
-          expect(Array.from(vector.values, Number.isNaN)).toEqual(expected.map((value) => value === null));
-        } else expect(vector.values).toEqual(expected);
-      }
-    }));
   });
 });

@@ -2,6 +2,7 @@ import {
   appendFile,
   lstat,
   mkdir,
+  open,
   readdir,
   readFile,
   readlink,
@@ -125,6 +126,25 @@ describe("a file of lines by key", () => {
     expect(await readdir(folder)).toEqual(["lines.ndjson"]);
     expect((await readFile(path, "utf8")).split("\n")).toHaveLength(4);
     expect(await valuesAt(path, "a", "b", "c")).toEqual([`7 ${value}`, "2", "3"]);
+  });
+
+  it("has no half of a line before those that follow one that could not be written whole", async () => {
+    const { path } = await setUp();
+    const handle = await open(path, "a");
+    const prototype = Object.getPrototypeOf(handle);
+    await handle.close();
+    const { appendFile: append } = prototype;
+    await use(path, async ({ set }) => {
+      await set("a", "1");
+      prototype.appendFile = async function (line: Uint8Array) {
+        await append.call(this, line.subarray(0, 4));
+        throw Object.assign(new Error("no space left"), { code: "ENOSPC" });
+      };
+      await expect(set("b", "2")).rejects.toThrow("no space left");
+      prototype.appendFile = append;
+      await set("c", "3");
+    }).finally(() => (prototype.appendFile = append));
+    expect(await readFile(path, "utf8")).toBe('["a","1"]\n["c","3"]\n');
   });
 
   it("stays a link where it is one, and what it leads to is written anew", async () => {

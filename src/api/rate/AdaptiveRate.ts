@@ -12,7 +12,6 @@
  *
  * @module
  */
-/** The phase of the search. */
 type Phase = 0 | 1 | 2 | 3;
 /** Nothing is known. */
 const SEEKING: Phase = 0;
@@ -75,7 +74,6 @@ export interface SharedRate {
   pausedUntil: number;
 }
 
-/** A rate that is sought. */
 export interface AdaptiveRate {
   /** A request had to wait for its turn, which came now: only a rate that holds requests back is raised. */
   readonly waited: (now: number) => void;

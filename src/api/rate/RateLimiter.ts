@@ -1,38 +1,20 @@
 /**
  * One pace for all requests to a tenant: a token bucket whose rate gives way when the tenant says it is too much, or seeks
  * what the tenant allows.
- *
- * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Options from "../../options/Options.ts";
+import type { RateLimiterOptions } from "../RequestOptions.ts";
 import * as AdaptiveRate from "./AdaptiveRate.ts";
 
-/** Options of the rate. */
-export interface RateLimiterOptions {
-  /**
-   * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
-   * limit is not known, the rate begins at 20, grows until the tenant answers 429, and stays just below what it allows.
-   *
-   * @default {20}
-   */
-  readonly rate?: number | "auto" | undefined;
-  /**
-   * The number of requests that may leave at once after a pause, in proportion fewer while the rate is lowered. Never more
-   * than `burst + rate * t` leave within `t` seconds. With `"auto"` never fewer, but no burst follows on a 429.
-   *
-   * @default {Math.max(1, rate / 10), with "auto" Math.max(1, rate / 100)}
-   */
-  readonly burst?: number | undefined;
-}
+export type { RateLimiterOptions } from "../RequestOptions.ts";
 
 export const optionNames: Options.Names<RateLimiterOptions> = {
   rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
   burst: Options.number,
 };
 
-/** The rate, as it is now. */
 export interface RateState {
   /** Requests a second in force. */
   readonly rate: number;
@@ -42,7 +24,6 @@ export interface RateState {
   readonly heldUntil: number;
 }
 
-/** The limiter every attempt goes through. */
 export interface RateLimiter {
   /** Takes a turn if nobody waits and there is one now. */
   readonly tryAcquire: (now: number) => boolean;

@@ -1,8 +1,4 @@
-/**
- * Limits on the size of bodies, and on large ones at once: they keep memory flat whatever a tenant answers.
- *
- * @module
- */
+/** Limits on the size of bodies, and on large ones at once: they keep memory flat whatever a tenant answers. */
 
 /** The most bytes of a body that is no page: what an error says fits into far less. */
 const MOST_OF_ERROR = 1 << 20;
@@ -10,14 +6,12 @@ const MOST_OF_ERROR = 1 << 20;
 /** From how many bytes on a body is large: of such, one is taken in at a time. */
 const LARGE = 1 << 20;
 
-/** A body that may not become as large as it is. */
 export class TooLarge extends Error {
   override readonly name = "TooLarge";
 }
 
 const mebibytes = (bytes: number): string => `${Number((bytes / 2 ** 20).toPrecision(3))} MiB`;
 
-/** Watches over one body. */
 export interface Bounds {
   /** See {@link Receiver.onGrowth}. */
   readonly onGrowth: (bytes: number) => Promise<void> | undefined;
@@ -27,7 +21,6 @@ export interface Bounds {
   readonly end: () => void;
 }
 
-/** Watches over all bodies of a client. */
 export interface BodyBounds {
   /**
    * @param isPage whether the answer is one, by its status

@@ -1,8 +1,4 @@
-/**
- * The codings that a body may have been compressed with: the names of `Content-Encoding`.
- *
- * @module
- */
+/** The codings that a body may have been compressed with: the names of `Content-Encoding`. */
 
 /** Gives the codings of a header's value, in lower case and in the order they were applied. */
 export const codingsOf = (header: string | undefined): ReadonlyArray<string> =>

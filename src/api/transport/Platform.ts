@@ -1,8 +1,6 @@
 /**
  * The transport of the command line and the server: undici on Node, and `fetch` elsewhere, through the proxies that the
  * environment names.
- *
- * @module
  */
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";

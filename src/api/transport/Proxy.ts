@@ -1,8 +1,4 @@
-/**
- * The proxy that the environment names, without its password.
- *
- * @module
- */
+/** The proxy that the environment names, without its password. */
 import process from "node:process";
 import { ProxyNameError } from "./ProxyError.ts";
 
@@ -27,7 +23,6 @@ const either = (name: string): { readonly name: string; readonly value: string }
   [name, name.toUpperCase()].map((name) => ({ name, value: variable(name) ?? "" }))
     .find(({ value }) => value !== "");
 
-/** A proxy that the environment names. */
 export interface Named {
   /** With its user name and its password. */
   readonly url: string;

@@ -1,8 +1,4 @@
-/**
- * Errors on the way through a proxy.
- *
- * @module
- */
+/** Errors on the way through a proxy. */
 
 /** A proxy could not be reached, or did not let a request through. */
 export class ProxyError extends Error {

@@ -207,7 +207,6 @@ const connectorTo = (proxy: Proxy.Named): Connect => {
 /** The words of undici where a proxy refuses to connect, or wants a password. */
 const refused = /^Proxy (?:response|Authentication Required) \((\d+)\)/;
 
-/** Names the proxy in errors of a transport that goes through it. */
 const namingProxy = (transport: typeof Transport.Service, proxy: Proxy.Named): typeof Transport.Service => ({
   get: (url, headers, receiver) =>
     Effect.mapError(transport.get(url, headers, receiver), (error) => {

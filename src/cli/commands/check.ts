@@ -1,16 +1,12 @@
-/**
- * `monocloud-sessions check`.
- *
- * @module
- */
-import * as Command from "@effect/cli/Command";
+/** `monocloud-sessions check`. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import * as Option from "effect/Option";
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type * as TenantClientTypes from "../../api/TenantClient.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Settings from "../options/Settings.ts";
@@ -29,7 +25,7 @@ const subject = {
 
 const speed = { rate: Shared.rate, pageSize: Shared.pageSize, maxElapsed: Shared.maxElapsed("30s") };
 
-const options = Flag.optionsOf({ ...subject, ...speed, ...Shared.connection, ...Shared.talking });
+const flags = { ...subject, ...speed, ...Shared.connection, ...Shared.talking };
 
 export const spec: CommandSpec = {
   name: "check",
@@ -65,7 +61,7 @@ const waiting = (
 };
 
 /** The command. It makes one request, again where that fails and may not the next time. */
-export const command = Command.make(spec.name, options, (args) =>
+export const command = Command.make(spec, flags, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
     const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
@@ -73,15 +69,14 @@ export const command = Command.make(spec.name, options, (args) =>
     const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
     const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
     const tenant = yield* Settings.tenantFrom(args);
-    const { pageSize: size, rate } = args;
-    const user = Option.getOrUndefined(args.user);
+    const { pageSize: size, rate, user } = args;
     const ask: Effect.Effect<
       TenantClientTypes.Page<ReadonlyArray<unknown> | Scanned>,
       ApiError,
       TenantClientTypes.TenantClient
     > = user === undefined
       ? UsersApi.page({ page: 1, size })
-      : SessionsApi.page(user, { page: 1, size, ...Settings.filtersFrom(args), sort: "initiated_at:-1" });
+      : SessionsApi.page(user, { page: 1, size, ...SessionFilters.pick(args), sort: "initiated_at:-1" });
 
     const began = yield* Clock.currentTimeMillis;
     const { rows, pagination } = yield* Effect.flatMap(

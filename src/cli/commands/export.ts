@@ -1,12 +1,8 @@
-/**
- * `monocloud-sessions export`.
- *
- * @module
- */
-import * as Command from "@effect/cli/Command";
+/** `monocloud-sessions export`. */
 import * as Effect from "effect/Effect";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
-import { groups, options } from "../options/ExportFlags.ts";
+import { flags, groups } from "../options/ExportFlags.ts";
 
 export const spec: CommandSpec = {
   name: "export",
@@ -22,7 +18,7 @@ export const spec: CommandSpec = {
 
 /** The command. What it runs is loaded once it runs: help has no need of it. */
 export const command = Command.make(
-  spec.name,
-  options,
+  spec,
+  flags,
   (args) => Effect.flatMap(Effect.promise(() => import("./exporting.ts")), ({ run }) => run(args)),
 );

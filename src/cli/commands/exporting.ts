@@ -1,15 +1,11 @@
-/**
- * The program of `monocloud-sessions export`.
- *
- * @module
- */
+/** The program of `monocloud-sessions export`. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
-import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { Tenant } from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
@@ -17,7 +13,7 @@ import * as Layout from "../../dataset/Layout.ts";
 import * as Export from "../../export/Export.ts";
 import type { Batch } from "../../session/Batch.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
-import { exitCodes, UsageError } from "../ExitCode.ts";
+import { exitCodes, usageError } from "../ExitCode.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
 import * as ExportRules from "../options/ExportRules.ts";
@@ -45,20 +41,20 @@ interface Plan {
 const planOf = (args: Args) =>
   Effect.gen(function* () {
     const tenant = yield* Settings.tenantFrom(args);
-    const users = yield* Users.from({ ...args, usersFile: Option.getOrUndefined(args.usersFile) });
-    const redact = Option.isNone(args.redact) ? identity : yield* Settings.redactionFrom(args.redact.value);
+    const users = yield* Users.from(args);
+    const redact = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
-      quarantine: Option.getOrUndefined(args.quarantine),
+      quarantine: args.quarantine,
       noClobber: args.noClobber,
-      columns: Option.getOrUndefined(args.columns),
+      columns: args.columns,
       csvBom: args.csvBom,
     });
     const flaw = ExportRules.flawIn(args, destination);
-    if (flaw !== undefined) return yield* Effect.fail(new UsageError({ message: flaw }));
+    if (flaw !== undefined) return yield* usageError(flaw);
     const walk: SessionSource.SessionSourceOptions = {
-      ...Settings.filtersFrom(args),
-      sort: Option.getOrUndefined(args.sort),
+      ...SessionFilters.pick(args),
+      sort: args.sort,
       pageSize: args.pageSize,
       concurrency: args.concurrency,
       areListed: args.allUsers,
@@ -83,25 +79,23 @@ const toFiles = (
 ) =>
   Effect.gen(function* () {
     const { traffic } = yield* TenantClient.TenantClient;
-    const since = Option.getOrUndefined(args.since);
+    const { since } = args;
     const all = since === undefined
       ? SessionSource.batches(users.ids, walk)
       : SessionSource.changes(users.ids, { ...walk, ...since });
-    const { batches, isCut } = Limited.to(all, Option.getOrUndefined(args.limit));
+    const { batches, isCut } = Limited.to(all, args.limit);
     // What is said of complete files is said whoever interrupts: from then on there is nothing left to stop.
     const onComplete = (report: Export.Report) => {
       const { requests, retries } = traffic();
-      const userListUnverifiedReasons = users.unverifiedReasons?.() ?? [];
-      const verified = report.verified && userListUnverifiedReasons.length === 0 && !isCut();
-      const counts = { ...report, requests, retries, verified, userListUnverifiedReasons };
-      return conclude(args, { ...counts, ...(isCut() && { isLimited: true as const }) });
+      const told = { ...Export.withUserList(report, users.unverifiedReasons?.() ?? []), requests, retries };
+      return conclude(args, isCut() ? { ...told, verified: false, isLimited: true } : told);
     };
     yield* Export.run({
       source: Stream.map(batches, redact),
       targets,
       quarantine,
       onInvalid: args.onInvalid,
-      maxQuarantined: Option.getOrUndefined(args.maxQuarantined),
+      maxQuarantined: args.maxQuarantined,
       progress,
       onComplete,
     });
@@ -120,7 +114,6 @@ const isBegun = (root: string): boolean => {
   }
 };
 
-/** Run the export into a dataset, or go on with it. */
 const toDataset = (
   { args, users, tenant, walk, redact, progress }: Plan,
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
@@ -133,15 +126,15 @@ const toDataset = (
       tenant: tenant.origin,
       mode: args.resume ? "resume" : "new",
       walk,
-      options: { keepFormulas: args.keepFormulas, redact: Option.getOrUndefined(args.redact) },
-      changes: args.sinceLast ? "since-last" : Option.getOrUndefined(args.since),
+      options: { keepFormulas: args.keepFormulas, redact: args.redact },
+      changes: args.sinceLast ? "since-last" : args.since,
       prune: args.prune,
       lookback: args.lookback,
       change: redact,
       onInvalid: args.onInvalid,
-      maxQuarantined: Option.getOrUndefined(args.maxQuarantined),
-      partRows: Option.getOrUndefined(args.partRows),
-      partBytes: Option.getOrUndefined(args.partBytes),
+      maxQuarantined: args.maxQuarantined,
+      partRows: args.partRows,
+      partBytes: args.partBytes,
       progress,
     }),
     ({ user_list_unverified_reasons, wasFinished, options: _, files, ...report }) => ({
@@ -182,7 +175,6 @@ const shown = ({ args, destination, users, progress }: Plan, exporting: Exportin
     );
   });
 
-/** Run the command. */
 export const run = (args: Args) =>
   Effect.gen(function* () {
     const plan = yield* planOf(args);
@@ -191,6 +183,6 @@ export const run = (args: Args) =>
       ? toFiles(plan, destination)
       : Effect.flatMap(toDataset(plan, destination), (told) => conclude(args, told));
     const { rate, maxElapsed, verbose } = args;
-    const limits = { rate, maxElapsed, maxBodyBytes: Option.getOrUndefined(args.maxBodyBytes) };
+    const limits = { rate, maxElapsed, maxBodyBytes: args.maxBodyBytes };
     yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose));
   });

@@ -1,28 +1,18 @@
-/**
- * `monocloud-sessions replay`.
- *
- * @module
- */
-import process from "node:process";
-import * as Args from "@effect/cli/Args";
-import * as Command from "@effect/cli/Command";
-import * as Effect from "effect/Effect";
+/** `monocloud-sessions replay`. */
 import type * as Replay from "../../dataset/quarantine/Replay.ts";
 import { version } from "../../version.ts";
 import { exitCodes } from "../ExitCode.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
-import { optionsOf } from "../options/Flag.ts";
-import { reporting } from "../options/SharedFlags.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
-import * as Terminal from "../ui/Terminal.ts";
+import { argument, groups, onFolder } from "./onFolder.ts";
 
 export const spec: CommandSpec = {
   name: "replay",
   summary:
     "Run the rows that an export into a folder has quarantined through this version's schema: what passes becomes a new part.",
-  argument: { placeholder: "DIR", text: "The folder that an export was written to." },
+  argument,
   interrupted: "the next replay finishes what this one began",
-  groups: [{ title: "Reports", flags: reporting }],
+  groups,
   examples: [["replay data/", "After an update that knows more kinds of rows"]],
 };
 
@@ -42,23 +32,8 @@ const resultOf = (root: string, report: Replay.Report): ReadonlyArray<string> =>
   ];
 };
 
-/** The command. */
-export const command = Command.make(
-  spec.name,
-  { folder: Args.text({ name: "DIR" }), ...optionsOf(reporting) },
-  ({ folder, json, quiet }) =>
-    Effect.gen(function* () {
-      // Loaded once it runs: help has no need of it.
-      const { noProgress, run } = yield* Effect.promise(() => import("../../dataset/quarantine/Replay.ts"));
-      const progress = noProgress();
-      const work = Effect.provide(run(folder, { progress }), Terminal.logger);
-      const report = yield* quiet ? work : ProgressBar.showing(
-        work,
-        (_, __, width) => ProgressBar.share(progress.rows, progress.rowsTotal, "rows", width),
-      );
-      yield* Terminal.print(
-        json ? [Terminal.printableJson(report)] : resultOf(folder, report).map(Terminal.printable),
-      );
-      process.exitCode = report.quarantined === 0 ? exitCodes.done : exitCodes.incomplete;
-    }),
-);
+export const command = onFolder(spec, {
+  load: () => import("../../dataset/quarantine/Replay.ts"),
+  linesOf: resultOf,
+  codeOf: ({ quarantined }) => quarantined === 0 ? exitCodes.done : exitCodes.incomplete,
+});

@@ -1,12 +1,7 @@
-/**
- * `monocloud-sessions sandbox`.
- *
- * @module
- */
-import * as Command from "@effect/cli/Command";
+/** `monocloud-sessions sandbox`. */
 import * as Effect from "effect/Effect";
-import * as Option from "effect/Option";
-import { UsageError } from "../ExitCode.ts";
+import { usageError } from "../ExitCode.ts";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Read from "../options/Read.ts";
@@ -94,30 +89,28 @@ export const spec: CommandSpec = {
 
 /** The command. It runs until it is interrupted; standard output gets what to put into the environment. */
 export const command = Command.make(
-  spec.name,
-  Flag.optionsOf({ ...size, ...trouble }),
+  spec,
+  { ...size, ...trouble },
   (args) =>
     Effect.scoped(Effect.gen(function* () {
       // Loaded once it runs: help has no need of it.
       const Sandbox = yield* Effect.promise(() => import("../../sandbox/mod.ts"));
       const sandbox = yield* Effect.try({
         try: () => {
-          const mean = args.exactly ? args.sessions : { mean: args.sessions };
-          const maxSize = Option.getOrUndefined(args.maxSize);
+          const { sessions, maxSize = 1e6 } = args;
           return Sandbox.make({
             ...args,
-            ...(maxSize === undefined ? { maxSize: 1e6 } : { maxSize }),
-            sessionsPerUser: mean,
+            maxSize,
+            sessionsPerUser: args.exactly ? sessions : { mean: sessions },
             faults: Sandbox.parseFaults(args.faults),
           });
         },
-        catch: (error) => new UsageError({ message: (error as Error).message }),
+        catch: (error) => usageError((error as Error).message),
       });
       const server = yield* Effect.acquireRelease(
         Effect.tryPromise({
           try: () => Sandbox.serve(sandbox, { port: args.port }),
-          catch: (error) =>
-            new UsageError({ message: `Cannot listen on port ${args.port}: ${(error as Error).message}` }),
+          catch: (error) => usageError(`Cannot listen on port ${args.port}: ${(error as Error).message}`),
         }),
         (server) => Effect.promise(() => server.close()),
       );

@@ -5,15 +5,14 @@
  */
 import type { Socket } from "node:net";
 import process from "node:process";
-import * as Command from "@effect/cli/Command";
 import * as Effect from "effect/Effect";
-import * as Option from "effect/Option";
 import type { NodeServerResponse, ServerRequest } from "srvx";
 import type { Arrival } from "../../server/Arrival.ts";
 import type * as Problem from "../../server/Problem.ts";
 import * as ServerSettings from "../../server/Settings.ts";
 import * as Log from "../../server/telemetry/Log.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Read from "../options/Read.ts";
@@ -118,15 +117,15 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettin
 
 /** The command. It runs until it is told to stop; where it listens is told on standard error. */
 export const command = Command.make(
-  spec.name,
-  Flag.optionsOf({ ...flags, log }),
+  spec,
+  { ...flags, log },
   ({ host, port, log }) =>
     Effect.scoped(Effect.gen(function* () {
       const loaded = yield* Effect.mapError(
         ServerSettings.load,
         ({ message }) => new UsageError({ message }),
       );
-      const settings = { ...loaded, log: Option.getOrElse(log, () => loaded.log) };
+      const settings = { ...loaded, log: log ?? loaded.log };
       // Loaded here: no other command has a use for them.
       const [{ serve }, Problem, RequestGuard, Server] = yield* Effect.promise(() =>
         Promise.all([

@@ -1,8 +1,4 @@
-/**
- * The layer that leads to the tenant, which tells every request where that is asked for.
- *
- * @module
- */
+/** The layer that leads to the tenant, which tells every request where that is asked for. */
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
@@ -38,7 +34,6 @@ const telling = (get: Get, origin: string): Get => (url, headers, receiver) =>
     );
   });
 
-/** The tenant's client, over the transport of this runtime. */
 export const tenantLayer = (
   tenant: Tenant.Tenant,
   limits: TenantClient.TenantClientOptions,

@@ -1,14 +1,10 @@
-/**
- * `monocloud-sessions users`.
- *
- * @module
- */
+/** `monocloud-sessions users`. */
 import process from "node:process";
-import * as Command from "@effect/cli/Command";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import type { User, UserBatch } from "../../source/UserSource.ts";
 import { exitCodes } from "../ExitCode.ts";
+import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Settings from "../options/Settings.ts";
@@ -55,16 +51,14 @@ const printing = <E, R>(batches: Stream.Stream<UserBatch, E, R>, isIds: boolean,
     return reasons;
   }));
 
-/** Progress of the list. */
 interface Counts {
   users: number;
   total: number | undefined;
 }
 
-/** The command. */
 export const command = Command.make(
-  spec.name,
-  Flag.optionsOf({ ...output, ...speed, ...Shared.connection, ...reports }),
+  spec,
+  { ...output, ...speed, ...Shared.connection, ...reports },
   ({ ids, quiet, rate, maxElapsed, verbose, ...args }) =>
     Effect.gen(function* () {
       // Loaded once it runs: help has no need of it.

@@ -1,7 +1,5 @@
 /**
  * Completions for shells, from the table of commands: every command, its flags, and the words and paths that a flag takes.
- *
- * @module
  */
 import { type CommandSpec, flagsOf } from "../options/CommandSpec.ts";
 import type * as Flag from "../options/Flag.ts";
@@ -9,7 +7,6 @@ import { topics } from "./Help.ts";
 
 const PROGRAM = "monocloud-sessions";
 
-/** The shells there are completions for. */
 export const shells = ["bash", "zsh", "fish"] as const;
 
 export type Shell = typeof shells[number];
@@ -18,7 +15,6 @@ type Commands = ReadonlyArray<CommandSpec>;
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Give the first sentence of a text. */
 const firstSentence = (text: string): string => /^.*?[.:;](?= |$)/.exec(text)?.[0].slice(0, -1) ?? text;
 
 const helpTopics = (
@@ -167,6 +163,5 @@ const fish = (commands: Commands): string => {
 
 const scripts: Readonly<Record<Shell, (commands: Commands) => string>> = { bash, zsh, fish };
 
-/** Give the script that a shell is to load; undefined for a shell there is none for. */
 export const of = (shell: string | undefined, commands: Commands): string | undefined =>
   shells.some((known) => known === shell) ? scripts[shell as Shell](commands) : undefined;

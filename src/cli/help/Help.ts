@@ -1,9 +1,5 @@
-/**
- * Help, made from the tables of commands, flags, exit codes and variables.
- *
- * @module
- */
-import { exitCodes, exitCodeTexts } from "../ExitCode.ts";
+/** Help, made from the tables of commands, flags, exit codes and variables. */
+import { exitCodes, exitCodeTexts, type ExitName } from "../ExitCode.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
 import { meant } from "../../options/Options.ts";
 import type * as Flag from "../options/Flag.ts";
@@ -12,7 +8,6 @@ import { variables } from "./Variables.ts";
 
 const PROGRAM = "monocloud-sessions";
 
-/** A topic of help. */
 export interface HelpOptions {
   readonly commands: ReadonlyArray<CommandSpec>;
   /** Columns of the terminal. */
@@ -20,7 +15,6 @@ export interface HelpOptions {
   readonly style: Layout.Style;
 }
 
-/** The topics that are no commands. */
 export const topics = ["exit-codes", "environment"] as const;
 
 const termOf = ({ name, placeholder }: Flag.About): string =>
@@ -33,7 +27,7 @@ const textOf = ({ text, byDefault, isRepeatable }: Flag.About): string =>
     ...(byDefault === undefined || byDefault === "" ? [] : [`(default: ${byDefault})`]),
   ].join(" ");
 
-const rowsOf = ({ flags }: Flag.Group): ReadonlyArray<readonly [string, string]> =>
+const rowsOf = ({ flags }: Flag.Group): ReadonlyArray<Row> =>
   Object.values(flags).map((flag) => [termOf(flag), textOf(flag)]);
 
 const examplesOf = (spec: CommandSpec, { width, style }: HelpOptions): ReadonlyArray<string> => {
@@ -41,7 +35,11 @@ const examplesOf = (spec: CommandSpec, { width, style }: HelpOptions): ReadonlyA
   return Layout.section("Examples", Layout.commandLines(lines, width), style);
 };
 
-/** Give the help of one command. */
+type Row = readonly [term: string, text: string];
+
+const table = (title: string, rows: ReadonlyArray<Row>, { width, style }: HelpOptions) =>
+  Layout.section(title, Layout.entries(rows, width, style), style);
+
 export const ofCommand = (spec: CommandSpec, options: HelpOptions): ReadonlyArray<string> => {
   const { width, style } = options;
   const { name, argument, groups, summary } = spec;
@@ -54,19 +52,19 @@ export const ofCommand = (spec: CommandSpec, options: HelpOptions): ReadonlyArra
   return [
     ...Layout.wrap(summary, width),
     ...Layout.section("Usage", Layout.commandLine(usage.join(" "), width, ""), style),
-    ...(argument
-      ? Layout.section(
-        "Argument",
-        Layout.entries([[argument.placeholder, argument.text]], width, style),
-        style,
-      )
-      : []),
-    ...groups.flatMap((group) =>
-      Layout.section(group.title, Layout.entries(rowsOf(group), width, style), style)
-    ),
+    ...(argument ? table("Argument", [[argument.placeholder, argument.text]], options) : []),
+    ...groups.flatMap((group) => table(group.title, rowsOf(group), options)),
     ...examplesOf(spec, options),
   ];
 };
+
+const more: ReadonlyArray<Row> = [
+  ["help COMMAND", "The options of a command."],
+  ["help exit-codes", "What each exit code means."],
+  ["help environment", "The variables that are read."],
+  ["completion SHELL", "Completions for bash, zsh or fish, to be put where the shell looks for them."],
+  ["--version", "The version."],
+];
 
 const ofProgram = (options: HelpOptions): ReadonlyArray<string> => {
   const { commands, width, style } = options;
@@ -78,62 +76,34 @@ const ofProgram = (options: HelpOptions): ReadonlyArray<string> => {
   return [
     ...Layout.wrap("Every active session of a MonoCloud tenant, to NDJSON, CSV and Parquet.", width),
     ...Layout.section("Usage", [`  ${PROGRAM} COMMAND [options]`], style),
-    ...Layout.section(
-      "Commands",
-      Layout.entries(commands.map(({ name, summary }) => [name, summary]), width, style),
-      style,
-    ),
+    ...table("Commands", commands.map(({ name, summary }) => [name, summary]), options),
     ...Layout.section("Examples", Layout.commandLines(started, width), style),
-    ...Layout.section(
-      "More",
-      Layout.entries(
-        [
-          ["help COMMAND", "The options of a command."],
-          ["help exit-codes", "What each exit code means."],
-          ["help environment", "The variables that are read."],
-          [
-            "completion SHELL",
-            "Completions for bash, zsh or fish, to be put where the shell looks for them.",
-          ],
-          ["--version", "The version."],
-        ],
-        width,
-        style,
-      ),
-      style,
+    ...table("More", more, options),
+  ];
+};
+
+const ofExitCodes = (options: HelpOptions): ReadonlyArray<string> => {
+  const { width } = options;
+  const rows = Object.entries(exitCodeTexts).map((
+    [name, text],
+  ): Row => [`${exitCodes[name as ExitName]}`, text]);
+  return [
+    ...Layout.wrap(
+      "On any code but 0 and 4 output files are not created. A folder keeps its completed parts.",
+      width,
+    ),
+    ...table("Exit codes", rows, options),
+    "",
+    ...Layout.wrap(
+      'With --json, whatever fails prints {"error": {"reason", "message", "exit_code"}} on standard output.',
+      width,
     ),
   ];
 };
 
-const ofExitCodes = ({ width, style }: HelpOptions): ReadonlyArray<string> => [
-  ...Layout.wrap(
-    "On any code but 0 and 4 output files are not created. A folder keeps its completed parts.",
-    width,
-  ),
-  ...Layout.section(
-    "Exit codes",
-    Layout.entries(
-      Object.entries(exitCodes).map((
-        [name, code],
-      ) => [`${code}`, exitCodeTexts[name as keyof typeof exitCodes]]),
-      width,
-      style,
-    ),
-    style,
-  ),
-  "",
-  ...Layout.wrap(
-    'With --json, whatever fails prints {"error": {"reason", "message", "exit_code"}} on standard output.',
-    width,
-  ),
-];
+const ofEnvironment = (options: HelpOptions): ReadonlyArray<string> =>
+  variables.flatMap(({ title, rows }, at) => table(title, rows, options).slice(at === 0 ? 1 : 0));
 
-const ofEnvironment = ({ width, style }: HelpOptions): ReadonlyArray<string> =>
-  variables.flatMap(({ title, rows }, at) =>
-    Layout.section(title, Layout.entries(rows, width, style), style).slice(at === 0 ? 1 : 0)
-  );
-
-/** Give the lines of help on a topic, or what to say where there is none. */
 export const on = (
   topic: string | undefined,
   options: HelpOptions,

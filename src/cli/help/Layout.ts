@@ -4,7 +4,6 @@
  * @module
  */
 
-/** Text that stands out, or does not. */
 export interface Style {
   readonly heading: (text: string) => string;
   readonly term: (text: string) => string;
@@ -44,7 +43,6 @@ const pieces = (word: string, width: number): ReadonlyArray<string> => {
 /** Below so many columns a text goes under its term. */
 const NARROW = 60;
 
-/** The widest column of terms. */
 const WIDEST = 26;
 
 /** Lay out terms and their texts: side by side, or one under the other where there is little room. */

@@ -1,11 +1,6 @@
-/**
- * The variables of the environment that the command reads, with what they do.
- *
- * @module
- */
+/** The variables of the environment that the command reads, with what they do. */
 import { variables as serving } from "../../server/Settings.ts";
 
-/** Variables that one part of the program reads. */
 export interface Variables {
   readonly title: string;
   readonly rows: ReadonlyArray<readonly [name: string, text: string]>;
@@ -28,7 +23,6 @@ const servingTexts: Readonly<Record<Serving, string>> = {
   telemetry: "Where traces go. The other OTEL_ variables hold as well.",
 };
 
-/** All of them. */
 export const variables: ReadonlyArray<Variables> = [
   {
     title: "The tenant",

@@ -1,38 +1,39 @@
 /**
- * The words of the command line, told apart by the table of commands before the parser reads the values: `--user=ID` becomes two
- * words, flags before the command or behind its argument come to their place, and a misspelt one is told with what it may have
- * been.
- *
- * @module
+ * The words of the command line, told apart by the table of commands: flags may stand before the command or behind its argument,
+ * as `--user ID` or `--user=ID`, and a misspelt one is told with what it may have been.
  */
-import { UsageError } from "../ExitCode.ts";
+import { usageError } from "../ExitCode.ts";
 import { type CommandSpec, flagsOf } from "./CommandSpec.ts";
 import { meant } from "../../options/Options.ts";
 import type * as Flag from "./Flag.ts";
 
-/** The request of a command line. */
 export type Request =
-  /** Help on a command or a topic; without one, on the program. */
   | { readonly kind: "help"; readonly topic: string | undefined }
   | { readonly kind: "version" }
   | { readonly kind: "completion"; readonly shell: string | undefined }
-  /** A command, its words in the order that the parser wants. */
-  | { readonly kind: "run"; readonly command: CommandSpec; readonly words: ReadonlyArray<string> };
+  | { readonly kind: "run"; readonly command: string; readonly given: Given };
+
+export interface Given {
+  /** A text for each time that a flag is there; none of one that takes no value. */
+  readonly flags: ReadonlyMap<string, ReadonlyArray<string>>;
+  readonly argument: string | undefined;
+  /** How much the library logs. */
+  readonly logLevel: string | undefined;
+}
 
 /** Flags that may stand before the command. */
 const GLOBAL = new Set(["json", "quiet", "verbose"]);
 
-/** The parser's own, which sets how much the library logs. */
+/** A flag of every command, of which help does not speak. */
 const LOG_LEVEL = "log-level";
 
 const refuse = (message: string): never => {
-  throw new UsageError({ message });
+  throw usageError(message);
 };
 
 const didYouMean = (found: string | undefined): string =>
   found === undefined ? "" : ` Did you mean ${found}?`;
 
-/** Say why a flag is not one of a command. */
 const unknownFlag = (name: string, command: CommandSpec, commands: ReadonlyArray<CommandSpec>): string => {
   const names = flagsOf(command).map((flag) => flag.name);
   const near = meant(name, [...names, "help"]);
@@ -46,79 +47,59 @@ const unknownFlag = (name: string, command: CommandSpec, commands: ReadonlyArray
 
 const usageOf = ({ name, placeholder }: Flag.About): string => `--${name} ${placeholder}`;
 
-/** Take the words of one command apart. */
-class Reader {
-  readonly #command: CommandSpec;
-  readonly #commands: ReadonlyArray<CommandSpec>;
-  readonly #flags: ReadonlyMap<string, Flag.About>;
-  readonly #values = new Map<string, Array<string>>();
-  readonly #before: Array<string> = [];
-  readonly #rest: Array<string> = [];
-
-  constructor(command: CommandSpec, commands: ReadonlyArray<CommandSpec>) {
-    this.#command = command;
-    this.#commands = commands;
-    this.#flags = new Map(flagsOf(command).map((flag) => [flag.name, flag]));
-  }
-
-  /** Give the words in the order that the parser wants. */
-  read(words: ReadonlyArray<string>): ReadonlyArray<string> {
-    const ahead = [...words];
-    while (ahead.length > 0) {
-      const word = ahead.shift()!;
-      if (word === "--") this.#rest.push(...ahead.splice(0));
-      else if (word.length > 1 && word.startsWith("-")) this.#flag(word, ahead);
-      else this.#rest.push(word);
-    }
-    this.#checkArguments();
-    return [
-      ...this.#before,
-      this.#command.name,
-      ...[...this.#values].flatMap(([name, values]) =>
-        values.length === 0 ? [`--${name}`] : values.flatMap((value) => [`--${name}`, value])
-      ),
-      ...this.#rest,
-    ];
-  }
-
-  #flag(word: string, ahead: Array<string>): void {
-    const [, name = "", given] = /^--?([^=]*)(?:=(.*))?$/s.exec(word)!;
-    if (name === LOG_LEVEL) return void this.#before.push("--log-level", given ?? ahead.shift() ?? "");
-    const flag = word.startsWith("--") ? this.#flags.get(name) : undefined;
-    if (flag === undefined) return refuse(unknownFlag(name, this.#command, this.#commands));
-    const values = this.#values.get(name);
-    if (flag.placeholder === undefined) {
-      if (given !== undefined) refuse(`--${name} is given or left out: it takes no value`);
-      return void this.#values.set(name, []);
-    }
-    if (values !== undefined && !flag.isRepeatable) refuse(`--${name} is given twice: give it once`);
-    const value = given ?? this.#next(flag, ahead);
-    this.#values.set(name, [...values ?? [], value]);
-  }
+/** Read the words of a command, its name left out. */
+const givenOf = (
+  words: ReadonlyArray<string>,
+  command: CommandSpec,
+  commands: ReadonlyArray<CommandSpec>,
+): Given => {
+  const known = new Map(flagsOf(command).map((flag) => [flag.name, flag]));
+  const flags = new Map<string, ReadonlyArray<string>>();
+  const ahead = [...words];
+  const rest: Array<string> = [];
+  let logLevel: string | undefined;
 
   /** Take the next word for a value, unless it is plainly a flag. */
-  #next(flag: Flag.About, ahead: Array<string>): string {
+  const next = (flag: Flag.About): string => {
     const next = ahead.shift();
-    const isFlag = next?.startsWith("--") === true && this.#flags.has(next.slice(2).split("=")[0]!);
-    if (next === undefined || isFlag) refuse(`--${flag.name} needs a value: ${usageOf(flag)}`);
-    return next!;
-  }
+    const isFlag = next?.startsWith("--") === true && known.has(next.slice(2).split("=")[0]!);
+    return next === undefined || isFlag ? refuse(`--${flag.name} needs a value: ${usageOf(flag)}`) : next;
+  };
 
-  #checkArguments(): void {
-    const { name, argument } = this.#command;
-    const [first, second] = this.#rest;
-    if (argument !== undefined && first === undefined) {
-      refuse(`${name} needs ${argument.placeholder}: ${argument.text}`);
+  const readFlag = (word: string): void => {
+    const [, name = "", value] = /^--?([^=]*)(?:=(.*))?$/s.exec(word)!;
+    if (name === LOG_LEVEL) return void (logLevel = value ?? ahead.shift() ?? "");
+    const flag = word.startsWith("--") ? known.get(name) : undefined;
+    if (flag === undefined) return refuse(unknownFlag(name, command, commands));
+    const values = flags.get(name);
+    if (flag.placeholder === undefined) {
+      if (value !== undefined) refuse(`--${name} is given or left out: it takes no value`);
+      return void flags.set(name, []);
     }
-    const extra = argument === undefined ? first : second;
-    if (extra !== undefined) {
-      refuse(
-        `${name} takes no argument ${JSON.stringify(extra)}: every option's value follows its name, ` +
-          `as "monocloud-sessions help ${name}" shows`,
-      );
-    }
+    if (values !== undefined && !flag.isRepeatable) refuse(`--${name} is given twice: give it once`);
+    flags.set(name, [...values ?? [], value ?? next(flag)]);
+  };
+
+  while (ahead.length > 0) {
+    const word = ahead.shift()!;
+    if (word === "--") rest.push(...ahead.splice(0));
+    else if (word.length > 1 && word.startsWith("-")) readFlag(word);
+    else rest.push(word);
   }
-}
+  const { name, argument } = command;
+  const [first, second] = rest;
+  if (argument !== undefined && first === undefined) {
+    refuse(`${name} needs ${argument.placeholder}: ${argument.text}`);
+  }
+  const extra = argument === undefined ? first : second;
+  if (extra !== undefined) {
+    refuse(
+      `${name} takes no argument ${JSON.stringify(extra)}: every option's value follows its name, ` +
+        `as "monocloud-sessions help ${name}" shows`,
+    );
+  }
+  return { flags, argument: first, logLevel };
+};
 
 const asksForHelp = (words: ReadonlyArray<string>): boolean =>
   words.includes("--help") || words.includes("-h");
@@ -142,7 +123,6 @@ const commandAt = (words: ReadonlyArray<string>): number => {
 
 const builtIns = ["help", "completion"];
 
-/** Say why a word is no command. */
 const notACommand = (word: string, commands: ReadonlyArray<CommandSpec>): string => {
   const [name = ""] = word.split("=");
   if (word.startsWith("-")) {
@@ -156,7 +136,7 @@ const notACommand = (word: string, commands: ReadonlyArray<CommandSpec>): string
     `The commands are ${[...commands.map((command) => command.name), ...builtIns].join(", ")}`;
 };
 
-/** Tell what the words behind the program's name ask for. Throws a {@link UsageError} that says what to do. */
+/** Tell what the words behind the program's name ask for. Throws a `UsageError` that says what to do. */
 export const read = (words: ReadonlyArray<string>, commands: ReadonlyArray<CommandSpec>): Request => {
   const at = commandAt(words);
   const [name, ...after] = at < 0 ? [] : words.slice(at);
@@ -168,9 +148,6 @@ export const read = (words: ReadonlyArray<string>, commands: ReadonlyArray<Comma
   if (name === "completion" || name === "--completions") return { kind: "completion", shell: after[0] };
   if (name === undefined) return { kind: "help", topic: undefined };
   if (command === undefined) return refuse(notACommand(name, commands));
-  return {
-    kind: "run",
-    command,
-    words: new Reader(command, commands).read([...words.slice(0, at), ...after]),
-  };
+  const given = givenOf([...words.slice(0, at), ...after], command, commands);
+  return { kind: "run", command: command.name, given };
 };

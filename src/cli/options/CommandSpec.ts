@@ -1,16 +1,10 @@
-/**
- * The specification of a command: its flags, and what help says of it.
- *
- * @module
- */
+/** The specification of a command: its flags, and what help says of it. */
 import type * as Flag from "./Flag.ts";
 
-/** A command. */
 export interface CommandSpec {
   readonly name: string;
   /** Its purpose, in a line. */
   readonly summary: string;
-  /** Its arguments besides flags. */
   readonly argument?: { readonly placeholder: string; readonly text: string } | undefined;
   readonly groups: ReadonlyArray<Flag.Group>;
   /** What is said when it is interrupted; undefined where it says so itself, or where that is how it ends. */
@@ -19,6 +13,5 @@ export interface CommandSpec {
   readonly examples: ReadonlyArray<readonly [line: string, purpose: string]>;
 }
 
-/** Give all flags of a command. */
 export const flagsOf = ({ groups }: CommandSpec): ReadonlyArray<Flag.About> =>
   groups.flatMap(({ flags }) => Object.values(flags));

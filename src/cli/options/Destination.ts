@@ -1,23 +1,16 @@
-/**
- * The destination of an export: the meaning of `--out` and `--format`.
- *
- * @module
- */
+/** The destination of an export: the meaning of `--out` and `--format`. */
 import { lstatSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
-import type { Target } from "../../export/Export.ts";
-import type { Format } from "../../format/Format.ts";
+import { type Target, targetOf } from "../../export/FileSet.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as FileSink from "../../sink/FileSink.ts";
-import * as GzipSink from "../../sink/GzipSink.ts";
 import type { Sink } from "../../sink/Sink.ts";
 import * as PipeSink from "../ui/PipeSink.ts";
-import { UsageError } from "../ExitCode.ts";
+import { type UsageError, usageError as fail } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 
-/** The destination of an export. */
 export type Destination =
   | {
     readonly kind: "files";
@@ -47,41 +40,29 @@ const isFile = (path: string): boolean => {
   }
 };
 
-const fail = (message: string) => Effect.fail(new UsageError({ message }));
-
 const BOM = Uint8Array.of(0xef, 0xbb, 0xbf);
 
-/** The format, its files begun with a byte order mark. */
-const withBom = (format: Format): Format => ({
-  ...format,
-  make: () => {
-    const { encode, finish } = format.make();
+/** The output, begun with a byte order mark. */
+const withBom = (output: Sink): Sink => ({
+  ...output,
+  open: Effect.map(output.open, (sink) => {
     let isBegun = false;
-    const marked = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
-      isBegun = true;
-      const all = new Uint8Array(BOM.length + bytes.length);
-      all.set(BOM);
-      all.set(bytes, BOM.length);
-      return all;
-    };
     return {
-      encode: (batch, allocate) => isBegun ? encode(batch, allocate) : marked(encode(batch)),
-      finish: () => isBegun ? finish() : marked(finish()),
+      ...sink,
+      // The first bytes, which have the header, never lie where the sink would have them.
+      write: (bytes) => {
+        const before = isBegun ? Effect.void : sink.write(BOM);
+        isBegun = true;
+        return Effect.zipRight(before, sink.write(bytes));
+      },
     };
-  },
+  }),
 });
 
-const compressed = ({ format, gzip }: Formats.Choice, output: Sink): Target => ({
-  format,
-  output: gzip ? GzipSink.make(output) : output,
-});
-
-/** Options of outputs. */
 export interface DestinationOptions extends Formats.FormatOptions {
   readonly quarantine?: string | undefined;
   /** Refuse to replace a file. */
   readonly noClobber: boolean;
-  /** Write these columns alone. */
   readonly columns?: ReadonlyArray<string> | undefined;
   /** Begin CSV with a byte order mark. */
   readonly csvBom: boolean;
@@ -134,58 +115,53 @@ const replacedOf = (paths: ReadonlyArray<string>, { noClobber }: DestinationOpti
 
 const QUARANTINE = "monocloud-sessions.quarantine.ndjson";
 
-const toStdout = (
-  outs: ReadonlyArray<string>,
-  formats: ReadonlyArray<Formats.Choice>,
-  options: DestinationOptions,
-) =>
-  Effect.gen(function* () {
-    const [only, ...more] = formats;
-    if (outs.length > 1) return yield* fail("--out - can't be combined with other outputs");
-    if (only === undefined || more.length > 0) {
-      return yield* fail(`--out - needs exactly one --format, of ${Formats.choices().join(", ")}`);
-    }
-    if (process.stdout.isTTY && (only.gzip || !only.format.gzip)) {
-      return yield* fail(
-        "Binary data would go to the terminal: redirect standard output, or name a file with --out",
-      );
-    }
-    const quarantine = options.quarantine ?? QUARANTINE;
-    if (options.noClobber) yield* replacedOf([quarantine], options);
-    return {
-      kind: "files",
-      targets: [compressed(only, Terminal.stdout())],
-      quarantine: FileSink.make(quarantine),
-      usesStdout: true,
-      usesPipe: true,
-      replaced: [],
-    } satisfies Destination;
-  });
-
 /** A path with what its name or `--format` says is to be written there; undefined where that is a folder's to say. */
 interface Out {
   readonly path: string;
+  /** True of pipes, devices and standard output, which keep what they got. */
   readonly isPipe: boolean;
   readonly wanted: Formats.Choice | undefined;
 }
 
-const toFiles = (files: ReadonlyArray<Out>, options: DestinationOptions) =>
+const sinkOf = ({ path, isPipe }: Out): Sink =>
+  path === "-" ? Terminal.stdout() : isPipe ? PipeSink.make(path) : FileSink.make(path);
+
+const toFiles = (outs: ReadonlyArray<Out>, options: DestinationOptions) =>
   Effect.gen(function* () {
+    const { noClobber, csvBom } = options;
+    const paths = outs.filter(({ isPipe }) => !isPipe).map(({ path }) => path);
+    const [first] = outs;
     const quarantine = options.quarantine ??
-      (files[0]!.isPipe ? QUARANTINE : `${files[0]!.path}.quarantine.ndjson`);
-    const paths = files.filter(({ isPipe }) => !isPipe).map(({ path }) => path);
-    const replaced = yield* replacedOf(options.noClobber ? [...paths, quarantine] : paths, options);
+      (first!.isPipe ? QUARANTINE : `${first!.path}.quarantine.ndjson`);
+    const replaced = yield* replacedOf(noClobber ? [...paths, quarantine] : paths, options);
     return {
       kind: "files",
-      targets: files.map(({ path, isPipe, wanted }) =>
-        compressed(wanted!, isPipe ? PipeSink.make(path) : FileSink.make(path))
-      ),
+      targets: outs.map((out) => {
+        const { format, output } = targetOf(out.wanted!, sinkOf(out));
+        return { format, output: csvBom && format.name === "csv" ? withBom(output) : output };
+      }),
       quarantine: FileSink.make(quarantine),
-      usesStdout: false,
-      usesPipe: files.some(({ isPipe }) => isPipe),
+      usesStdout: first!.path === "-",
+      usesPipe: outs.some(({ isPipe }) => isPipe),
       replaced,
     } satisfies Destination;
   });
+
+const toStdout = (
+  outs: ReadonlyArray<string>,
+  formats: ReadonlyArray<Formats.Choice>,
+  options: DestinationOptions,
+): Chosen => {
+  const [only, ...more] = formats;
+  if (outs.length > 1) return fail("--out - can't be combined with other outputs");
+  if (only === undefined || more.length > 0) {
+    return fail(`--out - needs exactly one --format, of ${Formats.choices().join(", ")}`);
+  }
+  if (process.stdout.isTTY && (only.gzip || !only.format.gzip)) {
+    return fail("Binary data would go to the terminal: redirect standard output, or name a file with --out");
+  }
+  return toFiles([{ path: "-", isPipe: true, wanted: only }], options);
+};
 
 const toFolder = (
   outs: ReadonlyArray<string>,
@@ -220,20 +196,6 @@ const narrowed = (chosen: Destination, columns: ReadonlyArray<string>): Chosen =
   return Effect.succeed({ ...chosen, targets });
 };
 
-/** Begin every CSV file with a byte order mark. */
-const marked = (chosen: Destination): Chosen => {
-  if (chosen.kind === "dataset") {
-    return fail("--csv-bom goes with files: programs read the parts of a folder");
-  }
-  if (!chosen.targets.some(({ format }) => format.name === "csv")) {
-    return fail("--csv-bom goes with CSV, and no output is: leave it out");
-  }
-  const targets = chosen.targets.map((target) =>
-    target.format.name === "csv" ? { ...target, format: withBom(target.format) } : target
-  );
-  return Effect.succeed({ ...chosen, targets });
-};
-
 /** Decide the destination by `--out` and `--format`. */
 export const from = (
   outs: ReadonlyArray<string>,
@@ -245,8 +207,15 @@ export const from = (
     const flaw = flawIn(outs, options.quarantine);
     if (flaw !== undefined) return yield* fail(flaw);
     const chosen = yield* choose(outs, formats, options);
-    const narrow = options.columns === undefined ? chosen : yield* narrowed(chosen, options.columns);
-    return options.csvBom ? yield* marked(narrow) : narrow;
+    if (options.csvBom && chosen.kind === "dataset") {
+      return yield* fail("--csv-bom goes with files: programs read the parts of a folder");
+    }
+    if (
+      options.csvBom && chosen.kind === "files" && !chosen.targets.some(({ format }) => format.name === "csv")
+    ) {
+      return yield* fail("--csv-bom goes with CSV, and no output is: leave it out");
+    }
+    return options.columns === undefined ? chosen : yield* narrowed(chosen, options.columns);
   });
 
 /** Choose between files, a folder and standard output. */

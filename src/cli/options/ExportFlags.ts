@@ -1,11 +1,4 @@
-/**
- * The flags of `monocloud-sessions export`, in the groups that help shows.
- *
- * @module
- */
-import type * as Command from "@effect/cli/Command";
-import * as Effect from "effect/Effect";
-import type * as Types from "effect/Types";
+/** The flags of `monocloud-sessions export`, in the groups that help shows. */
 import { sortKeys } from "../../api/Sort.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
@@ -155,10 +148,10 @@ const privacy = {
     placeholder: "FIELD=ACTION,...",
     text: `${RedactionPolicy.usage}. Unless named, session_key and unknown are dropped. ` +
       "hash needs MONOCLOUD_REDACT_SECRET.",
-  }, (text) => Effect.suspend(() => RedactionPolicy.parse(text))),
+  }, RedactionPolicy.parse),
 };
 
-const flags = {
+export const flags = {
   ...users,
   ...output,
   ...speed,
@@ -168,8 +161,6 @@ const flags = {
   ...Shared.connection,
   ...Shared.talking,
 };
-
-export const options = Flag.optionsOf(flags);
 
 export const groups: ReadonlyArray<Flag.Group> = [
   { title: "Whose sessions", flags: users },
@@ -182,5 +173,4 @@ export const groups: ReadonlyArray<Flag.Group> = [
   { title: "Reports", flags: Shared.talking },
 ];
 
-/** Values of the flags of an export. */
-export type Args = Types.Simplify<Command.Command.ParseConfig<typeof options>>;
+export type Args = Flag.Values<typeof flags>;

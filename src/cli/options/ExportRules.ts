@@ -1,9 +1,4 @@
-/**
- * Rules of flags of an export that do not go together.
- *
- * @module
- */
-import * as Option from "effect/Option";
+/** Rules of flags of an export that do not go together. */
 import type { Destination } from "./Destination.ts";
 import type { Args } from "./ExportFlags.ts";
 
@@ -16,11 +11,11 @@ const refused: ReadonlyArray<readonly [Rule, string]> = [
     "--json and --out - both want standard output: write the export to a file",
   ],
   [
-    ({ sinceLast, since }) => sinceLast && Option.isSome(since),
+    ({ sinceLast, since }) => sinceLast && since !== undefined,
     "--since-last and --since can't be combined: the one goes by what the folder knows",
   ],
   [
-    ({ sinceLast, since, sort }) => (sinceLast || Option.isSome(since)) && Option.isSome(sort),
+    ({ sinceLast, since, sort }) => (sinceLast || since !== undefined) && sort !== undefined,
     "--since-last and --since read newest change first: leave out --sort",
   ],
   [
@@ -36,7 +31,7 @@ const refused: ReadonlyArray<readonly [Rule, string]> = [
     "--resume goes with a folder: files are all complete, or none of them is there",
   ],
   [
-    ({ limit }, { kind }) => Option.isSome(limit) && kind === "dataset",
+    ({ limit }, { kind }) => limit !== undefined && kind === "dataset",
     "--limit goes with files: a folder is to hold all, so that later runs can add to it",
   ],
 ];

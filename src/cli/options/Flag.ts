@@ -1,97 +1,66 @@
-/**
- * A flag of a command: what help and completions say of it, beside what parses it.
- *
- * @module
- */
-import * as HelpDoc from "@effect/cli/HelpDoc";
-import * as Options from "@effect/cli/Options";
-import * as ValidationError from "@effect/cli/ValidationError";
-import * as Effect from "effect/Effect";
-import type * as Option from "effect/Option";
+/** A flag of a command: what help and completions say of it, beside what reads it. */
+import * as Either from "effect/Either";
+import { usageError } from "../ExitCode.ts";
 
-/** Description of a flag. */
 export interface About {
-  /** Its name, without the dashes. */
   readonly name: string;
   /** Placeholder of its value in help; a switch has none. */
   readonly placeholder?: string | undefined;
   /** Its effect, in sentences. */
   readonly text: string;
-  /** Its default, as help says it. */
   readonly byDefault?: string | undefined;
-  /** Words its value may be. */
   readonly words?: ReadonlyArray<string> | undefined;
-  /** True if its value is a path. */
   readonly isPath?: boolean | undefined;
   readonly isRepeatable?: boolean | undefined;
 }
 
-/** A flag that gives a value. */
+/** A flag, read from what was given of it: a text for each time, undefined where it was left out. */
 export interface Flag<A> extends About {
-  readonly option: Options.Options<A>;
+  readonly read: (given: ReadonlyArray<string> | undefined) => A;
 }
 
 /** Flags by the names that the program has for them. */
 // deno-lint-ignore no-explicit-any
 export type Flags = Readonly<Record<string, Flag<any>>>;
 
-/** Flags that belong together. */
+export type Values<F extends Flags> = { readonly [Name in keyof F]: ReturnType<F[Name]["read"]> };
+
 export interface Group {
   readonly title: string;
   readonly flags: Flags;
 }
 
-/** Give what parses each flag. */
-export const optionsOf = <F extends Flags>(flags: F): { readonly [Name in keyof F]: F[Name]["option"] } =>
-  Object.fromEntries(Object.entries(flags).map(([name, { option }]) => [name, option])) as {
-    [Name in keyof F]: F[Name]["option"];
-  };
-
-/** Reader of a value, and what is said where it can't be read. */
 export interface Reading<A> {
   readonly read: (text: string) => A | undefined;
   /** Name of a good value, such as "a whole number". */
   readonly must: string;
 }
 
-const invalid = (message: string) => Effect.fail(ValidationError.invalidValue(HelpDoc.p(message)));
+const valueOf = <A>({ name }: About, { read, must }: Reading<A>, text: string): A => {
+  const value = read(text.trim());
+  if (value !== undefined) return value;
+  throw usageError(`--${name} must be ${must}: it is ${JSON.stringify(text)}`);
+};
 
-const readAs = <A>(
-  option: Options.Options<string>,
-  { name }: About,
-  { read, must }: Reading<A>,
-): Options.Options<A> =>
-  Options.mapEffect(option, (text) => {
-    const value = read(text.trim());
-    return value === undefined
-      ? invalid(`--${name} must be ${must}: it is ${JSON.stringify(text)}`)
-      : Effect.succeed(value);
-  });
-
-/** A flag that is there or not. */
 export const toggle = (name: string, text: string): Flag<boolean> => ({
   name,
   text,
-  option: Options.boolean(name),
+  read: (given) => given !== undefined,
 });
 
 /** A flag whose text is taken as it is. */
-export const text = (about: About): Flag<Option.Option<string>> => ({
-  ...about,
-  option: Options.optional(Options.text(about.name)),
-});
+export const text = (about: About): Flag<string | undefined> => ({ ...about, read: (given) => given?.[0] });
 
-/** A flag that can be repeated. */
 export const texts = (about: About): Flag<ReadonlyArray<string>> => ({
   ...about,
   isRepeatable: true,
-  option: Options.repeated(Options.text(about.name)),
+  read: (given = []) => given,
 });
 
 /** A flag that can be left out, which means something else than any value. */
-export const optional = <A>({ read, must, ...about }: About & Reading<A>): Flag<Option.Option<A>> => ({
+export const optional = <A>({ read, must, ...about }: About & Reading<A>): Flag<A | undefined> => ({
   ...about,
-  option: Options.optional(readAs(Options.text(about.name), about, { read, must })),
+  read: (given) => given && valueOf(about, { read, must }, given[0]!),
 });
 
 /** A flag that has a default, written as the command line would have it. */
@@ -99,10 +68,9 @@ export const value = <A>(
   { read, must, ...about }: About & Reading<A> & { readonly byDefault: string },
 ): Flag<A> => ({
   ...about,
-  option: readAs(Options.withDefault(Options.text(about.name), about.byDefault), about, { read, must }),
+  read: (given) => valueOf(about, { read, must }, given?.[0] ?? about.byDefault),
 });
 
-/** A flag that is one of a few words. */
 export const choice = <Word extends string>(
   about: Omit<About, "words" | "byDefault"> & {
     readonly words: ReadonlyArray<Word>;
@@ -115,14 +83,15 @@ export const choice = <Word extends string>(
     read: (text): Word | undefined => about.words.find((word) => word === text),
   });
 
-/** A flag whose value is read by an effect that says what is wrong. */
+/** A flag whose reader says by itself what is wrong. */
 export const checked = <A>(
   about: About,
-  read: (text: string) => Effect.Effect<A, string>,
-): Flag<Option.Option<A>> => ({
+  read: (text: string) => Either.Either<A, string>,
+): Flag<A | undefined> => ({
   ...about,
-  option: Options.optional(Options.mapEffect(
-    Options.text(about.name),
-    (text) => Effect.catchAll(read(text), (flaw) => invalid(`--${about.name} can't be followed: ${flaw}`)),
-  )),
+  read: (given) =>
+    given && Either.getOrThrowWith(
+      read(given[0]!),
+      (flaw) => usageError(`--${about.name} can't be followed: ${flaw}`),
+    ),
 });

@@ -1,15 +1,9 @@
-/**
- * An export that ends after so many sessions, for a look at them.
- *
- * @module
- */
+/** An export that ends after so many sessions, for a look at them. */
 import * as Stream from "effect/Stream";
 import * as Batch from "../../session/Batch.ts";
 
-/** Batches up to a limit. */
 export interface Limited<E, R> {
   readonly batches: Stream.Stream<Batch.Batch, E, R>;
-  /** Tells whether the limit has ended them. */
   readonly isCut: () => boolean;
 }
 

@@ -1,9 +1,5 @@
-/**
- * Readers of what people write for numbers, times and sizes. Each gives undefined for what it can't read.
- *
- * @module
- */
-import * as Effect from "effect/Effect";
+/** Readers of what people write for numbers, times and sizes. Each gives undefined for what it can't read. */
+import * as Either from "effect/Either";
 import { type Sort, sortKeys } from "../../api/Sort.ts";
 import type { MaxQuarantined } from "../../export/Export.ts";
 import { allColumns } from "../../format/Format.ts";
@@ -48,7 +44,6 @@ export const rate: Reading<number | "auto"> = {
   must: "requests in a time, such as 20/s or 600/min, or auto",
 };
 
-/** A key and an order. */
 export const sort: Reading<Sort> = {
   read: (text) => {
     const [key, order = "asc", ...rest] = text.split(":");
@@ -94,7 +89,6 @@ export const time: Reading<{ readonly since: number }> = {
   must: "a date, or a time with its zone, such as 2026-01-31T18:00:00Z",
 };
 
-/** Read the limit of quarantined rows. */
 export const budget: Reading<MaxQuarantined> = {
   read: (text) => {
     const found = /^(\d{1,12}(?:\.\d+)?)(%?)$/.exec(text);
@@ -105,12 +99,11 @@ export const budget: Reading<MaxQuarantined> = {
   must: "a whole number or a share such as 0.1%",
 };
 
-/** The names of columns, or what is wrong with them. */
-export const columns = (text: string): Effect.Effect<ReadonlyArray<string>, string> => {
+export const columns = (text: string): Either.Either<ReadonlyArray<string>, string> => {
   const names = text.split(",").map((name) => name.trim()).filter((name) => name);
   const unknown = names.find((name) => !allColumns.includes(name));
   const repeated = names.find((name, at) => names.indexOf(name) < at);
-  if (names.length === 0) return Effect.fail("it names none");
-  if (unknown !== undefined) return Effect.fail(Options.unknown("column", unknown, allColumns));
-  return repeated === undefined ? Effect.succeed(names) : Effect.fail(`${repeated} is there twice`);
+  if (names.length === 0) return Either.left("it names none");
+  if (unknown !== undefined) return Either.left(Options.unknown("column", unknown, allColumns));
+  return repeated === undefined ? Either.right(names) : Either.left(`${repeated} is there twice`);
 };

@@ -1,24 +1,15 @@
 /**
  * Settings of every command from the command line and the environment, decoded once: the tenant, the key and the secret.
- *
- * @module
  */
-import * as SessionFilters from "../../api/SessionFilters.ts";
 import { open } from "node:fs/promises";
 import process from "node:process";
 import * as Effect from "effect/Effect";
-import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import type { Batch } from "../../session/Batch.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import * as Tenant from "../../api/Tenant.ts";
-import { UsageError } from "../ExitCode.ts";
+import { type UsageError, usageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
-
-/** Give what these flags say. */
-export const filtersFrom = (
-  args: { readonly [Name in keyof SessionFilters.SessionFilters]-?: Option.Option<string> },
-): SessionFilters.SessionFilters => SessionFilters.mapFilters((_, name) => Option.getOrUndefined(args[name]));
 
 const unreadable: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
@@ -27,14 +18,11 @@ const unreadable: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
 };
 
-/** A variable of the environment. */
 const variable = (name: string): Effect.Effect<string | undefined, UsageError> =>
   Effect.try({
     try: () => process.env[name],
     catch: () =>
-      new UsageError({
-        message: `Cannot read ${name} from the environment: Deno needs --allow-env=${name} for that`,
-      }),
+      usageError(`Cannot read ${name} from the environment: Deno needs --allow-env=${name} for that`),
   });
 
 /** The text of a file, and whether other users of this machine can read it as well. */
@@ -60,9 +48,7 @@ const readKeyFile = (path: string): Effect.Effect<string, UsageError> =>
         : name === "NotCapable"
         ? "Deno needs --allow-read for that"
         : "it can't be read";
-      return new UsageError({
-        message: `Cannot read the API key from the file that --api-key-file names: ${why}`,
-      });
+      return usageError(`Cannot read the API key from the file that --api-key-file names: ${why}`);
     },
   }).pipe(
     Effect.tap(({ isOpen }) =>
@@ -75,30 +61,24 @@ const readKeyFile = (path: string): Effect.Effect<string, UsageError> =>
     Effect.map(({ text }) => text),
   );
 
-const readKey = (file: Option.Option<string>): Effect.Effect<string, UsageError> =>
-  Option.match(file, {
-    onNone: () =>
-      Effect.flatMap(variable("MONOCLOUD_API_KEY"), (key) =>
-        key ? Effect.succeed(key) : Effect.fail(
-          new UsageError({
-            message: "No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file",
-          }),
-        )),
-    onSome: readKeyFile,
-  });
+const readKey = (file: string | undefined): Effect.Effect<string, UsageError> =>
+  file !== undefined ? readKeyFile(file) : Effect.flatMap(
+    variable("MONOCLOUD_API_KEY"),
+    (key) =>
+      key
+        ? Effect.succeed(key)
+        : usageError("No API key: set MONOCLOUD_API_KEY, or name a file that holds it with --api-key-file"),
+  );
 
-/** The tenant that options and environment name. */
 export const tenantFrom = (options: {
-  readonly domain: Option.Option<string>;
-  readonly apiKeyFile: Option.Option<string>;
+  readonly domain: string | undefined;
+  readonly apiKeyFile: string | undefined;
 }): Effect.Effect<Tenant.Tenant, UsageError | Tenant.TenantError> =>
   Effect.gen(function* () {
-    const host = Option.getOrUndefined(options.domain) ?? (yield* variable("MONOCLOUD_DOMAIN"));
+    const host = options.domain ?? (yield* variable("MONOCLOUD_DOMAIN"));
     if (!host) {
-      return yield* Effect.fail(
-        new UsageError({
-          message: "No tenant: set MONOCLOUD_DOMAIN, or give --domain, such as acme.eu.monocloud.com",
-        }),
+      return yield* usageError(
+        "No tenant: set MONOCLOUD_DOMAIN, or give --domain, such as acme.eu.monocloud.com",
       );
     }
     const apiKey = Redacted.make(yield* readKey(options.apiKeyFile));
@@ -117,7 +97,6 @@ export const redactionFrom = (
     const Redaction = yield* Effect.promise(() => import("../../session/Redaction.ts"));
     return yield* Effect.try({
       try: () => Redaction.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
-      catch: (error) =>
-        new UsageError({ message: `${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET` }),
+      catch: (error) => usageError(`${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET`),
     });
   });

@@ -1,14 +1,9 @@
-/**
- * The flags that several commands have.
- *
- * @module
- */
+/** The flags that several commands have. */
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import { leastSize, mostSize } from "../../source/paging/Limits.ts";
 import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
 
-/** Flags for the tenant and the key. */
 export const connection = {
   domain: Flag.text({
     name: "domain",
@@ -25,7 +20,6 @@ export const connection = {
   }),
 };
 
-/** The flags that choose sessions. */
 export const filters = SessionFilters.mapFilters(({ query, placeholder, description }) =>
   Flag.text({ name: query.replaceAll("_", "-"), placeholder, text: description })
 );

@@ -1,8 +1,4 @@
-/**
- * Whose sessions to export: what `--user`, `--users-file` and `--all-users` mean.
- *
- * @module
- */
+/** Whose sessions to export: what `--user`, `--users-file` and `--all-users` mean. */
 import { createReadStream } from "node:fs";
 import process from "node:process";
 import * as Effect from "effect/Effect";
@@ -10,24 +6,22 @@ import * as Stream from "effect/Stream";
 import * as UserList from "../../source/UserList.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
-import { UsageError } from "../ExitCode.ts";
+import { UsageError, usageError as fail } from "../ExitCode.ts";
 
-/** The users to export. */
 export type Users = UserList.UserList<UsageError | ApiError, TenantClient>;
-
-const fail = (message: string) => Effect.fail(new UsageError({ message }));
 
 /** No id is anywhere near as long: a file with longer lines is not a list of users. */
 const LONGEST = 1000;
 
+const named = (path: string): string => path === "-" ? "standard input" : path;
+
 const idIn = (line: string, number: number, path: string): string => {
   const id = line.trim();
   if (id.length <= LONGEST && !/[\s,;"\p{Cc}]/u.test(id)) return id;
-  throw new UsageError({
-    message: `Line ${number} of ${path === "-" ? "standard input" : path} is not a user's id: ${
-      JSON.stringify(id.slice(0, 60))
-    }. Give one id a line and nothing else`,
-  });
+  const quoted = JSON.stringify(id.slice(0, 60));
+  throw fail(
+    `Line ${number} of ${named(path)} is not a user's id: ${quoted}. Give one id a line and nothing else`,
+  );
 };
 
 /** The ids in UTF-8 text, one a line; empty lines are left out. */
@@ -60,9 +54,9 @@ const reasonFor = (cause: unknown): string => {
 };
 
 const asUsageError = (path: string) => (cause: unknown): UsageError =>
-  cause instanceof UsageError ? cause : new UsageError({
-    message: `Cannot read the users from ${path === "-" ? "standard input" : path}: ${reasonFor(cause)}`,
-  });
+  cause instanceof UsageError
+    ? cause
+    : fail(`Cannot read the users from ${named(path)}: ${reasonFor(cause)}`);
 
 const readAll = (path: string): Effect.Effect<ReadonlySet<string>, UsageError> =>
   Effect.tryPromise({
@@ -83,9 +77,7 @@ const fromFile = (path: string): Effect.Effect<Users, UsageError> =>
     const all = path === "-" ? undefined : yield* readAll(path);
     const total = all?.size;
     const identity = all === undefined ? "standard input" : UserList.identityOf(all);
-    const none = fail(
-      `${path === "-" ? "Standard input" : path} names no users: give one id a line`,
-    );
+    const none = fail(`${path === "-" ? "Standard input" : path} names no users: give one id a line`);
     if (total === 0) return yield* none;
     const seen = new Set<string>();
     let ended = false;

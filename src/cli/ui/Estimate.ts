@@ -5,19 +5,15 @@
  * @module
  */
 
-/** Counts of what has been done so far. */
 export interface Counts {
   readonly users: number;
   readonly sessions: number;
   /** Sessions that the tenant says there are, summed over the users that were begun. */
   readonly listed: number;
-  /** Users under way. */
   readonly walking?: number | undefined;
-  /** Users to export, as far as their number is known. */
   readonly usersTotal: number | undefined;
 }
 
-/** An estimate made of counts. */
 export interface Estimate {
   /** Sessions a second. */
   readonly speed: number;
@@ -45,7 +41,6 @@ type Sample = Omit<Counts, "usersTotal"> & { readonly now: number };
 /** The least time to measure over, in milliseconds; of a long run a quarter, if that is more. */
 const WINDOW = 60_000;
 
-/** Samples kept of a window. */
 const SAMPLES = 60;
 
 /** Keep samples of the window that ends now, and the last one before it. */
@@ -67,7 +62,6 @@ const between = (from: Sample, to: Sample, usersTotal: number | undefined): Esti
   };
 };
 
-/** Counts from before this process. */
 type Done = Pick<Counts, "users" | "sessions" | "listed">;
 
 const nothing: Done = { users: 0, sessions: 0, listed: 0 };

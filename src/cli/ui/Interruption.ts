@@ -1,14 +1,9 @@
-/**
- * Messages on an export that is interrupted, and beforehand on one that would better not be.
- *
- * @module
- */
+/** Messages on an export that is interrupted, and beforehand on one that would better not be. */
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import { duration } from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** Say what is left of an export into files. */
 export const ofFiles = (usesPipe: boolean): ReadonlyArray<string> => [
   usesPipe
     ? "Interrupted: whoever reads has got a part of the export"

@@ -1,8 +1,6 @@
 /**
  * Outputs that bytes go straight into: named pipes, and devices such as `/dev/stdout`. They have no name to be given when they are
  * complete, and a reader that may wait, stop or go.
- *
- * @module
  */
 import { constants, createWriteStream, openSync, statSync } from "node:fs";
 import { Socket } from "node:net";
@@ -11,7 +9,6 @@ import { Writable } from "node:stream";
 import type { Sink } from "../../sink/Sink.ts";
 import * as WebSink from "../../sink/WebSink.ts";
 
-/** Tell whether a path is that of a pipe or a device. */
 export const isPipe = (path: string): boolean => {
   try {
     const found = statSync(path);

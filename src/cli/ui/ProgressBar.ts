@@ -1,8 +1,6 @@
 /**
  * Progress of an export, on standard error: a bar that is drawn anew on a terminal, a line every few seconds
  * elsewhere.
- *
- * @module
  */
 import process from "node:process";
 import * as Clock from "effect/Clock";
@@ -13,7 +11,6 @@ import type { Traffic } from "../../api/TenantClient.ts";
 import * as Estimate from "./Estimate.ts";
 import * as Terminal from "./Terminal.ts";
 
-/** Snapshot that the bar shows. */
 export interface Snapshot
   extends
     Pick<Progress, "compared">,
@@ -82,14 +79,12 @@ const parts = (at: Snapshot): ReadonlyArray<string> => {
 
 const BAR = 10;
 
+const bar = (share: number): string => "█".repeat(Math.round(share * BAR)).padEnd(BAR, "░");
+
 /** One line of no more than this many columns. */
 export const render = (at: Snapshot, width: number): string => {
   const done = Estimate.fraction(at);
-  const filled = Math.round((done ?? 0) * BAR);
-  const head = done === undefined
-    ? ""
-    : `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${String(Math.floor(done * 100)).padStart(3)}%`;
-  let line = head;
+  let line = done === undefined ? "" : `${bar(done)} ${String(Math.floor(done * 100)).padStart(3)}%`;
   for (const part of parts(at)) {
     const longer = line === "" ? part : `${line} · ${part}`;
     if (longer.length > width) break;
@@ -98,7 +93,6 @@ export const render = (at: Snapshot, width: number): string => {
   return line.slice(0, Math.max(0, width));
 };
 
-/** Draw a snapshot as a line for a log. */
 export const renderLine = (at: Snapshot): string => {
   const done = Estimate.fraction(at);
   return [...(done === undefined ? [] : [`${Math.floor(done * 100)}%`]), ...parts(at)].join(", ");
@@ -127,10 +121,8 @@ export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing)
     );
   });
 
-/** A snapshot without its estimate. */
 export type Reading = Omit<Snapshot, keyof Estimate.Estimate | "now"> & Pick<Progress, "before">;
 
-/** Shows the progress of an export. */
 export const during = <A, E, R>(
   work: Effect.Effect<A, E, R>,
   read: () => Reading,
@@ -149,6 +141,5 @@ export const share = (done: number, total: number, what: string, width: number |
   const percent = `${Math.floor(part * 100)}%`;
   const words = `${count(done)}/${count(total)} ${what}`;
   if (width === undefined) return `${percent}, ${words}`;
-  const filled = Math.round(part * BAR);
-  return `${"█".repeat(filled)}${"░".repeat(BAR - filled)} ${percent.padStart(4)} · ${words}`.slice(0, width);
+  return `${bar(part)} ${percent.padStart(4)} · ${words}`.slice(0, width);
 };

@@ -1,14 +1,9 @@
-/**
- * The summary of an export, for a person.
- *
- * @module
- */
+/** The summary of an export, for a person. */
 import { join } from "node:path";
 import type * as Manifest from "../../dataset/Manifest.ts";
 import type { Report, Sample } from "../../export/Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
 
-/** Facts of an export. */
 export interface Told extends
   Pick<
     Report,
@@ -22,7 +17,6 @@ export interface Told extends
   >;
   /** The folder of the dataset that the files are parts of. */
   readonly folder?: string | undefined;
-  /** Tombstones, of a run that prunes. */
   readonly tombstones?: Manifest.Run["tombstones"];
   /** The sessions that may be there from an earlier run, unchanged. */
   readonly redelivered?: Manifest.Run["redelivered"];

@@ -1,10 +1,7 @@
 /**
  * Printing of commands: never a control character of someone else's, and never a crash because the reader has gone.
- *
- * @module
  */
 import process from "node:process";
-import * as Console from "effect/Console";
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
 import type { Sink, SinkError } from "../../sink/Sink.ts";
@@ -50,13 +47,11 @@ const CLEAR = "\r\u001b[K";
 
 let isBarDrawn = false;
 
-/** Draw a bar in place of the one before, on a terminal. */
 export const drawBar = (text: string): void => {
   isBarDrawn = true;
   process.stderr.write(`${CLEAR}${text}`);
 };
 
-/** Clear the bar, if there is one. */
 export const clearBar = (): void => {
   if (isBarDrawn) process.stderr.write(CLEAR);
   isBarDrawn = false;
@@ -68,7 +63,6 @@ const sayLine = (line: string): void => {
   process.stderr.write(`${printable(line)}\n`);
 };
 
-/** Lines for people, on standard error. */
 export const say = (lines: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.sync(() => lines.forEach(sayLine));
 
@@ -116,7 +110,6 @@ export const guard: Effect.Effect<void> = Effect.sync(() => {
   process.stderr.on("error", () => {});
 });
 
-/** Columns where there is no terminal to ask. */
 const COLUMNS = 80;
 
 /** Give the style of standard output: in colour on a terminal, unless `NO_COLOR` is set. */
@@ -124,9 +117,3 @@ export const look = (): { readonly width: number; readonly style: Style } => {
   const isColoured = process.stdout.isTTY === true && !process.env["NO_COLOR"];
   return { width: process.stdout.columns || COLUMNS, style: isColoured ? coloured : plain };
 };
-
-/** Let the parser print nothing: what it refuses is told with all other errors. */
-export const withSilentParser = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Console.consoleWith((console) =>
-    Effect.withConsole(work, { ...console, log: () => Effect.void, error: () => Effect.void })
-  );

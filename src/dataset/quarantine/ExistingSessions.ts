@@ -1,8 +1,4 @@
-/**
- * Finds the quarantined sessions that the dataset has already.
- *
- * @module
- */
+/** Finds the quarantined sessions that the dataset has already. */
 import type { Manifest } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
 import { keyOf, lastUpdated, spelled, type Text } from "../../format/DecodedRow.ts";
@@ -14,7 +10,6 @@ export interface Candidate {
   readonly lastUpdated: number;
 }
 
-/** A key as one text. */
 export const nameOf = (key: readonly [userId: string, sessionId: string]): string => JSON.stringify(key);
 
 /** Takes out the candidates that the dataset holds already, as late or later. */

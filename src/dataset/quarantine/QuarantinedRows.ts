@@ -1,8 +1,4 @@
-/**
- * Rows that were quarantined, read back to be replayed.
- *
- * @module
- */
+/** Rows that were quarantined, read back to be replayed. */
 import * as Either from "effect/Either";
 import * as Session from "../../session/Session.ts";
 import { version } from "../../version.ts";

@@ -6,16 +6,12 @@
  * them yet, so the next process that writes to the folder removes them. Then the manifest is replaced, in one step: it names
  * the new parts, and says that they have taken the place of the old quarantined ones. Only then are the old files removed; if
  * that is broken off, the next process does it.
- *
- * @module
  */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Batch from "../../session/Batch.ts";
-import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as GzipSink from "../../sink/GzipSink.ts";
 import type { ReplayReport } from "../../plain/Report.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import * as Program from "../../version.ts";
@@ -26,6 +22,7 @@ import * as Journal from "../Journal.ts";
 import * as ExistingSessions from "./ExistingSessions.ts";
 import * as Lease from "../Lease.ts";
 import * as Manifest from "../Manifest.ts";
+import * as PartWriter from "../PartWriter.ts";
 import * as CheckedReader from "../CheckedReader.ts";
 import * as Verify from "../verify/Verify.ts";
 
@@ -33,20 +30,10 @@ const { DatasetError } = Layout;
 
 export type { ReplayReport as Report } from "../../plain/Report.ts";
 
-/** Progress, changed in place. */
-export interface Progress {
-  rows: number;
-  rowsTotal: number;
-}
-
-/** Options of a replay. */
-export interface ReplayOptions {
-  /** Kept up to date. */
-  readonly progress?: Progress | undefined;
-}
-
 /** Nothing yet. */
-export const noProgress = (): Progress => ({ rows: 0, rowsTotal: 0 });
+export const noProgress = () => ({ rows: 0, rowsTotal: 0 });
+
+export type Progress = ReturnType<typeof noProgress>;
 
 const readerOf = (root: string, progress: Progress): CheckedReader.Reader => ({
   root,
@@ -54,7 +41,6 @@ const readerOf = (root: string, progress: Progress): CheckedReader.Reader => ({
   progress,
 });
 
-/** The formats of a run, as it was asked for them. */
 const formatsOf = (
   root: string,
   { options }: Manifest.Run,
@@ -63,27 +49,13 @@ const formatsOf = (
   const csv = { escapeFormulas: keepFormulas !== true };
   const choices = (Array.isArray(format) ? format : []).map((name) => Formats.choose(String(name), { csv }));
   return choices.length === 0 || choices.includes(undefined)
-    ? Effect.fail(
-      CheckedReader.damaged(
-        { root, purpose: "replay" },
-        Layout.names.manifest,
-        `names formats that are unknown, ${JSON.stringify(format)}`,
-      ),
+    ? CheckedReader.damaged(
+      { root, purpose: "replay" },
+      Layout.names.manifest,
+      `names formats that are unknown, ${JSON.stringify(format)}`,
     )
     : Effect.succeed(choices as ReadonlyArray<Formats.Choice>);
 };
-
-const partOf = (file: Export.ExportedFile, part: number, run: number): Manifest.Part => ({
-  path: file.name,
-  format: file.format,
-  part,
-  run,
-  rows: file.rows,
-  bytes: file.bytes,
-  sha256: file.sha256 ?? "",
-  ...(file.initiatedAt && { initiated_at: file.initiatedAt }),
-  ...Manifest.columnsOf(file.format),
-});
 
 /** Sessions as batches, one for each user that follows on another. */
 const batchesOf = (rows: ReadonlyArray<QuarantinedLine>): ReadonlyArray<Batch.Batch> => {
@@ -96,58 +68,35 @@ const batchesOf = (rows: ReadonlyArray<QuarantinedLine>): ReadonlyArray<Batch.Ba
   return users.map(({ userId, texts }) => Batch.ofTexts(userId, texts));
 };
 
-interface Work {
-  readonly root: string;
-  readonly version: Manifest.Version;
+interface Work extends Omit<PartWriter.PartsOptions, "onInvalid"> {
   readonly number: number;
-  readonly run: number;
-  readonly formats: ReadonlyArray<Formats.Choice>;
   readonly parts: ReadonlyArray<Manifest.Part>;
   /** Places of the rows that become sessions. */
   readonly added: ReadonlySet<string>;
   readonly progress: Progress;
-  readonly prove: Layout.Proof;
 }
 
 /** Writes the new parts. They are complete, and nothing speaks of them yet. */
-const writeParts = ({ root, version, number, run, formats, parts, added, progress, prove }: Work) =>
+const writeParts = ({ number, parts, added, progress, ...options }: Work) =>
   Effect.gen(function* () {
-    const targets = formats.map(({ format, gzip }): Export.Target => {
-      const extension = Formats.extensionOf({ format, gzip });
-      const output = Layout.part(root, Layout.partPath(format.name, number, extension), prove);
-      return { format, output: gzip ? GzipSink.make(output) : output };
-    });
-    const folder = Manifest.folderOf("quarantine", version);
-    const quarantine = Layout.part(root, Layout.partPath(folder, number, "ndjson"), prove);
-    const files = added.size === 0 ? undefined : yield* Export.openFiles({ targets });
+    const writer = yield* Effect.acquireRelease(
+      PartWriter.make({ ...options, onInvalid: undefined }, number),
+      ({ discard }) => discard,
+    );
     const users = new Set<string>();
-    let sink: Effect.Effect.Success<typeof quarantine.open> | undefined;
-    let quarantined = 0;
-    const rows = rowsOf(readerOf(root, progress), parts);
+    const rows = rowsOf(readerOf(options.root, progress), parts);
     yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
     while (true) {
       const { done, value } = yield* CheckedReader.attempt(() => rows.next());
       if (done) break;
       for (const batch of batchesOf(value.filter(({ place }) => added.has(place)))) {
         users.add(batch.userId);
-        yield* files!.write(batch);
+        yield* writer.write(batch);
       }
       const staying = value.filter(({ decoded }) => Either.isLeft(decoded));
-      if (staying.length === 0) continue;
-      sink ??= yield* quarantine.open;
-      yield* sink.write(new TextEncoder().encode(staying.map((row) => `${lineOf(row)}\n`).join("")));
-      quarantined += staying.length;
+      if (staying.length > 0) yield* writer.keep("quarantine", staying.map((row) => `${lineOf(row)}\n`));
     }
-    const complete = files === undefined ? [] : [...yield* files.commit(Effect.succeed)];
-    if (sink !== undefined) {
-      complete.push({
-        name: quarantine.name,
-        format: "quarantine",
-        rows: quarantined,
-        ...yield* sink.commit,
-      });
-    }
-    return { parts: complete.map((file) => partOf(file, number, run)), users: users.size };
+    return { parts: yield* writer.commit, users: users.size };
   });
 
 const noSome = { count: 0, first: [] };
@@ -194,25 +143,22 @@ const noSome = { count: 0, first: [] };
  */
 export const run = (
   root: string,
-  { progress = noProgress() }: ReplayOptions = {},
+  { progress = noProgress() }: { readonly progress?: Progress | undefined } = {},
 ): Effect.Effect<ReplayReport, Layout.DatasetError | SinkError> =>
   Effect.zipRight(Verify.open(root), Lease.during(root, (lease) => replay(root, progress, lease)));
 
-/** Replay with the lease of the folder. */
 const replay = (root: string, progress: Progress, { prove }: Lease.Lease) =>
   Effect.gen(function* () {
     yield* Journal.recover(root, prove);
     const before = yield* Verify.open(root);
     const last = before.manifest?.runs.at(-1);
     if (Inspect.isUnfinished(before) || before.manifest === undefined || last === undefined) {
-      return yield* Effect.fail(
-        new DatasetError({
-          reason: "Occupied",
-          path: root,
-          message:
-            `Cannot replay in ${root}: it holds an export that did not finish. Go on with it first (export --resume)`,
-        }),
-      );
+      return yield* new DatasetError({
+        reason: "Occupied",
+        path: root,
+        message:
+          `Cannot replay in ${root}: it holds an export that did not finish. Go on with it first (export --resume)`,
+      });
     }
     yield* Inspect.refuseOthers(root, before, "resume", true);
     const found = yield* Inspect.removeOrphans(root, before, prove);

@@ -1,14 +1,11 @@
-/**
- * Reads the files of one part: their bytes against what is recorded, and their rows side by side.
- *
- * @module
- */
+/** Reads the files of one part: their bytes against what is recorded, and their rows side by side. */
 import * as Either from "effect/Either";
 import * as DigestList from "../DigestList.ts";
 import type { Part } from "../Manifest.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note, wordsOf } from "./Problems.ts";
+import * as SafeFile from "../../sink/SafeFile.ts";
 import * as Duplicates from "./Duplicates.ts";
 import {
   difference,
@@ -21,7 +18,6 @@ import {
 } from "../../format/DecodedRow.ts";
 import type { Stated } from "./Inventory.ts";
 
-/** Count of rows read, changed in place. */
 interface Progress {
   rows: number;
 }
@@ -44,7 +40,7 @@ export const checkBytes = async (root: string, part: Part, note: Note): Promise<
     }
     return { part, intact };
   } catch (error) {
-    const isMissing = (error as { readonly code?: unknown }).code === "ENOENT";
+    const isMissing = SafeFile.isMissing(error);
     note(
       part.path,
       isMissing ? `is missing, with its ${part.rows} rows` : `can't be read: ${wordsOf(error)}`,
@@ -53,7 +49,6 @@ export const checkBytes = async (root: string, part: Part, note: Note): Promise<
   }
 };
 
-/** A file whose rows are being read, some ahead. */
 interface Reading {
   readonly file: FileState;
   readonly written: Written;
@@ -106,7 +101,6 @@ const fetchMore = async (reading: Reading, note: Note): Promise<void> => {
 
 const areNone = "more rows than can be told are none of a dataset";
 
-/** Reads no more of a file in which too many rows are none. */
 const giveUp = (reading: Reading, note: Note): void => {
   if (reading.isOver || !reading.flawed.areTooMany()) return;
   reading.isOver = reading.isBroken = true;

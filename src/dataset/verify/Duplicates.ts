@@ -1,10 +1,6 @@
-/**
- * Finds the rows that are there twice.
- *
- * @module
- */
+/** Finds the rows that are there twice. */
 import * as DigestList from "../DigestList.ts";
-import * as DigestSet from "../DigestSet.ts";
+import * as DigestTable from "../DigestTable.ts";
 import type { Part } from "../Manifest.ts";
 import * as PartReader from "../PartReader.ts";
 import { faults, type Note } from "./Problems.ts";
@@ -72,7 +68,7 @@ const groups = (runs: Stated["runs"]): ReadonlyMap<number, string> => {
 /** A run's sessions that earlier ones have as they are: how many, and the first thousand. */
 interface Again {
   count: number;
-  readonly versions: DigestSet.KeySet;
+  readonly versions: DigestTable.DigestSet;
 }
 
 /** Of so many sessions of a run it is told where they are already; then it is plain that something is wrong. */
@@ -87,12 +83,11 @@ export const census = (stated: Stated) => {
   const groupOfRun = groups(stated.runs);
   const groupOf = (part: Part): string => groupOfRun.get(part.run) ?? "once";
   const hasVersions = stated.parts.some((part) => groupOf(part) !== "once");
-  const versions = DigestSet.make();
+  const versions = DigestTable.set();
   const again = new Map<number, Again>();
   // A session may change again in the second in which a run has read it.
   const version = (row: Row) => [...keyOf(row), String(lastUpdated(row)), JSON.stringify(row.values)];
   const readable: Array<Part> = [];
-  /** Rows that the parts of a group say they have, by their format. */
   const nameOf = (part: Part) => `${part.format} ${groupOf(part)}`;
   const rows = new Map<string, number>();
   for (const part of stated.parts) rows.set(nameOf(part), (rows.get(nameOf(part)) ?? 0) + part.rows);
@@ -101,7 +96,7 @@ export const census = (stated: Stated) => {
   const countVersion = (row: Row, { run }: Part): void => {
     const key = version(row);
     if (versions.add(key) || !isCertain(row)) return;
-    const its = again.get(run) ?? { count: 0, versions: DigestSet.make() };
+    const its = again.get(run) ?? { count: 0, versions: DigestTable.set() };
     again.set(run, its);
     if (++its.count <= MOST) its.versions.add(key);
   };

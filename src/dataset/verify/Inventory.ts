@@ -1,13 +1,8 @@
-/**
- * Inventory of a dataset: what the manifest says of its finished runs, and the journal of the one that is not.
- *
- * @module
- */
+/** Inventory of a dataset: what the manifest says of its finished runs, and the journal of the one that is not. */
 import type * as Inspect from "../Inspect.ts";
 import * as Layout from "../Layout.ts";
 import type { Part } from "../Manifest.ts";
 
-/** Inventory of a run. */
 export interface Of {
   readonly run: number;
   readonly kind: string;
@@ -16,7 +11,6 @@ export interface Of {
   readonly quarantined: number;
   /** Lines that say which sessions were removed; unknown for a run that has not finished. */
   readonly tombstones: number | undefined;
-  /** Sessions that may be in earlier runs as they are. */
   readonly redelivered: number;
   /** Unknown for a run that has not finished. */
   readonly bytes: number | undefined;
@@ -24,7 +18,6 @@ export interface Of {
   readonly said: string;
 }
 
-/** Inventory of a dataset. */
 export interface Stated {
   readonly root: string;
   readonly parts: ReadonlyArray<Part>;

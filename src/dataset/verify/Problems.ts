@@ -1,12 +1,7 @@
-/**
- * Problems of a dataset, in words.
- *
- * @module
- */
+/** Problems of a dataset, in words. */
 
 import type { Problem } from "../../plain/Report.ts";
 
-/** Notes that something is wrong with a file. */
 export type Note = (path: string, problem: string) => void;
 
 /** At most so many problems of one file are told one by one. */
@@ -49,7 +44,6 @@ export const faults = (note: (problem: string) => void) => {
   };
 };
 
-/** An error in a few words. */
 export const wordsOf = (error: unknown): string => {
   const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
   return code === "EACCES" ? "permission denied" : String(message ?? error);

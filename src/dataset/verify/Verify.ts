@@ -11,9 +11,8 @@
  * would read as well.
  *
  * CSV and Parquet are read with other code than what wrote them: `csv-parse` and `hyparquet`.
- *
- * @module
  */
+import * as Arr from "effect/Array";
 import * as Effect from "effect/Effect";
 import type { SinkError } from "../../sink/Sink.ts";
 import * as Consistency from "../Consistency.ts";
@@ -33,34 +32,19 @@ import * as Inventory from "./Inventory.ts";
 
 export type { Problem, VerifyReport as Report } from "../../plain/Report.ts";
 
-/** Progress, changed in place. */
-export interface Progress {
-  parts: number;
-  partsTotal: number;
-  rows: number;
-  rowsTotal: number;
-}
-
-/** Options of a verification. */
-export interface VerifyOptions {
-  /** Kept up to date. */
-  readonly progress?: Progress | undefined;
-}
-
 /** Nothing yet. */
-export const noProgress = (): Progress => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
+export const noProgress = () => ({ parts: 0, partsTotal: 0, rows: 0, rowsTotal: 0 });
 
-/** Check that each run has what it says. */
+export type Progress = ReturnType<typeof noProgress>;
+
+/** The parts of each number, or of each run; the lowest comes first, as numbers do among names. */
+const byNumber = (parts: ReadonlyArray<Manifest.Part>, name: "part" | "run") =>
+  Arr.groupBy(parts, (part) => `${part[name]}`);
+
 const checkTotals = ({ runs, parts, superseded }: Inventory.Stated, note: Note): void => {
-  const results = new Map<number, Array<Manifest.Part>>();
-  for (const part of [...parts, ...superseded]) {
-    if (!Manifest.isResult(part)) continue;
-    const own = results.get(part.run);
-    if (own === undefined) results.set(part.run, [part]);
-    else own.push(part);
-  }
+  const results = byNumber([...parts, ...superseded].filter(Manifest.isResult), "run");
   for (const { run, sessions, quarantined, tombstones, bytes, options, said } of runs.values()) {
-    const own = results.get(run) ?? [];
+    const own = results[`${run}`] ?? [];
     const sum = (field: "rows" | "bytes", format?: string) =>
       own.filter((part) => format === undefined || part.format === format)
         .reduce((total, part) => total + part[field], 0);
@@ -173,7 +157,7 @@ export const open = (
  */
 export const run = (
   root: string,
-  { progress = noProgress() }: VerifyOptions = {},
+  { progress = noProgress() }: { readonly progress?: Progress | undefined } = {},
 ): Effect.Effect<VerifyReport, Layout.DatasetError | SinkError> =>
   Effect.gen(function* () {
     const manifest = Layout.textOf(root, Layout.names.manifest, Layout.most.manifest);
@@ -200,21 +184,12 @@ const decoders: Readonly<Record<string, Parameters<typeof Compare.checkLines>[2]
   observed: Tombstones.decodeObserved,
 };
 
-/** The parts of each number, the lowest first. */
-const byNumber = (parts: ReadonlyArray<Manifest.Part>): ReadonlyArray<ReadonlyArray<Manifest.Part>> => {
-  const numbers = new Map<number, Array<Manifest.Part>>();
-  for (const part of [...parts].sort((one, other) => one.part - other.part)) {
-    numbers.set(part.part, [...numbers.get(part.part) ?? [], part]);
-  }
-  return [...numbers.values()];
-};
-
 const readAll = async (stated: Inventory.Stated, note: Note, progress: Progress, signal: AbortSignal) => {
   const total = { parts: 0, sessions: 0, rows: 0, bytes: 0 };
   const sessions = Duplicates.census(stated);
   // One that is named again is read once.
   const distinct = [...new Map(stated.parts.map((part) => [part.path, part])).values()];
-  for (const parts of byNumber(distinct)) {
+  for (const parts of Object.values(byNumber(distinct, "part"))) {
     const files: Array<Compare.FileState> = [];
     for (const part of parts) {
       if (signal.aborted) return total;

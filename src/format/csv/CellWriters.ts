@@ -1,8 +1,6 @@
 /**
  * FOR SPEED ALONE: CSV rows from the bytes of a page, where what is plain is copied, and looked at while it is. `csv-stringify`
  * writes every cell that needs quoting.
- *
- * @module
  */
 import { type Column, columns as allColumns } from "../../session/Columns.ts";
 import * as RescuedData from "../../session/RescuedData.ts";
@@ -12,13 +10,10 @@ import * as MemoTable from "../../scan/MemoTable.ts";
 import type { RowSlices } from "../../scan/RowSlices.ts";
 import type { Allocate } from "../../sink/Allocate.ts";
 
-/** Writes cells that are not copied. */
 export interface CellWriters {
-  /** Any text. */
   readonly quote: (text: string) => string;
   /** An id. */
   readonly key: (text: string) => string;
-  /** A list of texts. */
   readonly list: (texts: ReadonlyArray<string>) => string;
   /** The date of a day since the epoch. */
   readonly date: (day: number) => string;
@@ -38,10 +33,8 @@ const isWord = Uint8Array.from(
 );
 /** Characters that it may go on with: not quotes, commas and line breaks, nor what begins an escape. */
 const isPlain = Uint8Array.from({ length: 256 }, (_, byte) => +!/[",\r\n\\]/.test(String.fromCharCode(byte)));
-/** Characters of a plain id. */
 const isPlainId = Uint8Array.from({ length: 256 }, (_, byte) => isWord[byte]! | +(byte === 0x2d));
 
-/** Bytes in the making. */
 class Bytes {
   all = new Uint8Array(1 << 16);
   at = 0;
@@ -124,7 +117,6 @@ class Bytes {
   }
 }
 
-/** Writes the rows of a batch. */
 export type WriteRows = (
   userId: string,
   rows: RowSlices,

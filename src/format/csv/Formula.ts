@@ -5,8 +5,6 @@
  * as the gem `csv-safe`. White space before one of these hides nothing: LibreOffice, Google Sheets and programs that turn CSV
  * into workbooks are reported to take it away first. To some of them a byte order mark, or another character without a shape,
  * is white space too.
- *
- * @module
  */
 import type { Column } from "../../session/Columns.ts";
 import type { Text } from "../DecodedRow.ts";

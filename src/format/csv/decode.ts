@@ -1,8 +1,4 @@
-/**
- * Reads sessions off the rows of a CSV file.
- *
- * @module
- */
+/** Reads sessions off the rows of a CSV file. */
 import { Readable } from "node:stream";
 import { type CastingContext, type Options, parse } from "csv-parse";
 import { parse as parseNow } from "csv-parse/sync";
@@ -38,7 +34,6 @@ const cellsOf = (record: ReadonlyArray<string>, raw: string): Cells =>
     ? parseNow(raw.replace(/[\r\n]+$/, ""), { ...options, cast })[0] as unknown as Cells
     : record.map((text) => text === "" ? null : text);
 
-/** Read a text as a column's value; undefined if it can't be there. */
 const valueOf = ({ kind }: Column, text: string): Value | undefined => {
   switch (kind) {
     case "timestamp": {

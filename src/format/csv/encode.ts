@@ -1,8 +1,4 @@
-/**
- * CSV by RFC 4180: a header row, then the columns of `Columns.ts`, a session a row, rows ended by CRLF.
- *
- * @module
- */
+/** CSV by RFC 4180: a header row, then the columns of `Columns.ts`, a session a row, rows ended by CRLF. */
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
 import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../../session/Columns.ts";
@@ -10,25 +6,11 @@ import * as MemoTable from "../../scan/MemoTable.ts";
 import * as Options from "../../options/Options.ts";
 import { own } from "../../sink/Allocate.ts";
 import { plain } from "../DecodedRow.ts";
+import type { CsvOptions } from "../FormatOptions.ts";
 import { columnsNamed, type Encoder, encoder, type Format } from "../Format.ts";
 import * as CellWriters from "./CellWriters.ts";
 import * as Formula from "./Formula.ts";
 
-/** Options of CSV. */
-export interface CsvOptions {
-  /**
-   * True to put a `'` before text that a spreadsheet may run as a formula: text that begins with `=`, `+`, `-`, `@`
-   * (full-width too), `|` or `%`, also behind white space, and text that begins with tab, CR or LF. A user agent is
-   * whatever the client sent, so leave this on for files that people open. Numbers stay as they are, and so do ids of
-   * letters, digits, `_` and `-` alone: they call nothing, and others join on them. Turn it off for a file that only
-   * programs read: then every text comes back exactly.
-   *
-   * @default {true}
-   */
-  readonly escapeFormulas?: boolean;
-}
-
-/** See {@link CsvOptions}. */
 export const optionNames: Options.Names<CsvOptions> = { escapeFormulas: Options.boolean };
 
 const DAY = 86_400;
@@ -43,25 +25,11 @@ const jsonList = (texts: ReadonlyArray<string>): string => {
   return json.includes("\\ud") ? JSON.stringify(texts.map((text) => text.toWellFormed())) : json;
 };
 
-/** Options, checked: what csv-stringify takes, and what is ours. */
-interface Settled {
-  readonly options: StringifyOptions;
-  readonly escapeFormulas: boolean;
-}
-
-const settle = ({ escapeFormulas = true }: CsvOptions): Settled => {
-  if (typeof escapeFormulas !== "boolean") {
-    throw new TypeError(
-      `Cannot write CSV as 'escapeFormulas' must be a boolean: current value is ${escapeFormulas}`,
-    );
-  }
-  const options: StringifyOptions = {
-    record_delimiter: "\r\n",
-    quote_record_delimiter: true, // a lone CR or LF too, which CRLF as delimiter would otherwise leave bare
-    quoted_empty: true, // or it would read the same as null, which csv-stringify is not asked about
-    eof: false,
-  };
-  return { options, escapeFormulas };
+const stringifyOptions: StringifyOptions = {
+  record_delimiter: "\r\n",
+  quote_record_delimiter: true, // a lone CR or LF too, which CRLF as delimiter would otherwise leave bare
+  quoted_empty: true, // or it would read the same as null, which csv-stringify is not asked about
+  eof: false,
 };
 
 const utf8 = new TextEncoder();
@@ -73,13 +41,16 @@ const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> 
   return both;
 };
 
-const makeSettled = ({ options, escapeFormulas }: Settled, chosen = columns): Encoder => {
+const encoderOf = ({ escapeFormulas = true }: CsvOptions, chosen = columns): Encoder => {
   const header = utf8.encode(`${chosen.map(({ name }) => name).join(",")}\r\n`);
   // It writes a cell alone as it does within a row: once for each text, as long as that is remembered.
   const quote = MemoTable.of(
     1024,
     (text: string) =>
-      stringify([[escapeFormulas && Formula.isFormula(text) ? Formula.inert(text) : text]], options),
+      stringify(
+        [[escapeFormulas && Formula.isFormula(text) ? Formula.inert(text) : text]],
+        stringifyOptions,
+      ),
   );
   const write = CellWriters.make({
     quote,
@@ -105,8 +76,6 @@ const makeSettled = ({ options, escapeFormulas }: Settled, chosen = columns): En
  * is a JSON array, null is an empty field and the empty text is `""`. A lone surrogate, which UTF-8 can't
  * write, becomes U+FFFD.
  *
- * @throws {TypeError} on an option of the wrong type.
- *
  * @example
  * ```ts
  * import { Batch, Formats } from "monocloud-sessions";
@@ -118,24 +87,20 @@ const makeSettled = ({ options, escapeFormulas }: Settled, chosen = columns): En
  * console.assert(text.split("\r\n")[1]?.startsWith("alice,S1,,[],2021-12-31T18:30:00Z,"));
  * ```
  */
-export const make = (options: CsvOptions = {}): Encoder => makeSettled(settle(options));
+export const make = (options: CsvOptions = {}): Encoder => encoderOf(options);
 
-/**
- * The format with these options, for a driver that makes many files.
- *
- * @throws {TypeError} on an option of the wrong type.
- */
-export const format = (options: CsvOptions = {}): Format => formatOf(settle(options), columns);
+/** The format with these options, for a driver that makes many files. */
+export const format = (options: CsvOptions = {}): Format => formatOf(options, columns);
 
-const formatOf = (settled: Settled, chosen: typeof columns): Format => {
+const formatOf = (options: CsvOptions, chosen: typeof columns): Format => {
   return {
     name: "csv",
     extension: "csv",
     contentType: "text/csv; charset=utf-8; header=present",
     gzip: true,
     columns: chosen.map(({ name }) => name),
-    make: () => makeSettled(settled, chosen),
-    select: (names) => formatOf(settled, columnsNamed(names)),
+    make: () => encoderOf(options, chosen),
+    select: (names) => formatOf(options, columnsNamed(names)),
     decode: async function* (file, written) {
       yield* (await import("./decode.ts")).decode(file, written);
     },

@@ -1,8 +1,4 @@
-/**
- * Reads sessions off the lines of an NDJSON file.
- *
- * @module
- */
+/** Reads sessions off the lines of an NDJSON file. */
 import * as Either from "effect/Either";
 import * as Option from "effect/Option";
 import * as Predicate from "effect/Predicate";
@@ -19,7 +15,6 @@ import { compared, type Flaw, placesIn, plain, type Row, wellFormed } from "../D
 import type { EncodedFile } from "../Format.ts";
 import * as Lines from "../Lines.ts";
 
-/** Reads lines of one version. */
 interface LineReader {
   readonly scan: PageScanner.PageScanner["scan"];
   readonly rowAt: (rows: RowSlices, row: number) => Row;
@@ -58,7 +53,6 @@ const saysWhat = (user: string, rescued: string | null) => (text: string | null)
 type Field = Schema.Schema.AnyNoContext;
 type Fields = Readonly<Record<string, Field | Schema.optional<Field>>>;
 
-/** Give those fields that are columns by these names. */
 const withColumns = (fields: Fields, names: ReadonlyArray<string>): Fields =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => names.includes(name)));
 

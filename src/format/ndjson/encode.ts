@@ -1,8 +1,6 @@
 /**
  * Newline-delimited JSON: one session a line, as served, with the user's id put first. The format that loses
  * nothing.
- *
- * @module
  */
 import { LF } from "../../scan/JsonTokens.ts";
 import * as RowSlices from "../../scan/RowSlices.ts";
@@ -29,7 +27,6 @@ const displace = (head: string, text: string): string => {
   return `${head}${kept.join(",")},"_rescued_data":{${rescued.join(",")}}}`;
 };
 
-/** The line for one session, from its text. */
 const line = (head: string, userId: string, { slices }: Batch.Bytes, row: number): string => {
   const text = RowSlices.line(slices, row);
   if (!slices.reserved.has(row)) return head + text.slice(1);

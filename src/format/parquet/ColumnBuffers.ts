@@ -1,8 +1,6 @@
 /**
  * The values of columns, gathered until a row group is full. Those taken are of one group and lie where the next ones will: they
  * must not be looked at once the next is begun. What is held for a group would otherwise be new for each, and old by its end.
- *
- * @module
  */
 
 /** Values in an array whose room is used again: the first so many are those of this group. */
@@ -14,7 +12,6 @@ export interface Values<A> {
 /** No value of a group yet. To append one is to write `values.all[values.count++]`, in a loop that knows one kind of value. */
 export const none = <A>(): Values<A> => ({ all: [], count: 0 });
 
-/** All of them. */
 export const take = <A>(values: Values<A>): Array<A> => {
   values.all.length = values.count;
   values.count = 0;
@@ -82,13 +79,11 @@ export const bytes = (): Bytes => {
   };
 };
 
-/** Numbers, or null. */
 export interface Numbers {
   readonly push: (number: number | null) => void;
   readonly take: () => Array<number | null>;
 }
 
-/** No number of a group yet. */
 export const numbers = (): Numbers => {
   let all = new Float64Array(1 << 10);
   let count = 0;

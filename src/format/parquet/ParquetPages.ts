@@ -1,8 +1,6 @@
 /**
  * Looks a Parquet file over before its reader believes it: that one asks for as much memory as a file says it needs, and
  * goes on for as long as it says. Only what this program writes passes: pages of version 2, in the encodings that it uses.
- *
- * @module
  */
 import { type FileMetaData, snappyUncompress } from "hyparquet";
 import type { Column } from "../../session/Columns.ts";
@@ -12,7 +10,6 @@ const { lie } = Thrift;
 
 /** A row group has 10,000 rows unless a program asks for another number. */
 const ROWS = 1 << 20;
-/** Values of a list in a row group. */
 const VALUES = 1 << 22;
 /** Bytes of a row group, as they lie, and unpacked as well. */
 const BYTES = 2 ** 29;
@@ -83,7 +80,6 @@ const checkValues = (bytes: Uint8Array, encoding: number, count: number): void =
   }
 };
 
-/** Room that a row group has left. */
 interface Budget {
   bytes: number;
   values: number;
@@ -136,7 +132,6 @@ const checkChunk = (bytes: Uint8Array, column: Column, codec: string, budget: Bu
   }
 };
 
-/** A row group of a file. */
 type RowGroup = FileMetaData["row_groups"][number];
 
 /** Give the place of a row group. Refuses one that has no rows or too many, and one that does not lie in the file. */

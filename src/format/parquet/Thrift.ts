@@ -1,14 +1,11 @@
 /**
  * Reads Thrift's compact protocol, in which Parquet tells what it holds, from bytes that anyone may have written: no count is
  * believed that the bytes left could not bear out.
- *
- * @module
  */
 
 /** A value: a struct by the numbers of its fields, a list, bytes, or what else there is. */
 export type Value = number | boolean | Uint8Array | ReadonlyArray<Value> | Struct;
 
-/** See {@link Value}. */
 export type Struct = ReadonlyMap<number, Value>;
 
 /** Nothing in a Parquet file is nested half as deep. */
@@ -20,7 +17,6 @@ const LONGEST = 10;
 /** Make the error for bytes that are not so, in words that go on from `can't be read:`. */
 export const lie = (what: string): RangeError => new RangeError(`it is no Parquet of this program: ${what}`);
 
-/** A place in bytes. */
 export interface Cursor {
   readonly bytes: Uint8Array;
   at: number;

@@ -1,8 +1,4 @@
-/**
- * Reads sessions off the rows of a Parquet file.
- *
- * @module
- */
+/** Reads sessions off the rows of a Parquet file. */
 import { type AsyncBuffer, type FileMetaData, parquetMetadata, parquetRead } from "hyparquet";
 import { columns } from "../../session/Columns.ts";
 import { schemaOf } from "./schema.ts";

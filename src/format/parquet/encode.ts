@@ -1,8 +1,6 @@
 /**
  * Parquet: the columns of `Columns.ts` with their types, compressed, readable by DuckDB, Spark, pandas and
  * the rest.
- *
- * @module
  */
 import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
 import { snappyCompressor } from "hysnappy";
@@ -14,28 +12,9 @@ import * as Options from "../../options/Options.ts";
 import { type Allocate, own } from "../../sink/Allocate.ts";
 import { schemaOf } from "./schema.ts";
 import * as ColumnBuffers from "./ColumnBuffers.ts";
+import type { ParquetOptions } from "../FormatOptions.ts";
 import { columnsNamed, type Encoder, encoder, type Format } from "../Format.ts";
 
-/** Options of Parquet. */
-export interface ParquetOptions {
-  /**
-   * Rows in a row group: the unit that readers skip or read side by side, and what the encoder holds. Values
-   * are held as they are until the group is full, then encoded in one call. From 10,000 to 100,000 rows a
-   * file shrinks by 3 % at most (measured), while memory and that one call grow with the rows: 10,000 cost
-   * up to 65 MB and a twentieth of a second.
-   *
-   * @default {10_000}
-   */
-  readonly rowGroupRows?: number;
-  /**
-   * Compression of pages, but for those of times and of session ids and keys: these are packed as they are.
-   *
-   * @default {"snappy"}
-   */
-  readonly codec?: "snappy" | "uncompressed";
-}
-
-/** See {@link ParquetOptions}. */
 export const optionNames: Options.Names<ParquetOptions> = {
   rowGroupRows: Options.number,
   codec: Options.oneOf(["snappy", "uncompressed"]),
@@ -43,7 +22,6 @@ export const optionNames: Options.Names<ParquetOptions> = {
 
 const utf8 = new TextEncoder();
 
-/** A column of a row group in the making. */
 interface ColumnBuilder {
   /** Appends its values for the rows from `from` up to `to`. */
   readonly fill: (userId: string, rows: RowSlices, from: number, to: number) => void;

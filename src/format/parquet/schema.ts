@@ -1,8 +1,4 @@
-/**
- * The Parquet schema of sessions: a column for each of `Columns.ts`.
- *
- * @module
- */
+/** The Parquet schema of sessions: a column for each of `Columns.ts`. */
 import type { SchemaElement } from "hyparquet-writer";
 import type * as Columns from "../../session/Columns.ts";
 

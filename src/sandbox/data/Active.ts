@@ -1,8 +1,6 @@
 /**
  * The sessions that are active now: the generated ones, less those removed, plus those added. A user whose sessions never
  * changed costs nothing; one whose sessions did costs a number for each.
- *
- * @module
  */
 import type { Ranked } from "./Pages.ts";
 import type { Population, SandboxSession, SessionKey } from "./Population.ts";
@@ -25,11 +23,9 @@ export interface Active {
   at(user: number, position: number): SandboxSession;
   /** The sessions by position, as they were when the first was asked for. */
   all(user: number): Iterable<SandboxSession>;
-  find(user: number, sessionId: string): SandboxSession | undefined;
   /** The list sorted by a field; with a client, only the sessions that have it. */
   sorted(user: number, key: SessionKey, clientId: string | undefined): Ranked;
   add(user: number, now: number, given: Partial<SandboxSession>): SandboxSession;
-  /** False when there is no such session. */
   remove(user: number, sessionId: string): boolean;
   /** False when there is no such session. */
   update(user: number, sessionId: string, now: number): boolean;
@@ -112,10 +108,6 @@ export const make = (population: Population): Active => {
       const rows = changed.get(user)?.rows.slice();
       const length = count(user);
       for (let position = 0; position < length; position++) yield read(user, rows?.[position] ?? position);
-    },
-    find(user, sessionId) {
-      const position = positionOf(user, sessionId);
-      return position === -1 ? undefined : read(user, row(user, position));
     },
     sorted(user, key, clientId) {
       const whole = key === "initiated_at" && clientId === undefined;

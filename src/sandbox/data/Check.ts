@@ -14,7 +14,6 @@ export const whole = (option: string, value: number, least: number, most = Numbe
     ? value
     : fail(option, `an integer from ${least} to ${most}`, value);
 
-/** Checks a fraction of the whole, 0 to 1. */
 export const rate = (option: string, value: number): number =>
   value >= 0 && value <= 1 ? value : fail(option, "a rate from 0 to 1", value);
 
@@ -26,11 +25,9 @@ export const atMostOne = (option: string, sum: number): number =>
 export const atLeast = (option: string, value: number, least: number): number =>
   Number.isFinite(value) && value >= least ? value : fail(option, `a number of at least ${least}`, value);
 
-/** Checks a finite number above 0. */
 export const positive = (option: string, value: number): number =>
   Number.isFinite(value) && value > 0 ? value : fail(option, "a number above 0", value);
 
-/** Checks one of a few words. */
 export const oneOf = <const Word extends string>(option: string, value: Word, words: readonly Word[]): Word =>
   words.includes(value)
     ? value

@@ -1,8 +1,6 @@
 /**
  * Seeded hashing on 32-bit integers: what makes every generated value a function of its coordinates alone, so that nothing
  * has to be held or replayed. Not for secrets.
- *
- * @module
  */
 
 /** Scatters the bits of a 32-bit integer; one-to-one. */
@@ -56,7 +54,6 @@ export class Draws {
     return Math.floor(this.fraction() * limit);
   }
 
-  /** True with the given probability. */
   chance(probability: number): boolean {
     return this.fraction() < probability;
   }

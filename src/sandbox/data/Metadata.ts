@@ -1,8 +1,6 @@
 /**
  * Generated `last_metadata`: where a session was last used and with what, mostly ordinary, a few percent odd in every way an
  * export has to survive.
- *
- * @module
  */
 import { Draws, hash } from "./Hash.ts";
 

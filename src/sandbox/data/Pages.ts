@@ -1,8 +1,4 @@
-/**
- * Pages of a sorted list, and the header that describes them.
- *
- * @module
- */
+/** Pages of a sorted list, and the header that describes them. */
 import { Draws, hash, hashText, shuffled } from "./Hash.ts";
 
 /** A request for a page of a list. */

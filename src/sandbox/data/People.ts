@@ -1,8 +1,4 @@
-/**
- * The users themselves, as `GET /api/users` lists them: large objects of which an export needs the id alone.
- *
- * @module
- */
+/** The users themselves, as `GET /api/users` lists them: large objects of which an export needs the id alone. */
 import { Draws, fraction, hash } from "./Hash.ts";
 import type { Ranked } from "./Pages.ts";
 import type { Population } from "./Population.ts";

@@ -1,8 +1,6 @@
 /**
  * The sandbox's people and their sessions, generated. Session `i` of user `u` is computed from the seed, `u` and `i` alone,
  * so a population of any size holds nothing.
- *
- * @module
  */
 import * as Check from "./Check.ts";
 import { Draws, fraction, hash, hashText, hex, seedOf } from "./Hash.ts";

@@ -1,8 +1,4 @@
-/**
- * Sessions as text, and the ways in which a row can surprise its reader.
- *
- * @module
- */
+/** Sessions as text, and the ways in which a row can surprise its reader. */
 import { fraction, hashText } from "./Hash.ts";
 import type { SandboxSession } from "./Population.ts";
 
@@ -11,7 +7,6 @@ export interface RowOptions {
   readonly seed: number;
   /** Adds fields to every row that no version knows. */
   readonly unknownFields: boolean;
-  /** The share of rows that break the schema. */
   readonly malformed: number;
 }
 
@@ -50,8 +45,7 @@ export const arrayText = (sessions: readonly SandboxSession[], options: RowOptio
     ? `[${sessions.map((session) => rowText(session, options)).join(",")}]`
     : JSON.stringify(sessions);
 
-/** Writes the JSON text of one session. */
-export const rowText = (session: SandboxSession, { seed, unknownFields, malformed }: RowOptions): string => {
+const rowText = (session: SandboxSession, { seed, unknownFields, malformed }: RowOptions): string => {
   const word = hashText(seed, session.session_id);
   if (fraction(word) < malformed) {
     return JSON.stringify(breaks[(hashText(word, "break") >>> 0) % breaks.length]?.(session));

@@ -1,8 +1,4 @@
-/**
- * Sessions that come, go and change while they are being read.
- *
- * @module
- */
+/** Sessions that come, go and change while they are being read. */
 import type { Active } from "../data/Active.ts";
 import * as Check from "../data/Check.ts";
 import { Draws, hash } from "../data/Hash.ts";

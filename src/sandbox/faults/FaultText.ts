@@ -1,33 +1,7 @@
-/**
- * Faults as one writes them on a command line.
- *
- * @module
- */
+/** Faults as one writes them on a command line. */
 import type { ChurnOptions } from "./Churn.ts";
 import { faultNames, type FaultOptions, retryAfterForms } from "./Faults.ts";
-
-type Mutable<A> = { -readonly [K in keyof A]: A[K] };
-
-/** The options that the parts have filled in so far. */
-interface Draft extends Mutable<Omit<FaultOptions, "churn" | "rateLimit">> {
-  churn?: Mutable<ChurnOptions>;
-  rateLimit?: { perSecond: number; burst?: number };
-}
-
-type Setting = { readonly required: string; readonly set: (draft: Draft, text: string) => boolean };
-
-const setting = <A>(
-  required: string,
-  read: (text: string) => A | undefined,
-  put: (draft: Draft, value: A) => void,
-): Setting => ({
-  required,
-  set(draft, text) {
-    const value = read(text);
-    if (value !== undefined) put(draft, value);
-    return value !== undefined;
-  },
-});
+import type { RateLimiterOptions } from "./TokenBucket.ts";
 
 const decimal = (text: string): number | undefined =>
   /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : undefined;
@@ -51,38 +25,33 @@ const aTime = "a time such as 20ms or 1.5s";
 const aNumber = "a number such as 0.5";
 const aWhole = "a whole number";
 
-const settings: ReadonlyMap<string, Setting> = new Map([
-  ...[...faultNames, "slow" as const].map((name) =>
-    [name, setting(aRate, rate, (draft, value) => draft[name] = value)] as const
-  ),
-  ["slow-for", setting(aTime, milliseconds, (draft, value) => draft.slowMs = value)],
-  ["latency", setting(aTime, milliseconds, (draft, value) => draft.latencyMs = value)],
+/** A reader of values, what they must be, and the option that they become, or the one within it. */
+type Setting = readonly [
+  name: string,
+  read: (text: string) => number | string | undefined,
+  must: string,
+  option: keyof FaultOptions,
+  inner?: keyof ChurnOptions | keyof RateLimiterOptions,
+];
+
+const settings: ReadonlyArray<Setting> = [
+  ...[...faultNames, "slow" as const].map((name): Setting => [name, rate, aRate, name]),
+  ["slow-for", milliseconds, aTime, "slowMs"],
+  ["latency", milliseconds, aTime, "latencyMs"],
   [
     "retry-after",
-    setting(
-      `${retryAfterForms.slice(0, -1).join(", ")} or ${retryAfterForms.at(-1)}`,
-      (text) => retryAfterForms.find((form) => form === text),
-      (draft, value) => draft.retryAfter = value,
-    ),
+    (text) => retryAfterForms.find((form) => form === text),
+    `${retryAfterForms.slice(0, -1).join(", ")} or ${retryAfterForms.at(-1)}`,
+    "retryAfter",
   ],
-  ["retry-after-seconds", setting(aWhole, whole, (draft, value) => draft.retryAfterSeconds = value)],
-  ["max-in-a-row", setting(aWhole, whole, (draft, value) => draft.maxInARow = value)],
-  [
-    "per-second",
-    setting("a number above 0", (text) => decimal(text) || undefined, (draft, perSecond) => {
-      draft.rateLimit = { ...draft.rateLimit, perSecond };
-    }),
-  ],
-  [
-    "burst",
-    setting("a whole number above 0", (text) => whole(text) || undefined, (draft, burst) => {
-      draft.rateLimit = { perSecond: Number.NaN, ...draft.rateLimit, burst };
-    }),
-  ],
-  ["deletes", setting(aNumber, decimal, (draft, deletes) => draft.churn = { ...draft.churn, deletes })],
-  ["inserts", setting(aNumber, decimal, (draft, inserts) => draft.churn = { ...draft.churn, inserts })],
-  ["updates", setting(aNumber, decimal, (draft, updates) => draft.churn = { ...draft.churn, updates })],
-]);
+  ["retry-after-seconds", whole, aWhole, "retryAfterSeconds"],
+  ["max-in-a-row", whole, aWhole, "maxInARow"],
+  ["per-second", (text) => decimal(text) || undefined, "a number above 0", "rateLimit", "perSecond"],
+  ["burst", (text) => whole(text) || undefined, "a whole number above 0", "rateLimit", "burst"],
+  ["deletes", decimal, aNumber, "churn", "deletes"],
+  ["inserts", decimal, aNumber, "churn", "inserts"],
+  ["updates", decimal, aNumber, "churn", "updates"],
+];
 
 const fail = (part: string, problem: string): never => {
   throw new RangeError(`Cannot read the faults at ${JSON.stringify(part)}: ${problem}`);
@@ -104,17 +73,19 @@ const fail = (part: string, problem: string): never => {
  * ```
  */
 export const parseFaults = (text: string): FaultOptions => {
-  const draft: Draft = {};
+  const options: { [name: string]: unknown } = {};
   const names = new Set<string>();
   for (const part of text.split(",").map((part) => part.trim())) {
     if (part === "") continue;
     const [name = "", value, ...more] = part.split("=").map((side) => side.trim());
-    const found = settings.get(name) ?? fail(part, `the names are ${[...settings.keys()].join(", ")}`);
+    const [, read, must, option, inner] = settings.find(([known]) => known === name) ??
+      fail(part, `the names are ${settings.map(([known]) => known).join(", ")}`);
     if (names.has(name)) fail(part, `'${name}' is there twice`);
     names.add(name);
-    const read = value !== undefined && more.length === 0 && found.set(draft, value);
-    if (!read) fail(part, `'${name}' needs ${found.required} after one '='`);
+    const found = value === undefined || more.length > 0 ? undefined : read(value);
+    if (found === undefined) fail(part, `'${name}' needs ${must} after one '='`);
+    options[option] = inner === undefined ? found : { ...options[option] as object, [inner]: found };
   }
   if (names.has("burst") && !names.has("per-second")) fail("burst", "'burst' needs a 'per-second' beside it");
-  return draft;
+  return options as FaultOptions;
 };

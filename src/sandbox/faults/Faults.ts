@@ -1,8 +1,6 @@
 /**
  * Faults on request: which requests fail, how, and for how long. Decided by the seed, the URL and how often that URL has
  * failed in a row, so that a run can be repeated whatever its concurrency.
- *
- * @module
  */
 import * as Check from "../data/Check.ts";
 import type { ChurnOptions } from "./Churn.ts";

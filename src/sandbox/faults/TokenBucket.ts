@@ -1,8 +1,4 @@
-/**
- * A rate limit in real time.
- *
- * @module
- */
+/** A rate limit in real time. */
 import * as Check from "../data/Check.ts";
 
 /** A limit on requests, as a token bucket. */

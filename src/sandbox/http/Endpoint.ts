@@ -1,8 +1,4 @@
-/**
- * The surface of MonoCloud's API that the sandbox imitates: its paths, parameters, and problem bodies.
- *
- * @module
- */
+/** The surface of MonoCloud's API that the sandbox imitates: its paths, parameters, and problem bodies. */
 import type { PageRequest } from "../data/Pages.ts";
 
 /** A whole answer, before it becomes a Response or goes down a socket. */
@@ -19,8 +15,7 @@ export interface Answer {
 export type Route =
   | { readonly kind: "users" }
   | { readonly kind: "user"; readonly userId: string }
-  | { readonly kind: "sessions"; readonly userId: string }
-  | { readonly kind: "session"; readonly userId: string; readonly sessionId: string };
+  | { readonly kind: "sessions"; readonly userId: string };
 
 /** Messages by parameter, as a 422 carries them. */
 export type Errors = Readonly<Record<string, readonly string[]>>;
@@ -73,16 +68,13 @@ export const split = (target: string): readonly [path: string, query: string] =>
 
 /** Finds the resource that a path leads to; undefined for a path that leads nowhere or can't be decoded. */
 export const route = (path: string): Route | undefined => {
-  const [root, api, users, user, sessions, session, ...more] = path.split("/");
+  const [root, api, users, user, sessions, ...more] = path.split("/");
   if (root !== "" || api !== "api" || users !== "users" || more.length > 0) return undefined;
   if (user === undefined) return { kind: "users" };
   const userId = segment(user);
   if (userId === undefined) return undefined;
   if (sessions === undefined) return { kind: "user", userId };
-  if (sessions !== "sessions") return undefined;
-  if (session === undefined) return { kind: "sessions", userId };
-  const sessionId = segment(session);
-  return sessionId === undefined ? undefined : { kind: "session", userId, sessionId };
+  return sessions === "sessions" ? { kind: "sessions", userId } : undefined;
 };
 
 const segment = (encoded: string): string | undefined => {

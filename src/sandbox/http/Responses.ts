@@ -1,8 +1,4 @@
-/**
- * The answers of a tenant in good health.
- *
- * @module
- */
+/** The answers of a tenant in good health. */
 import type { Active } from "../data/Active.ts";
 import * as Check from "../data/Check.ts";
 import { type Answer, type Errors, pageRequest, problem, type Route } from "./Endpoint.ts";
@@ -92,7 +88,7 @@ export const make = (
     body,
   });
 
-  const missing = (path: string, what: string): Answer => problem(404, path, `The ${what} was not found.`);
+  const missing = (path: string): Answer => problem(404, path, "The user was not found.");
 
   const invalid = (path: string, errors: Errors): Answer =>
     problem(422, path, "One or more parameters are not valid.", {}, errors);
@@ -124,7 +120,7 @@ export const make = (
 
   const sessions = (userId: string, path: string, query: URLSearchParams): Answer => {
     const user = population.userOf(userId);
-    if (user === undefined) return missing(path, "user");
+    if (user === undefined) return missing(path);
     const asking = asked(query, sessionKeys);
     if ("errors" in asking) return invalid(path, asking.errors);
     const { page, size, key, descending } = asking.request;
@@ -138,22 +134,14 @@ export const make = (
     });
   };
 
-  const session = (userId: string, sessionId: string, path: string): Answer => {
-    const user = population.userOf(userId);
-    if (user === undefined) return missing(path, "user");
-    const found = active.find(user, sessionId);
-    return found === undefined ? missing(path, "session") : ok(Rows.rowText(found, rowOptions));
-  };
-
   const user = (userId: string, path: string): Answer => {
     const found = population.userOf(userId);
-    return found === undefined ? missing(path, "user") : ok(JSON.stringify(people.user(found)));
+    return found === undefined ? missing(path) : ok(JSON.stringify(people.user(found)));
   };
 
   return (route, path, query) => {
     if (route.kind === "users") return users(path, query);
     if (route.kind === "user") return user(route.userId, path);
-    if (route.kind === "sessions") return sessions(route.userId, path, query);
-    return session(route.userId, route.sessionId, path);
+    return sessions(route.userId, path, query);
   };
 };

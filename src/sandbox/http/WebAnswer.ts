@@ -1,8 +1,4 @@
-/**
- * Answers as web responses, broken ones included.
- *
- * @module
- */
+/** Answers as web responses, broken ones included. */
 import type { Answer } from "./Endpoint.ts";
 
 const encoder = new TextEncoder();
@@ -27,7 +23,6 @@ const breaking = (bytes: Uint8Array<ArrayBuffer> | undefined): ReadableStream<Ui
   }, { highWaterMark: 0 });
 };
 
-/** Makes the response of an answer. */
 export const response = (answer: Answer): Response => {
   const { status, headers, body, broken } = answer;
   if (broken === undefined) return new Response(body, { status, headers });

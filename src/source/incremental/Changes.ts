@@ -12,8 +12,6 @@
  * **What a cursor claims.** Up to {@link Cursor.at} all runs together have delivered everything. A run from a given time on may
  * begin above that: it leaves a *span*, and the cursor where it was, so that the next run closes the gap. So does a walk that
  * is not verified; what it has delivered is known by fingerprints, so that it is not delivered again.
- *
- * @module
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
@@ -71,7 +69,6 @@ export interface ChangeTracker {
   readonly isPartial: boolean;
 }
 
-/** A tracker as a plain value. */
 export const TrackerState = Schema.Struct({
   before: Schema.optional(Cursor),
   /** Null if no time was asked for; absent where that is not known. */
@@ -88,7 +85,6 @@ export const TrackerState = Schema.Struct({
 /** The most fingerprints that a walk is put down with: 17 kB. States are kept of all walks under way, at every cut. */
 const PUT_DOWN = 1000;
 
-/** Gives the tracker as a plain value. */
 export const save = (
   { delivered, count, others, otherCount, isPartial, asked, ...tracker }: ChangeTracker,
 ): typeof TrackerState.Type => ({
@@ -115,7 +111,6 @@ export const restore = (
   isPartial: partial === true,
 });
 
-/** Options of a walk for changes. */
 export interface TrackerOptions {
   /** The cursor of the run before; without one every session is new. */
   readonly cursor?: Cursor | undefined;
@@ -125,7 +120,6 @@ export interface TrackerOptions {
   readonly lookback?: number | undefined;
 }
 
-/** Begins a tracker. */
 export const begin = ({ cursor, since, lookback = LOOKBACK }: TrackerOptions): ChangeTracker => ({
   before: cursor,
   asked: since,
@@ -140,10 +134,8 @@ export const begin = ({ cursor, since, lookback = LOOKBACK }: TrackerOptions): C
   isPartial: false,
 });
 
-/** A row, as far as it matters here. */
 export interface TrackedRow {
   readonly id: string | undefined;
-  /** Undefined if it has none. */
   readonly lastUpdated: number | undefined;
   /** False for a row that the schema does not accept. */
   readonly isSession: boolean;
@@ -186,7 +178,6 @@ const topOf = ({ at = -Infinity, spans = [] }: Pick<Cursor, "at" | "spans">): nu
  */
 export type Holding = "lacks" | "ended" | "has";
 
-/** The circumstances of an answer. */
 export interface ReceiveOptions {
   /** The latest time that has come for certain by when the tenant answered, in seconds since the epoch. */
   readonly certain: number;
@@ -194,7 +185,6 @@ export interface ReceiveOptions {
   readonly holds?: ((sessionId: string, lastUpdated: number) => Holding) | undefined;
 }
 
-/** The outcome of an answer. */
 export interface Received {
   readonly tracker: ChangeTracker;
   /** The rows to deliver. */

@@ -1,8 +1,4 @@
-/**
- * Fingerprints in a cursor, of rows that no time tells of: 53 bits of each, of a bounded number of rows.
- *
- * @module
- */
+/** Fingerprints in a cursor, of rows that no time tells of: 53 bits of each, of a bounded number of rows. */
 
 /** The most rows a cursor knows so: 80 kB while a walk is under way, some 170 kB of JSON in a cursor. */
 export const MOST = 10_000;

@@ -1,8 +1,4 @@
-/**
- * Chooses the rows of an answer to deliver, and what the walk remembers of them.
- *
- * @module
- */
+/** Chooses the rows of an answer to deliver, and what the walk remembers of them. */
 import type { Given } from "./Given.ts";
 import type { ObservedIds } from "./ObservedIds.ts";
 import { compare, type Key, type ListShape, type Order, type WalkRows } from "./SortOrder.ts";

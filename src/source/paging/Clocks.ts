@@ -1,8 +1,4 @@
-/**
- * The time at the tenant: by the `Date` of its answer, and by our own clock where that says nothing.
- *
- * @module
- */
+/** The time at the tenant: by the `Date` of its answer, and by our own clock where that says nothing. */
 
 /** The time, as far as it is known. Seconds since the epoch. */
 export interface Now {

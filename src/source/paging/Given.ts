@@ -1,8 +1,4 @@
-/**
- * An answer, looked at: where it lies, what its rows are known by, and what it says against itself or others.
- *
- * @module
- */
+/** An answer, looked at: where it lies, what its rows are known by, and what it says against itself or others. */
 import { hashText } from "./ObservedIds.ts";
 import { isInOrder, type Key, type Order, type WalkRows } from "./SortOrder.ts";
 import type { PageRequest, Place } from "./Place.ts";
@@ -16,7 +12,6 @@ import {
   withUnordered,
 } from "./Walk.ts";
 
-/** An answer, looked at. */
 export interface Given {
   readonly request: PageRequest;
   readonly rows: WalkRows;

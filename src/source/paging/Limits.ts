@@ -1,8 +1,4 @@
-/**
- * The numbers that options of a walk keep to.
- *
- * @module
- */
+/** The numbers that options of a walk keep to. */
 
 /** The size of page that a tenant gives where none is asked for; no tenant is expected to give less. */
 export const DOCUMENTED_SIZE = 10;

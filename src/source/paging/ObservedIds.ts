@@ -1,8 +1,4 @@
-/**
- * The ids that a walk has met, each as a 53-bit hash, with the first and the last answer that held it.
- *
- * @module
- */
+/** The ids that a walk has met, each as a 53-bit hash, with the first and the last answer that held it. */
 
 /** Joins the two 32-bit lanes of a hash to an integer that a number holds exactly. */
 const join = (one: number, other: number, length: number): number => {

@@ -1,8 +1,6 @@
 /**
  * Plans pages that overlap: of sizes up to the one wished for, chosen so that one holds the rows before a frontier and
  * reaches as far beyond it as it can.
- *
- * @module
  */
 
 /** A page, from 1, of so many rows. */
@@ -11,13 +9,11 @@ export interface SizedPage {
   readonly size: number;
 }
 
-/** From what to overlap, and by which sizes. */
 export interface OverlapOptions {
   /** The number of rows that lie before the end of what has been read. */
   readonly end: number;
   /** The number of rows before the end that the page must hold. */
   readonly behind: number;
-  /** The largest page. */
   readonly size: number;
   /** Allows pages of up to twice the size, where no smaller one overlaps. */
   readonly mayGrow: boolean;

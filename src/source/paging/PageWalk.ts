@@ -20,8 +20,6 @@
  * another request. What stays contradicted makes it start over in the next of its orders. When the orders run out it reads
  * pages 1, 2, 3… up to three times. Then a count proves the list: ids met both before and after a moment were listed at that
  * moment, so if they are as many as the tenant counted then, they are the list. Only what is not proven leaves a reason.
- *
- * @module
  */
 import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { leastSize } from "./Limits.ts";

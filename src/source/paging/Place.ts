@@ -1,12 +1,7 @@
-/**
- * The place of an answer in its list, by its header and by the request.
- *
- * @module
- */
+/** The place of an answer in its list, by its header and by the request. */
 import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import { DOCUMENTED_SIZE } from "./Limits.ts";
 
-/** One page to ask for. */
 export interface PageRequest {
   readonly page: number;
   readonly size: number;

@@ -1,8 +1,4 @@
-/**
- * Carries a {@link PageWalk} out: asks, waits, and hands on what each answer delivers.
- *
- * @module
- */
+/** Carries a {@link PageWalk} out: asks, waits, and hands on what each answer delivers. */
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
@@ -10,12 +6,10 @@ import type * as Scope from "effect/Scope";
 import type { PaginationHeader } from "../../api/PaginationHeader.ts";
 import * as PageWalk from "./PageWalk.ts";
 
-/** A page, whatever its rows are. */
 export interface AnyPage {
   readonly pagination: PaginationHeader | undefined;
 }
 
-/** The rows of an answer, whatever they are. */
 export interface Answer {
   /** The rows as the walk goes by them. */
   readonly walkRows: PageWalk.WalkRows;
@@ -28,14 +22,12 @@ export interface Reading<Page, Rows> extends PageWalk.Step {
   readonly rows: Rows;
 }
 
-/** A page that has been asked for. */
 interface Asked {
   readonly request: PageWalk.PageRequest;
   /** Opened when those before it have been handed on. */
   readonly turn: Effect.Latch;
 }
 
-/** Options of the reader of a list. */
 export interface ListReaderOptions<Page extends AnyPage, Rows extends Answer, E, R> {
   readonly shape: PageWalk.ListShape;
   /** Rows a page, at most. */

@@ -1,8 +1,4 @@
-/**
- * Answers that prove a list by its count: its top once more, and pages 1, 2, 3….
- *
- * @module
- */
+/** Answers that prove a list by its count: its top once more, and pages 1, 2, 3…. */
 import { leastSize } from "./Limits.ts";
 import { choose } from "./Choice.ts";
 import { askAgain, contradictionIn, type Given, RETRIES, withUnorderedOf } from "./Given.ts";

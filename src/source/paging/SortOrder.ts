@@ -1,11 +1,6 @@
-/**
- * The orders a list can be read in, and what a walk goes by in the rows of an answer.
- *
- * @module
- */
+/** The orders a list can be read in, and what a walk goes by in the rows of an answer. */
 import { hashText } from "./ObservedIds.ts";
 
-/** An order to read a list in. */
 export interface Order {
   /** As the endpoint takes it, such as `initiated_at:-1`. */
   readonly sort: string;
@@ -29,7 +24,6 @@ export interface ListShape {
   readonly until?: Key | undefined;
 }
 
-/** A value that a list is sorted by. */
 export type Key = number | string;
 
 /**

@@ -1,8 +1,4 @@
-/**
- * Answers that must overlap those before them.
- *
- * @module
- */
+/** Answers that must overlap those before them. */
 import { choose, frontierAfter, rememberedAfter } from "./Choice.ts";
 import { askAgain, contradictionIn, type Given, isOutOfPlace, RETRIES, withUnorderedOf } from "./Given.ts";
 import { leastSize } from "./Limits.ts";

@@ -1,8 +1,4 @@
-/**
- * The state of a walk, and how it ends or starts over.
- *
- * @module
- */
+/** The state of a walk, and how it ends or starts over. */
 import { leastSize } from "./Limits.ts";
 import { ObservedIds } from "./ObservedIds.ts";
 import type { Key, ListShape, Order } from "./SortOrder.ts";

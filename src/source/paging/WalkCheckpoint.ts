@@ -1,7 +1,5 @@
 /**
  * The state of a walk as a plain value that JSON can hold, so that it can be resumed hours later and by another process.
- *
- * @module
  */
 import * as Schema from "effect/Schema";
 import { hashText, ObservedIds } from "./ObservedIds.ts";

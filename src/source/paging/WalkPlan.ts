@@ -1,8 +1,4 @@
-/**
- * The pages that a walk asks for next.
- *
- * @module
- */
+/** The pages that a walk asks for next. */
 import { leastSize } from "./Limits.ts";
 import type { ListShape } from "./SortOrder.ts";
 import { overlap, type SizedPage } from "./PagePlan.ts";

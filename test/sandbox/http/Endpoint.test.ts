@@ -107,23 +107,6 @@ describe("the list of sessions", () => {
   });
 });
 
-describe("one session", () => {
-  it("is found by its id while it is there", async () => {
-    const sandbox = make({ sessionsPerUser: 5 });
-    const userId = firstUser(sandbox);
-    const added = sandbox.add(userId);
-    for (const session of sandbox.sessions(userId)) {
-      const path = `/api/users/${userId}/sessions/${session.session_id}`;
-      expect(await askJson(sandbox, path)).toEqual(session);
-    }
-    sandbox.remove(userId, added.session_id);
-    expect((await ask(sandbox, `/api/users/${userId}/sessions/${added.session_id}`)).status).toBe(404);
-    const other = [...sandbox.userIds()][1] as string;
-    const [theirs] = sandbox.sessions(other);
-    expect((await ask(sandbox, `/api/users/${userId}/sessions/${theirs?.session_id}`)).status).toBe(404);
-  });
-});
-
 interface WithEmail {
   readonly emails: readonly { readonly email: string }[];
 }
