@@ -1,6 +1,5 @@
 /** Every entry on every runtime, through every bundler, compiler and package manager: `npm run test:long`. */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -24,6 +23,7 @@ import {
   tryEntries,
 } from "./consumer.ts";
 import { fetchTools } from "./tools.ts";
+import { chromiumPath, hasChromium } from "../programs.ts";
 import { isLong } from "../size.ts";
 
 const tools = isLong ? await fetchTools() : undefined;
@@ -204,9 +204,7 @@ describe.skipIf(tools === undefined)("the matrix", { timeout: 600_000 }, () => {
       note("webpack", "Node", "works");
     });
 
-    const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-    const hasChromium = existsSync(executablePath);
-    if (isLong && !hasChromium) console.log(`Skipped, as there is no ${executablePath}: bundles in Chromium`);
+    if (isLong && !hasChromium) console.log(`Skipped, as there is no ${chromiumPath}: bundles in Chromium`);
 
     /** Open a page of a bundle in Chromium, served beside a tenant; gives what it got. */
     const inChromium = async (folder: string): Promise<unknown> => {
@@ -226,7 +224,10 @@ describe.skipIf(tools === undefined)("the matrix", { timeout: 600_000 }, () => {
       });
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       onTestFinished(() => void server.close());
-      const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+      const browser = await chromium.launch({
+        executablePath: chromiumPath,
+        args: ["--no-sandbox", "--disable-gpu"],
+      });
       onTestFinished(() => browser.close());
       const page = await browser.newPage();
       await page.addInitScript((key) => Object.assign(globalThis, { apiKey: key }), sandbox.key);

@@ -1,5 +1,4 @@
 /** The server's page, in a real browser. */
-import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -9,20 +8,15 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { make, type SandboxOptions, serve as serveSandbox } from "../../src/sandbox/mod.ts";
 import { keysIn, keysOf, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
+import { chromiumPath, hasChromium } from "../programs.ts";
 import { ended, runtimes, serve, startExport, token } from "./serving.ts";
-
-/** Debian's, or where the environment says. */
-const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
 /** Where to put pictures of the page, for people to look at. */
 const pictures = process.env["PICTURES"];
 
 const open = async (): Promise<Browser> => {
-  if (!existsSync(executablePath)) {
-    throw new Error(`There is no ${executablePath}: install Chromium, or say with CHROMIUM where it is`);
-  }
   const browser = await chromium.launch({
-    executablePath,
+    executablePath: chromiumPath,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"].concat(
       ["--disable-background-networking", "--disable-component-update", "--disable-sync"],
     ),
@@ -52,7 +46,7 @@ const picture = async (page: Page, name: string) => {
   await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
 };
 
-describe.each(runtimes)("on %s", (runtime) => {
+describe.skipIf(!hasChromium).each(runtimes)("on %s (needs Chromium)", (runtime) => {
   it(
     "signs in, starts an export, watches, cancels and resumes it, downloads what it wrote and deletes it, by keyboard alone",
     async () => {
@@ -144,117 +138,126 @@ describe.each(runtimes)("on %s", (runtime) => {
   );
 });
 
-it("fits a phone and a screen, by daylight and in the dark, and names its controls", async () => {
-  const { env, sandbox } = await tenant({ users: 3 });
-  const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder() });
-  const browser = await open();
-  for (
-    const [id, formats] of [[[...sandbox.userIds()], ["parquet"]], [["nobody"], [
-      "csv.gz",
-      "ndjson",
-    ]]] as const
-  ) {
-    await server.ask("/v1/exports", { method: "POST", body: JSON.stringify({ users: id, formats }) });
-  }
-  const seen = new Set<string>();
-  for (const colorScheme of ["light", "dark"] as const) {
-    for (const width of [320, 1280]) {
-      const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
-      await page.context().addCookies([{ name: "worker_token", value: token, url: server.url }]);
-      const said = complaints(page);
-      await page.goto(server.url);
-      await page.getByText("Failed").waitFor();
-      await page.getByText("The tenant knows no user").waitFor();
-      const { scroll, client, back } = await page.evaluate(() => ({
-        scroll: document.documentElement.scrollWidth,
-        client: document.documentElement.clientWidth,
-        back: getComputedStyle(document.body).backgroundColor,
-      }));
-      expect([width, scroll <= client]).toEqual([width, true]);
-      seen.add(`${colorScheme} ${back}`);
-      const unnamed = await page.locator("button, input, textarea, a").evaluateAll((controls) =>
-        controls.filter((control) =>
-          control.checkVisibility() && (control.textContent ?? "") === "" &&
-          control.getAttribute("aria-label") === null &&
-          ((control as HTMLInputElement).labels?.length ?? 0) === 0
-        ).length
-      );
-      expect(unnamed).toBe(0);
-      await page.getByLabel("Only these").check();
-      await page.getByLabel("User ids, one a line").fill(" \n");
-      await page.getByRole("button", { name: "Start" }).click();
-      await page.getByText("Name a user, one a line.").waitFor();
-      await picture(page, `${colorScheme}-${width}`);
-      expect(said).toEqual([]);
-      await page.close();
+it.skipIf(!hasChromium)(
+  "fits a phone and a screen, by daylight and in the dark, and names its controls",
+  async () => {
+    const { env, sandbox } = await tenant({ users: 3 });
+    const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder() });
+    const browser = await open();
+    for (
+      const [id, formats] of [[[...sandbox.userIds()], ["parquet"]], [["nobody"], [
+        "csv.gz",
+        "ndjson",
+      ]]] as const
+    ) {
+      await server.ask("/v1/exports", { method: "POST", body: JSON.stringify({ users: id, formats }) });
     }
-  }
-  expect(seen.size).toBe(2);
-});
+    const seen = new Set<string>();
+    for (const colorScheme of ["light", "dark"] as const) {
+      for (const width of [320, 1280]) {
+        const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+        await page.context().addCookies([{ name: "worker_token", value: token, url: server.url }]);
+        const said = complaints(page);
+        await page.goto(server.url);
+        await page.getByText("Failed").waitFor();
+        await page.getByText("The tenant knows no user").waitFor();
+        const { scroll, client, back } = await page.evaluate(() => ({
+          scroll: document.documentElement.scrollWidth,
+          client: document.documentElement.clientWidth,
+          back: getComputedStyle(document.body).backgroundColor,
+        }));
+        expect([width, scroll <= client]).toEqual([width, true]);
+        seen.add(`${colorScheme} ${back}`);
+        const unnamed = await page.locator("button, input, textarea, a").evaluateAll((controls) =>
+          controls.filter((control) =>
+            control.checkVisibility() && (control.textContent ?? "") === "" &&
+            control.getAttribute("aria-label") === null &&
+            ((control as HTMLInputElement).labels?.length ?? 0) === 0
+          ).length
+        );
+        expect(unnamed).toBe(0);
+        await page.getByLabel("Only these").check();
+        await page.getByLabel("User ids, one a line").fill(" \n");
+        await page.getByRole("button", { name: "Start" }).click();
+        await page.getByText("Name a user, one a line.").waitFor();
+        await picture(page, `${colorScheme}-${width}`);
+        expect(said).toEqual([]);
+        await page.close();
+      }
+    }
+    expect(seen.size).toBe(2);
+  },
+);
 
-it.each(runtimes)("the API's page on %s shows it, and runs nothing but its own script", async (runtime) => {
-  const { env } = await tenant({ users: 1 });
-  const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
-  const page = await (await open()).newPage();
-  const said = complaints(page);
-  await page.goto(`${server.url}/docs`);
-  await page.getByText("/v1/exports/{id}/resume").waitFor();
-  await page.getByText("Sessions of one user, streamed.").waitFor();
-  await picture(page, "docs");
-  expect(said).toEqual([]);
-  await page.evaluate(() => {
-    const script = document.createElement("script");
-    script.textContent = "document.title = 'taken over'";
-    document.body.append(script);
-  });
-  expect(await page.title()).not.toContain("taken over");
-  for (const path of ["/", "/docs", "/openapi.json", "/page.js", "/nowhere", "/v1/exports", "/health"]) {
-    const { headers } = await server.ask(path);
-    expect([path, headers.get("content-security-policy")]).toEqual([
-      path,
-      expect.stringMatching(/^default-src 'none';.*frame-ancestors 'none'; base-uri 'none'$/),
-    ]);
-    expect([path, headers.get("x-frame-options"), headers.get("x-content-type-options")]).toEqual([
-      path,
-      "DENY",
-      "nosniff",
-    ]);
-    expect([path, headers.get("referrer-policy"), headers.get("cache-control")]).toEqual([
-      path,
-      "no-referrer",
-      expect.stringMatching(/^no-(store|cache)/),
-    ]);
-    // A link may lead to a page; nothing else is of use to another site.
-    const site = { "sec-fetch-site": "cross-site" };
-    const isOpen = ["/", "/docs", "/health"].includes(path);
-    expect([path, (await server.ask(path, { headers: site })).status]).toEqual([path, isOpen ? 200 : 403]);
-  }
-});
+it.skipIf(!hasChromium).each(runtimes)(
+  "the API's page on %s shows it, and runs nothing but its own script",
+  async (runtime) => {
+    const { env } = await tenant({ users: 1 });
+    const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    const page = await (await open()).newPage();
+    const said = complaints(page);
+    await page.goto(`${server.url}/docs`);
+    await page.getByText("/v1/exports/{id}/resume").waitFor();
+    await page.getByText("Sessions of one user, streamed.").waitFor();
+    await picture(page, "docs");
+    expect(said).toEqual([]);
+    await page.evaluate(() => {
+      const script = document.createElement("script");
+      script.textContent = "document.title = 'taken over'";
+      document.body.append(script);
+    });
+    expect(await page.title()).not.toContain("taken over");
+    for (const path of ["/", "/docs", "/openapi.json", "/page.js", "/nowhere", "/v1/exports", "/health"]) {
+      const { headers } = await server.ask(path);
+      expect([path, headers.get("content-security-policy")]).toEqual([
+        path,
+        expect.stringMatching(/^default-src 'none';.*frame-ancestors 'none'; base-uri 'none'$/),
+      ]);
+      expect([path, headers.get("x-frame-options"), headers.get("x-content-type-options")]).toEqual([
+        path,
+        "DENY",
+        "nosniff",
+      ]);
+      expect([path, headers.get("referrer-policy"), headers.get("cache-control")]).toEqual([
+        path,
+        "no-referrer",
+        expect.stringMatching(/^no-(store|cache)/),
+      ]);
+      // A link may lead to a page; nothing else is of use to another site.
+      const site = { "sec-fetch-site": "cross-site" };
+      const isOpen = ["/", "/docs", "/health"].includes(path);
+      expect([path, (await server.ask(path, { headers: site })).status]).toEqual([path, isOpen ? 200 : 403]);
+    }
+  },
+);
 
-it("what others have deleted is shown no more, and what has ended meanwhile is not deleted by Cancel", async () => {
-  const { env } = await tenant({ users: 3, sessionsPerUser: 5 });
-  const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder(), WORKER_STREAMS: "1" });
-  const ids: Array<string> = [];
-  for (let count = 0; count < 2; count++) {
-    ids.push(await startExport(server, { users: "all", formats: ["csv"] }));
-    await ended(server, ids.at(-1)!, "done");
-  }
-  const page = await (await open()).newPage();
-  await page.context().addCookies([{ name: "worker_token", value: token, url: server.url }]);
-  // The page is told that the latest still runs.
-  let isTold = false;
-  await page.route("**/v1/exports?*", async (route) => {
-    const list = await (await route.fetch()).json();
-    if (!isTold) list[0].status = "running";
-    isTold = true;
-    await route.fulfill({ json: list });
-  });
-  await page.route("**/events", (route) => route.abort());
-  await page.goto(server.url);
-  await page.getByRole("button", { name: "Cancel" }).click();
-  await page.getByRole("status").getByText("was expected to be open").waitFor();
-  expect((await server.ask(`/v1/exports/${ids[1]}`)).status).toBe(200);
-  await until(async () => await page.getByText("Done").count() === 2, "both are shown as done");
-  await server.ask(`/v1/exports/${ids[0]}`, { method: "DELETE" });
-  await until(async () => await page.locator("#exports > li").count() === 1, "one is shown");
-});
+it.skipIf(!hasChromium)(
+  "what others have deleted is shown no more, and what has ended meanwhile is not deleted by Cancel",
+  async () => {
+    const { env } = await tenant({ users: 3, sessionsPerUser: 5 });
+    const server = await serve("Node", { ...env, WORKER_FOLDER: await newFolder(), WORKER_STREAMS: "1" });
+    const ids: Array<string> = [];
+    for (let count = 0; count < 2; count++) {
+      ids.push(await startExport(server, { users: "all", formats: ["csv"] }));
+      await ended(server, ids.at(-1)!, "done");
+    }
+    const page = await (await open()).newPage();
+    await page.context().addCookies([{ name: "worker_token", value: token, url: server.url }]);
+    // The page is told that the latest still runs.
+    let isTold = false;
+    await page.route("**/v1/exports?*", async (route) => {
+      const list = await (await route.fetch()).json();
+      if (!isTold) list[0].status = "running";
+      isTold = true;
+      await route.fulfill({ json: list });
+    });
+    await page.route("**/events", (route) => route.abort());
+    await page.goto(server.url);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("status").getByText("was expected to be open").waitFor();
+    expect((await server.ask(`/v1/exports/${ids[1]}`)).status).toBe(200);
+    await until(async () => await page.getByText("Done").count() === 2, "both are shown as done");
+    await server.ask(`/v1/exports/${ids[0]}`, { method: "DELETE" });
+    await until(async () => await page.locator("#exports > li").count() === 1, "one is shown");
+  },
+);

@@ -17,6 +17,7 @@ import * as Problem from "../Problem.ts";
 import { COOKIE } from "../RequestGuard.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
+import * as Batch from "../../session/Batch.ts";
 import * as Job from "../jobs/Job.ts";
 
 const Absent = Problem.schemaOf("not-found");
@@ -51,11 +52,21 @@ const Bytes = (contentType: string, description: string, example: string) =>
 const text = (contentType: string, description: string, example: string) =>
   HttpApiSchema.Text({ contentType }).annotations({ description, examples: [example] });
 
-/** The first session of each format, as far as it is text. */
-const beginnings: Readonly<Record<Formats.BuiltIn, string>> = {
-  ndjson: '{"user_id":"u1","session_id":"s1","initiated_at":1795500000}\n',
-  csv: "user_id,session_id,initiated_at\r\nu1,s1,1795500000\r\n",
-  parquet: "PAR1",
+const one = Batch.make("u1", [
+  {
+    session_id: "s1",
+    client_ids: ["app"],
+    initiated_at: 1795500000,
+    expires_at: 1795586400,
+    last_updated: 1795500060,
+  },
+]);
+
+/** The file of one session in a format, as far as it is text. */
+const fileOf = (name: Formats.BuiltIn): string => {
+  const encoder = Formats.make(name).make();
+  const parts = [encoder.encode(one), encoder.finish()].map((bytes) => new TextDecoder().decode(bytes));
+  return name === "parquet" ? "PAR1" : parts.join("");
 };
 
 const sessionsOf = <Name extends Formats.BuiltIn>(name: Name, contentType: string) =>
@@ -79,7 +90,7 @@ const sessionsOf = <Name extends Formats.BuiltIn>(name: Name, contentType: strin
       Bytes(
         contentType,
         "The sessions. In HTTP/1.1 or later, a transfer that ends cleanly is complete.",
-        beginnings[name],
+        fileOf(name),
       ),
     )
     .addError(Absent).addError(Busy).addError(TenantFailure).addError(Unavailable)
@@ -184,7 +195,7 @@ const Exports = HttpApiGroup.make("exports")
   .add(
     HttpApiEndpoint.get("part", "/v1/exports/:id/:format/:name")
       .setPath(Schema.Struct({ ...ofExport.fields, format: Schema.String, name: Schema.String }))
-      .addSuccess(Bytes("application/octet-stream", "The bytes of the part.", beginnings.csv))
+      .addSuccess(Bytes("application/octet-stream", "The bytes of the part.", fileOf("csv")))
       .addError(Absent).addError(Busy).addError(Unavailable)
       .annotateContext(about("Download a part", "Gives a complete part of the dataset, by its path.")),
   )

@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -11,6 +10,7 @@ import { specs as commands } from "../../../src/cli/commands/mod.ts";
 import { flagsOf } from "../../../src/cli/options/CommandSpec.ts";
 import { names } from "../../../src/server/Settings.ts";
 import { newFolder } from "../../folders.ts";
+import { has } from "../../programs.ts";
 import { project, quotedCommand, run, start } from "../command.ts";
 
 const linesOn = (topic: string | undefined, width: number): ReadonlyArray<string> => {
@@ -76,8 +76,6 @@ describe("help", () => {
     expect(found.out.replaceAll("\r", "")).toBe(`${linesOn("export", 40).join("\n")}\n`);
   });
 });
-
-const has = (shell: string): boolean => spawnSync(shell, ["--version"]).status === 0;
 
 describe("completions", () => {
   /** Complete the last word of a line, as bash does. */
