@@ -13,10 +13,10 @@ import * as Arrival from "./Arrival.ts";
 import type { SomeLimits } from "./Limits.ts";
 import * as Settings from "./Settings.ts";
 import { make as makeServer } from "./Server.ts";
-import type { Line as LogLine } from "./telemetry/Log.ts";
+import type { Line as LogLine } from "./telemetry/Line.ts";
 
 export type { RequestInfo } from "./Arrival.ts";
-export type { Line as LogLine } from "./telemetry/Log.ts";
+export type { Line as LogLine } from "./telemetry/Line.ts";
 
 /** Options of a server: the tenant, who may ask, and how much at once. The rate counts the requests of all callers together. */
 export interface ServerSettings extends Pick<TenantOptions, "domain" | "apiKey" | "rate">, SomeLimits {

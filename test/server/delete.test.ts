@@ -76,6 +76,17 @@ describe.each(runtimes)("on %s", (runtime) => {
       expect(await idsOf(server)).not.toContain(id);
     }
     expect(await namesIn(folder)).toEqual([]);
+    // Many at once are removed one by one, and each once.
+    const many = await Promise.all(
+      Array.from({ length: 8 }, () => startExport(server, { users: ["nobody"], formats: ["csv"] })),
+    );
+    for (const id of many) await ended(server, id, "failed");
+    const answers = await Promise.all([...many, ...many].map((id) => remove(server, id, "?expect=ended")));
+    expect(answers.map(({ status }) => status).sort()).toEqual([
+      ...Array(8).fill(204),
+      ...Array(8).fill(404),
+    ]);
+    expect(await namesIn(folder)).toEqual([]);
     expect(await (await server.ask("/metrics")).text()).toContain('monocloud_exports{status="done"} 0');
     await stop(server);
     const next = await serve(runtime, { ...env, WORKER_FOLDER: folder });

@@ -67,7 +67,7 @@ export interface JobStore {
   readonly state: (id: string) => Effect.Effect<State, FileError>;
   /** Removes an export in one step: killed before it, it is whole, and after it, it is not known any more. */
   readonly remove: (id: string) => Effect.Effect<void, FileError>;
-  /** Removes what is left of exports that were removed; of all, or of one. Links are removed, and not followed. */
+  /** Removes what is left of exports that were removed: of one, or of all. Links are removed, and not followed. */
   readonly sweep: (id?: string) => Effect.Effect<void, FileError>;
   /** The ids of all exports, the earliest first. */
   readonly ids: Effect.Effect<ReadonlyArray<string>, FileError>;
@@ -109,18 +109,16 @@ export const make = (folder: string): JobStore => {
       attempt(id, async () => {
         await SafeFile.checkPlace(folder, `${id}/job.json`);
         await rename(join(folder, id), join(folder, `${id}${DELETED}`));
-        await FileSink.syncFolder(folder);
       }),
-    sweep: (id) =>
-      Effect.flatMap(Layout.namesIn(folder), (names) =>
-        Effect.forEach(
-          names.filter((name) =>
-            name.endsWith(DELETED) && isId(name.slice(0, -DELETED.length)) &&
-            (id === undefined || name.startsWith(id))
-          ),
-          (name) => attempt(name, () => rm(join(folder, name), { recursive: true, force: true })),
-          { discard: true },
-        )),
+    sweep: (only) =>
+      attempt("", async () => {
+        const ids = (await SafeFile.namesIn(folder)).filter((name) => name.endsWith(DELETED))
+          .map((name) => name.slice(0, -DELETED.length))
+          .filter((id) => only === undefined ? isId(id) : id === only);
+        // No file goes before it is on the disk that its export has gone.
+        if (ids.length > 0) await FileSink.syncFolder(folder);
+        for (const id of ids) await rm(join(folder, `${id}${DELETED}`), { recursive: true, force: true });
+      }),
     ids: Effect.map(Layout.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
   };
 };

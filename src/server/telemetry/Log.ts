@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect";
 import type * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import { oneLine } from "../OneLine.ts";
+import type { Line } from "./Line.ts";
 
 /** Names of fields, in the order in which they are written. */
 const fields = [
@@ -18,16 +19,6 @@ const fields = [
 
 /** What a line tells besides. */
 export type Fields = { readonly [Name in typeof fields[number]]?: string | number | undefined };
-
-/** A line of the log. */
-export interface Line {
-  /** When, in ISO 8601. */
-  readonly time: string;
-  readonly level: "INFO" | "WARN" | "ERROR";
-  /** What happened, such as `request` or `export done`. */
-  readonly message: string;
-  readonly [field: string]: string | number;
-}
 
 const textOf = (line: Line): string =>
   Object.entries(line).map(([name, value]) => {
