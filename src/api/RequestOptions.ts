@@ -3,7 +3,8 @@
 /** Options of the rate. */
 export interface RateLimiterOptions {
   /**
-   * The most requests a second, retries included. The rate in force never exceeds it. With `"auto"`, for a tenant whose
+   * The most requests a second, retries included. The rate in force never exceeds it. Calls of the promise API that run side
+   * by side have a rate each: divide what the tenant allows among them. With `"auto"`, for a tenant whose
    * limit is not known, the rate begins at 20, grows until the tenant answers 429, and stays just below what it allows.
    *
    * @default {20}

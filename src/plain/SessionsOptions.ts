@@ -85,7 +85,10 @@ export interface TransformOptions {
    * another object: the one given is not to be changed.
    */
   readonly map?: ((session: Session, userId: string) => Session) | undefined;
-  /** Takes out personal data, or makes it unreadable. Comes last, so nothing that `map` adds escapes it. */
+  /**
+   * Takes out personal data, or makes it unreadable. Session keys and fields that this version does not know are dropped as
+   * well, unless the policy keeps them. Comes last, so nothing that `map` adds escapes it.
+   */
   readonly redact?: Redaction | undefined;
 }
 

@@ -3,6 +3,7 @@ import * as KeyedFile from "../sink/KeyedFile.ts";
 import { CursorError } from "./Errors.ts";
 
 const codec: KeyedFile.Codec = {
+  begin: '{"user_id":"',
   lineOf: (userId, cursor) => `${JSON.stringify({ user_id: userId, cursor })}\n`,
   read: (line) => {
     const { user_id, cursor } = JSON.parse(line);
@@ -17,8 +18,8 @@ export const open = async (path: string): Promise<KeyedFile.KeyedFile> => {
     if (cause instanceof KeyedFile.DamagedLine) {
       throw new CursorError(
         "Damaged",
-        `Cannot read cursors from ${path} as its line ${cause.line} is none: restore it from a backup, or remove it to ` +
-          "read all sessions anew",
+        `Cannot read cursors from ${path} as its line ${cause.line} is none: name another file, restore this one from a ` +
+          "backup, or remove it to read all sessions anew",
       );
     }
     throw new CursorError("File", `Cannot keep cursors in ${path}: ${(cause as Error).message}`, { cause });

@@ -5,6 +5,7 @@ import * as Export from "../export/Export.ts";
 import * as Verdict from "../export/Verdict.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
+import type * as Batch from "../session/Batch.ts";
 import * as ReadableBody from "../sink/ReadableBody.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
@@ -55,7 +56,14 @@ const DOING = "export";
  */
 export const stream = (
   format: FormatChoice,
+  options: SessionsOptions & EncodingOptions & UnverifiedOptions,
+): ReadableStream<Uint8Array<ArrayBuffer>> => begin(format, options, () => {});
+
+/** Stream an export, and call back once the sessions of an answer are encoded, though they may be none. */
+const begin = (
+  format: FormatChoice,
   given: SessionsOptions & EncodingOptions & UnverifiedOptions,
+  onAnswer: () => void,
 ): ReadableStream<Uint8Array<ArrayBuffer>> => {
   const name = Options.take(DOING, Kinds.format, format, "format");
   const options = Kinds.take(DOING, kind, given);
@@ -66,8 +74,15 @@ export const stream = (
     const signal = AbortSignal.any([cancelled, ...(options.signal ? [options.signal] : [])]);
     const verdict = Verdict.make(options);
     const batches = Engine.batchesOf(DOING, { ...options, signal }, { unverifiedReasons: verdict.seeUsers });
+    // Whoever asks for the next batch has encoded the one before.
+    let hasAnswer = false;
+    const see = (batch: Batch.Batch) => {
+      if (hasAnswer) onAnswer();
+      hasAnswer ||= batch.end?.status !== "missing" && batch.end?.status !== "failed";
+      verdict.see(batch);
+    };
     const work = Export.run({
-      source: Stream.tap(batches, (batch) => Effect.sync(() => verdict.see(batch))),
+      source: Stream.tap(batches, (batch) => Effect.sync(() => see(batch))),
       targets: [Export.targetOf(choice, output)],
       onInvalid: options.onInvalid ?? "fail",
       maxQuarantined: options.maxQuarantined,
@@ -86,14 +101,16 @@ export const stream = (
 };
 
 /**
- * Answer a request with an export, as a download. The promise resolves once the first bytes are there.
+ * Answer a request with an export, as a download. The promise resolves once sessions have come, or their first bytes are
+ * there: a `filter` that keeps none, or Parquet, which has no bytes before a row group is full, does not delay the status.
  *
  * So what the tenant's first answers tell is a rejection, and no answer of status 200: a refused key, users that it does not
- * know, a tenant that does not answer. It rejects with what {@link stream} errors with. What fails later breaks off the
- * body.
+ * know, a tenant that does not answer within `maxElapsed` (5 minutes unless you say less). It rejects with what
+ * {@link stream} errors with. What fails later breaks off the body.
  *
- * Parquet has no bytes before its first row group is full. Memory as for {@link stream}. Cancel the body of a response that
- * nobody reads.
+ * Pass the request's `signal`: before the body is read, nothing else tells that the client has left. The headers of the
+ * response may be changed, such as the file's name in `content-disposition`. Memory as for {@link stream}. Cancel the body
+ * of a response that nobody reads.
  *
  * @example
  * ```ts
@@ -126,11 +143,16 @@ export const response = async (
   format: FormatChoice,
   options: SessionsOptions & EncodingOptions & UnverifiedOptions,
 ): Promise<Response> => {
-  const reader = stream(format, options).getReader();
-  let first: ReadableStreamReadResult<Uint8Array<ArrayBuffer>> | undefined = await reader.read();
+  let onAnswer = () => {};
+  const hasAnswer = new Promise<void>((resolve) => (onAnswer = resolve));
+  const reader = begin(format, options, () => onAnswer()).getReader();
+  let first: Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>> | undefined = reader.read();
+  await Promise.race([first, hasAnswer]);
+  // What fails from now on is told to whoever reads the body.
+  first.catch(() => {});
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
     pull: async (controller) => {
-      const { done, value } = first ?? await reader.read();
+      const { done, value } = await (first ?? reader.read());
       first = undefined;
       if (done) controller.close();
       else controller.enqueue(value);

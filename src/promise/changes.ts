@@ -15,7 +15,8 @@ import * as Transform from "./Transform.ts";
 
 /**
  * A place for cursors, one a user: texts of JSON. A `Map` is one, and so is a table with a column of text. A cursor takes
- * some 300 bytes, in the midst of a user's list 17 bytes for each session delivered as well.
+ * some 300 bytes, in the midst of a user's list 17 bytes for each session delivered as well: give each a place of
+ * its own, rather than write all of them at each change.
  */
 export interface CursorStore {
   /** Gives the user's cursor; undefined or null if there is none. Asked as the users are read. */
@@ -27,11 +28,14 @@ export interface CursorStore {
   readonly set?: ((userId: string, cursor: string) => unknown) | undefined;
 }
 
-/** Whose changes to read, and where the cursors are. */
+/**
+ * Whose changes to read, and where the cursors are. A `filter` also hides a session that no longer passes it, and cursors do
+ * not record it: to notice either, filter in your own loop.
+ */
 export interface ChangesOptions extends Omit<SessionsOptions, "sort" | "since">, UnverifiedOptions {
   /**
-   * The cursors of the last call, and the place for those of this one: a store such as a `Map`, or the path of a file. A
-   * file is for one process at a time.
+   * The cursors of the last call, and the place for those of this one: a store such as a `Map`, or the path of a file of
+   * lines that only this function reads and writes. A file is for one process at a time.
    */
   readonly cursors: CursorStore | string;
   /**

@@ -98,7 +98,7 @@ const withhold = ({ userId, page, size, index, source }: QuarantinedRow): Quaran
 
 /**
  * A function that redacts batches by a policy. A dropped value becomes null; null, absence and, for `hash`, the empty
- * text stay what they are. A batch loses its `source`, so NDJSON is written from the values.
+ * text stay what they are. NDJSON is written from the values.
  *
  * A hash is `HMAC-SHA-256(secret, "<column>:<value>")` as 64 lower-case hexadecimal digits, of the value as served, the
  * column being `ip_address`, `user_agent`, `country`, `region`, `city` or `session_key`. So the same value has the same

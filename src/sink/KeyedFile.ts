@@ -12,6 +12,8 @@ import { syncFolder } from "./FileSink.ts";
 import * as SafeFile from "./SafeFile.ts";
 
 export interface Codec {
+  /** The text that every line begins with: of half a line as well, so that no other file is taken for one of these. */
+  readonly begin: string;
   /** Gives the line of an entry, its line break included. */
   readonly lineOf: (key: string, value: string) => string;
   /** Reads a line; throws where it is none. */
@@ -96,7 +98,7 @@ const replace = async (path: string, lines: Iterable<string>): Promise<Appended>
 };
 
 /** Opens a file; there need not be one yet. Rejects with a {@link DamagedLine}, or with what the system says. */
-export const open = async (path: string, { lineOf, read }: Codec): Promise<KeyedFile> => {
+export const open = async (path: string, { begin, lineOf, read }: Codec): Promise<KeyedFile> => {
   const entries = new Map<string, { readonly value: string; readonly bytes: number }>();
   let live = 0;
   const keep = (key: string, value: string, bytes: number) => {
@@ -106,8 +108,8 @@ export const open = async (path: string, { lineOf, read }: Codec): Promise<Keyed
 
   const text = await textOf(path);
   let lines = 0;
-  // What follows the last line break was being written when the process died.
-  for (let at = 0, end; (end = text.indexOf("\n", at)) !== -1; at = end + 1) {
+  let at = 0;
+  for (let end; (end = text.indexOf("\n", at)) !== -1; at = end + 1) {
     lines++;
     try {
       const [key, value] = read(text.slice(at, end));
@@ -117,6 +119,10 @@ export const open = async (path: string, { lineOf, read }: Codec): Promise<Keyed
     }
   }
 
+  // What follows the last line break was being written when the process died.
+  const half = text.slice(at);
+  if (!half.startsWith(begin.slice(0, half.length))) throw new DamagedLine(lines + 1);
+
   let handle: FileHandle;
   let size: number;
   const compact = async () => {
@@ -125,8 +131,7 @@ export const open = async (path: string, { lineOf, read }: Codec): Promise<Keyed
     ({ handle, size } = await replace(target, [...entries].map(([key, { value }]) => lineOf(key, value))));
     await syncFolder(dirname(target));
   };
-  const isHalf = text !== "" && !text.endsWith("\n");
-  if (isHalf || lines > 2 * entries.size) await compact();
+  if (half !== "" || lines > 2 * entries.size) await compact();
   else ({ handle, size } = await append(path));
 
   let isFlushed = true;

@@ -50,6 +50,7 @@ const codes: Readonly<Record<string, string>> = {
 };
 
 const explain = (cause: unknown): string => {
+  if (cause === undefined) return "its reader has gone";
   const { code } = (cause ?? {}) as { readonly code?: unknown };
   const words = typeof code === "string" ? codes[code] : undefined;
   return words ?? (cause instanceof Error ? cause.message : String(cause));

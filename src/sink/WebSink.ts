@@ -49,7 +49,9 @@ export const make = (name: string, stream: WritableStream<Uint8Array<ArrayBuffer
         try: work,
         catch: (cause) => {
           const { code } = (cause ?? {}) as { readonly code?: unknown };
-          return new SinkError({ reason: code === "EPIPE" ? "Closed" : reason, path: name, cause });
+          // A reader who cancels without a reason leaves none.
+          const hasGone = code === "EPIPE" || cause === undefined;
+          return new SinkError({ reason: hasGone ? "Closed" : reason, path: name, cause });
         },
       });
     return {

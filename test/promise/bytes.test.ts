@@ -118,6 +118,38 @@ describe("response()", () => {
     );
   });
 
+  it.each(CHOICES)(
+    "resolves once the tenant has answered, though no byte has come yet: %s",
+    async (choice) => {
+      const { options } = tenant({ users: 1, sessionsPerUser: 3000 });
+      let asked = 0;
+      let release = () => {};
+      const held = new Promise<void>((resolve) => (release = resolve));
+      const answer = await promise.response(choice, {
+        ...options,
+        users: "all",
+        concurrency: 1,
+        filter: () => false,
+        fetch: async (input, init) => {
+          if (++asked > 6) await held;
+          return options.fetch(input, init);
+        },
+      });
+      expect(answer.status).toBe(200);
+      release();
+      expect((await answer.arrayBuffer()).byteLength).toBeLessThan(3000);
+      expect(asked).toBeGreaterThan(20);
+    },
+  );
+
+  it("breaks off the body where what comes first is fine, and what follows is not", async () => {
+    const { sandbox, options } = tenant({ users: 1, sessionsPerUser: 3000 });
+    const given = { ...options, users: "all", concurrency: 1, filter: () => false } as const;
+    const answer = await promise.response("csv", { ...given, fetch: forbiddenAfter(sandbox, 6) });
+    expect(answer.status).toBe(200);
+    expect(await reasonOf(answer.text())).toMatchObject({ _tag: "ApiError", reason: "Forbidden" });
+  });
+
   it("resolves long before the export has ended, and ends all requests when its body is cancelled", async () => {
     const { sandbox, options } = tenant(endless);
     const answer = await promise.response("ndjson", { ...options, users: "all" });

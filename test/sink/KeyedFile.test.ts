@@ -12,11 +12,14 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as KeyedFile from "../../src/sink/KeyedFile.ts";
 import { newFolder } from "../folders.ts";
+import { some } from "../size.ts";
 
 const codec: KeyedFile.Codec = {
+  begin: '["',
   lineOf: (key, value) => `${JSON.stringify([key, value])}\n`,
   read: (line) => {
     const [key, value] = JSON.parse(line);
@@ -75,6 +78,41 @@ describe("a file of lines by key", () => {
       names,
     );
   });
+
+  it("is never made of a file of another kind, which stays as it is", () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.oneof(
+          fc.string({ unit: "grapheme" }),
+          fc.json(),
+          fc.constantFrom(
+            "{}",
+            "[]",
+            "null",
+            '{"a":"1"}',
+            "[1]",
+            "my notes",
+            '[\n  "a",\n  "1"\n]',
+            '["a","1"]\nnotes',
+          ),
+        ).filter((text) => text !== "" && !/^(\["a","1"\]\n)*(\[("|$)|$)/.test(text)),
+        async (text) => {
+          const { path } = await setUp(text);
+          const lines = text.split("\n").slice(0, -1);
+          const isOurs = lines.every((line) => {
+            try {
+              return codec.read(line) !== undefined;
+            } catch {
+              return false;
+            }
+          }) && text.endsWith("\n");
+          if (isOurs) return;
+          await expect(KeyedFile.open(path, codec)).rejects.toThrow(KeyedFile.DamagedLine);
+          expect(await readFile(path, "utf8")).toBe(text);
+        },
+      ),
+      { numRuns: some(1000) },
+    ));
 
   it("goes on after a line that was cut off, wherever it was cut, and keeps those before it", async () => {
     const last = codec.lineOf("é", "ü");
