@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
+import * as Struct from "effect/Struct";
 import * as Batch from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
@@ -255,26 +256,16 @@ const finish = (run: Run) =>
 
 const summaryOf = ({ header, state, checkpoints, progress }: Run, tombstones: Manifest.Run["tombstones"]) =>
   Effect.gen(function* () {
-    const { seconds, requests, retries, redelivered } = yield* state.progress;
-    const { run, kind, began, options, user_list_unverified_reasons } = header;
-    const { users, sessions, quarantined, unverified, missing } = progress;
+    const standing = yield* state.progress;
+    const { unverified, missing, failed } = progress;
+    const { redelivered } = standing;
     return {
-      ...{
-        run,
-        kind,
-        began,
-        options,
-        user_list_unverified_reasons,
-        users,
-        sessions,
-        quarantined,
-        seconds,
-        requests,
-        retries,
-      },
+      ...Struct.pick(header, "run", "kind", "began", "options", "user_list_unverified_reasons"),
+      ...Struct.pick(progress, "users", "sessions", "quarantined"),
+      ...Struct.pick(standing, "seconds", "requests", "retries"),
       ended: new Date(yield* Clock.currentTimeMillis).toISOString(),
       bytes: checkpoints.parts().filter(Manifest.isResult).reduce((sum, { bytes }) => sum + bytes, 0),
-      verified: unverified === 0 && progress.failed === 0 && user_list_unverified_reasons.length === 0,
+      verified: unverified === 0 && failed === 0 && header.user_list_unverified_reasons.length === 0,
       missing: { count: missing, first: state.tally.missing },
       unverified: { count: unverified, first: state.tally.unverified },
       ...(header.since !== undefined && { since: header.since }),

@@ -13,7 +13,7 @@ import { type Batch, noRows, type WalkEnd } from "../session/Batch.ts";
 import * as DecodedPage from "./DecodedPage.ts";
 import * as Changes from "./incremental/Changes.ts";
 import * as Clocks from "./paging/Clocks.ts";
-import type { ListShape, Order } from "./paging/PageWalk.ts";
+import type { ListShape, Order, Walk } from "./paging/PageWalk.ts";
 import * as PrefetchReader from "./paging/PrefetchReader.ts";
 import * as WalkCheckpoint from "./paging/WalkCheckpoint.ts";
 import * as SessionPages from "./SessionPages.ts";
@@ -43,7 +43,7 @@ export interface Tracking {
    */
   readonly lookback?: number | undefined;
   /**
-   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.seen} what it came upon: what
+   * Reads every list to its end, though only changes are delivered, and says in {@link Batch.observedIds} what it came upon: what
    * is not there is gone.
    *
    * @default {false}
@@ -87,6 +87,15 @@ const State = Schema.Struct({
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeCursor = Schema.decodeUnknownSync(Changes.Cursor);
 
+const completeEnd = (
+  { unverifiedReasons }: Pick<Walk, "unverifiedReasons">,
+  tracker: Changes.ChangeTracker | undefined,
+): WalkEnd => {
+  const verified = unverifiedReasons.length === 0;
+  const left = tracker && { cursor: Changes.finish(tracker, verified) };
+  return { status: "complete", verified, unverifiedReasons, ...left };
+};
+
 /** Makes the batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
 const toBatch = (
   userId: string,
@@ -97,15 +106,6 @@ const toBatch = (
   observedIds: Batch["observedIds"],
   redelivered: number,
 ): Batch => {
-  const verified = walk.unverifiedReasons.length === 0;
-  const end: WalkEnd | undefined = walk.done
-    ? {
-      status: "complete",
-      verified,
-      unverifiedReasons: walk.unverifiedReasons,
-      ...(tracker && { cursor: Changes.finish(tracker, verified) }),
-    }
-    : undefined;
   const state = () => ({
     walk: WalkCheckpoint.save(shape, walk),
     ...(tracker && { watch: Changes.save(tracker) }),
@@ -117,7 +117,7 @@ const toBatch = (
     observedIds,
     ...(redelivered > 0 && { redelivered }),
     total: walk.total,
-    end,
+    end: walk.done ? completeEnd(walk, tracker) : undefined,
     state,
   };
 };
@@ -207,13 +207,7 @@ export const walk = (
     const orders: ListShape["orders"] = sort === undefined ? safeOrders : [orderFrom(sort)];
     const until = isWhole ? undefined : tracker?.since;
     const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
-    if (start?.done) {
-      const verified = start.unverifiedReasons.length === 0;
-      const left = tracker && { cursor: Changes.finish(tracker, verified) };
-      return offer(
-        ended(userId, { status: "complete", verified, unverifiedReasons: start.unverifiedReasons, ...left }),
-      );
-    }
+    if (start?.done) return offer(ended(userId, completeEnd(start, tracker)));
     // Sessions of the user that this walk has delivered, or an earlier process of it.
     let hasDelivered = start !== undefined && start.maxEnd > 0;
     return PrefetchReader.read({

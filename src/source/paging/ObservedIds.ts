@@ -105,13 +105,6 @@ export class ObservedIds {
     return { before, since };
   }
 
-  /** Remove all. What was allocated stays, for the next use. */
-  clear(): void {
-    if (this.#size > 0) this.#slots.fill(0);
-    this.#size = 0;
-    this.totals.length = 0;
-  }
-
   /**
    * Tell whether the list was, at some moment, exactly the ids met both before and after it: as many as the tenant counted
    * then, and in another answer. That takes for granted that no id leaves the list and comes back in between.

@@ -139,5 +139,5 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
       // What is still under way when the walk has taken another course is ended with the scope.
       : Effect.flatMap(Effect.scoped(inTurn(planned.walk, planned.requests)), from);
   };
-  return Effect.suspend(() => from(start ?? PageWalk.begin(shape, pageSize)));
+  return Effect.suspend(() => from(start ?? PageWalk.begin(pageSize)));
 };

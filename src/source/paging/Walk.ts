@@ -154,7 +154,7 @@ const fromTheTop = {
  * Begins a walk in pages of `size` rows, which must be {@link leastSize} or more, and of up to twice as many where no
  * smaller ones overlap.
  */
-export const begin = (_: ListShape, size: number): Walk => {
+export const begin = (size: number): Walk => {
   if (!Number.isSafeInteger(size) || size < leastSize) {
     throw new RangeError(
       `Cannot read pages as their size must be an integer of ${leastSize} or more: it is ${size}`,

@@ -52,7 +52,7 @@ const receive = (
 
 /** Walks to the end, one page at a time. */
 const walkAll = (tenant: Tenant, size = 100) => {
-  let walk = PageWalk.begin(shape, size);
+  let walk = PageWalk.begin(size);
   const delivered: Array<PageWalk.Row> = [];
   const requests: Array<PageWalk.PageRequest> = [];
   while (!walk.done) {
@@ -127,7 +127,7 @@ describe("a walk", () => {
 
   it("asks for no page again that was refused for its size, and finds another way", () => {
     const rows = listOf(300).map((row) => ({ ...row, time: 7 }));
-    let walk = PageWalk.begin(shape, 100);
+    let walk = PageWalk.begin(100);
     const delivered: Array<PageWalk.Row> = [];
     let refusals = 0;
     while (!walk.done) {
@@ -151,7 +151,7 @@ describe("a walk", () => {
     // Once, a page is cut from the list in another order, and sorted after.
     const cutFirst = rows.map((_, index) => rows[(index * 101) % 500]!);
     for (const isStored of [false, true]) {
-      let walk = PageWalk.begin(shape, 100);
+      let walk = PageWalk.begin(100);
       const delivered: Array<PageWalk.Row> = [];
       for (let nth = 1; !walk.done; nth++) {
         if (isStored) {
@@ -220,7 +220,7 @@ describe("a walk", () => {
   it("reads pages 1, 2, 3… twice where the tenant ignores the size", () => {
     const rows = listOf(95);
     const fixed: Tenant = { list: () => rows };
-    let walk = PageWalk.begin(shape, 100);
+    let walk = PageWalk.begin(100);
     const delivered: Array<PageWalk.Row> = [];
     while (!walk.done) {
       const planned = PageWalk.plan(shape, walk);
@@ -276,7 +276,7 @@ describe("a walk", () => {
       cap: (pagination: ReturnType<typeof answer>["pagination"]) =>
         pagination && { ...pagination, total: Math.min(pagination.total, 200) },
     };
-    let walk = PageWalk.begin(shape, 100);
+    let walk = PageWalk.begin(100);
     const delivered: Array<PageWalk.Row> = [];
     while (!walk.done) {
       const planned = PageWalk.plan(shape, walk);
@@ -295,7 +295,7 @@ describe("a walk", () => {
   it("asks once more after a full page, for the tenant may have counted before a row was inserted", () => {
     const before = listOf(100);
     const after = [{ id: "new", time: 101 }, ...before];
-    let walk = PageWalk.begin(shape, 100);
+    let walk = PageWalk.begin(100);
     const delivered: Array<PageWalk.Row> = [];
     while (!walk.done) {
       const planned = PageWalk.plan(shape, walk);
@@ -322,7 +322,7 @@ describe("a walk", () => {
   it("ends where the tenant gives the same page for ever, and says so", () => {
     const rows = listOf(30);
     for (const page of [rows.slice(0, 10), rows.slice(0, 10).toReversed()]) {
-      let walk = PageWalk.begin(shape, 10);
+      let walk = PageWalk.begin(10);
       const delivered: Array<PageWalk.Row> = [];
       for (let requests = 0; !walk.done; requests++) {
         expect(requests).toBeLessThan(400);
@@ -342,7 +342,7 @@ describe("a walk", () => {
   it("does not verify a list of which the tenant counts more rows than it gives", () => {
     const rows = listOf(130);
     for (const known of [rows.slice(0, 60), rows]) {
-      let walk = PageWalk.begin(shape, 100);
+      let walk = PageWalk.begin(100);
       const delivered: Array<PageWalk.Row> = [];
       while (!walk.done) {
         const planned = PageWalk.plan(shape, walk);
@@ -360,7 +360,7 @@ describe("a walk", () => {
 
   it("ends where the tenant promises further pages for ever, and says so", () => {
     const rows = listOf(130);
-    let walk = PageWalk.begin(shape, 100);
+    let walk = PageWalk.begin(100);
     const delivered: Array<PageWalk.Row> = [];
     for (let requests = 0; !walk.done; requests++) {
       expect(requests).toBeLessThan(300);
@@ -399,7 +399,7 @@ describe("a walk", () => {
     (_, isOrdered) => {
       const rows = listOf(500).map((row) => ({ ...row, time: Math.floor(Number(row["time"]) / 3) }));
       const list = isOrdered ? rows : rows.map((row, index) => rows[index ^ 1] ?? row);
-      let walk = PageWalk.begin(shape, 50);
+      let walk = PageWalk.begin(50);
       const delivered: Array<PageWalk.Row> = [];
       while (!walk.done) {
         const saved = JSON.stringify(WalkCheckpoint.save(shape, walk));
@@ -416,6 +416,6 @@ describe("a walk", () => {
   );
 
   it("refuses pages too small to overlap", () => {
-    expect(() => PageWalk.begin(shape, 9)).toThrow("must be an integer of 10 or more: it is 9");
+    expect(() => PageWalk.begin(9)).toThrow("must be an integer of 10 or more: it is 9");
   });
 });

@@ -116,7 +116,7 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
     };
   };
 
-  let walk = PageWalk.begin(shape, 10 + below(draw, draw() < 0.5 ? 30 : 120));
+  let walk = PageWalk.begin(10 + below(draw, draw() < 0.5 ? 30 : 120));
   const delivered = new Map<WalkRows, number>();
   /** What has been asked for, in order, and its answer once there is one: in any order. */
   let asked: Array<{ request: PageWalk.PageRequest; answer?: ReturnType<typeof serve> }> = [];

@@ -35,7 +35,7 @@ const walkAll = (
     readonly isStored?: (nth: number) => boolean;
   } = {},
 ) => {
-  let walk = PageWalk.begin(shape, size);
+  let walk = PageWalk.begin(size);
   const delivered: Array<string> = [];
   let requests = 0;
   while (!walk.done) {

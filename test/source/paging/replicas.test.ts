@@ -27,7 +27,7 @@ const play = (seed: number) => {
   for (let n = 0; n < LAG; n++) change();
   const rate = [0.2, 1, 4][below(3)]!;
   const size = [10, 25, 100][below(3)]!;
-  let walk = PageWalk.begin(shape, size);
+  let walk = PageWalk.begin(size);
   const delivered: Array<string> = [];
   let requests = 0;
   while (!walk.done) {
