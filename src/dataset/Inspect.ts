@@ -68,7 +68,7 @@ export const refuseOthers = (
     if (foreign.length > 0) {
       return yield* occupied(
         root,
-        `it holds ${list(foreign)}, which is no part of an export. Choose another folder`,
+        `it holds ${list(foreign)}, which no export has written. Move that away, or choose another folder`,
       );
     }
     // What is superseded is removed: a part that is not must not be named there as well.

@@ -150,16 +150,20 @@ export const partsIn = (root: string) =>
     return { parts, partials };
   });
 
+/** Tell whether a file is one that systems and spreadsheets leave beside what people look at. */
+export const isLeftBySystem = (name: string): boolean => /^(\.|~\$|Thumbs\.db$|desktop\.ini$)/i.test(name);
+
 export const foreignIn = (root: string) =>
   Effect.gen(function* () {
     const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders()];
     const isOurs = (name: string) =>
-      name.startsWith(".") || known.includes(name) || isUsersName(name) || isPartial(name) ||
+      isLeftBySystem(name) || known.includes(name) || isUsersName(name) || isPartial(name) ||
       isMoved(name) || isToken(name);
     const foreign = (yield* namesIn(root)).filter((name) => !isOurs(name));
     for (const folder of partFolders()) {
       for (const name of yield* namesIn(root, folder)) {
-        if (partNumber(name) === undefined && !name.endsWith(".partial")) foreign.push(`${folder}/${name}`);
+        const isOurs = partNumber(name) !== undefined || name.endsWith(".partial");
+        if (!isOurs && !isLeftBySystem(name)) foreign.push(`${folder}/${name}`);
       }
     }
     return foreign;

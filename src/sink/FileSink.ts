@@ -1,6 +1,6 @@
 /** A file that appears under its name only when it is complete. */
 import { createHash, randomUUID } from "node:crypto";
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
 import { type OpenSink, type Sink, SinkError } from "./Sink.ts";
@@ -58,7 +58,7 @@ export const removePartial = (partial: string): Effect.Effect<void> =>
 export const make = (path: string, { partial, prove }: FileOptions = {}): Sink => ({
   name: path,
   open: Effect.map(
-    Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial ?? partialOf(path))), discard),
+    Effect.acquireRelease(Effect.suspend(() => openPartial(path, partial)), discard),
     (file): OpenSink => ({
       allocate: (length) => allocate(file, length),
       write: (bytes) =>
@@ -72,7 +72,7 @@ export const make = (path: string, { partial, prove }: FileOptions = {}): Sink =
       prepare: prepared(file, path),
       commit: Effect.zipRight(
         prepared(file, path),
-        attempt("Commit", path, () => commit(file, path, prove)),
+        attempt("Commit", path, () => commit(file, prove)),
       ),
     }),
   ),
@@ -81,6 +81,8 @@ export const make = (path: string, { partial, prove }: FileOptions = {}): Sink =
 interface Partial {
   readonly handle: FileHandle;
   readonly path: string;
+  /** The path that it gets: that of the file which a link leads to. */
+  readonly target: string;
   readonly hash: ReturnType<typeof createHash>;
   /** Its first bytes are what has been gathered. */
   space: Uint8Array<ArrayBuffer>;
@@ -100,14 +102,19 @@ const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promi
     catch: (cause) => new SinkError({ reason, path, cause }),
   }));
 
-const openPartial = (path: string, partial: string) =>
+const openPartial = (path: string, given: string | undefined) =>
   attempt("Open", path, async (): Promise<Partial> => {
-    const isFolder = await stat(path).then((found) => found.isDirectory(), () => false);
-    if (isFolder) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
-    const handle = await open(partial, "wx");
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
+    // A dataset, which says what the partial file is called, has no links.
+    const target = given === undefined ? await realpath(path).catch(() => path) : path;
+    const partial = given ?? partialOf(target);
+    // Whoever could not read the file that is replaced can't read this one.
+    const handle = await open(partial, "wx", found === undefined ? 0o666 : found.mode & 0o666);
     return {
       handle,
       path: partial,
+      target,
       hash: createHash("sha256"),
       space: new Uint8Array(0),
       gathered: 0,
@@ -172,15 +179,15 @@ const prepared = (file: Partial, path: string): Effect.Effect<void, SinkError> =
     )
   );
 
-const commit = async (file: Partial, path: string, prove: FileOptions["prove"]) => {
+const commit = async (file: Partial, prove: FileOptions["prove"]) => {
   await prove?.();
-  await rename(file.path, path).catch(async (error) => {
+  await rename(file.path, file.target).catch(async (error) => {
     // Whoever has taken the place over removes what he finds half done: then that is what is to be told.
     await prove?.();
     throw error;
   });
   file.stage = "committed";
-  await syncFolder(dirname(path));
+  await syncFolder(dirname(file.target));
   return { bytes: file.bytes, sha256: file.hash.digest("hex") };
 };
 

@@ -81,8 +81,6 @@ const { metafile } = await build({
   bundle: true,
   splitting: true,
   minify: true,
-  // Errors are printed with the names of their classes.
-  keepNames: true,
   format: "esm",
   platform: "node",
   // Of packages that have one for Node, the one for browsers: it reads no files by itself.

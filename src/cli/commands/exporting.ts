@@ -105,9 +105,9 @@ const toFiles = (
     ),
   );
 
-const isBegun = (root: string): boolean => {
+const isThere = (path: string): boolean => {
   try {
-    return existsSync(join(root, Layout.names.journal));
+    return existsSync(path);
   } catch {
     // Under Deno, it may not be looked at.
     return false;
@@ -146,7 +146,9 @@ const toDataset = (
     } satisfies Summary.Told),
   ).pipe(
     Effect.provide(Terminal.logger),
-    Effect.onError((cause) => Terminal.say(Interruption.ofDataset(root, isBegun(root), cause))),
+    Effect.onError((cause) =>
+      Terminal.say(Interruption.ofDataset(root, isThere(join(root, Layout.names.journal)), cause))
+    ),
   );
 
 type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
@@ -159,6 +161,9 @@ const shown = ({ args, destination, users, progress }: Plan, exporting: Exportin
     if (args.quiet) return yield* exporting;
     const { traffic } = yield* TenantClient.TenantClient;
     const isFiles = destination.kind === "files";
+    if (!isFiles && args.sinceLast && !isThere(join(destination.root, Layout.names.manifest))) {
+      yield* Terminal.say([`There is no earlier run in ${destination.root}: this one exports everything`]);
+    }
     if (isFiles) {
       yield* Terminal.say(destination.replaced.map((path) => `The export replaces ${path}, which exists`));
     }

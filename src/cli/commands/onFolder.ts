@@ -1,8 +1,10 @@
 /** Commands on a folder that an export was written to. */
 import process from "node:process";
 import * as Effect from "effect/Effect";
+import { usageError } from "../ExitCode.ts";
 import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
+import { isFile } from "../options/Destination.ts";
 import { reporting } from "../options/SharedFlags.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Terminal from "../ui/Terminal.ts";
@@ -34,6 +36,9 @@ export const onFolder = <Report extends object, P extends Progress, E>(
 ) =>
   Command.make(spec, reporting, ({ json, quiet }, folder) =>
     Effect.gen(function* () {
+      if (isFile(folder)) {
+        return yield* usageError(`${folder} is a file: ${spec.name} reads the folder of an export`);
+      }
       const { noProgress, run } = yield* Effect.promise(load);
       const progress = noProgress();
       const work = Effect.provide(run(folder, { progress }), Terminal.logger);

@@ -110,7 +110,7 @@ export const on = (
 ): { readonly lines: ReadonlyArray<string> } | { readonly flaw: string } => {
   const command = options.commands.find(({ name }) => name === topic);
   if (command !== undefined) return { lines: ofCommand(command, options) };
-  if (topic === undefined || topic === "help") return { lines: ofProgram(options) };
+  if (topic === undefined || topic === "help" || topic === "completion") return { lines: ofProgram(options) };
   if (topic === "exit-codes") return { lines: ofExitCodes(options) };
   if (topic === "environment") return { lines: ofEnvironment(options) };
   const all = [...options.commands.map(({ name }) => name), ...topics];

@@ -34,13 +34,15 @@ const refuse = (message: string): never => {
 const didYouMean = (found: string | undefined): string =>
   found === undefined ? "" : ` Did you mean ${found}?`;
 
-const unknownFlag = (name: string, command: CommandSpec, commands: ReadonlyArray<CommandSpec>): string => {
+/** Say why a flag, with its dashes, is not one of a command. */
+const unknownFlag = (flag: string, command: CommandSpec, commands: ReadonlyArray<CommandSpec>): string => {
+  const name = flag.replace(/^-+/, "");
   const names = flagsOf(command).map((flag) => flag.name);
   const near = meant(name, [...names, "help"]);
   const owner = near === undefined
     ? commands.find((other) => flagsOf(other).some((flag) => flag.name === name))
     : undefined;
-  return `${command.name} has no option --${name}.` +
+  return `${command.name} has no option ${flag}.` +
     (owner === undefined ? didYouMean(near && `--${near}`) : ` ${owner.name} has it.`) +
     ` "monocloud-sessions help ${command.name}" lists all of them`;
 };
@@ -57,6 +59,8 @@ const givenOf = (
   const flags = new Map<string, ReadonlyArray<string>>();
   const ahead = [...words];
   const rest: Array<string> = [];
+  /** Where the first word stands that no command and no flag takes. It is not told itself: it may be a key. */
+  let behind = command.name;
   let logLevel: string | undefined;
 
   /** Take the next word for a value, unless it is plainly a flag. */
@@ -67,10 +71,10 @@ const givenOf = (
   };
 
   const readFlag = (word: string): void => {
-    const [, name = "", value] = /^--?([^=]*)(?:=(.*))?$/s.exec(word)!;
+    const [, dashed = "", name = "", value] = /^(--?([^=]*))(?:=(.*))?$/s.exec(word)!;
     if (name === LOG_LEVEL) return void (logLevel = value ?? ahead.shift() ?? "");
     const flag = word.startsWith("--") ? known.get(name) : undefined;
-    if (flag === undefined) return refuse(unknownFlag(name, command, commands));
+    if (flag === undefined) return refuse(unknownFlag(dashed, command, commands));
     const values = flags.get(name);
     if (flag.placeholder === undefined) {
       if (value !== undefined) refuse(`--${name} is given or left out: it takes no value`);
@@ -83,8 +87,10 @@ const givenOf = (
   while (ahead.length > 0) {
     const word = ahead.shift()!;
     if (word === "--") rest.push(...ahead.splice(0));
-    else if (word.length > 1 && word.startsWith("-")) readFlag(word);
-    else rest.push(word);
+    else if (word.length > 1 && word.startsWith("-")) {
+      readFlag(word);
+      if (rest.length === 0) behind = word.split("=")[0]!;
+    } else rest.push(word);
   }
   const { name, argument } = command;
   const [first, second] = rest;
@@ -94,8 +100,8 @@ const givenOf = (
   const extra = argument === undefined ? first : second;
   if (extra !== undefined) {
     refuse(
-      `${name} takes no argument ${JSON.stringify(extra)}: every option's value follows its name, ` +
-        `as "monocloud-sessions help ${name}" shows`,
+      `${name} has no use for a word behind ${argument === undefined ? behind : argument.placeholder}: ` +
+        `every option's value follows its name, as "monocloud-sessions help ${name}" shows`,
     );
   }
   return { flags, argument: first, logLevel };
@@ -132,7 +138,9 @@ const notACommand = (word: string, commands: ReadonlyArray<CommandSpec>): string
       : `${name} belongs behind the command: monocloud-sessions ${owner.name} ${name}`;
   }
   const near = meant(word, [...commands.map((command) => command.name), ...builtIns]);
-  return `There is no command ${JSON.stringify(word)}.${didYouMean(near)} ` +
+  // What is no word may be a key.
+  const told = /^[a-z]+(-[a-z]+)*$/i.test(word) ? ` ${JSON.stringify(word)}` : " of that name";
+  return `There is no command${told}.${didYouMean(near)} ` +
     `The commands are ${[...commands.map((command) => command.name), ...builtIns].join(", ")}`;
 };
 

@@ -1,8 +1,9 @@
 /** The destination of an export: the meaning of `--out` and `--format`. */
-import { lstatSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, lstatSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
+import * as Layout from "../../dataset/Layout.ts";
 import { type Target, targetOf } from "../../export/FileSet.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as FileSink from "../../sink/FileSink.ts";
@@ -32,7 +33,7 @@ export type Destination =
 const endings = Formats.endings();
 
 /** Tell whether something that is no folder has this name. Under Deno it may be that it may not be looked at. */
-const isFile = (path: string): boolean => {
+export const isFile = (path: string): boolean => {
   try {
     return !lstatSync(path).isDirectory();
   } catch {
@@ -103,6 +104,30 @@ const flawIn = (outs: ReadonlyArray<string>, quarantine: string | undefined): st
   return `--out ${packed}: ${name} is compressed inside: leave out the .gz`;
 };
 
+/** Tell whether a folder holds a dataset: its next run would refuse a file that it has not written. */
+const isDataset = (folder: string): boolean => {
+  const has = (name: string): boolean => {
+    try {
+      return existsSync(join(folder, name));
+    } catch {
+      // Under Deno, it may not be looked at.
+      return false;
+    }
+  };
+  const { manifest, journal } = Layout.names;
+  return has(journal) || has(manifest) && Layout.partFolders().some(has);
+};
+
+/** Tell whether nothing is at a path, as far as one may look. */
+const isMissing = (path: string): boolean => {
+  try {
+    statSync(path);
+    return false;
+  } catch (error) {
+    return (error as { readonly code?: unknown }).code === "ENOENT";
+  }
+};
+
 /** Refuse to replace what is there, or give it, to be told. */
 const replacedOf = (paths: ReadonlyArray<string>, { noClobber }: DestinationOptions) =>
   Effect.suspend(() => {
@@ -133,6 +158,12 @@ const toFiles = (outs: ReadonlyArray<Out>, options: DestinationOptions) =>
     const [first] = outs;
     const quarantine = options.quarantine ??
       (first!.isPipe ? QUARANTINE : `${first!.path}.quarantine.ndjson`);
+    const within = paths.find((path) => isDataset(dirname(resolve(path))));
+    if (within !== undefined) {
+      return yield* fail(
+        `--out ${within} would lie in the folder of an export, whose next run refuses it: choose another place`,
+      );
+    }
     const replaced = yield* replacedOf(noClobber ? [...paths, quarantine] : paths, options);
     return {
       kind: "files",
@@ -169,7 +200,13 @@ const toFolder = (
   formats: ReadonlyArray<Formats.Choice>,
   { quarantine, noClobber }: DestinationOptions,
 ): Chosen => {
-  const taken = `--out ${folder} is taken for a folder, since it ends in none of ${endings}`;
+  const lower = folder.toLowerCase();
+  if (Formats.ofPath(lower) !== undefined) {
+    return fail(`--out ${folder}: write its ending in lower case, as in ${lower}`);
+  }
+  const taken = /[/\\]$/.test(folder)
+    ? `--out ${folder} is a folder`
+    : `--out ${folder} is taken for a folder, since it ends in none of ${endings}`;
   if (outs.length > 1) return fail(`${taken}; a folder can't be combined with other outputs`);
   if (formats.length === 0) {
     return fail(`${taken}: say with --format what to write there, or give the file such an ending`);
@@ -178,6 +215,10 @@ const toFolder = (
     return fail(
       `--quarantine goes with files: a folder has a place of its own for them, ${folder}/quarantine`,
     );
+  }
+  const above = dirname(resolve(folder));
+  if (isMissing(above)) {
+    return fail(`--out ${folder}: there is no folder ${above}. Create it first, or mount it`);
   }
   if (noClobber) return fail("--no-clobber goes with files: nothing in a folder is ever replaced");
   return Effect.succeed({ kind: "dataset", root: folder, formats });

@@ -146,7 +146,7 @@ const privacy = {
   redact: Flag.checked({
     name: "redact",
     placeholder: "FIELD=ACTION,...",
-    text: `${RedactionPolicy.usage}. Unless named, session_key and unknown are dropped. ` +
+    text: `${RedactionPolicy.usage}. With it, session_key and unknown are dropped unless named. ` +
       "hash needs MONOCLOUD_REDACT_SECRET.",
   }, RedactionPolicy.parse),
 };

@@ -58,7 +58,13 @@ const readKeyFile = (path: string): Effect.Effect<string, UsageError> =>
         ])
         : Effect.void
     ),
-    Effect.map(({ text }) => text),
+    Effect.flatMap(({ text }) =>
+      /\S\s+\S|^\s*\w+=/.test(text)
+        ? usageError(
+          "The file that --api-key-file names must hold the key alone, on one line: no name, no comment, nothing else",
+        )
+        : Effect.succeed(text)
+    ),
   );
 
 const readKey = (file: string | undefined): Effect.Effect<string, UsageError> =>

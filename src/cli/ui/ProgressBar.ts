@@ -112,8 +112,15 @@ export const showing = <A, E, R>(work: Effect.Effect<A, E, R>, drawing: Drawing)
       if (stderr.isTTY) Terminal.drawBar(drawing(began, now, (stderr.columns || 80) - 1));
       else stderr.write(`${secondOf(now)} ${drawing(began, now, undefined)}\n`);
     });
-    const interval = stderr.isTTY ? "100 millis" : "5 seconds";
-    const ticker = Effect.repeat(Effect.delay(draw, interval), Schedule.forever);
+    // A log of hours is read by nobody: after a minute there are fewer lines.
+    const interval = Effect.map(
+      Clock.currentTimeMillis,
+      (now) => stderr.isTTY ? 100 : now - began < 60_000 ? 5000 : 30_000,
+    );
+    const ticker = Effect.repeat(
+      Effect.flatMap(interval, (millis) => Effect.delay(draw, millis)),
+      Schedule.forever,
+    );
     // Cleared once the ticker has ended, which might draw once more.
     return Effect.ensuring(
       Effect.scoped(Effect.zipRight(Effect.forkScoped(ticker), work)),

@@ -85,7 +85,7 @@ const checkOthers = async ({ root, parts, superseded }: Inventory.Stated, note: 
   for (const folder of Layout.partFolders()) {
     for (const name of await namesIn(root, folder, note)) {
       const path = `${folder}/${name}`;
-      if (named.has(path) || name.endsWith(".partial") || name.startsWith(".")) continue;
+      if (named.has(path) || name.endsWith(".partial") || Layout.isLeftBySystem(name)) continue;
       note(path, `is no part of the dataset, and is read by all who read the whole folder: move it away`);
     }
   }
