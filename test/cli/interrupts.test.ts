@@ -145,7 +145,7 @@ describe.skipIf(process.platform === "win32")("Ctrl-C", () => {
     const whole = await hooked({});
     const changes = Number(/^(\d+) changes/m.exec(whole.err)?.[1]);
     expect(changes).toBeGreaterThan(5);
-    const step = isLong ? 1 : Math.ceil(changes / 4);
+    const step = isLong ? 1 : Math.ceil(changes / 3);
     for (let at = step; at <= changes; at += step) {
       const { cwd, code, err } = await hooked({ KILL_HOW: "interrupt", KILL_AT: String(at) });
       const left = await pathsIn(cwd);

@@ -49,13 +49,13 @@ const killAfter = async (milliseconds: number, command: ReadonlyArray<string>, o
 
 it("killed at any moment, an export of 200 users loses and repeats nothing", async () => {
   let kills = 0;
-  for (let seed = 1; kills < (isLong ? 150 : 4); seed++) {
+  for (let seed = 1; kills < (isLong ? 150 : 2); seed++) {
     const draw = draws(seed);
     const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: { mean: 20 }, seed });
     const cwd = await newFolder();
     const partRows = 50 + Math.floor(draw() * 300);
     const look = witness(join(cwd, "data"));
-    for (let tries = 0; tries < 12; tries++) {
+    for (let tries = 0; tries < (isLong ? 12 : 3); tries++) {
       if (!await killAfter(150 + draw() * 900, args(partRows), { env, cwd })) break;
       kills++;
       await look();
@@ -69,7 +69,7 @@ it("killed at any moment, an export of 200 users loses and repeats nothing", asy
 
 it("killed while the list changes, it keeps the promise of the walk across what follows", async () => {
   let kills = 0;
-  for (let seed = 1; kills < (isLong ? 60 : 2); seed++) {
+  for (let seed = 1; kills < (isLong ? 60 : 1); seed++) {
     const draw = draws(seed);
     const gone = new Set<string>();
     const { sandbox, env } = await tenant({
@@ -90,7 +90,7 @@ it("killed while the list changes, it keeps the promise of the walk across what 
     });
     const there = keysOf(sandbox);
     const cwd = await newFolder();
-    for (let tries = 0; tries < 12; tries++) {
+    for (let tries = 0; tries < (isLong ? 12 : 3); tries++) {
       if (!await killAfter(300 + draw() * 900, args(100), { env, cwd })) break;
       kills++;
     }
@@ -121,7 +121,7 @@ const change = (sandbox: Sandbox, draw: () => number) => {
 
 it("killed at any moment, runs that add what has changed lose and repeat nothing either", async () => {
   let kills = 0;
-  for (let seed = 1; kills < (isLong ? 60 : 3); seed++) {
+  for (let seed = 1; kills < (isLong ? 60 : 1); seed++) {
     const draw = draws(seed);
     const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: { mean: 15 }, seed });
     const cwd = await newFolder();
@@ -129,7 +129,7 @@ it("killed at any moment, runs that add what has changed lose and repeat nothing
     for (let runs = 0; runs < (isLong ? 3 : 1); runs++) {
       change(sandbox, draw);
       const command = args(20 + Math.floor(draw() * 100), ...changing);
-      for (let tries = 0; tries < 6; tries++) {
+      for (let tries = 0; tries < (isLong ? 6 : 2); tries++) {
         if (!await killAfter(150 + draw() * 900, command, { env, cwd })) break;
         kills++;
       }

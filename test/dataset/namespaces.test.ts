@@ -132,11 +132,10 @@ const playRound = async (seed: number) => {
     .toEqual([]);
 };
 
-it.skipIf(!canUnshare)(
+it.skipIf(!canUnshare || !isLong)(
   "of two writers in two pid namespaces, one is held off or the other stops; the dataset is exact",
   async () => {
-    const rounds = isLong ? 50 : 4;
-    const atOnce = isLong ? 5 : 2;
+    const [rounds, atOnce] = [50, 5];
     for (let seed = 1; seed <= rounds; seed += atOnce) {
       const group = Array.from(
         { length: Math.min(atOnce, rounds - seed + 1) },

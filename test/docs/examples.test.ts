@@ -9,6 +9,7 @@ import { describe, expect, it } from "vitest";
 import { project, start } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
+import { isLong } from "../size.ts";
 
 const examples = join(project, "docs", "examples");
 const deno = join(project, "node_modules", ".bin", "deno");
@@ -93,7 +94,7 @@ describe.skipIf(onDeno)("an example", () => {
     }
   });
 
-  it("has types by which Deno's compiler finds no fault", async () => {
+  it.skipIf(!isLong)("has types by which Deno's compiler finds no fault", async () => {
     const { code, err } = await start(deno, ["check", examples], { env: { NO_COLOR: "1" } }).done;
     expect({ code, said: code === 0 ? "" : err }).toEqual({ code: 0, said: "" });
   });

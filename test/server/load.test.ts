@@ -5,7 +5,7 @@ import { make } from "../../src/sandbox/mod.ts";
 import { answering, keysIn, keysOf } from "../cli/command.ts";
 import { keysFrom, parquetTable } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
-import { ended, runtimes, serve, startExport } from "./serving.ts";
+import { bothRuntimes, ended, serve, startExport } from "./serving.ts";
 import { isLong } from "../size.ts";
 
 const RATE = 100;
@@ -13,7 +13,7 @@ const DOWNLOADS = isLong ? 200 : 40;
 const EXPORTS = isLong ? 20 : 4;
 const SESSIONS = 330;
 
-describe.each(runtimes)("on %s", (runtime) => {
+describe.each(bothRuntimes)("on %s", (runtime) => {
   it(`${DOWNLOADS} downloads and ${EXPORTS} exports share 100 requests a second`, async () => {
     const sandbox = make({ users: 2 * DOWNLOADS, sessionsPerUser: SESSIONS });
     const all = [...sandbox.userIds()];

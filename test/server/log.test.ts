@@ -6,7 +6,7 @@ import { type LogLine, make as makeServer } from "../../src/server/mod.ts";
 import * as Log from "../../src/server/telemetry/Log.ts";
 import { begin, intercepted, run, tenant, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { ended, leaving, runtimes, serve, type Serving, startExport, stop, token } from "./serving.ts";
+import { bothRuntimes, ended, leaving, serve, type Serving, startExport, stop, token } from "./serving.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 
@@ -32,7 +32,7 @@ const linesOf = ({ running }: Serving, form: string): ReadonlyArray<Line> =>
 const exportsOf = (lines: ReadonlyArray<Line>, id: string) =>
   lines.filter((line) => line["id"] === id).map(({ message }) => message);
 
-describe.each(runtimes)("on %s", (runtime) => {
+describe.each(bothRuntimes)("on %s", (runtime) => {
   it.each(["text", "json", "off"] as const)(
     "as %s it tells each request once it has ended, and the life of each export, and names nobody",
     async (form) => {

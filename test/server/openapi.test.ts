@@ -14,7 +14,7 @@ import { Api } from "../../src/server/handlers/Api.ts";
 import * as Problem from "../../src/server/Problem.ts";
 import { tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { ended, runtimes, serve, token } from "./serving.ts";
+import { bothRuntimes, ended, serve, token } from "./serving.ts";
 
 interface Shape {
   readonly $ref?: string;
@@ -116,19 +116,22 @@ describe("the API", () => {
   });
 });
 
-it.each(runtimes)("the server on %s gives this document, and tells what each metric is", async (runtime) => {
-  const { env } = await tenant();
-  const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
-  expect(await (await server.ask("/openapi.json")).json()).toEqual(document);
-  const metrics = await (await server.ask("/metrics")).text();
-  const helps = [...metrics.matchAll(/^# HELP (\w+) (.*)$/gm)];
-  const types = [...metrics.matchAll(/^# TYPE (\w+) /gm)];
-  expect(helps.map(([, name]) => name)).toEqual(types.map(([, name]) => name));
-  for (const [, name, text = ""] of helps) {
-    expect([name, text]).toEqual([name, expect.stringMatching(/^[A-Z][^.]+\.$/)]);
-    expect(wordsOf(text)).toBeLessThan(20);
-  }
-});
+it.each(bothRuntimes)(
+  "the server on %s gives this document, and tells what each metric is",
+  async (runtime) => {
+    const { env } = await tenant();
+    const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });
+    expect(await (await server.ask("/openapi.json")).json()).toEqual(document);
+    const metrics = await (await server.ask("/metrics")).text();
+    const helps = [...metrics.matchAll(/^# HELP (\w+) (.*)$/gm)];
+    const types = [...metrics.matchAll(/^# TYPE (\w+) /gm)];
+    expect(helps.map(([, name]) => name)).toEqual(types.map(([, name]) => name));
+    for (const [, name, text = ""] of helps) {
+      expect([name, text]).toEqual([name, expect.stringMatching(/^[A-Z][^.]+\.$/)]);
+      expect(wordsOf(text)).toBeLessThan(20);
+    }
+  },
+);
 
 it("a client that is made of it starts, finds and removes exports, and gets problems by their type", async () => {
   const { env } = await tenant();

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { describe, expect, it } from "vitest";
 import { begin, run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { type Runtime, runtimes, serve, type Serving, stop, token } from "./serving.ts";
+import { bothRuntimes, type Runtime, serve, type Serving, stop, token } from "./serving.ts";
 
 /** Sends a path as it is: `fetch` would tidy it up. */
 const raw = (
@@ -107,7 +107,7 @@ const ofProxies = [
   ...["x-amzn-trace-id", "x-vercel-id", "incap-client-ip", "x-user-ip", "remote-addr", "x-ip", "x_real_ip"],
 ];
 
-describe.each(runtimes)("on %s", (runtime: Runtime) => {
+describe.each(bothRuntimes)("on %s", (runtime: Runtime) => {
   it("every route that tells or does something wants the token, and the others do not", async () => {
     const { sandbox, env } = await tenant();
     const [userId = ""] = sandbox.userIds();

@@ -5,10 +5,14 @@ import { names } from "../../src/server/Settings.ts";
 import type { View } from "../../src/server/jobs/Job.ts";
 import { command, project, type Running, start, until } from "../cli/command.ts";
 import { onDeno } from "../runtime.ts";
+import { isLong } from "../size.ts";
 
 export type Runtime = "Node" | "Deno";
 
-export const runtimes: ReadonlyArray<Runtime> = ["Node", "Deno"];
+export const bothRuntimes: ReadonlyArray<Runtime> = ["Node", "Deno"];
+
+/** The runtimes of most tests. In the short form those of load, logs, guards and types are enough on Deno. */
+export const runtimes: ReadonlyArray<Runtime> = isLong ? bothRuntimes : ["Node"];
 
 export const token = "a-token-that-is-long-enough";
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { ended, runtimes, serve, startExport, stop, token } from "./serving.ts";
+import { bothRuntimes, ended, serve, startExport, stop, token } from "./serving.ts";
 
 interface Attribute {
   readonly key: string;
@@ -40,7 +40,7 @@ const collector = async () => {
   return { bodies, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 };
 
-describe.each(runtimes)("on %s", (runtime) => {
+describe.each(bothRuntimes)("on %s", (runtime) => {
   it("downloads, exports and requests are traced, without keys, tokens and ids of users", async () => {
     const { sandbox, env } = await tenant({ users: 3, faults: { "500": 0.2 } });
     const { bodies, url } = await collector();

@@ -15,7 +15,7 @@ import * as SessionSource from "../../src/source/SessionSource.ts";
 import { tenantAt } from "../api/asking.ts";
 import * as virtualClock from "../api/virtualClock.ts";
 import { draws } from "./paging/histories.ts";
-import { some } from "../size.ts";
+import { isLong, some } from "../size.ts";
 
 /** A tenant as far as its speed goes. */
 interface Speed {
@@ -185,15 +185,15 @@ describe("concurrency that is found out", () => {
 
   it("comes down to one where the tenant takes no more", async () => {
     const quiet: Array<number> = [];
-    for (const seed of [1, 2, 3, 4, 5]) {
+    for (const seed of isLong ? [1, 2, 3, 4, 5] : [2, 3, 4]) {
       const log = await play({ speed: { latency: 50, atOnce: 1 }, seconds: 60, seed });
       quiet.push(log.filter(({ atOnce, refusals }) => atOnce === 1 && refusals === 0).length);
     }
     // How soon one turn is had without a refusal is chance: of five walks the middle one counts.
-    expect(quiet.sort((a, b) => a - b)[2]).toBeGreaterThan(20);
+    expect(quiet.sort((a, b) => a - b)[Math.floor(quiet.length / 2)]).toBeGreaterThan(20);
   });
 
-  it("goes up when answers become slower, and down again", async () => {
+  it.skipIf(!isLong)("goes up when answers become slower, and down again", async () => {
     const [fast, slow] = [{ latency: 20, perSecond: 200 }, { latency: 400, perSecond: 200 }];
     const log = await play({ speed: fast, seconds: 300, changes: [[20, slow], [100, fast]] });
     expect(meanOf(log.slice(60, 100))).toBeGreaterThan(0.85 * 200);
