@@ -33,9 +33,9 @@ describe("export --out", () => {
   it("makes a folder with a manifest, and refuses it the next time", async () => {
     const { env } = await tenant();
     const cwd = await newFolder();
-    const args = ["export", "--all-users", ...fast, "--out", "data/out", "--format", "csv,parquet"];
+    const args = ["export", "--all-users", ...fast, "--out", "out", "--format", "csv,parquet"];
     expect((await run(args, { env, cwd })).code).toBe(0);
-    const files = await filesIn(join(cwd, "data", "out"));
+    const files = await filesIn(join(cwd, "out"));
     expect(Object.keys(files).sort()).toEqual([
       "csv/part-00000.csv",
       "cursors/part-00000.ndjson",
@@ -52,8 +52,8 @@ describe("export --out", () => {
     }
     const again = await run(args, { env, cwd });
     expect(again.code).toBe(73);
-    expect(again.err).toContain("Cannot export into data/out: it holds a finished export.");
-    expect(await filesIn(join(cwd, "data", "out"))).toEqual(files);
+    expect(again.err).toContain("Cannot export into out: it holds a finished export.");
+    expect(await filesIn(join(cwd, "out"))).toEqual(files);
   });
 
   it.each(["ndjson", "csv", "ndjson.gz", "parquet"])("- writes nothing but %s to a pipe", async (format) => {

@@ -1,6 +1,6 @@
 /** Outputs that are there already, pipes, and what is told besides: each request, and failures as JSON. */
 import { execFileSync } from "node:child_process";
-import { lstat, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, expect, it } from "vitest";
@@ -173,5 +173,95 @@ describe("--verbose", () => {
     const { code, err } = await run(["--verbose", "check", "--max-elapsed", "1s"], { env });
     expect(code).toBe(75);
     expect(err).toMatch(/^GET \/api\/users\?page=1&size=100 no answer, broken off \d+ ms$/m);
+  });
+});
+
+describe.skipIf(process.platform === "win32")("a file that is replaced", () => {
+  const quietly = ["export", "--all-users", "--quiet", "--rate", "1000/s"];
+
+  it("is for no other eyes than before, and what leads to it stays a link", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const path = join(cwd, "s.csv");
+    await writeFile(path, "old", { mode: 0o600 });
+    await symlink("s.csv", join(cwd, "link.csv"));
+    expect((await run([...quietly, "--out", "link.csv"], { env, cwd })).code).toBe(0);
+    expect((await lstat(join(cwd, "link.csv"))).isSymbolicLink()).toBe(true);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(await readFile(path, "utf8")).toMatch(/^user_id,/);
+    expect((await readdir(cwd)).sort()).toEqual(["link.csv", "s.csv"]);
+  });
+
+  it("is none in the folder of an export, nor a folder without the one above it", async () => {
+    const { env, sandbox } = await tenant();
+    const cwd = await newFolder();
+    const folder = ["--out", "data", "--format", "csv"];
+    expect((await run([...quietly, ...folder], { env, cwd })).code).toBe(0);
+    const asked = sandbox.counts.total;
+    for (const path of ["data/all.csv", "data/manifest.csv"]) {
+      const { code, err } = await run([...quietly, "--out", path], { env, cwd });
+      expect({ code, err }).toEqual({
+        code: 2,
+        err: `Error: --out ${path} would lie in the folder of an export, whose next run refuses it: ` +
+          "choose another place\n",
+      });
+    }
+    const none = await run([...quietly, "--out", "absent/data", "--format", "csv"], { env, cwd });
+    expect(none.code).toBe(2);
+    expect(none.err).toMatch(
+      /^Error: --out absent\/data: there is no folder \S+\/absent\. Create it first, or mount it\n$/,
+    );
+    expect(sandbox.counts.total).toBe(asked);
+    expect(await readdir(cwd)).toEqual(["data"]);
+  });
+
+  it("may lie open in a spreadsheet while the folder's next run adds to it", async () => {
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    const folder = ["--out", "data", "--format", "csv"];
+    expect((await run([...quietly, ...folder], { env, cwd })).code).toBe(0);
+    for (const name of ["csv/.~lock.part-00000.csv#", "csv/~$part-00000.csv", "Thumbs.db", "desktop.ini"]) {
+      await writeFile(join(cwd, "data", name), "");
+    }
+    expect(await run([...quietly, ...folder, "--since-last"], { env, cwd })).toMatchObject({
+      code: 0,
+      err: "",
+    });
+    expect((await run(["verify", "data"], { env, cwd })).code).toBe(0);
+    await writeFile(join(cwd, "data", "mine.csv"), "");
+    const { code, err } = await run([...quietly, ...folder, "--since-last"], { env, cwd });
+    expect({ code, err }).toEqual({
+      code: 73,
+      err: expect.stringContaining("it holds mine.csv, which no export has"),
+    });
+  });
+});
+
+it("a file of a key with more in it than the key is refused, and nothing of it is told", async () => {
+  const { env, sandbox } = await tenant();
+  const cwd = await newFolder();
+  for (
+    const text of [
+      `${sandbox.key} extra`,
+      `# the key\n${sandbox.key}\n`,
+      `MONOCLOUD_API_KEY=${sandbox.key}\n`,
+    ]
+  ) {
+    await writeFile(join(cwd, "key"), text, { mode: 0o600 });
+    const { code, err } = await run(["check", "--api-key-file", "key"], { env, cwd });
+    expect({ code, err }).toEqual({
+      code: 2,
+      err: expect.stringContaining("must hold the key alone, on one line"),
+    });
+    expect(err).not.toContain(sandbox.key);
+  }
+});
+
+it("a file is no folder to verify", async () => {
+  const cwd = await newFolder();
+  await writeFile(join(cwd, "s.csv"), "");
+  expect(await run(["verify", "s.csv"], { cwd })).toMatchObject({
+    code: 2,
+    err: "Error: s.csv is a file: verify reads the folder of an export\n",
   });
 });

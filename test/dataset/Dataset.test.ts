@@ -571,7 +571,7 @@ describe("a folder", () => {
     await mkdir(join(root, "csv"));
     await writeFile(join(root, name), "mine");
     expect((await failureOf(small(), root)).message).toBe(
-      `Cannot export into ${root}: it holds ${name}, which is no part of an export. Choose another folder`,
+      `Cannot export into ${root}: it holds ${name}, which no export has written. Move that away, or choose another folder`,
     );
     expect(await readFile(join(root, name), "utf8")).toBe("mine");
   });
