@@ -158,7 +158,7 @@ describe("concurrency that is found out", () => {
             expect(mostOf(late)).toBeLessThanOrEqual(Math.max(32, 4 * needed));
           },
         ),
-        { seed: 11, numRuns: some(30) },
+        { seed: 11, numRuns: some(20) },
       ),
     120_000,
   );
