@@ -165,7 +165,7 @@ describe.skipIf(process.platform === "win32")("Ctrl-C", () => {
         expect((await run(["verify", "data"], { cwd })).code).toBe(0);
       }
     }
-  });
+  }, 900_000);
 
   it.each([
     { command: "verify", says: "Interrupted: the folder was not read to its end" },
