@@ -15,7 +15,7 @@ import * as ProgressBar from "../src/cli/ui/ProgressBar.ts";
 /** The widths that it is drawn at, in columns. */
 export const widths = [80, 40] as const;
 
-/** What there is help on: the program, each command, and the topics that are no commands. */
+/** Topics of help: the program, each command, and those that are no commands. */
 export const topics: ReadonlyArray<string> = ["help", ...specs.map(({ name }) => name), ...Help.topics];
 
 const [COLUMN, LINE, MARGIN] = [7.83, 18, 18];

@@ -1,7 +1,7 @@
 /** The size of a run of the tests: short in `npm test`, long in `npm run test:long`. */
 import process from "node:process";
 
-/** Whether every random case, every kill and every load is to be tried, and at full size. */
+/** True if every random case, every kill and every load is to be tried, at full size. */
 export const isLong: boolean = process.env["TEST_SIZE"] === "long";
 
 /** Give the number of random cases to try: one in twenty is enough to tell a broken change, all of them are for `test:long`. */

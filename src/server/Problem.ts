@@ -118,7 +118,7 @@ export interface ProblemOf<K extends Kind> {
   readonly type: ReturnType<typeof typeOf<K>>;
   readonly title: typeof kinds[K]["title"];
   readonly status: typeof kinds[K]["status"];
-  /** What to do, on one line. */
+  /** Advice for the caller, on one line. */
   readonly detail: string;
 }
 

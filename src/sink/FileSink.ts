@@ -1,6 +1,6 @@
 /** A file that appears under its name only when it is complete. */
 import { createHash, randomUUID } from "node:crypto";
-import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import * as Effect from "effect/Effect";
 import { type OpenSink, type Sink, SinkError } from "./Sink.ts";
@@ -102,12 +102,18 @@ const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promi
     catch: (cause) => new SinkError({ reason, path, cause }),
   }));
 
+/** Follow a link that the owner of its folder has made: in a folder for all, another one may lead anywhere. */
+const followed = async (path: string): Promise<string> => {
+  const [link, folder] = await Promise.all([lstat(path), lstat(dirname(path))]);
+  return link.isSymbolicLink() && link.uid === folder.uid ? await realpath(path) : path;
+};
+
 const openPartial = (path: string, given: string | undefined) =>
   attempt("Open", path, async (): Promise<Partial> => {
     const found = await stat(path).catch(() => undefined);
     if (found?.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
     // A dataset, which says what the partial file is called, has no links.
-    const target = given === undefined ? await realpath(path).catch(() => path) : path;
+    const target = given === undefined ? await followed(path).catch(() => path) : path;
     const partial = given ?? partialOf(target);
     // Whoever could not read the file that is replaced can't read this one.
     const handle = await open(partial, "wx", found === undefined ? 0o666 : found.mode & 0o666);

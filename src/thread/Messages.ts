@@ -57,7 +57,7 @@ const Target = Schema.Struct({
   to: Place,
 });
 
-/** What a thread tells, whose tag says that it is of this version. */
+/** Messages of a thread, whose tag says that it is of this version. */
 const told = <A>(): Schema.Schema<A> => Schema.Any;
 
 /** Bytes of one output, in order; their buffers are transferred, not copied. They count until they are acknowledged. */

@@ -50,7 +50,7 @@ const note = (command: string, phase: string, { code, err }: Finished, paths: Re
 const listUsers = ["users", "--rate", "10000/s"];
 const listIncomplete = "Interrupted: the list is incomplete";
 
-/** What an export is interrupted in before it ends, with what it says; and what it leaves, if not nothing. */
+/** Commands that do not end by themselves, with the message of each and the file that it leaves, if any. */
 const endless = [
   { command: "export to files", args: toFiles, says: noFile },
   {

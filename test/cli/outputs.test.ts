@@ -1,6 +1,6 @@
 /** Outputs that are there already, pipes, and what is told besides: each request, and failures as JSON. */
 import { execFileSync } from "node:child_process";
-import { lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { lchown, lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, expect, it } from "vitest";
@@ -190,6 +190,18 @@ describe.skipIf(process.platform === "win32")("a file that is replaced", () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await readFile(path, "utf8")).toMatch(/^user_id,/);
     expect((await readdir(cwd)).sort()).toEqual(["link.csv", "s.csv"]);
+  });
+
+  it("is not what a link of someone else leads to", async (context) => {
+    if (process.getuid?.() !== 0) return context.skip("needs root to give a link to someone else");
+    const { env } = await tenant();
+    const cwd = await newFolder();
+    await writeFile(join(cwd, "theirs"), "old");
+    await symlink("theirs", join(cwd, "s.csv"));
+    await lchown(join(cwd, "s.csv"), 12_345, 12_345);
+    expect((await run([...quietly, "--out", "s.csv"], { env, cwd })).code).toBe(0);
+    expect(await readFile(join(cwd, "theirs"), "utf8")).toBe("old");
+    expect((await lstat(join(cwd, "s.csv"))).isFile()).toBe(true);
   });
 
   it("is none in the folder of an export, nor a folder without the one above it", async () => {

@@ -191,8 +191,10 @@ it.each([
       const killAt = (change: number) => hooked({ KILL_HOW: how, KILL_AT: String(change) });
       const killed = await run(command, { ...killAt(change), cwd });
       // How many heartbeats and checkpoints there are is chance: the last change of one run is behind the end of another.
-      if (killed.signal === null) expect(change).toBeGreaterThan(0.8 * changes);
-      else expect(killed.signal).toBe("SIGKILL");
+      if (killed.signal === null) {
+        expect(change).toBeGreaterThan(0.8 * changes);
+        expect(killed.code).toBe(code);
+      } else expect(killed.signal).toBe("SIGKILL");
       const look = witness(join(cwd, "data"));
       await look();
       // What goes on is killed as well, early in its own work.

@@ -187,12 +187,12 @@ describe("concurrency that is found out", () => {
 
   it("comes down to one where the tenant takes no more", async () => {
     const quiet: Array<number> = [];
-    for (const seed of isLong ? [1, 2, 3, 4, 5] : [2, 3, 4]) {
+    for (const seed of [1, 2, 3, 4, 5]) {
       const log = await play({ speed: { latency: 50, atOnce: 1 }, seconds: 60, seed });
       quiet.push(log.filter(({ atOnce, refusals }) => atOnce === 1 && refusals === 0).length);
     }
     // How soon one turn is had without a refusal is chance: of five walks the middle one counts.
-    expect(quiet.sort((a, b) => a - b)[Math.floor(quiet.length / 2)]).toBeGreaterThan(20);
+    expect(quiet.sort((a, b) => a - b)[2]).toBeGreaterThan(20);
   });
 
   it.skipIf(!isLong)("goes up when answers become slower, and down again", async () => {

@@ -1,5 +1,4 @@
 /** The program of `monocloud-sessions export`. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
@@ -105,15 +104,6 @@ const toFiles = (
     ),
   );
 
-const isThere = (path: string): boolean => {
-  try {
-    return existsSync(path);
-  } catch {
-    // Under Deno, it may not be looked at.
-    return false;
-  }
-};
-
 const toDataset = (
   { args, users, tenant, walk, redact, progress }: Plan,
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
@@ -147,7 +137,7 @@ const toDataset = (
   ).pipe(
     Effect.provide(Terminal.logger),
     Effect.onError((cause) =>
-      Terminal.say(Interruption.ofDataset(root, isThere(join(root, Layout.names.journal)), cause))
+      Terminal.say(Interruption.ofDataset(root, Destination.isThere(join(root, Layout.names.journal)), cause))
     ),
   );
 
@@ -161,7 +151,7 @@ const shown = ({ args, destination, users, progress }: Plan, exporting: Exportin
     if (args.quiet) return yield* exporting;
     const { traffic } = yield* TenantClient.TenantClient;
     const isFiles = destination.kind === "files";
-    if (!isFiles && args.sinceLast && !isThere(join(destination.root, Layout.names.manifest))) {
+    if (!isFiles && args.sinceLast && !Destination.isThere(join(destination.root, Layout.names.manifest))) {
       yield* Terminal.say([`There is no earlier run in ${destination.root}: this one exports everything`]);
     }
     if (isFiles) {

@@ -14,7 +14,7 @@ interface Progress {
   readonly rowsTotal: number;
 }
 
-/** What a command does, and what is said of it. */
+/** Work of a command on a folder, and the report of it. */
 interface Work<Report extends object, P extends Progress, E> {
   /** Loads what runs it: help has no need of it. */
   readonly load: () => Promise<{

@@ -17,7 +17,7 @@ export interface Given {
   /** A text for each time that a flag is there; none of one that takes no value. */
   readonly flags: ReadonlyMap<string, ReadonlyArray<string>>;
   readonly argument: string | undefined;
-  /** How much the library logs. */
+  /** Level of the library's log. */
   readonly logLevel: string | undefined;
 }
 
@@ -59,7 +59,7 @@ const givenOf = (
   const flags = new Map<string, ReadonlyArray<string>>();
   const ahead = [...words];
   const rest: Array<string> = [];
-  /** Where the first word stands that no command and no flag takes. It is not told itself: it may be a key. */
+  /** The word before the first one that nothing takes, which is not told itself: it may be a key. */
   let behind = command.name;
   let logLevel: string | undefined;
 

@@ -7,7 +7,7 @@ export interface CommandSpec {
   readonly summary: string;
   readonly argument?: { readonly placeholder: string; readonly text: string } | undefined;
   readonly groups: ReadonlyArray<Flag.Group>;
-  /** What is said when it is interrupted; undefined where it says so itself, or where that is how it ends. */
+  /** Message on an interrupt; undefined where the command has its own, or ends by one. */
   readonly interrupted?: string;
   /** Command lines without the program's name, each with what it is for. */
   readonly examples: ReadonlyArray<readonly [line: string, purpose: string]>;

@@ -7,6 +7,7 @@ import * as Layout from "../../dataset/Layout.ts";
 import { type Target, targetOf } from "../../export/FileSet.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as FileSink from "../../sink/FileSink.ts";
+import * as SafeFile from "../../sink/SafeFile.ts";
 import type { Sink } from "../../sink/Sink.ts";
 import * as PipeSink from "../ui/PipeSink.ts";
 import { type UsageError, usageError as fail } from "../ExitCode.ts";
@@ -104,27 +105,29 @@ const flawIn = (outs: ReadonlyArray<string>, quarantine: string | undefined): st
   return `--out ${packed}: ${name} is compressed inside: leave out the .gz`;
 };
 
+/** Tell whether something is at a path, as far as Deno lets us look. */
+export const isThere = (path: string): boolean => {
+  try {
+    return existsSync(path);
+  } catch {
+    return false;
+  }
+};
+
 /** Tell whether a folder holds a dataset: its next run would refuse a file that it has not written. */
 const isDataset = (folder: string): boolean => {
-  const has = (name: string): boolean => {
-    try {
-      return existsSync(join(folder, name));
-    } catch {
-      // Under Deno, it may not be looked at.
-      return false;
-    }
-  };
+  const has = (name: string) => isThere(join(folder, name));
   const { manifest, journal } = Layout.names;
   return has(journal) || has(manifest) && Layout.partFolders().some(has);
 };
 
-/** Tell whether nothing is at a path, as far as one may look. */
+/** Tell whether nothing is at a path. What may not be looked at is taken to be there. */
 const isMissing = (path: string): boolean => {
   try {
     statSync(path);
     return false;
   } catch (error) {
-    return (error as { readonly code?: unknown }).code === "ENOENT";
+    return SafeFile.isMissing(error);
   }
 };
 

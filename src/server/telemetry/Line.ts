@@ -9,7 +9,7 @@ export interface Line {
   /** When, in ISO 8601. */
   readonly time: string;
   readonly level: "INFO" | "WARN" | "ERROR";
-  /** What happened, such as `request` or `export done`. */
+  /** Event, such as `request` or `export done`. */
   readonly message: string;
   readonly [field: string]: string | number;
 }

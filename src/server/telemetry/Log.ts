@@ -17,7 +17,7 @@ const fields = [
   ...["reason", "path", "at"],
 ] as const;
 
-/** What a line tells besides. */
+/** Fields of a line besides time, level and message. */
 export type Fields = { readonly [Name in typeof fields[number]]?: string | number | undefined };
 
 const textOf = (line: Line): string =>
@@ -29,7 +29,7 @@ const textOf = (line: Line): string =>
 /** Forms in which lines are printed on standard error. */
 export const forms = ["text", "json", "off"] as const;
 
-/** Where lines go: standard error, in one of {@link forms}, or a function. */
+/** Destination of lines: standard error, in one of {@link forms}, or a function. */
 export type Destination = typeof forms[number] | ((line: Line) => void);
 
 /** Prints a line on standard error. */

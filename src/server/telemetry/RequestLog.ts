@@ -10,7 +10,7 @@ import type { OnEnd } from "../IdleTimeout.ts";
 import * as Log from "./Log.ts";
 import * as Trace from "./Trace.ts";
 
-/** What is learnt of a request while it is answered. */
+/** Fields of requests that are being answered. */
 const notes = new WeakMap<Request, Log.Fields>();
 
 const add = (more: Log.Fields) =>
