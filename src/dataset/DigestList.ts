@@ -66,5 +66,5 @@ export const make = (about: number): Keys => {
   };
 };
 
-/** Of so many keys it is told that they come more than once; then it is plain that something is wrong. */
+/** Number of keys that are told to come more than once; then it is plain that something is wrong. */
 const MOST = 1000;

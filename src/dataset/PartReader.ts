@@ -72,7 +72,7 @@ export const writtenAs = (part: Part, runs: ReadonlyArray<Pick<Run, "run" | "opt
   return writtenBy(part, its?.options);
 };
 
-/** Of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
+/** Picks of the parts of each number the one of sessions whose format alters least: together, all sessions once. */
 export const oneOfEach = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> => {
   const chosen = new Map<number, Part>();
   for (const format of Formats.byFidelity()) {

@@ -57,7 +57,7 @@ export interface EncodedFile {
 export interface Format {
   /** In lower case: datasets name a folder by it. */
   readonly name: string;
-  /** Of a file name, without the dot. */
+  /** Extension of a file name, without the dot. */
   readonly extension: string;
   /** The media type, for an HTTP response. */
   readonly contentType: string;

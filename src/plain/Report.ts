@@ -60,7 +60,7 @@ export interface ExportedFile {
   readonly format: string;
   readonly rows: number;
   readonly bytes: number;
-  /** Of the bytes, in lower-case hexadecimal. */
+  /** Digest of the bytes, in lower-case hexadecimal. */
   readonly sha256?: string | undefined;
   /** The range of `initiated_at`; absent if there are no sessions. */
   readonly initiatedAt?: TimeRange | undefined;
@@ -72,7 +72,7 @@ export interface Outcome {
   readonly sessions: number;
   /** Rows that failed the schema. */
   readonly quarantined: number;
-  /** Of all files, as they lie. */
+  /** Bytes of all files, as they lie. */
   readonly bytes: number;
   /** At work; what lay between an interruption and the next start does not count. */
   readonly seconds: number;
@@ -126,7 +126,7 @@ export interface DatasetReport extends Outcome {
   readonly ended: string;
   readonly requests: number;
   readonly retries: number;
-  /** Of a run that prunes: over so many users, sessions that are gone, and sessions that are listed again. */
+  /** Tombstones of a run that prunes: over so many users, sessions that are gone, and sessions that are listed again. */
   readonly tombstones?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
   /** Sessions that may be in earlier runs as they are; absent if none may. */
   readonly redelivered?: { readonly sessions: number; readonly users: Sample<string> } | undefined;
@@ -151,7 +151,7 @@ export interface VerifyReport {
   readonly sessions: number;
   /** Rows of all files. */
   readonly rows: number;
-  /** Of all files. */
+  /** Bytes of all files. */
   readonly bytes: number;
   /** True if there is a run that has not finished. Its parts so far were verified as well. */
   readonly unfinished: boolean;
@@ -171,13 +171,13 @@ export interface VerifyProgress {
 export interface ReplayReport {
   /** Rows that had been quarantined. */
   readonly rows: number;
-  /** Of these, the ones that are sessions of the dataset now. */
+  /** Rows of these that are sessions of the dataset now. */
   readonly sessions: number;
   /** The ones that are sessions, and that the dataset had already. */
   readonly known: number;
   /** The ones that stay quarantined. */
   readonly quarantined: number;
-  /** Of those, the ones of which redaction has left too little to tell. */
+  /** Rows of those of which redaction has left too little to tell. */
   readonly redacted: number;
   /** The new parts; none if no row passed. */
   readonly files: ReadonlyArray<Part>;

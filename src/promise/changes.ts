@@ -143,7 +143,7 @@ export async function* changes(given: ChangesOptions): AsyncGenerator<Change> {
     ? await (await import("./CursorFile.ts")).open(cursors)
     : undefined;
   const store: CursorStore = file ?? cursors as CursorStore;
-  /** Of the users whose lists are being read. */
+  /** Cursors of the users whose lists are being read. */
   const known = new Map<string, string | undefined | null>();
   const starts = Stream.mapEffect(
     Engine.usersOf(DOING, options, { unverifiedReasons: verdict.seeUsers }),

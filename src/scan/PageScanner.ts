@@ -75,7 +75,7 @@ class Scanner {
   areLines = true;
   /** True if what was passed over is ASCII without escapes. */
   isPlain = true;
-  /** Of the row: {@link FieldOffsets.FieldOffsets.others}. */
+  /** Others of the row: {@link FieldOffsets.FieldOffsets.others}. */
   others: Array<number> | undefined;
 
   readonly shape: ScanPlan.Shape;

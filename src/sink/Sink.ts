@@ -59,7 +59,7 @@ const explain = (cause: unknown): string => {
 /** The receipt of a complete output. */
 export interface Receipt {
   readonly bytes: number;
-  /** Of the bytes, in lower-case hexadecimal; where the output can be read back. */
+  /** Digest of the bytes, in lower-case hexadecimal; where the output can be read back. */
   readonly sha256?: string | undefined;
 }
 

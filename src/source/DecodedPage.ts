@@ -49,7 +49,7 @@ export const byChange: SortOrder.Order = {
 };
 
 const idPlace = Session.place("texts", ID);
-/** Of the keys that are times. The only other one is the id. */
+/** Keys that are times. The only other one is the id. */
 const keyPlaces: Readonly<Record<string, number | undefined>> = {
   initiated_at: Session.place("numbers", "initiated_at"),
   expires_at: Session.place("numbers", "expires_at"),

@@ -23,7 +23,7 @@ export type Start = string | {
   readonly userId: string;
   /** The value that {@link Batch.state} gave. */
   readonly state?: unknown;
-  /** Of a walk for changes: what the walk of an earlier run left in {@link WalkEnd.cursor}. */
+  /** Cursor that the walk of an earlier run left in {@link WalkEnd.cursor}; of a walk for changes. */
   readonly cursor?: unknown;
 };
 

@@ -28,7 +28,7 @@ export interface ThreadPort {
   readonly postMessage: Post;
   // deno-lint-ignore no-explicit-any
   readonly addEventListener: (type: "message", listener: (event: any) => void) => void;
-  /** Of a `MessagePort`. */
+  /** Begins the messages of a `MessagePort`. */
   readonly start?: () => void;
   readonly close: () => void;
 }

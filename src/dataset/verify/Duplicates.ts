@@ -71,7 +71,7 @@ interface Again {
   readonly versions: DigestTable.DigestSet;
 }
 
-/** Of so many sessions of a run it is told where they are already; then it is plain that something is wrong. */
+/** Number of sessions of a run that are told to be there already; then it is plain that something is wrong. */
 const MOST = 1000;
 
 /**

@@ -24,7 +24,7 @@ export const collector = () => {
   };
 };
 
-/** Of so many faults it is plain that the file is another one, made to be read for ever maybe. */
+/** Number of faults by which it is plain that the file is another one, made to be read for ever maybe. */
 const MOST = 100_000;
 
 /** Faults of one kind in the rows of a file, of which one is told and the others are counted. */
