@@ -24,8 +24,11 @@ export interface RunState {
 }
 
 /** Give the tally of a run that has come so far. Users that failed are tried again, so they do not count as ended. */
-const tallyOf = (
-  { progress, failed, missing, unverified, open }: Manifest.RunProgress,
+export const tallyOf = (
+  { progress, failed, missing, unverified, open }: Pick<
+    Manifest.RunProgress,
+    "progress" | "failed" | "missing" | "unverified" | "open"
+  >,
   shown: Export.Progress,
 ): Export.Tally => ({
   progress: Object.assign(shown, progress, {

@@ -77,7 +77,7 @@ export const self = async (): Promise<Place> => {
  * A namespace's number is given to another one only when its last process is gone, so that a writer that seems to be of this
  * one and is not runs no more.
  */
-export const isRunning = async (writer: Writer, own: Place): Promise<boolean | undefined> => {
+export const isRunning = async (writer: Place, own: Place): Promise<boolean | undefined> => {
   if (own.boot === undefined || writer.boot !== own.boot || writer.namespaces !== own.namespaces) {
     return undefined;
   }

@@ -1,0 +1,112 @@
+/** Work on a target that outlasts a lost connection: it begins again with a new one, from the last checkpoint. */
+import * as Clock from "effect/Clock";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+
+import type * as Scope from "effect/Scope";
+import * as Store from "./Store.ts";
+import { type Target, TargetError } from "./Target.ts";
+
+/** Call a function of a target. What is not a {@link TargetError} is a defect. */
+export const call = <A>(work: () => Promise<A>): Effect.Effect<A, TargetError> =>
+  Effect.catchAllDefect(
+    Effect.promise(work),
+    (error) => error instanceof TargetError ? Effect.fail(error) : Effect.die(error),
+  );
+
+export interface AttemptOptions {
+  /** How long to wait for another run to end. @default {0, it is refused} */
+  readonly wait?: Duration.DurationInput | undefined;
+  /** How long to try a target that can't be reached. @default {5 minutes} */
+  readonly maxElapsed?: Duration.DurationInput | undefined;
+  /** Time without a sign of life after which another run may take over. @default {2 minutes} */
+  readonly lease?: Duration.DurationInput | undefined;
+}
+
+const PAUSES = { first: 500, most: 10_000 };
+/** The pause between two looks at a run that is waited for. */
+const LOOK = 500;
+/** Heartbeats within the time of a lease. */
+const BEATS = 4;
+
+const isTransient = ({ reason }: TargetError): boolean => reason === "Unreachable" || reason === "Busy";
+
+export interface Work {
+  readonly store: Store.Store;
+  readonly begun: Store.Begun;
+}
+
+/** Take the lease, after whoever has it if that is to be waited for. */
+const begin = (store: Store.Store, asked: Store.Asked, wait: Duration.Duration) =>
+  Effect.gen(function* () {
+    const from = yield* Clock.currentTimeMillis;
+    let isTold = false;
+    while (true) {
+      const now = yield* Clock.currentTimeMillis;
+      const taken = yield* Effect.either(call(() => store.begin(asked, new Date(now).toISOString())));
+      if (taken._tag === "Right") return taken.right;
+      const { reason, message } = taken.left;
+      if (reason !== "Locked" || now - from >= Duration.toMillis(wait)) return yield* taken.left;
+      if (!isTold) {
+        yield* Effect.logWarning(message.replace(/:[^:]*$/, `: waiting for up to ${Duration.format(wait)}`));
+      }
+      isTold = true;
+      yield* Effect.sleep(LOOK);
+    }
+  });
+
+/**
+ * Do work on a target with its lease. Where the connection is lost it is done anew, on the same run; gives up once the target
+ * can't be reached for too long.
+ */
+export const during = <A, E, R>(
+  target: Target,
+  prepare: Store.PrepareOptions,
+  asked: Store.Asked,
+  { wait = 0, maxElapsed = "5 minutes", lease = "2 minutes" }: AttemptOptions,
+  work: (work: Work) => Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> => {
+  const id = crypto.randomUUID();
+  const leaseSeconds = Duration.toSeconds(lease);
+  let lostAt: number | undefined;
+  let losses = 0;
+
+  const attempt = Effect.scoped(Effect.gen(function* () {
+    const opened = yield* Effect.acquireRelease(
+      call(() => Store.open(target, { id, leaseSeconds })),
+      (store) => Effect.promise(() => store.close()),
+    );
+    const store: Store.Store = {
+      ...opened,
+      commit: async (checkpoint) => {
+        const counts = await opened.commit(checkpoint);
+        [lostAt, losses] = [undefined, 0];
+        return counts;
+      },
+    };
+    yield* call(() => store.prepare(prepare));
+    const begun = yield* begin(store, asked, Duration.decode(wait));
+    const beats = Effect.forever(
+      Effect.delay(call(() => store.beat()), Duration.seconds(leaseSeconds / BEATS)),
+    );
+    return yield* Effect.raceFirst(work({ store, begun }), beats);
+  }));
+
+  const again: Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> = Effect.catchAll(
+    attempt,
+    (error): Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> => {
+      if (!(error instanceof TargetError) || !isTransient(error)) return Effect.fail(error);
+      return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        lostAt ??= now;
+        const left = Duration.toMillis(maxElapsed) - (now - lostAt);
+        if (left <= 0) return Effect.fail(error);
+        const pause = Math.min(PAUSES.first * 2 ** losses++, PAUSES.most, left);
+        const told = losses > 1 ? Effect.void : Effect.logWarning(
+          `${error.message}. Trying again for up to ${Duration.format(Duration.decode(maxElapsed))}`,
+        );
+        return Effect.zipRight(told, Effect.zipRight(Effect.sleep(pause), again));
+      });
+    },
+  );
+  return again;
+};

@@ -1,0 +1,40 @@
+/** What a run into a warehouse did. */
+import type * as Export from "../export/Export.ts";
+import type { Counts, RunKind } from "./Store.ts";
+
+/** Report of a run, over all processes that worked on it. */
+export interface Report {
+  /** {@link Target.name} */
+  readonly target: string;
+  readonly run: number;
+  readonly kind: RunKind;
+  /** ISO 8601, UTC. */
+  readonly began: string;
+  readonly seconds: number;
+  readonly users: number;
+  readonly sessions: number;
+  /** Sessions that were not there. */
+  readonly inserted: number;
+  /** Sessions of which a newer version came, or that are listed again. */
+  readonly updated: number;
+  /** Sessions that were there as they are, or in a newer version. */
+  readonly unchanged: number;
+  /** Sessions found no longer listed. */
+  readonly ended: number;
+  /** Rows that are no sessions, or that no column can hold. */
+  readonly quarantined: number;
+  /** Texts of which something was replaced by U+FFFD. */
+  readonly replacedTexts: number;
+  readonly requests: number;
+  readonly retries: number;
+  readonly verified: boolean;
+  readonly missing: Export.Sample<string>;
+  readonly unverified: Export.Sample<Export.UnverifiedUser>;
+  readonly failed: Export.Sample<Export.FailedUser>;
+  readonly userListUnverifiedReasons: ReadonlyArray<string>;
+}
+
+/** Give a report its counts by the names that it has for them. */
+export const countsOf = (
+  { inserted, updated, unchanged, ended_sessions, quarantined, replaced_texts }: Counts,
+) => ({ inserted, updated, unchanged, ended: ended_sessions, quarantined, replacedTexts: replaced_texts });

@@ -1,0 +1,124 @@
+/**
+ * The statements of a checkpoint: rows that lie in temporary tables become part of the schema's.
+ *
+ * They are the same for every target. Nothing is written for a session that is there as it is.
+ */
+import type { Column, Dialect } from "./Target.ts";
+import * as Tables from "./Tables.ts";
+
+const { list, sessionColumns, sessionKey } = Tables;
+
+const integer = (name: string): Column => ({ name, kind: "integer", nullable: false });
+const text = (name: string): Column => ({ name, kind: "text", nullable: false });
+
+/** The temporary tables, and their columns. */
+export const staged = {
+  /** Sessions, numbered in the order in which they came. */
+  sessions: { name: "monocloud_staged_sessions", columns: [...sessionColumns, integer("_seq")] },
+  /** Ids that were met besides those of the sessions above. */
+  observed: { name: "monocloud_staged_observed", columns: Tables.observed.columns },
+  /** Users, with the cursor and the state to keep of each. */
+  users: {
+    name: "monocloud_staged_users",
+    columns: [
+      ...Tables.cursors.columns,
+      /** `open`, `whole` (all that is listed was met) or `gone` (nothing is); empty where nothing is to be told of it. */
+      text("listed"),
+    ],
+  },
+  quarantine: {
+    name: "monocloud_staged_quarantine",
+    columns: Tables.quarantine.columns.filter(({ name }) => !["_first_seen_at", "_run"].includes(name)),
+  },
+} satisfies Readonly<
+  Record<string, { readonly name: string; readonly columns: ReadonlyArray<Column> }>
+>;
+
+export type Staged = keyof typeof staged;
+
+const sameKey = (one: string, other: string): string =>
+  sessionKey.map((name) => `${one}."${name}" = ${other}."${name}"`).join(" AND ");
+
+const values = sessionColumns.filter(({ name }) => !sessionKey.includes(name));
+
+const differs = (one: string, other: string): string =>
+  `(${values.map(({ name }) => `${one}."${name}" IS DISTINCT FROM ${other}."${name}"`).join(" OR ")})`;
+
+/** Give the statements for a dialect. `$1` is the time, `$2` the number of the run. */
+export const make = ({ table, types }: Dialect) => {
+  const [sessions, history, observed, quarantine, cursors] = [
+    Tables.sessions,
+    Tables.history,
+    Tables.observed,
+    Tables.quarantine,
+    Tables.cursors,
+  ].map(({ name }) => table(name)) as [string, string, string, string, string];
+  const [rows, met, users, bad] = Object.values(staged).map(({ name }) => `"${name}"`) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const now = `CAST($1 AS ${types.timestamp})`;
+  const run = `CAST($2 AS ${types.integer})`;
+  const isNewer = `s."last_updated" >= t."last_updated" AND ${differs("s", "t")}`;
+  const columns = list(sessionColumns);
+
+  return {
+    /** Keep each key once: the latest version, of one second the one that came last. */
+    distinct: `DELETE FROM ${rows} WHERE "_seq" IN (SELECT s."_seq" FROM ${rows} s JOIN ${rows} o ON ` +
+      `${sameKey("s", "o")} WHERE o."last_updated" > s."last_updated" ` +
+      `OR (o."last_updated" = s."last_updated" AND o."_seq" > s."_seq"))`,
+    count: `SELECT count(*) AS n FROM ${rows}`,
+    /** Add versions to the history that are about to be written. */
+    history:
+      `INSERT INTO ${history} (${columns}, "_seen_at", "_run") SELECT ${
+        list(sessionColumns, "s.")
+      }, ${now}, ` +
+      `${run} FROM ${rows} s LEFT JOIN ${sessions} t ON ${sameKey("t", "s")} ` +
+      `WHERE t."user_id" IS NULL OR (${isNewer})`,
+    /** Replace what is there in an older version. */
+    update:
+      `UPDATE ${sessions} AS t SET ${values.map(({ name }) => `"${name}" = s."${name}"`).join(", ")}, ` +
+      `"_updated_at" = ${now}, "_run" = ${run}, "_ended_at" = NULL FROM ${rows} s ` +
+      `WHERE ${sameKey("t", "s")} AND ${isNewer}`,
+    /** Take back that a session had ended which is listed. */
+    revive: `UPDATE ${sessions} AS t SET "_updated_at" = ${now}, "_run" = ${run}, "_ended_at" = NULL ` +
+      `FROM ${rows} s WHERE ${sameKey("t", "s")} AND t."_ended_at" IS NOT NULL`,
+    insert: `INSERT INTO ${sessions} (${columns}, "_first_seen_at", "_updated_at", "_run", "_ended_at") ` +
+      `SELECT ${list(sessionColumns, "s.")}, ${now}, ${now}, ${run}, NULL FROM ${rows} s ` +
+      `WHERE NOT EXISTS (SELECT 1 FROM ${sessions} t WHERE ${sameKey("t", "s")})`,
+    /** End what the table has of users whose list was read whole, and the walk did not meet. */
+    end: (deletes: "soft" | "hard"): string => {
+      const unmet = `t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" IN ('whole', 'gone')) ` +
+        `AND (t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" = 'gone') OR (` +
+        [rows, met, observed].map((of) => `NOT EXISTS (SELECT 1 FROM ${of} o WHERE ${sameKey("o", "t")})`)
+          .join(" AND ") +
+        "))";
+      return deletes === "hard" ? `DELETE FROM ${sessions} AS t WHERE ${unmet}` : (
+        `UPDATE ${sessions} AS t SET "_ended_at" = ${now}, "_updated_at" = ${now}, "_run" = ${run} ` +
+        `WHERE t."_ended_at" IS NULL AND ${unmet}`
+      );
+    },
+    /** Keep the ids met of walks that go on, and forget those of walks that have ended. */
+    observe: [
+      `INSERT INTO ${observed} ("user_id", "session_id") SELECT "user_id", "session_id" FROM ${rows} ` +
+      `WHERE "user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" = 'open') ` +
+      `UNION ALL SELECT "user_id", "session_id" FROM ${met} ` +
+      `WHERE "user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" = 'open')`,
+      `DELETE FROM ${observed} WHERE "user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" <> 'open')`,
+    ],
+    quarantine:
+      `INSERT INTO ${quarantine} (${list(Tables.quarantine.columns)}) SELECT q."user_id", q."digest", ` +
+      `min(q."message"), min(q."paths"), min(q."row"), ${now}, ${run} FROM ${bad} q WHERE NOT EXISTS ` +
+      `(SELECT 1 FROM ${quarantine} o WHERE o."user_id" = q."user_id" AND o."digest" = q."digest") ` +
+      `GROUP BY q."user_id", q."digest"`,
+    cursors: [
+      `DELETE FROM ${cursors} WHERE "user_id" IN (SELECT "user_id" FROM ${users})`,
+      `INSERT INTO ${cursors} (${list(Tables.cursors.columns)}) SELECT ${list(Tables.cursors.columns)} ` +
+      `FROM ${users}`,
+    ],
+  };
+};
+
+export type Statements = ReturnType<typeof make>;

@@ -1,0 +1,568 @@
+/**
+ * What a run reads and writes in a target: the schema, the lease, cursors, and checkpoints. A checkpoint is one transaction, so
+ * that rows, cursors and the record of the run are there together or not at all.
+ */
+import * as Writer from "../dataset/Writer.ts";
+import { version } from "../version.ts";
+import { make as makeStatements, type Staged, staged } from "./Statements.ts";
+import * as Tables from "./Tables.ts";
+import * as TableRows from "./TableRows.ts";
+import { type Connection, type Parameter, type Target, TargetError, type Value } from "./Target.ts";
+
+/** What a schema was begun with, and every run must have. */
+export interface Identity {
+  /** The tenant's origin. */
+  readonly tenant: string;
+  /** What chooses sessions of a user. */
+  readonly filters: Readonly<Record<string, unknown>>;
+  /** The policy for personal data; null for none. */
+  readonly redaction: Readonly<Record<string, unknown>> | null;
+}
+
+export interface PrepareOptions {
+  readonly identity: Identity;
+  /** True to keep every version from now on. */
+  readonly history: boolean;
+}
+
+/** Counts of a run, by their columns. */
+export interface Counts {
+  readonly inserted: number;
+  readonly updated: number;
+  readonly unchanged: number;
+  readonly ended_sessions: number;
+  readonly quarantined: number;
+  readonly replaced_texts: number;
+}
+
+export const noCounts: Counts = {
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  ended_sessions: 0,
+  quarantined: 0,
+  replaced_texts: 0,
+};
+
+/** What a process says of a run: counts are of the whole run. */
+export interface Standing {
+  readonly users: number;
+  readonly sessions: number;
+  readonly requests: number;
+  readonly retries: number;
+  readonly seconds: number;
+  /** What the next process needs. */
+  readonly progress: unknown;
+}
+
+export type RunKind = "sync" | "prune" | "load";
+
+export interface Asked {
+  readonly kind: RunKind;
+  /** What the run was asked for: one that was broken off is gone on with by one that asks for the same. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** A run that this process works on. */
+export interface Begun {
+  readonly run: number;
+  readonly epoch: number;
+  /** When it began, ISO 8601, UTC. */
+  readonly began: string;
+  readonly counts: Counts;
+  /** What an earlier process of it said. */
+  readonly standing: Standing;
+}
+
+export interface StoredCursor {
+  readonly userId: string;
+  readonly cursor: string | null;
+  /** State of a walk that has not ended. */
+  readonly state: string | null;
+  /** The last run that is done with the user; 0 if none is. */
+  readonly run: number;
+}
+
+/** What is known of a user's list after a walk that reads it whole. */
+export type Listed = "open" | "whole" | "gone" | "";
+
+export interface StagedUser extends StoredCursor {
+  readonly listed: Listed;
+}
+
+export interface Checkpoint {
+  readonly at: string;
+  readonly users: ReadonlyArray<StagedUser>;
+  readonly deletes: "soft" | "hard";
+  readonly standing: Standing;
+  /** Done in the same transaction, before rows are merged. */
+  readonly also?: (() => Promise<void>) | undefined;
+  /** Set with the last one. */
+  readonly end?: {
+    readonly verified: boolean;
+    readonly unverifiedReasons: ReadonlyArray<string>;
+  } | undefined;
+}
+
+const number = (value: unknown): number => Number(value ?? 0);
+const text = (value: unknown): string | null => value === null || value === undefined ? null : String(value);
+
+/** The process that works on a run. */
+interface Holder {
+  readonly id: string;
+  readonly place: Writer.Place;
+  /** {@link Connection.session} */
+  readonly session?: string;
+}
+
+export type Store = Awaited<ReturnType<typeof open>>;
+
+export interface OpenOptions {
+  /** A random id of this process's work, whatever connection it has. */
+  readonly id: string;
+  /** Seconds without a heartbeat after which a process is taken to be dead. */
+  readonly leaseSeconds: number;
+}
+
+/** Connect to a target. The functions of a store take turns, so that they may be called at once. */
+export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) => {
+  const { dialect, name } = target;
+  const connection: Connection = await target.connect();
+  const statements = makeStatements(dialect);
+  const { table, types } = dialect;
+  const refuse = (reason: TargetError["reason"], message: string) =>
+    new TargetError({ reason, target: name, message });
+  const time = (parameter: string) => `CAST(${parameter} AS ${types.timestamp})`;
+
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <A>(work: () => Promise<A>): Promise<A> => {
+    const result = last.then(work);
+    last = result.catch(() => undefined);
+    return result;
+  };
+
+  let sequence = 0;
+  const isStaged = new Set<Staged>();
+  const sums = { quarantined: 0, replaced: 0 };
+  let begun: Begun | undefined;
+  let hasHistory = false;
+
+  const runAll = async (list: ReadonlyArray<string>) => {
+    for (const statement of list) await connection.run(statement);
+  };
+
+  const createStaging = async (which: Staged) => {
+    const { name, columns } = staged[which];
+    await connection.run(`DROP TABLE IF EXISTS "${name}"`);
+    await connection.run(Tables.createStaging(dialect, name, columns));
+  };
+
+  /** Fill a temporary table, which is emptied after each checkpoint. */
+  const append = async <A>(
+    which: Staged,
+    rows: ReadonlyArray<A>,
+    at: (row: A, column: number, index: number) => Value,
+  ) => {
+    if (rows.length === 0) return;
+    if (!isStaged.has(which)) await createStaging(which);
+    isStaged.add(which);
+    const { name, columns } = staged[which];
+    await connection.append(name, columns, {
+      count: rows.length,
+      at: (row, column) => at(rows[row]!, column, row),
+    });
+  };
+
+  const emptyStaging = async () => {
+    for (const which of Object.keys(staged) as Array<Staged>) await createStaging(which);
+    isStaged.clear();
+    sequence = 0;
+    sums.quarantined = sums.replaced = 0;
+  };
+
+  const readMeta = async () =>
+    new Map(
+      (await connection.query(`SELECT "key", "value" FROM ${table("_meta")}`)).map((
+        { key, value },
+      ) => [String(key), String(value)]),
+    );
+
+  const setMeta = async (key: string, value: string) => {
+    await connection.run(`DELETE FROM ${table("_meta")} WHERE "key" = $1`, [key]);
+    await connection.run(`INSERT INTO ${table("_meta")} ("key", "value") VALUES ($1, $2)`, [key, value]);
+  };
+
+  const createSchema = async ({ identity, history }: PrepareOptions) => {
+    await runAll(Tables.createAll(dialect, { history }));
+    const entries: Readonly<Record<string, string>> = {
+      program: "monocloud-sessions",
+      schema_version: String(Tables.schemaVersion),
+      created_by: version,
+      columns: JSON.stringify(Tables.sessionColumns.map(({ name }) => name)),
+      tenant: identity.tenant,
+      filters: JSON.stringify(identity.filters),
+      redaction: JSON.stringify(identity.redaction),
+    };
+    for (const [key, value] of Object.entries(entries)) await setMeta(key, value);
+  };
+
+  /** Refuse a schema that is of something else, and says what differs. */
+  const check = (
+    found: ReadonlyMap<string, string>,
+    differences: ReadonlyArray<string>,
+    { identity }: PrepareOptions,
+  ) => {
+    const its = found.get("schema_version");
+    if (found.get("program") !== "monocloud-sessions" || its === undefined) {
+      throw refuse(
+        "Foreign",
+        `Cannot write to ${name}: its table _meta is not of this program. Give another --schema`,
+      );
+    }
+    if (Number(its) > Tables.schemaVersion) {
+      throw refuse(
+        "Foreign",
+        `Cannot write to ${name}: its schema has version ${its} and this program knows ${Tables.schemaVersion}: ` +
+          "use the newer monocloud-sessions that made it",
+      );
+    }
+    if (differences.length > 0) {
+      throw refuse(
+        "Foreign",
+        `Cannot write to ${name}, as its tables were altered: ${differences.slice(0, 5).join("; ")}` +
+          `${differences.length > 5 ? `; and ${differences.length - 5} more` : ""}. ` +
+          "Put them back, or give another --schema",
+      );
+    }
+    if (found.get("tenant") !== identity.tenant) {
+      throw refuse(
+        "Foreign",
+        `Cannot write to ${name}: it has the sessions of ${found.get("tenant")}, and these are of ` +
+          `${identity.tenant}. Give another --schema`,
+      );
+    }
+    const must = { filters: identity.filters, redaction: identity.redaction };
+    for (const [key, value] of Object.entries(must)) {
+      if (found.get(key) === JSON.stringify(value)) continue;
+      throw refuse(
+        "Options",
+        `Cannot write to ${name}: its ${key === "filters" ? "filter" : "redaction"} was ${found.get(key)} ` +
+          `when it began and is ${JSON.stringify(value)} now. Give what was given then, or another --schema`,
+      );
+    }
+  };
+
+  const prepare = (options: PrepareOptions): Promise<void> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const { there, differences } = await Tables.inspect(dialect, connection);
+        if (there.size === 0) {
+          hasHistory = options.history;
+          return createSchema(options);
+        }
+        if (!there.has("_meta")) {
+          throw refuse(
+            "Foreign",
+            `Cannot write to ${name}: it has ${
+              [...there].join(", ")
+            } of something else. Give another --schema`,
+          );
+        }
+        check(await readMeta(), differences, options);
+        hasHistory = there.has(Tables.history.name);
+        if (options.history && !hasHistory) {
+          await runAll(Tables.create(dialect, Tables.history));
+          hasHistory = true;
+        }
+      })
+    );
+
+  interface Latest {
+    readonly run: number;
+    readonly epoch: number;
+    readonly beat: number;
+    readonly isEnded: boolean;
+    readonly holder: string | null;
+    /** Seconds since the last heartbeat, by the clock of the target. */
+    readonly age: number;
+    readonly row: Readonly<Record<string, unknown>>;
+  }
+
+  const latestRun = async (): Promise<Latest | undefined> => {
+    const [row] = await connection.query(
+      `SELECT r.*, CAST(r."began" AS ${types.text}) AS began_text, ` +
+        `CASE WHEN r."ended" IS NULL THEN 0 ELSE 1 END AS is_ended, ` +
+        `${dialect.secondsSince(`r."beat_at"`)} AS age ` +
+        `FROM ${table("_runs")} r ORDER BY r."run" DESC LIMIT 1`,
+    );
+    return row && {
+      run: number(row["run"]),
+      epoch: number(row["epoch"]),
+      beat: number(row["beat"]),
+      isEnded: number(row["is_ended"]) === 1,
+      holder: text(row["holder"]),
+      age: number(row["age"]),
+      row,
+    };
+  };
+
+  /** Tell whether the process that holds the lease is certainly gone, or has been silent for too long. */
+  const isDead = async ({ holder, age }: Latest): Promise<boolean> => {
+    if (holder === null || age > leaseSeconds) return true;
+    const { place, session, id: its } = JSON.parse(holder) as Holder;
+    if (its === id) return true;
+    if (await Writer.isRunning(place, await Writer.self()) === false) return true;
+    return session !== undefined && await connection.isOpen?.(session) === false;
+  };
+
+  const countsOf = (row: Readonly<Record<string, unknown>>): Counts =>
+    Object.fromEntries(Object.keys(noCounts).map((key) => [key, number(row[key])])) as unknown as Counts;
+
+  /**
+   * Begin a run, or go on with the last one if it was broken off and was asked for the same. Rejects as `Locked` where another
+   * process works on it.
+   */
+  const begin = (asked: Asked, at: string): Promise<Begun> =>
+    inTurn(async () => {
+      const holder = JSON.stringify(
+        {
+          id,
+          place: await Writer.self(),
+          ...(connection.session !== undefined && { session: connection.session }),
+        } satisfies Holder,
+      );
+      const options = JSON.stringify(asked.options);
+      await emptyStaging();
+      begun = await connection.transaction(async (): Promise<Begun> => {
+        const latest = await latestRun();
+        if (latest !== undefined && !latest.isEnded && !await isDead(latest)) {
+          throw refuse(
+            "Locked",
+            `Another run writes to ${name} (run ${latest.run}, alive ${Math.round(latest.age)} s ago): ` +
+              "wait for its end (--wait), or end it",
+          );
+        }
+        const taken = () =>
+          refuse("Locked", `Another run has just begun to write to ${name}: wait for its end (--wait)`);
+        if (latest !== undefined && !latest.isEnded) {
+          const { row } = latest;
+          const isSame = row["kind"] === asked.kind && row["options"] === options;
+          const changed = await connection.run(
+            `UPDATE ${
+              table("_runs")
+            } SET "epoch" = "epoch" + 1, "beat" = "beat" + 1, "beat_at" = ${dialect.now}, ` +
+              `"holder" = $1 ${isSame ? "" : `, "ended" = ${time("$4")}, "verified" = ${dialect.false}`} ` +
+              `WHERE "run" = $2 AND "beat" = $3`,
+            [holder, latest.run, latest.beat, ...(isSame ? [] : [at])],
+          );
+          if (changed !== 1) throw taken();
+          if (isSame) {
+            return {
+              run: latest.run,
+              epoch: latest.epoch + 1,
+              began: new Date(Date.parse(String(row["began_text"]))).toISOString(),
+              counts: countsOf(row),
+              standing: {
+                users: number(row["users"]),
+                sessions: number(row["sessions"]),
+                requests: number(row["requests"]),
+                retries: number(row["retries"]),
+                seconds: number(row["seconds"]),
+                progress: row["progress"] === null ? undefined : JSON.parse(String(row["progress"])),
+              },
+            };
+          }
+          // Walks that were to tell what has ended would tell it of another time.
+          if (row["kind"] === "prune") {
+            await connection.run(`UPDATE ${table("_cursors")} SET "state" = NULL WHERE "state" IS NOT NULL`);
+            await connection.run(`DELETE FROM ${table("_observed")}`);
+          }
+        }
+        if (asked.kind === "prune") {
+          await connection.run(`UPDATE ${table("_cursors")} SET "state" = NULL WHERE "state" IS NOT NULL`);
+        }
+        const run = (latest?.run ?? 0) + 1;
+        const zeros = Tables.runs.columns
+          .filter(({ kind, nullable }) => (kind === "integer" || kind === "number") && !nullable)
+          .map(({ name }) => name).filter((name) => !["run", "epoch"].includes(name));
+        await connection.run(
+          `INSERT INTO ${table("_runs")} ("run", "kind", "options", "began", "holder", "epoch", "beat_at", ` +
+            `${zeros.map((name) => `"${name}"`).join(", ")}) VALUES ($1, $2, $3, ${time("$4")}, $5, 1, ` +
+            `${dialect.now}, ${zeros.map(() => "0").join(", ")})`,
+          [run, asked.kind, options, at, holder],
+        );
+        return {
+          run,
+          epoch: 1,
+          began: at,
+          counts: noCounts,
+          standing: { users: 0, sessions: 0, requests: 0, retries: 0, seconds: 0, progress: undefined },
+        };
+      });
+      return begun;
+    });
+
+  const lost = () =>
+    refuse("LeaseLost", `Another run has taken over ${name}: this one has ended, and wrote nothing more`);
+
+  /** Change the record of the run, if it is still this process's. Everything else in the transaction rests on that. */
+  const prove = async (set: string, parameters: ReadonlyArray<Parameter> = []) => {
+    const { run, epoch } = begun!;
+    const changed = await connection.run(
+      `UPDATE ${table("_runs")} SET "beat" = "beat" + 1, "beat_at" = ${dialect.now}${set} ` +
+        `WHERE "run" = $1 AND "epoch" = $2 AND "holder" IS NOT NULL`,
+      [run, epoch, ...parameters],
+    );
+    if (changed !== 1) throw lost();
+  };
+
+  /** Show that this process lives. */
+  const beat = (): Promise<void> => inTurn(() => connection.transaction(() => prove("")));
+
+  const cursors = (): Promise<Map<string, StoredCursor>> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const rows = await connection.query(
+          `SELECT "user_id", "cursor", "state", "run" FROM ${table("_cursors")}`,
+        );
+        return new Map(rows.map((row) => {
+          const userId = String(row["user_id"]);
+          const { cursor, state, run } = row;
+          return [userId, { userId, cursor: text(cursor), state: text(state), run: number(run) }];
+        }));
+      })
+    );
+
+  /** Put rows where the next checkpoint takes them from. Gives how many wait there. */
+  const write = (taken: TableRows.Taken): Promise<number> =>
+    inTurn(async () => {
+      const { sessions, quarantined, replaced } = taken;
+      const first = sequence;
+      sequence += sessions.length;
+      const last = Tables.sessionColumns.length;
+      await append(
+        "sessions",
+        sessions,
+        (values, column, index) => column === last ? first + index : values[column]!,
+      );
+      await append("quarantine", quarantined, (line, column) => {
+        const columns: ReadonlyArray<Value> = [
+          line.userId,
+          TableRows.digestOf(line),
+          TableRows.cleanText(line.message),
+          line.paths.map(TableRows.cleanText),
+          TableRows.cleanText(line.row),
+        ];
+        return columns[column]!;
+      });
+      sums.quarantined += quarantined.length;
+      sums.replaced += replaced;
+      return sequence;
+    });
+
+  /** Note ids that were met besides those of rows. */
+  const observe = (userId: string, ids: ReadonlyArray<string>): Promise<void> =>
+    inTurn(() => append("observed", ids, (id, column) => column === 0 ? userId : id));
+
+  /** Merge the sessions that were written; gives how many rows each statement changed. */
+  const merge = async (
+    at: string,
+    run: number,
+  ): Promise<Pick<Counts, "inserted" | "updated" | "unchanged">> => {
+    if (!isStaged.has("sessions")) return { inserted: 0, updated: 0, unchanged: 0 };
+    const parameters = [at, run];
+    await connection.run(statements.distinct);
+    const [counted] = await connection.query(statements.count);
+    const rows = number(counted?.["n"]);
+    if (hasHistory) await connection.run(statements.history, parameters);
+    const updated = await connection.run(statements.update, parameters);
+    const revived = await connection.run(statements.revive, parameters);
+    const inserted = await connection.run(statements.insert, parameters);
+    return { inserted, updated: updated + revived, unchanged: rows - inserted - updated - revived };
+  };
+
+  const sum = (one: Counts, other: Counts): Counts =>
+    Object.fromEntries(
+      Object.keys(noCounts).map((key) => [key, one[key as keyof Counts] + other[key as keyof Counts]]),
+    ) as unknown as Counts;
+
+  /** Make everything written so far part of the tables, in one transaction. Gives the counts of the run. */
+  const commit = ({ at, users, deletes, standing, end, also }: Checkpoint): Promise<Counts> =>
+    inTurn(async () => {
+      const { run, counts: before } = begun!;
+      await append("users", users, ({ userId, cursor, state, run, listed }, column) => {
+        const columns: ReadonlyArray<Value> = [userId, cursor, state, run, listed];
+        return columns[column]!;
+      });
+      for (const which of Object.keys(staged) as Array<Staged>) {
+        if (!isStaged.has(which)) await createStaging(which);
+      }
+      const counts = await connection.transaction(async () => {
+        await prove("");
+        await also?.();
+        const merged = await merge(at, run);
+        const tellsEnded = users.some(({ listed }) => listed === "whole" || listed === "gone");
+        const ending = statements.end(deletes);
+        const ended = tellsEnded ? await connection.run(ending, ending.includes("$1") ? [at, run] : []) : 0;
+        if (users.length > 0) {
+          await runAll(statements.observe);
+          await runAll(statements.cursors);
+        }
+        if (isStaged.has("quarantine")) await connection.run(statements.quarantine, [at, run]);
+        const counts = sum(before, {
+          ...merged,
+          ended_sessions: ended,
+          quarantined: sums.quarantined,
+          replaced_texts: sums.replaced,
+        });
+        const values: Readonly<Record<string, Parameter>> = {
+          ...counts,
+          users: standing.users,
+          sessions: standing.sessions,
+          requests: standing.requests,
+          retries: standing.retries,
+          seconds: standing.seconds,
+          progress: end === undefined ? JSON.stringify(standing.progress) : null,
+        };
+        const set = Object.keys(values).map((name, i) => `, "${name}" = $${i + 3}`);
+        const parameters = Object.values(values);
+        if (end !== undefined) {
+          parameters.push(at, JSON.stringify(end.unverifiedReasons));
+          set.push(
+            `, "ended" = ${time(`$${parameters.length + 1}`)}`,
+            `, "unverified_reasons" = $${parameters.length + 2}`,
+            `, "verified" = ${end.verified ? dialect.true : dialect.false}, "holder" = NULL`,
+          );
+        }
+        await prove(set.join(""), parameters);
+        return counts;
+      });
+      begun = { ...begun!, counts };
+      await emptyStaging();
+      return counts;
+    });
+
+  /** Leave an unfinished run to whoever goes on with it. */
+  const release = (): Promise<void> =>
+    inTurn(async () => {
+      if (begun === undefined) return;
+      await connection.transaction(() => prove(`, "holder" = NULL`));
+      begun = undefined;
+    });
+
+  return {
+    prepare,
+    begin,
+    beat,
+    cursors,
+    write,
+    observe,
+    commit,
+    release,
+    meta: () => inTurn(() => connection.transaction(readMeta)),
+    setMeta,
+    connection,
+    /** Waits for what is being done, then closes the connection. */
+    close: () => inTurn(() => connection.close()),
+  };
+};

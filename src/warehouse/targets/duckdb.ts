@@ -1,0 +1,227 @@
+/**
+ * A table of sessions in a DuckDB file. Needs the package `@duckdb/node-api`.
+ *
+ * The file is open while a checkpoint is written and closed in between, so that others can read it. What waits for the
+ * checkpoint lies in a database in memory.
+ */
+import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { Column, Connection, Described, Dialect, Kind, Rows, Target, Value } from "../Target.ts";
+import { TargetError } from "../Target.ts";
+
+/** Options of {@link make}. */
+export interface DuckDbOptions {
+  /** The file; created if need be. */
+  readonly path: string;
+  /** @default {"monocloud"} */
+  readonly schema?: string | undefined;
+  /** The memory that DuckDB may use, as it spells that. @default {"1GB"} */
+  readonly memoryLimit?: string | undefined;
+  /** @default {2} */
+  readonly threads?: number | undefined;
+  /** How long to wait for a program that has the file open, in milliseconds. @default {30_000} */
+  readonly patience?: number | undefined;
+}
+
+/** The name of the file's database in statements, whatever the file's. */
+const CATALOG = "warehouse";
+
+const types: Readonly<Record<Kind, string>> = {
+  text: "VARCHAR",
+  timestamp: "TIMESTAMP WITH TIME ZONE",
+  number: "DOUBLE",
+  text_list: "VARCHAR[]",
+  json: "VARCHAR",
+  integer: "BIGINT",
+  boolean: "BOOLEAN",
+};
+
+const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+const dialectOf = (schema: string): Dialect => {
+  const its = `${CATALOG}.${quoted(schema)}`;
+  return {
+    types,
+    table: (name) => `${its}.${quoted(name)}`,
+    createSchema: [`CREATE SCHEMA IF NOT EXISTS ${its}`],
+    now: "now()",
+    secondsSince: (time) => `epoch(now()) - epoch(${time})`,
+    true: "true",
+    false: "false",
+    // A key costs three to four times the rest, and the file grows by every update (measured).
+    hasKeys: false,
+    comment: (table, column, text) =>
+      `COMMENT ON ${column === undefined ? `TABLE ${table}` : `COLUMN ${table}.${column}`} IS ${
+        literal(text)
+      }`,
+  };
+};
+
+const reasonOf = (message: string): TargetError["reason"] => {
+  if (/conflicting lock|could not set lock|being used by another process/i.test(message)) return "Busy";
+  if (/no space left|disk full|max_temp_directory_size/i.test(message)) return "Full";
+  if (/permission denied|read-only/i.test(message)) return "Denied";
+  if (/not a valid duckdb database|no such file or directory|cannot open file/i.test(message)) {
+    return "Foreign";
+  }
+  return "Statement";
+};
+
+/** Append a value as its column wants it. */
+const appenderOf = (
+  { DuckDBTimestampTZValue, LIST, VARCHAR }: typeof import("@duckdb/node-api"),
+) => {
+  const texts = LIST(VARCHAR);
+  return (appender: DuckDBAppender, kind: Kind, value: Value): void => {
+    if (value === null) return appender.appendNull();
+    switch (kind) {
+      case "timestamp":
+        return appender.appendTimestampTZ(new DuckDBTimestampTZValue(BigInt(value as number) * 1_000_000n));
+      case "number":
+        return appender.appendDouble(value as number);
+      case "integer":
+        return appender.appendBigInt(BigInt(value as number));
+      case "boolean":
+        return appender.appendBoolean(value as boolean);
+      case "text_list":
+        return appender.appendList(value as ReadonlyArray<string>, texts);
+      default:
+        return appender.appendVarchar(value as string);
+    }
+  };
+};
+
+/**
+ * A target in a DuckDB file.
+ *
+ * Memory: the rows of a checkpoint, and what DuckDB needs to merge them, up to `memoryLimit`.
+ */
+export const make = (
+  { path, schema = "monocloud", memoryLimit = "1GB", threads = 2, patience = 30_000 }: DuckDbOptions,
+): Target => {
+  const name = `${path}, schema ${schema}`;
+  const failure = (error: unknown, doing: string): TargetError => {
+    if (error instanceof TargetError) return error;
+    const { message } = error as Error;
+    const reason = reasonOf(message);
+    const first = message.split("\n")[0]!;
+    return new TargetError({
+      reason,
+      target: name,
+      message: reason === "Busy"
+        ? `Cannot ${doing} ${path} as another program has it open: ${first}`
+        : `Cannot ${doing} ${path}: ${first}`,
+      cause: error,
+    });
+  };
+
+  return {
+    name,
+    dialect: dialectOf(schema),
+    connect: async (): Promise<Connection> => {
+      let api: typeof import("@duckdb/node-api");
+      try {
+        api = await import("@duckdb/node-api");
+      } catch (cause) {
+        throw new TargetError({
+          reason: "Missing",
+          target: name,
+          message:
+            `Cannot open ${path} as the package @duckdb/node-api is not installed: npm install @duckdb/node-api`,
+          cause,
+        });
+      }
+      let instance: DuckDBInstance;
+      let connection: DuckDBConnection;
+      try {
+        instance = await api.DuckDBInstance.create(":memory:", {
+          memory_limit: memoryLimit,
+          threads: String(threads),
+        });
+        connection = await instance.connect();
+      } catch (error) {
+        throw failure(error, "open");
+      }
+      const appendValue = appenderOf(api);
+      const attempt = async <A>(doing: string, work: () => Promise<A>): Promise<A> => {
+        try {
+          return await work();
+        } catch (error) {
+          throw failure(error, doing);
+        }
+      };
+
+      const attach = async () => {
+        const until = performance.now() + patience;
+        while (true) {
+          try {
+            await connection.run(`ATTACH ${literal(path)} AS ${CATALOG}`);
+            return;
+          } catch (error) {
+            const its = failure(error, "open");
+            if (its.reason !== "Busy" || performance.now() > until) throw its;
+            await new Promise((resolve) => setTimeout(resolve, 100));
+          }
+        }
+      };
+
+      const describe = async (table: string): Promise<Described | undefined> => {
+        const reader = await connection.runAndReadAll(
+          "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = $1 AND schema_name = $2 " +
+            "AND table_name = $3 ORDER BY column_index",
+          [CATALOG, schema, table],
+        );
+        const rows = reader.getRowObjectsJS();
+        return rows.length === 0
+          ? undefined
+          : { columns: new Map(rows.map((row) => [String(row["column_name"]), String(row["data_type"])])) };
+      };
+
+      const append = (table: string, columns: ReadonlyArray<Column>, { count, at }: Rows) => {
+        const kinds = columns.map(({ kind }) => kind);
+        return connection.createAppender(table).then((appender) => {
+          for (let row = 0; row < count; row++) {
+            for (let column = 0; column < kinds.length; column++) {
+              appendValue(appender, kinds[column]!, at(row, column));
+            }
+            appender.endRow();
+          }
+          appender.closeSync();
+        });
+      };
+
+      return {
+        query: (statement, parameters = []) =>
+          attempt(
+            "read",
+            async () => (await connection.runAndReadAll(statement, [...parameters])).getRowObjectsJS(),
+          ),
+        run: (statement, parameters = []) =>
+          attempt("write to", async () => (await connection.run(statement, [...parameters])).rowsChanged),
+        append: (...args) => attempt("write to", () => append(...args)),
+        describe: (table) => attempt("read", () => describe(table)),
+        transaction: (work) =>
+          attempt("write to", async () => {
+            await attach();
+            try {
+              await connection.run("BEGIN TRANSACTION");
+              try {
+                const result = await work();
+                await connection.run("COMMIT");
+                return result;
+              } catch (error) {
+                await connection.run("ROLLBACK").catch(() => undefined);
+                throw error;
+              }
+            } finally {
+              await connection.run(`DETACH ${CATALOG}`);
+            }
+          }),
+        close: async () => {
+          connection.closeSync();
+          instance.closeSync();
+        },
+      };
+    },
+  };
+};
