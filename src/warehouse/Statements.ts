@@ -90,11 +90,17 @@ export const make = ({ table, types }: Dialect) => {
       `WHERE NOT EXISTS (SELECT 1 FROM ${sessions} t WHERE ${sameKey("t", "s")})`,
     /** End what the table has of users whose list was read whole, and the walk did not meet. */
     end: (deletes: "soft" | "hard"): string => {
-      const unmet = `t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" IN ('whole', 'gone')) ` +
-        `AND (t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" = 'gone') OR (` +
-        [rows, met, observed].map((of) => `NOT EXISTS (SELECT 1 FROM ${of} o WHERE ${sameKey("o", "t")})`)
-          .join(" AND ") +
-        "))";
+      const isNotMet = [rows, met, observed]
+        .map((of) => `NOT EXISTS (SELECT 1 FROM ${of} o WHERE ${sameKey("o", "t")})`);
+      // A row without an id may be any session.
+      const isTold = [met, observed]
+        .map((of) =>
+          `NOT EXISTS (SELECT 1 FROM ${of} o WHERE o."user_id" = t."user_id" AND o."session_id" = '')`
+        );
+      const usersThat = (are: string) =>
+        `t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" ${are})`;
+      const unmet = `${usersThat("IN ('whole', 'gone')")} AND ` +
+        `(${usersThat("= 'gone'")} OR (${[...isNotMet, ...isTold].join(" AND ")}))`;
       return deletes === "hard" ? `DELETE FROM ${sessions} AS t WHERE ${unmet}` : (
         `UPDATE ${sessions} AS t SET "_ended_at" = ${now}, "_updated_at" = ${now}, "_run" = ${run} ` +
         `WHERE t."_ended_at" IS NULL AND ${unmet}`

@@ -117,6 +117,9 @@ interface Holder {
 
 export type Store = Awaited<ReturnType<typeof open>>;
 
+/** Rows that are appended at a time. */
+const BUFFERED = 4096;
+
 export interface OpenOptions {
   /** A random id of this process's work, whatever connection it has. */
   readonly id: string;
@@ -142,7 +145,8 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
   };
 
   let sequence = 0;
-  const isStaged = new Set<Staged>();
+  /** Temporary tables that are there, and those of them that hold rows. */
+  const [made, isStaged] = [new Set<Staged>(), new Set<Staged>()];
   const sums = { quarantined: 0, replaced: 0 };
   let begun: Begun | undefined;
   let hasHistory = false;
@@ -151,10 +155,12 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     for (const statement of list) await connection.run(statement);
   };
 
-  const createStaging = async (which: Staged) => {
+  const makeStaging = async (which: Staged) => {
+    if (made.has(which)) return;
     const { name, columns } = staged[which];
     await connection.run(`DROP TABLE IF EXISTS "${name}"`);
     await connection.run(Tables.createStaging(dialect, name, columns));
+    made.add(which);
   };
 
   /** Fill a temporary table, which is emptied after each checkpoint. */
@@ -164,7 +170,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     at: (row: A, column: number, index: number) => Value,
   ) => {
     if (rows.length === 0) return;
-    if (!isStaged.has(which)) await createStaging(which);
+    await makeStaging(which);
     isStaged.add(which);
     const { name, columns } = staged[which];
     await connection.append(name, columns, {
@@ -173,9 +179,11 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     });
   };
 
-  const emptyStaging = async () => {
-    for (const which of Object.keys(staged) as Array<Staged>) await createStaging(which);
+  /** Forget what waits: temporary tables that hold rows are made anew when they are needed. */
+  const emptyStaging = () => {
+    for (const which of isStaged) made.delete(which);
     isStaged.clear();
+    buffered = [];
     sequence = 0;
     sums.quarantined = sums.replaced = 0;
   };
@@ -193,6 +201,10 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
   };
 
   const createSchema = async ({ identity, history }: PrepareOptions) => {
+    const { createSchema: schema } = dialect;
+    if (schema !== undefined && (await connection.query(schema.isThere)).length === 0) {
+      await connection.run(schema.statement);
+    }
     await runAll(Tables.createAll(dialect, { history }));
     const entries: Readonly<Record<string, string>> = {
       program: "monocloud-sessions",
@@ -290,9 +302,9 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
 
   const latestRun = async (): Promise<Latest | undefined> => {
     const [row] = await connection.query(
-      `SELECT r.*, CAST(r."began" AS ${types.text}) AS began_text, ` +
+      `SELECT r.*, ${dialect.epoch(`r."began"`)} AS began_at, ` +
         `CASE WHEN r."ended" IS NULL THEN 0 ELSE 1 END AS is_ended, ` +
-        `${dialect.secondsSince(`r."beat_at"`)} AS age ` +
+        `${dialect.epoch(dialect.now)} - ${dialect.epoch(`r."beat_at"`)} AS age ` +
         `FROM ${table("_runs")} r ORDER BY r."run" DESC LIMIT 1`,
     );
     return row && {
@@ -332,7 +344,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
         } satisfies Holder,
       );
       const options = JSON.stringify(asked.options);
-      await emptyStaging();
+      emptyStaging();
       begun = await connection.transaction(async (): Promise<Begun> => {
         const latest = await latestRun();
         if (latest !== undefined && !latest.isEnded && !await isDead(latest)) {
@@ -360,7 +372,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
             return {
               run: latest.run,
               epoch: latest.epoch + 1,
-              began: new Date(Date.parse(String(row["began_text"]))).toISOString(),
+              began: new Date(Math.round(number(row["began_at"]) * 1000)).toISOString(),
               counts: countsOf(row),
               standing: {
                 users: number(row["users"]),
@@ -433,18 +445,27 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       })
     );
 
+  /** Rows that are not in a temporary table yet. */
+  let buffered: Array<TableRows.Session> = [];
+
+  const flush = async () => {
+    const [rows, first] = [buffered, sequence - buffered.length];
+    buffered = [];
+    const last = Tables.sessionColumns.length;
+    await append(
+      "sessions",
+      rows,
+      (values, column, index) => column === last ? first + index : values[column]!,
+    );
+  };
+
   /** Put rows where the next checkpoint takes them from. Gives how many wait there. */
   const write = (taken: TableRows.Taken): Promise<number> =>
     inTurn(async () => {
       const { sessions, quarantined, replaced } = taken;
-      const first = sequence;
       sequence += sessions.length;
-      const last = Tables.sessionColumns.length;
-      await append(
-        "sessions",
-        sessions,
-        (values, column, index) => column === last ? first + index : values[column]!,
-      );
+      for (const session of sessions) buffered.push(session);
+      if (buffered.length >= BUFFERED) await flush();
       await append("quarantine", quarantined, (line, column) => {
         const columns: ReadonlyArray<Value> = [
           line.userId,
@@ -490,12 +511,14 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
   const commit = ({ at, users, deletes, standing, end, also }: Checkpoint): Promise<Counts> =>
     inTurn(async () => {
       const { run, counts: before } = begun!;
+      await flush();
       await append("users", users, ({ userId, cursor, state, run, listed }, column) => {
         const columns: ReadonlyArray<Value> = [userId, cursor, state, run, listed];
         return columns[column]!;
       });
-      for (const which of Object.keys(staged) as Array<Staged>) {
-        if (!isStaged.has(which)) await createStaging(which);
+      for (const which of Object.keys(staged) as Array<Staged>) await makeStaging(which);
+      if (dialect.analyze !== undefined) {
+        for (const which of isStaged) await connection.run(dialect.analyze(`"${staged[which].name}"`));
       }
       const counts = await connection.transaction(async () => {
         await prove("");
@@ -538,7 +561,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
         return counts;
       });
       begun = { ...begun!, counts };
-      await emptyStaging();
+      emptyStaging();
       return counts;
     });
 

@@ -175,12 +175,11 @@ export const createStaging = (dialect: Dialect, name: string, columns: ReadonlyA
     columns.map((column) => definition(dialect, column)).join(", ")
   })`;
 
-/** Give all statements of a new schema. */
+/** Give the statements of a new schema, but for the one that makes it. */
 export const createAll = (
   dialect: Dialect,
   options: { readonly history: boolean },
 ): ReadonlyArray<string> => [
-  ...dialect.createSchema,
   ...[...tables, ...(options.history ? [history] : [])].flatMap((table) => create(dialect, table)),
   `CREATE VIEW ${dialect.table(VIEW)} AS\n  SELECT ${
     list(sessions.columns.filter(({ name }) => name !== "_ended_at"))

@@ -40,12 +40,12 @@ export interface Dialect {
   readonly types: Readonly<Record<Kind, string>>;
   /** Gives the name of a table of the schema as statements have it, quoted. */
   readonly table: (name: string) => string;
-  /** The statements that make the schema, if it is not there. */
-  readonly createSchema: ReadonlyArray<string>;
+  /** The statement that makes the schema, and a query that gives a row if it is there; left out where there are no schemas. */
+  readonly createSchema?: { readonly statement: string; readonly isThere: string } | undefined;
   /** The expression of the time now, by the database's clock. */
   readonly now: string;
-  /** Gives the expression of the seconds from a time until now. */
-  readonly secondsSince: (time: string) => string;
+  /** Gives the expression of a time in seconds since the epoch. */
+  readonly epoch: (time: string) => string;
   readonly true: string;
   readonly false: string;
   /** True if tables are given a primary key. Where one costs more than it brings, it is left out. */
@@ -54,6 +54,8 @@ export interface Dialect {
   readonly comment?: ((table: string, column: string | undefined, text: string) => string) | undefined;
   /** Statements of its own for a new schema, such as an index. */
   readonly extra?: ReadonlyArray<string> | undefined;
+  /** Gives the statement that counts what a temporary table holds, for the plan of those that follow. */
+  readonly analyze?: ((table: string) => string) | undefined;
   /** The most bytes that a key may have, in UTF-8; a session with a longer one is quarantined. @default {any number} */
   readonly keyBytes?: number | undefined;
 }

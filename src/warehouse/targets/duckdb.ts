@@ -43,9 +43,14 @@ const dialectOf = (schema: string): Dialect => {
   return {
     types,
     table: (name) => `${its}.${quoted(name)}`,
-    createSchema: [`CREATE SCHEMA IF NOT EXISTS ${its}`],
+    createSchema: {
+      statement: `CREATE SCHEMA IF NOT EXISTS ${its}`,
+      isThere: `SELECT 1 FROM duckdb_schemas() WHERE database_name = '${CATALOG}' AND schema_name = ${
+        literal(schema)
+      }`,
+    },
     now: "now()",
-    secondsSince: (time) => `epoch(now()) - epoch(${time})`,
+    epoch: (time) => `epoch(${time})`,
     true: "true",
     false: "false",
     // A key costs three to four times the rest, and the file grows by every update (measured).
