@@ -560,17 +560,18 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
         await prove(set.join(""), parameters);
         return counts;
       });
-      begun = { ...begun!, counts };
+      begun = end === undefined ? { ...begun!, counts } : undefined;
       emptyStaging();
       return counts;
     });
 
-  /** Leave an unfinished run to whoever goes on with it. */
-  const release = (): Promise<void> =>
+  /** Leave an unfinished run to whoever goes on with it, and close the connection, whatever state it is in. */
+  const close = (): Promise<void> =>
     inTurn(async () => {
-      if (begun === undefined) return;
-      await connection.transaction(() => prove(`, "holder" = NULL`));
-      begun = undefined;
+      if (begun !== undefined) {
+        await connection.transaction(() => prove(`, "holder" = NULL`)).catch(() => undefined);
+      }
+      await connection.close();
     });
 
   return {
@@ -581,11 +582,9 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     write,
     observe,
     commit,
-    release,
     meta: () => inTurn(() => connection.transaction(readMeta)),
     setMeta,
     connection,
-    /** Waits for what is being done, then closes the connection. */
-    close: () => inTurn(() => connection.close()),
+    close,
   };
 };

@@ -274,11 +274,7 @@ const work =
           }
         }));
 
-        const breakOff = <A>(cause: Cause.Cause<A>) =>
-          Effect.zipRight(
-            Effect.zipRight(checkpoint(), Attempt.call(() => store.release())),
-            Effect.failCause(cause),
-          );
+        const breakOff = <A>(cause: Cause.Cause<A>) => Effect.zipRight(checkpoint(), Effect.failCause(cause));
 
         const broken = yield* walkAll;
         if (!Cause.isEmpty(broken)) return yield* breakOff(broken);

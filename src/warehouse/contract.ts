@@ -275,10 +275,11 @@ export const contract: ReadonlyArray<Check> = [
     name: "gives cursors and states back, and goes on with a run that was broken off",
     run: async (target) => {
       const cursor = `{"at":1000,"seen":[["\\u0000",1,"x"]]}`;
-      await working(target(), async ({ store, commit }) => {
-        await commit({ users: [{ userId: "ann", cursor, state: `{"walk":1}`, run: 0, listed: "" }] });
-        await store.release();
-      });
+      await working(
+        target(),
+        ({ commit }) =>
+          commit({ users: [{ userId: "ann", cursor, state: `{"walk":1}`, run: 0, listed: "" }] }),
+      );
       await working(target(), async ({ store, begun }) => {
         equal([begun.run, begun.epoch, begun.standing.progress], [1, 2, standing.progress], "run");
         const [row] = (await store.cursors()).values();

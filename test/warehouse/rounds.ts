@@ -1,0 +1,82 @@
+/** Rounds of random changes, each followed by a run: what tests of every target share. */
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Fiber from "effect/Fiber";
+import { expect } from "vitest";
+import { make } from "../../src/sandbox/mod.ts";
+import type { Target } from "../../src/warehouse/Target.ts";
+import { draws } from "../source/paging/histories.ts";
+import { expectNothingMissing, hiding, listedBy, rowsOf, syncOf } from "./tables.ts";
+
+export interface RoundsOptions {
+  readonly target: Target;
+  readonly seed: number;
+  readonly rounds: number;
+  /** A prune every so many rounds. */
+  readonly pruneEvery: number;
+}
+
+/** Go through the rounds, some of which are interrupted. Gives how many interruptions there were. */
+export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOptions): Promise<number> => {
+  const draw = draws(seed);
+  let clock = 1_700_000_000;
+  const sandbox = make({
+    users: 12,
+    sessionsPerUser: 40,
+    seed,
+    until: clock,
+    now: () => clock,
+    faults: { latencyMs: 1 },
+  });
+  const tenant = hiding(sandbox);
+  const userIds = [...sandbox.userIds()];
+  const pick = <A>(list: ReadonlyArray<A>): A | undefined => list[Math.floor(draw() * list.length)];
+  const change = () => {
+    const userId = pick(userIds)!;
+    const any = pick([...sandbox.sessions(userId)]);
+    const kind = draw();
+    if (any === undefined || kind < 0.3) sandbox.add(userId);
+    // Shown late: it bears a time that runs have passed.
+    else if (kind < 0.35) sandbox.add(userId, { initiated_at: clock - 90_000, last_updated: clock - 90_000 });
+    else if (kind < 0.6) sandbox.update(userId, any.session_id);
+    else if (kind < 0.95) sandbox.remove(userId, any.session_id);
+    else if (!tenant.hidden.delete(userId)) tenant.hidden.add(userId);
+  };
+  let breaks = 0;
+  const late = new Set<string>();
+  for (let round = 0; round < rounds; round++) {
+    const prune = round > 0 && round % pruneEvery === 0;
+    for (let tries = 0, isDone = false; !isDone; tries++) {
+      const fiber = Effect.runFork(syncOf(tenant, target, {
+        prune,
+        checkpointRows: 1 + Math.floor(draw() * 200),
+        walk: { pageSize: 10, concurrency: 1 + Math.floor(draw() * 6) },
+      }));
+      const mayBreak = draw() < 0.33 && tries < 3;
+      const exit = await Effect.runPromise(Effect.timeoutTo(Fiber.await(fiber), {
+        duration: Duration.millis(mayBreak ? draw() * 400 : 1e6),
+        onTimeout: () => undefined,
+        onSuccess: (exit) => exit,
+      })) ?? await Effect.runPromise(Fiber.interrupt(fiber));
+      isDone = Exit.isSuccess(exit);
+      if (!isDone) breaks++;
+      if (!isDone && !Exit.isInterrupted(exit)) throw new Error(String(exit));
+      if (Exit.isSuccess(exit)) expect(exit.value).toMatchObject({ verified: true, failed: { count: 0 } });
+    }
+    const listed = listedBy(sandbox, (userId) => !tenant.hidden.has(userId));
+    const rows = await rowsOf(target);
+    if (prune) {
+      expect(rows).toEqual(listed);
+      late.clear();
+    } else expectNothingMissing(rows, listed.filter((row) => !late.has(row)));
+    clock += 3600;
+    const before = new Set(listed);
+    for (let left = Math.floor(draw() * 30); left > 0; left--) change();
+    // Only a prune brings what was shown late.
+    for (const row of listedBy(sandbox)) {
+      if (!before.has(row) && Number(JSON.parse(row)[6]) < clock - 3600) late.add(row);
+    }
+  }
+  return breaks;
+};

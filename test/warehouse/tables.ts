@@ -1,0 +1,124 @@
+/** Runs into a warehouse from a sandbox, and what the tables hold afterwards. */
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import { expect } from "vitest";
+import * as TenantClient from "../../src/api/TenantClient.ts";
+import * as Transport from "../../src/api/transport/Transport.ts";
+import * as Batch from "../../src/session/Batch.ts";
+import * as Columns from "../../src/session/Columns.ts";
+import type { Sandbox } from "../../src/sandbox/mod.ts";
+import * as UserList from "../../src/source/UserList.ts";
+import type { Dialect, Found, Target } from "../../src/warehouse/Target.ts";
+import * as Sync from "../../src/warehouse/Sync.ts";
+
+/** What a test may say of a run; the rest is that of all users. */
+export type Options = Partial<Omit<Sync.SyncOptions<never, never>, "users" | "target">> & {
+  readonly users?: ReadonlyArray<string>;
+};
+
+export const syncOf = (sandbox: Pick<Sandbox, "fetch" | "key">, target: Target, options: Options = {}) => {
+  const { users, ...rest } = options;
+  const tenant = TenantClient.layer({
+    domain: "sandbox.example",
+    apiKey: sandbox.key,
+    rate: 100_000,
+    maxElapsed: "2 seconds",
+  }).pipe(
+    Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
+  );
+  return Sync.sync({
+    target,
+    tenant: "https://sandbox.example",
+    users: users === undefined ? UserList.all() : UserList.of(users),
+    ...rest,
+  }).pipe(Effect.provide(tenant));
+};
+
+export const sync = (...args: Parameters<typeof syncOf>) => Effect.runPromise(syncOf(...args));
+
+/** Read from the tables of a target. */
+export const select = async (
+  target: Target,
+  statement: (dialect: Dialect) => string,
+): Promise<ReadonlyArray<Found>> => {
+  const connection = await target.connect();
+  try {
+    return await connection.transaction(() => connection.query(statement(target.dialect)));
+  } finally {
+    await connection.close();
+  }
+};
+
+const { columns } = Columns;
+
+/** Give a row as text, whatever a database makes of its values. */
+const textOf = (values: ReadonlyArray<unknown>): string =>
+  JSON.stringify(values.map((value, index) => {
+    const { kind } = columns[index]!;
+    if (value === null) return null;
+    if (kind === "timestamp" || kind === "number") return Number(value);
+    return kind === "text_list" && typeof value === "string" ? JSON.parse(value) : value;
+  }));
+
+/** Give the rows of a table of sessions, as text in order. */
+export const rowsOf = async (target: Target, table = "sessions_live"): Promise<ReadonlyArray<string>> => {
+  const rows = await select(
+    target,
+    (dialect) =>
+      `SELECT ${
+        columns.map(({ name, kind }) =>
+          kind === "timestamp" ? `${dialect.epoch(`"${name}"`)} AS "${name}"` : `"${name}"`
+        ).join(", ")
+      } FROM ${dialect.table(table)}`,
+  );
+  return rows.map((row) => textOf(columns.map(({ name }) => row[name]))).sort();
+};
+
+/** Give the rows that a table should have by what the tenant lists. */
+export const listedBy = (
+  sandbox: Pick<Sandbox, "userIds" | "sessions">,
+  isThere: (userId: string) => boolean = () => true,
+): ReadonlyArray<string> =>
+  [...sandbox.userIds()].filter(isThere).flatMap((userId) => {
+    const { rows: { slices } } = Batch.toBytes(Batch.make(userId, [...sandbox.sessions(userId)]));
+    return slices.from.map((_, row) =>
+      textOf(columns.map((column) => Columns.valueAt(column, userId, slices, row)))
+    );
+  }).sort();
+
+/** Expect the table to have each of these rows, and one row at most of a key. */
+export const expectNothingMissing = (rows: ReadonlyArray<string>, listed: ReadonlyArray<string>) => {
+  const there = new Set(rows);
+  expect(listed.filter((row) => !there.has(row))).toEqual([]);
+  const keys = rows.map((row) => JSON.stringify(JSON.parse(row).slice(0, 2)));
+  expect(new Set(keys).size).toBe(keys.length);
+};
+
+/** A sandbox in which some users can be hidden: the tenant does not know them then. */
+export const hiding = (sandbox: Sandbox) => {
+  const hidden = new Set<string>();
+  const userOf = (url: string) => /\/users\/([^/?]+)/.exec(url)?.[1];
+  return {
+    hidden,
+    key: sandbox.key,
+    fetch: async (request: Request): Promise<Response> => {
+      const userId = userOf(request.url);
+      if (userId !== undefined && hidden.has(decodeURIComponent(userId))) {
+        return Response.json({ type: "about:blank", title: "Not Found", status: 404 }, {
+          status: 404,
+          headers: { "content-type": "application/problem+json", "date": new Date().toUTCString() },
+        });
+      }
+      const answer = await sandbox.fetch(request);
+      if (userId !== undefined || hidden.size === 0 || answer.status !== 200) return answer;
+      // The list of users fits one page here.
+      const users = (await answer.json() as ReadonlyArray<{ readonly user_id: string }>)
+        .filter(({ user_id }) => !hidden.has(user_id));
+      const pagination = JSON.parse(answer.headers.get("x-pagination") ?? "{}");
+      const headers = new Headers(answer.headers);
+      headers.set("x-pagination", JSON.stringify({ ...pagination, total_count: users.length }));
+      headers.delete("content-length");
+      return new Response(JSON.stringify(users), { status: 200, headers });
+    },
+  };
+};
