@@ -1,6 +1,7 @@
 /** Messages and exit codes of the command when it can't do what was asked. */
 import * as Data from "effect/Data";
 import type { ApiErrorReason } from "../api/ApiError.ts";
+import type { TargetError } from "../warehouse/Target.ts";
 
 /** The exit codes; from 64 on they are those of BSD's `sysexits` and of shells. */
 export const exitCodes = {
@@ -15,6 +16,7 @@ export const exitCodes = {
   io: 74,
   again: 75,
   protocol: 76,
+  denied: 77,
   readerGone: 141,
 } as const;
 
@@ -34,11 +36,12 @@ export const exitCodeTexts: Readonly<Record<ExitName, string>> = {
   noInput: "The tenant knows none of the users.",
   internal: "A fault of this program.",
   cannotCreate: "A file or folder can't be created.",
-  io: "Writing failed: a full disk, say.",
+  io: "Writing failed: a full disk, say, or a statement that the database refused.",
   again:
-    "Interrupted, another process writes there, or the tenant can't be reached, fails or limits the rate for longer " +
-    "than --max-elapsed: run it again.",
+    "Interrupted, another process writes there, or the tenant or the database can't be reached, fails or limits the " +
+    "rate for longer than --max-elapsed: run it again.",
   protocol: "Something other than the documented API answered.",
+  denied: "The database refuses the login, or a right is missing.",
   readerGone: "Whoever read standard output has gone, as with | head.",
 };
 
@@ -84,6 +87,19 @@ const exportCodes = {
   Unverified: "incomplete",
 } as const;
 
+const targetCodes: Readonly<Record<TargetError["reason"], ExitName>> = {
+  Unreachable: "again",
+  Busy: "again",
+  Locked: "again",
+  LeaseLost: "again",
+  Denied: "denied",
+  Foreign: "usage",
+  Options: "usage",
+  Full: "io",
+  Missing: "usage",
+  Statement: "io",
+};
+
 /** The exit code for a failure of any kind the command knows; undefined for those it does not. */
 export const codeOf = (error: unknown): number | undefined => {
   const { _tag, reason } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
@@ -100,6 +116,7 @@ export const codeOf = (error: unknown): number | undefined => {
       Version: "usage",
       Absent: "usage",
     },
+    TargetError: targetCodes,
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
   };
   const name = _tag === "UsageError" ? "usage" : table[_tag ?? ""]?.[reason ?? ""];

@@ -80,6 +80,8 @@ const { metafile } = await build({
   chunkNames: "chunks/[name]-[hash]",
   bundle: true,
   splitting: true,
+  // Whoever writes to a database has its package; it is loaded where a run asks for it.
+  external: ["pg", "pg-copy-streams", "@duckdb/node-api"],
   minify: true,
   format: "esm",
   platform: "node",

@@ -25,10 +25,11 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   export: [...session, "format", "plain"],
   dataset: [...source, ...output],
   thread: [...source, ...output, "plain"],
+  warehouse: [...source, ...output, "dataset"],
   server: [...source, ...output, "dataset"],
   mod: [...source, ...output, "dataset"],
   promise: [...source, ...output, "dataset", "plain"],
-  cli: [...source, ...output, "dataset", "sandbox", "server"],
+  cli: [...source, ...output, "dataset", "sandbox", "server", "warehouse"],
 };
 
 /** Name the room of a file, by its path beneath `src`. */

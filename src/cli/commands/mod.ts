@@ -4,11 +4,13 @@ import * as exporting from "./export.ts";
 import * as replaying from "./replay.ts";
 import * as sandbox from "./sandbox.ts";
 import * as serving from "./serve.ts";
+import * as syncing from "./sync.ts";
 import * as users from "./users.ts";
 import * as verifying from "./verify.ts";
 
 export const commands = [
   exporting.command,
+  syncing.command,
   check.command,
   users.command,
   verifying.command,

@@ -33,6 +33,13 @@ export const variables: ReadonlyArray<Variables> = [
     ],
   },
   {
+    title: "The warehouse",
+    rows: [
+      ["MONOCLOUD_TO", "Where sync and load write to, with a password if need be; --to goes before it."],
+      ["PGPASSWORD", "The password of PostgreSQL. PGHOST, PGPORT, PGUSER and PGDATABASE hold as well."],
+    ],
+  },
+  {
     title: "The network",
     rows: [
       ["HTTPS_PROXY, HTTP_PROXY", "The proxy to go through, such as http://USER:PASSWORD@HOST:PORT."],

@@ -7,7 +7,8 @@ import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
 import * as Shared from "./SharedFlags.ts";
 
-const users = {
+/** The users, and what chooses their sessions. */
+export const whose = {
   user: Flag.texts({ name: "user", placeholder: "ID", text: "Export the sessions of this user." }),
   usersFile: Flag.text({
     name: "users-file",
@@ -17,6 +18,10 @@ const users = {
   }),
   allUsers: Flag.toggle("all-users", "Those of every user of the tenant."),
   ...Shared.filters,
+};
+
+const users = {
+  ...whose,
   since: Flag.optional({
     name: "since",
     placeholder: "TIME",
@@ -64,7 +69,7 @@ const output = {
   keepFormulas: Flag.toggle("keep-formulas", "Put no ' before CSV text that a spreadsheet would run."),
 };
 
-const speed = {
+export const speed = {
   rate: Shared.rate,
   concurrency: Flag.value({
     name: "concurrency",
@@ -118,6 +123,14 @@ const folders = {
   }),
 };
 
+export const maxQuarantined = Flag.optional({
+  name: "max-quarantined",
+  placeholder: "N|P%",
+  text: "Fail once there are more of them, or a larger share.",
+  byDefault: "never",
+  ...Read.budget,
+});
+
 const badRows = {
   onInvalid: Flag.choice({
     name: "on-invalid",
@@ -133,16 +146,10 @@ const badRows = {
     byDefault: "beside the output",
     isPath: true,
   }),
-  maxQuarantined: Flag.optional({
-    name: "max-quarantined",
-    placeholder: "N|P%",
-    text: "Fail once there are more of them, or a larger share.",
-    byDefault: "never",
-    ...Read.budget,
-  }),
+  maxQuarantined,
 };
 
-const privacy = {
+export const privacy = {
   redact: Flag.checked({
     name: "redact",
     placeholder: "FIELD=ACTION,...",

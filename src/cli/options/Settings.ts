@@ -18,7 +18,7 @@ const unreadable: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
 };
 
-const variable = (name: string): Effect.Effect<string | undefined, UsageError> =>
+export const variable = (name: string): Effect.Effect<string | undefined, UsageError> =>
   Effect.try({
     try: () => process.env[name],
     catch: () =>

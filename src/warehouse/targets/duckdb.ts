@@ -222,9 +222,10 @@ export const make = (
               await connection.run(`DETACH ${CATALOG}`);
             }
           }),
-        close: async () => {
+        close: () => {
           connection.closeSync();
           instance.closeSync();
+          return Promise.resolve();
         },
       };
     },

@@ -1,0 +1,85 @@
+/** The program of `monocloud-sessions sync`. */
+import process from "node:process";
+import * as Effect from "effect/Effect";
+import { identity } from "effect/Function";
+import * as SessionFilters from "../../api/SessionFilters.ts";
+import { TenantClient } from "../../api/TenantClient.ts";
+import * as Export from "../../export/Export.ts";
+import * as Sync from "../../warehouse/Sync.ts";
+import type { Target } from "../../warehouse/Target.ts";
+import * as Tables from "../../warehouse/Tables.ts";
+import { exitCodes } from "../ExitCode.ts";
+import * as Settings from "../options/Settings.ts";
+import * as Users from "../options/Users.ts";
+import type { SyncArgs } from "../options/WarehouseFlags.ts";
+import * as WarehouseTarget from "../options/WarehouseTarget.ts";
+import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Terminal from "../ui/Terminal.ts";
+import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
+import { tenantLayer } from "./tenantLayer.ts";
+
+/** Print what makes a target's tables. */
+export const printDdl = ({ dialect }: Target, history: boolean) => {
+  const { createSchema } = dialect;
+  const statements = [
+    ...(createSchema === undefined ? [] : [createSchema.statement]),
+    ...Tables.createAll(dialect, { history }),
+  ];
+  return Terminal.print(statements.flatMap((statement) => `${statement};`.split("\n")));
+};
+
+export const run = (args: SyncArgs) =>
+  Effect.gen(function* () {
+    const target = yield* WarehouseTarget.from(args);
+    if (args.printDdl) return yield* printDdl(target, args.history);
+    const tenant = yield* Settings.tenantFrom(args);
+    const users = yield* Users.from(args);
+    const change = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
+    const progress = Export.noProgress();
+    const { rate, maxElapsed, maxBodyBytes, pageSize, concurrency } = args;
+    const syncing = Effect.provide(
+      Sync.sync({
+        target,
+        users,
+        tenant: tenant.origin,
+        walk: { ...SessionFilters.pick(args), pageSize, concurrency },
+        prune: args.prune,
+        deletes: args.deletes,
+        lookback: args.lookback,
+        history: args.history,
+        badText: args.badText,
+        checkpointRows: args.checkpointRows,
+        checkpointEvery: args.checkpointEvery,
+        wait: args.wait,
+        maxElapsed,
+        change,
+        redaction: args.redact,
+        maxQuarantined: args.maxQuarantined,
+        progress,
+      }),
+      Terminal.logger,
+    );
+    const shown = Effect.flatMap(TenantClient, ({ traffic }) =>
+      args.quiet ? syncing : ProgressBar.during(syncing, () => ({
+        ...progress,
+        ...traffic(),
+        usersTotal: progress.usersTotal ?? users.total?.(),
+        limit: rate,
+      })));
+    const report = yield* Effect.provide(
+      shown,
+      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose),
+    );
+    const isComplete = report.verified && report.quarantined === 0 &&
+      (report.missing.count === 0 || args.allUsers);
+    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
+    if (!args.quiet) {
+      yield* Terminal.say(WarehouseSummary.lines(report));
+    }
+    yield* Terminal.say(
+      WarehouseSummary.warnings(report).map((warning) =>
+        `Warning: ${warning}`
+      ),
+    );
+    if (args.json) yield* Terminal.print([Terminal.printableJson(report)]);
+  });

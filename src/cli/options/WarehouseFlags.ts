@@ -1,0 +1,107 @@
+/** The flags of `monocloud-sessions sync` and `load`, in the groups that help shows. */
+import { LOOKBACK } from "../../source/paging/Limits.ts";
+import * as Export from "./ExportFlags.ts";
+import * as Flag from "./Flag.ts";
+import * as Read from "./Read.ts";
+import * as Shared from "./SharedFlags.ts";
+
+const target = {
+  to: Flag.text({
+    name: "to",
+    placeholder: "TARGET",
+    text: "postgres://USER@HOST/DATABASE, or a DuckDB file such as sessions.duckdb. " +
+      "The password goes into MONOCLOUD_TO, PGPASSWORD or ~/.pgpass.",
+    byDefault: "MONOCLOUD_TO",
+  }),
+  schema: Flag.value({
+    name: "schema",
+    placeholder: "NAME",
+    text: "The schema that holds the tables; made if it is not there.",
+    byDefault: "monocloud",
+    read: (text) => /^[^\0]{1,63}$/.test(text) ? text : undefined,
+    must: "a name of 1 to 63 characters",
+  }),
+  history: Flag.toggle("history", "Keep every version from now on, in sessions_history."),
+  badText: Flag.choice({
+    name: "bad-text",
+    placeholder: "WORD",
+    text: "Text with NUL or half a surrogate pair: replace it by U+FFFD, or quarantine its row.",
+    words: ["replace", "quarantine"],
+    byDefault: "replace",
+  }),
+  printDdl: Flag.toggle("print-ddl", "Print the statements that make the tables, and run nothing."),
+};
+
+const commits = {
+  checkpointRows: Flag.value({
+    name: "checkpoint-rows",
+    placeholder: "N",
+    text: "Commit after so many sessions.",
+    byDefault: "50000",
+    ...Read.whole(1, 1e9),
+  }),
+  checkpointEvery: Flag.value({
+    name: "checkpoint-every",
+    placeholder: "TIME",
+    text: "Or once the first of them has waited so long.",
+    byDefault: "30s",
+    ...Read.duration,
+  }),
+  wait: Flag.optional({
+    name: "wait",
+    placeholder: "TIME",
+    text: "How long to wait for another run to end.",
+    byDefault: "it is refused",
+    ...Read.duration,
+  }),
+};
+
+const pruning = {
+  prune: Flag.toggle(
+    "prune",
+    "Read every list to its end: end what the tenant lists no more, and add what was shown late.",
+  ),
+  deletes: Flag.choice({
+    name: "deletes",
+    placeholder: "WORD",
+    text: "What has ended: soft sets _ended_at, hard deletes the row.",
+    words: ["soft", "hard"],
+    byDefault: "soft",
+  }),
+  lookback: Flag.value({
+    name: "lookback",
+    placeholder: "SECONDS",
+    text: "How far to look back for late changes.",
+    byDefault: `${LOOKBACK}`,
+    ...Read.whole(0, 31 * 86_400),
+  }),
+};
+
+const badRows = { maxQuarantined: Export.maxQuarantined };
+
+export const sync = {
+  flags: {
+    ...Export.whose,
+    ...target,
+    ...pruning,
+    ...commits,
+    ...Export.speed,
+    ...badRows,
+    ...Export.privacy,
+    ...Shared.connection,
+    ...Shared.talking,
+  },
+  groups: [
+    { title: "Whose sessions", flags: Export.whose },
+    { title: "Where to", flags: target },
+    { title: "What has ended", flags: pruning },
+    { title: "Transactions", flags: commits },
+    { title: "How fast", flags: Export.speed },
+    { title: "Rows that are no sessions", flags: badRows },
+    { title: "Privacy", flags: Export.privacy },
+    { title: "Connection", flags: Shared.connection },
+    { title: "Reports", flags: Shared.talking },
+  ] satisfies ReadonlyArray<Flag.Group>,
+};
+
+export type SyncArgs = Flag.Values<typeof sync.flags>;

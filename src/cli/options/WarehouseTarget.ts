@@ -1,0 +1,28 @@
+/** The target that `--to` and `MONOCLOUD_TO` name. */
+import * as Effect from "effect/Effect";
+import type { Target } from "../../warehouse/Target.ts";
+import * as Targets from "../../warehouse/targets/Targets.ts";
+import { type UsageError, usageError } from "../ExitCode.ts";
+import * as Settings from "./Settings.ts";
+
+export const from = (
+  { to, schema }: { readonly to: string | undefined; readonly schema: string },
+): Effect.Effect<Target, UsageError> =>
+  Effect.gen(function* () {
+    if (to !== undefined && Targets.hasPassword(to)) {
+      return yield* usageError(
+        "The password of the database does not go on the command line, where other users of the machine can read it. " +
+          "Leave it out of --to, and put it into PGPASSWORD or ~/.pgpass, or the whole URL into MONOCLOUD_TO",
+      );
+    }
+    const named = to ?? (yield* Settings.variable("MONOCLOUD_TO"));
+    if (!named) {
+      return yield* usageError(
+        "Where to? Give --to or MONOCLOUD_TO: postgres://USER@HOST/DATABASE, or a file such as sessions.duckdb",
+      );
+    }
+    return yield* Effect.try({
+      try: () => Targets.named(named, { schema }),
+      catch: (error) => usageError((error as Error).message),
+    });
+  });
