@@ -45,6 +45,7 @@ const ofBoth = [
   "test/sandbox/Server.test.ts",
   "test/session/Redaction.test.ts",
   "test/sink/*.test.ts",
+  "test/warehouse/*.test.ts",
 ];
 
 const every = ["test/**/*.test.ts"];
