@@ -12,11 +12,15 @@ const EPOCH = 946_684_800;
 /** The number of the type `text`. */
 const TEXT = 25;
 
+const PIECE = 1 << 20;
+/** A piece is given away once it has less room than that. */
+const ROOM = 1 << 14;
+
 const utf8 = new TextEncoder();
 
 /** Encode rows. Gives the bytes in pieces of a megabyte or so; each may be kept. */
 export function* encode(columns: ReadonlyArray<Column>, { count, at }: Rows): Generator<Uint8Array> {
-  let bytes = new Uint8Array(PIECE);
+  let bytes = new Uint8Array(Math.min(PIECE, ROOM + count * ROOM));
   let view = new DataView(bytes.buffer);
   let end = 0;
   const kinds = columns.map(({ kind }) => kind);
@@ -105,7 +109,3 @@ export function* encode(columns: ReadonlyArray<Column>, { count, at }: Rows): Ge
   int16(-1);
   yield bytes.subarray(0, end);
 }
-
-const PIECE = 1 << 20;
-/** A piece is given away once it has less room than that. */
-const ROOM = 1 << 16;

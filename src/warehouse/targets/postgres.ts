@@ -142,9 +142,11 @@ export const make = (
     const { from } = await import("pg-copy-streams").catch((cause) => {
       throw missing("pg-copy-streams", cause);
     });
+    // A password beside a URL without one is ignored.
+    const whole = new URL(url);
+    if (password !== undefined) whole.password = password;
     const client: Client = new pg.default.Client({
-      connectionString: url,
-      ...(password !== undefined && { password }),
+      connectionString: whole.href,
       application_name: "monocloud-sessions",
       connectionTimeoutMillis: 30_000,
       keepAlive: true,
