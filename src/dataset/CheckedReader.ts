@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
+import type * as Scope from "effect/Scope";
 import { DatasetError } from "./DatasetError.ts";
 import type { Part } from "./Manifest.ts";
 import * as PartReader from "./PartReader.ts";
@@ -31,6 +32,21 @@ export const attempt = <A>(work: () => Promise<A>): Effect.Effect<A, DatasetErro
     Effect.promise(work),
     (error) => error instanceof DatasetError ? Effect.fail(error) : Effect.die(error),
   );
+
+/** Go through what a generator gives, interruptible between its steps by `restore`; gives what it returns. */
+export const forEach = <A, B, E, R>(
+  steps: AsyncGenerator<A, B>,
+  restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  take: (value: A) => Effect.Effect<unknown, E, R>,
+): Effect.Effect<B, E | DatasetError, Exclude<R, Scope.Scope>> =>
+  Effect.scoped(Effect.gen(function* () {
+    yield* Effect.addFinalizer(() => Effect.promise(() => steps.return(undefined as never)));
+    while (true) {
+      const { done, value } = yield* restore(attempt(() => steps.next()));
+      if (done) return value;
+      yield* take(value);
+    }
+  }));
 
 /** Compare a file's bytes with what is recorded of them; throws a {@link damaged} one. */
 export const checkSum = async (

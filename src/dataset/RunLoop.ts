@@ -47,21 +47,6 @@ const partsOf = ({ manifest, checkpoints }: Run): ReadonlyArray<Manifest.Part> =
   ...checkpoints.parts(),
 ];
 
-/** Go through what a generator gives, interruptible between its steps; gives what it returns. */
-const drive = <A, B, E, R>(
-  restore: Run["restore"],
-  steps: AsyncGenerator<A, B>,
-  take: (value: A) => Effect.Effect<unknown, E, R>,
-) =>
-  Effect.scoped(Effect.gen(function* () {
-    yield* Effect.addFinalizer(() => Effect.promise(() => steps.return(undefined as never)));
-    while (true) {
-      const { done, value } = yield* restore(CheckedReader.attempt(() => steps.next()));
-      if (done) return value;
-      yield* take(value);
-    }
-  }));
-
 /** Read what the dataset holds of each session, to tell what it lacks. */
 const loadIndex = ({ restore, ...run }: Run) =>
   Effect.suspend(() => {
@@ -71,7 +56,7 @@ const loadIndex = ({ restore, ...run }: Run) =>
     progress.compared = { rows: 0, rowsTotal };
     const reader = { root, purpose: "tell what was removed", progress: progress.compared };
     const index = SessionIndex.load({ reader, parts, runs: [...manifest.runs, header] });
-    return drive(restore, index, () => Effect.void);
+    return CheckedReader.forEach(index, restore, () => Effect.void);
   }).pipe(Effect.ensuring(Effect.sync(() => delete run.progress.compared)));
 
 /** Give the users to walk, those first that were begun or failed before, each with where its walk begins. */
@@ -218,7 +203,7 @@ const writeTombstones = (run: Run) =>
     });
     // Whoever reads the folder is to find a file there, if with nothing in it.
     if (!parts.some(({ format }) => format === "tombstones")) yield* checkpoints.keep("tombstones", []);
-    yield* drive(restore, found, (lines) => {
+    yield* CheckedReader.forEach(found, restore, (lines) => {
       for (const { gone } of lines) counts[gone ? "gone" : "again"]++;
       return lines.length === 0
         ? Effect.void

@@ -18,6 +18,8 @@ export interface Row {
    * column; several texts may say what one of its rows does.
    */
   readonly rescued: string | null | ((text: string | null) => boolean);
+  /** A text of the last column where {@link rescued} is a function: the one that a table has. */
+  readonly rescuedText?: (() => string | null) | undefined;
   /** The way that its file writes text. */
   readonly text: Text;
 }
@@ -28,6 +30,8 @@ export interface Text {
   readonly spellings: (column: Column, text: string) => ReadonlyArray<string>;
   /** Tell whether nothing else is written like it. */
   readonly isCertain: (written: string) => boolean;
+  /** Give the text that was meant, the likelier one where it may be either. Left out where text is as it was. */
+  readonly original?: ((column: Column, written: string) => string) | undefined;
 }
 
 /** Text as it is. */
@@ -47,6 +51,15 @@ export interface Flaw {
 
 /** The longest text that a message quotes. */
 const LENGTH = 60;
+
+/** Give the values of a row in the order of all columns, as a table has them. */
+export const tableValues = ({ values, rescued, rescuedText, text: { original } }: Row): Array<Value> => {
+  const all = values.map((value, index): Value =>
+    typeof value === "string" && original !== undefined ? original(compared[index]!, value) : value ?? null
+  );
+  all.push(typeof rescued === "function" ? rescuedText?.() ?? null : rescued);
+  return all;
+};
 
 /** The columns that {@link Row.values} are of. */
 export const compared: ReadonlyArray<Column> = columns.slice(0, -1);

@@ -26,6 +26,15 @@ export const staged = {
       text("listed"),
     ],
   },
+  /** Sessions that have ended, or are listed again, numbered in one order with those above. */
+  tombstones: {
+    name: "monocloud_staged_tombstones",
+    columns: [
+      ...Tables.observed.columns,
+      { name: "ended_at", kind: "timestamp", nullable: true },
+      integer("_seq"),
+    ],
+  },
   quarantine: {
     name: "monocloud_staged_quarantine",
     columns: Tables.quarantine.columns.filter(({ name }) => !["_first_seen_at", "_run"].includes(name)),
@@ -53,12 +62,14 @@ export const make = ({ table, types }: Dialect) => {
     Tables.quarantine,
     Tables.cursors,
   ].map(({ name }) => table(name)) as [string, string, string, string, string];
-  const [rows, met, users, bad] = Object.values(staged).map(({ name }) => `"${name}"`) as [
-    string,
-    string,
-    string,
-    string,
+  const nameOf = (which: Staged) => `"${staged[which].name}"`;
+  const [rows, met, users, bad] = [
+    nameOf("sessions"),
+    nameOf("observed"),
+    nameOf("users"),
+    nameOf("quarantine"),
   ];
+  const stones = nameOf("tombstones");
   const now = `CAST($1 AS ${types.timestamp})`;
   const run = `CAST($2 AS ${types.integer})`;
   const isNewer = `s."last_updated" >= t."last_updated" AND ${differs("s", "t")}`;
@@ -114,6 +125,28 @@ export const make = ({ table, types }: Dialect) => {
       `WHERE "user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" = 'open')`,
       `DELETE FROM ${observed} WHERE "user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" <> 'open')`,
     ],
+    /** Forget tombstones that a later row or tombstone has taken back; to be done while all rows are there. */
+    overtaken: `DELETE FROM ${stones} WHERE "_seq" IN (SELECT t."_seq" FROM ${stones} t WHERE ` +
+      [stones, rows].map((of) =>
+        `EXISTS (SELECT 1 FROM ${of} o WHERE ${sameKey("o", "t")} AND o."_seq" > t."_seq")`
+      ).join(" OR ") + ")",
+    /** End what tombstones end, and take back what others do. */
+    bury: (deletes: "soft" | "hard"): ReadonlyArray<string> => {
+      const is = (what: string, one: string) =>
+        `EXISTS (SELECT 1 FROM ${stones} s WHERE ${sameKey("s", one)} AND s."ended_at" IS ${what})`;
+      const touched = `"_updated_at" = ${now}, "_run" = ${run}`;
+      return [
+        deletes === "hard"
+          ? `DELETE FROM ${sessions} AS t WHERE ${is("NOT NULL", "t")}`
+          : `UPDATE ${sessions} AS t SET "_ended_at" = s."ended_at", ${touched} FROM ${stones} s ` +
+            `WHERE ${sameKey("t", "s")} AND t."_ended_at" IS NULL AND s."ended_at" IS NOT NULL`,
+        `UPDATE ${sessions} AS t SET "_ended_at" = NULL, ${touched} ` +
+        `WHERE t."_ended_at" IS NOT NULL AND ${is("NULL", "t")}`,
+      ];
+    },
+    /** Remove all that was there. */
+    clear: [sessions, observed, quarantine, cursors].map((table) => `DELETE FROM ${table}`),
+    clearHistory: `DELETE FROM ${history}`,
     quarantine:
       `INSERT INTO ${quarantine} (${list(Tables.quarantine.columns)}) SELECT q."user_id", q."digest", ` +
       `min(q."message"), min(q."paths"), min(q."row"), ${now}, ${run} FROM ${bad} q WHERE NOT EXISTS ` +

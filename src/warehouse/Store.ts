@@ -485,11 +485,29 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
   const observe = (userId: string, ids: ReadonlyArray<string>): Promise<void> =>
     inTurn(() => append("observed", ids, (id, column) => column === 0 ? userId : id));
 
+  const timed = (statement: string, at: string, run: number) =>
+    connection.run(statement, statement.includes("$1") ? [at, run] : []);
+
+  /** End sessions, or take that back; in the order of rows that are written before and after. */
+  const bury = (
+    tombstones: ReadonlyArray<{ readonly key: readonly [string, string]; readonly endedAt: number | null }>,
+  ): Promise<void> =>
+    inTurn(async () => {
+      await flush();
+      const first = sequence;
+      sequence += tombstones.length;
+      await append("tombstones", tombstones, ({ key: [userId, sessionId], endedAt }, column, index) => {
+        const columns: ReadonlyArray<Value> = [userId, sessionId, endedAt, first + index];
+        return columns[column]!;
+      });
+    });
+
   /** Merge the sessions that were written; gives how many rows each statement changed. */
   const merge = async (
     at: string,
     run: number,
   ): Promise<Pick<Counts, "inserted" | "updated" | "unchanged">> => {
+    if (isStaged.has("tombstones")) await connection.run(statements.overtaken);
     if (!isStaged.has("sessions")) return { inserted: 0, updated: 0, unchanged: 0 };
     const parameters = [at, run];
     await connection.run(statements.distinct);
@@ -525,8 +543,12 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
         await also?.();
         const merged = await merge(at, run);
         const tellsEnded = users.some(({ listed }) => listed === "whole" || listed === "gone");
-        const ending = statements.end(deletes);
-        const ended = tellsEnded ? await connection.run(ending, ending.includes("$1") ? [at, run] : []) : 0;
+        let ended = tellsEnded ? await timed(statements.end(deletes), at, run) : 0;
+        if (isStaged.has("tombstones")) {
+          const [end, takeBack] = statements.bury(deletes);
+          ended += await timed(end!, at, run);
+          await timed(takeBack!, at, run);
+        }
         if (users.length > 0) {
           await runAll(statements.observe);
           await runAll(statements.cursors);
@@ -574,6 +596,24 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       await connection.close();
     });
 
+  /** Remove all sessions, and what is known of them; within a transaction. */
+  const clear = async () => {
+    await runAll(statements.clear);
+    if (hasHistory) await connection.run(statements.clearHistory);
+  };
+
+  /** Tell whether a run of another kind has written since that one. */
+  const hasOtherRuns = (since: number): Promise<boolean> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const rows = await connection.query(
+          `SELECT 1 FROM ${table("_runs")} WHERE "kind" <> 'load' AND "run" > $1 LIMIT 1`,
+          [since],
+        );
+        return rows.length > 0;
+      })
+    );
+
   return {
     prepare,
     begin,
@@ -582,9 +622,12 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     write,
     observe,
     commit,
+    bury,
+    hasOtherRuns,
     meta: () => inTurn(() => connection.transaction(readMeta)),
+    /** For {@link Checkpoint.also}. */
     setMeta,
-    connection,
+    clear,
     close,
   };
 };

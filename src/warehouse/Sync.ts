@@ -7,7 +7,6 @@
  */
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
-import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
@@ -25,27 +24,13 @@ import * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
 import * as Attempt from "./Attempt.ts";
 import * as Report from "./Report.ts";
+import * as WarehouseOptions from "./WarehouseOptions.ts";
 import type * as Store from "./Store.ts";
 import * as TableRows from "./TableRows.ts";
-import type { Target, TargetError } from "./Target.ts";
-
-/** Options of a run into a warehouse. */
-export interface WarehouseOptions extends Attempt.AttemptOptions {
-  readonly target: Target;
-  /** Marks what has ended in `_ended_at`, or deletes it. @default {"soft"} */
-  readonly deletes?: "soft" | "hard" | undefined;
-  /** Keeps every version from now on, in `sessions_history`. Once begun, later runs go on with it. @default {false} */
-  readonly history?: boolean | undefined;
-  /** What becomes of text with NUL or half a surrogate pair: U+FFFD takes its place, or its row is quarantined. @default {"replace"} */
-  readonly badText?: TableRows.BadText | undefined;
-  /** Commits once so many rows wait. @default {50_000} */
-  readonly checkpointRows?: number | undefined;
-  /** Commits once the first of them has waited so long. @default {30 seconds} */
-  readonly checkpointEvery?: Duration.DurationInput | undefined;
-}
+import type { TargetError } from "./Target.ts";
 
 /** Options of {@link sync}. */
-export interface SyncOptions<E, R> extends WarehouseOptions {
+export interface SyncOptions<E, R> extends WarehouseOptions.WarehouseOptions {
   readonly users: UserList<E, R>;
   /** The tenant's origin, to record it and to keep tenants apart. */
   readonly tenant: string;
@@ -86,23 +71,6 @@ interface Touched {
   readonly end: WalkEnd | undefined;
 }
 
-interface Settled {
-  readonly deletes: "soft" | "hard";
-  readonly checkpointRows: number;
-  readonly checkpointEvery: number;
-  readonly take: TableRows.TakeOptions;
-}
-
-export const settle = (
-  { target, deletes = "soft", badText = "replace", checkpointRows = 50_000, checkpointEvery = "30 seconds" }:
-    WarehouseOptions,
-): Settled => ({
-  deletes,
-  checkpointRows,
-  checkpointEvery: Duration.toMillis(checkpointEvery),
-  take: { badText, keyBytes: target.dialect.keyBytes ?? Infinity },
-});
-
 /** Ids of an answer that its rows do not tell: of rows that were quarantined or left out; empty text for a row without one. */
 const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): ReadonlyArray<string> => {
   const told = new Set(sessions.map((values) => values[TableRows.idColumn]));
@@ -124,7 +92,7 @@ const work =
         const { users, walk = {}, prune = false, lookback, change = (batch) => batch, maxQuarantined } =
           options;
         const { progress: shown = Export.noProgress(), target } = options;
-        const { deletes, checkpointRows, checkpointEvery, take } = settle(options);
+        const { deletes, checkpointRows, checkpointEvery, take } = WarehouseOptions.settle(options);
         const { traffic } = yield* TenantClient;
         const prior = traffic();
         const startedAt = yield* Clock.currentTimeMillis;

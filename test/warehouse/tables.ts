@@ -86,6 +86,18 @@ export const listedBy = (
     );
   }).sort();
 
+/** Expect the table to have these rows and no others; names some of those that differ. */
+export const expectRows = (rows: ReadonlyArray<string>, listed: ReadonlyArray<string>) => {
+  const [there, wanted] = [new Set(rows), new Set(listed)];
+  const missing = listed.filter((row) => !there.has(row));
+  const besides = rows.filter((row) => !wanted.has(row));
+  expect({ missing: missing.slice(0, 3), besides: besides.slice(0, 3), rows: rows.length }).toEqual({
+    missing: [],
+    besides: [],
+    rows: listed.length,
+  });
+};
+
 /** Expect the table to have each of these rows, and one row at most of a key. */
 export const expectNothingMissing = (rows: ReadonlyArray<string>, listed: ReadonlyArray<string>) => {
   const there = new Set(rows);

@@ -1,6 +1,7 @@
 /** The commands, in the order of help. */
 import * as check from "./check.ts";
 import * as exporting from "./export.ts";
+import * as loading from "./load.ts";
 import * as replaying from "./replay.ts";
 import * as sandbox from "./sandbox.ts";
 import * as serving from "./serve.ts";
@@ -11,6 +12,7 @@ import * as verifying from "./verify.ts";
 export const commands = [
   exporting.command,
   syncing.command,
+  loading.command,
   check.command,
   users.command,
   verifying.command,

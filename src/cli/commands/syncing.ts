@@ -1,14 +1,10 @@
 /** The program of `monocloud-sessions sync`. */
-import process from "node:process";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
 import * as Sync from "../../warehouse/Sync.ts";
-import type { Target } from "../../warehouse/Target.ts";
-import * as Tables from "../../warehouse/Tables.ts";
-import { exitCodes } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Users from "../options/Users.ts";
 import type { SyncArgs } from "../options/WarehouseFlags.ts";
@@ -18,20 +14,10 @@ import * as Terminal from "../ui/Terminal.ts";
 import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 
-/** Print what makes a target's tables. */
-export const printDdl = ({ dialect }: Target, history: boolean) => {
-  const { createSchema } = dialect;
-  const statements = [
-    ...(createSchema === undefined ? [] : [createSchema.statement]),
-    ...Tables.createAll(dialect, { history }),
-  ];
-  return Terminal.print(statements.flatMap((statement) => `${statement};`.split("\n")));
-};
-
 export const run = (args: SyncArgs) =>
   Effect.gen(function* () {
     const target = yield* WarehouseTarget.from(args);
-    if (args.printDdl) return yield* printDdl(target, args.history);
+    if (args.printDdl) return yield* WarehouseTarget.printDdl(target, args.history);
     const tenant = yield* Settings.tenantFrom(args);
     const users = yield* Users.from(args);
     const change = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
@@ -72,14 +58,5 @@ export const run = (args: SyncArgs) =>
     );
     const isComplete = report.verified && report.quarantined === 0 &&
       (report.missing.count === 0 || args.allUsers);
-    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
-    if (!args.quiet) {
-      yield* Terminal.say(WarehouseSummary.lines(report));
-    }
-    yield* Terminal.say(
-      WarehouseSummary.warnings(report).map((warning) =>
-        `Warning: ${warning}`
-      ),
-    );
-    if (args.json) yield* Terminal.print([Terminal.printableJson(report)]);
+    yield* WarehouseSummary.conclude(report, { ...args, isComplete });
   });

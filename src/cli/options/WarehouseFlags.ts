@@ -56,18 +56,22 @@ const commits = {
   }),
 };
 
+const deletes = Flag.choice({
+  name: "deletes",
+  placeholder: "WORD",
+  text: "What has ended: soft sets _ended_at, hard deletes the row.",
+  words: ["soft", "hard"],
+  byDefault: "soft",
+});
+
+const maxElapsed = Shared.maxElapsed("5m");
+
 const pruning = {
   prune: Flag.toggle(
     "prune",
     "Read every list to its end: end what the tenant lists no more, and add what was shown late.",
   ),
-  deletes: Flag.choice({
-    name: "deletes",
-    placeholder: "WORD",
-    text: "What has ended: soft sets _ended_at, hard deletes the row.",
-    words: ["soft", "hard"],
-    byDefault: "soft",
-  }),
+  deletes,
   lookback: Flag.value({
     name: "lookback",
     placeholder: "SECONDS",
@@ -103,5 +107,29 @@ export const sync = {
     { title: "Reports", flags: Shared.talking },
   ] satisfies ReadonlyArray<Flag.Group>,
 };
+
+const loading = {
+  replace: Flag.toggle("replace", "Take the place of all that is there, in one transaction."),
+  deletes,
+};
+
+const patience = {
+  maxElapsed: {
+    ...maxElapsed,
+    text: "How long to try a database that can't be reached: 90s, 5m or 2h.",
+  },
+};
+
+export const load = {
+  flags: { ...target, ...loading, ...commits, ...patience, ...Shared.reporting },
+  groups: [
+    { title: "Where to", flags: target },
+    { title: "What is there", flags: loading },
+    { title: "Transactions", flags: { ...commits, ...patience } },
+    { title: "Reports", flags: Shared.reporting },
+  ] satisfies ReadonlyArray<Flag.Group>,
+};
+
+export type LoadArgs = Flag.Values<typeof load.flags>;
 
 export type SyncArgs = Flag.Values<typeof sync.flags>;

@@ -1,8 +1,10 @@
 /** The target that `--to` and `MONOCLOUD_TO` name. */
 import * as Effect from "effect/Effect";
+import * as Tables from "../../warehouse/Tables.ts";
 import type { Target } from "../../warehouse/Target.ts";
 import * as Targets from "../../warehouse/targets/Targets.ts";
 import { type UsageError, usageError } from "../ExitCode.ts";
+import * as Terminal from "../ui/Terminal.ts";
 import * as Settings from "./Settings.ts";
 
 export const from = (
@@ -26,3 +28,13 @@ export const from = (
       catch: (error) => usageError((error as Error).message),
     });
   });
+
+/** Print what makes a target's tables. */
+export const printDdl = ({ dialect }: Target, history: boolean) => {
+  const { createSchema } = dialect;
+  const statements = [
+    ...(createSchema === undefined ? [] : [createSchema.statement]),
+    ...Tables.createAll(dialect, { history }),
+  ];
+  return Terminal.print(statements.flatMap((statement) => `${statement};`.split("\n")));
+};

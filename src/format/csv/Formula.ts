@@ -36,7 +36,15 @@ const escapedSpellings = (column: Column, text: string): ReadonlyArray<string> =
 const isCertain = (written: string): boolean => !written.startsWith("'");
 
 /** Text with a `'` before what a spreadsheet would run. */
-export const escapedText: Text = { spellings: escapedSpellings, isCertain };
+export const escapedText: Text = {
+  spellings: escapedSpellings,
+  isCertain,
+  // Text that began with such a `'` by itself loses it: of the two it is the rarer.
+  original: (column, written) => {
+    const bare = written.slice(1);
+    return written.startsWith("'") && escapedSpellings(column, bare).includes(written) ? bare : written;
+  },
+};
 
 /** Text of a file that may have been told to leave formulas as they are. */
 export const eitherText: Text = {

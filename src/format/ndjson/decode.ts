@@ -50,6 +50,17 @@ const saysWhat = (user: string, rescued: string | null) => (text: string | null)
       said === settled([...others.filter(([name]) => name !== "_rescued_data"), ...moved]));
 };
 
+/** Gives the rescued data of a line as other formats have it: what the row had by the name `user_id` is moved back. */
+const rescuedText = (rescued: string | null): string | null => {
+  if (rescued === null || !rescued.includes('"_rescued_data"')) return rescued;
+  const all = membersOf(rescued) ?? [];
+  const displaced = all.find(([name]) => name === "_rescued_data");
+  const moved = displaced === undefined ? undefined : membersOf(displaced[1]);
+  if (moved === undefined) return rescued;
+  const others = all.filter((member) => member !== displaced);
+  return `{${[...others, ...moved].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
+};
+
 type Field = Schema.Schema.AnyNoContext;
 type Fields = Readonly<Record<string, Field | Schema.optional<Field>>>;
 
@@ -83,11 +94,13 @@ const linesWith = (names: ReadonlyArray<string>): LineReader => {
     const [from, end] = [fields.texts[at]!, fields.texts[at + 1]!];
     const userId = FieldOffsets.text(bytes, from, end);
     const served = FieldOffsets.json(bytes, from - 1, end < 0 ? ~(~end + 1) : end + 1);
+    const rescued = rescuedAt(rows, row);
     return {
       values: columns.map((column, i) =>
         i === user ? wellFormed(userId) : column && wellFormed(valueAt(column, userId, rows, row))
       ),
-      rescued: saysWhat(served, rescuedAt(rows, row)),
+      rescued: saysWhat(served, rescued),
+      rescuedText: () => rescuedText(rescued),
       text: plain,
     };
   };

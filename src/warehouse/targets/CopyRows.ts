@@ -72,7 +72,7 @@ export function* encode(columns: ReadonlyArray<Column>, { count, at }: Rows): Ge
     if (value === null) return int32(-1);
     switch (kind) {
       case "timestamp":
-        return int64(BigInt((value as number) - EPOCH) * 1_000_000n);
+        return int64(BigInt(Math.round(((value as number) - EPOCH) * 1e6)));
       case "integer":
         return int64(BigInt(value as number));
       case "number":

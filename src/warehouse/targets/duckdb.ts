@@ -81,7 +81,9 @@ const appenderOf = (
     if (value === null) return appender.appendNull();
     switch (kind) {
       case "timestamp":
-        return appender.appendTimestampTZ(new DuckDBTimestampTZValue(BigInt(value as number) * 1_000_000n));
+        return appender.appendTimestampTZ(
+          new DuckDBTimestampTZValue(BigInt(Math.round((value as number) * 1e6))),
+        );
       case "number":
         return appender.appendDouble(value as number);
       case "integer":
