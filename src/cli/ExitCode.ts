@@ -89,6 +89,8 @@ const exportCodes = {
 
 const targetCodes: Readonly<Record<TargetError["reason"], ExitName>> = {
   Unreachable: "again",
+  UnknownHost: "again",
+  Insecure: "usage",
   Busy: "again",
   Locked: "again",
   LeaseLost: "again",

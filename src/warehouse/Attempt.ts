@@ -2,7 +2,7 @@
 import * as Clock from "effect/Clock";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
-
+import * as Fiber from "effect/Fiber";
 import type * as Scope from "effect/Scope";
 import * as Store from "./Store.ts";
 import { type Target, TargetError } from "./Target.ts";
@@ -29,21 +29,57 @@ const LOOK = 500;
 /** Heartbeats within the time of a lease. */
 const BEATS = 4;
 
-const isTransient = ({ reason }: TargetError): boolean => reason === "Unreachable" || reason === "Busy";
+/** Tell whether the same may go well a little later. A host that was there has not lost its name for good. */
+const isTransient = ({ reason }: TargetError, wasThere: boolean): boolean =>
+  reason === "Unreachable" || reason === "Busy" || (reason === "UnknownHost" && wasThere);
 
 export interface Work {
   readonly store: Store.Store;
   readonly begun: Store.Begun;
 }
 
+/** Open a store that is closed with the scope. Nobody waits for a connection that is no longer wanted. */
+const open = (target: Target, options: Store.OpenOptions) =>
+  Effect.gen(function* () {
+    let store: Store.Store | undefined;
+    let isOver = false;
+    yield* Effect.addFinalizer(() => {
+      isOver = true;
+      return Effect.promise(async () => store?.close());
+    });
+    return yield* call(async () => {
+      const opened = await Store.open(target, options);
+      if (isOver) void opened.close();
+      return store = opened;
+    });
+  });
+
+/** Do work, which is told to be quick once it is interrupted. */
+const hurried = <A, E, R>(store: Store.Store, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      Effect.fork(Effect.interruptible(work)),
+      (fiber) =>
+        Effect.onInterrupt(restore(Fiber.join(fiber)), () => {
+          store.hurry();
+          return Fiber.interrupt(fiber);
+        }),
+    )
+  );
+
 /** Take the lease, after whoever has it if that is to be waited for. */
-const begin = (store: Store.Store, asked: Store.Asked, wait: Duration.Duration) =>
+const begin = (
+  store: Store.Store,
+  asked: Store.Asked,
+  wait: Duration.Duration,
+  own: Store.Begun | undefined,
+) =>
   Effect.gen(function* () {
     const from = yield* Clock.currentTimeMillis;
     let isTold = false;
     while (true) {
       const now = yield* Clock.currentTimeMillis;
-      const taken = yield* Effect.either(call(() => store.begin(asked, new Date(now).toISOString())));
+      const taken = yield* Effect.either(call(() => store.begin(asked, new Date(now).toISOString(), own)));
       if (taken._tag === "Right") return taken.right;
       const { reason, message } = taken.left;
       if (reason !== "Locked" || now - from >= Duration.toMillis(wait)) return yield* taken.left;
@@ -57,7 +93,7 @@ const begin = (store: Store.Store, asked: Store.Asked, wait: Duration.Duration) 
 
 /**
  * Do work on a target with its lease. Where the connection is lost it is done anew, on the same run; gives up once the target
- * can't be reached for too long.
+ * can't be reached for too long. A run may have ended by a commit whose answer was lost: `begun.isEnded` tells.
  */
 export const during = <A, E, R>(
   target: Target,
@@ -71,11 +107,12 @@ export const during = <A, E, R>(
   let lostAt: number | undefined;
   let losses = 0;
 
+  let own: Store.Begun | undefined;
+  let wasThere = false;
+
   const attempt = Effect.scoped(Effect.gen(function* () {
-    const opened = yield* Effect.acquireRelease(
-      call(() => Store.open(target, { id, leaseSeconds })),
-      (store) => Effect.promise(() => store.close()),
-    );
+    const opened = yield* open(target, { id, leaseSeconds });
+    wasThere = true;
     const store: Store.Store = {
       ...opened,
       commit: async (checkpoint) => {
@@ -85,17 +122,21 @@ export const during = <A, E, R>(
       },
     };
     yield* call(() => store.prepare(prepare));
-    const begun = yield* begin(store, asked, Duration.decode(wait));
+    const begun = yield* begin(store, asked, Duration.decode(wait), own);
+    own = begun;
     const beats = Effect.forever(
       Effect.delay(call(() => store.beat()), Duration.seconds(leaseSeconds / BEATS)),
     );
-    return yield* Effect.raceFirst(work({ store, begun }), beats);
+    return yield* hurried(
+      store,
+      begun.isEnded ? work({ store, begun }) : Effect.raceFirst(work({ store, begun }), beats),
+    );
   }));
 
   const again: Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> = Effect.catchAll(
     attempt,
     (error): Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> => {
-      if (!(error instanceof TargetError) || !isTransient(error)) return Effect.fail(error);
+      if (!(error instanceof TargetError) || !isTransient(error, wasThere)) return Effect.fail(error);
       return Effect.flatMap(Clock.currentTimeMillis, (now) => {
         lostAt ??= now;
         const left = Duration.toMillis(maxElapsed) - (now - lostAt);

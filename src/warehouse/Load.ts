@@ -154,151 +154,161 @@ const write = (store: Store.Store, { kind, rows }: Rows, take: TableRows.TakeOpt
   }
 };
 
-const work = (options: LoadOptions, manifest: Manifest.Manifest) => ({ store, begun }: Attempt.Work) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const { root, replace = false, target, progress = noProgress() } = options;
-      const settled = WarehouseOptions.settle(options);
-      const { deletes, checkpointRows, checkpointEvery } = settled;
-      const startedAt = yield* Clock.currentTimeMillis;
-      const { dataset_id = "" } = manifest;
-      const refuse = (message: string) =>
-        new TargetError({
-          reason: "Foreign",
-          target: target.name,
-          message: `Cannot load ${root} into ${target.name}: ${message}`,
-        });
+/** What a process knows of its run, whatever became of a connection. */
+interface Known {
+  report?: Omit<Report.Report, keyof ReturnType<typeof Report.countsOf> | "seconds">;
+}
 
-      const said = (yield* Attempt.call(() => store.meta())).get("dataset");
-      const found = said === undefined ? undefined : Schema.decodeSync(Ledger)(said);
-      // A load that replaces has done nothing before it has done all.
-      let ledger: Ledger = !replace && found !== undefined ? found : { dataset_id, run: begun.run };
-      if (!replace) {
-        if (found !== undefined && found.dataset_id !== dataset_id) {
-          return yield* refuse(
-            `it holds another dataset, ${found.dataset_id}. To put this one in its place, give --replace`,
-          );
+const work =
+  (options: LoadOptions, manifest: Manifest.Manifest, known: Known) =>
+  ({ store, begun }: Attempt.Work): Effect.Effect<Report.Report, DatasetError | TargetError> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        if (begun.isEnded) {
+          return { ...known.report!, ...Report.countsOf(begun.counts), seconds: begun.standing.seconds };
         }
-        if (yield* Attempt.call(() => store.hasOtherRuns(found?.run ?? 0))) {
-          return yield* refuse(
-            "sync has written to it since, and the folder may have what is older. Go on with sync, or give --replace",
-          );
-        }
-      }
-
-      const { position } = ledger;
-      const isLoaded = ({ name, part }: Item) =>
-        position !== undefined &&
-        (name < position.item || (name === position.item && position.rows >= part.rows));
-      const items = itemsOf(manifest).filter((item) => !isLoaded(item));
-      progress.rows = 0;
-      progress.rowsTotal = items.reduce((sum, { part }) => sum + part.rows, 0);
-      let sessions = begun.standing.sessions;
-      let waiting = 0;
-      let waitingSince = startedAt;
-
-      const checkpoint = (
-        last: Partial<Store.Checkpoint> = {},
-        cursors: ReadonlyArray<Store.StagedUser> = [],
-      ) =>
-        Effect.gen(function* () {
-          const now = yield* Clock.currentTimeMillis;
-          const standing: Store.Standing = {
-            users: cursors.length,
-            sessions,
-            requests: 0,
-            retries: 0,
-            seconds: begun.standing.seconds + (now - startedAt) / 1000,
-            progress: null,
-          };
-          const counts = yield* Attempt.call(() =>
-            store.commit({
-              at: new Date(now).toISOString(),
-              users: cursors,
-              deletes,
-              standing,
-              also: async () => {
-                if (replace) await store.clear();
-                await store.setMeta("dataset", Schema.encodeSync(Ledger)(ledger));
-              },
-              ...last,
-            })
-          );
-          waiting = 0;
-          waitingSince = now;
-          return { counts, standing };
-        });
-
-      for (const item of items) {
-        const { name, part, kind } = item;
-        const skipped = ledger.position?.item === name ? ledger.position.rows : 0;
-        let done = 0;
-        const reader: CheckedReader.Reader = { root, purpose: "load", progress };
-        const take = (value: Rows) =>
-          Effect.gen(function* () {
-            const first = Math.max(0, skipped - done);
-            done += value.rows.length;
-            const rest = { ...value, rows: value.rows.slice(first) } as Rows;
-            if (rest.rows.length === 0) return;
-            yield* Attempt.call(async () => void await write(store, rest, settled.take));
-            waiting += rest.rows.length;
-            if (kind === "sessions") sessions += rest.rows.length;
-            ledger = { ...ledger, position: { item: name, rows: done } };
-            const now = yield* Clock.currentTimeMillis;
-            const isDue = waiting >= checkpointRows || now - waitingSince >= checkpointEvery;
-            if (!replace && isDue) yield* checkpoint();
+        const { root, replace = false, target, progress = noProgress() } = options;
+        const settled = WarehouseOptions.settle(options);
+        const { deletes, checkpointRows, checkpointEvery } = settled;
+        const startedAt = yield* Clock.currentTimeMillis;
+        const { dataset_id = "" } = manifest;
+        const refuse = (message: string) =>
+          new TargetError({
+            reason: "Foreign",
+            target: target.name,
+            message: `Cannot load ${root} into ${target.name}: ${message}`,
           });
-        yield* CheckedReader.forEach(read(reader, item, manifest), restore, take);
-        ledger = { ...ledger, position: { item: name, rows: Math.max(done, part.rows) } };
-      }
 
-      const cursors = yield* Cursors.load(root, manifest.parts);
-      const states = new Map(manifest.failed.map(({ user_id, state }) => [user_id, state]));
-      const users = [...new Set([...cursors.keys(), ...states.keys()])].map((userId): Store.StagedUser => {
-        const state = states.get(userId);
-        return {
-          userId,
-          cursor: cursors.get(userId) ?? null,
-          state: state === undefined ? null : JSON.stringify(state),
-          run: 0,
-          listed: "",
+        const said = (yield* Attempt.call(() => store.meta())).get("dataset");
+        const found = said === undefined ? undefined : Schema.decodeSync(Ledger)(said);
+        // A load that replaces has done nothing before it has done all.
+        let ledger: Ledger = !replace && found !== undefined ? found : { dataset_id, run: begun.run };
+        if (!replace) {
+          if (found !== undefined && found.dataset_id !== dataset_id) {
+            return yield* refuse(
+              `it holds another dataset, ${found.dataset_id}. To put this one in its place, give --replace`,
+            );
+          }
+          if (yield* Attempt.call(() => store.hasOtherRuns(found?.run ?? 0))) {
+            return yield* refuse(
+              "sync has written to it since, and the folder may have what is older. Go on with sync, or give --replace",
+            );
+          }
+        }
+
+        const { position } = ledger;
+        const isLoaded = ({ name, part }: Item) =>
+          position !== undefined &&
+          (name < position.item || (name === position.item && position.rows >= part.rows));
+        const items = itemsOf(manifest).filter((item) => !isLoaded(item));
+        progress.rows = 0;
+        progress.rowsTotal = items.reduce((sum, { part }) => sum + part.rows, 0);
+        let sessions = begun.standing.sessions;
+        let waiting = 0;
+        let waitingSince = startedAt;
+
+        const checkpoint = (
+          last: Partial<Store.Checkpoint> = {},
+          cursors: ReadonlyArray<Store.StagedUser> = [],
+        ) =>
+          Effect.gen(function* () {
+            const now = yield* Clock.currentTimeMillis;
+            const standing: Store.Standing = {
+              users: cursors.length,
+              sessions,
+              requests: 0,
+              retries: 0,
+              seconds: begun.standing.seconds + (now - startedAt) / 1000,
+              progress: null,
+            };
+            const counts = yield* Attempt.call(() =>
+              store.commit({
+                at: new Date(now).toISOString(),
+                users: cursors,
+                deletes,
+                standing,
+                also: async () => {
+                  if (replace) await store.clear();
+                  await store.setMeta("dataset", Schema.encodeSync(Ledger)(ledger));
+                },
+                ...last,
+              })
+            );
+            waiting = 0;
+            waitingSince = now;
+            return { counts, standing };
+          });
+
+        for (const item of items) {
+          const { name, part, kind } = item;
+          const skipped = ledger.position?.item === name ? ledger.position.rows : 0;
+          let done = 0;
+          const reader: CheckedReader.Reader = { root, purpose: "load", progress };
+          const take = (value: Rows) =>
+            Effect.gen(function* () {
+              const first = Math.max(0, skipped - done);
+              done += value.rows.length;
+              const rest = { ...value, rows: value.rows.slice(first) } as Rows;
+              if (rest.rows.length === 0) return;
+              yield* Attempt.call(async () => void await write(store, rest, settled.take));
+              waiting += rest.rows.length;
+              if (kind === "sessions") sessions += rest.rows.length;
+              ledger = { ...ledger, position: { item: name, rows: done } };
+              const now = yield* Clock.currentTimeMillis;
+              const isDue = waiting >= checkpointRows || now - waitingSince >= checkpointEvery;
+              if (!replace && isDue) yield* checkpoint();
+            });
+          yield* CheckedReader.forEach(read(reader, item, manifest), restore, take);
+          ledger = { ...ledger, position: { item: name, rows: Math.max(done, part.rows) } };
+        }
+
+        const cursors = yield* Cursors.load(root, manifest.parts);
+        const states = new Map(manifest.failed.map(({ user_id, state }) => [user_id, state]));
+        const users = [...new Set([...cursors.keys(), ...states.keys()])].map((userId): Store.StagedUser => {
+          const state = states.get(userId);
+          return {
+            userId,
+            cursor: cursors.get(userId) ?? null,
+            state: state === undefined ? null : JSON.stringify(state),
+            run: 0,
+            listed: "",
+          };
+        });
+        const last = manifest.runs.at(-1);
+        const unverified = last?.unverified ?? { count: 0, first: [] };
+        const userListUnverifiedReasons = last?.user_list_unverified_reasons ?? [];
+        const failed = {
+          count: manifest.failed.length,
+          first: manifest.failed.slice(0, 100).map(({ user_id, message }) => ({ userId: user_id, message })),
         };
-      });
-      const last = manifest.runs.at(-1);
-      const unverified = last?.unverified ?? { count: 0, first: [] };
-      const userListUnverifiedReasons = last?.user_list_unverified_reasons ?? [];
-      const failed = {
-        count: manifest.failed.length,
-        first: manifest.failed.slice(0, 100).map(({ user_id, message }) => ({ userId: user_id, message })),
-      };
-      const verified = last?.verified === true && failed.count === 0;
-      const unverifiedReasons = [
-        ...userListUnverifiedReasons,
-        ...unverified.first.map(({ userId, unverifiedReasons }) =>
-          `${userId}: ${unverifiedReasons.join("; ")}`
-        ),
-        ...failed.first.map(({ userId, message }) => `${userId}: ${message}`),
-      ];
-      const { counts, standing } = yield* checkpoint({ end: { verified, unverifiedReasons } }, users);
-      return {
-        target: target.name,
-        run: begun.run,
-        kind: "load",
-        began: begun.began,
-        ...Report.countsOf(counts),
-        users: standing.users,
-        sessions,
-        requests: 0,
-        retries: 0,
-        seconds: standing.seconds,
-        verified,
-        missing: last?.missing ?? { count: 0, first: [] },
-        unverified,
-        failed,
-        userListUnverifiedReasons,
-      } satisfies Report.Report;
-    })
-  );
+        const verified = last?.verified === true && failed.count === 0;
+        const unverifiedReasons = [
+          ...userListUnverifiedReasons,
+          ...unverified.first.map(({ userId, unverifiedReasons }) =>
+            `${userId}: ${unverifiedReasons.join("; ")}`
+          ),
+          ...failed.first.map(({ userId, message }) => `${userId}: ${message}`),
+        ];
+        // A commit may be done though its answer is lost: then a new connection finds the run ended.
+        known.report = {
+          target: target.name,
+          run: begun.run,
+          kind: "load",
+          began: begun.began,
+          users: users.length,
+          sessions,
+          requests: 0,
+          retries: 0,
+          verified,
+          missing: last?.missing ?? { count: 0, first: [] },
+          unverified,
+          failed,
+          userListUnverifiedReasons,
+        };
+        const { counts, standing } = yield* checkpoint({ end: { verified, unverifiedReasons } }, users);
+        return { ...known.report, ...Report.countsOf(counts), seconds: standing.seconds };
+      })
+    );
 
 /**
  * Bring an exported folder into a table: its parts of sessions, what they quarantined, tombstones, and cursors, so that `sync`
@@ -330,6 +340,6 @@ export const load = (
       { identity: identityOf(manifest), history },
       asked,
       options,
-      work(options, manifest),
+      work(options, manifest, {}),
     );
   });

@@ -54,7 +54,7 @@ const differs = (one: string, other: string): string =>
   `(${values.map(({ name }) => `${one}."${name}" IS DISTINCT FROM ${other}."${name}"`).join(" OR ")})`;
 
 /** Give the statements for a dialect. `$1` is the time, `$2` the number of the run. */
-export const make = ({ table, types }: Dialect) => {
+export const make = ({ table, types, hasKeys }: Dialect) => {
   const [sessions, history, observed, quarantine, cursors] = [
     Tables.sessions,
     Tables.history,
@@ -80,7 +80,6 @@ export const make = ({ table, types }: Dialect) => {
     distinct: `DELETE FROM ${rows} WHERE "_seq" IN (SELECT s."_seq" FROM ${rows} s JOIN ${rows} o ON ` +
       `${sameKey("s", "o")} WHERE o."last_updated" > s."last_updated" ` +
       `OR (o."last_updated" = s."last_updated" AND o."_seq" > s."_seq"))`,
-    count: `SELECT count(*) AS n FROM ${rows}`,
     /** Add versions to the history that are about to be written. */
     history:
       `INSERT INTO ${history} (${columns}, "_seen_at", "_run") SELECT ${
@@ -96,9 +95,12 @@ export const make = ({ table, types }: Dialect) => {
     /** Take back that a session had ended which is listed. */
     revive: `UPDATE ${sessions} AS t SET "_updated_at" = ${now}, "_run" = ${run}, "_ended_at" = NULL ` +
       `FROM ${rows} s WHERE ${sameKey("t", "s")} AND t."_ended_at" IS NOT NULL`,
+    /** Add what is not there. */
     insert: `INSERT INTO ${sessions} (${columns}, "_first_seen_at", "_updated_at", "_run", "_ended_at") ` +
       `SELECT ${list(sessionColumns, "s.")}, ${now}, ${now}, ${run}, NULL FROM ${rows} s ` +
-      `WHERE NOT EXISTS (SELECT 1 FROM ${sessions} t WHERE ${sameKey("t", "s")})`,
+      (hasKeys
+        ? `ON CONFLICT (${sessionKey.map((name) => `"${name}"`).join(", ")}) DO NOTHING`
+        : `WHERE NOT EXISTS (SELECT 1 FROM ${sessions} t WHERE ${sameKey("t", "s")})`),
     /** End what the table has of users whose list was read whole, and the walk did not meet. */
     end: (deletes: "soft" | "hard"): string => {
       const isNotMet = [rows, met, observed]

@@ -5,6 +5,7 @@
 import * as Writer from "../dataset/Writer.ts";
 import { version } from "../version.ts";
 import { make as makeStatements, type Staged, staged } from "./Statements.ts";
+import * as Repeats from "./Repeats.ts";
 import * as Tables from "./Tables.ts";
 import * as TableRows from "./TableRows.ts";
 import { type Connection, type Parameter, type Target, TargetError, type Value } from "./Target.ts";
@@ -72,6 +73,8 @@ export interface Begun {
   readonly counts: Counts;
   /** What an earlier process of it said. */
   readonly standing: Standing;
+  /** True if it ended by a commit of this process whose answer was lost: there is nothing left to do. */
+  readonly isEnded: boolean;
 }
 
 export interface StoredCursor {
@@ -113,6 +116,8 @@ interface Holder {
   readonly place: Writer.Place;
   /** {@link Connection.session} */
   readonly session?: string;
+  /** {@link OpenOptions.leaseSeconds} */
+  readonly lease?: number;
 }
 
 export type Store = Awaited<ReturnType<typeof open>>;
@@ -127,27 +132,79 @@ export interface OpenOptions {
   readonly leaseSeconds: number;
 }
 
+/** How long the database may be silent once it is to be quick, in milliseconds. */
+const SILENCE = 2000;
+
 /** Connect to a target. The functions of a store take turns, so that they may be called at once. */
 export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) => {
   const { dialect, name } = target;
-  const connection: Connection = await target.connect();
+  const opened = await target.connect({ leaseSeconds });
   const statements = makeStatements(dialect);
   const { table, types } = dialect;
   const refuse = (reason: TargetError["reason"], message: string) =>
     new TargetError({ reason, target: name, message });
   const time = (parameter: string) => `CAST(${parameter} AS ${types.timestamp})`;
 
+  /** When the database last gave an answer, or had nothing to answer. */
+  let heardAt = performance.now();
+  const hearing = <Args extends ReadonlyArray<unknown>, A>(call: (...args: Args) => Promise<A>) =>
+  async (
+    ...args: Args
+  ) => {
+    try {
+      return await call(...args);
+    } finally {
+      heardAt = performance.now();
+    }
+  };
+  const connection: Connection = {
+    ...opened,
+    query: hearing(opened.query),
+    run: hearing(opened.run),
+    append: hearing(opened.append),
+    describe: hearing(opened.describe),
+  };
+
+  /** Ends the wait for a call that is not answered. */
+  let dropped: TargetError | undefined;
+  let drop: (error: TargetError) => void = () => {};
+  const onDrop = new Promise<never>((_, reject) => {
+    drop = (error) => reject(dropped = error);
+  });
+  onDrop.catch(() => undefined);
+
   let last: Promise<unknown> = Promise.resolve();
+  let isWaiting = false;
   const inTurn = <A>(work: () => Promise<A>): Promise<A> => {
-    const result = last.then(work);
+    const result = last.then(async () => {
+      if (dropped !== undefined) throw dropped;
+      [heardAt, isWaiting] = [performance.now(), true];
+      try {
+        return await Promise.race([work(), onDrop]);
+      } finally {
+        isWaiting = false;
+      }
+    });
     last = result.catch(() => undefined);
     return result;
+  };
+
+  let watch: ReturnType<typeof setInterval> | undefined;
+  /** Give up the connection, from now on, once it is silent for so long: whoever asks for this has no time to wait. */
+  const hurry = (silence: number = SILENCE): void => {
+    watch ??= setInterval(() => {
+      if (!isWaiting || performance.now() - heardAt < silence) return;
+      clearInterval(watch);
+      drop(refuse("Unreachable", `Cannot reach ${name}: no answer within ${silence / 1000} s`));
+      void opened.close();
+    }, 50);
   };
 
   let sequence = 0;
   /** Temporary tables that are there, and those of them that hold rows. */
   const [made, isStaged] = [new Set<Staged>(), new Set<Staged>()];
-  const sums = { quarantined: 0, replaced: 0 };
+  const sums = { sessions: 0, quarantined: 0, replaced: 0 };
+  const repeats = Repeats.make();
   let begun: Begun | undefined;
   let hasHistory = false;
 
@@ -185,7 +242,8 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     isStaged.clear();
     buffered = [];
     sequence = 0;
-    sums.quarantined = sums.replaced = 0;
+    sums.sessions = sums.quarantined = sums.replaced = 0;
+    repeats.clear();
   };
 
   const readMeta = async () =>
@@ -267,6 +325,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
   const prepare = (options: PrepareOptions): Promise<void> =>
     inTurn(() =>
       connection.transaction(async () => {
+        if (dialect.alone !== undefined) await connection.run(dialect.alone);
         const { there, differences } = await Tables.inspect(dialect, connection);
         if (there.size === 0) {
           hasHistory = options.history;
@@ -320,9 +379,9 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
 
   /** Tell whether the process that holds the lease is certainly gone, or has been silent for too long. */
   const isDead = async ({ holder, age }: Latest): Promise<boolean> => {
-    if (holder === null || age > leaseSeconds) return true;
-    const { place, session, id: its } = JSON.parse(holder) as Holder;
-    if (its === id) return true;
+    if (holder === null) return true;
+    const { place, session, id: its, lease = leaseSeconds } = JSON.parse(holder) as Holder;
+    if (its === id || age > lease) return true;
     if (await Writer.isRunning(place, await Writer.self()) === false) return true;
     return session !== undefined && await connection.isOpen?.(session) === false;
   };
@@ -330,23 +389,57 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
   const countsOf = (row: Readonly<Record<string, unknown>>): Counts =>
     Object.fromEntries(Object.keys(noCounts).map((key) => [key, number(row[key])])) as unknown as Counts;
 
+  const lost = () =>
+    refuse("LeaseLost", `Another run has taken over ${name}: this one has ended, and wrote nothing more`);
+
+  const begunOf = (
+    { run, epoch, row }: Latest,
+    isEnded: boolean,
+  ): Begun => ({
+    run,
+    epoch,
+    isEnded,
+    began: new Date(Math.round(number(row["began_at"]) * 1000)).toISOString(),
+    counts: countsOf(row),
+    standing: {
+      users: number(row["users"]),
+      sessions: number(row["sessions"]),
+      requests: number(row["requests"]),
+      retries: number(row["retries"]),
+      seconds: number(row["seconds"]),
+      progress: row["progress"] === null ? undefined : JSON.parse(String(row["progress"])),
+    },
+  });
+
+  /** Tell whether a run is as this process left it, whatever became of its last commit. */
+  const isAsLeft = (latest: Latest | undefined, own: Pick<Begun, "run" | "epoch">): latest is Latest =>
+    latest?.run === own.run &&
+    (latest.holder === null ? latest.epoch === own.epoch : (JSON.parse(latest.holder) as Holder).id === id);
+
   /**
    * Begin a run, or go on with the last one if it was broken off and was asked for the same. Rejects as `Locked` where another
-   * process works on it.
+   * process works on it; given the run that this process worked on by an earlier connection, as `LeaseLost` where another has
+   * taken it over.
    */
-  const begin = (asked: Asked, at: string): Promise<Begun> =>
+  const begin = (asked: Asked, at: string, own?: Pick<Begun, "run" | "epoch">): Promise<Begun> =>
     inTurn(async () => {
       const holder = JSON.stringify(
         {
           id,
           place: await Writer.self(),
           ...(connection.session !== undefined && { session: connection.session }),
+          lease: leaseSeconds,
         } satisfies Holder,
       );
       const options = JSON.stringify(asked.options);
       emptyStaging();
-      begun = await connection.transaction(async (): Promise<Begun> => {
+      const its = await connection.transaction(async (): Promise<Begun> => {
+        if (dialect.alone !== undefined) await connection.run(dialect.alone);
         const latest = await latestRun();
+        if (own !== undefined) {
+          if (!isAsLeft(latest, own)) throw lost();
+          if (latest.isEnded) return begunOf(latest, true);
+        }
         if (latest !== undefined && !latest.isEnded && !await isDead(latest)) {
           throw refuse(
             "Locked",
@@ -369,20 +462,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
           );
           if (changed !== 1) throw taken();
           if (isSame) {
-            return {
-              run: latest.run,
-              epoch: latest.epoch + 1,
-              began: new Date(Math.round(number(row["began_at"]) * 1000)).toISOString(),
-              counts: countsOf(row),
-              standing: {
-                users: number(row["users"]),
-                sessions: number(row["sessions"]),
-                requests: number(row["requests"]),
-                retries: number(row["retries"]),
-                seconds: number(row["seconds"]),
-                progress: row["progress"] === null ? undefined : JSON.parse(String(row["progress"])),
-              },
-            };
+            return begunOf({ ...latest, epoch: latest.epoch + 1 }, false);
           }
           // Walks that were to tell what has ended would tell it of another time.
           if (row["kind"] === "prune") {
@@ -409,13 +489,12 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
           began: at,
           counts: noCounts,
           standing: { users: 0, sessions: 0, requests: 0, retries: 0, seconds: 0, progress: undefined },
+          isEnded: false,
         };
       });
-      return begun;
+      begun = its.isEnded ? undefined : its;
+      return its;
     });
-
-  const lost = () =>
-    refuse("LeaseLost", `Another run has taken over ${name}: this one has ended, and wrote nothing more`);
 
   /** Change the record of the run, if it is still this process's. Everything else in the transaction rests on that. */
   const prove = async (set: string, parameters: ReadonlyArray<Parameter> = []) => {
@@ -464,7 +543,11 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     inTurn(async () => {
       const { sessions, quarantined, replaced } = taken;
       sequence += sessions.length;
-      for (const session of sessions) buffered.push(session);
+      sums.sessions += sessions.length;
+      for (const session of sessions) {
+        repeats.add(session[TableRows.userColumn] as string, session[TableRows.idColumn] as string);
+        buffered.push(session);
+      }
       if (buffered.length >= BUFFERED) await flush();
       await append("quarantine", quarantined, (line, column) => {
         const columns: ReadonlyArray<Value> = [
@@ -510,14 +593,17 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     if (isStaged.has("tombstones")) await connection.run(statements.overtaken);
     if (!isStaged.has("sessions")) return { inserted: 0, updated: 0, unchanged: 0 };
     const parameters = [at, run];
-    await connection.run(statements.distinct);
-    const [counted] = await connection.query(statements.count);
-    const rows = number(counted?.["n"]);
+    const removed = repeats.mayBe() ? await connection.run(statements.distinct) : 0;
+    const rows = sums.sessions - removed;
     if (hasHistory) await connection.run(statements.history, parameters);
-    const updated = await connection.run(statements.update, parameters);
-    const revived = await connection.run(statements.revive, parameters);
     const inserted = await connection.run(statements.insert, parameters);
-    return { inserted, updated: updated + revived, unchanged: rows - inserted - updated - revived };
+    // What was added just now is there as it is.
+    if (inserted === rows) return { inserted, updated: 0, unchanged: 0 };
+    if (dialect.byKey !== undefined) await connection.run(dialect.byKey.on);
+    const updated = await connection.run(statements.update, parameters) +
+      await connection.run(statements.revive, parameters);
+    if (dialect.byKey !== undefined) await connection.run(dialect.byKey.off);
+    return { inserted, updated, unchanged: rows - inserted - updated };
   };
 
   const sum = (one: Counts, other: Counts): Counts =>
@@ -587,14 +673,18 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       return counts;
     });
 
-  /** Leave an unfinished run to whoever goes on with it, and close the connection, whatever state it is in. */
-  const close = (): Promise<void> =>
-    inTurn(async () => {
-      if (begun !== undefined) {
-        await connection.transaction(() => prove(`, "holder" = NULL`)).catch(() => undefined);
-      }
-      await connection.close();
-    });
+  /**
+   * Leave an unfinished run to whoever goes on with it, and close the connection. What is under way goes on for as long as the
+   * database answers.
+   */
+  const close = async (): Promise<void> => {
+    hurry();
+    await inTurn(async () => {
+      if (begun !== undefined) await connection.transaction(() => prove(`, "holder" = NULL`));
+    }).catch(() => undefined);
+    clearInterval(watch);
+    await opened.close();
+  };
 
   /** Remove all sessions, and what is known of them; within a transaction. */
   const clear = async () => {
@@ -628,6 +718,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     /** For {@link Checkpoint.also}. */
     setMeta,
     clear,
+    hurry,
     close,
   };
 };

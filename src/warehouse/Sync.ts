@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
-import { TenantClient } from "../api/TenantClient.ts";
+import { TenantClient, type Traffic } from "../api/TenantClient.ts";
 import * as Cursors from "../dataset/Cursors.ts";
 import * as RunState from "../dataset/RunState.ts";
 import * as Tombstones from "../dataset/Tombstones.ts";
@@ -83,19 +83,32 @@ const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
 const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
   Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
 
+/** What a process knows of its run, whatever became of a connection. */
+interface Known {
+  /** What it started from: where the run stood, and what had been asked of the tenant before. */
+  start?: { readonly at: number; readonly traffic: Traffic; readonly standing: Store.Standing };
+  /** The report, but for the counts of the last commit, of which no answer came. */
+  report?: Omit<Report.Report, keyof ReturnType<typeof Report.countsOf>>;
+}
+
 /** Work of one process on a run: walks the users that are not done, with a checkpoint now and then. */
 const work =
-  <E, R>(options: SyncOptions<E, R>, ids: Effect.Effect<ReadonlyArray<string>, E, R>) =>
+  <E, R>(options: SyncOptions<E, R>, ids: Effect.Effect<ReadonlyArray<string>, E, R>, known: Known) =>
   ({ store, begun }: Attempt.Work) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
+        if (begun.isEnded) return { ...known.report!, ...Report.countsOf(begun.counts) };
         const { users, walk = {}, prune = false, lookback, change = (batch) => batch, maxQuarantined } =
           options;
         const { progress: shown = Export.noProgress(), target } = options;
         const { deletes, checkpointRows, checkpointEvery, take } = WarehouseOptions.settle(options);
         const { traffic } = yield* TenantClient;
-        const prior = traffic();
         const startedAt = yield* Clock.currentTimeMillis;
+        const { at, traffic: prior, standing: base } = known.start ??= {
+          at: startedAt,
+          traffic: traffic(),
+          standing: begun.standing,
+        };
         const saved = begun.standing.progress as SavedProgress | undefined ?? noSaved();
         const tally = RunState.tallyOf({ ...saved, failed: [], open: [] }, shown);
         const cursors = yield* Attempt.call(() => store.cursors());
@@ -176,9 +189,9 @@ const work =
           return {
             users,
             sessions,
-            requests: begun.standing.requests + requests - prior.requests,
-            retries: begun.standing.retries + retries - prior.retries,
-            seconds: begun.standing.seconds + (now - startedAt) / 1000,
+            requests: base.requests + requests - prior.requests,
+            retries: base.retries + retries - prior.retries,
+            seconds: base.seconds + (now - at) / 1000,
             // Users that failed are tried again by whoever goes on.
             progress: {
               progress: { ...progress, users: users - failed, failed: 0 },
@@ -270,19 +283,13 @@ const work =
           ...unverified.map(({ userId, unverifiedReasons }) => `${userId}: ${unverifiedReasons.join("; ")}`),
           ...failed.map(({ userId, message }) => `${userId}: ${message}`),
         ];
-        const { counts, standing: last } = yield* checkpoint(
-          { end: { verified, unverifiedReasons: reasons } },
-          absent,
-        );
-        const { requests, retries, seconds, users: done, sessions } = last;
-        return {
+        const reportOf = ({ requests, retries, seconds }: Store.Standing) => ({
           target: target.name,
           run: begun.run,
-          kind: prune ? "prune" : "sync",
+          kind: prune ? "prune" as const : "sync" as const,
           began: begun.began,
-          ...Report.countsOf(counts),
-          users: done,
-          sessions,
+          users: progress.users,
+          sessions: progress.sessions,
           requests,
           retries,
           seconds,
@@ -291,7 +298,13 @@ const work =
           unverified: { count: progress.unverified, first: unverified },
           failed: { count: progress.failed, first: failed },
           userListUnverifiedReasons: unverifiedReasons,
-        } satisfies Report.Report;
+        });
+        known.report = reportOf(yield* standing);
+        const { counts, standing: last } = yield* checkpoint(
+          { end: { verified, unverifiedReasons: reasons } },
+          absent,
+        );
+        return { ...reportOf(last), ...Report.countsOf(counts) } satisfies Report.Report;
       })
     );
 
@@ -327,5 +340,5 @@ export const sync = <E, R>(
       kind: prune ? "prune" : "sync",
       options: { users: users.identity ?? null, lookback: options.lookback ?? null },
     };
-    return yield* Attempt.during(target, { identity, history }, asked, options, work(options, ids));
+    return yield* Attempt.during(target, { identity, history }, asked, options, work(options, ids, {}));
   });

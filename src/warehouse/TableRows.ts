@@ -78,8 +78,8 @@ const [userColumn, sessionColumn] = keyNames.map((name) =>
   number,
 ];
 
-/** The place of the session's id in a row. */
-export const idColumn = sessionColumn;
+/** The places of the key in a row. */
+export { sessionColumn as idColumn, userColumn };
 
 const utf8 = new TextEncoder();
 

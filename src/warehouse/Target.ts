@@ -54,6 +54,10 @@ export interface Dialect {
   readonly comment?: ((table: string, column: string | undefined, text: string) => string) | undefined;
   /** Statements of its own for a new schema, such as an index. */
   readonly extra?: ReadonlyArray<string> | undefined;
+  /** A statement that lets other transactions with it wait until this one ends; left out where each has the database to itself. */
+  readonly alone?: string | undefined;
+  /** Statements that make a join look each key up in the index of the large table, and that let the planner choose again. */
+  readonly byKey?: { readonly on: string; readonly off: string } | undefined;
   /** Gives the statement that counts what a temporary table holds, for the plan of those that follow. */
   readonly analyze?: ((table: string) => string) | undefined;
   /** The most bytes that a key may have, in UTF-8; a session with a longer one is quarantined. @default {any number} */
@@ -91,8 +95,16 @@ export interface Connection {
   readonly session?: string | undefined;
   /** Tells whether the connection of that name is still open; undefined where that can't be told. */
   readonly isOpen?: ((session: string) => Promise<boolean | undefined>) | undefined;
-  /** Closes it, whatever state it is in. Never rejects. */
+  /** Closes it, whatever state it is in; a call that is under way fails. Never rejects. */
   readonly close: () => Promise<void>;
+}
+
+export interface ConnectOptions {
+  /**
+   * Seconds after which others may take a silent process to be dead: well before, the database must let go of a transaction
+   * in which its process says nothing. @default {120}
+   */
+  readonly leaseSeconds?: number | undefined;
 }
 
 /** A database that keeps a table of sessions. */
@@ -101,13 +113,15 @@ export interface Target {
   readonly name: string;
   readonly dialect: Dialect;
   /** Opens a connection. Rejects with a {@link TargetError}. */
-  readonly connect: () => Promise<Connection>;
+  readonly connect: (options?: ConnectOptions) => Promise<Connection>;
 }
 
 /**
  * A target can't be reached, or does not take what it is given. By reason:
  *
  * - `Unreachable`: no connection, or it was lost. It is tried again.
+ * - `UnknownHost`: there is no host of that name. It is tried again if there was one.
+ * - `Insecure`: the server has no TLS, or no certificate that is trusted, and the URL asks for one.
  * - `Busy`: another program has the database or a table locked.
  * - `Locked`: another run writes to the schema.
  * - `LeaseLost`: another run has taken over; nothing was written after that.
@@ -121,6 +135,8 @@ export interface Target {
 export class TargetError extends Data.TaggedError("TargetError")<{
   readonly reason:
     | "Unreachable"
+    | "UnknownHost"
+    | "Insecure"
     | "Busy"
     | "Locked"
     | "LeaseLost"

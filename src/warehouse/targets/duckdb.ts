@@ -158,11 +158,22 @@ export const make = (
         }
       };
 
+      let isClosed = false;
+      let running: Promise<unknown> = Promise.resolve();
+      /** Call DuckDB, unless it is closed: what it does is done in a thread, which must not outlive it. */
+      const native = async <A>(work: () => Promise<A>): Promise<A> => {
+        if (isClosed) throw new Error("the connection was closed");
+        const result = work();
+        running = result.catch(() => undefined);
+        return await result;
+      };
+      const execute = (statement: string) => native(() => connection.run(statement));
+
       const attach = async () => {
         const until = performance.now() + patience;
         while (true) {
           try {
-            await connection.run(`ATTACH ${literal(path)} AS ${CATALOG}`);
+            await execute(`ATTACH ${literal(path)} AS ${CATALOG}`);
             return;
           } catch (error) {
             const its = failure(error, "open");
@@ -173,10 +184,12 @@ export const make = (
       };
 
       const describe = async (table: string): Promise<Described | undefined> => {
-        const reader = await connection.runAndReadAll(
-          "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = $1 AND schema_name = $2 " +
-            "AND table_name = $3 ORDER BY column_index",
-          [CATALOG, schema, table],
+        const reader = await native(() =>
+          connection.runAndReadAll(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = $1 AND schema_name = $2 " +
+              "AND table_name = $3 ORDER BY column_index",
+            [CATALOG, schema, table],
+          )
         );
         const rows = reader.getRowObjectsJS();
         return rows.length === 0
@@ -201,33 +214,43 @@ export const make = (
         query: (statement, parameters = []) =>
           attempt(
             "read",
-            async () => (await connection.runAndReadAll(statement, [...parameters])).getRowObjectsJS(),
+            async () => {
+              const read = () => connection.runAndReadAll(statement, [...parameters]);
+              return (await native(read)).getRowObjectsJS();
+            },
           ),
         run: (statement, parameters = []) =>
-          attempt("write to", async () => (await connection.run(statement, [...parameters])).rowsChanged),
-        append: (...args) => attempt("write to", () => append(...args)),
+          attempt(
+            "write to",
+            async () => (await native(() => connection.run(statement, [...parameters]))).rowsChanged,
+          ),
+        append: (...args) => attempt("write to", () => native(() => append(...args))),
         describe: (table) => attempt("read", () => describe(table)),
         transaction: (work) =>
           attempt("write to", async () => {
             await attach();
             try {
-              await connection.run("BEGIN TRANSACTION");
+              await execute("BEGIN TRANSACTION");
               try {
                 const result = await work();
-                await connection.run("COMMIT");
+                await execute("COMMIT");
                 return result;
               } catch (error) {
-                await connection.run("ROLLBACK").catch(() => undefined);
+                await execute("ROLLBACK").catch(() => undefined);
                 throw error;
               }
             } finally {
-              await connection.run(`DETACH ${CATALOG}`);
+              // Closed, it is detached.
+              if (!isClosed) await execute(`DETACH ${CATALOG}`);
             }
           }),
-        close: () => {
+        close: async () => {
+          if (isClosed) return;
+          isClosed = true;
+          connection.interrupt();
+          await running;
           connection.closeSync();
           instance.closeSync();
-          return Promise.resolve();
         },
       };
     },

@@ -4,13 +4,19 @@
  * Needs a connection of its own for as long as a run lasts: through a pool of connections, one that keeps a session together.
  */
 import type { Client } from "pg";
-import type { Connection, Described, Dialect, Kind, Target } from "../Target.ts";
+import type { Connection, ConnectOptions, Described, Dialect, Kind, Target } from "../Target.ts";
 import { TargetError } from "../Target.ts";
 import * as CopyRows from "./CopyRows.ts";
 
 /** Options of {@link make}. */
 export interface PostgresOptions {
-  /** `postgres://user@host:port/database?sslmode=verify-full`. What it does not say is taken from `PGHOST` and the like. */
+  /**
+   * `postgres://user@host:port/database?sslmode=verify-full`. What it does not say is taken from `PGHOST` and the like.
+   *
+   * By `sslmode`: `disable` for no TLS, which is the default; `verify-full` for TLS and a certificate that is trusted and of
+   * that host, with `sslrootcert=FILE` for an authority of one's own; `no-verify` for TLS with anyone. `require` and `prefer`,
+   * which check nothing elsewhere, are taken as `verify-full`; `uselibpqcompat=true` takes them as `psql` does.
+   */
   readonly url: string;
   /** @default {the one in the URL, `PGPASSWORD`, or `~/.pgpass`} */
   readonly password?: string | undefined;
@@ -49,15 +55,26 @@ const dialectOf = (schema: string): Dialect => ({
   keyBytes: 2600,
   comment: (table, column, text) =>
     `COMMENT ON ${column === undefined ? `TABLE ${table}` : `COLUMN ${table}.${column}`} IS ${literal(text)}`,
+  // A hash join reads the whole table for each checkpoint: that takes the longer, the larger the table is.
+  byKey: {
+    on: "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off",
+    off: "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on",
+  },
   analyze: (table) => `ANALYZE ${table}`,
+  alone: `SELECT pg_advisory_xact_lock(hashtextextended(${literal(`monocloud-sessions ${schema}`)}, 0))`,
 });
 
 /** The versions before have no `MERGE`, and are no longer kept. */
 const OLDEST = 150_000;
 
+/** The longest time that a process may say nothing within a transaction, in seconds. */
+const SILENCE = 60;
+
 /** Settings of each connection: who is stopped in a transaction is let go of, and whoever waits for a lock gives up. */
-const SETTINGS = [
-  "SET idle_in_transaction_session_timeout = '60s'",
+const settingsFor = (leaseSeconds: number): ReadonlyArray<string> => [
+  `SET idle_in_transaction_session_timeout = ${
+    Math.round(1000 * Math.max(1, Math.min(SILENCE, leaseSeconds / 2)))
+  }`,
   "SET lock_timeout = '90s'",
   "SET statement_timeout = 0",
   "SET TimeZone = 'UTC'",
@@ -68,6 +85,7 @@ const SETTINGS = [
 
 /** Classes of SQLSTATE, the longer ones first. */
 const reasons: ReadonlyArray<readonly [prefix: string, reason: TargetError["reason"]]> = [
+  ["25006", "Denied"],
   ["25P03", "Unreachable"],
   ["53100", "Full"],
   ["55P03", "Busy"],
@@ -87,10 +105,54 @@ const reasons: ReadonlyArray<readonly [prefix: string, reason: TargetError["reas
 /** The words of each reason, before what the database says. */
 const doings: Readonly<Partial<Record<TargetError["reason"], string>>> = {
   Unreachable: "Cannot reach",
+  UnknownHost: "Cannot find the host of",
+  Insecure: "Cannot trust the server of",
   Busy: "Cannot write at present to",
   Denied: "Cannot log in to or write to",
   Full: "Cannot write for want of space to",
 };
+
+const passwordIsFrom = "The password comes from MONOCLOUD_TO, PGPASSWORD or ~/.pgpass";
+
+/** What to do, by what the database or its client says. */
+const advice = (schema: string): ReadonlyArray<readonly [says: RegExp, todo: string]> => {
+  const its = quoted(schema);
+  return [
+    [/does not support SSL/, "Set TLS up there; sslmode=disable does without, where nobody else can listen"],
+    [
+      /altname|does not match|not valid for/i,
+      "Connect by a name that is in the certificate; sslmode=no-verify encrypts and trusts anyone",
+    ],
+    [
+      /certificate/i,
+      "sslmode=require means verify-full here: name the authority's certificate by sslrootcert=FILE in the URL, or " +
+      "by NODE_EXTRA_CA_CERTS; sslmode=no-verify encrypts and trusts anyone",
+    ],
+    [/password/, passwordIsFrom],
+    [
+      /for database/,
+      `Make the schema for its role: CREATE SCHEMA ${its} AUTHORIZATION its_role; or GRANT CREATE ON DATABASE`,
+    ],
+    [/temporary tables/, "GRANT TEMPORARY ON DATABASE to its role: rows wait in temporary tables"],
+    [/for schema/, `GRANT USAGE, CREATE ON SCHEMA ${its} to its role; CREATE until the tables are there`],
+    [
+      /for (table|view|relation)/,
+      `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${its} to its role`,
+    ],
+    [/database .* does not exist/, "Create it, or name another in the URL"],
+  ];
+};
+
+/** Tell what an error is that the database itself did not send. */
+const reasonOf = (code: string, message: string): TargetError["reason"] => {
+  if (code === "ENOTFOUND") return "UnknownHost";
+  if (/^SASL|password must be/.test(message)) return "Denied";
+  if (/CERT|^ERR_(TLS|SSL)/.test(code) || /certificate|\bSSL\b|\bTLS\b/i.test(message)) return "Insecure";
+  return "Unreachable";
+};
+
+/** What the client of PostgreSQL says where there is no password at all. */
+const NO_PASSWORD = /client password must be/;
 
 /** Name a database without its password. */
 const nameOf = (url: string, schema: string): string => {
@@ -114,15 +176,19 @@ export const make = (
     if (error instanceof TargetError) return error;
     const { code, message } = error as Error & { readonly code?: unknown };
     const state = typeof code === "string" ? code : "";
-    const found = /^[0-9A-Z]{5}$/.test(state)
+    const reason = /^[0-9A-Z]{5}$/.test(state)
       ? reasons.find(([prefix]) => state.startsWith(prefix))?.[1] ?? "Statement"
-      : state === "ENOTFOUND"
-      ? "Missing"
-      : "Unreachable";
+      : reasonOf(state, message);
+    const says = NO_PASSWORD.test(message) ? "it asks for a password" : message || state;
+    const todo = ["Denied", "Insecure"].includes(reason)
+      ? advice(schema).find(([pattern]) => pattern.test(says))?.[1]
+      : undefined;
     return new TargetError({
-      reason: found,
+      reason,
       target: name,
-      message: `${doings[found] ?? "Cannot write to"} ${name}: ${message || state}`,
+      message: `${doings[reason] ?? "Cannot write to"} ${name}: ${says}${
+        todo === undefined ? "" : `. ${todo}`
+      }`,
       cause: error,
     });
   };
@@ -135,22 +201,45 @@ export const make = (
       cause,
     });
 
-  const connect = async (): Promise<Connection> => {
+  /** Give the URL as the client of PostgreSQL takes it. */
+  const wholeUrl = (): string => {
+    const whole = new URL(url);
+    // A password beside a URL without one is ignored.
+    if (password !== undefined) whole.password = password;
+    // It takes them so, and warns of it.
+    const isTaken = ["require", "prefer", "verify-ca"].includes(whole.searchParams.get("sslmode") ?? "");
+    if (isTaken && whole.searchParams.get("uselibpqcompat") !== "true") {
+      whole.searchParams.set("sslmode", "verify-full");
+    }
+    return whole.href;
+  };
+
+  const connect = async ({ leaseSeconds = 120 }: ConnectOptions = {}): Promise<Connection> => {
     const pg = await import("pg").catch((cause) => {
       throw missing("pg", cause);
     });
     const { from } = await import("pg-copy-streams").catch((cause) => {
       throw missing("pg-copy-streams", cause);
     });
-    // A password beside a URL without one is ignored.
-    const whole = new URL(url);
-    if (password !== undefined) whole.password = password;
-    const client: Client = new pg.default.Client({
-      connectionString: whole.href,
-      application_name: "monocloud-sessions",
-      connectionTimeoutMillis: 30_000,
-      keepAlive: true,
-    });
+    let client: Client;
+    try {
+      client = new pg.default.Client({
+        connectionString: wholeUrl(),
+        application_name: "monocloud-sessions",
+        connectionTimeoutMillis: 30_000,
+        keepAlive: true,
+        // A server that is gone for good is noticed while nothing is sent.
+        keepAliveInitialDelayMillis: 10_000,
+      });
+    } catch (cause) {
+      // Such as a certificate's file that is not there.
+      throw new TargetError({
+        reason: "Missing",
+        target: name,
+        message: `Cannot connect to ${name}: ${(cause as Error).message}`,
+        cause,
+      });
+    }
     let lost: Error | undefined;
     // Where nobody waits for an answer, the next call tells.
     client.on("error", (error) => lost ??= error);
@@ -161,9 +250,10 @@ export const make = (
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => {
-          lost = new Error(`no answer within ${patience / 1000} s`);
+          const late = new Error(`no answer within ${patience / 1000} s`);
+          lost ??= late;
           destroy();
-          reject(lost);
+          reject(late);
         }, patience);
       });
       try {
@@ -180,30 +270,34 @@ export const make = (
 
     const query = async (statement: string, parameters: ReadonlyArray<unknown> = []) => {
       const result = await client.query(statement, [...parameters]);
-      return { rows: result.rows as ReadonlyArray<Record<string, unknown>>, count: result.rowCount ?? 0 };
+      const { rows, rowCount, command } = result;
+      return { rows: rows as ReadonlyArray<Record<string, unknown>>, count: rowCount ?? 0, command };
     };
 
+    let session: string;
     try {
       await attempt(() => client.connect());
-      for (const setting of SETTINGS) await attempt(() => query(setting));
+      for (const setting of settingsFor(leaseSeconds)) await attempt(() => query(setting));
+      const { rows: [own] } = await attempt(() =>
+        query(
+          "SELECT pg_backend_pid() || ':' || extract(epoch FROM backend_start) AS session, " +
+            "current_setting('server_version_num')::int AS version " +
+            "FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        )
+      );
+      session = String(own?.["session"]);
+      if (Number(own?.["version"]) < OLDEST) {
+        throw new TargetError({
+          reason: "Foreign",
+          target: name,
+          message: `Cannot write to ${name}: it needs PostgreSQL 15 or later, and this is ${
+            own?.["version"]
+          }`,
+        });
+      }
     } catch (error) {
       destroy();
       throw error;
-    }
-    const { rows: [own] } = await attempt(() =>
-      query(
-        "SELECT pg_backend_pid() || ':' || extract(epoch FROM backend_start) AS session, " +
-          "current_setting('server_version_num')::int AS version " +
-          "FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-      )
-    );
-    if (Number(own?.["version"]) < OLDEST) {
-      destroy();
-      throw new TargetError({
-        reason: "Foreign",
-        target: name,
-        message: `Cannot write to ${name}: it needs PostgreSQL 15 or later, and this is ${own?.["version"]}`,
-      });
     }
 
     const describe = async (table: string): Promise<Described | undefined> => {
@@ -225,22 +319,32 @@ export const make = (
       };
     };
 
-    const copy = (statement: string, pieces: Iterable<Uint8Array>) =>
+    const copy = (statement: string, pieces: Iterator<Uint8Array>) =>
       new Promise<void>((resolve, reject) => {
         const stream = client.query(from(statement));
-        stream.on("error", reject);
+        let isOver = false;
         stream.on("finish", resolve);
-        void (async () => {
-          for (const piece of pieces) {
-            if (stream.destroyed) return;
-            if (!stream.write(piece)) await new Promise((drained) => stream.once("drain", drained));
+        stream.on("error", (error) => {
+          isOver = true;
+          reject(error);
+        });
+        // One piece at a time, and none after an error: the stream has no connection any more.
+        const give = () => {
+          try {
+            while (!isOver) {
+              const { done, value } = pieces.next();
+              if (done === true) return void stream.end();
+              if (!stream.write(value)) return void stream.once("drain", give);
+            }
+          } catch (error) {
+            stream.destroy(error as Error);
           }
-          stream.end();
-        })().catch((error) => stream.destroy(error));
+        };
+        give();
       });
 
     return {
-      session: String(own?.["session"]),
+      session,
       isOpen: (session) =>
         attempt(async () => {
           const [pid, began] = session.split(":");
@@ -267,7 +371,9 @@ export const make = (
         await attempt(() => query("BEGIN"));
         try {
           const result = await work();
-          await attempt(() => query("COMMIT"));
+          const { command } = await attempt(() => query("COMMIT"));
+          // So it answers where a statement has failed, and the work went on.
+          if (command !== "COMMIT") throw failure(new Error(`the transaction ended with ${command}`));
           return result;
         } catch (error) {
           if (lost === undefined) await attempt(() => query("ROLLBACK")).catch(() => undefined);
@@ -275,7 +381,9 @@ export const make = (
         }
       },
       close: async () => {
-        if (lost === undefined) await Promise.race([client.end().catch(() => undefined), delay(2000)]);
+        const isLost = lost !== undefined;
+        lost ??= new Error("the connection was closed");
+        if (!isLost) await Promise.race([client.end().catch(() => undefined), delay(1000)]);
         destroy();
       },
     };
