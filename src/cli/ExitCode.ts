@@ -91,6 +91,7 @@ const targetCodes: Readonly<Record<TargetError["reason"], ExitName>> = {
   Unreachable: "again",
   UnknownHost: "again",
   Insecure: "usage",
+  Exists: "again",
   Busy: "again",
   Locked: "again",
   LeaseLost: "again",

@@ -31,7 +31,8 @@ const BEATS = 4;
 
 /** Tell whether the same may go well a little later. A host that was there has not lost its name for good. */
 const isTransient = ({ reason }: TargetError, wasThere: boolean): boolean =>
-  reason === "Unreachable" || reason === "Busy" || (reason === "UnknownHost" && wasThere);
+  reason === "Unreachable" || reason === "Busy" || reason === "Exists" ||
+  (reason === "UnknownHost" && wasThere);
 
 export interface Work {
   readonly store: Store.Store;

@@ -20,6 +20,7 @@ import * as Tombstones from "../dataset/Tombstones.ts";
 import * as DecodedRow from "../format/DecodedRow.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import * as Attempt from "./Attempt.ts";
+import * as Commits from "./Commits.ts";
 import * as Report from "./Report.ts";
 import * as WarehouseOptions from "./WarehouseOptions.ts";
 import type * as Store from "./Store.ts";
@@ -148,7 +149,8 @@ const write = (store: Store.Store, { kind, rows }: Rows, take: TableRows.TakeOpt
       });
     case "tombstones":
       return store.bury(rows.map(({ user_id, session_id, gone, as_of }) => ({
-        key: [TableRows.cleanText(user_id), TableRows.cleanText(session_id)],
+        userId: TableRows.cleanText(user_id),
+        sessionId: TableRows.cleanText(session_id),
         endedAt: gone ? Date.parse(as_of) / 1000 : null,
       })));
   }
@@ -204,39 +206,33 @@ const work =
         progress.rows = 0;
         progress.rowsTotal = items.reduce((sum, { part }) => sum + part.rows, 0);
         let sessions = begun.standing.sessions;
-        let waiting = 0;
         let waitingSince = startedAt;
 
-        const checkpoint = (
-          last: Partial<Store.Checkpoint> = {},
-          cursors: ReadonlyArray<Store.StagedUser> = [],
-        ) =>
-          Effect.gen(function* () {
-            const now = yield* Clock.currentTimeMillis;
-            const standing: Store.Standing = {
-              users: cursors.length,
-              sessions,
-              requests: 0,
-              retries: 0,
-              seconds: begun.standing.seconds + (now - startedAt) / 1000,
-              progress: null,
-            };
-            const counts = yield* Attempt.call(() =>
-              store.commit({
-                at: new Date(now).toISOString(),
-                users: cursors,
-                deletes,
-                standing,
-                also: async () => {
-                  if (replace) await store.clear();
-                  await store.setMeta("dataset", Schema.encodeSync(Ledger)(ledger));
-                },
-                ...last,
-              })
-            );
-            waiting = 0;
+        const commits = Commits.make(store);
+
+        /** Make a checkpoint of all that was read. */
+        const checkpoint = (more: Partial<Store.Checkpoint> = {}) =>
+          Effect.map(Clock.currentTimeMillis, (now): Store.Checkpoint => {
+            const said = Schema.encodeSync(Ledger)(ledger);
             waitingSince = now;
-            return { counts, standing };
+            return {
+              at: new Date(now).toISOString(),
+              users: [],
+              deletes,
+              standing: {
+                users: more.users?.length ?? 0,
+                sessions,
+                requests: 0,
+                retries: 0,
+                seconds: begun.standing.seconds + (now - startedAt) / 1000,
+                progress: null,
+              },
+              also: async () => {
+                if (replace) await store.clear();
+                await store.setMeta("dataset", said);
+              },
+              ...more,
+            };
           });
 
         for (const item of items) {
@@ -250,13 +246,13 @@ const work =
               done += value.rows.length;
               const rest = { ...value, rows: value.rows.slice(first) } as Rows;
               if (rest.rows.length === 0) return;
-              yield* Attempt.call(async () => void await write(store, rest, settled.take));
-              waiting += rest.rows.length;
+              yield* Attempt.call(() => write(store, rest, settled.take));
               if (kind === "sessions") sessions += rest.rows.length;
               ledger = { ...ledger, position: { item: name, rows: done } };
               const now = yield* Clock.currentTimeMillis;
-              const isDue = waiting >= checkpointRows || now - waitingSince >= checkpointEvery;
-              if (!replace && isDue) yield* checkpoint();
+              const isDue = store.waiting() >= checkpointRows || now - waitingSince >= checkpointEvery;
+              if (!replace && isDue) yield* commits.begin(yield* checkpoint());
+              yield* commits.check;
             });
           yield* CheckedReader.forEach(read(reader, item, manifest), restore, take);
           ledger = { ...ledger, position: { item: name, rows: Math.max(done, part.rows) } };
@@ -305,8 +301,9 @@ const work =
           failed,
           userListUnverifiedReasons,
         };
-        const { counts, standing } = yield* checkpoint({ end: { verified, unverifiedReasons } }, users);
-        return { ...known.report, ...Report.countsOf(counts), seconds: standing.seconds };
+        const final = yield* checkpoint({ users, end: { verified, unverifiedReasons } });
+        const counts = yield* commits.finish(final);
+        return { ...known.report, ...Report.countsOf(counts), seconds: final.standing.seconds };
       })
     );
 

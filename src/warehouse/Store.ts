@@ -5,7 +5,7 @@
 import * as Writer from "../dataset/Writer.ts";
 import { version } from "../version.ts";
 import { make as makeStatements, type Staged, staged } from "./Statements.ts";
-import * as Repeats from "./Repeats.ts";
+import * as Lot from "./Lot.ts";
 import * as Tables from "./Tables.ts";
 import * as TableRows from "./TableRows.ts";
 import { type Connection, type Parameter, type Target, TargetError, type Value } from "./Target.ts";
@@ -35,6 +35,8 @@ export interface Counts {
   readonly quarantined: number;
   readonly replaced_texts: number;
 }
+
+type Merged = Pick<Counts, "inserted" | "updated" | "unchanged">;
 
 export const noCounts: Counts = {
   inserted: 0,
@@ -122,9 +124,6 @@ interface Holder {
 
 export type Store = Awaited<ReturnType<typeof open>>;
 
-/** Rows that are appended at a time. */
-const BUFFERED = 4096;
-
 export interface OpenOptions {
   /** A random id of this process's work, whatever connection it has. */
   readonly id: string;
@@ -162,6 +161,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     query: hearing(opened.query),
     run: hearing(opened.run),
     append: hearing(opened.append),
+    appendTo: opened.appendTo && hearing(opened.appendTo),
     describe: hearing(opened.describe),
   };
 
@@ -200,11 +200,11 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     }, 50);
   };
 
-  let sequence = 0;
   /** Temporary tables that are there, and those of them that hold rows. */
   const [made, isStaged] = [new Set<Staged>(), new Set<Staged>()];
-  const sums = { sessions: 0, quarantined: 0, replaced: 0 };
-  const repeats = Repeats.make();
+  let lot = Lot.make();
+  /** True while rows are added to the table as they are: it was empty, and none has come twice. */
+  let isDirect = false;
   let begun: Begun | undefined;
   let hasHistory = false;
 
@@ -220,30 +220,24 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     made.add(which);
   };
 
-  /** Fill a temporary table, which is emptied after each checkpoint. */
-  const append = async <A>(
-    which: Staged,
-    rows: ReadonlyArray<A>,
-    at: (row: A, column: number, index: number) => Value,
-  ) => {
-    if (rows.length === 0) return;
-    await makeStaging(which);
-    isStaged.add(which);
-    const { name, columns } = staged[which];
-    await connection.append(name, columns, {
-      count: rows.length,
-      at: (row, column) => at(rows[row]!, column, row),
-    });
+  /** Fill temporary tables, which are emptied after each checkpoint. */
+  const stage = async (lots: Lot.Rows) => {
+    for (const [which, rows] of Object.entries(lots) as Array<[Staged, Lot.Rows[Staged]]>) {
+      if (rows === undefined || rows.length === 0) continue;
+      await makeStaging(which);
+      isStaged.add(which);
+      const { name, columns } = staged[which];
+      await connection.append(name, columns, {
+        count: rows.length,
+        at: (row, column) => rows[row]![column]!,
+      });
+    }
   };
 
-  /** Forget what waits: temporary tables that hold rows are made anew when they are needed. */
+  /** Forget what was staged: temporary tables that hold rows are made anew when they are needed. */
   const emptyStaging = () => {
     for (const which of isStaged) made.delete(which);
     isStaged.clear();
-    buffered = [];
-    sequence = 0;
-    sums.sessions = sums.quarantined = sums.replaced = 0;
-    repeats.clear();
   };
 
   const readMeta = async () =>
@@ -433,6 +427,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       );
       const options = JSON.stringify(asked.options);
       emptyStaging();
+      lot = Lot.make();
       const its = await connection.transaction(async (): Promise<Begun> => {
         if (dialect.alone !== undefined) await connection.run(dialect.alone);
         const latest = await latestRun();
@@ -492,9 +487,16 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
           isEnded: false,
         };
       });
+      isDirect = connection.appendTo !== undefined && asked.kind !== "prune" && !hasHistory &&
+        await isEmpty();
       begun = its.isEnded ? undefined : its;
       return its;
     });
+
+  const isEmpty = () =>
+    connection.transaction(async () =>
+      (await connection.query(`SELECT 1 FROM ${table(Tables.sessions.name)} LIMIT 1`)).length === 0
+    );
 
   /** Change the record of the run, if it is still this process's. Everything else in the transaction rests on that. */
   const prove = async (set: string, parameters: ReadonlyArray<Parameter> = []) => {
@@ -524,77 +526,46 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       })
     );
 
-  /** Rows that are not in a temporary table yet. */
-  let buffered: Array<TableRows.Session> = [];
+  let sent: Promise<void> = Promise.resolve();
 
-  const flush = async () => {
-    const [rows, first] = [buffered, sequence - buffered.length];
-    buffered = [];
-    const last = Tables.sessionColumns.length;
-    await append(
-      "sessions",
-      rows,
-      (values, column, index) => column === last ? first + index : values[column]!,
-    );
+  /** Send on what is held, where it is enough. Resolves once what was sent before is there. */
+  const sendOn = async (): Promise<void> => {
+    const its = lot;
+    if (!its.isFull(isDirect)) return;
+    const before = sent;
+    sent = inTurn(() => stage(its.take()));
+    sent.catch(() => undefined);
+    await before;
   };
 
-  /** Put rows where the next checkpoint takes them from. Gives how many wait there. */
-  const write = (taken: TableRows.Taken): Promise<number> =>
-    inTurn(async () => {
-      const { sessions, quarantined, replaced } = taken;
-      sequence += sessions.length;
-      sums.sessions += sessions.length;
-      for (const session of sessions) {
-        repeats.add(session[TableRows.userColumn] as string, session[TableRows.idColumn] as string);
-        buffered.push(session);
-      }
-      if (buffered.length >= BUFFERED) await flush();
-      await append("quarantine", quarantined, (line, column) => {
-        const columns: ReadonlyArray<Value> = [
-          line.userId,
-          TableRows.digestOf(line),
-          TableRows.cleanText(line.message),
-          line.paths.map(TableRows.cleanText),
-          TableRows.cleanText(line.row),
-        ];
-        return columns[column]!;
-      });
-      sums.quarantined += quarantined.length;
-      sums.replaced += replaced;
-      return sequence;
-    });
+  /** Put rows where the next checkpoint takes them from. */
+  const write = (taken: TableRows.Taken): Promise<void> => {
+    lot.write(taken);
+    return sendOn();
+  };
 
   /** Note ids that were met besides those of rows. */
-  const observe = (userId: string, ids: ReadonlyArray<string>): Promise<void> =>
-    inTurn(() => append("observed", ids, (id, column) => column === 0 ? userId : id));
+  const observe = (userId: string, ids: ReadonlyArray<string>): Promise<void> => {
+    lot.observe(userId, ids);
+    return sendOn();
+  };
+
+  /** End sessions, or take that back; in the order of rows that are written before and after. */
+  const bury = (tombstones: ReadonlyArray<Lot.Tombstone>): Promise<void> => {
+    lot.bury(tombstones);
+    return sendOn();
+  };
 
   const timed = (statement: string, at: string, run: number) =>
     connection.run(statement, statement.includes("$1") ? [at, run] : []);
 
-  /** End sessions, or take that back; in the order of rows that are written before and after. */
-  const bury = (
-    tombstones: ReadonlyArray<{ readonly key: readonly [string, string]; readonly endedAt: number | null }>,
-  ): Promise<void> =>
-    inTurn(async () => {
-      await flush();
-      const first = sequence;
-      sequence += tombstones.length;
-      await append("tombstones", tombstones, ({ key: [userId, sessionId], endedAt }, column, index) => {
-        const columns: ReadonlyArray<Value> = [userId, sessionId, endedAt, first + index];
-        return columns[column]!;
-      });
-    });
-
-  /** Merge the sessions that were written; gives how many rows each statement changed. */
-  const merge = async (
-    at: string,
-    run: number,
-  ): Promise<Pick<Counts, "inserted" | "updated" | "unchanged">> => {
+  /** Merge the sessions that were staged; gives how many rows each statement changed. */
+  const merge = async (its: Lot.Lot, at: string, run: number): Promise<Merged> => {
     if (isStaged.has("tombstones")) await connection.run(statements.overtaken);
     if (!isStaged.has("sessions")) return { inserted: 0, updated: 0, unchanged: 0 };
     const parameters = [at, run];
-    const removed = repeats.mayBe() ? await connection.run(statements.distinct) : 0;
-    const rows = sums.sessions - removed;
+    const removed = its.mayRepeat() ? await connection.run(statements.distinct) : 0;
+    const rows = its.counts.sessions - removed;
     if (hasHistory) await connection.run(statements.history, parameters);
     const inserted = await connection.run(statements.insert, parameters);
     // What was added just now is there as it is.
@@ -606,19 +577,49 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     return { inserted, updated, unchanged: rows - inserted - updated };
   };
 
+  /** Add sessions as they are. Gives undefined, and does nothing, where one of them is there. */
+  const add = async (
+    rows: Lot.Rows["sessions"] = [],
+    at: string,
+    run: number,
+  ): Promise<Merged | undefined> => {
+    const seconds = Date.parse(at) / 1000;
+    const own: ReadonlyArray<Value> = [seconds, seconds, run, null];
+    const width = Tables.sessionColumns.length;
+    await connection.run("SAVEPOINT added");
+    try {
+      await connection.appendTo!(table(Tables.sessions.name), Tables.sessions.columns, {
+        count: rows.length,
+        at: (row, column) => column < width ? rows[row]![column]! : own[column - width]!,
+      });
+      return { inserted: rows.length, updated: 0, unchanged: 0 };
+    } catch (error) {
+      if (!(error instanceof TargetError) || error.reason !== "Exists") throw error;
+      await connection.run("ROLLBACK TO SAVEPOINT added");
+      return undefined;
+    }
+  };
+
   const sum = (one: Counts, other: Counts): Counts =>
     Object.fromEntries(
       Object.keys(noCounts).map((key) => [key, one[key as keyof Counts] + other[key as keyof Counts]]),
     ) as unknown as Counts;
 
-  /** Make everything written so far part of the tables, in one transaction. Gives the counts of the run. */
-  const commit = ({ at, users, deletes, standing, end, also }: Checkpoint): Promise<Counts> =>
-    inTurn(async () => {
+  /**
+   * Make everything written so far part of the tables, in one transaction. Gives the counts of the run. What is written while
+   * it is under way belongs to the next one.
+   */
+  const commit = ({ at, users, deletes, standing, end, also }: Checkpoint): Promise<Counts> => {
+    const its = lot;
+    lot = Lot.make();
+    return inTurn(async () => {
       const { run, counts: before } = begun!;
-      await flush();
-      await append("users", users, ({ userId, cursor, state, run, listed }, column) => {
-        const columns: ReadonlyArray<Value> = [userId, cursor, state, run, listed];
-        return columns[column]!;
+      const isAdded = isDirect && !its.needsMerge();
+      const rows = its.take();
+      await stage({
+        ...rows,
+        ...(isAdded && { sessions: [] }),
+        users: users.map(({ userId, cursor, state, run, listed }) => [userId, cursor, state, run, listed]),
       });
       for (const which of Object.keys(staged) as Array<Staged>) await makeStaging(which);
       if (dialect.analyze !== undefined) {
@@ -627,7 +628,12 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       const counts = await connection.transaction(async () => {
         await prove("");
         await also?.();
-        const merged = await merge(at, run);
+        let merged = isAdded ? await add(rows.sessions, at, run) : undefined;
+        if (merged === undefined) {
+          isDirect = false;
+          if (isAdded) await stage({ sessions: rows.sessions });
+          merged = await merge(its, at, run);
+        }
         const tellsEnded = users.some(({ listed }) => listed === "whole" || listed === "gone");
         let ended = tellsEnded ? await timed(statements.end(deletes), at, run) : 0;
         if (isStaged.has("tombstones")) {
@@ -643,8 +649,8 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
         const counts = sum(before, {
           ...merged,
           ended_sessions: ended,
-          quarantined: sums.quarantined,
-          replaced_texts: sums.replaced,
+          quarantined: its.counts.quarantined,
+          replaced_texts: its.counts.replaced,
         });
         const values: Readonly<Record<string, Parameter>> = {
           ...counts,
@@ -672,6 +678,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
       emptyStaging();
       return counts;
     });
+  };
 
   /**
    * Leave an unfinished run to whoever goes on with it, and close the connection. What is under way goes on for as long as the
@@ -711,8 +718,10 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     cursors,
     write,
     observe,
-    commit,
     bury,
+    /** Counts what waits for the next checkpoint. */
+    waiting: () => lot.size(),
+    commit,
     hasOtherRuns,
     meta: () => inTurn(() => connection.transaction(readMeta)),
     /** For {@link Checkpoint.also}. */

@@ -23,6 +23,7 @@ import type { Batch, WalkEnd } from "../session/Batch.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
 import * as Attempt from "./Attempt.ts";
+import * as Commits from "./Commits.ts";
 import * as Report from "./Report.ts";
 import * as WarehouseOptions from "./WarehouseOptions.ts";
 import type * as Store from "./Store.ts";
@@ -150,7 +151,6 @@ const work =
         );
 
         const touched = new Map<string, Touched>();
-        let waiting = 0;
         let waitingSince: number | undefined;
 
         const cursorOf = (userId: string, end: WalkEnd): string | null => {
@@ -201,6 +201,9 @@ const work =
           };
         });
 
+        const commits = Commits.make(store);
+
+        /** Make a checkpoint of all that came. */
         const checkpoint = (
           more: Partial<Store.Checkpoint> = {},
           others: ReadonlyArray<Store.StagedUser> = [],
@@ -208,15 +211,16 @@ const work =
           Effect.gen(function* () {
             const rows = [...[...touched].map(rowOf), ...others];
             const at = new Date(yield* Clock.currentTimeMillis).toISOString();
-            const its = yield* standing;
-            const counts = yield* Attempt.call(() =>
-              store.commit({ at, users: rows, deletes, standing: its, ...more })
-            );
             for (const row of rows) cursors.set(row.userId, row);
             touched.clear();
-            waiting = 0;
             waitingSince = undefined;
-            return { counts, standing: its };
+            return {
+              at,
+              users: rows,
+              deletes,
+              standing: yield* standing,
+              ...more,
+            } satisfies Store.Checkpoint;
           });
 
         const ingest = (served: Batch) =>
@@ -225,9 +229,7 @@ const work =
             const { userId, end, state } = batch;
             const taken = TableRows.ofBatch(batch, take);
             const others = prune ? otherIds(served, taken) : [];
-            if (taken.sessions.length > 0 || taken.quarantined.length > 0) {
-              waiting = yield* Attempt.call(() => store.write(taken));
-            }
+            yield* Attempt.call(() => store.write(taken));
             if (others.length > 0) yield* Attempt.call(() => store.observe(userId, others));
             Export.count(tally, batch);
             tally.progress.quarantined += taken.quarantined.length - batch.quarantined.length;
@@ -248,14 +250,17 @@ const work =
             for (const batch of pulled.value) {
               yield* ingest(batch);
               const now = yield* Clock.currentTimeMillis;
-              if (waiting >= checkpointRows || now - waitingSince! >= checkpointEvery) yield* checkpoint();
+              const isDue = store.waiting() >= checkpointRows || now - waitingSince! >= checkpointEvery;
+              if (isDue) yield* commits.begin(yield* checkpoint());
+              yield* commits.check;
               const judged = yield* Effect.exit(Export.checkQuarantined(tally, maxQuarantined, "now"));
               if (Exit.isFailure(judged)) return judged.cause;
             }
           }
         }));
 
-        const breakOff = <A>(cause: Cause.Cause<A>) => Effect.zipRight(checkpoint(), Effect.failCause(cause));
+        const breakOff = <A>(cause: Cause.Cause<A>) =>
+          Effect.zipRight(Effect.flatMap(checkpoint(), commits.finish), Effect.failCause(cause));
 
         const broken = yield* walkAll;
         if (!Cause.isEmpty(broken)) return yield* breakOff(broken);
@@ -300,11 +305,9 @@ const work =
           userListUnverifiedReasons: unverifiedReasons,
         });
         known.report = reportOf(yield* standing);
-        const { counts, standing: last } = yield* checkpoint(
-          { end: { verified, unverifiedReasons: reasons } },
-          absent,
-        );
-        return { ...reportOf(last), ...Report.countsOf(counts) } satisfies Report.Report;
+        const last = yield* checkpoint({ end: { verified, unverifiedReasons: reasons } }, absent);
+        const counts = yield* commits.finish(last);
+        return { ...reportOf(last.standing), ...Report.countsOf(counts) } satisfies Report.Report;
       })
     );
 

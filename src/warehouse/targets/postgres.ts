@@ -4,7 +4,16 @@
  * Needs a connection of its own for as long as a run lasts: through a pool of connections, one that keeps a session together.
  */
 import type { Client } from "pg";
-import type { Connection, ConnectOptions, Described, Dialect, Kind, Target } from "../Target.ts";
+import type {
+  Column,
+  Connection,
+  ConnectOptions,
+  Described,
+  Dialect,
+  Kind,
+  Rows,
+  Target,
+} from "../Target.ts";
 import { TargetError } from "../Target.ts";
 import * as CopyRows from "./CopyRows.ts";
 
@@ -90,10 +99,10 @@ const reasons: ReadonlyArray<readonly [prefix: string, reason: TargetError["reas
   ["53100", "Full"],
   ["55P03", "Busy"],
   ["42501", "Denied"],
-  ["42P06", "Busy"],
-  ["42P07", "Busy"],
-  ["42710", "Busy"],
-  ["23505", "Busy"],
+  ["42P06", "Exists"],
+  ["42P07", "Exists"],
+  ["42710", "Exists"],
+  ["23505", "Exists"],
   ["3D000", "Denied"],
   ["08", "Unreachable"],
   ["28", "Denied"],
@@ -343,6 +352,12 @@ export const make = (
         give();
       });
 
+    const append = (table: string, columns: ReadonlyArray<Column>, rows: Rows) =>
+      copy(
+        `COPY ${table} (${columns.map(({ name }) => quoted(name)).join(", ")}) FROM STDIN (FORMAT binary)`,
+        CopyRows.encode(columns, rows),
+      );
+
     return {
       session,
       isOpen: (session) =>
@@ -358,14 +373,8 @@ export const make = (
         }),
       query: (statement, parameters) => attempt(async () => (await query(statement, parameters)).rows),
       run: (statement, parameters) => attempt(async () => (await query(statement, parameters)).count),
-      append: (table, columns, rows) =>
-        attempt(() =>
-          copy(
-            `COPY ${quoted(table)} (${columns.map(({ name }) => quoted(name)).join(", ")}) ` +
-              "FROM STDIN (FORMAT binary)",
-            CopyRows.encode(columns, rows),
-          )
-        ),
+      append: (table, columns, rows) => attempt(() => append(quoted(table), columns, rows)),
+      appendTo: (table, columns, rows) => attempt(() => append(table, columns, rows)),
       describe: (table) => attempt(() => describe(table)),
       transaction: async (work) => {
         await attempt(() => query("BEGIN"));
