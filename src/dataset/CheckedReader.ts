@@ -83,7 +83,7 @@ async function* sound<A, B>(
 }
 
 export const sessions = (reader: Reader, part: Part, written: Written): AsyncGenerator<ReadonlyArray<Row>> =>
-  sound(reader, part, PartReader.rows(reader.root, part, written), (row, _, refuse): Row => {
+  sound(reader, part, PartReader.rows(reader.root, part, written, true), (row, _, refuse): Row => {
     if ("flaw" in row) throw refuse(row.flaw);
     return row;
   });

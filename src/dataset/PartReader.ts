@@ -87,7 +87,7 @@ export const lines = (root: string, { path }: Pick<Part, "path">) => Lines.of(ch
 
 /**
  * The sessions of a part, some at a time, in their order. A row that is none of its format is told as a flaw; it throws
- * where it can't read on.
+ * where it can't read on. A file of which the sum was checked is read the faster way, if its format has one.
  *
  * Memory: a chunk and the rows in it; of Parquet a row group.
  */
@@ -95,6 +95,7 @@ export async function* rows(
   root: string,
   { path, format }: Pick<Part, "path" | "format">,
   written: Written,
+  isSound = false,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   let handle: FileHandle | undefined;
   const read = async (start: number, end: number): Promise<Uint8Array<ArrayBuffer>> => {
@@ -110,7 +111,8 @@ export async function* rows(
   };
   const byteLength = await SafeFile.sizeOf(root, path);
   try {
-    yield* Formats.make(format).decode({ byteLength, chunks: () => chunksOf(root, path), read }, written);
+    const { decode, scan = decode } = Formats.make(format);
+    yield* (isSound ? scan : decode)({ byteLength, chunks: () => chunksOf(root, path), read }, written);
   } finally {
     await handle?.close();
   }

@@ -2,12 +2,13 @@
 import { Readable } from "node:stream";
 import { type CastingContext, type Options, parse } from "csv-parse";
 import { parse as parseNow } from "csv-parse/sync";
+import * as MemoTable from "../../scan/MemoTable.ts";
 import type { Column } from "../../session/Columns.ts";
 import { compared, type Flaw, placesIn, type Row, type Value, type Written } from "../DecodedRow.ts";
 import type { EncodedFile } from "../Format.ts";
 
 /** A row is no longer than this, in characters: what is longer comes of a quote that is nowhere closed. */
-const LONGEST = 1 << 26;
+export const LONGEST = 1 << 26;
 /** A row has no more cells than this when there is still more of it: only the parser's own cells are held, which are not told. */
 const CELLS = 10_000;
 /** Rows handed on at a time. */
@@ -23,7 +24,7 @@ const options: Options = {
 const cast = (text: string, { quoting }: CastingContext): string | null =>
   text === "" && !quoting ? null : text;
 
-type Cells = ReadonlyArray<string | null>;
+export type Cells = ReadonlyArray<string | null>;
 
 /**
  * The cells of a row. The parser tells `""` from nothing at all only if it is asked about every cell, which takes three
@@ -34,29 +35,34 @@ const cellsOf = (record: ReadonlyArray<string>, raw: string): Cells =>
     ? parseNow(raw.replace(/[\r\n]+$/, ""), { ...options, cast })[0] as unknown as Cells
     : record.map((text) => text === "" ? null : text);
 
+/** Read a list of texts; undefined where it is none. Lists come again and again, so they are remembered. */
+const listOf = MemoTable.of(1024, (text: string): ReadonlyArray<string> | undefined => {
+  try {
+    const list: unknown = JSON.parse(text);
+    return Array.isArray(list) && list.every((item) => typeof item === "string") ? list : undefined;
+  } catch {
+    return undefined;
+  }
+});
+
 const valueOf = ({ kind }: Column, text: string): Value | undefined => {
   switch (kind) {
     case "timestamp": {
-      const time = Date.parse(text) / 1000;
-      return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) && Number.isInteger(time) ? time : undefined;
+      const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text) ? Date.parse(text) / 1000 : NaN;
+      return Number.isInteger(time) ? time : undefined;
     }
     case "number": {
       const number = Number(text);
       return text === String(number) && Number.isFinite(number) ? number : undefined;
     }
     case "text_list":
-      try {
-        const list: unknown = JSON.parse(text);
-        return Array.isArray(list) && list.every((item) => typeof item === "string") ? list : undefined;
-      } catch {
-        return undefined;
-      }
+      return listOf(text);
     default:
       return text;
   }
 };
 
-const rowOf = (
+export const rowOf = (
   cells: Cells,
   places: ReadonlyArray<number>,
   { columns: names, text }: Written,

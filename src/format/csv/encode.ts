@@ -104,6 +104,9 @@ const formatOf = (options: CsvOptions, chosen: typeof columns): Format => {
     decode: async function* (file, written) {
       yield* (await import("./decode.ts")).decode(file, written);
     },
+    scan: async function* (file, written) {
+      yield* (await import("./scan.ts")).scan(file, written);
+    },
     textOf: ({ keepFormulas }) => {
       if (keepFormulas === undefined) return Formula.eitherText;
       return keepFormulas ? plain : Formula.escapedText;
