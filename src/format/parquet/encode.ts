@@ -13,6 +13,7 @@ import { type Allocate, own } from "../../sink/Allocate.ts";
 import { MOST_ROWS, schemaOf } from "./schema.ts";
 import * as ColumnBuffers from "./ColumnBuffers.ts";
 import * as DataPageV1 from "./DataPageV1.ts";
+import * as Footer from "./Footer.ts";
 import type { ParquetOptions } from "../FormatOptions.ts";
 import { columnsNamed, type Encoder, encoder, type Format } from "../Format.ts";
 
@@ -120,18 +121,6 @@ const drain = (writer: ByteWriter, allocate: Allocate): Uint8Array<ArrayBuffer> 
   return bytes;
 };
 
-/** The fields of a footer that say: no rows (3), and a list of no row groups (4) whose items have no type. */
-const NO_GROUPS = [0x16, 0x00, 0x19, 0x00];
-/** The type of a struct in Thrift's compact protocol. */
-const STRUCT = 12;
-
-/** Give the list of row groups of a file without rows the type that it lacks: arrow-rs refuses it without. */
-const typeNoGroups = (file: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
-  const at = file.findIndex((_, at) => NO_GROUPS.every((byte, i) => file[at + i] === byte));
-  if (at >= 0) file[at + NO_GROUPS.length - 1] = STRUCT;
-  return file;
-};
-
 /** Make the compressor. Cloudflare Workers make no WebAssembly of bytes: there the writer's own, slower one stands in. */
 const makeSnappy = (): { SNAPPY?: ReturnType<typeof snappyCompressor> } => {
   try {
@@ -231,8 +220,7 @@ const makeSettled = (
     finish: () => {
       if (rows > 0) flush();
       parquet.finish();
-      const end = drain(writer, own);
-      return parquet.row_groups.length === 0 ? typeNoGroups(end) : end;
+      return Footer.correct(drain(writer, own), { version, isEmpty: parquet.row_groups.length === 0 });
     },
   });
 };

@@ -124,6 +124,13 @@ it("a file of version 2 has data pages of version 2, with deltas of times and of
   }
 });
 
+it.each([1, 2] as const)("a file of version %d says so, one without sessions too", (version) => {
+  for (const batches of [[], [Batch.make("alice", sessions.slice(0, 3))]]) {
+    const file = encodeAll(Parquet.make({ version }), batches);
+    expect(parquetMetadata(file.buffer).version).toBe(version);
+  }
+});
+
 it("a column of several pages has the place of each, in both versions", () => {
   const options = { rowGroupRows: 20_000, codec: "uncompressed" } as const;
   for (const version of [1, 2] as const) {
