@@ -29,7 +29,7 @@ export interface ParquetOptions {
   /**
    * The version of Parquet whose pages and encodings are used. 1 is what every reader knows: data pages of version 1, values
    * plain or in a dictionary. 2 has data pages of version 2, deltas of times and of the lengths of ids. Such a file is 5 %
-   * smaller, and refused by Snowflake, by Spark before 3.3, and by others that `docs/formats.md` lists.
+   * smaller, and refused by Snowflake, by Spark before 3.4, and by others that `docs/formats.md` lists.
    *
    * @default {1}
    */
