@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema";
 import { noProgress as emptyProgress } from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Json from "../format/Json.ts";
-import { columns, sqlTypes } from "../session/Columns.ts";
+import { columns, first, sqlTypes } from "../session/Columns.ts";
 import { version } from "../version.ts";
 import { damaged, DatasetError } from "./DatasetError.ts";
 import { type Shape, type ShapeName, shapes, type Version } from "./Shapes.ts";
@@ -42,13 +42,8 @@ export const columnsOf = (format: string): Pick<Part, "columns"> => {
   return found === undefined ? {} : { columns: found.columns };
 };
 
-/** The columns of version 0.1, which did not record them. */
-const FIRST = (
-  "user_id session_id session_key client_ids initiated_at expires_at last_updated country region city latitude longitude " +
-  "ip_address user_agent _rescued_data"
-).split(" ");
-
-export const columnsIn = ({ columns = FIRST }: Part): ReadonlyArray<string> => columns;
+/** Give the columns of a part. Version 0.1 did not record them. */
+export const columnsIn = ({ columns = first }: Part): ReadonlyArray<string> => columns;
 
 /** The columns that this version writes, with their SQL types. */
 export const ownColumns: Manifest["columns"] = columns.map(({ name, kind, nullable }) => ({

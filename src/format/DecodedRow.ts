@@ -3,7 +3,7 @@
  * wrong with one.
  */
 import * as Batch from "../session/Batch.ts";
-import { type Column, columns, type Value, valueAt } from "../session/Columns.ts";
+import { type Column, columns, rescued, type Value, valueAt } from "../session/Columns.ts";
 import * as RescuedData from "../session/RescuedData.ts";
 import type { Session } from "../session/Session.ts";
 
@@ -11,10 +11,10 @@ export type { Value } from "../session/Columns.ts";
 
 /** A row that was read back. */
 export interface Row {
-  /** The values of all columns but the last, in their order; undefined of one that the file has not. */
+  /** The values of {@link compared}, in their order; undefined of one that the file has not. */
   readonly values: ReadonlyArray<Value | undefined>;
   /**
-   * The last column, of what the others can't hold: its text, or a function that tells whether a text says the same. NDJSON has no such
+   * The column of what the others can't hold: its text, or a function that tells whether a text says the same. NDJSON has no such
    * column; several texts may say what one of its rows does.
    */
   readonly rescued: string | null | ((text: string | null) => boolean);
@@ -52,6 +52,7 @@ export interface Flaw {
 /** The longest text that a message quotes. */
 const LENGTH = 60;
 
+<<<<<<< HEAD
 /** Give the values of a row in the order of all columns, as a table has them. */
 export const tableValues = ({ values, rescued, rescuedText, text: { original } }: Row): Array<Value> => {
   const all = values.map((value, index): Value =>
@@ -63,6 +64,10 @@ export const tableValues = ({ values, rescued, rescuedText, text: { original } }
 
 /** The columns that {@link Row.values} are of. */
 export const compared: ReadonlyArray<Column> = columns.slice(0, -1);
+=======
+/** The columns that {@link Row.values} are of: all but that of rescued data. */
+export const compared: ReadonlyArray<Column> = columns.filter((column) => column !== rescued);
+>>>>>>> helperA
 
 /** Make a value one that UTF-8 can write. */
 export const wellFormed = (value: Value): Value => {
@@ -84,7 +89,7 @@ export const of = (userId: string, session: Session): Row => {
 const keyColumns = ["user_id", "session_id", "initiated_at", "last_updated"];
 
 /**
- * Give the place that each of today's columns has in a file, -1 of one that it has not.
+ * Give the place that each of {@link compared}, and behind them rescued data, has in a file, -1 of one that it has not.
  *
  * @throws {Error} on a column that only a later version knows, and where one that every session has is missing.
  */
@@ -99,7 +104,7 @@ export const placesIn = (names: ReadonlyArray<string>): ReadonlyArray<number> =>
   }
   const missing = keyColumns.find((name) => !names.includes(name));
   if (missing !== undefined) throw new Error(`it has no column ${missing}`);
-  return columns.map(({ name }) => names.indexOf(name));
+  return [...compared, rescued].map(({ name }) => names.indexOf(name));
 };
 
 const indexOf = (name: string) => compared.findIndex((column) => column.name === name);
@@ -171,5 +176,5 @@ export const difference = (row: Row, expected: Row): string | undefined => {
     return `${column.name} is ${show(found)}, ${found === wanted ? "unescaped" : `not ${show(wanted)}`}`;
   }
   if (sameRescued(row, expected)) return undefined;
-  return `${columns.at(-1)!.name} is ${show(row.rescued)}, not ${show(expected.rescued)}`;
+  return `${rescued.name} is ${show(row.rescued)}, not ${show(expected.rescued)}`;
 };

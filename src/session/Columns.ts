@@ -1,7 +1,7 @@
 /**
  * The columns of every tabular format, derived from the schema of a session: each field is a column, those of `last_metadata`
- * by their own names, and `user_id` and `_rescued_data` stand at the two ends. CSV, Parquet, the manifest and loaders are
- * derived from this table, so they can't disagree.
+ * by their own names, beside `user_id` and `_rescued_data`. CSV, Parquet, the manifest and loaders are derived from this table,
+ * so they can't disagree.
  *
  * @module
  */
@@ -103,12 +103,26 @@ export const fieldColumns = (
     }];
   });
 
-/** The columns, in the order every tabular format writes them. */
+/** The names of the columns of version 0.1, in their order. */
+export const first: ReadonlyArray<string> =
+  ("user_id session_id session_key client_ids initiated_at expires_at last_updated country region city latitude longitude " +
+    "ip_address user_agent _rescued_data").split(" ");
+
+/** The names of those that came since, in the order of their versions. A release appends its own, so that they stay in place. */
+const later: ReadonlyArray<string> = [];
+
+const released = [...first, ...later];
+const rankOf = ({ name }: Column) => released.includes(name) ? released.indexOf(name) : released.length;
+
+/** The column of what no other holds. */
+export const rescued: Column = { name: "_rescued_data", kind: "json", nullable: true, key: false };
+
+/** The columns, in the order every tabular format writes them: a new one behind all others, for who loads them by position. */
 export const columns: ReadonlyArray<Column> = [
-  { name: "user_id", kind: "text", nullable: false, key: true },
+  { name: "user_id", kind: "text", nullable: false, key: true } as const,
   ...fieldColumns(Session.Session.fields, Session.place),
-  { name: "_rescued_data", kind: "json", nullable: true, key: false },
-];
+  rescued,
+].sort((one, other) => rankOf(one) - rankOf(other));
 
 const names = new Set(columns.map(({ name }) => name));
 if (names.size < columns.length) throw new TypeError("Two fields have a column of the same name");

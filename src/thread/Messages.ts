@@ -102,6 +102,7 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
     parquet: optional(Schema.Struct({
       rowGroupRows: Schema.optionalWith(Schema.Number, { exact: true }),
       codec: Schema.optionalWith(Schema.Literal("snappy", "uncompressed"), { exact: true }),
+      version: Schema.optionalWith(Schema.Literal(1, 2), { exact: true }),
     })),
     /** The most bytes under way to the caller. */
     windowBytes: Schema.Number,

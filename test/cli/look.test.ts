@@ -78,6 +78,64 @@ describe("--csv-bom", () => {
   });
 });
 
+describe("--parquet-version and --row-group-rows", () => {
+  const pagesOf = async (path: string) => {
+    const encodings = await sql(`SELECT DISTINCT encodings FROM parquet_metadata('${path}')`);
+    const [groups] = await sql(
+      `SELECT max(row_group_num_rows)::INT AS rows FROM parquet_metadata('${path}')`,
+    );
+    return {
+      rows: groups!["rows"],
+      hasDeltas: encodings.some((row) => /DELTA/.test(String(row["encodings"]))),
+    };
+  };
+
+  it("write what every reader knows unless told otherwise, the same rows either way", async () => {
+    const { env } = await tenant({ users: 20, sessionsPerUser: 30 });
+    const cwd = await newFolder();
+    expect((await run([...all, "--out", "one.parquet"], { env, cwd })).code).toBe(0);
+    const more = ["--parquet-version", "2", "--row-group-rows", "100"];
+    expect((await run([...all, "--out", "two.parquet", "--out", "s.csv", ...more], { env, cwd })).code).toBe(
+      0,
+    );
+    const [one, two] = [join(cwd, "one.parquet"), join(cwd, "two.parquet")];
+    expect(await pagesOf(one)).toEqual({ rows: 600, hasDeltas: false });
+    expect(await pagesOf(two)).toEqual({ rows: 100, hasDeltas: true });
+    const rows = (path: string) => sql(`FROM '${path}' ORDER BY user_id, session_id`);
+    expect(await rows(two)).toEqual(await rows(one));
+  });
+
+  it("hold for a folder, each run by itself", async () => {
+    const { sandbox, env } = await tenant({ users: 20, sessionsPerUser: 30 });
+    const cwd = await newFolder();
+    const folder = [...all, "--out", "data", "--format", "parquet", "--resume", "--since-last"];
+    expect((await run([...folder, "--parquet-version", "2"], { env, cwd })).code).toBe(0);
+    const [userId = ""] = sandbox.userIds();
+    sandbox.add(userId);
+    expect((await run([...folder, "--row-group-rows", "7"], { env, cwd })).code).toBe(0);
+    const part = (number: number) => join(cwd, "data", "parquet", `part-0000${number}.parquet`);
+    expect(await pagesOf(part(0))).toEqual({ rows: 600, hasDeltas: true });
+    expect(await pagesOf(part(1))).toEqual({ rows: 1, hasDeltas: false });
+    expect((await run(["verify", "data"], { env, cwd })).code).toBe(0);
+  });
+
+  it.each([
+    [["--out", "s.csv", "--parquet-version", "2"], "--parquet-version goes with Parquet, and no output is"],
+    [["--out", "s.ndjson", "--row-group-rows", "9"], "--row-group-rows goes with Parquet, and no output is"],
+    [["--out", "d", "--format", "csv", "--row-group-rows", "9"], "--row-group-rows goes with Parquet"],
+    [["--out", "s.parquet", "--parquet-version", "3"], '--parquet-version must be 1 or 2: it is "3"'],
+    [
+      ["--out", "s.parquet", "--row-group-rows", "0"],
+      "--row-group-rows must be a whole number from 1 to 1048576",
+    ],
+  ])("are refused with %j", async (outs, message) => {
+    const { sandbox, env } = await tenant();
+    const { code, err } = await run([...all, ...outs], { env, cwd: await newFolder() });
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
+    expect(sandbox.counts.total).toBe(0);
+  });
+});
+
 describe("--columns", () => {
   const names = ["last_updated", "_rescued_data", "user_id", "client_ids", "session_id", "latitude"];
   const chosen = [...all, "--columns", names.join(",")];

@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
+import type { Choice } from "../../src/format/Formats.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { newFolder } from "../folders.ts";
 import { choices, exportInto, mend } from "./written.ts";
@@ -255,9 +256,9 @@ export const formats = choices("ndjson", "csv", "parquet");
 export const sandbox = make({ users: 3, sessionsPerUser: 4, seed: 3, malformed: 0.2 });
 
 /** A small dataset in a folder of its own, beside which there is something that nobody may touch. */
-export const received = async () => {
+export const received = async (written: ReadonlyArray<Choice> = formats) => {
   const root = join(await newFolder(), "data");
-  await exportInto(sandbox, root, { formats, changes: "since-last" });
+  await exportInto(sandbox, root, { formats: written, changes: "since-last" });
   const { look } = await outsideOf(root, root);
   const before = await look();
   return { root, isUntouched: async () => await look() === before };

@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 import * as promise from "../../src/promise.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import { columns } from "../../src/session/Columns.ts";
 import { sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { reach, reasonOf } from "../promise/tenant.ts";
@@ -75,6 +76,21 @@ const countsIn = async (folder: string) => {
   }));
 };
 
+/** Expects every part of a later version to begin with the columns of this one, and to have its own behind them. */
+const areAppended = async (folder: string) => {
+  const { parts } = JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"));
+  const names = columns.map(({ name }) => name);
+  const headers = new Set<string>();
+  for (const { path, format } of parts) {
+    if (format !== "csv" && format !== "parquet") continue;
+    const described = await sql(`DESCRIBE FROM '${join(folder, path)}'`);
+    const header = described.map(({ column_name }) => String(column_name));
+    expect(header.slice(0, names.length)).toEqual(names);
+    headers.add(header.slice(names.length).join());
+  }
+  expect([...headers].sort()).toEqual(["", "acr,device"]);
+};
+
 it.each([
   ["that are as a later version has them", withMore],
   ["that are as no version has them", withOthers],
@@ -102,6 +118,7 @@ it.each([
     expect(rows).toBe(54);
     expect(acrs).toBeGreaterThan(0);
   }
+  await areAppended(folder);
 
   // Extended and pruned: what has not changed is not delivered again for the new columns' sake.
   const [userId = ""] = sandbox.userIds();

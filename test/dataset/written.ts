@@ -99,6 +99,8 @@ export interface Given {
   readonly format: Formats.FormatName;
   readonly gzip?: boolean;
   readonly keepFormulas?: boolean;
+  /** The version of Parquet. */
+  readonly version?: 1 | 2;
   readonly batches: ReadonlyArray<Encodable>;
 }
 
@@ -112,8 +114,8 @@ export const write = async (
   const manifest = Manifest.empty("https://sandbox.example");
   const written: Array<Manifest.Part> = [];
   for (const [part, formats] of parts.entries()) {
-    for (const { format: name, gzip = false, keepFormulas = false, batches } of formats) {
-      const format = Formats.make(name, { csv: { escapeFormulas: !keepFormulas } });
+    for (const { format: name, gzip = false, keepFormulas = false, version = 1, batches } of formats) {
+      const format = Formats.make(name, { csv: { escapeFormulas: !keepFormulas }, parquet: { version } });
       const path = Layout.partPath(name, part, `${format.extension}${gzip ? ".gz" : ""}`);
       const output = Layout.part(root, path);
       const source = Stream.fromIterable(batches.map((batch): Batch => ({ ...batch, quarantined: [] })));

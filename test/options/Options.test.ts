@@ -115,6 +115,10 @@ describe("whatever object is given,", () => {
         right: fc.constantFrom({}, { escapeFormulas: true }),
         wrong: fc.constantFrom({ escape: false }, null),
       },
+      parquet: {
+        right: fc.constantFrom({}, { version: 2, rowGroupRows: 5 }, { codec: "uncompressed" }),
+        wrong: fc.constantFrom({ version: 3 }, { version: "1" }, { rowGroups: 5 }, []),
+      },
     };
     const folderOf = (out: string) => ({ ...fixed, out: [out], quarantine: `${out}.quarantine.ndjson` });
     let file = 0;

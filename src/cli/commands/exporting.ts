@@ -44,6 +44,10 @@ const planOf = (args: Args) =>
     const redact = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
+      parquet: {
+        ...(args.parquetVersion === undefined ? {} : { version: args.parquetVersion }),
+        ...(args.rowGroupRows === undefined ? {} : { rowGroupRows: args.rowGroupRows }),
+      },
       quarantine: args.quarantine,
       noClobber: args.noClobber,
       columns: args.columns,

@@ -1,6 +1,7 @@
 /** The flags of `monocloud-sessions export`, in the groups that help shows. */
 import { sortKeys } from "../../api/Sort.ts";
 import * as Formats from "../../format/Formats.ts";
+import { MOST_ROWS } from "../../format/parquet/schema.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import { LOOKBACK } from "../../source/paging/Limits.ts";
 import * as Flag from "./Flag.ts";
@@ -31,7 +32,7 @@ const users = {
   limit: Flag.optional({
     name: "limit",
     placeholder: "N",
-    text: "Stop after N sessions in all, for a look: such an export is not verified.",
+    text: "Stop after N sessions, for a look. That is not verified.",
     ...Read.whole(1, 1e12),
   }),
   sort: Flag.optional({
@@ -63,10 +64,25 @@ const output = {
   columns: Flag.checked({
     name: "columns",
     placeholder: "A,B,...",
-    text: "Write these columns alone, in that order, to CSV or Parquet files.",
+    text: "Write these alone, in that order, to CSV or Parquet.",
   }, Read.columns),
   csvBom: Flag.toggle("csv-bom", "Begin CSV files with a byte order mark, for Excel."),
   keepFormulas: Flag.toggle("keep-formulas", "Put no ' before CSV text that a spreadsheet would run."),
+  parquetVersion: Flag.optional({
+    name: "parquet-version",
+    placeholder: "1|2",
+    text: "1 for every reader, 2 for files 5 % smaller that some readers refuse.",
+    byDefault: "1",
+    words: ["1", "2"],
+    ...Read.parquetVersion,
+  }),
+  rowGroupRows: Flag.optional({
+    name: "row-group-rows",
+    placeholder: "N",
+    text: "In Parquet; for BigQuery 150000.",
+    byDefault: "10000",
+    ...Read.whole(1, MOST_ROWS),
+  }),
 };
 
 export const speed = {

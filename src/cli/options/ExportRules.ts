@@ -4,6 +4,11 @@ import type { Args } from "./ExportFlags.ts";
 
 type Rule = (args: Args, destination: Destination) => boolean;
 
+/** Tell whether an output is Parquet. */
+const hasParquet = (destination: Destination): boolean =>
+  (destination.kind === "files" ? destination.targets : destination.formats)
+    .some(({ format }) => format.name === "parquet");
+
 /** Refusals, each with its message. */
 const refused: ReadonlyArray<readonly [Rule, string]> = [
   [
@@ -33,6 +38,14 @@ const refused: ReadonlyArray<readonly [Rule, string]> = [
   [
     ({ limit }, { kind }) => limit !== undefined && kind === "dataset",
     "--limit goes with files: a folder is to hold all, so that later runs can add to it",
+  ],
+  [
+    ({ parquetVersion }, destination) => parquetVersion !== undefined && !hasParquet(destination),
+    "--parquet-version goes with Parquet, and no output is: leave it out",
+  ],
+  [
+    ({ rowGroupRows }, destination) => rowGroupRows !== undefined && !hasParquet(destination),
+    "--row-group-rows goes with Parquet, and no output is: leave it out",
   ],
 ];
 

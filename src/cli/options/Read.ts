@@ -31,6 +31,11 @@ export const share: Reading<number> = {
   must: "a number from 0 to 1",
 };
 
+export const parquetVersion: Reading<1 | 2> = {
+  read: (text) => ([1, 2] as const).find((version) => text === `${version}`),
+  must: "1 or 2",
+};
+
 /** Requests a second, or `auto`. */
 export const rate: Reading<number | "auto"> = {
   read: (text) => {

@@ -14,7 +14,7 @@ export const connection = {
   apiKeyFile: Flag.text({
     name: "api-key-file",
     placeholder: "FILE",
-    text: "A file with the API key alone.",
+    text: "A file of the API key alone.",
     byDefault: "MONOCLOUD_API_KEY",
     isPath: true,
   }),

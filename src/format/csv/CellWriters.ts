@@ -2,7 +2,7 @@
  * FOR SPEED ALONE: CSV rows from the bytes of a page, where what is plain is copied, and looked at while it is. `csv-stringify`
  * writes every cell that needs quoting.
  */
-import { type Column, columns as allColumns } from "../../session/Columns.ts";
+import { type Column, columns as allColumns, rescued } from "../../session/Columns.ts";
 import * as RescuedData from "../../session/RescuedData.ts";
 import * as FieldOffsets from "../../scan/FieldOffsets.ts";
 import { COLON, COMMA, CR, LF, MINUS, NINE, POINT, ZERO } from "../../scan/JsonTokens.ts";
@@ -128,7 +128,9 @@ export const make = (
   { quote, key, list, date }: CellWriters,
   columns: ReadonlyArray<Column> = allColumns,
 ): WriteRows => {
-  const areAll = columns === allColumns;
+  // Of chosen columns a number that is none may come later, or not at all.
+  const hasNumbers = columns === allColumns &&
+    columns.slice(columns.indexOf(rescued)).every(({ kind }) => kind !== "number");
   const out = new Bytes();
   const quoted = FieldOffsets.memo(10, (text) => utf8.encode(quote(text)));
   const quotedKey = FieldOffsets.memo(4, (text) => utf8.encode(key(text)));
@@ -166,8 +168,7 @@ export const make = (
         }
         if (column.place === undefined) {
           if (column.name === "user_id") out.put(user);
-          // Of chosen columns a number that is none may come later, or not at all.
-          else if (!areAll || !isWhole || others[row] !== undefined) {
+          else if (!hasNumbers || !isWhole || others[row] !== undefined) {
             const text = RescuedData.at(rows, row);
             // A JSON object has quotes, and is no formula.
             if (text !== null) out.put(utf8.encode(`"${text.replaceAll('"', '""')}"`));

@@ -2,6 +2,9 @@
 import type { SchemaElement } from "hyparquet-writer";
 import type * as Columns from "../../session/Columns.ts";
 
+/** The most rows of a row group: readers of a file hold a whole one. */
+export const MOST_ROWS = 1 << 20;
+
 const text = { type: "BYTE_ARRAY", converted_type: "UTF8", logical_type: { type: "STRING" } } as const;
 
 /** The schema of one column: the same whatever the sessions are. */

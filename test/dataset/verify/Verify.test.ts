@@ -91,18 +91,25 @@ describe("a dataset as it was written", () => {
       );
     });
     const keeps = fc.constantFrom(true, false, undefined);
+    const versions = fc.constantFrom(1 as const, 2 as const);
     await fc.assert(
-      fc.asyncProperty(batches, keeps, fc.boolean(), async (batches, keepFormulas, gzip) => {
-        const root = await newFolder();
-        const given: ReadonlyArray<Given> = [
-          { format: "ndjson", gzip, batches },
-          { format: "csv", gzip, batches, keepFormulas: keepFormulas ?? false },
-          { format: "parquet", batches },
-        ];
-        await write(root, [given], keepFormulas === undefined ? {} : { keepFormulas });
-        expect(await problemsOf(root)).toEqual([]);
-        await rm(root, { recursive: true });
-      }),
+      fc.asyncProperty(
+        batches,
+        keeps,
+        fc.boolean(),
+        versions,
+        async (batches, keepFormulas, gzip, version) => {
+          const root = await newFolder();
+          const given: ReadonlyArray<Given> = [
+            { format: "ndjson", gzip, batches },
+            { format: "csv", gzip, batches, keepFormulas: keepFormulas ?? false },
+            { format: "parquet", version, batches },
+          ];
+          await write(root, [given], keepFormulas === undefined ? {} : { keepFormulas });
+          expect(await problemsOf(root)).toEqual([]);
+          await rm(root, { recursive: true });
+        },
+      ),
       { numRuns: some(1000) },
     );
   }, 120_000);

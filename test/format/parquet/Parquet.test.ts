@@ -1,24 +1,24 @@
-import * as fc from "fast-check";
-import { parquetReadObjects } from "hyparquet";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import * as Batch from "../../../src/session/Batch.ts";
 import { columns, sqlTypes } from "../../../src/session/Columns.ts";
 import * as Parquet from "../../../src/format/parquet/encode.ts";
 import { encodeAll, encoderContract } from "../../contract/encoder.ts";
-import { batch, example, examples } from "../../contract/sessions.ts";
+import { example, examples } from "../../contract/sessions.ts";
 import { expectedRows, parquetRows, query } from "../duckdb.ts";
 
-for (const options of [{}, { rowGroupRows: 7 }, { codec: "uncompressed" }] as const) {
+const variants = [
+  {},
+  { rowGroupRows: 7 },
+  { codec: "uncompressed" },
+  { version: 2 },
+  { version: 2, rowGroupRows: 7 },
+  { version: 2, codec: "uncompressed" },
+] as const;
+for (const options of variants) {
   describe(`with ${JSON.stringify(options)}`, () => {
     encoderContract({ format: Parquet.format(options), read: parquetRows, rows: expectedRows });
   });
 }
-
-// A BOM is text like any other.
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-const parsers = {
-  stringFromBytes: (bytes: Uint8Array | undefined): string | undefined => bytes && utf8.decode(bytes),
-};
 
 const agents = (user_agents: ReadonlyArray<string | null>) =>
   user_agents.map((user_agent) => example({ last_metadata: { user_agent } }));
@@ -80,39 +80,10 @@ describe("Parquet.make()", () => {
     expect(groups.map(({ rows }) => rows)).toEqual([10, 10, 10, 10, 5]);
   });
 
-  it("tries no dictionary where values are unique, and compresses nothing that is packed", async () => {
-    const chunks = await query(
-      encodeAll(Parquet.make(), [Batch.make("a", examples(2000))]),
-      "SELECT path_in_schema AS name, encodings, compression FROM parquet_metadata($file)",
-    );
-    const of = (encodings: string) => chunks.filter((chunk) => chunk.encodings === encodings);
-    expect(of("DELTA_LENGTH_BYTE_ARRAY").map(({ name }) => name)).toEqual(["session_id", "session_key"]);
-    expect(of("DELTA_BINARY_PACKED").map(({ name }) => name))
-      .toEqual(["initiated_at", "expires_at", "last_updated"]);
-    for (const { encodings, compression } of chunks) {
-      expect(compression).toBe(String(encodings).startsWith("DELTA") ? "UNCOMPRESSED" : "SNAPPY");
-    }
-  });
-
-  it("gives hyparquet the ids of any batches, also where no session has a key", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(batch, { maxLength: 20 }), fc.boolean(), async (batches, withKeys) => {
-        const kept = withKeys
-          ? batches
-          : batches.map((batch) => Batch.map(batch, (session) => ({ ...session, session_key: null })));
-        const file = encodeAll(Parquet.make({ rowGroupRows: 9 }), kept);
-        const names = ["session_id", "session_key"];
-        const expected = kept.flatMap(expectedRows).map((row) => names.map((name) => row[name]));
-        const rows = await parquetReadObjects({ file: file.buffer, columns: names, parsers });
-        expect(rows.map((row) => names.map((name) => row[name]))).toEqual(expected);
-      }),
-    );
-  });
-
-  it("keeps a text of megabytes", async () => {
+  it.each([1, 2] as const)("of version %d keeps a text of megabytes", async (version) => {
     const long = "漢".repeat(3_000_000);
     const rows = await parquetRows(
-      encodeAll(Parquet.make(), [Batch.make("a", agents([long, "b", long]))]),
+      encodeAll(Parquet.make({ version }), [Batch.make("a", agents([long, "b", long]))]),
     );
     expect(rows.map(({ user_agent }) => user_agent === long)).toEqual([true, false, true]);
   });
@@ -195,6 +166,19 @@ describe("Parquet.make()", () => {
   it("refuses a codec that it does not know", () => {
     expect(() => Parquet.make({ codec: "zstd" as never })).toThrow(
       'must be "snappy" or "uncompressed": current value is zstd',
+    );
+  });
+
+  it("refuses more rows a group than can be read back", () => {
+    expect(() => Parquet.make({ rowGroupRows: 2 ** 20 })).not.toThrow();
+    expect(() => Parquet.make({ rowGroupRows: 2 ** 20 + 1 })).toThrow(
+      "'rowGroupRows' must be at most 1048576, which is what can be read back: current value is 1048577",
+    );
+  });
+
+  it.each([0, 3, "1"])("refuses version %j", (version) => {
+    expect(() => Parquet.make({ version: version as never })).toThrow(
+      `'version' must be 1 or 2: current value is ${version}`,
     );
   });
 
