@@ -52,22 +52,21 @@ export interface Flaw {
 /** The longest text that a message quotes. */
 const LENGTH = 60;
 
-<<<<<<< HEAD
-/** Give the values of a row in the order of all columns, as a table has them. */
-export const tableValues = ({ values, rescued, rescuedText, text: { original } }: Row): Array<Value> => {
-  const all = values.map((value, index): Value =>
-    typeof value === "string" && original !== undefined ? original(compared[index]!, value) : value ?? null
-  );
-  all.push(typeof rescued === "function" ? rescuedText?.() ?? null : rescued);
-  return all;
-};
-
-/** The columns that {@link Row.values} are of. */
-export const compared: ReadonlyArray<Column> = columns.slice(0, -1);
-=======
 /** The columns that {@link Row.values} are of: all but that of rescued data. */
 export const compared: ReadonlyArray<Column> = columns.filter((column) => column !== rescued);
->>>>>>> helperA
+
+const places = columns.map((column) => compared.indexOf(column));
+
+/** Give the value that a table has of a row, by the place of its column among {@link columns}. */
+export const tableValue = (
+  { values, rescued, rescuedText, text: { original } }: Row,
+  place: number,
+): Value => {
+  const index = places[place]!;
+  if (index === -1) return typeof rescued === "function" ? rescuedText?.() ?? null : rescued;
+  const value = values[index] ?? null;
+  return typeof value === "string" && original !== undefined ? original(compared[index]!, value) : value;
+};
 
 /** Make a value one that UTF-8 can write. */
 export const wellFormed = (value: Value): Value => {

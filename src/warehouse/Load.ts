@@ -17,7 +17,7 @@ import type * as Manifest from "../dataset/Manifest.ts";
 import * as PartReader from "../dataset/PartReader.ts";
 import * as QuarantineLine from "../dataset/QuarantineLine.ts";
 import * as Tombstones from "../dataset/Tombstones.ts";
-import * as DecodedRow from "../format/DecodedRow.ts";
+import type * as DecodedRow from "../format/DecodedRow.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import * as Attempt from "./Attempt.ts";
 import * as Commits from "./Commits.ts";
@@ -107,7 +107,7 @@ const identityOf = ({ tenant, runs }: Manifest.Manifest): Store.Identity => {
 };
 
 type Rows =
-  | { readonly kind: "sessions"; readonly rows: ReadonlyArray<TableRows.Session> }
+  | { readonly kind: "sessions"; readonly rows: ReadonlyArray<DecodedRow.Row> }
   | { readonly kind: "quarantine"; readonly rows: ReadonlyArray<QuarantineLine.Line> }
   | { readonly kind: "tombstones"; readonly rows: ReadonlyArray<Tombstones.Line> };
 
@@ -119,7 +119,7 @@ async function* read(
 ): AsyncGenerator<Rows> {
   if (kind === "sessions") {
     for await (const rows of CheckedReader.sessions(reader, part, PartReader.writtenAs(part, runs))) {
-      yield { kind, rows: rows.map(DecodedRow.tableValues) };
+      yield { kind, rows };
     }
   } else if (kind === "quarantine") {
     for await (const lines of CheckedReader.lines(reader, part, QuarantineLine.decode)) {
@@ -135,7 +135,7 @@ async function* read(
 const write = (store: Store.Store, { kind, rows }: Rows, take: TableRows.TakeOptions) => {
   switch (kind) {
     case "sessions":
-      return store.write(TableRows.ofValues(rows, take));
+      return store.write(TableRows.ofRows(rows, take));
     case "quarantine":
       return store.write({
         sessions: [],

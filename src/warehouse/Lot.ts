@@ -61,7 +61,8 @@ export const make = (): Lot => {
     write: ({ sessions, quarantined, replaced }) => {
       for (const session of sessions) {
         repeats.add(session[TableRows.userColumn] as string, session[TableRows.idColumn] as string);
-        put("sessions", [...session, sequence++]);
+        session[session.length - 1] = sequence++;
+        put("sessions", session);
       }
       for (const line of quarantined) {
         put("quarantine", [

@@ -4,6 +4,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import * as DecodedRow from "../format/DecodedRow.ts";
 import * as RowSlices from "../scan/RowSlices.ts";
 import * as Batch from "../session/Batch.ts";
 import * as Columns from "../session/Columns.ts";
@@ -18,8 +19,8 @@ export interface QuarantineLine {
   readonly row: string;
 }
 
-/** A session as a row: a value for each of {@link Columns.columns}. */
-export type Session = ReadonlyArray<Columns.Value>;
+/** A session as a row: a value for each of {@link Columns.columns}, with room for one more behind them. */
+export type Session = Array<Columns.Value>;
 
 export interface Taken {
   readonly sessions: ReadonlyArray<Session>;
@@ -110,7 +111,7 @@ const take = (
   const quarantined: Array<QuarantineLine> = [];
   let replaced = 0;
   for (let row = 0; row < count; row++) {
-    const values: Array<Columns.Value> = new Array(columns.length);
+    const values: Session = new Array(columns.length + 1);
     const bad: Array<string> = [];
     for (let index = 0; index < columns.length; index++) {
       const { kind, name } = columns[index]!;
@@ -158,15 +159,16 @@ export const ofBatch = (batch: Batch.Batch, options: TakeOptions): Taken => {
   };
 };
 
-/** Make rows of values that were read back, in the order of {@link Columns.columns}. */
-export const ofValues = (rows: ReadonlyArray<Session>, options: TakeOptions): Taken =>
-  take(
+/** Make rows of those that were read back from a file. */
+export const ofRows = (rows: ReadonlyArray<DecodedRow.Row>, options: TakeOptions): Taken => {
+  const at = (row: number, column: number) => DecodedRow.tableValue(rows[row]!, column);
+  return take(
     rows.length,
-    (row, column) => rows[row]![column]!,
-    (row) =>
-      JSON.stringify(Object.fromEntries(columns.map(({ name }, column) => [name, rows[row]![column]]))),
+    at,
+    (row) => JSON.stringify(Object.fromEntries(columns.map(({ name }, column) => [name, at(row, column)]))),
     options,
   );
+};
 
 /** Digest a quarantined row, so that it is kept once. */
 export const digestOf = ({ userId, row }: QuarantineLine): string =>
