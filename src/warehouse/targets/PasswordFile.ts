@@ -20,9 +20,12 @@ export interface Login {
 const isWindows = process.platform === "win32";
 
 const pathOf = (): string => {
-  const { PGPASSFILE, APPDATA = "." } = process.env;
-  if (PGPASSFILE) return PGPASSFILE;
-  return isWindows ? join(APPDATA, "postgresql", "pgpass.conf") : join(homedir(), ".pgpass");
+  // One by one: Deno asks for a permission for each.
+  const named = process.env["PGPASSFILE"];
+  if (named) return named;
+  return isWindows
+    ? join(process.env["APPDATA"] ?? ".", "postgresql", "pgpass.conf")
+    : join(homedir(), ".pgpass");
 };
 
 /** Split a line at its colons, but for those after a backslash. */
