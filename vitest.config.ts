@@ -28,6 +28,7 @@ const ofNode = [
   "test/dataset/Lease.test.ts",
   "test/thread/{Thread,deno,package}.test.ts",
   "test/server/**",
+  "test/warehouse/{deno,kills,lease,rights}.test.ts",
 ];
 
 // What a runtime may do otherwise: sockets, files, streams, processes and their signals. The long tier has all files on both.

@@ -46,7 +46,7 @@ const open = (target: Target, options: Store.OpenOptions) =>
     let isOver = false;
     yield* Effect.addFinalizer(() => {
       isOver = true;
-      return Effect.promise(async () => store?.close());
+      return Effect.promise(() => store?.close() ?? Promise.resolve());
     });
     return yield* call(async () => {
       const opened = await Store.open(target, options);

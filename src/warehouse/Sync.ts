@@ -132,7 +132,7 @@ const work =
             ...(state !== null && { state: JSON.parse(state) }),
           };
         };
-        const isAnyKnown = listed.some((userId) => cursors.has(userId));
+        const isAnyKnown = [...asked].some((userId) => cursors.has(userId));
         const isDone = (userId: string) => cursors.get(userId)?.run === begun.run;
         const source = SessionSource.changes(
           Stream.map(

@@ -4,21 +4,13 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import { expect } from "vitest";
-import { make } from "../../src/sandbox/mod.ts";
+import { make, type SandboxOptions } from "../../src/sandbox/mod.ts";
 import type { Target } from "../../src/warehouse/Target.ts";
 import { draws } from "../source/paging/histories.ts";
 import { expectNothingMissing, expectRows, hiding, listedBy, rowsOf, syncOf } from "./tables.ts";
 
-export interface RoundsOptions {
-  readonly target: Target;
-  readonly seed: number;
-  readonly rounds: number;
-  /** A prune every so many rounds. */
-  readonly pruneEvery: number;
-}
-
-/** Go through the rounds, some of which are interrupted. Gives how many interruptions there were. */
-export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOptions): Promise<number> => {
+/** A tenant that changes from hour to hour, and what a table must have of it after a run. */
+export const changing = (seed: number, options: SandboxOptions = {}) => {
   const draw = draws(seed);
   let clock = 1_700_000_000;
   const sandbox = make({
@@ -28,6 +20,7 @@ export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOpti
     until: clock,
     now: () => clock,
     faults: { latencyMs: 1 },
+    ...options,
   });
   const tenant = hiding(sandbox);
   const userIds = [...sandbox.userIds()];
@@ -43,8 +36,45 @@ export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOpti
     else if (kind < 0.95) sandbox.remove(userId, any.session_id);
     else if (!tenant.hidden.delete(userId)) tenant.hidden.add(userId);
   };
-  let breaks = 0;
   const late = new Set<string>();
+  const listed = () => listedBy(sandbox, (userId) => !tenant.hidden.has(userId));
+  return {
+    draw,
+    sandbox,
+    tenant,
+    /** Lets an hour pass, in which so many things happen. */
+    passHour: (changes: number) => {
+      clock += 3600;
+      const before = new Set(listed());
+      for (let left = changes; left > 0; left--) change();
+      for (const row of listedBy(sandbox)) {
+        if (!before.has(row) && Number(JSON.parse(row)[6]) < clock - 3600) late.add(row);
+      }
+    },
+    /** Expects the table to equal the tenant after a prune; else to lack nothing but what was shown late. */
+    expectTable: async (target: Target, prune: boolean) => {
+      const rows = await rowsOf(target);
+      if (prune) {
+        expectRows(rows, listed());
+        // Only a prune brings what was shown late.
+        late.clear();
+      } else expectNothingMissing(rows, listed().filter((row) => !late.has(row)));
+    },
+  };
+};
+
+export interface RoundsOptions {
+  readonly target: Target;
+  readonly seed: number;
+  readonly rounds: number;
+  /** A prune every so many rounds. */
+  readonly pruneEvery: number;
+}
+
+/** Go through the rounds, some of which are interrupted. Gives how many interruptions there were. */
+export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOptions): Promise<number> => {
+  const { draw, tenant, passHour, expectTable } = changing(seed);
+  let breaks = 0;
   for (let round = 0; round < rounds; round++) {
     const prune = round > 0 && round % pruneEvery === 0;
     for (let tries = 0, isDone = false; !isDone; tries++) {
@@ -68,19 +98,8 @@ export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOpti
       if (!isDone && !Exit.isInterrupted(exit)) throw new Error(String(exit));
       if (Exit.isSuccess(exit)) expect(exit.value).toMatchObject({ verified: true, failed: { count: 0 } });
     }
-    const listed = listedBy(sandbox, (userId) => !tenant.hidden.has(userId));
-    const rows = await rowsOf(target);
-    if (prune) {
-      expectRows(rows, listed);
-      late.clear();
-    } else expectNothingMissing(rows, listed.filter((row) => !late.has(row)));
-    clock += 3600;
-    const before = new Set(listed);
-    for (let left = Math.floor(draw() * 30); left > 0; left--) change();
-    // Only a prune brings what was shown late.
-    for (const row of listedBy(sandbox)) {
-      if (!before.has(row) && Number(JSON.parse(row)[6]) < clock - 3600) late.add(row);
-    }
+    await expectTable(target, prune);
+    passHour(Math.floor(draw() * 30));
   }
   return breaks;
 };

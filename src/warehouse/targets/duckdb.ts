@@ -4,6 +4,8 @@
  * The file is open while a checkpoint is written and closed in between, so that others can read it. What waits for the
  * checkpoint lies in a database in memory.
  */
+import { realpath } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import type { Column, Connection, Described, Dialect, Kind, Rows, Target, Value } from "../Target.ts";
 import { TargetError } from "../Target.ts";
@@ -62,8 +64,27 @@ const dialectOf = (schema: string): Dialect => {
   };
 };
 
+/**
+ * The files that connections of this process have open. The system's locks keep other processes out, and not this one: two
+ * databases of it that write to one file would destroy it.
+ */
+const held: Set<string> =
+  ((globalThis as Record<symbol, unknown>)[Symbol.for("monocloud-sessions/duckdb")] ??= new Set()) as Set<
+    string
+  >;
+
+/** Name a file by its one true path. */
+const trueName = async (path: string): Promise<string> => {
+  const whole = resolve(path);
+  const folder = () => realpath(dirname(whole)).then((folder) => join(folder, basename(whole)));
+  return await realpath(whole).catch(folder).catch(() => whole);
+};
+
 const reasonOf = (message: string): TargetError["reason"] => {
-  if (/conflicting lock|could not set lock|being used by another process/i.test(message)) return "Busy";
+  if (
+    /conflicting lock|could not set lock|being used by another process|already attached|unique file handle/i
+      .test(message)
+  ) return "Busy";
   if (/no space left|disk full|max_temp_directory_size/i.test(message)) return "Full";
   if (/permission denied|read-only/i.test(message)) return "Denied";
   if (/not a valid duckdb database|no such file or directory|cannot open file/i.test(message)) {
@@ -169,13 +190,23 @@ export const make = (
       };
       const execute = (statement: string) => native(() => connection.run(statement));
 
+      let own: string | undefined;
+      const letGo = () => {
+        if (own !== undefined) held.delete(own);
+        own = undefined;
+      };
+
       const attach = async () => {
         const until = performance.now() + patience;
+        const file = await trueName(path);
         while (true) {
           try {
+            if (held.has(file)) throw new Error("already attached in this process");
+            held.add(own = file);
             await execute(`ATTACH ${literal(path)} AS ${CATALOG}`);
             return;
           } catch (error) {
+            letGo();
             const its = failure(error, "open");
             if (its.reason !== "Busy" || performance.now() > until) throw its;
             await new Promise((resolve) => setTimeout(resolve, 100));
@@ -241,7 +272,10 @@ export const make = (
               }
             } finally {
               // Closed, it is detached.
-              if (!isClosed) await execute(`DETACH ${CATALOG}`);
+              if (!isClosed) {
+                await execute(`DETACH ${CATALOG}`);
+                letGo();
+              }
             }
           }),
         close: async () => {
@@ -251,6 +285,7 @@ export const make = (
           await running;
           connection.closeSync();
           instance.closeSync();
+          letGo();
         },
       };
     },

@@ -16,6 +16,7 @@ import type {
 } from "../Target.ts";
 import { TargetError } from "../Target.ts";
 import * as CopyRows from "./CopyRows.ts";
+import * as PasswordFile from "./PasswordFile.ts";
 
 /** Options of {@link make}. */
 export interface PostgresOptions {
@@ -137,7 +138,7 @@ const advice = (schema: string): ReadonlyArray<readonly [says: RegExp, todo: str
       "sslmode=require means verify-full here: name the authority's certificate by sslrootcert=FILE in the URL, or " +
       "by NODE_EXTRA_CA_CERTS; sslmode=no-verify encrypts and trusts anyone",
     ],
-    [/password/, passwordIsFrom],
+    [/password(?! file)/, passwordIsFrom],
     [
       /for database/,
       `Make the schema for its role: CREATE SCHEMA ${its} AUTHORIZATION its_role; or GRANT CREATE ON DATABASE`,
@@ -155,7 +156,7 @@ const advice = (schema: string): ReadonlyArray<readonly [says: RegExp, todo: str
 /** Tell what an error is that the database itself did not send. */
 const reasonOf = (code: string, message: string): TargetError["reason"] => {
   if (code === "ENOTFOUND") return "UnknownHost";
-  if (/^SASL|password must be/.test(message)) return "Denied";
+  if (/^SASL|password must be|password file/.test(message)) return "Denied";
   if (/CERT|^ERR_(TLS|SSL)/.test(code) || /certificate|\bSSL\b|\bTLS\b/i.test(message)) return "Insecure";
   return "Unreachable";
 };
@@ -249,6 +250,11 @@ export const make = (
         cause,
       });
     }
+    // As an option it would be overruled by the URL, which has none.
+    const its = client as unknown as {
+      password: string | null | undefined | ((login: PasswordFile.Login) => Promise<string | undefined>);
+    };
+    its.password ??= PasswordFile.read;
     let lost: Error | undefined;
     // Where nobody waits for an answer, the next call tells.
     client.on("error", (error) => lost ??= error);
