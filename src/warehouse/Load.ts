@@ -19,6 +19,7 @@ import * as QuarantineLine from "../dataset/QuarantineLine.ts";
 import * as Tombstones from "../dataset/Tombstones.ts";
 import type * as DecodedRow from "../format/DecodedRow.ts";
 import type { SinkError } from "../sink/Sink.ts";
+import * as Columns from "../session/Columns.ts";
 import * as Attempt from "./Attempt.ts";
 import * as Commits from "./Commits.ts";
 import * as Report from "./Report.ts";
@@ -131,6 +132,18 @@ async function* read(
     }
   }
 }
+
+/** Tell whether a part has all columns, and a format that a database may read by itself. */
+const canReadWhole = ({ kind, part: { format, columns = [] } }: Item): boolean =>
+  kind === "sessions" && format === "parquet" &&
+  columns.join() === Columns.columns.map(({ name }) => name).join();
+
+/** Have the target read a part by itself; gives its rows, or undefined where that is not possible. */
+const wholly = (store: Store.Store, reader: CheckedReader.Reader, { part }: Item) =>
+  Effect.zipRight(
+    CheckedReader.attempt(() => CheckedReader.checkSum(reader, part)),
+    Attempt.call(() => store.writeParquet(`${reader.root}/${part.path}`)),
+  );
 
 const write = (store: Store.Store, { kind, rows }: Rows, take: TableRows.TakeOptions) => {
   switch (kind) {
@@ -250,12 +263,22 @@ const work =
               if (kind === "sessions") sessions += rest.rows.length;
               ledger = { ...ledger, position: { item: name, rows: done } };
               const now = yield* Clock.currentTimeMillis;
-              const isDue = store.waiting() >= checkpointRows || now - waitingSince >= checkpointEvery;
+              const isDue = store.isDue(checkpointRows) || now - waitingSince >= checkpointEvery;
               if (!replace && isDue) yield* commits.begin(yield* checkpoint());
               yield* commits.check;
             });
-          yield* CheckedReader.forEach(read(reader, item, manifest), restore, take);
+          const count = skipped === 0 && canReadWhole(item)
+            ? yield* restore(wholly(store, reader, item))
+            : undefined;
+          if (count === undefined) {
+            yield* CheckedReader.forEach(read(reader, item, manifest), restore, take);
+          } else {
+            done = count;
+            sessions += count;
+            progress.rows += count;
+          }
           ledger = { ...ledger, position: { item: name, rows: Math.max(done, part.rows) } };
+          if (!replace && store.isDue(checkpointRows)) yield* commits.begin(yield* checkpoint());
         }
 
         const cursors = yield* Cursors.load(root, manifest.parts);

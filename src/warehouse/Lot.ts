@@ -19,6 +19,8 @@ export interface Tombstone {
 const ROWS = 4096;
 /** Characters of text that are held at the most: 32 MB in memory, or less. */
 const CHARS = 1 << 24;
+/** Characters after which a checkpoint is due, where all is held until then. */
+const DUE = 1 << 23;
 
 const lengthOf = (value: Value): number => {
   if (typeof value === "string") return value.length;
@@ -32,6 +34,10 @@ export interface Lot {
   /** Counts all that was put in. */
   readonly size: () => number;
   readonly counts: { sessions: number; quarantined: number; replaced: number };
+  /** Counts sessions that were put into the temporary table by another way. */
+  readonly adopt: (sessions: number) => void;
+  /** Tells whether so much is held that a checkpoint is due. */
+  readonly isHeavy: () => boolean;
   /** Tells whether there is enough to be sent on; of what may be held until the end, only where there is too much. */
   readonly isFull: (mayHold: boolean) => boolean;
   /** Gives what is held, and holds nothing. */
@@ -51,6 +57,7 @@ export const make = (): Lot => {
   let [sequence, chars, rows] = [0, 0, 0];
   let isTaken = false;
   let isMixed = false;
+  let isAdopted = false;
   const put = (which: Staged, values: ReadonlyArray<Value>) => {
     held[which].push(values);
     for (const value of values) chars += lengthOf(value);
@@ -87,6 +94,12 @@ export const make = (): Lot => {
         put("tombstones", [userId, sessionId, endedAt, sequence++]);
       }
     },
+    adopt: (sessions) => {
+      sequence += sessions;
+      counts.sessions += sessions;
+      isMixed = isAdopted = true;
+    },
+    isHeavy: () => chars >= DUE,
     size: () => sequence + counts.quarantined,
     isFull: (mayHold) => chars >= CHARS || (!mayHold && rows >= ROWS),
     take: () => {
@@ -97,6 +110,6 @@ export const make = (): Lot => {
       return rows_;
     },
     needsMerge: () => isTaken || isMixed || repeats.mayBe(),
-    mayRepeat: () => repeats.mayBe(),
+    mayRepeat: () => isAdopted || repeats.mayBe(),
   };
 };

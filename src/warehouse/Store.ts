@@ -161,6 +161,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     query: hearing(opened.query),
     run: hearing(opened.run),
     append: hearing(opened.append),
+    appendParquet: opened.appendParquet && hearing(opened.appendParquet),
     appendTo: opened.appendTo && hearing(opened.appendTo),
     describe: hearing(opened.describe),
   };
@@ -556,6 +557,24 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     return sendOn();
   };
 
+  /**
+   * Put the sessions of a Parquet file where the next checkpoint takes them from. Gives how many; undefined, and nothing is done,
+   * where the target has no way to, or a text in it is none that a table holds.
+   */
+  const writeParquet = (path: string): Promise<number | undefined> =>
+    inTurn(async () => {
+      const { appendParquet } = connection;
+      if (appendParquet === undefined) return undefined;
+      const its = lot;
+      await stage(its.take());
+      await makeStaging("sessions");
+      isStaged.add("sessions");
+      const { name, columns } = staged.sessions;
+      const count = await appendParquet(name, columns, path, its.size());
+      if (count !== undefined) its.adopt(count);
+      return count;
+    });
+
   const timed = (statement: string, at: string, run: number) =>
     connection.run(statement, statement.includes("$1") ? [at, run] : []);
 
@@ -719,8 +738,9 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     write,
     observe,
     bury,
-    /** Counts what waits for the next checkpoint. */
-    waiting: () => lot.size(),
+    /** Tells whether a checkpoint is due, which is to have so many rows at the most or little more. */
+    isDue: (rows: number): boolean => lot.size() >= rows || (isDirect && lot.isHeavy()),
+    writeParquet,
     commit,
     hasOtherRuns,
     meta: () => inTurn(() => connection.transaction(readMeta)),

@@ -250,7 +250,7 @@ const work =
             for (const batch of pulled.value) {
               yield* ingest(batch);
               const now = yield* Clock.currentTimeMillis;
-              const isDue = store.waiting() >= checkpointRows || now - waitingSince! >= checkpointEvery;
+              const isDue = store.isDue(checkpointRows) || now - waitingSince! >= checkpointEvery;
               if (isDue) yield* commits.begin(yield* checkpoint());
               yield* commits.check;
               const judged = yield* Effect.exit(Export.checkQuarantined(tally, maxQuarantined, "now"));

@@ -92,6 +92,19 @@ export interface Connection {
     | ((table: string, columns: ReadonlyArray<Column>, rows: Rows) => Promise<void>)
     | undefined;
   /**
+   * Appends the sessions of a Parquet file as this program writes them, numbered from `first` in the last of these columns.
+   * Gives how many; undefined, and nothing is appended, where a text in it is none that a table holds. Left out where a
+   * database can't read such a file.
+   */
+  readonly appendParquet?:
+    | ((
+      table: string,
+      columns: ReadonlyArray<Column>,
+      path: string,
+      first: number,
+    ) => Promise<number | undefined>)
+    | undefined;
+  /**
    * Does work in a transaction. Resolves once it is durable. Rejects with what the work rejects with, and nothing has happened
    * then; or, where the connection was lost, all may have happened.
    */

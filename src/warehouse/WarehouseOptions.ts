@@ -13,7 +13,7 @@ export interface WarehouseOptions extends Attempt.AttemptOptions {
   readonly history?: boolean | undefined;
   /** What becomes of text with NUL or half a surrogate pair: U+FFFD takes its place, or its row is quarantined. @default {"replace"} */
   readonly badText?: TableRows.BadText | undefined;
-  /** Commits once so many rows wait. @default {50_000} */
+  /** Commits once so many rows wait. @default {250_000} */
   readonly checkpointRows?: number | undefined;
   /** Commits once the first of them has waited so long. @default {30 seconds} */
   readonly checkpointEvery?: Duration.DurationInput | undefined;
@@ -28,7 +28,7 @@ interface Settled {
 
 /** Give options their defaults. */
 export const settle = (
-  { target, deletes = "soft", badText = "replace", checkpointRows = 50_000, checkpointEvery = "30 seconds" }:
+  { target, deletes = "soft", badText = "replace", checkpointRows = 250_000, checkpointEvery = "30 seconds" }:
     WarehouseOptions,
 ): Settled => ({
   deletes,

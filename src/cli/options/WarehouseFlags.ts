@@ -37,7 +37,7 @@ const commits = {
     name: "checkpoint-rows",
     placeholder: "N",
     text: "Commit after so many sessions.",
-    byDefault: "50000",
+    byDefault: "250000",
     ...Read.whole(1, 1e9),
   }),
   checkpointEvery: Flag.value({

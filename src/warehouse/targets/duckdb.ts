@@ -241,6 +241,35 @@ export const make = (
         });
       };
 
+      const appendParquet = async (
+        table: string,
+        columns: ReadonlyArray<Column>,
+        path: string,
+        first: number,
+      ): Promise<number | undefined> => {
+        // These would make it the pattern of several files' names.
+        if (/[*?[\]{}]/.test(path)) return undefined;
+        const rows = `read_parquet(${literal(path)}, file_row_number = true)`;
+        const its = columns.slice(0, -1);
+        const isOdd = its.flatMap(({ name, kind }) => {
+          if (kind === "text") return [`contains(${quoted(name)}, chr(0))`];
+          if (kind === "text_list") return [`contains(array_to_string(${quoted(name)}, ''), chr(0))`];
+          return kind === "json"
+            ? [`contains(${quoted(name)}, '\\u')`, `contains(${quoted(name)}, chr(0))`]
+            : [];
+        });
+        const odd = await connection.runAndReadAll(
+          `SELECT 1 FROM ${rows} WHERE ${isOdd.join(" OR ")} LIMIT 1`,
+        );
+        if (odd.currentRowCount > 0) return undefined;
+        const list = its.map(({ name }) => quoted(name)).join(", ");
+        const result = await connection.run(
+          `INSERT INTO ${quoted(table)} SELECT ${list}, file_row_number + CAST($1 AS BIGINT) FROM ${rows}`,
+          [first],
+        );
+        return result.rowsChanged;
+      };
+
       return {
         query: (statement, parameters = []) =>
           attempt(
@@ -256,6 +285,7 @@ export const make = (
             async () => (await native(() => connection.run(statement, [...parameters]))).rowsChanged,
           ),
         append: (...args) => attempt("write to", () => native(() => append(...args))),
+        appendParquet: (...args) => attempt("read", () => native(() => appendParquet(...args))),
         describe: (table) => attempt("read", () => describe(table)),
         transaction: (work) =>
           attempt("write to", async () => {
