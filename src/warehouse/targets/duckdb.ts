@@ -6,7 +6,7 @@
  */
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from "@duckdb/node-api";
 import type { Column, Connection, Described, Dialect, Kind, Rows, Target, Value } from "../Target.ts";
 import { TargetError } from "../Target.ts";
 
@@ -93,31 +93,36 @@ const reasonOf = (message: string): TargetError["reason"] => {
   return "Statement";
 };
 
-/** Append a value as its column wants it. */
-const appenderOf = (
-  { DuckDBTimestampTZValue, LIST, VARCHAR }: typeof import("@duckdb/node-api"),
-) => {
-  const texts = LIST(VARCHAR);
-  return (appender: DuckDBAppender, kind: Kind, value: Value): void => {
-    if (value === null) return appender.appendNull();
-    switch (kind) {
-      case "timestamp":
-        return appender.appendTimestampTZ(
-          new DuckDBTimestampTZValue(BigInt(Math.round((value as number) * 1e6))),
-        );
-      case "number":
-        return appender.appendDouble(value as number);
-      case "integer":
-        return appender.appendBigInt(BigInt(value as number));
-      case "boolean":
-        return appender.appendBoolean(value as boolean);
-      case "text_list":
-        return appender.appendList(value as ReadonlyArray<string>, texts);
-      default:
-        return appender.appendVarchar(value as string);
-    }
+/** The rows that DuckDB takes at a time. */
+const CHUNK = 2048;
+
+/** Make the conversion of a value to what the column takes. */
+const converters = (
+  { DuckDBTimestampTZValue, listValue }: typeof import("@duckdb/node-api"),
+): Readonly<Record<Kind, (value: Exclude<Value, null>) => DuckDBValue>> => {
+  const same = (value: Exclude<Value, null>) => value as DuckDBValue;
+  return {
+    text: same,
+    json: same,
+    number: same,
+    boolean: same,
+    integer: (value) => BigInt(value as number),
+    timestamp: (value) => new DuckDBTimestampTZValue(BigInt(Math.round((value as number) * 1e6))),
+    text_list: (value) => listValue(value as ReadonlyArray<string>),
   };
 };
+
+const typesIn = (
+  { BIGINT, BOOLEAN, DOUBLE, LIST, TIMESTAMPTZ, VARCHAR }: typeof import("@duckdb/node-api"),
+): Readonly<Record<Kind, DuckDBType>> => ({
+  text: VARCHAR,
+  json: VARCHAR,
+  number: DOUBLE,
+  boolean: BOOLEAN,
+  integer: BIGINT,
+  timestamp: TIMESTAMPTZ,
+  text_list: LIST(VARCHAR),
+});
 
 /**
  * A target in a DuckDB file.
@@ -170,7 +175,7 @@ export const make = (
       } catch (error) {
         throw failure(error, "open");
       }
-      const appendValue = appenderOf(api);
+      const [nativeTypes, convertTo] = [typesIn(api), converters(api)];
       const attempt = async <A>(doing: string, work: () => Promise<A>): Promise<A> => {
         try {
           return await work();
@@ -228,17 +233,24 @@ export const make = (
           : { columns: new Map(rows.map((row) => [String(row["column_name"]), String(row["data_type"])])) };
       };
 
-      const append = (table: string, columns: ReadonlyArray<Column>, { count, at }: Rows) => {
-        const kinds = columns.map(({ kind }) => kind);
-        return connection.createAppender(table).then((appender) => {
-          for (let row = 0; row < count; row++) {
-            for (let column = 0; column < kinds.length; column++) {
-              appendValue(appender, kinds[column]!, at(row, column));
+      const append = async (table: string, columns: ReadonlyArray<Column>, { count, at }: Rows) => {
+        const appender = await connection.createAppender(table);
+        const its = columns.map(({ kind }) => nativeTypes[kind]);
+        for (let first = 0; first < count; first += CHUNK) {
+          const size = Math.min(CHUNK, count - first);
+          const chunk = api.DuckDBDataChunk.create(its, size);
+          columns.forEach(({ kind }, column) => {
+            const convert = convertTo[kind];
+            const values: Array<DuckDBValue> = [];
+            for (let row = first; row < first + size; row++) {
+              const value = at(row, column);
+              values.push(value === null ? null : convert(value));
             }
-            appender.endRow();
-          }
-          appender.closeSync();
-        });
+            chunk.setColumnValues(column, values);
+          });
+          appender.appendDataChunk(chunk);
+        }
+        appender.closeSync();
       };
 
       const appendParquet = async (
