@@ -1,13 +1,10 @@
 /** The suite for targets, on each PostgreSQL that is there. */
 import { describe, expect, it, test } from "vitest";
 import { contract } from "../../src/warehouse/contract.ts";
-import * as Postgres from "../../src/warehouse/targets/postgres.ts";
 import { isLong } from "../size.ts";
 import { allVersions, type Database, postgresForFile } from "./postgres.ts";
 import { goThrough } from "./rounds.ts";
-
-export const targetOf = ({ url, password }: Database, schema = "monocloud") =>
-  Postgres.make({ url, password, schema });
+import { targetOf } from "./targets.ts";
 
 describe.each(allVersions)("$name", (version) => {
   describe.skipIf(!version.isThere)("as a target", () => {
