@@ -7,7 +7,7 @@ import { version } from "../version.ts";
 import { make as makeStatements, type Staged, staged } from "./Statements.ts";
 import * as Lot from "./Lot.ts";
 import * as Tables from "./Tables.ts";
-import * as TableRows from "./TableRows.ts";
+import type * as TableRows from "./TableRows.ts";
 import { type Connection, type Parameter, type Target, TargetError, type Value } from "./Target.ts";
 
 /** What a schema was begun with, and every run must have. */
