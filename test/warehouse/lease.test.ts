@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { symlink } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { DuckDBInstance } from "@duckdb/node-api";
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
@@ -228,6 +229,25 @@ describe("DuckDB", () => {
     running.kill("SIGCONT");
     expect(await running.done).toMatchObject({ code: 0 });
     await expectTable(target, true);
+  });
+
+  it("an interruption ends the wait for a program that has the file open", async () => {
+    const { env, tenant } = await world();
+    const path = join(await newFolder(), "open.duckdb");
+    await Effect.runPromise(syncOf(tenant, DuckDb.make({ path })));
+    const instance = await DuckDBInstance.create(path);
+    const connection = await instance.connect();
+    onTestFinished(() => {
+      connection.closeSync();
+      instance.closeSync();
+    });
+    // It counts its calls, and tells each of these.
+    const running = begin(args(path), { env: { ...env, TELL_STATEMENT: "ATTACH" }, preload });
+    await until(() => running.err().includes("ATTACH"), "it looks at the file");
+    const began = performance.now();
+    running.kill("SIGTERM");
+    expect(await running.done).toMatchObject({ code: 75 });
+    expect(performance.now() - began).toBeLessThan(4000);
   });
 
   it("of two first runs into no file at all one is refused or waits, in one process or two", async () => {

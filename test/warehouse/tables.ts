@@ -60,18 +60,26 @@ const textOf = (values: ReadonlyArray<unknown>): string =>
     return kind === "text_list" && typeof value === "string" ? JSON.parse(value) : value;
   }));
 
+const isText = (kind: string): boolean => kind === "text" || kind === "json";
+
+/** The expression of a column. The client of DuckDB drops a byte order mark before a text: something else goes before it. */
+const expressionOf = ({ epoch }: Dialect, { name, kind }: Columns.Column): string =>
+  kind === "timestamp" ? epoch(`"${name}"`) : isText(kind) ? `'|' || "${name}"` : `"${name}"`;
+
 /** Give the rows of a table of sessions, as text in order. */
 export const rowsOf = async (target: Target, table = "sessions_live"): Promise<ReadonlyArray<string>> => {
   const rows = await select(
     target,
     (dialect) =>
       `SELECT ${
-        columns.map(({ name, kind }) =>
-          kind === "timestamp" ? `${dialect.epoch(`"${name}"`)} AS "${name}"` : `"${name}"`
-        ).join(", ")
+        columns.map((column) => `${expressionOf(dialect, column)} AS "${column.name}"`).join(", ")
       } FROM ${dialect.table(table)}`,
   );
-  return rows.map((row) => textOf(columns.map(({ name }) => row[name]))).sort();
+  const valueOf = (row: Found, { name, kind }: Columns.Column) => {
+    const value = row[name];
+    return isText(kind) && typeof value === "string" ? value.slice(1) : value;
+  };
+  return rows.map((row) => textOf(columns.map((column) => valueOf(row, column)))).sort();
 };
 
 /** Give the rows that a table should have by what the tenant lists. */

@@ -87,6 +87,7 @@ const settingsFor = (leaseSeconds: number): ReadonlyArray<string> => [
   }`,
   "SET lock_timeout = '90s'",
   "SET statement_timeout = 0",
+  "SET idle_session_timeout = 0",
   "SET TimeZone = 'UTC'",
   "SET client_min_messages = warning",
   "SET tcp_keepalives_idle = 30",
