@@ -34,6 +34,8 @@ export interface Dialect {
   readonly types: Readonly<Record<Kind, string>>;
   /** Gives the name of a table of the schema as statements have it, quoted. */
   readonly table: (name: string) => string;
+  /** Gives the name as a view of the schema has it, whoever reads that later. @default {as `table` gives it} */
+  readonly inView?: ((name: string) => string) | undefined;
   /** The statement that makes the schema, and a query that gives a row if it is there; left out where there are no schemas. */
   readonly createSchema?: { readonly statement: string; readonly isThere: string } | undefined;
   /** The expression of the time now, by the database's clock. */
