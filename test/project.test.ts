@@ -11,6 +11,9 @@ import * as server from "../src/server/mod.ts";
 import * as serverInEffect from "../src/server/effect.ts";
 import * as threadInEffect from "../src/thread/effect.ts";
 import * as thread from "../src/thread/mod.ts";
+import * as duckdb from "../src/warehouse/duckdb.ts";
+import * as warehouseInEffect from "../src/warehouse/mod.ts";
+import * as postgres from "../src/warehouse/postgres.ts";
 import { version } from "../src/version.ts";
 import { project, start } from "./cli/command.ts";
 import { newFolder } from "./folders.ts";
@@ -85,6 +88,9 @@ describe("the package", () => {
     ["monocloud-sessions/effect/server", serverInEffect],
     ["monocloud-sessions/thread", thread],
     ["monocloud-sessions/effect/thread", threadInEffect],
+    ["monocloud-sessions/effect/warehouse", warehouseInEffect],
+    ["monocloud-sessions/duckdb", duckdb],
+    ["monocloud-sessions/postgres", postgres],
   ])("exports as %s what the source does", async (name, source) => {
     const { out, err } = await node(
       `console.log(JSON.stringify(Object.keys(await import(${JSON.stringify(name)})).sort()))`,

@@ -188,3 +188,33 @@ export interface ReplayProgress {
   readonly rows: number;
   readonly rowsTotal: number;
 }
+
+/** The report of a run into a warehouse, over all processes that worked on it. */
+export interface WarehouseReport extends Omit<Outcome, "bytes"> {
+  /** The target's name, without a password. */
+  readonly target: string;
+  /** From 1. */
+  readonly run: number;
+  /** `sync`: what changed. `prune`: whole lists, and what has ended. `load`: an exported folder. */
+  readonly kind: "sync" | "prune" | "load";
+  /** ISO 8601. */
+  readonly began: string;
+  /** Sessions that were not there. */
+  readonly inserted: number;
+  /** Sessions of which a newer version came, or that are listed again. */
+  readonly updated: number;
+  /** Sessions that were there as they are, or in a newer version. */
+  readonly unchanged: number;
+  /** Sessions found no longer listed. */
+  readonly ended: number;
+  /** Texts of which something was replaced by U+FFFD. */
+  readonly replacedTexts: number;
+  readonly requests: number;
+  readonly retries: number;
+}
+
+/** The progress of a load. */
+export interface LoadProgress {
+  readonly rows: number;
+  readonly rowsTotal: number;
+}

@@ -11,6 +11,7 @@ import * as Transport from "../api/transport/Transport.ts";
 import * as Options from "../options/Options.ts";
 import type * as Batch from "../session/Batch.ts";
 import * as SessionSource from "../source/SessionSource.ts";
+import * as UserList from "../source/UserList.ts";
 import * as UserSource from "../source/UserSource.ts";
 import type { ProgressOptions } from "../plain/Report.ts";
 import type { SessionsOptions, TenantOptions } from "../plain/SessionsOptions.ts";
@@ -36,6 +37,17 @@ export const checkId = (doing: string, id: unknown): string => {
   if (typeof id === "string" && id !== "") return id;
   const is = id === "" ? "empty" : id === null ? "null" : Array.isArray(id) ? "a list" : typeof id;
   throw new TypeError(`Cannot ${doing} as 'users' must be user ids, which are texts: one of them is ${is}`);
+};
+
+/** Reads the users that options name, to their end. */
+export const userListOf = async (
+  doing: string,
+  { users, pageSize }: Pick<SessionsOptions, "users" | "pageSize">,
+) => {
+  if (users === "all") return UserList.all(pageSize);
+  const ids: Array<string> = [];
+  for await (const id of users) ids.push(checkId(doing, id));
+  return UserList.of(ids);
 };
 
 export interface UsersListener {

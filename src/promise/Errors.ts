@@ -5,8 +5,10 @@
  */
 import type { ApiErrorReason } from "../api/ApiErrorReason.ts";
 import type { QuarantinedRow } from "../plain/Session.ts";
+import type { TargetFailure } from "../plain/Target.ts";
 
 export type { ApiErrorReason } from "../api/ApiErrorReason.ts";
+export type { TargetErrorReason } from "../plain/Target.ts";
 
 /** The problem details of an error answer (RFC 9457). */
 export interface ProblemDetails {
@@ -75,6 +77,9 @@ export interface TenantError extends Error {
   readonly reason: "Domain" | "InsecureTransport" | "ApiKey";
 }
 
+/** A warehouse that can't be reached, or that does not take what it is given. */
+export interface TargetError extends TargetFailure {}
+
 const is = (tag: string, error: unknown): boolean =>
   error instanceof Error && (error as { readonly _tag?: unknown })._tag === tag;
 
@@ -112,6 +117,9 @@ export const isDatasetError = (error: unknown): error is DatasetError => is("Dat
 
 /** Tell whether a domain or a key can't be used. Throws nothing. See {@link isApiError}. */
 export const isTenantError = (error: unknown): error is TenantError => is("TenantError", error);
+
+/** Tell whether a warehouse could not be reached or written. Throws nothing. See {@link isApiError}. */
+export const isTargetError = (error: unknown): error is TargetError => is("TargetError", error);
 
 /** Cursors that can't be read, kept, or used for what is asked. */
 export class CursorError extends Error {

@@ -15,7 +15,7 @@ import type {
   TenantOptions,
 } from "../plain/SessionsOptions.ts";
 
-const duration: Options.Kind<Duration> = Options.kind(
+export const duration: Options.Kind<Duration> = Options.kind(
   'milliseconds from 0 on, or a text such as "30 seconds"',
   (value) =>
     (typeof value === "number" && value >= 0) ||

@@ -6,7 +6,6 @@ import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
 import * as Redaction from "../session/Redaction.ts";
-import * as UserList from "../source/UserList.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { DatasetReport, Progress, ProgressOptions } from "../plain/Report.ts";
@@ -81,13 +80,6 @@ const conflictOf = (options: DatasetOptions): string | undefined => {
   return undefined;
 };
 
-const usersOf = async (users: SessionsOptions["users"], pageSize: number | undefined) => {
-  if (users === "all") return UserList.all(pageSize);
-  const ids: Array<string> = [];
-  for await (const id of users) ids.push(Engine.checkId(DOING, id));
-  return UserList.of(ids);
-};
-
 /**
  * Export into a folder, and report what the run did. The folder survives being killed at any moment: `resume` goes on.
  *
@@ -145,7 +137,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
   const change = Transform.of(DOING, options);
   const tenant = Either.getOrThrowWith(Tenant.make(options), (error) => error);
   options.signal?.throwIfAborted();
-  const users = await usersOf(options.users, options.pageSize);
+  const users = await Engine.userListOf(DOING, options);
   const progress = Export.noProgress();
   const choices = typeof options.formats === "string" ? [options.formats] : options.formats;
   // Loaded here, so that the rest of this module runs where there are no files.

@@ -5,14 +5,16 @@ import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import type * as Scope from "effect/Scope";
 import * as Store from "./Store.ts";
-import { type Target, TargetError } from "./Target.ts";
+import { isTargetError, type Target, TargetError } from "./Target.ts";
 
-/** Call a function of a target. What is not a {@link TargetError} is a defect. */
+/** Call a function of a target. What is not a {@link TargetError}, of whatever copy of this library, is a defect. */
 export const call = <A>(work: () => Promise<A>): Effect.Effect<A, TargetError> =>
-  Effect.catchAllDefect(
-    Effect.promise(work),
-    (error) => error instanceof TargetError ? Effect.fail(error) : Effect.die(error),
-  );
+  Effect.catchAllDefect(Effect.promise(work), (error) => {
+    if (error instanceof TargetError) return Effect.fail(error);
+    if (!isTargetError(error)) return Effect.die(error);
+    const { reason, target, message } = error;
+    return Effect.fail(new TargetError({ reason, target, message, cause: error }));
+  });
 
 export interface AttemptOptions {
   /** How long to wait for another run to end. @default {0, it is refused} */

@@ -183,7 +183,7 @@ export const createAll = (
   ...[...tables, ...(options.history ? [history] : [])].flatMap((table) => create(dialect, table)),
   `CREATE VIEW ${dialect.table(VIEW)} AS\n  SELECT ${
     list(sessions.columns.filter(({ name }) => name !== "_ended_at"))
-  }\n  FROM ${dialect.table(sessions.name)} WHERE "_ended_at" IS NULL`,
+  }\n  FROM ${(dialect.inView ?? dialect.table)(sessions.name)} WHERE "_ended_at" IS NULL`,
   ...(dialect.extra ?? []),
 ];
 

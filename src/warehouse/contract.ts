@@ -9,7 +9,7 @@ import type { Session } from "../session/Session.ts";
 import * as Store from "./Store.ts";
 import * as TableRows from "./TableRows.ts";
 import * as Tables from "./Tables.ts";
-import { type Found, type Target, TargetError } from "./Target.ts";
+import { type Found, isTargetError, type Target, type TargetErrorReason } from "./Target.ts";
 
 /** One thing that a target must do. */
 export interface Check {
@@ -44,9 +44,9 @@ const equal = (found: unknown, expected: unknown, of: string): void => {
   if (one !== other) throw new Error(`${of}: found ${one}, and expected ${other}`);
 };
 
-const refused = async (reason: TargetError["reason"], work: Promise<unknown>, of: string): Promise<void> => {
+const refused = async (reason: TargetErrorReason, work: Promise<unknown>, of: string): Promise<void> => {
   const error = await work.then(() => undefined, (error) => error);
-  if (!(error instanceof TargetError)) throw new Error(`${of}: no TargetError, but ${error}`);
+  if (!isTargetError(error)) throw new Error(`${of}: no TargetError, but ${error}`);
   equal(error.reason, reason, `${of}: ${error.message}`);
 };
 

@@ -22,6 +22,8 @@ const entries = {
   "server/serve": "src/server/serve.ts",
   "thread/mod": "src/thread/mod.ts",
   "thread/worker": "src/thread/worker.ts",
+  "warehouse/duckdb": "src/warehouse/duckdb.ts",
+  "warehouse/postgres": "src/warehouse/postgres.ts",
 };
 
 /**

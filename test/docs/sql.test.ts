@@ -62,7 +62,9 @@ const withoutColumn = async (root: string, name: string): Promise<void> => {
 
 it("is run here, all of it", async () => {
   const found = await Promise.all(
-    (await pages()).map(async (path) => snippetsOf(await read(path)).map(() => path)),
+    // Those of the warehouse have a test of their own.
+    (await pages()).filter((path) => path !== "docs/warehouse.md")
+      .map(async (path) => snippetsOf(await read(path)).map(() => path)),
   );
   expect(found.flat()).toEqual([
     ...datasets.map(() => "docs/datasets.md"),

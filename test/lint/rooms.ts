@@ -28,7 +28,7 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   warehouse: [...source, ...output, "dataset"],
   server: [...source, ...output, "dataset"],
   mod: [...source, ...output, "dataset"],
-  promise: [...source, ...output, "dataset", "plain"],
+  promise: [...source, ...output, "dataset", "plain", "warehouse"],
   cli: [...source, ...output, "dataset", "sandbox", "server", "warehouse"],
 };
 

@@ -111,12 +111,16 @@ export const plain = {
   server: [200, 10, 200],
   worker: ["done"],
   sandbox: [true],
+  // The packages of databases are not there.
+  duckdb: ["Missing", true],
+  postgres: ["Missing", true],
 };
 
 /** What comes of entries that are typed with Effect, beside Effect 3. */
 export const inEffect = {
   "effect": [30],
   "effect/thread": [30],
+  "effect/warehouse": ["Missing", true],
   "effect/server": ["Api", "Job", "Server", "Settings"],
   "undici": ["layer", "ofDispatcher"],
 };

@@ -99,10 +99,10 @@ describe.skipIf(tools === undefined)("the matrix", { timeout: 600_000 }, () => {
       for (const [entry, result] of Object.entries(found)) {
         note(`${runtime}, ${name}`, entry, Array.isArray(result) ? "works" : "says what it needs");
       }
-      const { effect, "effect/thread": thread, undici, ...rest } = found;
+      const { effect, "effect/thread": thread, "effect/warehouse": warehouse, undici, ...rest } = found;
       expect(isThree ? found : rest).toEqual(wanted);
       if (isThree) return;
-      for (const said of [effect, thread, undici]) {
+      for (const said of [effect, thread, warehouse, undici]) {
         expect(said).toMatch(/ERR_MODULE_NOT_FOUND .*needsEffect3\.js/);
       }
     });

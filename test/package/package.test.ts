@@ -14,6 +14,8 @@ const deno = [
   "--node-modules-dir=manual",
 ];
 const peers = ["effect", "@effect/platform", "undici"];
+/** What the clients of databases are, each with what it imports. */
+const databases = ["@duckdb"];
 
 let tarball = "";
 beforeAll(async () => {
@@ -22,6 +24,9 @@ beforeAll(async () => {
 afterAll(() => rm(dirname(tarball), { recursive: true, force: true }));
 
 const { exports, scripts } = JSON.parse(await readFile(join(project, "package.json"), "utf8"));
+
+/** The entries that ask for a package of a database once a run begins. */
+const targets = ["./duckdb", "./postgres"];
 
 /** The entries that hold the Effect that they need, and what a thread loads. */
 const bundled = ["./promise", "./server", "./server/serve", "./thread", "./thread/worker", "./worker"];
@@ -41,7 +46,7 @@ const importsOf = async (path: string, seen = new Set<string>()): Promise<Readon
 };
 
 describe("an entry without Effect", () => {
-  it.each(bundled)(
+  it.each([...bundled, ...targets])(
     "%s has types that name no library",
     async (name) => {
       expect(await importsOf(join(project, exports[name].types))).toEqual([]);
@@ -117,11 +122,22 @@ describe.each([["Node", node], ["Deno", deno]])("under %s, out of the tarball", 
     expect(await tryEntries(runtime, await unpacked(tarball, peers), Object.keys(all))).toEqual(all);
   });
 
+  it("beside DuckDB, promises write tables without Effect, and Effect writes them to a bundled target", async () => {
+    const promises = await unpacked(tarball, databases);
+    expect(await tryEntries(runtime, promises, ["duckdb"])).toEqual({ duckdb: [30, true] });
+    const effects = await unpacked(tarball, [...peers, ...databases]);
+    expect(await tryEntries(runtime, effects, ["effect/warehouse"])).toEqual({
+      "effect/warehouse": [30, true],
+    });
+  });
+
   it("beside no Effect, those that need none work, and the others say what they need", async () => {
     const folder = await unpacked(tarball);
     expect(await tryEntries(runtime, folder, Object.keys(plain))).toEqual(plain);
     for (
-      const said of Object.values(await tryEntries(runtime, folder, ["effect", "effect/thread", "undici"]))
+      const said of Object.values(
+        await tryEntries(runtime, folder, ["effect", "effect/thread", "effect/warehouse", "undici"]),
+      )
     ) {
       expect(said).toMatch(/^ERR_MODULE_NOT_FOUND .*'effect'.*needsEffect3\.js/);
     }

@@ -23,6 +23,16 @@ const onPort = async (use) => {
 
 const lengthOf = async (stream) => (await new Response(stream).arrayBuffer()).byteLength;
 
+/** Gives what came of it, or why it could not be. */
+const syncInto = async (target) => {
+  const { isTargetError, sync } = await import("monocloud-sessions/promise");
+  const { options } = await tenant();
+  return await sync({ ...options, users: "all", target }).then(
+    ({ inserted, verified }) => [inserted, verified],
+    (error) => [error.reason ?? String(error), isTargetError(error)],
+  );
+};
+
 const trials = {
   promise: async () => {
     const { exportSessions, sessions, stream } = await import("monocloud-sessions/promise");
@@ -101,6 +111,35 @@ const trials = {
       return [(await Effect.runPromise(Effect.scoped(run))).sessions];
     }),
   "effect/server": async () => Object.keys(await import("monocloud-sessions/effect/server")),
+  duckdb: async () => {
+    const { make } = await import("monocloud-sessions/duckdb");
+    return await syncInto(make({ path: "p.duckdb" }));
+  },
+  postgres: async () => {
+    const { make } = await import("monocloud-sessions/postgres");
+    return await syncInto(make({ url: "postgres://nobody@127.0.0.1:1/nothing" }));
+  },
+  // The target is of another copy of the library, and so are its errors.
+  "effect/warehouse": async () => {
+    const { Warehouse } = await import("monocloud-sessions/effect/warehouse");
+    const { TenantClient, Transport } = await import("monocloud-sessions");
+    const { make } = await import("monocloud-sessions/duckdb");
+    const [Effect, Layer] = await Promise.all([import("effect/Effect"), import("effect/Layer")]);
+    const { options: { fetch, ...options } } = await tenant();
+    const syncing = Warehouse.sync({
+      target: make({ path: "e.duckdb" }),
+      tenant: "https://sandbox.example",
+      users: Warehouse.allUsers(),
+    }).pipe(
+      Effect.map(({ inserted, verified }) => [inserted, verified]),
+      Effect.catchTag(
+        "TargetError",
+        (error) => Effect.succeed([error.reason, error instanceof Warehouse.TargetError]),
+      ),
+      Effect.provide(TenantClient.layer(options).pipe(Layer.provide(Transport.fetch(fetch)))),
+    );
+    return await Effect.runPromise(syncing);
+  },
   undici: async () => Object.keys(await import("monocloud-sessions/undici")),
 };
 

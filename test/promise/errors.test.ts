@@ -1,10 +1,13 @@
 /** The guards of errors: each knows its own, whichever copy of the library has made it. */
 import { describe, expect, it } from "vitest";
 import * as promise from "../../src/promise.ts";
+import { make as makeTarget } from "../../src/warehouse/postgres.ts";
 import { reasonOf, tenant } from "./tenant.ts";
 
 const { options } = tenant();
 const all = { ...options, users: "all" } as const;
+
+const nowhere = makeTarget({ url: "postgres://nobody@127.0.0.1:1/nothing" });
 
 const guards: Readonly<Record<string, (error: unknown) => boolean>> = {
   ApiError: promise.isApiError,
@@ -12,6 +15,7 @@ const guards: Readonly<Record<string, (error: unknown) => boolean>> = {
   SinkError: promise.isSinkError,
   DatasetError: promise.isDatasetError,
   TenantError: promise.isTenantError,
+  TargetError: promise.isTargetError,
   CursorError: promise.isCursorError,
 };
 
@@ -28,6 +32,11 @@ describe("the guards of errors", () => {
       "TenantError",
       "InsecureTransport",
       () => promise.sessions({ ...all, domain: "http://acme.example" }).next(),
+    ],
+    [
+      "TargetError",
+      "Unreachable",
+      () => promise.sync({ ...all, target: nowhere, maxElapsed: 1 }),
     ],
     [
       "CursorError",

@@ -11,6 +11,7 @@ import type * as Tenant from "../../src/api/Tenant.ts";
 import type * as DatasetError from "../../src/dataset/DatasetError.ts";
 import type * as Manifest from "../../src/dataset/Manifest.ts";
 import type * as Replay from "../../src/dataset/quarantine/Replay.ts";
+import type * as Columns from "../../src/session/Columns.ts";
 import type * as Verify from "../../src/dataset/verify/Verify.ts";
 import type * as Export from "../../src/export/Export.ts";
 import type * as Verdict from "../../src/export/Verdict.ts";
@@ -21,6 +22,12 @@ import type * as RedactionPolicy from "../../src/session/RedactionPolicy.ts";
 import type * as Session from "../../src/session/Session.ts";
 import type * as Sink from "../../src/sink/Sink.ts";
 import type * as SessionSource from "../../src/source/SessionSource.ts";
+import type * as Load from "../../src/warehouse/Load.ts";
+import type * as WarehouseReport from "../../src/warehouse/Report.ts";
+import type * as Target from "../../src/warehouse/Target.ts";
+import type * as DuckDb from "../../src/warehouse/targets/duckdb.ts";
+import type * as Postgres from "../../src/warehouse/targets/postgres.ts";
+import type * as WarehouseOptions from "../../src/warehouse/WarehouseOptions.ts";
 import { project, start } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
@@ -70,6 +77,9 @@ describe("what the engine gives", () => {
     assignable<Replay.Report, promise.ReplayReport>();
     sameNames<Replay.Report, promise.ReplayReport>();
     assignable<Replay.Progress, promise.ReplayProgress>();
+    assignable<WarehouseReport.Report, promise.WarehouseReport>();
+    sameNames<WarehouseReport.Report, promise.WarehouseReport>();
+    assignable<Load.LoadProgress, promise.LoadProgress>();
   });
 
   it("fails with errors that are what the plain types say (by the compiler)", () => {
@@ -83,6 +93,7 @@ describe("what the engine gives", () => {
     assignable<promise.DatasetError["reason"], DatasetError.DatasetError["reason"]>();
     assignable<Tenant.TenantError, promise.TenantError>();
     assignable<promise.TenantError["reason"], Tenant.TenantError["reason"]>();
+    assignable<Target.TargetError, promise.TargetError>();
   });
 });
 
@@ -100,6 +111,15 @@ describe("what callers give", () => {
     assignable<Formats.FormatOptions & Export.QuarantineOptions, promise.EncodingOptions>();
     assignable<promise.UnverifiedOptions, Verdict.UnverifiedOptions>();
     sameNames<promise.UnverifiedOptions, Verdict.UnverifiedOptions>();
+    assignable<promise.WarehouseOptions, WarehouseOptions.WarehouseOptions & { signal?: unknown }>();
+    sameNames<promise.WarehouseOptions, WarehouseOptions.WarehouseOptions & { signal?: unknown }>();
+    assignable<Target.PostgresOptions, Postgres.PostgresOptions>();
+    sameNames<Target.PostgresOptions, Postgres.PostgresOptions>();
+    assignable<Target.DuckDbOptions, DuckDb.DuckDbOptions>();
+    sameNames<Target.DuckDbOptions, DuckDb.DuckDbOptions>();
+    assignable<Columns.Kind, Target.Kind>();
+    assignable<Columns.Value, Target.Value>();
+    assignable<Exclude<Target.Kind, "integer" | "boolean">, Columns.Kind>();
     assignable<promise.Session, Session.Session>();
     assignable<Map<string, string>, promise.CursorStore>();
     // Else none of this would say anything.
@@ -152,11 +172,17 @@ describe.skipIf(onDeno)("the declarations", () => {
     expect([...others]).toEqual([]);
     expect(texts.size).toBeGreaterThan(5);
     for (const text of texts.values()) {
-      expect(text).not.toMatch(/\bEffect\b|Redacted|DurationInput|Schema|Either/);
+      expect(text).not.toMatch(/\bEffect\b|Redacted|DurationInput|\bSchema\b|Either/);
     }
     // The walk finds what is there to be found.
     expect([...(await closureOf(join(folder, "all", "mod.d.ts"))).others].join()).toContain("effect/");
 
+    const doors = ["warehouse/postgres.d.ts", "warehouse/duckdb.d.ts"];
+    for (const door of doors) {
+      const of = await closureOf(join(folder, "all", door));
+      expect([door, ...of.others]).toEqual([door]);
+      for (const [path, text] of of.texts) texts.set(path, text);
+    }
     for (const path of texts.keys()) {
       const target = join(built, path.slice(join(folder, "all").length));
       await mkdir(dirname(target), { recursive: true });
@@ -164,17 +190,30 @@ describe.skipIf(onDeno)("the declarations", () => {
     }
     await writeFile(
       join(built, "package.json"),
-      JSON.stringify({ exports: { "./promise": "./promise.d.ts" } }),
+      JSON.stringify({
+        exports: {
+          "./promise": "./promise.d.ts",
+          "./postgres": "./warehouse/postgres.d.ts",
+          "./duckdb": "./warehouse/duckdb.d.ts",
+        },
+      }),
     );
     await writeFile(
       join(folder, "app.ts"),
-      `import { changes, dataset, exportSessions, isApiError, response, sessions, stream } from "monocloud-sessions/promise";
+      `import { changes, dataset, exportSessions, isApiError, load, response, sessions, stream, sync } from "monocloud-sessions/promise";
+      import { make as inDuckDb } from "monocloud-sessions/duckdb";
+      import { make as inPostgres, type Target } from "monocloud-sessions/postgres";
       const tenant = { domain: "acme.example", apiKey: "a-key", timeout: "30 seconds", users: "all" } as const;
       export const run = async () => {
         for await (const { user_id, last_metadata } of sessions(tenant)) console.log(user_id, last_metadata?.country);
         for await (const { cursor } of changes({ ...tenant, cursors: new Map() })) console.log(cursor);
         const report = await exportSessions({ ...tenant, out: "sessions.csv", onProgress: ({ users }) => console.log(users) });
         const { tombstones } = await dataset({ ...tenant, folder: "out", formats: ["csv.gz"], sinceLast: true, prune: true });
+        const targets: ReadonlyArray<Target> = [inDuckDb({ path: "a.duckdb" }), inPostgres({ url: "postgres://a/b" })];
+        for (const target of targets) console.log((await sync({ ...tenant, target, prune: true, wait: "1 minute" })).ended);
+        console.log((await load({ folder: "out", target: targets[0]!, onProgress: ({ rows }) => console.log(rows) })).kind);
+        // @ts-expect-error a table equals the tenant
+        await sync({ ...tenant, target: targets[0]!, filter: () => true });
         console.log(report.verified, tombstones?.gone, await response("csv", tenant).catch((e) => isApiError(e) && e.reason));
         // @ts-expect-error there is no such unit
         return stream("parquet", { ...tenant, timeout: "30 s" });

@@ -45,6 +45,8 @@ const dialectOf = (schema: string): Dialect => {
   return {
     types,
     table: (name) => `${its}.${quoted(name)}`,
+    // Whoever opens the file knows its database by another name.
+    inView: quoted,
     createSchema: {
       statement: `CREATE SCHEMA IF NOT EXISTS ${its}`,
       isThere: `SELECT 1 FROM duckdb_schemas() WHERE database_name = '${CATALOG}' AND schema_name = ${

@@ -1,11 +1,17 @@
 /** Names what each entry without Effect has, as its user would. Compiled by every TypeScript, and never run. */
+import { make as makeDuckDb } from "monocloud-sessions/duckdb";
+import { make as makePostgres, type Target } from "monocloud-sessions/postgres";
 import {
   type Change,
   changes,
   type FormatChoice,
   isApiError,
+  isTargetError,
+  load,
   response,
   sessions,
+  sync,
+  type WarehouseReport,
 } from "monocloud-sessions/promise";
 import { make } from "monocloud-sessions/sandbox";
 import { make as makeServer, type Server, type ServerSettings } from "monocloud-sessions/server";
@@ -55,5 +61,10 @@ const changed = changes({
   cursors: new Map<string, string>(),
 });
 const told = (error: unknown): string => isApiError(error) ? error.reason : "";
+const target: Target = makePostgres({ url: "postgres://loader@db/warehouse", schema: "sessions" });
+const synced: Promise<WarehouseReport> = sync({ domain: "a.example", apiKey: "key", users: "all", target });
+const loaded: Promise<WarehouseReport> = load({ folder: "a", target: makeDuckDb({ path: "a.duckdb" }) });
+const denied = (error: unknown): boolean => isTargetError(error) && error.reason === "Denied";
+export { denied, loaded, synced };
 export { answer, changed, cursorOf, first, told };
 export { answers, bytes, reason, report, serve };
