@@ -2,7 +2,9 @@
  * The column `_rescued_data`: whatever of a session no other column holds, such as fields that this version does not know, and
  * coordinates that are not numbers.
  */
+import * as Schema from "effect/Schema";
 import * as FieldOffsets from "../scan/FieldOffsets.ts";
+import { members } from "../scan/JsonMembers.ts";
 import * as MemoTable from "../scan/MemoTable.ts";
 import type { RowSlices } from "../scan/RowSlices.ts";
 import * as Session from "./Session.ts";
@@ -91,6 +93,62 @@ const textOf = (members: ReadonlyArray<Member>): string => {
     index === first ? [`"last_metadata":{${inside.join(",")}}`] : isInside ? [] : [text]
   );
   return `{${all.join(",")}}`;
+};
+
+/** The value that a column has of a JSON value; undefined where it is of another type, and stays where it is. */
+const columnValue = (
+  kind: "text" | "text_list" | "timestamp" | "number",
+  json: string,
+): ColumnValue | undefined => {
+  const value: unknown = JSON.parse(json);
+  if (value === null) return null;
+  switch (kind) {
+    case "text":
+      return typeof value === "string" ? value : undefined;
+    case "number":
+      return typeof value === "string" ? toNumber(value) ?? undefined : undefined;
+    case "timestamp":
+      return Schema.is(Session.EpochSeconds)(value) ? value : undefined;
+    case "text_list":
+      return Array.isArray(value) && value.every((text) => typeof text === "string") ? value : undefined;
+  }
+};
+
+type ColumnValue = string | number | null | ReadonlyArray<string>;
+
+/** A column that was none when a text was written. */
+export interface NewColumn {
+  readonly name: string;
+  readonly kind: "text" | "text_list" | "timestamp" | "number";
+  /** True of a field of `last_metadata`. */
+  readonly isInside: boolean;
+}
+
+const objectOf = (all: ReadonlyArray<readonly [name: string, value: string]>): string | undefined =>
+  all.length === 0
+    ? undefined
+    : `{${all.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
+
+/** Take the values of columns out of rescued data that an earlier version wrote; gives what is left, null if nothing is. */
+export const split = (
+  text: string,
+  columns: ReadonlyArray<NewColumn>,
+): { readonly values: ReadonlyArray<ColumnValue>; readonly rest: string | null } => {
+  const values = new Map<NewColumn, ColumnValue>();
+  const without = (json: string, isInside: boolean) =>
+    members(json).flatMap(([name, value]): Array<readonly [string, string]> => {
+      const column = columns.find((column) => column.name === name && column.isInside === isInside);
+      const found = column && columnValue(column.kind, value);
+      if (column !== undefined && found !== undefined) {
+        values.set(column, found);
+        return [];
+      }
+      if (isInside || name !== "last_metadata" || !value.startsWith("{")) return [[name, value]];
+      const rest = objectOf(without(value, true));
+      return rest === undefined ? [] : [[name, rest]];
+    });
+  const rest = objectOf(without(text, false)) ?? null;
+  return { values: columns.map((column) => values.get(column) ?? null), rest };
 };
 
 /** Make what {@link at} is, for rows of a scanner that puts fields elsewhere, or knows fewer of them. */

@@ -3,28 +3,15 @@
  * that rows, cursors and the record of the run are there together or not at all.
  */
 import * as Writer from "../dataset/Writer.ts";
-import { version } from "../version.ts";
 import { make as makeStatements, type Staged, staged } from "./Statements.ts";
 import * as Lot from "./Lot.ts";
+import * as Meta from "./Meta.ts";
+import * as Preparation from "./Preparation.ts";
 import * as Tables from "./Tables.ts";
 import type * as TableRows from "./TableRows.ts";
 import { type Connection, type Parameter, type Target, TargetError, type Value } from "./Target.ts";
 
-/** What a schema was begun with, and every run must have. */
-export interface Identity {
-  /** The tenant's origin. */
-  readonly tenant: string;
-  /** What chooses sessions of a user. */
-  readonly filters: Readonly<Record<string, unknown>>;
-  /** The policy for personal data; null for none. */
-  readonly redaction: Readonly<Record<string, unknown>> | null;
-}
-
-export interface PrepareOptions {
-  readonly identity: Identity;
-  /** True to keep every version from now on. */
-  readonly history: boolean;
-}
+export type { Identity, PrepareOptions } from "./Preparation.ts";
 
 /** Counts of a run, by their columns. */
 export interface Counts {
@@ -241,105 +228,10 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     isStaged.clear();
   };
 
-  const readMeta = async () =>
-    new Map(
-      (await connection.query(`SELECT "key", "value" FROM ${table("_meta")}`)).map((
-        { key, value },
-      ) => [String(key), String(value)]),
-    );
-
-  const setMeta = async (key: string, value: string) => {
-    await connection.run(`DELETE FROM ${table("_meta")} WHERE "key" = $1`, [key]);
-    await connection.run(`INSERT INTO ${table("_meta")} ("key", "value") VALUES ($1, $2)`, [key, value]);
-  };
-
-  const createSchema = async ({ identity, history }: PrepareOptions) => {
-    const { createSchema: schema } = dialect;
-    if (schema !== undefined && (await connection.query(schema.isThere)).length === 0) {
-      await connection.run(schema.statement);
-    }
-    await runAll(Tables.createAll(dialect, { history }));
-    const entries: Readonly<Record<string, string>> = {
-      program: "monocloud-sessions",
-      schema_version: String(Tables.schemaVersion),
-      created_by: version,
-      columns: JSON.stringify(Tables.sessionColumns.map(({ name }) => name)),
-      tenant: identity.tenant,
-      filters: JSON.stringify(identity.filters),
-      redaction: JSON.stringify(identity.redaction),
-    };
-    for (const [key, value] of Object.entries(entries)) await setMeta(key, value);
-  };
-
-  /** Refuse a schema that is of something else, and says what differs. */
-  const check = (
-    found: ReadonlyMap<string, string>,
-    differences: ReadonlyArray<string>,
-    { identity }: PrepareOptions,
-  ) => {
-    const its = found.get("schema_version");
-    if (found.get("program") !== "monocloud-sessions" || its === undefined) {
-      throw refuse(
-        "Foreign",
-        `Cannot write to ${name}: its table _meta is not of this program. Give another --schema`,
-      );
-    }
-    if (Number(its) > Tables.schemaVersion) {
-      throw refuse(
-        "Foreign",
-        `Cannot write to ${name}: its schema has version ${its} and this program knows ${Tables.schemaVersion}: ` +
-          "use the newer monocloud-sessions that made it",
-      );
-    }
-    if (differences.length > 0) {
-      throw refuse(
-        "Foreign",
-        `Cannot write to ${name}, as its tables were altered: ${differences.slice(0, 5).join("; ")}` +
-          `${differences.length > 5 ? `; and ${differences.length - 5} more` : ""}. ` +
-          "Put them back, or give another --schema",
-      );
-    }
-    if (found.get("tenant") !== identity.tenant) {
-      throw refuse(
-        "Foreign",
-        `Cannot write to ${name}: it has the sessions of ${found.get("tenant")}, and these are of ` +
-          `${identity.tenant}. Give another --schema`,
-      );
-    }
-    const must = { filters: identity.filters, redaction: identity.redaction };
-    for (const [key, value] of Object.entries(must)) {
-      if (found.get(key) === JSON.stringify(value)) continue;
-      throw refuse(
-        "Options",
-        `Cannot write to ${name}: its ${key === "filters" ? "filter" : "redaction"} was ${found.get(key)} ` +
-          `when it began and is ${JSON.stringify(value)} now. Give what was given then, or another --schema`,
-      );
-    }
-  };
-
-  const prepare = (options: PrepareOptions): Promise<void> =>
+  const prepare = (options: Preparation.PrepareOptions): Promise<void> =>
     inTurn(() =>
       connection.transaction(async () => {
-        if (dialect.alone !== undefined) await connection.run(dialect.alone);
-        const { there, differences } = await Tables.inspect(dialect, connection);
-        if (there.size === 0) {
-          hasHistory = options.history;
-          return createSchema(options);
-        }
-        if (!there.has("_meta")) {
-          throw refuse(
-            "Foreign",
-            `Cannot write to ${name}: it has ${
-              [...there].join(", ")
-            } of something else. Give another --schema`,
-          );
-        }
-        check(await readMeta(), differences, options);
-        hasHistory = there.has(Tables.history.name);
-        if (options.history && !hasHistory) {
-          await runAll(Tables.create(dialect, Tables.history));
-          hasHistory = true;
-        }
+        ({ hasHistory } = await Preparation.prepare(target, connection, options));
       })
     );
 
@@ -743,9 +635,9 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     writeParquet,
     commit,
     hasOtherRuns,
-    meta: () => inTurn(() => connection.transaction(readMeta)),
+    meta: () => inTurn(() => connection.transaction(() => Meta.read(dialect, connection))),
     /** For {@link Checkpoint.also}. */
-    setMeta,
+    setMeta: (key: string, value: string) => Meta.set(dialect, connection, key, value),
     clear,
     hurry,
     close,

@@ -175,15 +175,25 @@ export const createStaging = (dialect: Dialect, name: string, columns: ReadonlyA
     columns.map((column) => definition(dialect, column)).join(", ")
   })`;
 
+/** Give the statement that makes the view of what has not ended. */
+export const createView = (dialect: Dialect): string =>
+  `CREATE VIEW ${dialect.table(VIEW)} AS\n  SELECT ${
+    list(sessions.columns.filter(({ name }) => name !== "_ended_at"))
+  }\n  FROM ${(dialect.inView ?? dialect.table)(sessions.name)} WHERE "_ended_at" IS NULL`;
+
+export const dropView = ({ table }: Dialect): string => `DROP VIEW ${table(VIEW)}`;
+
+/** Give the statement that adds a column, of which rows that are there have nothing. */
+export const addColumn = ({ table, types }: Dialect, name: string, column: Column): string =>
+  `ALTER TABLE ${table(name)} ADD COLUMN ${quoted(column.name)} ${types[column.kind]}`;
+
 /** Give the statements of a new schema, but for the one that makes it. */
 export const createAll = (
   dialect: Dialect,
   options: { readonly history: boolean },
 ): ReadonlyArray<string> => [
   ...[...tables, ...(options.history ? [history] : [])].flatMap((table) => create(dialect, table)),
-  `CREATE VIEW ${dialect.table(VIEW)} AS\n  SELECT ${
-    list(sessions.columns.filter(({ name }) => name !== "_ended_at"))
-  }\n  FROM ${(dialect.inView ?? dialect.table)(sessions.name)} WHERE "_ended_at" IS NULL`,
+  createView(dialect),
   ...(dialect.extra ?? []),
 ];
 
@@ -215,25 +225,31 @@ const differences = (
   return said;
 };
 
-/** What is there of a schema. */
-export interface Inventory {
-  /** The tables that are there, by name. */
-  readonly there: ReadonlySet<string>;
-  readonly differences: ReadonlyArray<string>;
-}
-
-/** Compare the tables that are there with what they should be. */
-export const inspect = async (dialect: Dialect, connection: Connection): Promise<Inventory> => {
+/** Name the tables that are there, and the view. */
+export const namesThere = async (connection: Connection): Promise<ReadonlySet<string>> => {
   const there = new Set<string>();
+  for (const name of [...[...tables, history].map(({ name }) => name), VIEW]) {
+    if (await connection.describe(name) !== undefined) there.add(name);
+  }
+  return there;
+};
+
+/** Compare the tables with what they should be, where sessions have these columns so far. */
+export const differencesIn = async (
+  dialect: Dialect,
+  connection: Connection,
+  names: ReadonlyArray<string>,
+): Promise<ReadonlyArray<string>> => {
+  const isThere = ({ name }: Column) =>
+    names.includes(name) || !sessionColumns.some((own) => own.name === name);
   const said: Array<string> = [];
   for (const table of [...tables, history]) {
+    const isOfSessions = table === sessions || table === history;
+    const its = isOfSessions ? { ...table, columns: table.columns.filter(isThere) } : table;
     const found = await connection.describe(table.name);
-    if (found !== undefined) {
-      there.add(table.name);
-      said.push(...differences(dialect, table, found));
-    } else if (table !== history) said.push(`there is no table ${table.name}`);
+    if (found !== undefined) said.push(...differences(dialect, its, found));
+    else if (table !== history) said.push(`there is no table ${table.name}`);
   }
-  if (await connection.describe(VIEW) !== undefined) there.add(VIEW);
-  else said.push(`there is no view ${VIEW}`);
-  return { there, differences: said };
+  if (await connection.describe(VIEW) === undefined) said.push(`there is no view ${VIEW}`);
+  return said;
 };

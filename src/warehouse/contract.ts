@@ -435,4 +435,52 @@ export const contract: ReadonlyArray<Check> = [
       await refused("Foreign", prepare(), "an altered table");
     },
   },
+  {
+    name: "adds a column that an earlier version did not know, and fills it",
+    run: async (target) => {
+      const { table } = target().dialect;
+      const metadata = { city: "Rome", ip_address: "1.2.3.4" };
+      await working(target(), async ({ add, commit }) => {
+        await add("ann", [session("1", 1000, { last_metadata: metadata }), session("2")]);
+        await commit(end);
+      }, { history: true });
+      // As the version before would have it.
+      const connection = await target().connect();
+      await connection.transaction(async () => {
+        const names = Tables.sessionColumns.map(({ name }) => name).filter((name) => name !== "ip_address");
+        const json = '{"new":[1.0],"last_metadata":{"other":1,"ip_address":"1.2.3.4"}}';
+        await connection.run(Tables.dropView(target().dialect));
+        for (const name of ["sessions", "sessions_history"]) {
+          await connection.run(`ALTER TABLE ${table(name)} DROP COLUMN "ip_address"`);
+          await connection.run(`UPDATE ${table(name)} SET "_rescued_data" = $1 WHERE "session_id" = '1'`, [
+            json,
+          ]);
+          await connection.run(
+            `UPDATE ${
+              table(name)
+            } SET "_rescued_data" = '{"last_metadata":{"ip_address":null}}' WHERE "session_id" = '2'`,
+          );
+        }
+        const [live] = Tables.createAll(target().dialect, { history: false }).filter((text) =>
+          /^CREATE VIEW/.test(text)
+        );
+        await connection.run(live!.replace('"ip_address", ', ""));
+        await connection.run(`UPDATE ${table("_meta")} SET "value" = $1 WHERE "key" = 'columns'`, [
+          JSON.stringify(names),
+        ]);
+      });
+      await connection.close();
+      await working(target(), ({ commit }) => commit(end));
+      for (const name of ["sessions", "sessions_live", "sessions_history"]) {
+        const rows = await select(
+          target(),
+          `SELECT "ip_address", "_rescued_data" FROM ${table(name)} ORDER BY "session_id"`,
+        );
+        equal(rows.map((row) => [row["ip_address"], row["_rescued_data"]]), [
+          ["1.2.3.4", '{"new":[1.0],"last_metadata":{"other":1}}'],
+          [null, null],
+        ], name);
+      }
+    },
+  },
 ];
