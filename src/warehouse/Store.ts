@@ -610,6 +610,17 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     if (hasHistory) await connection.run(statements.clearHistory);
   };
 
+  /** List the users of whom the table has sessions that have not ended. */
+  const liveUsers = (): Promise<ReadonlyArray<string>> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const rows = await connection.query(
+          `SELECT DISTINCT "user_id" FROM ${table(Tables.sessions.name)} WHERE "_ended_at" IS NULL`,
+        );
+        return rows.map((row) => String(row["user_id"]));
+      })
+    );
+
   /** Tell whether a run of another kind has written since that one. */
   const hasOtherRuns = (since: number): Promise<boolean> =>
     inTurn(() =>
@@ -635,6 +646,7 @@ export const open = async (target: Target, { id, leaseSeconds }: OpenOptions) =>
     writeParquet,
     commit,
     hasOtherRuns,
+    liveUsers,
     meta: () => inTurn(() => connection.transaction(() => Meta.read(dialect, connection))),
     /** For {@link Checkpoint.also}. */
     setMeta: (key: string, value: string) => Meta.set(dialect, connection, key, value),

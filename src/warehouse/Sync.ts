@@ -118,9 +118,7 @@ const work =
         const isVerifiedList = users.all === true && unverifiedReasons.length === 0;
         const asked = new Set(listed);
         if (prune && isVerifiedList) {
-          for (const { userId, cursor } of cursors.values()) {
-            if (cursor !== null && Cursors.hasSession(cursor)) asked.add(userId);
-          }
+          for (const userId of yield* Attempt.call(() => store.liveUsers())) asked.add(userId);
         }
         shown.usersTotal = asked.size;
 

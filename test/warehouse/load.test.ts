@@ -14,7 +14,7 @@ import { changeManifest, choices, exportInto } from "../dataset/written.ts";
 import { newFolder } from "../folders.ts";
 import { draws } from "../source/paging/histories.ts";
 import { isLong } from "../size.ts";
-import { expectRows, listedBy, rowsOf, select, sync } from "./tables.ts";
+import { expectRows, hiding, listedBy, rowsOf, select, sync } from "./tables.ts";
 
 const load = (options: Load.LoadOptions) => Effect.runPromise(Load.load(options));
 const failureOf = (options: Load.LoadOptions) => Effect.runPromise(Effect.flip(Load.load(options)));
@@ -70,6 +70,19 @@ it("sync goes on where the folder ended, and load does not go back behind it", a
     reason: "Foreign",
     message: expect.stringContaining("Go on with sync, or give --replace"),
   });
+});
+
+it("a prune asks for users whom only the folder told of, and the tenant lists no more", async () => {
+  const { root, target } = await place();
+  const sandbox = make({ users: 5, sessionsPerUser: 30 });
+  // By another order, an export leaves no cursors.
+  await exportInto(sandbox, root, { formats: choices("ndjson"), walk: { sort: "session_id:1" } });
+  await load({ root, target });
+  const tenant = hiding(sandbox);
+  const [gone = ""] = sandbox.userIds();
+  tenant.hidden.add(gone);
+  expect(await sync(tenant, target, { prune: true })).toMatchObject({ ended: 30, verified: true });
+  expectRows(await rowsOf(target), listedBy(sandbox, (userId) => userId !== gone));
 });
 
 it("another folder takes the place of all, or nothing", async () => {
