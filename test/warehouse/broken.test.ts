@@ -166,6 +166,28 @@ describe.skipIf(!hasPostgres)("PostgreSQL (needs PostgreSQL)", () => {
     }
   }, 120_000);
 
+  it.skipIf(!isLong)("that takes its time to commit is waited for, heartbeats and all", async () => {
+    const { tenant, expectTable, target } = await world("slow commits");
+    const proxy = await proxied();
+    const through = targetOf("slow commits", { port: proxy.port });
+    let commits = 0;
+    for (const nth of [3, 4, 5]) {
+      commits = 0;
+      const struck = proxy.arm({
+        how: "hold",
+        when: "after",
+        milliseconds: 1500,
+        at: ({ type, from }, bytes) =>
+          from === "client" && type === "Q" && bytes.includes("COMMIT") && ++commits === nth,
+      });
+      // Three heartbeats are due meanwhile.
+      await Effect.runPromise(syncOf(tenant, through, { ...small, lease: "2 seconds" }));
+      expect((await struck).status).toBe("T");
+    }
+    await expectTable(target, true);
+    await expectRecords(target, 4);
+  });
+
   it("whose connection dies while nothing is asked is connected anew", async () => {
     const { tenant, expectTable, target } = await world("idle");
     let answers = 0;

@@ -114,28 +114,31 @@ describe.skipIf(!hasPostgres)("PostgreSQL (needs PostgreSQL)", () => {
       from === "client" && bytes.includes("WHERE NOT EXISTS") && ++seen === nth;
   };
 
-  it("a run that is stopped amid a COPY is taken over once its lease is over, and ends when it goes on", async () => {
-    let copies = 0;
-    const { running, status, target, env, to, expectTable, ...of } = await stopped(
-      ({ type }) => type === "d" && ++copies === 3,
-    );
-    expect(status).toBe("I");
-    await expectRefusal(target, of);
-    const second = begin([...args(to), "--wait", "30s"], { env });
-    await until(async () => (await latest(target))?.epoch === 2, "it is taken over");
-    // While the other is at work.
-    running.kill("SIGCONT");
-    expect(await running.done).toMatchObject({
-      code: 75,
-      err: expect.stringMatching(/^LeaseLost: Another run has taken over/m),
-    });
-    expect(await second.done).toMatchObject({
-      code: 0,
-      err: expect.stringContaining("waiting for up to 30s"),
-    });
-    await expectTable(target, true);
-    expect(await latest(target)).toEqual({ run: 1, epoch: 2, isEnded: true });
-  });
+  it.skipIf(!isLong)(
+    "a run that is stopped amid a COPY is taken over once its lease is over, and ends when it goes on",
+    async () => {
+      let copies = 0;
+      const { running, status, target, env, to, expectTable, ...of } = await stopped(
+        ({ type }) => type === "d" && ++copies === 3,
+      );
+      expect(status).toBe("I");
+      await expectRefusal(target, of);
+      const second = begin([...args(to), "--wait", "30s"], { env });
+      await until(async () => (await latest(target))?.epoch === 2, "it is taken over");
+      // While the other is at work.
+      running.kill("SIGCONT");
+      expect(await running.done).toMatchObject({
+        code: 75,
+        err: expect.stringMatching(/^LeaseLost: Another run has taken over/m),
+      });
+      expect(await second.done).toMatchObject({
+        code: 0,
+        err: expect.stringContaining("waiting for up to 30s"),
+      });
+      await expectTable(target, true);
+      expect(await latest(target)).toEqual({ run: 1, epoch: 2, isEnded: true });
+    },
+  );
 
   it.each(isLong ? [1, 2, 3] : [2])(
     "a run that is stopped within transaction %i is let go of by the server, and never commits it",
@@ -217,19 +220,25 @@ describe("DuckDB", () => {
     expect(await latest(target)).toEqual({ run: 1, epoch: 2, isEnded: true });
   });
 
-  it("a run that is stopped within a transaction keeps the file to itself, and goes on", async () => {
-    const { running, tenant, target, expectTable } = await stopped(
-      'INSERT INTO warehouse."monocloud"."sessions"',
-      2,
-      "inside",
-    );
-    await expect(Effect.runPromise(quiet(Effect.flip(syncOf(tenant, target, { maxElapsed: "1 second" })))))
-      .resolves
-      .toMatchObject({ reason: "Busy", message: expect.stringContaining("as another program has it open") });
-    running.kill("SIGCONT");
-    expect(await running.done).toMatchObject({ code: 0 });
-    await expectTable(target, true);
-  });
+  it.skipIf(!isLong)(
+    "a run that is stopped within a transaction keeps the file to itself, and goes on",
+    async () => {
+      const { running, tenant, target, expectTable } = await stopped(
+        'INSERT INTO warehouse."monocloud"."sessions"',
+        2,
+        "inside",
+      );
+      await expect(Effect.runPromise(quiet(Effect.flip(syncOf(tenant, target, { maxElapsed: "1 second" })))))
+        .resolves
+        .toMatchObject({
+          reason: "Busy",
+          message: expect.stringContaining("as another program has it open"),
+        });
+      running.kill("SIGCONT");
+      expect(await running.done).toMatchObject({ code: 0 });
+      await expectTable(target, true);
+    },
+  );
 
   it("an interruption ends the wait for a program that has the file open", async () => {
     const { env, tenant } = await world();

@@ -77,9 +77,14 @@ const held: Set<string> =
 
 /** Name a file by its one true path. */
 const trueName = async (path: string): Promise<string> => {
-  const whole = resolve(path);
-  const folder = () => realpath(dirname(whole)).then((folder) => join(folder, basename(whole)));
-  return await realpath(whole).catch(folder).catch(() => whole);
+  try {
+    const whole = resolve(path);
+    const folder = () => realpath(dirname(whole)).then((folder) => join(folder, basename(whole)));
+    return await realpath(whole).catch(folder);
+  } catch {
+    // There is no such folder, or no right to look.
+    return path;
+  }
 };
 
 const reasonOf = (message: string): TargetError["reason"] => {
