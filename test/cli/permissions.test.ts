@@ -1,13 +1,14 @@
 /** What each command may do under Deno: it runs with these permissions, and with no one of them left out. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import * as UserList from "../../src/source/UserList.ts";
 import { make, type Sandbox, serve } from "../../src/sandbox/mod.ts";
 import { exportInto } from "../dataset/written.ts";
 import { newFolder } from "../folders.ts";
 import { beginDeno, type CommandOptions } from "./command.ts";
 import { oneIn } from "../size.ts";
+import { hasPostgres, postgresForFile } from "../warehouse/postgres.ts";
 
 /** `FOLDER` and `HOST` stand for the folder of a test and for its tenant. */
 interface Permissions {
@@ -97,6 +98,45 @@ const cases: ReadonlyArray<Case> = [
     before: "quarantine",
   },
 ];
+
+describe("sync", () => {
+  // It starts none where there is none.
+  const postgres = hasPostgres ? postgresForFile() : undefined;
+  const sync = async (
+    flags: ReadonlyArray<string>,
+    to: string,
+    more: Readonly<Record<string, string>> = {},
+  ) => {
+    const sandbox = make({ users: 3, sessionsPerUser: 4 });
+    const server = await serve(sandbox);
+    onTestFinished(server.close);
+    const tenant = { MONOCLOUD_DOMAIN: server.url, MONOCLOUD_API_KEY: sandbox.key };
+    const args = ["sync", "--all-users", "--json", "--quiet", ...quick, "--to", to];
+    return await beginDeno(["--allow-net=127.0.0.1", ...flags], args, { env: { ...tenant, ...more } }).done;
+  };
+  const tenantsEnv = `--allow-env=${env.join()}`;
+
+  it("into DuckDB runs with native code permitted, and else says what is missing", async () => {
+    const to = join(await newFolder(), "sessions.duckdb");
+    const { code, out } = await sync([tenantsEnv, "--allow-ffi"], to);
+    expect([code, JSON.parse(out).inserted]).toEqual([0, 12]);
+    expect(await sync([tenantsEnv], to)).toMatchObject({ code: 2 });
+  });
+
+  it.skipIf(!hasPostgres)(
+    "into PostgreSQL runs with its variables, and else says what is missing",
+    async () => {
+      const { url, password } = await postgres!().createDatabase();
+      const { code, out } = await sync([`${tenantsEnv},PG*`], url, { PGPASSWORD: password });
+      expect([code, JSON.parse(out).inserted]).toEqual([0, 12]);
+      const refused = await sync([tenantsEnv], url, { PGPASSWORD: password });
+      expect(refused).toMatchObject({
+        code: 2,
+        out: expect.stringContaining('Requires env access to \\"PGPASSWORD'),
+      });
+    },
+  );
+});
 
 describe.each(cases)("$what", ({ permissions, args, before, env: more }) => {
   let sandbox: Sandbox;
