@@ -57,7 +57,7 @@ describe.skipIf(!hasPostgres)("PostgreSQL on Deno (needs PostgreSQL)", () => {
     }
   });
 
-  it("takes the password from a file that it may read", async () => {
+  it.skipIf(!isLong)("takes the password from a file that it may read", async () => {
     const database = await postgres().createDatabase();
     const { env, url } = await tenant();
     const file = join(await newFolder(), "passwords");
