@@ -42,7 +42,7 @@ const ofBoth = [
   "test/export/*.test.ts",
   "test/format/**/*.test.ts",
   "test/promise.test.ts",
-  "test/promise/{bytes,dataset}.test.ts",
+  "test/promise/{bytes,dataset,warehouse}.test.ts",
   "test/sandbox/Server.test.ts",
   "test/session/Redaction.test.ts",
   "test/sink/*.test.ts",
