@@ -63,13 +63,22 @@ interface SavedProgress {
   readonly unverified: ReadonlyArray<Export.UnverifiedUser>;
 }
 
-const noSaved = (): SavedProgress => ({ progress: Export.noProgress(), missing: [], unverified: [] });
+/** Give what a run had come to. Another process than the one before asks for every user again, if only for changes. */
+const savedOf = ({ progress: saved }: Store.Standing, isOther: boolean): SavedProgress => {
+  const { progress, missing, unverified } = saved as SavedProgress | undefined ??
+    { progress: Export.noProgress(), missing: [], unverified: [] };
+  if (!isOther) return { progress, missing, unverified };
+  const { sessions, quarantined } = progress;
+  return { progress: { ...Export.noProgress(), sessions, quarantined }, missing: [], unverified: [] };
+};
 
 /** What happened to a user since the last checkpoint. */
 interface Touched {
   /** Gives where the walk stands; undefined once it has ended. */
   readonly state: (() => unknown) | undefined;
   readonly end: WalkEnd | undefined;
+  /** True of a walk that reads the whole list. */
+  readonly isWhole: boolean;
 }
 
 /** Ids of an answer that its rows do not tell: of rows that were quarantined or left out; empty text for a row without one. */
@@ -87,7 +96,13 @@ const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
 /** What a process knows of its run, whatever became of a connection. */
 interface Known {
   /** What it started from: where the run stood, and what had been asked of the tenant before. */
-  start?: { readonly at: number; readonly traffic: Traffic; readonly standing: Store.Standing };
+  start?: {
+    readonly at: number;
+    readonly traffic: Traffic;
+    readonly standing: Store.Standing;
+    /** Users that an earlier process was done with: they may have changed since. */
+    readonly doneBefore: ReadonlySet<string>;
+  };
   /** The report, but for the counts of the last commit, of which no answer came. */
   report?: Omit<Report.Report, keyof ReturnType<typeof Report.countsOf>>;
 }
@@ -105,14 +120,17 @@ const work =
         const { deletes, checkpointRows, checkpointEvery, take } = WarehouseOptions.settle(options);
         const { traffic } = yield* TenantClient;
         const startedAt = yield* Clock.currentTimeMillis;
-        const { at, traffic: prior, standing: base } = known.start ??= {
+        const cursors = yield* Attempt.call(() => store.cursors());
+        const isDone = (userId: string) => cursors.get(userId)?.run === begun.run;
+        const isFirst = known.start === undefined;
+        const { at, traffic: prior, standing: base, doneBefore } = known.start ??= {
           at: startedAt,
           traffic: traffic(),
           standing: begun.standing,
+          doneBefore: new Set([...cursors.keys()].filter(isDone)),
         };
-        const saved = begun.standing.progress as SavedProgress | undefined ?? noSaved();
+        const saved = savedOf(begun.standing, isFirst);
         const tally = RunState.tallyOf({ ...saved, failed: [], open: [] }, shown);
-        const cursors = yield* Attempt.call(() => store.cursors());
         const listed = yield* restore(ids);
         const unverifiedReasons = users.unverifiedReasons?.() ?? [];
         const isVerifiedList = users.all === true && unverifiedReasons.length === 0;
@@ -131,22 +149,21 @@ const work =
           };
         };
         const isAnyKnown = [...asked].some((userId) => cursors.has(userId));
-        const isDone = (userId: string) => cursors.get(userId)?.run === begun.run;
-        const source = SessionSource.changes(
-          Stream.map(
-            Stream.fromIterable([...asked].filter((userId) => !isDone(userId))),
-            startOf,
-          ),
-          {
+        const walking = (userIds: ReadonlyArray<string>, whole: boolean) =>
+          SessionSource.changes(Stream.map(Stream.fromIterable(userIds), startOf), {
             ...walk,
             onFailure: "continue",
             areListed: users.all,
             lookback,
-            whole: prune,
+            whole,
             // What the table has is compared there: all that is listed goes to it.
-            holds: prune ? () => "lacks" : undefined,
-          },
-        );
+            holds: whole ? () => "lacks" : undefined,
+          });
+        const left = [...asked].filter((userId) => !isDone(userId));
+        const again = [...asked].filter((userId) => doneBefore.has(userId));
+        const source = prune
+          ? Stream.concat(walking(left, true), walking(again, false))
+          : walking([...left, ...again], false);
 
         const touched = new Map<string, Touched>();
         let waitingSince: number | undefined;
@@ -159,8 +176,8 @@ const work =
             ? Cursors.forget(cursor ?? before!, cursor === undefined ? startedAt / 1000 : undefined)
             : null;
         };
-        const listedOf = ({ state, end }: Touched): Store.Listed => {
-          if (!prune) return "";
+        const listedOf = ({ state, end, isWhole }: Touched): Store.Listed => {
+          if (!isWhole && !(end !== undefined && prune && Tombstones.isUserGone(end))) return "";
           if (end === undefined) return state === undefined ? "" : "open";
           if (Tombstones.isUserGone(end)) return "gone";
           return end.status === "complete" && end.verified ? "whole" : "";
@@ -231,7 +248,11 @@ const work =
             if (others.length > 0) yield* Attempt.call(() => store.observe(userId, others));
             Export.count(tally, batch);
             tally.progress.quarantined += taken.quarantined.length - batch.quarantined.length;
-            touched.set(userId, { state: state ?? touched.get(userId)?.state, end });
+            touched.set(userId, {
+              state: state ?? touched.get(userId)?.state,
+              end,
+              isWhole: served.observedIds !== undefined,
+            });
             waitingSince ??= yield* Clock.currentTimeMillis;
           });
 

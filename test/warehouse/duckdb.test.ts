@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { contract } from "../../src/warehouse/contract.ts";
 import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";
 import { isLong } from "../size.ts";
+import { make } from "../../src/sandbox/mod.ts";
 import { goThrough } from "./rounds.ts";
+import { expectRows, listedBy, rowsOf, select, sync } from "./tables.ts";
 
 let folder: string;
 beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "duckdb-"))));
@@ -30,3 +32,35 @@ it("through rounds of changes and interruptions, the table equals the tenant", a
   }
   expect(breaks).toBeGreaterThan(isLong ? 20 : 0);
 }, 600_000);
+
+it("a run that is gone on with has what changed at users that were done, and a prune keeps what it was told", async () => {
+  for (const prune of [false, true]) {
+    const target = DuckDb.make({ path: join(folder, `continued-${prune}.duckdb`) });
+    const sandbox = make({ users: 8, sessionsPerUser: 25, seed: 3 });
+    if (prune) await sync(sandbox, target);
+    let left = prune ? 14 : 9;
+    const fetch = (request: Request) =>
+      --left < 0 ? Promise.resolve(new Response("no", { status: 401 })) : sandbox.fetch(request);
+    const options = { prune, checkpointRows: 1, walk: { pageSize: 10, concurrency: 1 } } as const;
+    await expect(sync({ ...sandbox, fetch }, target, options)).rejects.toMatchObject({
+      message: expect.stringContaining("401"),
+    });
+    const done = await select(
+      target,
+      ({ table }) => `SELECT "user_id" FROM ${table("_cursors")} WHERE "run" = ${prune ? 2 : 1}`,
+    );
+    expect(done.length).toBeGreaterThan(0);
+    for (const { user_id } of done) {
+      sandbox.add(String(user_id));
+      const [any] = sandbox.sessions(String(user_id));
+      sandbox.update(String(user_id), any!.session_id);
+    }
+    expect(await sync(sandbox, target, options)).toMatchObject({
+      run: prune ? 2 : 1,
+      users: 8,
+      verified: true,
+      ended: 0,
+    });
+    expectRows(await rowsOf(target), listedBy(sandbox));
+  }
+});
