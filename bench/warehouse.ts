@@ -15,7 +15,8 @@ import { makeCluster } from "../test/warehouse/cluster.ts";
 import { versions } from "../test/warehouse/versions.ts";
 import { runProgram, startTenant, type Taken } from "./measure.ts";
 
-const [ROUNDS, SESSIONS, A_USER] = [5, 1_000_000, 1000];
+const [SESSIONS, A_USER] = [1_000_000, 1000];
+const ROUNDS = process.argv.includes("--quick") ? 1 : 5;
 
 const isLarge = process.argv.includes("--large");
 const [version] = versions;

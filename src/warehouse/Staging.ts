@@ -61,6 +61,15 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   const timed = (statement: string, at: string, run: number) =>
     connection.run(statement, statement.includes("$1") ? [at, run] : []);
 
+  /** Do work whose joins look each key up in the index of the large table. */
+  const byKey = async <A>(work: () => Promise<A>): Promise<A> => {
+    if (dialect.byKey === undefined) return work();
+    await connection.run(dialect.byKey.on);
+    const result = await work();
+    await connection.run(dialect.byKey.off);
+    return result;
+  };
+
   /** Merge the sessions that were staged; gives how many rows each statement changed. */
   const mergeSessions = async (
     { lot: its, at, run, hasHistory }: MergeOptions,
@@ -70,14 +79,14 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     const parameters = [at, run];
     const removed = its.mayRepeat() ? await connection.run(statements.distinct) : 0;
     const rows = its.counts.sessions - removed;
-    if (hasHistory) await connection.run(statements.history, parameters);
+    if (hasHistory) await byKey(() => connection.run(statements.history, parameters));
     const inserted = await connection.run(statements.insert, parameters);
     // What was added just now is there as it is.
     if (inserted === rows) return { inserted, updated: 0, unchanged: 0 };
-    if (dialect.byKey !== undefined) await connection.run(dialect.byKey.on);
-    const updated = await connection.run(statements.update, parameters) +
-      await connection.run(statements.revive, parameters);
-    if (dialect.byKey !== undefined) await connection.run(dialect.byKey.off);
+    const updated = await byKey(async () =>
+      await connection.run(statements.update, parameters) +
+      await connection.run(statements.revive, parameters)
+    );
     return { inserted, updated, unchanged: rows - inserted - updated };
   };
 
@@ -129,7 +138,10 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     const { lot: { counts }, users, at, run, deletes } = options;
     const merged = options.merged ?? await mergeSessions(options);
     const tellsEnded = users.some(({ listed }) => listed === "whole" || listed === "gone");
-    let ended = tellsEnded ? await timed(statements.end(deletes), at, run) : 0;
+    let ended = 0;
+    if (tellsEnded) {
+      for (const statement of statements.end(deletes)) ended += await timed(statement, at, run);
+    }
     if (isStaged.has("tombstones")) {
       const [end, takeBack] = statements.bury(deletes);
       ended += await timed(end!, at, run);

@@ -99,10 +99,14 @@ export const make = ({ table, types, hasKeys }: Dialect) => {
     insert: `INSERT INTO ${sessions} (${columns}, "_first_seen_at", "_updated_at", "_run", "_ended_at") ` +
       `SELECT ${list(sessionColumns, "s.")}, ${now}, ${now}, ${run}, NULL FROM ${rows} s ` +
       (hasKeys
-        ? `ON CONFLICT (${sessionKey.map((name) => `"${name}"`).join(", ")}) DO NOTHING`
+        // Without a condition, SQLite takes ON for that of a join.
+        ? `WHERE true ON CONFLICT (${sessionKey.map((name) => `"${name}"`).join(", ")}) DO NOTHING`
         : `WHERE NOT EXISTS (SELECT 1 FROM ${sessions} t WHERE ${sameKey("t", "s")})`),
-    /** End what the table has of users whose list was read whole, and the walk did not meet. */
-    end: (deletes: "soft" | "hard"): string => {
+    /**
+     * End what the table has of users whom the tenant does not know; and of users whose list was read whole, what the walk did
+     * not meet. Conditions are joined by AND alone: so each is a join, and none is asked of every row.
+     */
+    end: (deletes: "soft" | "hard"): ReadonlyArray<string> => {
       const isNotMet = [rows, met, observed]
         .map((of) => `NOT EXISTS (SELECT 1 FROM ${of} o WHERE ${sameKey("o", "t")})`);
       // A row without an id may be any session.
@@ -110,14 +114,15 @@ export const make = ({ table, types, hasKeys }: Dialect) => {
         .map((of) =>
           `NOT EXISTS (SELECT 1 FROM ${of} o WHERE o."user_id" = t."user_id" AND o."session_id" = '')`
         );
-      const usersThat = (are: string) =>
-        `t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" ${are})`;
-      const unmet = `${usersThat("IN ('whole', 'gone')")} AND ` +
-        `(${usersThat("= 'gone'")} OR (${[...isNotMet, ...isTold].join(" AND ")}))`;
-      return deletes === "hard" ? `DELETE FROM ${sessions} AS t WHERE ${unmet}` : (
-        `UPDATE ${sessions} AS t SET "_ended_at" = ${now}, "_updated_at" = ${now}, "_run" = ${run} ` +
-        `WHERE t."_ended_at" IS NULL AND ${unmet}`
-      );
+      const usersThatAre = (listed: string) =>
+        `t."user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" = '${listed}')`;
+      return [[usersThatAre("gone")], [usersThatAre("whole"), ...isNotMet, ...isTold]].map((conditions) => {
+        const unmet = conditions.join(" AND ");
+        return deletes === "hard"
+          ? `DELETE FROM ${sessions} AS t WHERE ${unmet}`
+          : `UPDATE ${sessions} AS t SET "_ended_at" = ${now}, "_updated_at" = ${now}, "_run" = ${run} ` +
+            `WHERE t."_ended_at" IS NULL AND ${unmet}`;
+      });
     },
     /** Keep the ids met of walks that go on, and forget those of walks that have ended. */
     observe: [
@@ -128,10 +133,10 @@ export const make = ({ table, types, hasKeys }: Dialect) => {
       `DELETE FROM ${observed} WHERE "user_id" IN (SELECT "user_id" FROM ${users} WHERE "listed" <> 'open')`,
     ],
     /** Forget tombstones that a later row or tombstone has taken back; to be done while all rows are there. */
-    overtaken: `DELETE FROM ${stones} WHERE "_seq" IN (SELECT t."_seq" FROM ${stones} t WHERE ` +
+    overtaken: `DELETE FROM ${stones} WHERE "_seq" IN (` +
       [stones, rows].map((of) =>
-        `EXISTS (SELECT 1 FROM ${of} o WHERE ${sameKey("o", "t")} AND o."_seq" > t."_seq")`
-      ).join(" OR ") + ")",
+        `SELECT t."_seq" FROM ${stones} t JOIN ${of} o ON ${sameKey("o", "t")} WHERE o."_seq" > t."_seq"`
+      ).join(" UNION ") + ")",
     /** End what tombstones end, and take back what others do. */
     bury: (deletes: "soft" | "hard"): ReadonlyArray<string> => {
       const is = (what: string, one: string) =>
