@@ -8,19 +8,19 @@ import { type Cells, LONGEST, rowOf } from "./decode.ts";
 
 const [QUOTE, COMMA, CR, LF] = [0x22, 0x2c, 0x0d, 0x0a];
 
-/** Cells are given in an array that is used again for the next row. */
 interface Scanner {
   /** Gives where the next record begins; -1 if this one does not end here. */
   readonly next: (text: string, from: number, isEnd: boolean) => number;
+  /** Gives the cells of that record, in an array that is used again for the next one. */
   readonly cells: () => Cells;
 }
 
 const flaw = (what: string) => new Error(`${what}: it is not as it was written`);
 
 const makeScanner = (most: number): Scanner => {
-  let cells: Array<string | null> = [];
+  const cells: Array<string | null> = [];
   const next = (text: string, from: number, isEnd: boolean): number => {
-    cells = [];
+    cells.length = 0;
     let at = from;
     while (true) {
       let end: number;

@@ -125,16 +125,39 @@ const rowOf = ({ scan, rowAt }: LineReader, line: string): Row | Flaw => {
   }
 };
 
+const [OPEN, CLOSE, COMMA, LF] = [0x5b, 0x5d, 0x2c, 0x0a];
+
+/** Make a list of lines: a comma behind each break. The bytes may end with a break, or within the last line. */
+const listOf = (bytes: Uint8Array): { readonly list: Uint8Array; readonly count: number } => {
+  let count = 1;
+  const end = bytes.at(-1) === LF ? bytes.length - 1 : bytes.length;
+  for (let at = bytes.indexOf(LF); at !== -1 && at < end; at = bytes.indexOf(LF, at + 1)) count++;
+  const list = new Uint8Array(end + count + 1);
+  list[0] = OPEN;
+  let to = 1;
+  for (let from = 0; from < end;) {
+    const at = bytes.indexOf(LF, from);
+    const next = at === -1 || at >= end ? end : at + 1;
+    list.set(bytes.subarray(from, next), to);
+    to += next - from;
+    from = next;
+    if (from < end) list[to++] = COMMA;
+  }
+  list[to++] = CLOSE;
+  return { list: list.subarray(0, to), count };
+};
+
 /** Read lines at once, as one page; undefined where these are not as many sessions, each on its line. */
 const rowsOf = (
   { scan, rowAt }: LineReader,
-  lines: ReadonlyArray<string>,
+  lines: Uint8Array,
 ): ReadonlyArray<Row> | undefined => {
   try {
-    const found = scan(utf8.encode(`[${lines.join("\n,")}]`));
+    const { list, count } = listOf(lines);
+    const found = scan(list);
     if (
       found === undefined || found === "more" || found.invalid.length > 0 ||
-      found.slices.from.length !== lines.length
+      found.slices.from.length !== count
     ) {
       return undefined;
     }
@@ -155,7 +178,7 @@ export async function* decode(
   names: ReadonlyArray<string>,
 ): AsyncGenerator<ReadonlyArray<Row | Flaw>> {
   const reader = linesWith(names);
-  for await (const lines of Lines.of(file.chunks())) {
-    yield rowsOf(reader, lines) ?? lines.map((line) => rowOf(reader, line));
+  for await (const bytes of Lines.whole(file.chunks())) {
+    yield rowsOf(reader, bytes) ?? Lines.split(bytes).map((line) => rowOf(reader, line));
   }
 }
