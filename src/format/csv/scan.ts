@@ -17,10 +17,20 @@ interface Scanner {
 
 const flaw = (what: string) => new Error(`${what}: it is not as it was written`);
 
+/** Find a text; Infinity if it is not there. */
+const placeOf = (text: string, what: string, from: number): number => {
+  const at = text.indexOf(what, from);
+  return at === -1 ? Infinity : at;
+};
+
 const makeScanner = (most: number): Scanner => {
   const cells: Array<string | null> = [];
+  /** The text that was looked through, and the next place in it of a line's end and of a quote, as far as they are known. */
+  let searched = "";
+  let [lineEnd, quote] = [-1, -1];
   const next = (text: string, from: number, isEnd: boolean): number => {
     cells.length = 0;
+    if (text !== searched) [searched, lineEnd, quote] = [text, -1, -1];
     let at = from;
     while (true) {
       let end: number;
@@ -41,12 +51,11 @@ const makeScanner = (most: number): Scanner => {
         cells.push(hasQuotes ? cell.replaceAll('""', '"') : cell);
         end++;
       } else {
-        end = at;
-        for (; end < text.length; end++) {
-          const code = text.charCodeAt(end);
-          if (code === COMMA || (code === CR && text.charCodeAt(end + 1) === LF)) break;
-          if (code === QUOTE) throw flaw("a quote is within a text that has none around it");
-        }
+        const comma = text.indexOf(",", at);
+        if (lineEnd < at) lineEnd = placeOf(text, "\r\n", at);
+        if (quote < at) quote = placeOf(text, '"', at);
+        end = Math.min(comma === -1 ? text.length : comma, lineEnd, text.length);
+        if (quote < end) throw flaw("a quote is within a text that has none around it");
         cells.push(end === at ? null : text.slice(at, end));
       }
       if (cells.length > most) throw flaw(`a row has more than ${most} columns`);
