@@ -166,8 +166,10 @@ export const make = (
         throw new TargetError({
           reason: "Missing",
           target: name,
-          message:
-            `Cannot open ${path} as the package @duckdb/node-api is not installed: npm install @duckdb/node-api`,
+          message: `Cannot open ${path} as the package @duckdb/node-api can't be loaded ` +
+            `(${
+              String((cause as Error).message).split("\n")[0]
+            }): npm install @duckdb/node-api, and under Deno --allow-ffi`,
           cause,
         });
       }
