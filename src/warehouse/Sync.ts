@@ -210,8 +210,8 @@ const work =
             // Users that failed are tried again by whoever goes on.
             progress: {
               progress: { ...progress, users: users - failed, failed: 0 },
-              missing,
-              unverified,
+              missing: [...missing],
+              unverified: [...unverified],
             } satisfies SavedProgress,
           };
         });
