@@ -74,7 +74,7 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
     ],
     [
       ["exprot"],
-      'Error: There is no command "exprot". Did you mean export? The commands are export, check, users, verify, replay, serve, ',
+      'Error: There is no command "exprot". Did you mean export? The commands are export, sync, load, check, ',
     ],
     [["export", "--user", "..", "--out", "s.csv"], "\"..\" can't be a user's id"],
     [["sandbox", "--faults", "503=200%"], "Error: "],
