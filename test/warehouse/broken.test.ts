@@ -60,7 +60,7 @@ describe.skipIf(!hasPostgres)("PostgreSQL (needs PostgreSQL)", () => {
 
   const quickly = (through: Target, tenant: Parameters<typeof syncOf>[0], options: Options = {}) =>
     Effect.withClock(
-      syncOf(tenant, through, { maxElapsed: "5 minutes", ...options }),
+      syncOf(tenant, through, { maxElapsed: "30 minutes", ...options }),
       fastClock(FASTER),
     ).pipe(Logger.withMinimumLogLevel(LogLevel.None));
 
@@ -94,7 +94,7 @@ describe.skipIf(!hasPostgres)("PostgreSQL (needs PostgreSQL)", () => {
   it("that breaks at any message is outlasted, and the table equals the tenant", async () => {
     const { tenant, passHour, expectTable, target, draw } = await world("any message");
     const proxy = await proxied();
-    const through = targetOf("any message", { port: proxy.port, patience: 400 });
+    const through = targetOf("any message", { port: proxy.port, patience: 1000 });
     proxy.arm({ at: Infinity, how: "cut" });
     await Effect.runPromise(quickly(through, tenant, small));
     const all = proxy.messages().length;
