@@ -203,7 +203,11 @@ const scale = async () => {
           "CPU µs a session": Number((taken.cpuSeconds / sessions * 1e6).toFixed(1)),
           "peak MB": Math.round(taken.peakMB),
         });
-        say(`${kind}, ${sessions} sessions, ${what}: ${taken.wallSeconds.toFixed(1)} s`);
+        say(
+          `${kind}, ${sessions} sessions, ${what}: ${taken.wallSeconds.toFixed(1)} s, ${
+            Math.round(taken.peakMB)
+          } MB`,
+        );
       }
     }
   }
