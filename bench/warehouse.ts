@@ -1,5 +1,5 @@
 /**
- * What a warehouse costs beside the tools of the databases themselves: `load` and `sync` into PostgreSQL against `psql \copy` of
+ * Costs of a warehouse beside the tools of the databases themselves: `load` and `sync` into PostgreSQL against `psql \copy` of
  * the same rows into a table with the same columns and key; `load` into DuckDB against `CREATE TABLE AS`. With `--large`, what
  * 5 million sessions take beside 100,000. `npm run bench:warehouse`.
  */

@@ -20,7 +20,7 @@ import * as Layer from "effect/Layer";
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-/** How SQLite spells what the common statements leave open. It has no lists and no times: JSON and ISO 8601 stand in. */
+/** The spelling of SQLite for what the common statements leave open. It has no lists and no times: JSON and ISO 8601 stand in. */
 const dialect: Warehouse.Dialect = {
   types: {
     text: "TEXT",

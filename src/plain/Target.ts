@@ -200,6 +200,6 @@ export interface DuckDbOptions {
   readonly memoryLimit?: string | undefined;
   /** @default {2} */
   readonly threads?: number | undefined;
-  /** How long to wait for a program that has the file open, in milliseconds. @default {30_000} */
+  /** The wait for a program that has the file open, in milliseconds. @default {30_000} */
   readonly patience?: number | undefined;
 }

@@ -26,11 +26,11 @@ export interface WarehouseOptions {
   readonly checkpointRows?: number | undefined;
   /** Or once the first of them has waited so long. @default {"30 seconds"} */
   readonly checkpointEvery?: Duration | undefined;
-  /** How long to wait for another run to end. @default {0, it is refused} */
+  /** The wait for another run to end. @default {0, it is refused} */
   readonly wait?: Duration | undefined;
   /** Time without a sign of life after which another run may take over. @default {"2 minutes"} */
   readonly lease?: Duration | undefined;
-  /** How long to try a database, or one request, before the run fails. @default {"5 minutes"} */
+  /** The patience with a database, or with one request, before the run fails. @default {"5 minutes"} */
   readonly maxElapsed?: Duration | undefined;
   /** Ends the work, which rejects with the signal's reason. What was committed stays. */
   readonly signal?: AbortSignal | undefined;
@@ -49,7 +49,7 @@ export interface SyncOptions
    * @default {false}
    */
   readonly prune?: boolean | undefined;
-  /** How far below the last run to look once more for changes that showed late. @default {"5 minutes"} */
+  /** The time below the last run that is read once more, for changes that showed late. @default {"5 minutes"} */
   readonly lookback?: Duration | undefined;
   /** Limit of rows that fail the schema: beyond it the run fails. @default {any number} */
   readonly maxQuarantined?: MaxQuarantined | undefined;

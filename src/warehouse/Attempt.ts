@@ -17,9 +17,9 @@ export const call = <A>(work: () => Promise<A>): Effect.Effect<A, TargetError> =
   });
 
 export interface AttemptOptions {
-  /** How long to wait for another run to end. @default {0, it is refused} */
+  /** The wait for another run to end. @default {0, it is refused} */
   readonly wait?: Duration.DurationInput | undefined;
-  /** How long to try a target that can't be reached. @default {5 minutes} */
+  /** The patience with a target that can't be reached. @default {5 minutes} */
   readonly maxElapsed?: Duration.DurationInput | undefined;
   /** Time without a sign of life after which another run may take over. @default {2 minutes} */
   readonly lease?: Duration.DurationInput | undefined;

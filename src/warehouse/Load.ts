@@ -46,7 +46,7 @@ export interface LoadProgress {
 
 export const noProgress = (): LoadProgress => ({ rows: 0, rowsTotal: 0 });
 
-/** How far a folder was read: whole parts before one, and rows of that one. */
+/** The place up to which a folder was read: whole parts before one, and rows of that one. */
 const Position = Schema.Struct({ item: Schema.String, rows: Schema.Int });
 
 const Ledger = Schema.parseJson(

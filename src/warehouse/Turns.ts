@@ -1,7 +1,7 @@
 /** A connection whose work is done one piece after another, and that is given up where nothing is heard of it any more. */
 import { type Connection, type Target, TargetError } from "./Target.ts";
 
-/** How long the database may be silent once it is to be quick, in milliseconds. */
+/** The longest silence of a database that is to be quick, in milliseconds. */
 const SILENCE = 2000;
 
 export interface Turns {

@@ -79,7 +79,7 @@ export async function* scan(file: EncodedFile, written: Written): AsyncGenerator
   const { next, cells } = makeScanner(names.length);
   let text = "";
   let isHeader = true;
-  /** What does not end here is looked at again once there is twice as much. */
+  /** The length from which on a row that did not end is looked at again. */
   let wanted = 0;
 
   const take = (isEnd: boolean): Array<Row | Flaw> => {

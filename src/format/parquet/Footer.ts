@@ -15,7 +15,7 @@ const STRUCT = 12;
 const isAt = (bytes: Uint8Array, at: number, sought: ReadonlyArray<number>): boolean =>
   sought.every((byte, i) => bytes[at + i] === byte);
 
-/** What a file is. */
+/** The facts of a file that its footer says. */
 export interface About {
   readonly version: 1 | 2;
   /** True if it has no row group. */

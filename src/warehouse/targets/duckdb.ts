@@ -7,22 +7,20 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from "@duckdb/node-api";
-import type { Column, Connection, Described, Dialect, Kind, Rows, Target, Value } from "../Target.ts";
+import type {
+  Column,
+  Connection,
+  Described,
+  Dialect,
+  DuckDbOptions,
+  Kind,
+  Rows,
+  Target,
+  Value,
+} from "../Target.ts";
 import { TargetError } from "../Target.ts";
 
-/** Options of {@link make}. */
-export interface DuckDbOptions {
-  /** The file; created if need be. */
-  readonly path: string;
-  /** @default {"monocloud"} */
-  readonly schema?: string | undefined;
-  /** The memory that DuckDB may use, as it spells that. @default {"1GB"} */
-  readonly memoryLimit?: string | undefined;
-  /** @default {2} */
-  readonly threads?: number | undefined;
-  /** How long to wait for a program that has the file open, in milliseconds. @default {30_000} */
-  readonly patience?: number | undefined;
-}
+export type { DuckDbOptions } from "../Target.ts";
 
 /** The name of the file's database in statements, whatever the file's. */
 const CATALOG = "warehouse";

@@ -11,6 +11,7 @@ import type {
   Described,
   Dialect,
   Kind,
+  PostgresOptions,
   Rows,
   Target,
 } from "../Target.ts";
@@ -18,23 +19,7 @@ import { TargetError } from "../Target.ts";
 import * as CopyRows from "./CopyRows.ts";
 import * as PasswordFile from "./PasswordFile.ts";
 
-/** Options of {@link make}. */
-export interface PostgresOptions {
-  /**
-   * `postgres://user@host:port/database?sslmode=verify-full`. What it does not say is taken from `PGHOST` and the like.
-   *
-   * By `sslmode`: `disable` for no TLS, which is the default; `verify-full` for TLS and a certificate that is trusted and of
-   * that host, with `sslrootcert=FILE` for an authority of one's own; `no-verify` for TLS with anyone. `require` and `prefer`,
-   * which check nothing elsewhere, are taken as `verify-full`; `uselibpqcompat=true` takes them as `psql` does.
-   */
-  readonly url: string;
-  /** @default {the one in the URL, `PGPASSWORD`, or `~/.pgpass`} */
-  readonly password?: string | undefined;
-  /** @default {"monocloud"} */
-  readonly schema?: string | undefined;
-  /** The longest time that a statement may take, in milliseconds: then the connection counts as lost. @default {900_000} */
-  readonly patience?: number | undefined;
-}
+export type { PostgresOptions } from "../Target.ts";
 
 const types: Readonly<Record<Kind, string>> = {
   text: "text",
