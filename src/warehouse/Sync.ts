@@ -14,12 +14,9 @@ import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
-import { TenantClient, type Traffic } from "../api/TenantClient.ts";
-import * as Cursors from "../dataset/Cursors.ts";
-import * as RunState from "../dataset/RunState.ts";
-import * as Tombstones from "../dataset/Tombstones.ts";
+import { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
-import type { Batch, WalkEnd } from "../session/Batch.ts";
+import type { Batch } from "../session/Batch.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
 import * as Attempt from "./Attempt.ts";
@@ -27,8 +24,10 @@ import * as Commits from "./Commits.ts";
 import * as Report from "./Report.ts";
 import * as WarehouseOptions from "./WarehouseOptions.ts";
 import type * as Store from "./Store.ts";
+import * as SyncProgress from "./SyncProgress.ts";
 import * as TableRows from "./TableRows.ts";
 import type { TargetError } from "./Target.ts";
+import * as UserStates from "./UserStates.ts";
 
 /** Options of {@link sync}. */
 export interface SyncOptions<E, R> extends WarehouseOptions.WarehouseOptions {
@@ -56,36 +55,28 @@ export interface SyncOptions<E, R> extends WarehouseOptions.WarehouseOptions {
   readonly progress?: Export.Progress | undefined;
 }
 
-/** What a run writes down for the process that goes on with it. */
-interface SavedProgress {
-  readonly progress: Export.Progress;
-  readonly missing: ReadonlyArray<string>;
-  readonly unverified: ReadonlyArray<Export.UnverifiedUser>;
-}
-
-/** Give what a run had come to. Another process than the one before asks for every user again, if only for changes. */
-const savedOf = ({ progress: saved }: Store.Standing, isOther: boolean): SavedProgress => {
-  const { progress, missing, unverified } = saved as SavedProgress | undefined ??
-    { progress: Export.noProgress(), missing: [], unverified: [] };
-  if (!isOther) return { progress, missing, unverified };
-  const { sessions, quarantined } = progress;
-  return { progress: { ...Export.noProgress(), sessions, quarantined }, missing: [], unverified: [] };
-};
-
-/** What happened to a user since the last checkpoint. */
-interface Touched {
-  /** Gives where the walk stands; undefined once it has ended. */
-  readonly state: (() => unknown) | undefined;
-  readonly end: WalkEnd | undefined;
-  /** True of a walk that reads the whole list. */
-  readonly isWhole: boolean;
-}
-
 /** Ids of an answer that its rows do not tell: of rows that were quarantined or left out; empty text for a row without one. */
 const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): ReadonlyArray<string> => {
   const told = new Set(sessions.map((values) => values[TableRows.idColumn]));
   return observedIds.map((id = "") => id).filter((id) => !told.has(id) && TableRows.isGood(id));
 };
+
+/** Give what a run says of itself, and why it is not verified. */
+const verdictOf = (
+  { progress, missing, unverified, failed }: Export.Tally,
+  unverifiedList: ReadonlyArray<string>,
+) => ({
+  verified: progress.unverified === 0 && progress.failed === 0 && unverifiedList.length === 0,
+  unverifiedReasons: [
+    ...unverifiedList,
+    ...unverified.map(({ userId, unverifiedReasons }) => `${userId}: ${unverifiedReasons.join("; ")}`),
+    ...failed.map(({ userId, message }) => `${userId}: ${message}`),
+  ],
+  missing: { count: progress.missing, first: missing },
+  unverified: { count: progress.unverified, first: unverified },
+  failed: { count: progress.failed, first: failed },
+  userListUnverifiedReasons: unverifiedList,
+});
 
 const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
   Option.exists(Cause.failureOption(cause), Option.isNone);
@@ -95,166 +86,111 @@ const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
 
 /** What a process knows of its run, whatever became of a connection. */
 interface Known {
-  /** What it started from: where the run stood, and what had been asked of the tenant before. */
-  start?: {
-    readonly at: number;
-    readonly traffic: Traffic;
-    readonly standing: Store.Standing;
-    /** Users that an earlier process was done with: they may have changed since. */
-    readonly doneBefore: ReadonlySet<string>;
-  };
+  origin?: SyncProgress.Origin;
   /** The report, but for the counts of the last commit, of which no answer came. */
   report?: Omit<Report.Report, keyof ReturnType<typeof Report.countsOf>>;
 }
 
+/** Put an answer where the next checkpoint takes it from, and count it. */
+const ingest = <E, R>(
+  { change = (batch) => batch, prune = false }: SyncOptions<E, R>,
+  take: TableRows.TakeOptions,
+  { store }: Attempt.Work,
+  users: UserStates.UserStates,
+  tally: Export.Tally,
+) =>
+(served: Batch) =>
+  Effect.gen(function* () {
+    const batch = change(served);
+    const taken = TableRows.ofBatch(batch, take);
+    const others = prune ? otherIds(served, taken) : [];
+    yield* Attempt.call(() => store.write(taken));
+    if (others.length > 0) yield* Attempt.call(() => store.observe(batch.userId, others));
+    Export.count(tally, batch);
+    tally.progress.quarantined += taken.quarantined.length - batch.quarantined.length;
+    users.touch(batch, served.observedIds !== undefined);
+  });
+
+/** Walk users: those that are left, and again those that an earlier process was done with, for changes alone. */
+const walking = <E, R>(
+  { users, walk = {}, lookback, prune = false }: SyncOptions<E, R>,
+  states: UserStates.UserStates,
+  left: ReadonlyArray<string>,
+  again: ReadonlyArray<string>,
+): Stream.Stream<Batch, ApiError, TenantClient> => {
+  const changes = (userIds: ReadonlyArray<string>, whole: boolean) =>
+    SessionSource.changes(Stream.map(Stream.fromIterable(userIds), states.startOf), {
+      ...walk,
+      onFailure: "continue",
+      areListed: users.all,
+      lookback,
+      whole,
+      // What the table has is compared there: all that is listed goes to it.
+      holds: whole ? () => "lacks" : undefined,
+    });
+  return prune
+    ? Stream.concat(changes(left, true), changes(again, false))
+    : changes([...left, ...again], false);
+};
+
 /** Work of one process on a run: walks the users that are not done, with a checkpoint now and then. */
 const work =
   <E, R>(options: SyncOptions<E, R>, ids: Effect.Effect<ReadonlyArray<string>, E, R>, known: Known) =>
-  ({ store, begun }: Attempt.Work) =>
+  (its: Attempt.Work) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
+        const { store, begun } = its;
         if (begun.isEnded) return { ...known.report!, ...Report.countsOf(begun.counts) };
-        const { users, walk = {}, prune = false, lookback, change = (batch) => batch, maxQuarantined } =
-          options;
-        const { progress: shown = Export.noProgress(), target } = options;
+        const { users, prune = false, maxQuarantined, target, progress = Export.noProgress() } = options;
         const { deletes, checkpointRows, checkpointEvery, take } = WarehouseOptions.settle(options);
         const { traffic } = yield* TenantClient;
-        const startedAt = yield* Clock.currentTimeMillis;
+        const beganAt = yield* Clock.currentTimeMillis;
         const cursors = yield* Attempt.call(() => store.cursors());
-        const isDone = (userId: string) => cursors.get(userId)?.run === begun.run;
-        const isFirst = known.start === undefined;
-        const { at, traffic: prior, standing: base, doneBefore } = known.start ??= {
-          at: startedAt,
+        const states = UserStates.make({ cursors, run: begun.run, prune, beganAt });
+        const isOther = known.origin === undefined;
+        const origin = known.origin ??= {
+          at: beganAt,
           traffic: traffic(),
           standing: begun.standing,
-          doneBefore: new Set([...cursors.keys()].filter(isDone)),
+          doneBefore: new Set([...cursors.keys()].filter(states.isDone)),
         };
-        const saved = savedOf(begun.standing, isFirst);
-        const tally = RunState.tallyOf({ ...saved, failed: [], open: [] }, shown);
+        const tally = SyncProgress.resume(begun.standing, isOther, progress);
         const listed = yield* restore(ids);
-        const unverifiedReasons = users.unverifiedReasons?.() ?? [];
-        const isVerifiedList = users.all === true && unverifiedReasons.length === 0;
+        const unverifiedList = users.unverifiedReasons?.() ?? [];
+        const isVerifiedList = users.all === true && unverifiedList.length === 0;
         const asked = new Set(listed);
         if (prune && isVerifiedList) {
           for (const userId of yield* Attempt.call(() => store.liveUsers())) asked.add(userId);
         }
-        shown.usersTotal = asked.size;
-
-        const startOf = (userId: string): SessionSource.Start => {
-          const { cursor, state } = cursors.get(userId) ?? { cursor: null, state: null };
-          return {
-            userId,
-            ...(cursor !== null && { cursor: JSON.parse(cursor) }),
-            ...(state !== null && { state: JSON.parse(state) }),
-          };
-        };
-        const isAnyKnown = [...asked].some((userId) => cursors.has(userId));
-        const walking = (userIds: ReadonlyArray<string>, whole: boolean) =>
-          SessionSource.changes(Stream.map(Stream.fromIterable(userIds), startOf), {
-            ...walk,
-            onFailure: "continue",
-            areListed: users.all,
-            lookback,
-            whole,
-            // What the table has is compared there: all that is listed goes to it.
-            holds: whole ? () => "lacks" : undefined,
-          });
-        const left = [...asked].filter((userId) => !isDone(userId));
-        const again = [...asked].filter((userId) => doneBefore.has(userId));
-        const source = prune
-          ? Stream.concat(walking(left, true), walking(again, false))
-          : walking([...left, ...again], false);
-
-        const touched = new Map<string, Touched>();
-        let waitingSince: number | undefined;
-
-        const cursorOf = (userId: string, end: WalkEnd): string | null => {
-          const before = cursors.get(userId)?.cursor ?? null;
-          const cursor = end.cursor === undefined ? undefined : JSON.stringify(end.cursor);
-          if (!Tombstones.isUserGone(end)) return cursor ?? before;
-          return cursor !== undefined || before !== null
-            ? Cursors.forget(cursor ?? before!, cursor === undefined ? startedAt / 1000 : undefined)
-            : null;
-        };
-        const listedOf = ({ state, end, isWhole }: Touched): Store.Listed => {
-          if (!isWhole && !(end !== undefined && prune && Tombstones.isUserGone(end))) return "";
-          if (end === undefined) return state === undefined ? "" : "open";
-          if (Tombstones.isUserGone(end)) return "gone";
-          return end.status === "complete" && end.verified ? "whole" : "";
-        };
-        const rowOf = ([userId, its]: readonly [string, Touched]): Store.StagedUser => {
-          const { cursor = null, state: before = null, run = 0 } = cursors.get(userId) ?? {};
-          const { state, end } = its;
-          const base = { userId, listed: listedOf(its) };
-          if (end === undefined) {
-            return { ...base, cursor, state: state === undefined ? before : JSON.stringify(state()), run };
-          }
-          if (end.status !== "failed") {
-            return { ...base, cursor: cursorOf(userId, end), state: null, run: begun.run };
-          }
-          // A list that is read in two runs tells nothing of what has ended: the next run begins it anew.
-          const reached = prune ? null : state === undefined ? before : JSON.stringify(state());
-          return { ...base, cursor, state: reached, run };
-        };
-
-        const standing = Effect.map(Clock.currentTimeMillis, (now): Store.Standing => {
-          const { requests, retries } = traffic();
-          const { progress, missing, unverified } = tally;
-          const { users, failed, sessions } = progress;
-          return {
-            users,
-            sessions,
-            requests: base.requests + requests - prior.requests,
-            retries: base.retries + retries - prior.retries,
-            seconds: base.seconds + (now - at) / 1000,
-            // Users that failed are tried again by whoever goes on.
-            progress: {
-              progress: { ...progress, users: users - failed, failed: 0 },
-              missing: [...missing],
-              unverified: [...unverified],
-            } satisfies SavedProgress,
-          };
-        });
+        progress.usersTotal = asked.size;
+        const isAnyKnown = [...asked].some(states.isKnown);
+        const source = walking(
+          options,
+          states,
+          [...asked].filter((userId) => !states.isDone(userId)),
+          [...asked].filter((userId) => origin.doneBefore.has(userId)),
+        );
 
         const commits = Commits.make(store);
+        let waitingSince: number | undefined;
 
         /** Make a checkpoint of all that came. */
         const checkpoint = (
-          more: Partial<Store.Checkpoint> = {},
+          more: Pick<Store.Checkpoint, "end"> = {},
           others: ReadonlyArray<Store.StagedUser> = [],
         ) =>
-          Effect.gen(function* () {
-            const rows = [...[...touched].map(rowOf), ...others];
-            const at = new Date(yield* Clock.currentTimeMillis).toISOString();
-            for (const row of rows) cursors.set(row.userId, row);
-            touched.clear();
+          Effect.map(Clock.currentTimeMillis, (now): Store.Checkpoint => {
             waitingSince = undefined;
             return {
-              at,
-              users: rows,
+              at: new Date(now).toISOString(),
+              users: [...states.flush(), ...others],
               deletes,
-              standing: yield* standing,
+              standing: SyncProgress.standingOf(origin, tally, traffic(), now),
               ...more,
-            } satisfies Store.Checkpoint;
+            };
           });
 
-        const ingest = (served: Batch) =>
-          Effect.gen(function* () {
-            const batch = change(served);
-            const { userId, end, state } = batch;
-            const taken = TableRows.ofBatch(batch, take);
-            const others = prune ? otherIds(served, taken) : [];
-            yield* Attempt.call(() => store.write(taken));
-            if (others.length > 0) yield* Attempt.call(() => store.observe(userId, others));
-            Export.count(tally, batch);
-            tally.progress.quarantined += taken.quarantined.length - batch.quarantined.length;
-            touched.set(userId, {
-              state: state ?? touched.get(userId)?.state,
-              end,
-              isWhole: served.observedIds !== undefined,
-            });
-            waitingSince ??= yield* Clock.currentTimeMillis;
-          });
+        const takeIn = ingest(options, take, its, states, tally);
 
         /** Gives why it broke off; an empty cause if it did not. */
         const walkAll: Effect.Effect<
@@ -267,9 +203,10 @@ const work =
             const pulled = yield* Effect.exit(restore(pull));
             if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
             for (const batch of pulled.value) {
-              yield* ingest(batch);
+              yield* takeIn(batch);
               const now = yield* Clock.currentTimeMillis;
-              const isDue = store.isDue(checkpointRows) || now - waitingSince! >= checkpointEvery;
+              waitingSince ??= now;
+              const isDue = store.isDue(checkpointRows) || now - waitingSince >= checkpointEvery;
               if (isDue) yield* commits.begin(yield* checkpoint());
               yield* commits.check;
               const judged = yield* Effect.exit(Export.checkQuarantined(tally, maxQuarantined, "now"));
@@ -291,42 +228,26 @@ const work =
         );
         if (Exit.isFailure(judged)) return yield* breakOff(judged.cause);
 
-        // Everything is delivered anew should a user come back that the tenant lists no more.
-        const absent = isVerifiedList
-          ? [...cursors.values()].filter(({ userId }) => !asked.has(userId)).flatMap((row) => {
-            const forgotten = row.cursor === null ? null : Cursors.forget(row.cursor);
-            return forgotten === row.cursor && row.state === null
-              ? []
-              : [{ ...row, cursor: forgotten, state: null, listed: "" as const }];
-          })
-          : [];
-        const { progress, missing, unverified, failed } = tally;
-        const verified = progress.unverified === 0 && progress.failed === 0 && unverifiedReasons.length === 0;
-        const reasons = [
-          ...unverifiedReasons,
-          ...unverified.map(({ userId, unverifiedReasons }) => `${userId}: ${unverifiedReasons.join("; ")}`),
-          ...failed.map(({ userId, message }) => `${userId}: ${message}`),
-        ];
+        const { verified, unverifiedReasons, ...verdict } = verdictOf(tally, unverifiedList);
         const reportOf = ({ requests, retries, seconds }: Store.Standing) => ({
           target: target.name,
           run: begun.run,
           kind: prune ? "prune" as const : "sync" as const,
           began: begun.began,
-          users: progress.users,
-          sessions: progress.sessions,
+          users: tally.progress.users,
+          sessions: tally.progress.sessions,
           requests,
           retries,
           seconds,
           verified,
-          missing: { count: progress.missing, first: missing },
-          unverified: { count: progress.unverified, first: unverified },
-          failed: { count: progress.failed, first: failed },
-          userListUnverifiedReasons: unverifiedReasons,
+          ...verdict,
         });
-        known.report = reportOf(yield* standing);
-        const last = yield* checkpoint({ end: { verified, unverifiedReasons: reasons } }, absent);
+        // Everything is delivered anew should a user come back that the tenant lists no more.
+        const absent = isVerifiedList ? states.absentFrom(asked) : [];
+        const last = yield* checkpoint({ end: { verified, unverifiedReasons } }, absent);
+        known.report = reportOf(last.standing);
         const counts = yield* commits.finish(last);
-        return { ...reportOf(last.standing), ...Report.countsOf(counts) } satisfies Report.Report;
+        return { ...known.report, ...Report.countsOf(counts) } satisfies Report.Report;
       })
     );
 
