@@ -34,7 +34,22 @@ export interface Report {
   readonly userListUnverifiedReasons: ReadonlyArray<string>;
 }
 
+/** The part of a report that tells how far it can be relied on. */
+export type Outcome = Pick<
+  Report,
+  "verified" | "missing" | "unverified" | "failed" | "userListUnverifiedReasons"
+>;
+
 /** Give a report its counts by the names that it has for them. */
 export const countsOf = (
   { inserted, updated, unchanged, ended_sessions, quarantined, replaced_texts }: Counts,
 ) => ({ inserted, updated, unchanged, ended: ended_sessions, quarantined, replacedTexts: replaced_texts });
+
+/** List why a run is not verified, as far as its report has samples of that. */
+export const unverifiedReasonsOf = (
+  { userListUnverifiedReasons, unverified, failed }: Outcome,
+): ReadonlyArray<string> => [
+  ...userListUnverifiedReasons,
+  ...unverified.first.map(({ userId, unverifiedReasons }) => `${userId}: ${unverifiedReasons.join("; ")}`),
+  ...failed.first.map(({ userId, message }) => `${userId}: ${message}`),
+];

@@ -61,21 +61,16 @@ const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): R
   return observedIds.map((id = "") => id).filter((id) => !told.has(id) && TableRows.isGood(id));
 };
 
-/** Give what a run says of itself, and why it is not verified. */
-const verdictOf = (
+/** Tell how far a run can be relied on. */
+const outcomeOf = (
   { progress, missing, unverified, failed }: Export.Tally,
-  unverifiedList: ReadonlyArray<string>,
-) => ({
-  verified: progress.unverified === 0 && progress.failed === 0 && unverifiedList.length === 0,
-  unverifiedReasons: [
-    ...unverifiedList,
-    ...unverified.map(({ userId, unverifiedReasons }) => `${userId}: ${unverifiedReasons.join("; ")}`),
-    ...failed.map(({ userId, message }) => `${userId}: ${message}`),
-  ],
+  userListUnverifiedReasons: ReadonlyArray<string>,
+): Report.Outcome => ({
+  verified: progress.unverified === 0 && progress.failed === 0 && userListUnverifiedReasons.length === 0,
   missing: { count: progress.missing, first: missing },
   unverified: { count: progress.unverified, first: unverified },
   failed: { count: progress.failed, first: failed },
-  userListUnverifiedReasons: unverifiedList,
+  userListUnverifiedReasons,
 });
 
 const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
@@ -228,7 +223,7 @@ const work =
         );
         if (Exit.isFailure(judged)) return yield* breakOff(judged.cause);
 
-        const { verified, unverifiedReasons, ...verdict } = verdictOf(tally, unverifiedList);
+        const outcome = outcomeOf(tally, unverifiedList);
         const reportOf = ({ requests, retries, seconds }: Store.Standing) => ({
           target: target.name,
           run: begun.run,
@@ -239,12 +234,13 @@ const work =
           requests,
           retries,
           seconds,
-          verified,
-          ...verdict,
+          ...outcome,
         });
         // Everything is delivered anew should a user come back that the tenant lists no more.
         const absent = isVerifiedList ? states.absentFrom(asked) : [];
-        const last = yield* checkpoint({ end: { verified, unverifiedReasons } }, absent);
+        const last = yield* checkpoint({
+          end: { verified: outcome.verified, unverifiedReasons: Report.unverifiedReasonsOf(outcome) },
+        }, absent);
         known.report = reportOf(last.standing);
         const counts = yield* commits.finish(last);
         return { ...known.report, ...Report.countsOf(counts) } satisfies Report.Report;

@@ -1,0 +1,168 @@
+/**
+ * The client of PostgreSQL, of the package `pg`, as a connection uses it: a call fails once it is not answered in time, and
+ * every failure is a {@link TargetError}.
+ */
+import type * as Pg from "pg";
+import type { CopyStreamQuery } from "pg-copy-streams";
+import { TargetError } from "../Target.ts";
+import * as PasswordFile from "./PasswordFile.ts";
+import * as PostgresErrors from "./PostgresErrors.ts";
+
+export interface ClientOptions extends PostgresErrors.Database {
+  readonly url: string;
+  readonly password: string | undefined;
+  /** The longest time that a call may take, in milliseconds. */
+  readonly patience: number;
+}
+
+/** The answer to a statement. */
+export interface Answer {
+  readonly rows: ReadonlyArray<Record<string, unknown>>;
+  readonly count: number;
+  readonly command: string;
+}
+
+/** A client whose calls are made within an `attempt`, but for `close` and `destroy`. */
+export interface Client {
+  /** Fails a call that is not answered, and lets go of its connection: the server rolls back then. */
+  readonly attempt: <A>(work: () => Promise<A>) => Promise<A>;
+  readonly connect: () => Promise<unknown>;
+  readonly query: (statement: string, parameters?: ReadonlyArray<unknown>) => Promise<Answer>;
+  /** Sends bytes to a `COPY FROM STDIN`. */
+  readonly copy: (statement: string, pieces: Iterator<Uint8Array>) => Promise<void>;
+  readonly close: () => Promise<void>;
+  /** Lets go of the connection at once. */
+  readonly destroy: () => void;
+}
+
+/** Give the URL as the client of PostgreSQL takes it. */
+const wholeUrl = ({ url, password }: ClientOptions): string => {
+  const whole = new URL(url);
+  // A password beside a URL without one is ignored.
+  if (password !== undefined) whole.password = password;
+  // It takes them so, and warns of it.
+  const isTaken = ["require", "prefer", "verify-ca"].includes(whole.searchParams.get("sslmode") ?? "");
+  if (isTaken && whole.searchParams.get("uselibpqcompat") !== "true") {
+    whole.searchParams.set("sslmode", "verify-full");
+  }
+  return whole.href;
+};
+
+/** Wait for a package that may not be installed. */
+const load = <A>(module: Promise<A>, { name }: ClientOptions, which: string): Promise<A> =>
+  module.catch((cause) => {
+    throw new TargetError({
+      reason: "Missing",
+      target: name,
+      message:
+        `Cannot connect to ${name} as the package ${which} is not installed: npm install pg pg-copy-streams`,
+      cause,
+    });
+  });
+
+/** Make a client of `pg`, which looks its password up where it was given none. */
+const clientOf = (Client: typeof Pg.Client, options: ClientOptions): Pg.Client => {
+  let client: Pg.Client;
+  try {
+    client = new Client({
+      connectionString: wholeUrl(options),
+      application_name: "monocloud-sessions",
+      connectionTimeoutMillis: 30_000,
+      keepAlive: true,
+      // A server that is gone for good is noticed while nothing is sent.
+      keepAliveInitialDelayMillis: 10_000,
+    });
+  } catch (cause) {
+    // Such as a certificate's file that is not there.
+    throw new TargetError({
+      reason: "Missing",
+      target: options.name,
+      message: `Cannot connect to ${options.name}: ${(cause as Error).message}`,
+      cause,
+    });
+  }
+  // As an option it would be overruled by the URL, which has none.
+  const its = client as unknown as {
+    password: string | null | undefined | ((login: PasswordFile.Login) => Promise<string | undefined>);
+  };
+  its.password ??= PasswordFile.read;
+  return client;
+};
+
+/** Send pieces one at a time, and none after an error: the stream has no connection any more. */
+const send = (stream: CopyStreamQuery, pieces: Iterator<Uint8Array>): Promise<void> =>
+  new Promise((resolve, reject) => {
+    let isOver = false;
+    stream.on("finish", resolve);
+    stream.on("error", (error) => {
+      isOver = true;
+      reject(error);
+    });
+    const give = () => {
+      try {
+        while (!isOver) {
+          const { done, value } = pieces.next();
+          if (done === true) return void stream.end();
+          if (!stream.write(value)) return void stream.once("drain", give);
+        }
+      } catch (error) {
+        stream.destroy(error as Error);
+      }
+    };
+    give();
+  });
+
+/** Load the packages that are needed, and make a client that is not connected yet. */
+export const make = async (options: ClientOptions): Promise<Client> => {
+  const { patience } = options;
+  const { default: pg } = await load(import("pg"), options, "pg");
+  const { from } = await load(import("pg-copy-streams"), options, "pg-copy-streams");
+  const client = clientOf(pg.Client, options);
+  let lost: Error | undefined;
+  // Where nobody waits for an answer, the next call tells.
+  client.on("error", (error) => lost ??= error);
+  const destroy = () =>
+    (client as unknown as { readonly connection?: { readonly stream?: { destroy: () => void } } })
+      .connection?.stream?.destroy();
+
+  return {
+    attempt: async (work) => {
+      if (lost !== undefined) throw PostgresErrors.of(lost, options);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+          const late = new Error(`no answer within ${patience / 1000} s`);
+          lost ??= late;
+          destroy();
+          reject(late);
+        }, patience);
+      });
+      try {
+        return await Promise.race([work(), late]);
+      } catch (error) {
+        throw PostgresErrors.of(error, options);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    connect: () => client.connect(),
+    query: async (statement, parameters = []) => {
+      const { rows, rowCount, command } = await client.query(statement, [...parameters]);
+      return { rows, count: rowCount ?? 0, command };
+    },
+    copy: (statement, pieces) => send(client.query(from(statement)), pieces),
+    close: async () => {
+      const isLost = lost !== undefined;
+      lost ??= new Error("the connection was closed");
+      if (!isLost) await Promise.race([client.end().catch(() => undefined), delay(1000)]);
+      destroy();
+    },
+    destroy,
+  };
+};
+
+const delay = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    (timer as { unref?: () => void }).unref?.();
+  });
