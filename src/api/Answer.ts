@@ -11,6 +11,10 @@ export interface Page<Rows> {
   readonly pagination: PaginationHeader.PaginationHeader | undefined;
   /** The time of the answer by the tenant's clock, in seconds since the epoch; absent if it does not say. */
   readonly servedAt?: number | undefined;
+  /** Size of the body. */
+  readonly bytes: number;
+  /** The time from the request to the end of the body. */
+  readonly milliseconds: number;
 }
 
 export type Fail = (reason: ApiErrorReason, detail: string) => ApiError;
@@ -75,6 +79,7 @@ export type Read<A> = (
   headers: Headers,
   body: Uint8Array,
   fail: Fail,
+  milliseconds: number,
 ) => A | ApiError;
 
 export const item: Read<object> = (headers, body, fail) => {
@@ -99,7 +104,7 @@ export type DecodeRows<Rows> = (body: Uint8Array, most: number) => Rows | "more"
 
 /** Reads the body of a page. One with more rows than were asked for, and than it says itself, is refused unparsed. */
 export const page =
-  <Rows>(size: number, decode: DecodeRows<Rows>): Read<Page<Rows>> => (headers, body, fail) => {
+  <Rows>(size: number, decode: DecodeRows<Rows>): Read<Page<Rows>> => (headers, body, fail, milliseconds) => {
     try {
       const pagination = PaginationHeader.parse(headers["x-pagination"]);
       const unasked = Math.max(2 * size, MOST_UNASKED);
@@ -109,7 +114,13 @@ export const page =
       if (rows === "more") {
         return fail("TooLarge", `there are more than ${most} rows, and ${size} were asked for`);
       }
-      return { rows, pagination, servedAt: secondsOf(headers["date"]) };
+      return {
+        rows,
+        pagination,
+        servedAt: secondsOf(headers["date"]),
+        bytes: body.byteLength,
+        milliseconds,
+      };
     } catch (error) {
       return unreadable(headers, body, error, fail);
     }

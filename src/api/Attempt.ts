@@ -26,6 +26,8 @@ export interface ListRequest<Rows> extends ItemRequest {
   readonly page: number;
   /** Makes caches on the way ask the tenant. @default {false} */
   readonly fresh?: boolean | undefined;
+  /** Sends it once, as another request will do where this one fails. That the tenant asks to be left alone is no failure. @default {false} */
+  readonly once?: boolean | undefined;
   /**
    * Waited for once the body is there, before it is parsed: of pages that are asked for ahead, bodies are held and not what
    * they are parsed to.
@@ -34,7 +36,7 @@ export interface ListRequest<Rows> extends ItemRequest {
   readonly decode: Answer.DecodeRows<Rows>;
 }
 
-export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown>, "fresh"> {
+export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown>, "fresh" | "once"> {
   /** From 1. */
   readonly page: number;
   /** The number of rows to ask for; the tenant may give fewer. */
@@ -42,7 +44,7 @@ export interface PageQuery<Sort extends string> extends Pick<ListRequest<unknown
   readonly sort?: Sort | undefined;
 }
 
-export type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "turn">>;
+export type Asked = ItemRequest & Partial<Pick<ListRequest<unknown>, "query" | "fresh" | "once" | "turn">>;
 
 /** Counts over all attempts so far, changed in place. */
 export interface Totals {
@@ -169,6 +171,7 @@ export const make = (
       };
       // For how long others were read before it, which is none of its doing.
       let waited = 0;
+      let tookFor = 0;
       const passed = (from: number) => {
         const more = clock.unsafeCurrentTimeMillis() - from;
         waited += more;
@@ -216,7 +219,7 @@ export const make = (
           totals.isKnown ||= error.reason === "NotFound";
           return Effect.fail(error);
         }
-        const taken = read(headers, body, failing);
+        const taken = read(headers, body, failing, tookFor);
         if (taken instanceof ApiError) return Effect.fail(taken);
         totals.isKnown = true;
         return Effect.succeed(taken);
@@ -232,6 +235,7 @@ export const make = (
           Effect.matchEffect({
             onFailure: (cause) => Effect.fail(failureOf(cause)),
             onSuccess: (body) => {
+              tookFor = clock.unsafeCurrentTimeMillis() - leftAt - waited;
               if (refusal !== undefined || request.turn === undefined) return take(body);
               const from = clock.unsafeCurrentTimeMillis();
               return Effect.flatMap(request.turn, () => {

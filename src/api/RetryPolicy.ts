@@ -112,7 +112,8 @@ export const ask = (
           const error = after(isCut ? before.error : cause, attempts);
           // What answers at a mistyped domain, or does not, must not be asked for minutes.
           const strangers = totals.isKnown ? undefined : strangerAttempts[error.reason];
-          const most = Math.min(strangers ?? Infinity, maxAttempts);
+          const once = request.once === true && error.reason !== "RateLimited" ? 1 : Infinity;
+          const most = Math.min(strangers ?? Infinity, maxAttempts, once);
           if (isCut || !isTransient(error) || attempts >= most) return Effect.fail(error);
           return Effect.flatMap(Effect.all([Clock.currentTimeMillis, Random.next]), ([now, chance]) => {
             const { retryAfter = 0 } = error;

@@ -52,6 +52,7 @@ export const page = (
       page: query.page,
       turn: query.turn,
       fresh: query.fresh,
+      once: query.once,
       decode: Session.scan,
     }));
 };

@@ -25,6 +25,7 @@ export const page = (
       query: { page: `${query.page}`, size: `${query.size}`, sort: query.sort },
       page: query.page,
       fresh: query.fresh,
+      once: query.once,
       decode: parseRows,
     }));
 

@@ -43,11 +43,12 @@ export interface WalkOptions extends SessionFilters {
   readonly sort?: Sort | undefined;
   /**
    * Sessions a page; the tenant may give fewer. From 10; pages below 50 overlap badly, at the price of more requests. Up to
-   * twice as many are asked for where no smaller pages overlap: where many sessions share a second.
+   * twice as many are asked for where no smaller pages overlap: where many sessions share a second. With `"auto"` it is 100
+   * for a user's first page, and for the others as many as the tenant gives and answers within 5 s and 8 MiB, up to 1,000.
    *
-   * @default {100}
+   * @default {"auto"}
    */
-  readonly pageSize?: number | undefined;
+  readonly pageSize?: number | "auto" | undefined;
   /**
    * The number of requests that may be under way at once: that many users are walked side by side, and when fewer are left,
    * several pages of one user are asked for at once. As many pages are held in memory, and a few more. With `"auto"` it

@@ -42,9 +42,9 @@ export const checkId = (doing: string, id: unknown): string => {
 /** Reads the users that options name, to their end. */
 export const userListOf = async (
   doing: string,
-  { users, pageSize }: Pick<SessionsOptions, "users" | "pageSize">,
+  { users }: Pick<SessionsOptions, "users">,
 ) => {
-  if (users === "all") return UserList.all(pageSize);
+  if (users === "all") return UserList.all();
   const ids: Array<string> = [];
   for await (const id of users) ids.push(checkId(doing, id));
   return UserList.of(ids);
@@ -59,12 +59,12 @@ export interface UsersListener {
 /** Lists the users that options name. What throws, in a list of the caller's, throws as it is. */
 export const usersOf = (
   doing: string,
-  { users, pageSize }: Pick<SessionsOptions, "users" | "pageSize">,
+  { users }: Pick<SessionsOptions, "users">,
   told: UsersListener,
 ): Stream.Stream<string, unknown, TenantClient.TenantClient> => {
   if (Array.isArray(users)) told.total?.(users.length);
   return users === "all"
-    ? Stream.mapConcat(UserSource.all({ pageSize }), ({ userIds, total, unverifiedReasons = [] }) => {
+    ? Stream.mapConcat(UserSource.all(), ({ userIds, total, unverifiedReasons = [] }) => {
       told.total?.(total);
       if (unverifiedReasons.length > 0) told.unverifiedReasons(unverifiedReasons);
       return userIds;

@@ -54,11 +54,12 @@ export const fixed = (limit: number): Concurrency => ({ limit: () => limit, answ
 /**
  * As many as pay. Doubles from {@link START} while answers come faster for it; then keeps to what it has found, and tries
  * from time to time whether a quarter more brings more, or a fifth less as much. Lowered where the tenant refuses it. A
- * limit that is not used is left as it is: where the rate holds requests back there is nothing to find out.
+ * limit that is not used is left as it is: where the rate holds requests back there is nothing to find out. `rows` gives those
+ * that a page has: of large pages fewer are asked for at once.
  */
-export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency => {
-  const most = Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / pageSize)));
-  let limit = Math.min(START, most);
+export const adaptive = (rows: () => number, traffic: () => Answered): Concurrency => {
+  const most = () => Math.max(1, Math.min(MOST, Math.floor(MOST_ROWS / rows())));
+  let limit = Math.min(START, most());
   // What is being counted: begun when the limit came into effect.
   let began: { readonly at: number; readonly answerTime: number; readonly refused: number } | undefined;
   let answers = 0;
@@ -72,7 +73,7 @@ export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency
 
   const become = (value: number): boolean => {
     const before = limit;
-    limit = Math.max(1, Math.min(most, Math.floor(value)));
+    limit = Math.max(1, Math.min(most(), Math.floor(value)));
     return limit !== before;
   };
 
@@ -117,7 +118,7 @@ export const adaptive = (pageSize: number, traffic: () => Answered): Concurrency
   };
 
   return {
-    limit: () => limit,
+    limit: () => Math.min(limit, most()),
     answered: (now) => {
       if (began === undefined) {
         if (--skip > 0) return false;

@@ -41,7 +41,10 @@ export const ask = (
       isNotFound,
       (error) =>
         query.page === 1 ? confirmed(error, contradictions) : Effect.catchIf(
-          Effect.as(SessionsApi.page(userId, first), { rows: DecodedPage.empty, pagination: undefined }),
+          Effect.map(
+            SessionsApi.page(userId, first),
+            (page) => ({ ...page, rows: DecodedPage.empty, pagination: undefined }),
+          ),
           isNotFound,
           (error) => confirmed(error, contradictions),
         ),

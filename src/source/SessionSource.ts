@@ -14,8 +14,8 @@ import * as SessionFilters from "../api/SessionFilters.ts";
 import type { WalkOptions } from "../plain/SessionsOptions.ts";
 import { sortKeys } from "../api/Sort.ts";
 import * as ConcurrencyController from "./ConcurrencyController.ts";
-import { mostSize } from "./paging/Limits.ts";
-import { leastSize } from "./paging/PageWalk.ts";
+import { leastSize, mostSize } from "./paging/Limits.ts";
+import * as PageSizes from "./paging/PageSizes.ts";
 import { ofUser } from "./SessionPages.ts";
 import * as UserPool from "./UserPool.ts";
 import * as UserWalk from "./UserWalk.ts";
@@ -32,12 +32,25 @@ export interface SessionSourceOptions extends WalkOptions {
    * @default {false}
    */
   readonly areListed?: boolean | undefined;
+  /** Sizes of pages, shared with other walks of the tenant, in place of {@link WalkOptions.pageSize}. */
+  readonly sizes?: PageSizes.PageSizes | undefined;
 }
+
+/** Make the sizes of pages that options ask for. A size that is known of an earlier run is where `"auto"` begins. */
+export const sizesOf = (pageSize: WalkOptions["pageSize"] = "auto", known?: number): PageSizes.PageSizes => {
+  if (pageSize === "auto") return PageSizes.auto({ known });
+  if (Number.isSafeInteger(pageSize) && pageSize >= leastSize && pageSize <= mostSize) {
+    return PageSizes.fixed(pageSize);
+  }
+  throw new RangeError(
+    `Cannot walk users as 'pageSize' must be "auto" or an integer from ${leastSize} to ${mostSize}: it is ${pageSize}`,
+  );
+};
 
 export const optionNames: Options.Names<WalkOptions> = {
   ...SessionFilters.mapFilters(() => Options.text),
   sort: Options.oneOf(sortKeys.flatMap((key) => [`${key}:1`, `${key}:-1`] as const)),
-  pageSize: Options.number,
+  pageSize: Options.textOr(Options.oneOf(["auto"]), Options.number),
   concurrency: Options.textOr(Options.oneOf(["auto"]), Options.number),
   onFailure: Options.oneOf(["stop", "continue"]),
 };
@@ -169,33 +182,29 @@ const walkAll = <E, R>(
   options: SessionSourceOptions,
   tracking: UserWalk.Tracking | undefined,
 ): Stream.Stream<Batch, ApiError | E, TenantClient | R> => {
-  const { sort, pageSize = 100, concurrency = "auto", onFailure, areListed = false } = options;
+  const { sort, pageSize, concurrency = "auto", onFailure, areListed = false } = options;
   if (concurrency !== "auto" && !(Number.isSafeInteger(concurrency) && concurrency >= 1)) {
     throw new RangeError(
       `Cannot walk users as 'concurrency' must be a positive integer or "auto": it is ${concurrency}`,
     );
   }
-  if (!Number.isSafeInteger(pageSize) || pageSize < leastSize || pageSize > mostSize) {
-    throw new RangeError(
-      `Cannot walk users as 'pageSize' must be an integer from ${leastSize} to ${mostSize}: it is ${pageSize}`,
-    );
-  }
+  const sizes = options.sizes ?? sizesOf(pageSize);
   const settings: UserWalk.WalkSettings = {
     filters: SessionFilters.pick(options),
     sort,
-    pageSize,
+    sizes,
     areListed,
     tracking,
   };
   return Stream.unwrap(Effect.map(Effect.all([TenantClient, Effect.clock]), ([{ traffic }, clock]) => {
     const under = concurrency === "auto"
-      ? ConcurrencyController.adaptive(pageSize, traffic)
+      ? ConcurrencyController.adaptive(sizes.rows, traffic)
       : ConcurrencyController.fixed(concurrency);
     const judge = makeJudge(onFailure);
     return UserPool.run({
       users,
       limit: under.limit,
-      capacity: Math.max(2, Math.min(under.limit(), Math.floor(AT_HAND / pageSize))),
+      capacity: Math.max(2, Math.min(under.limit(), Math.floor(AT_HAND / sizes.first()))),
       work: (user, { offer, share, grow }: UserPool.Worker<Batch>) =>
         UserWalk.walk(settings, typeof user === "string" ? { userId: user } : user, {
           offer,

@@ -43,12 +43,12 @@ export const of = (ids: Iterable<string>) => {
   } satisfies UserList;
 };
 
-/** Lists all users of the tenant, asked for so many at a time. */
-export const all = (pageSize?: number) => {
+/** Lists all users of the tenant. */
+export const all = () => {
   let total: number | undefined;
   let unverifiedReasons: ReadonlyArray<string> = [];
   return {
-    ids: UserSource.all({ pageSize }).pipe(
+    ids: UserSource.all().pipe(
       Stream.tap((batch) =>
         Effect.sync(() => {
           total = batch.total;

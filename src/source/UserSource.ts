@@ -12,8 +12,10 @@ import * as Stream from "effect/Stream";
 import { ApiError, isNotFound } from "../api/ApiError.ts";
 import type { Page, TenantClient } from "../api/TenantClient.ts";
 import * as UsersApi from "../api/UsersApi.ts";
+import * as PageSizes from "./paging/PageSizes.ts";
 import * as PrefetchReader from "./paging/PrefetchReader.ts";
-import { type ListShape, type PageRequest, walkRows } from "./paging/PageWalk.ts";
+import * as SizeFaults from "./SizeFaults.ts";
+import { type ListShape, walkRows } from "./paging/PageWalk.ts";
 
 /** Some of the users of a tenant. */
 export interface UserBatch {
@@ -26,10 +28,8 @@ export interface UserBatch {
   readonly unverifiedReasons?: ReadonlyArray<string> | undefined;
 }
 
-const SORT = "creation_time:-1";
-
-const shape: ListShape = {
-  orders: [{ sort: SORT, key: "creation_time", type: "number", descending: true, fixed: true }],
+const byCreation: ListShape = {
+  orders: [{ sort: "creation_time:-1", key: "creation_time", type: "number", descending: true, fixed: true }],
 };
 
 /** The fields of a user that are kept: the id and times. Nothing personal is. */
@@ -59,84 +59,51 @@ const found = (user: Option.Option<User>, page: number): Effect.Effect<User, Api
       ),
   });
 
-/** Users a page: as many as a tenant may give, for a large page is one request, and users created in one second fit it. */
-const PAGE = 1000;
-/** Users a page where the tenant refuses more, or then gives fewer than that. */
-const SMALLER_PAGE = 100;
-
 /** The wait before the list is asked for again that was said not to be there. */
 const ABSENT_DELAY = "1 second";
 
 type UsersPage = Page<ReadonlyArray<unknown>>;
 
 /** Asks for one page of the list. There always is a list: where an answer says there is none, another is asked for. */
-const askFor = (request: PageRequest): Effect.Effect<UsersPage, ApiError, TenantClient> => {
-  const ask = (more: Partial<PageRequest>) =>
+const askFor = (request: PrefetchReader.Request): Effect.Effect<UsersPage, ApiError, TenantClient> => {
+  const ask = (more: Partial<PrefetchReader.Request>) =>
     UsersApi.page({ ...request, ...more, sort: request.sort as UsersApi.Sort });
   return Effect.catchIf(ask({}), isNotFound, () =>
     // There may be a list, and no such page of it.
     Effect.map(
       Effect.delay(ask({ page: 1, fresh: true }), ABSENT_DELAY),
-      (first) => request.page > 1 ? { rows: [], pagination: undefined } : first,
+      (first) => request.page > 1 ? { ...first, rows: [], pagination: undefined } : first,
     ));
 };
 
-const isTooLarge = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
-
-const firstAnswer = (pageSize: number) => {
-  const ask = (size: number) => Effect.map(askFor({ page: 1, size, sort: SORT }), (page) => ({ size, page }));
-  const smaller = ask(pageSize);
-  return Effect.flatMap(
-    Effect.catchIf(ask(PAGE), isTooLarge, () => smaller),
-    (first) => {
-      // Some tenants answer a size that they do not take with their default.
-      const { hasNext, pageSize: given } = first.page.pagination ?? { hasNext: false, pageSize: 0 };
-      return hasNext && given < pageSize ? smaller : Effect.succeed(first);
-    },
-  );
-};
-
-/**
- * Lists all users of the tenant, newest first. Asks for 1,000 a page, and for `pageSize` (100 by default, and at most) where
- * the tenant refuses so many. Holds one page.
- */
-export const all = (options: { readonly pageSize?: number | undefined } = {}): Stream.Stream<
-  UserBatch,
-  ApiError,
-  TenantClient
-> =>
+/** Reads a list of users, in pages as large as the tenant gives: a large page is one request. Holds one page. */
+const list = (shape: ListShape): Stream.Stream<UserBatch, ApiError, TenantClient> =>
   Stream.unwrapScoped(Effect.gen(function* () {
     const out = yield* Mailbox.make<UserBatch, ApiError>({ capacity: 1 });
-    const pageSize = Math.min(options.pageSize ?? SMALLER_PAGE, SMALLER_PAGE);
-    const read = Effect.flatMap(firstAnswer(pageSize), ({ size, page }) => {
-      let first: UsersPage | undefined = page;
-      return PrefetchReader.read({
-        shape,
-        pageSize: size,
-        isTooLarge,
-        ask: (request) => {
-          if (first === undefined) return askFor(request);
-          const answer = first;
-          first = undefined;
-          return Effect.succeed(answer);
-        },
-        decode: (page) => {
-          const users = page.rows.map((row) => decode(row));
-          return { users, walkRows: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
-        },
-        share: () => 1,
-      }, ({ rows, request, take, walk }) =>
-        Effect.flatMap(
-          Effect.forEach(take, (index) => found(rows.users[index]!, request.page)),
-          (users) =>
-            out.offer({
-              userIds: users.map(({ user_id }) => user_id),
-              users,
-              total: walk.total,
-              unverifiedReasons: walk.done ? walk.unverifiedReasons : undefined,
-            }),
-        ));
-    });
+    const read = PrefetchReader.read({
+      shape,
+      sizes: PageSizes.auto({ first: PageSizes.LARGEST }),
+      faultOf: SizeFaults.of,
+      ask: askFor,
+      decode: (page) => {
+        const users = page.rows.map((row) => decode(row));
+        return { users, walkRows: walkRows(users.map(Option.getOrElse(() => "")), "user_id") };
+      },
+      share: () => 1,
+    }, ({ rows, request, take, walk }) =>
+      Effect.flatMap(
+        Effect.forEach(take, (index) => found(rows.users[index]!, request.page)),
+        (users) =>
+          out.offer({
+            userIds: users.map(({ user_id }) => user_id),
+            users,
+            total: walk.total,
+            unverifiedReasons: walk.done ? walk.unverifiedReasons : undefined,
+          }),
+      ));
     yield* Effect.forkScoped(Effect.onExit(read, (exit) => out.done(exit)));
     return Mailbox.toStream(out);
   }));
+
+/** Lists all users of the tenant, newest first, 1,000 a page or as many as the tenant gives. Holds one page. */
+export const all = (): Stream.Stream<UserBatch, ApiError, TenantClient> => list(byCreation);

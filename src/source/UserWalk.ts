@@ -13,10 +13,12 @@ import { type Batch, noRows, type WalkEnd } from "../session/Batch.ts";
 import * as DecodedPage from "./DecodedPage.ts";
 import * as Changes from "./incremental/Changes.ts";
 import * as Clocks from "./paging/Clocks.ts";
+import type { PageSizes } from "./paging/PageSizes.ts";
 import type { ListShape, Order, Walk } from "./paging/PageWalk.ts";
 import * as PrefetchReader from "./paging/PrefetchReader.ts";
 import * as WalkCheckpoint from "./paging/WalkCheckpoint.ts";
 import * as SessionPages from "./SessionPages.ts";
+import * as SizeFaults from "./SizeFaults.ts";
 
 /** A user to walk: from the beginning, or from where an earlier walk stood. */
 export type Start = string | {
@@ -156,7 +158,7 @@ const isSameTime = (
 export interface WalkSettings {
   readonly filters: SessionFilters;
   readonly sort?: SessionsApi.Sort | undefined;
-  readonly pageSize: number;
+  readonly sizes: PageSizes;
   readonly areListed: boolean;
   /** Undefined where all sessions are wanted. */
   readonly tracking: Tracking | undefined;
@@ -196,7 +198,7 @@ const begin = ({ state, cursor }: Exclude<Start, string>, tracking: Tracking | u
 };
 
 export const walk = (
-  { filters, sort, pageSize, areListed, tracking }: WalkSettings,
+  { filters, sort, sizes, areListed, tracking }: WalkSettings,
   user: Exclude<Start, string>,
   { share, answered, offer, giveUp }: Walker,
 ): Effect.Effect<unknown, ApiError, TenantClient> =>
@@ -212,10 +214,10 @@ export const walk = (
     let hasDelivered = start !== undefined && start.maxEnd > 0;
     return PrefetchReader.read({
       shape,
-      pageSize,
+      sizes,
       start,
       share,
-      isTooLarge: ({ reason }: ApiError) => reason === "Unprocessable" || reason === "BadRequest",
+      faultOf: SizeFaults.of,
       ask: (request, turn) =>
         Effect.zipLeft(
           SessionPages.ask(

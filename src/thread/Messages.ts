@@ -30,7 +30,7 @@ const Tenant = Schema.Struct({
 const Walk = Schema.Struct({
   ...SessionFilters.mapFilters(() => optional(Schema.String)),
   sort: optional(Schema.TemplateLiteral(Schema.Literal(...sortKeys), ":", Schema.Literal(1, -1))),
-  pageSize: number,
+  pageSize: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   concurrency: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
   onFailure: optional(Schema.Literal("stop", "continue")),
 });

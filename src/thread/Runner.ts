@@ -41,7 +41,7 @@ const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Ef
     : Effect.map(Effect.promise(() => import("../sink/FileSink.ts")), (File) => File.make(place.file, place));
 
 const usersOf = ({ users, walk }: StartExport): UserList.UserList<ApiError, TenantClient.TenantClient> =>
-  users === "all" ? UserList.all(walk.pageSize) : UserList.of(users);
+  users === "all" ? UserList.all() : UserList.of(users);
 
 /** Runs an export to its end. */
 const work = (request: StartExport, outbox: Outbox.Outbox, progress: Export.Progress) =>

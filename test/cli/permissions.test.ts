@@ -161,7 +161,7 @@ describe.each(cases)("$what", ({ permissions, args, before, env: more }) => {
     if (before !== undefined) {
       await exportInto(exported, root, {
         tenant: options.env["MONOCLOUD_DOMAIN"]!,
-        users: UserList.all(100),
+        users: UserList.all(),
         options: { keepFormulas: false },
       });
     }

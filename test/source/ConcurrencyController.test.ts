@@ -105,7 +105,7 @@ const play = async ({
       }),
   };
   const ids = Stream.map(Stream.range(1, Math.min(users, 1e9)), (n) => `user${n}`);
-  const walking = SessionSource.batches(ids, options).pipe(
+  const walking = SessionSource.batches(ids, { pageSize: 100, ...options }).pipe(
     Stream.runForEach(() => takes === 0 ? Effect.void : Effect.sleep(takes)),
     Effect.provide(TenantClient.layerOf(tenantAt("https://acme.example"), { rate, maxAttempts: 1000 })),
     Effect.provideService(Transport, transport),

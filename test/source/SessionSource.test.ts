@@ -92,7 +92,7 @@ describe("batches()", () => {
     const found = await readShrinking({
       sessions: 600,
       areAlike: true,
-      options: { concurrency: 8 },
+      options: { concurrency: 8, pageSize: 100 },
       at: (_, sort) => sort === "session_id:1",
       left: 350,
       takes: [6, 0, 0],
@@ -103,7 +103,7 @@ describe("batches()", () => {
   it("lose nothing where that is known while a page is being handed on", async () => {
     const found = await readShrinking({
       sessions: 2000,
-      options: { concurrency: 8, sort: "expires_at:1" },
+      options: { concurrency: 8, pageSize: 100, sort: "expires_at:1" },
       at: (request) => request === 15,
       left: 1100,
       takes: [5, 5, 60],

@@ -5,6 +5,7 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type * as TenantClientTypes from "../../api/TenantClient.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
+import { FIRST } from "../../source/paging/PageSizes.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
@@ -69,7 +70,8 @@ export const command = Command.make(spec, flags, (args) =>
     const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
     const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
     const tenant = yield* Settings.tenantFrom(args);
-    const { pageSize: size, rate, user } = args;
+    const { rate, user } = args;
+    const size = args.pageSize === "auto" ? FIRST : args.pageSize;
     const ask: Effect.Effect<
       TenantClientTypes.Page<ReadonlyArray<unknown> | Scanned>,
       ApiError,

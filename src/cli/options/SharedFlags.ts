@@ -1,6 +1,7 @@
 /** The flags that several commands have. */
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import { leastSize, mostSize } from "../../source/paging/Limits.ts";
+import { LARGEST } from "../../source/paging/PageSizes.ts";
 import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
 
@@ -46,10 +47,12 @@ export const maxElapsed = (byDefault: string) =>
 
 export const pageSize = Flag.value({
   name: "page-size",
-  placeholder: "N",
-  text: `Sessions to ask for at a time, ${leastSize} to ${mostSize}. The tenant may give fewer.`,
-  byDefault: "100",
-  ...Read.whole(leastSize, mostSize),
+  placeholder: "N|auto",
+  text:
+    `Sessions to ask for at a time, ${leastSize} to ${mostSize}; auto finds out what the tenant gives, up to ${LARGEST}.`,
+  byDefault: "auto",
+  words: ["auto"],
+  ...Read.wholeOrAuto(leastSize, mostSize),
 });
 
 /** Flags for what is told while a command runs. */

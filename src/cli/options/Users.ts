@@ -101,12 +101,11 @@ export const from = (options: {
   readonly user: ReadonlyArray<string>;
   readonly usersFile: string | undefined;
   readonly allUsers: boolean;
-  readonly pageSize: number;
 }): Effect.Effect<Users, UsageError> => {
   const { user, usersFile, allUsers } = options;
   const ways = [user.length > 0, usersFile !== undefined, allUsers].filter((way) => way).length;
   if (ways === 0) return fail("Whose sessions? Give --user ID, --users-file FILE or --all-users");
   if (ways > 1) return fail("--user, --users-file and --all-users can't be combined: give one of them");
   if (usersFile !== undefined) return fromFile(usersFile);
-  return Effect.succeed(allUsers ? UserList.all(options.pageSize) : UserList.of(user));
+  return Effect.succeed(allUsers ? UserList.all() : UserList.of(user));
 };

@@ -1,6 +1,7 @@
 /** Messages on an export that is interrupted, and beforehand on one that would better not be. */
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
+import { LARGEST } from "../../source/paging/PageSizes.ts";
 import { duration } from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
 
@@ -32,14 +33,14 @@ export const ofDataset = (
 export interface Size {
   readonly users: number | undefined;
   readonly sessions: number;
-  readonly pageSize: number;
+  readonly pageSize: number | "auto";
   /** Requests a second. */
   readonly rate: number | "auto";
 }
 
 /** Give the least time that it takes, in seconds: a request for each user, and one for each further page. */
 export const leastSeconds = ({ users = 0, sessions, pageSize, rate }: Size): number =>
-  rate === "auto" ? 0 : (users + Math.floor(sessions / pageSize)) / rate;
+  rate === "auto" ? 0 : (users + Math.floor(sessions / (pageSize === "auto" ? LARGEST : pageSize))) / rate;
 
 /** Exports into files that take longer than so many seconds should rather be folders. */
 const LONG = 600;

@@ -34,7 +34,7 @@ export const run = (description: Job.Description, { root, settings, progress, me
   return Dataset.run({
     root,
     formats: formats.map((format) => Formats.choose(format)!),
-    users: users === "all" ? UserList.all(page_size) : UserList.of(users),
+    users: users === "all" ? UserList.all() : UserList.of(users),
     tenant: settings.tenant.origin,
     mode: "resume",
     walk: { ...SessionFilters.fromQuery(description), pageSize: page_size },

@@ -42,7 +42,7 @@ export {
   unorderedRowsOf,
   type Walk,
 } from "./Walk.ts";
-export { ahead, plan, refused } from "./WalkPlan.ts";
+export { ahead, plan, refused, resize } from "./WalkPlan.ts";
 
 /** The most answers that bring nothing before pages 1, 2, 3… are read, and the number more for each page of rows. */
 const [MOST_VAIN, MOST_VAIN_A_PAGE] = [100, 3];

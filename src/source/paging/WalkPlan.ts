@@ -94,6 +94,19 @@ export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequ
   return next && { ...last, page: next.page, size: next.size };
 };
 
+/**
+ * Goes over to pages of up to `size` rows, where that saves a request: of a list that is counted, past its first page. Less
+ * than the walk has now is taken anywhere.
+ */
+export const resize = (shape: ListShape, walk: Walk, size: number): Walk => {
+  const { isClamped, avoid, topPage, end, total } = walk;
+  if (size === walk.size || !walk.overlapping || isClamped || avoid !== undefined || topPage > 0) return walk;
+  if (size < walk.size) return { ...walk, size };
+  if (total === undefined || end < walk.size) return walk;
+  const next = overlapping(shape, walk, end);
+  return next !== undefined && next.page * next.size >= total ? walk : { ...walk, size };
+};
+
 /** Notes that the tenant refused a page of more rows than `size`: the walk asks for no such page again. */
 export const refused = (walk: Walk, size: number): Walk => ({
   ...walk,

@@ -18,7 +18,7 @@ export const walk = async (
 ) => {
   const [userId = ""] = sandbox.userIds();
   const batches = [
-    ...await SessionSource.changes(Stream.make({ userId, ...from }), options).pipe(
+    ...await SessionSource.changes(Stream.make({ userId, ...from }), { pageSize: 100, ...options }).pipe(
       Stream.runCollect,
       Effect.provide(clientFor(sandbox)),
       Effect.runPromise,
@@ -39,7 +39,7 @@ export const putDown = async (
   const [userId = ""] = sandbox.userIds();
   const keys: Array<string> = [];
   let state = "";
-  await SessionSource.changes(Stream.make(userId), { concurrency: 1, ...options }).pipe(
+  await SessionSource.changes(Stream.make(userId), { concurrency: 1, pageSize: 100, ...options }).pipe(
     Stream.take(count),
     Stream.runForEach((batch) =>
       Effect.sync(() => {

@@ -117,11 +117,14 @@ const play = (seed: number, awkward: Awkward): string | undefined => {
   };
 
   let walk = PageWalk.begin(10 + below(draw, draw() < 0.5 ? 30 : 120));
+  // Sizes that are found out change as other walks find out more.
+  const sizes = draw() < 0.5 ? [] : Array.from({ length: 4 }, () => 10 + below(draw, 300));
   const delivered = new Map<WalkRows, number>();
   /** What has been asked for, in order, and its answer once there is one: in any order. */
   let asked: Array<{ request: PageWalk.PageRequest; answer?: ReturnType<typeof serve> }> = [];
   for (let requests = 0; !walk.done;) {
     if (asked.length === 0) {
+      if (sizes.length > 0 && draw() < 0.5) walk = PageWalk.resize(shape, walk, sizes[below(draw, 4)]!);
       const planned = PageWalk.plan(shape, walk, concurrency);
       walk = planned.walk;
       asked = planned.requests.map((request) => ({ request }));
