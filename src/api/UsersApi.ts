@@ -5,7 +5,7 @@ import * as RowSlices from "../scan/RowSlices.ts";
 import { type DecodeRows, type Page, type PageQuery, TenantClient } from "./TenantClient.ts";
 
 /** A key and an order, as the endpoint takes it: 1 ascending, -1 descending. */
-export type Sort = `${"creation_time" | "last_updated"}:${1 | -1}`;
+export type Sort = `${"creation_time" | "last_updated" | "last_activity"}:${1 | -1}`;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 

@@ -14,6 +14,8 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
+import * as ByActivity from "../source/activity/ByActivity.ts";
+import type { UserList } from "../source/UserList.ts";
 import type * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import type { ApiError } from "../api/ApiError.ts";
@@ -147,7 +149,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   Exclude<R, Scope.Scope> | TenantClient
 > =>
   Effect.suspend(() => {
-    const { root, changes, prune = false } = options;
+    const { root, changes, prune = false, byActivity, users } = options;
+    if (byActivity !== undefined && (changes !== "since-last" || users.all !== true)) {
+      throw new RangeError(
+        `Cannot go by activity unless 'changes' is "since-last" and 'users' are all of the tenant`,
+      );
+    }
     if (prune && changes !== "since-last") {
       throw new RangeError(
         `Cannot tell what was removed unless 'changes' is "since-last": it is ${JSON.stringify(changes)}`,
@@ -159,7 +166,9 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
 /** Run with the lease of the folder. */
 const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
   Effect.gen(function* () {
-    const { root, tenant, mode = "new", walk = {}, formats, users, changes, prune = false } = options;
+    const { root, tenant, mode = "new", walk = {}, formats, changes, prune = false } = options;
+    let { users }: { readonly users: UserList<E | ApiError, R | TenantClient> } = options;
+    let activity: ByActivity.ByActivity | undefined;
     yield* Journal.recover(root, prove);
     const before = yield* Inspect.read(root);
     yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
@@ -211,17 +220,29 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         : typeof changes === "object"
         ? changes.since
         : undefined;
-      const isWhole = prune && kind === "changes";
+      if (options.byActivity !== undefined && !isRetry) {
+        const now = yield* Clock.currentTimeMillis;
+        const { lookback } = options;
+        activity = ByActivity.make({
+          ...options.byActivity,
+          state: manifest.activity,
+          now,
+          lookback,
+          sweep: prune,
+        });
+        users = activity.users;
+      }
+      const isWhole = (prune || activity?.isSweep === true) && kind === "changes";
       const asked = isWhole && users.all === true ? withEarlier(root, manifest, users.ids) : users.ids;
-      const ids: Stream.Stream<string, E | SinkError | Layout.DatasetError, R> = isRetry
-        ? Stream.empty
-        : Stream.filter(asked, (id) => !failed.has(id));
+      const ids: Stream.Stream<string, E | ApiError | SinkError | Layout.DatasetError, R | TenantClient> =
+        isRetry ? Stream.empty : Stream.filter(asked, (id) => !failed.has(id));
       const { traffic } = yield* TenantClient;
       const prior = traffic();
       const { count, file } = yield* writeUsers(root, ids, prove);
       const { requests, retries } = traffic();
       const userListUnverifiedReasons = isRetry ? [] : users.unverifiedReasons?.() ?? [];
-      const areAll = kind === "changes" && users.all === true && userListUnverifiedReasons.length === 0;
+      const areAll = kind === "changes" && users.all === true && users.isPartial?.() !== true &&
+        userListUnverifiedReasons.length === 0;
       const header: Manifest.Header = {
         journal_version: manifest.manifest_version,
         created_by: `monocloud-sessions ${version}`,
@@ -239,6 +260,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         claims: Inspect.nextPart(found),
         users: count + manifest.failed.length,
         user_list_unverified_reasons: userListUnverifiedReasons,
+        by_activity: activity?.report(undefined),
         run_progress: {
           ...Manifest.noProgress(),
           requests: requests - prior.requests,
@@ -250,7 +272,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
       yield* Journal.write(root, journal, prove);
     }
     if (options.progress !== undefined) options.progress.usersTotal = journal.header.users;
-    const { files, summary, failed } = yield* RunLoop.resume(options, manifest, journal, { prove });
+    const { files, summary, failed } = yield* RunLoop.resume(options, manifest, journal, { prove }, activity);
     return { ...summary, failed, files, wasFinished: false };
   });
 

@@ -34,6 +34,12 @@ export interface DatasetOptions<E, R> {
    * @default {false}
    */
   readonly prune?: boolean | undefined;
+  /**
+   * Asks only users who were active since the last run, and every so many seconds (a day by default) all of them, with
+   * `prune`: a sweep, which finds out whether activity can be gone by. Where it can't, all users are asked from then on. With
+   * `"since-last"`, of all users.
+   */
+  readonly byActivity?: { readonly sweepEvery?: number | undefined } | undefined;
   /** Seconds, see {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
   /** Options of walks. `sort` and what chooses sessions must stay the same from run to run. */

@@ -11,6 +11,8 @@ import * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import type { ApiError } from "../api/ApiError.ts";
 import { TenantClient } from "../api/TenantClient.ts";
+import type { ByActivity } from "../source/activity/ByActivity.ts";
+import type { PageSizes } from "../source/paging/PageSizes.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import * as CheckedReader from "./CheckedReader.ts";
 import * as Checkpoints from "./Checkpoints.ts";
@@ -38,6 +40,11 @@ interface Run {
   /** Cursor of each user, where the walk begins; none in a full run, which begins at the beginning. */
   readonly cursors: Cursors.ByUser | undefined;
   readonly progress: Export.Progress;
+  readonly sizes: PageSizes;
+  /** Of a run that goes by activity, in the process that began it. */
+  readonly activity: ByActivity | undefined;
+  /** Sessions that the run before should have brought. */
+  late: number;
   /** Lets work be interrupted that nothing rests on. */
   readonly restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
 }
@@ -78,12 +85,12 @@ const usersOf = ({ options: { root }, header, state, cursors }: Run, before: Man
 
 /** Give the batches of the run. With an index, what it has is left out. */
 const batchesOf = (
-  { options: { walk = {}, lookback }, header, areListed }: Run,
+  { options: { walk = {}, lookback }, header, areListed, sizes }: Run,
   users: ReturnType<typeof usersOf>,
   index: () => SessionIndex.SessionIndex | undefined,
 ) => {
   const { sort, ...rest } = walk;
-  const common = { ...rest, onFailure: "continue" as const, areListed };
+  const common = { ...rest, sizes, onFailure: "continue" as const, areListed };
   if (sort !== undefined) return SessionSource.batches(users, { ...common, sort });
   const whole = header.prune === true;
   return SessionSource.changes(users, {
@@ -122,6 +129,10 @@ const ingest = (
   Effect.gen(function* () {
     const { checkpoints, cursors, header, progress, state } = run;
     const { userId, quarantined, end } = batch;
+    const lateUpTo = run.activity?.lateUpTo;
+    if (lateUpTo !== undefined) {
+      run.late += Batch.sessions(batch).filter(({ last_updated }) => last_updated <= lateUpTo).length;
+    }
     if (Batch.size(batch) > 0 || quarantined.length > 0) {
       progress.encodedBytes += yield* checkpoints.write(batch);
     }
@@ -239,7 +250,10 @@ const finish = (run: Run) =>
     return { tombstones, isCompact, number };
   });
 
-const summaryOf = ({ header, state, checkpoints, progress }: Run, tombstones: Manifest.Run["tombstones"]) =>
+const summaryOf = (
+  { header, state, checkpoints, progress, activity, late }: Run,
+  tombstones: Manifest.Run["tombstones"],
+) =>
   Effect.gen(function* () {
     const standing = yield* state.progress;
     const { unverified, missing, failed } = progress;
@@ -256,6 +270,7 @@ const summaryOf = ({ header, state, checkpoints, progress }: Run, tombstones: Ma
       ...(header.since !== undefined && { since: header.since }),
       ...(redelivered && { redelivered }),
       ...(tombstones && { tombstones }),
+      by_activity: activity?.report(activity.lateUpTo === undefined ? undefined : late) ?? header.by_activity,
     } satisfies Manifest.Run;
   });
 
@@ -282,6 +297,8 @@ const putIntoManifest = (
       superseded: [...(manifest.superseded ?? []).filter(Manifest.isResult), ...superseded],
       next_part: checkpoints.number(),
       failed: state.failed(),
+      activity: run.activity === undefined ? manifest.activity : run.activity.state(),
+      page_size: run.sizes.found() ?? manifest.page_size,
     };
     yield* Layout.replace(root, Layout.names.manifest, Manifest.textOf(whole), prove);
     yield* Inspect.deleteJournal(root, { manifest: whole, journal }, prove);
@@ -298,6 +315,7 @@ export const resume = <E, R>(
   manifest: Manifest.Manifest,
   journal: Journal.Journal,
   lease: Lease,
+  activity?: ByActivity,
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -310,7 +328,21 @@ export const resume = <E, R>(
       const checkpoints = yield* Checkpoints.make(options, journal, lease, state.progress);
       const parts = [...manifest.parts, ...checkpoints.parts()];
       const cursors = header.kind === "full" ? undefined : yield* restore(Cursors.load(root, parts));
-      const base = { options, areListed, manifest, header, lease, progress, restore };
+      // A run that reads whole lists finds out anew what the tenant gives.
+      const known = header.kind === "full" || header.prune === true ? undefined : manifest.page_size;
+      const sizes = SessionSource.sizesOf(options.walk?.pageSize, known);
+      const base = {
+        options,
+        areListed,
+        manifest,
+        header,
+        lease,
+        progress,
+        sizes,
+        activity,
+        late: 0,
+        restore,
+      };
       const run: Run = { ...base, state, checkpoints, cursors };
 
       // Needed as long as users are walked.
@@ -320,7 +352,8 @@ export const resume = <E, R>(
         header.run_progress.open.filter(({ state }) => state !== undefined).map(({ user_id }) => user_id),
       );
       const context = { began, isHalfRead: (userId: string) => halfRead.has(userId) };
-      const source = batchesOf(run, usersOf(run, before), () => index);
+      const batches = batchesOf(run, usersOf(run, before), () => index);
+      const source = activity === undefined ? batches : activity.watch(batches);
       const work = Effect.gen(function* () {
         const broken = yield* walk(run, source, (batch) => ingest(run, batch, context));
         if (!Cause.isEmpty(broken)) {

@@ -5,6 +5,7 @@
 import * as Schema from "effect/Schema";
 import * as Formats from "../format/Formats.ts";
 import * as Json from "../format/Json.ts";
+import { ActivityState } from "../source/activity/ActivityState.ts";
 import * as Changes from "../source/incremental/Changes.ts";
 import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
 
@@ -86,6 +87,15 @@ const sample = <A, I>(schema: Schema.Schema<A, I>) =>
 /** Sessions that a run delivered though they may be there as they are, and the users they are of. */
 const Redelivered = Schema.Struct({ sessions: Count, users: sample(Schema.String) });
 
+/** A run that asked only users who were active, or all of them to see whether that can be gone by. */
+const ByActivity = Schema.Struct({
+  asked: Count,
+  of: Schema.optional(Count),
+  swept_at: Schema.String,
+  off: Schema.optional(Schema.String),
+  late: Schema.optional(Count),
+});
+
 /** Options that must stay the same within a run. */
 const Options = Schema.Record({
   // Of this name it would become the prototype of the others.
@@ -153,6 +163,7 @@ const shapesOf = (version: Version) => {
       "tombstones",
     ),
     redelivered: Schema.optional(Redelivered),
+    by_activity: Schema.optional(ByActivity),
   });
 
   const Manifest = Schema.Struct({
@@ -170,6 +181,10 @@ const shapesOf = (version: Version) => {
     next_part: Schema.optional(PartNumber),
     /** The users that are still to be tried again. */
     failed: Schema.Array(Failed),
+    /** The largest page that the tenant gave, where a run found it out. */
+    page_size: Schema.optional(Count),
+    /** What runs by activity go by. */
+    activity: Schema.optional(ActivityState),
   });
 
   const RunProgress = Schema.Struct({
@@ -229,6 +244,7 @@ const shapesOf = (version: Version) => {
      */
     claims: Schema.optional(PartNumber),
     user_list_unverified_reasons: userListUnverifiedReasons,
+    by_activity: Schema.optional(ByActivity),
     run_progress: runProgress,
   });
 

@@ -111,6 +111,20 @@ export interface Part {
   readonly columns?: ReadonlyArray<string> | undefined;
 }
 
+/** What a run by activity says of itself. */
+export interface ActivityReport {
+  /** Users that were asked. */
+  readonly asked: number;
+  /** Users of the tenant, where it counts them. */
+  readonly of?: number | undefined;
+  /** When all users were last asked, ISO 8601, UTC. */
+  readonly swept_at: string;
+  /** The reason why activity is not gone by. */
+  readonly off?: string | undefined;
+  /** Of a sweep: sessions it brought that are older than the run before, which should have brought them. */
+  readonly late?: number | undefined;
+}
+
 /** The report of a run into a dataset, over all processes that worked on it. */
 export interface DatasetReport extends Outcome {
   /** From 1. */
@@ -130,6 +144,8 @@ export interface DatasetReport extends Outcome {
   readonly tombstones?: { readonly users: number; readonly gone: number; readonly again: number } | undefined;
   /** Sessions that may be in earlier runs as they are; absent if none may. */
   readonly redelivered?: { readonly sessions: number; readonly users: Sample<string> } | undefined;
+  /** Set of a run by activity. */
+  readonly by_activity?: ActivityReport | undefined;
   readonly files: ReadonlyArray<Part>;
   /** True if there was nothing to do. */
   readonly wasFinished: boolean;
@@ -211,6 +227,8 @@ export interface WarehouseReport extends Omit<Outcome, "bytes"> {
   readonly replacedTexts: number;
   readonly requests: number;
   readonly retries: number;
+  /** Set of a run by activity. */
+  readonly by_activity?: ActivityReport | undefined;
 }
 
 /** The progress of a load. */

@@ -92,3 +92,12 @@ export const take = <A>(doing: string, kind: Options.Kind<A>, given: unknown): A
 
 /** Gives whole seconds, no fewer. */
 export const secondsOf = (given: Duration): number => Math.ceil(EffectDuration.toSeconds(given));
+
+/** Gives the options of runs by activity, in seconds. */
+export const byActivityOf = (
+  { byActivity, sweepEvery }: {
+    readonly byActivity?: boolean | undefined;
+    readonly sweepEvery?: Duration | undefined;
+  },
+): { readonly sweepEvery?: number } | undefined =>
+  byActivity ? { ...(sweepEvery !== undefined && { sweepEvery: secondsOf(sweepEvery) }) } : undefined;

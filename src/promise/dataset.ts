@@ -34,6 +34,16 @@ export interface DatasetOptions
    * @default {false}
    */
   readonly prune?: boolean | undefined;
+  /**
+   * Asks only users who were active since the last run. The list of users tells, latest activity first, so a run costs what
+   * changed. With `sinceLast`, of `users: "all"`. Activity may not tell all, so every `sweepEvery` all users are asked, with `prune`, and
+   * each one's newest session is compared with the activity. At the first contradiction all users are asked from then on.
+   *
+   * @default {false}
+   */
+  readonly byActivity?: boolean | undefined;
+  /** With `byActivity`: the time from one run that asks all users to the next. @default {"24 hours"} */
+  readonly sweepEvery?: Duration | undefined;
   /** With `sinceLast`: how far below the last run to look once more for changes that showed late. @default {"5 minutes"} */
   readonly lookback?: Duration | undefined;
   /** Parts are completed once they hold so many sessions. @default {500_000} */
@@ -55,6 +65,8 @@ const kind = Options.object<DatasetOptions>({
   resume: Options.boolean,
   sinceLast: Options.boolean,
   prune: Options.boolean,
+  byActivity: Options.boolean,
+  sweepEvery: Kinds.duration,
   lookback: Kinds.lookback,
   partRows: Options.number,
   partBytes: Options.number,
@@ -74,6 +86,10 @@ const conflictOf = (options: DatasetOptions): string | undefined => {
     return "'sinceLast' and 'since' read newest change first: leave out 'sort'";
   }
   if (prune && !sinceLast) return "'prune' compares with what is there: give 'sinceLast' as well";
+  if (options.byActivity && !(sinceLast && options.users === "all")) {
+    return "'byActivity' goes with 'sinceLast' and users: \"all\"";
+  }
+  if (options.sweepEvery !== undefined && !options.byActivity) return "'sweepEvery' goes with 'byActivity'";
   if (lookback !== undefined && !sinceLast) return "'lookback' goes with 'sinceLast'";
   if (!isPositive(partRows)) return "'partRows' must be a positive integer";
   if (!isPositive(partBytes)) return "'partBytes' must be a positive integer";
@@ -151,6 +167,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       mode: resume ? "resume" : "new",
       changes: sinceLast ? "since-last" : since && { since: Math.floor(since.getTime() / 1000) },
       prune: prune,
+      byActivity: Kinds.byActivityOf(options),
       lookback: lookback === undefined ? undefined : Kinds.secondsOf(lookback),
       walk: Engine.walkOf(options),
       // The command line writes down the same. Of functions, only that there is one.

@@ -49,6 +49,16 @@ export interface SyncOptions
    * @default {false}
    */
   readonly prune?: boolean | undefined;
+  /**
+   * Asks only users who were active since the last run. The list of users tells, latest activity first, so a run costs what
+   * changed. Of `users: "all"`. Activity may not tell all, so every `sweepEvery` all users are asked, with `prune`, and
+   * each one's newest session is compared with the activity. At the first contradiction all users are asked from then on.
+   *
+   * @default {false}
+   */
+  readonly byActivity?: boolean | undefined;
+  /** With `byActivity`: the time from one run that asks all users to the next. @default {"24 hours"} */
+  readonly sweepEvery?: Duration | undefined;
   /** The time below the last run that is read once more, for changes that showed late. @default {"5 minutes"} */
   readonly lookback?: Duration | undefined;
   /** Limit of rows that fail the schema: beyond it the run fails. @default {any number} */
@@ -99,6 +109,8 @@ const syncKind = Options.object<SyncOptions>({
   ...warehouseNames,
   onProgress: Options.callback,
   prune: Options.boolean,
+  byActivity: Options.boolean,
+  sweepEvery: Kinds.duration,
   lookback: Kinds.lookback,
   maxQuarantined: Export.quarantineNames.maxQuarantined,
 }, { required: [...Kinds.required, "target"] });
@@ -167,6 +179,12 @@ const warehouseOf = (options: WarehouseOptions) => {
 export const sync = async (given: SyncOptions): Promise<WarehouseReport> => {
   const options = Kinds.take(SYNCING, syncKind, given);
   const { redact, prune, lookback, maxQuarantined } = options;
+  if (options.byActivity && options.users !== "all") {
+    throw new TypeError(`Cannot ${SYNCING} as 'byActivity' goes with users: "all"`);
+  }
+  if (options.sweepEvery !== undefined && !options.byActivity) {
+    throw new TypeError(`Cannot ${SYNCING} as 'sweepEvery' goes with 'byActivity'`);
+  }
   const change = Transform.of(SYNCING, { redact });
   const tenant = Either.getOrThrowWith(Tenant.make(options), (error) => error);
   options.signal?.throwIfAborted();
@@ -181,6 +199,7 @@ export const sync = async (given: SyncOptions): Promise<WarehouseReport> => {
       tenant: tenant.origin,
       walk: Engine.walkOf(options),
       prune,
+      byActivity: Kinds.byActivityOf(options),
       lookback: lookback === undefined ? undefined : Kinds.secondsOf(lookback),
       change,
       // The command line writes down the same.

@@ -109,7 +109,10 @@ export const make = (options: SandboxOptions = {}): Sandbox => {
   const churn = faults.churn === undefined
     ? () => {}
     : Churn.make(faults.churn, active, population.seed, now);
-  const healthy = Responses.make({ population, active, people: People.make(population), churn }, options);
+  const healthy = Responses.make(
+    { population, active, people: People.make(population, active), churn },
+    options,
+  );
   const judge = Faults.make(faults, population.seed);
   const takeToken = faults.rateLimit === undefined ? () => 0 : TokenBucket.make(faults.rateLimit);
 

@@ -15,8 +15,10 @@ export interface UserList<E = never, R = never> {
   readonly identity?: string | undefined;
   /** After the ids: why not every user may have been named. */
   readonly unverifiedReasons?: (() => ReadonlyArray<string>) | undefined;
-  /** True if they are all that the tenant has. A run that prunes then asks for those as well that it had before. */
+  /** True if they come from the tenant's own list of all its users. */
   readonly all?: boolean | undefined;
+  /** After the ids: true if only some of all users were named, as the others have not changed. */
+  readonly isPartial?: (() => boolean) | undefined;
   /** Gives the number of users, as far as it is known by now. */
   readonly total?: (() => number | undefined) | undefined;
 }

@@ -85,6 +85,7 @@ const State = Schema.Struct({
   walk: WalkCheckpoint.WalkState,
   watch: Schema.optional(Changes.TrackerState),
   whole: Schema.optional(Schema.Literal(true)),
+  newest: Schema.optional(Schema.JsonNumber),
 });
 const decodeState = Schema.decodeUnknownSync(State);
 const decodeCursor = Schema.decodeUnknownSync(Changes.Cursor);
@@ -92,10 +93,17 @@ const decodeCursor = Schema.decodeUnknownSync(Changes.Cursor);
 const completeEnd = (
   { unverifiedReasons }: Pick<Walk, "unverifiedReasons">,
   tracker: Changes.ChangeTracker | undefined,
+  newest: number | undefined,
 ): WalkEnd => {
   const verified = unverifiedReasons.length === 0;
   const left = tracker && { cursor: Changes.finish(tracker, verified) };
-  return { status: "complete", verified, unverifiedReasons, ...left };
+  return {
+    status: "complete",
+    verified,
+    unverifiedReasons,
+    ...left,
+    ...(newest !== undefined && { newest }),
+  };
 };
 
 /** Makes the batch of an answer. The rows are no part of its state: that is held, and saved, for longer. */
@@ -107,11 +115,13 @@ const toBatch = (
   tracker: Changes.ChangeTracker | undefined,
   observedIds: Batch["observedIds"],
   redelivered: number,
+  newest: number | undefined,
 ): Batch => {
   const state = () => ({
     walk: WalkCheckpoint.save(shape, walk),
     ...(tracker && { watch: Changes.save(tracker) }),
     ...(observedIds && { whole: true }),
+    ...(newest !== undefined && { newest }),
   });
   return {
     userId,
@@ -119,7 +129,7 @@ const toBatch = (
     observedIds,
     ...(redelivered > 0 && { redelivered }),
     total: walk.total,
-    end: walk.done ? completeEnd(walk, tracker) : undefined,
+    end: walk.done ? completeEnd(walk, tracker, newest) : undefined,
     state,
   };
 };
@@ -194,6 +204,7 @@ const begin = ({ state, cursor }: Exclude<Start, string>, tracking: Tracking | u
     isWhole: begun === undefined ? tracking?.whole === true : begun.whole === true,
     start: begun && WalkCheckpoint.restore(begun.walk),
     isKnown: cursor !== undefined || saved !== undefined,
+    newest: begun?.newest,
   };
 };
 
@@ -205,11 +216,11 @@ export const walk = (
   Effect.clockWith((clock) => {
     const { userId } = user;
     const { isWhole, start, isKnown, ...begun } = begin(user, tracking);
-    let { tracker } = begun;
+    let { tracker, newest } = begun;
     const orders: ListShape["orders"] = sort === undefined ? safeOrders : [orderFrom(sort)];
     const until = isWhole ? undefined : tracker?.since;
     const shape: ListShape = until === undefined ? { orders } : { orders: changeOrders, until };
-    if (start?.done) return offer(ended(userId, completeEnd(start, tracker)));
+    if (start?.done) return offer(ended(userId, completeEnd(start, tracker, newest)));
     // Sessions of the user that this walk has delivered, or an earlier process of it.
     let hasDelivered = start !== undefined && start.maxEnd > 0;
     return PrefetchReader.read({
@@ -239,7 +250,9 @@ export const walk = (
       let redelivered = 0;
       if (tracker !== undefined && reading.isTaken) {
         const holds = isWhole ? tracking?.holds : undefined;
-        ({ tracker, take, redelivered } = Changes.receive(tracker, DecodedPage.trackedRows(rows), take, {
+        const tracked = DecodedPage.trackedRows(rows);
+        newest = Changes.latest(tracked, newest);
+        ({ tracker, take, redelivered } = Changes.receive(tracker, tracked, take, {
           certain: now.certain,
           holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),
         }));
@@ -248,7 +261,7 @@ export const walk = (
         ? Effect.zipRight(
           DecodedPage.findFlaws(rows, take),
           Effect.suspend(() =>
-            offer(toBatch(userId, shape, reading, take, tracker, observedIds, redelivered))
+            offer(toBatch(userId, shape, reading, take, tracker, observedIds, redelivered, newest))
           ),
         )
         : Effect.void;

@@ -40,7 +40,7 @@ const outputAt = (place: Place, index: number, outbox: Outbox.Outbox): Effect.Ef
     ? Effect.succeed(outbox.output(index, place.caller))
     : Effect.map(Effect.promise(() => import("../sink/FileSink.ts")), (File) => File.make(place.file, place));
 
-const usersOf = ({ users, walk }: StartExport): UserList.UserList<ApiError, TenantClient.TenantClient> =>
+const usersOf = ({ users }: StartExport): UserList.UserList<ApiError, TenantClient.TenantClient> =>
   users === "all" ? UserList.all() : UserList.of(users);
 
 /** Runs an export to its end. */

@@ -101,7 +101,7 @@ const begin = (
 export const during = <A, E, R>(
   target: Target,
   prepare: Store.PrepareOptions,
-  asked: Store.Asked,
+  askedOf: (store: Store.Store) => Effect.Effect<Store.Asked, TargetError>,
   { wait = 0, maxElapsed = "5 minutes", lease = "2 minutes" }: AttemptOptions,
   work: (work: Work) => Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> => {
@@ -125,7 +125,7 @@ export const during = <A, E, R>(
       },
     };
     yield* call(() => store.prepare(prepare));
-    const begun = yield* begin(store, asked, Duration.decode(wait), own);
+    const begun = yield* begin(store, yield* askedOf(store), Duration.decode(wait), own);
     own = begun;
     const beats = Effect.forever(
       Effect.delay(call(() => store.beat()), Duration.seconds(leaseSeconds / BEATS)),

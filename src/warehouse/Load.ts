@@ -231,7 +231,7 @@ export const load = (
     return yield* Attempt.during(
       target,
       { identity: LoadSource.identityOf(manifest), history },
-      asked,
+      () => Effect.succeed(asked),
       options,
       work(options, manifest, {}),
     );

@@ -1,4 +1,5 @@
 /** What a run into a warehouse did. */
+import type { ActivityReport } from "../plain/Report.ts";
 import type * as Export from "../export/Export.ts";
 import type { Counts, RunKind } from "./Store.ts";
 
@@ -32,6 +33,8 @@ export interface Report {
   readonly unverified: Export.Sample<Export.UnverifiedUser>;
   readonly failed: Export.Sample<Export.FailedUser>;
   readonly userListUnverifiedReasons: ReadonlyArray<string>;
+  /** Set of a run by activity. */
+  readonly by_activity?: ActivityReport | undefined;
 }
 
 /** The part of a report that tells how far it can be relied on. */

@@ -204,6 +204,19 @@ export const open = async (target: Target, options: OpenOptions) => {
       })
     );
 
+  /** Count the live sessions that a run wrote and that changed up to a time, in seconds since the epoch. */
+  const countWritten = (run: number, upTo: number): Promise<number> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const [row] = await connection.query(
+          `SELECT count(*) AS n FROM ${table(Tables.sessions.name)} WHERE "_run" = $1 ` +
+            `AND "_ended_at" IS NULL AND "last_updated" <= CAST($2 AS ${types.timestamp})`,
+          [run, new Date(upTo * 1000).toISOString()],
+        );
+        return Number(row?.["n"]);
+      })
+    );
+
   /** Tell whether a run of another kind has written since that one. */
   const hasOtherRuns = (since: number): Promise<boolean> =>
     inTurn(() =>
@@ -230,6 +243,7 @@ export const open = async (target: Target, options: OpenOptions) => {
     commit,
     hasOtherRuns,
     liveUsers,
+    countWritten,
     meta: () => inTurn(() => connection.transaction(() => Meta.read(dialect, connection))),
     /** For {@link Checkpoint.also}. */
     setMeta: (key: string, value: string) => Meta.set(dialect, connection, key, value),

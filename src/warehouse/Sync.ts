@@ -18,42 +18,19 @@ import { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import type { Batch } from "../session/Batch.ts";
 import * as SessionSource from "../source/SessionSource.ts";
-import type { UserList } from "../source/UserList.ts";
 import * as Attempt from "./Attempt.ts";
 import * as Commits from "./Commits.ts";
 import * as Report from "./Report.ts";
 import * as WarehouseOptions from "./WarehouseOptions.ts";
 import type * as Store from "./Store.ts";
+import type { SyncOptions } from "./SyncOptions.ts";
+import * as SyncPlan from "./SyncPlan.ts";
 import * as SyncProgress from "./SyncProgress.ts";
 import * as TableRows from "./TableRows.ts";
 import type { TargetError } from "./Target.ts";
 import * as UserStates from "./UserStates.ts";
 
-/** Options of {@link sync}. */
-export interface SyncOptions<E, R> extends WarehouseOptions.WarehouseOptions {
-  readonly users: UserList<E, R>;
-  /** The tenant's origin, to record it and to keep tenants apart. */
-  readonly tenant: string;
-  /** Options of walks. What chooses sessions must stay the same from run to run. */
-  readonly walk?: Omit<SessionSource.SessionSourceOptions, "onFailure" | "sort"> | undefined;
-  /**
-   * Reads every user's list to its end, brings in what the table lacks, and ends what it has and the tenant lists no more.
-   * Nothing is said of users whose walk is not verified.
-   *
-   * @default {false}
-   */
-  readonly prune?: boolean | undefined;
-  /** Seconds, see {@link SessionSource.ChangesOptions}. @default {300} */
-  readonly lookback?: number | undefined;
-  /** Done to each batch before it is written. */
-  readonly change?: ((batch: Batch) => Batch) | undefined;
-  /** The policy that {@link change} follows, to record it: it must stay the same from run to run. */
-  readonly redaction?: Readonly<Record<string, unknown>> | undefined;
-  /** Limit of {@link Export.run}, over the whole run. */
-  readonly maxQuarantined?: Export.MaxQuarantined | undefined;
-  /** Kept up to date as the run goes on. */
-  readonly progress?: Export.Progress | undefined;
-}
+export type { SyncOptions } from "./SyncOptions.ts";
 
 /** Ids of an answer that its rows do not tell: of rows that were quarantined or left out; empty text for a row without one. */
 const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): ReadonlyArray<string> => {
@@ -80,7 +57,8 @@ const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
   Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
 
 /** What a process knows of its run, whatever became of a connection. */
-interface Known {
+interface Known<E, R> {
+  plan?: SyncPlan.SyncPlan<E, R>;
   origin?: SyncProgress.Origin;
   /** The report, but for the counts of the last commit, of which no answer came. */
   report?: Omit<Report.Report, keyof ReturnType<typeof Report.countsOf>>;
@@ -88,7 +66,8 @@ interface Known {
 
 /** Put an answer where the next checkpoint takes it from, and count it. */
 const ingest = <E, R>(
-  { change = (batch) => batch, prune = false }: SyncOptions<E, R>,
+  { change = (batch) => batch }: SyncOptions<E, R>,
+  { prune }: SyncPlan.SyncPlan<E, R>,
   take: TableRows.TakeOptions,
   { store }: Attempt.Work,
   users: UserStates.UserStates,
@@ -108,7 +87,8 @@ const ingest = <E, R>(
 
 /** Walk users: those that are left, and again those that an earlier process was done with, for changes alone. */
 const walking = <E, R>(
-  { users, walk = {}, lookback, prune = false }: SyncOptions<E, R>,
+  { walk = {}, lookback }: SyncOptions<E, R>,
+  { users, prune, sizes, activity }: SyncPlan.SyncPlan<E, R>,
   states: UserStates.UserStates,
   left: ReadonlyArray<string>,
   again: ReadonlyArray<string>,
@@ -116,6 +96,7 @@ const walking = <E, R>(
   const changes = (userIds: ReadonlyArray<string>, whole: boolean) =>
     SessionSource.changes(Stream.map(Stream.fromIterable(userIds), states.startOf), {
       ...walk,
+      sizes,
       onFailure: "continue",
       areListed: users.all,
       lookback,
@@ -123,129 +104,143 @@ const walking = <E, R>(
       // What the table has is compared there: all that is listed goes to it.
       holds: whole ? () => "lacks" : undefined,
     });
-  return prune
+  const batches = prune
     ? Stream.concat(changes(left, true), changes(again, false))
     : changes([...left, ...again], false);
+  return activity === undefined ? batches : activity.watch(batches);
 };
 
 /** Work of one process on a run: walks the users that are not done, with a checkpoint now and then. */
-const work =
-  <E, R>(options: SyncOptions<E, R>, ids: Effect.Effect<ReadonlyArray<string>, E, R>, known: Known) =>
-  (its: Attempt.Work) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const { store, begun } = its;
-        if (begun.isEnded) return { ...known.report!, ...Report.countsOf(begun.counts) };
-        const { users, prune = false, maxQuarantined, target, progress = Export.noProgress() } = options;
-        const { deletes, checkpointRows, checkpointEvery, take } = WarehouseOptions.settle(options);
-        const { traffic } = yield* TenantClient;
-        const beganAt = yield* Clock.currentTimeMillis;
-        const cursors = yield* Attempt.call(() => store.cursors());
-        const states = UserStates.make({ cursors, run: begun.run, prune, beganAt });
-        const isOther = known.origin === undefined;
-        const origin = known.origin ??= {
-          at: beganAt,
-          traffic: traffic(),
-          standing: begun.standing,
-          doneBefore: new Set([...cursors.keys()].filter(states.isDone)),
-        };
-        const tally = SyncProgress.resume(begun.standing, isOther, progress);
-        const listed = yield* restore(ids);
-        const unverifiedList = users.unverifiedReasons?.() ?? [];
-        const isVerifiedList = users.all === true && unverifiedList.length === 0;
-        const asked = new Set(listed);
-        if (prune && isVerifiedList) {
-          for (const userId of yield* Attempt.call(() => store.liveUsers())) asked.add(userId);
-        }
-        progress.usersTotal = asked.size;
-        const isAnyKnown = [...asked].some(states.isKnown);
-        const source = walking(
-          options,
-          states,
-          [...asked].filter((userId) => !states.isDone(userId)),
-          [...asked].filter((userId) => origin.doneBefore.has(userId)),
-        );
+const work = <E, R>(options: SyncOptions<E, R>, known: Known<E, R>) => (its: Attempt.Work) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const { store, begun } = its;
+      if (begun.isEnded) return { ...known.report!, ...Report.countsOf(begun.counts) };
+      const { maxQuarantined, target, progress = Export.noProgress() } = options;
+      const plan = known.plan!;
+      const { users, prune, activity } = plan;
+      const { deletes, checkpointRows, checkpointEvery, take } = WarehouseOptions.settle(options);
+      const { traffic } = yield* TenantClient;
+      const beganAt = yield* Clock.currentTimeMillis;
+      const cursors = yield* Attempt.call(() => store.cursors());
+      const states = UserStates.make({ cursors, run: begun.run, prune, beganAt });
+      const isOther = known.origin === undefined;
+      const origin = known.origin ??= {
+        at: beganAt,
+        traffic: traffic(),
+        standing: begun.standing,
+        doneBefore: new Set([...cursors.keys()].filter(states.isDone)),
+      };
+      const tally = SyncProgress.resume(begun.standing, isOther, progress);
+      const listed = yield* restore(plan.ids);
+      const unverifiedList = users.unverifiedReasons?.() ?? [];
+      const isVerifiedList = users.all === true && users.isPartial?.() !== true &&
+        unverifiedList.length === 0;
+      const asked = new Set(listed);
+      if (prune && isVerifiedList) {
+        for (const userId of yield* Attempt.call(() => store.liveUsers())) asked.add(userId);
+      }
+      progress.usersTotal = asked.size;
+      const isAnyKnown = [...asked].some(states.isKnown);
+      const source = walking(
+        options,
+        plan,
+        states,
+        [...asked].filter((userId) => !states.isDone(userId)),
+        [...asked].filter((userId) => origin.doneBefore.has(userId)),
+      );
 
-        const commits = Commits.make(store);
-        let waitingSince: number | undefined;
+      const commits = Commits.make(store);
+      let waitingSince: number | undefined;
 
-        /** Make a checkpoint of all that came. */
-        const checkpoint = (
-          more: Pick<Store.Checkpoint, "end"> = {},
-          others: ReadonlyArray<Store.StagedUser> = [],
-        ) =>
-          Effect.map(Clock.currentTimeMillis, (now): Store.Checkpoint => {
-            waitingSince = undefined;
-            return {
-              at: new Date(now).toISOString(),
-              users: [...states.flush(), ...others],
-              deletes,
-              standing: SyncProgress.standingOf(origin, tally, traffic(), now),
-              ...more,
-            };
-          });
-
-        const takeIn = ingest(options, take, its, states, tally);
-
-        /** Gives why it broke off; an empty cause if it did not. */
-        const walkAll: Effect.Effect<
-          Cause.Cause<ApiError | Export.ExportError>,
-          TargetError,
-          TenantClient
-        > = Effect.scoped(Effect.gen(function* () {
-          const pull = yield* Stream.toPull(source);
-          while (true) {
-            const pulled = yield* Effect.exit(restore(pull));
-            if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
-            for (const batch of pulled.value) {
-              yield* takeIn(batch);
-              const now = yield* Clock.currentTimeMillis;
-              waitingSince ??= now;
-              const isDue = store.isDue(checkpointRows) || now - waitingSince >= checkpointEvery;
-              if (isDue) yield* commits.begin(yield* checkpoint());
-              yield* commits.check;
-              const judged = yield* Effect.exit(Export.checkQuarantined(tally, maxQuarantined, "now"));
-              if (Exit.isFailure(judged)) return judged.cause;
-            }
-          }
-        }));
-
-        const breakOff = <A>(cause: Cause.Cause<A>) =>
-          Effect.zipRight(Effect.flatMap(checkpoint(), commits.finish), Effect.failCause(cause));
-
-        const broken = yield* walkAll;
-        if (!Cause.isEmpty(broken)) return yield* breakOff(broken);
-        const judged = yield* Effect.exit(
-          Effect.zipRight(
-            Export.checkQuarantined(tally, maxQuarantined, "end"),
-            isAnyKnown ? Effect.void : Export.checkUsers(tally),
-          ),
-        );
-        if (Exit.isFailure(judged)) return yield* breakOff(judged.cause);
-
-        const outcome = outcomeOf(tally, unverifiedList);
-        const reportOf = ({ requests, retries, seconds }: Store.Standing) => ({
-          target: target.name,
-          run: begun.run,
-          kind: prune ? "prune" as const : "sync" as const,
-          began: begun.began,
-          users: tally.progress.users,
-          sessions: tally.progress.sessions,
-          requests,
-          retries,
-          seconds,
-          ...outcome,
+      /** Make a checkpoint of all that came. */
+      const checkpoint = (
+        more: Pick<Store.Checkpoint, "end" | "also"> = {},
+        others: ReadonlyArray<Store.StagedUser> = [],
+      ) =>
+        Effect.map(Clock.currentTimeMillis, (now): Store.Checkpoint => {
+          waitingSince = undefined;
+          return {
+            at: new Date(now).toISOString(),
+            users: [...states.flush(), ...others],
+            deletes,
+            standing: SyncProgress.standingOf(origin, tally, traffic(), now),
+            ...more,
+          };
         });
-        // Everything is delivered anew should a user come back that the tenant lists no more.
-        const absent = isVerifiedList ? states.absentFrom(asked) : [];
-        const last = yield* checkpoint({
-          end: { verified: outcome.verified, unverifiedReasons: Report.unverifiedReasonsOf(outcome) },
-        }, absent);
-        known.report = reportOf(last.standing);
-        const counts = yield* commits.finish(last);
-        return { ...known.report, ...Report.countsOf(counts) } satisfies Report.Report;
-      })
-    );
+
+      const takeIn = ingest(options, plan, take, its, states, tally);
+
+      /** Gives why it broke off; an empty cause if it did not. */
+      const walkAll: Effect.Effect<
+        Cause.Cause<ApiError | Export.ExportError>,
+        TargetError,
+        TenantClient
+      > = Effect.scoped(Effect.gen(function* () {
+        const pull = yield* Stream.toPull(source);
+        while (true) {
+          const pulled = yield* Effect.exit(restore(pull));
+          if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
+          for (const batch of pulled.value) {
+            yield* takeIn(batch);
+            const now = yield* Clock.currentTimeMillis;
+            waitingSince ??= now;
+            const isDue = store.isDue(checkpointRows) || now - waitingSince >= checkpointEvery;
+            if (isDue) yield* commits.begin(yield* checkpoint());
+            yield* commits.check;
+            const judged = yield* Effect.exit(Export.checkQuarantined(tally, maxQuarantined, "now"));
+            if (Exit.isFailure(judged)) return judged.cause;
+          }
+        }
+      }));
+
+      const breakOff = <A>(cause: Cause.Cause<A>) =>
+        Effect.zipRight(Effect.flatMap(checkpoint(), commits.finish), Effect.failCause(cause));
+
+      const broken = yield* walkAll;
+      if (!Cause.isEmpty(broken)) return yield* breakOff(broken);
+      const judged = yield* Effect.exit(
+        Effect.zipRight(
+          Export.checkQuarantined(tally, maxQuarantined, "end"),
+          isAnyKnown ? Effect.void : Export.checkUsers(tally),
+        ),
+      );
+      if (Exit.isFailure(judged)) return yield* breakOff(judged.cause);
+
+      const outcome = outcomeOf(tally, unverifiedList);
+      const reportOf = ({ requests, retries, seconds }: Store.Standing) => ({
+        target: target.name,
+        run: begun.run,
+        kind: prune ? "prune" as const : "sync" as const,
+        began: begun.began,
+        users: tally.progress.users,
+        sessions: tally.progress.sessions,
+        requests,
+        retries,
+        seconds,
+        ...outcome,
+      });
+      // Everything is delivered anew should a user come back that the tenant lists no more.
+      const absent = isVerifiedList ? states.absentFrom(asked) : [];
+      const last = yield* checkpoint({
+        end: { verified: outcome.verified, unverifiedReasons: Report.unverifiedReasonsOf(outcome) },
+        also: async () => {
+          for (const [key, value] of plan.left()) await store.setMeta(key, value);
+        },
+      }, absent);
+      known.report = reportOf(last.standing);
+      const counts = yield* commits.finish(last);
+      const { lateUpTo } = activity ?? {};
+      const late = lateUpTo === undefined
+        ? undefined
+        : yield* Attempt.call(() => store.countWritten(begun.run, lateUpTo));
+      return {
+        ...known.report,
+        ...Report.countsOf(counts),
+        by_activity: activity?.report(late),
+      } satisfies Report.Report;
+    })
+  );
 
 /**
  * Bring a table up to date with the tenant: all sessions in a first run, what has changed in later ones.
@@ -265,19 +260,26 @@ export const sync = <E, R>(
   Exclude<R, Scope.Scope> | TenantClient
 > =>
   Effect.gen(function* () {
-    const { users, walk = {}, prune = false, tenant, redaction, target, history = false } = options;
-    // The list is read once, whatever becomes of the connection.
-    const ids = yield* Effect.cached(
-      Effect.map(Stream.runCollect(users.ids), (chunk) => [...new Set(chunk)]),
-    );
+    const { users, walk = {}, tenant, redaction, target, history = false } = options;
+    if (options.byActivity !== undefined && users.all !== true) {
+      throw new RangeError("Cannot go by activity unless 'users' are all of the tenant");
+    }
     const identity: Store.Identity = {
       tenant,
       filters: JSON.parse(JSON.stringify(SessionFilters.pick(walk))),
       redaction: redaction ?? null,
     };
-    const asked: Store.Asked = {
-      kind: prune ? "prune" : "sync",
-      options: { users: users.identity ?? null, lookback: options.lookback ?? null },
-    };
-    return yield* Attempt.during(target, { identity, history }, asked, options, work(options, ids, {}));
+    const known: Known<E, R> = {};
+    const asked = (store: Store.Store) =>
+      Effect.gen(function* () {
+        const { prune, users } = known.plan ??= yield* SyncPlan.make(
+          options,
+          yield* Attempt.call(() => store.meta()),
+        );
+        return {
+          kind: prune ? "prune" : "sync",
+          options: { users: users.identity ?? null, lookback: options.lookback ?? null },
+        } satisfies Store.Asked;
+      });
+    return yield* Attempt.during(target, { identity, history }, asked, options, work(options, known));
   });

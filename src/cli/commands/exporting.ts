@@ -123,6 +123,7 @@ const toDataset = (
       options: { keepFormulas: args.keepFormulas, redact: args.redact },
       changes: args.sinceLast ? "since-last" : args.since,
       prune: args.prune,
+      byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
       lookback: args.lookback,
       change: redact,
       onInvalid: args.onInvalid,

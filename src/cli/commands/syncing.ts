@@ -5,6 +5,7 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
 import * as Sync from "../../warehouse/Sync.ts";
+import { usageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Users from "../options/Users.ts";
 import type { SyncArgs } from "../options/WarehouseFlags.ts";
@@ -18,6 +19,11 @@ export const run = (args: SyncArgs) =>
   Effect.gen(function* () {
     const target = yield* WarehouseTarget.from(args);
     if (args.printDdl) return yield* WarehouseTarget.printDdl(target, args.history);
+    if (args.byActivity && !args.allUsers) {
+      return yield* usageError(
+        "--by-activity goes with --all-users: it asks those whom the list of users tells of",
+      );
+    }
     const tenant = yield* Settings.tenantFrom(args);
     const users = yield* Users.from(args);
     const change = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
@@ -30,6 +36,7 @@ export const run = (args: SyncArgs) =>
         tenant: tenant.origin,
         walk: { ...SessionFilters.pick(args), pageSize, concurrency },
         prune: args.prune,
+        byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
         deletes: args.deletes,
         lookback: args.lookback,
         history: args.history,

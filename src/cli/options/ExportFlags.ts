@@ -116,6 +116,7 @@ const folders = {
     "prune",
     "With --since-last: read every list to its end and write the sessions that are gone to tombstones/.",
   ),
+  ...Shared.byActivity,
   lookback: Flag.value({
     name: "lookback",
     placeholder: "SECONDS",

@@ -32,6 +32,10 @@ const refused: ReadonlyArray<readonly [Rule, string]> = [
     "--prune goes with --since-last: it compares the folder with what the tenant lists now",
   ],
   [
+    ({ byActivity, sinceLast, allUsers }) => byActivity && !(sinceLast && allUsers),
+    "--by-activity goes with --since-last and --all-users: it asks those whom the list of users tells of",
+  ],
+  [
     ({ resume }, { kind }) => resume && kind === "files",
     "--resume goes with a folder: files are all complete, or none of them is there",
   ],

@@ -55,6 +55,21 @@ export const pageSize = Flag.value({
   ...Read.wholeOrAuto(leastSize, mostSize),
 });
 
+/** Flags of runs that ask only users who were active. */
+export const byActivity = {
+  byActivity: Flag.toggle(
+    "by-activity",
+    "With --all-users: ask only users active since the last run. Sweeps find out whether activity tells the truth.",
+  ),
+  sweepEvery: Flag.value({
+    name: "sweep-every",
+    placeholder: "TIME",
+    text: "With --by-activity: how often to ask all users, with --prune.",
+    byDefault: "24h",
+    ...Read.duration,
+  }),
+};
+
 /** Flags for what is told while a command runs. */
 export const reporting = {
   json: Flag.toggle("json", "Print the result or the error as one JSON object on stdout."),

@@ -72,6 +72,7 @@ const pruning = {
     "Read every list to its end: end what the tenant lists no more, and add what was shown late.",
   ),
   deletes,
+  ...Shared.byActivity,
   lookback: Flag.value({
     name: "lookback",
     placeholder: "SECONDS",

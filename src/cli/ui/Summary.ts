@@ -1,6 +1,7 @@
 /** The summary of an export, for a person. */
 import { join } from "node:path";
 import type * as Manifest from "../../dataset/Manifest.ts";
+import type { ActivityReport } from "../../plain/Report.ts";
 import type { Report, Sample } from "../../export/Export.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
 
@@ -20,6 +21,7 @@ export interface Told extends
   readonly tombstones?: Manifest.Run["tombstones"];
   /** The sessions that may be there from an earlier run, unchanged. */
   readonly redelivered?: Manifest.Run["redelivered"];
+  readonly by_activity?: ActivityReport | undefined;
   /** It was ended by `--limit`. */
   readonly isLimited?: boolean | undefined;
   /** There was nothing left to do. */
@@ -63,12 +65,27 @@ const redeliveredLines = ({ redelivered }: Told): ReadonlyArray<string> => {
   ];
 };
 
+/** Say whom a run by activity asked, and what came of it. */
+export const activityLines = (report: ActivityReport | undefined): ReadonlyArray<string> => {
+  if (report === undefined) return [];
+  const { asked, of, swept_at, late } = report;
+  const total = of === undefined ? "" : ` of ${of.toLocaleString("en-US")}`;
+  return [
+    `By activity: asked ${asked.toLocaleString("en-US")}${total} users; all were last asked at ${swept_at}` +
+    (late === undefined ? "" : `; ${plural(late, "session")} came late`),
+  ];
+};
+
+export const activityWarnings = (report: ActivityReport | undefined): ReadonlyArray<string> =>
+  report?.off === undefined ? [] : [`activity can't be gone by, and all users are asked: ${report.off}`];
+
 /** Say what was done, and where it lies. */
 export const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
   `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
   `${told.verified ? `; verified: nothing missed${told.redelivered ? "" : ", nothing repeated"}` : ""}`,
+  ...activityLines(told.by_activity),
   ...tombstoneLines(told),
   ...redeliveredLines(told),
   ...fileLines(told),
@@ -76,6 +93,7 @@ export const lines = (told: Told): ReadonlyArray<string> => [
 
 /** Warn of what is not as it should be. */
 export const warnings = (told: Told): ReadonlyArray<string> => [
+  ...activityWarnings(told.by_activity),
   ...(told.isLimited
     ? [`--limit ended the export after ${plural(told.sessions, "session")}: it is not verified`]
     : []),

@@ -23,6 +23,7 @@ export const lines = (report: Report): ReadonlyArray<string> => {
     `${plural(users, "user")} in ${duration(seconds)}${traffic}${
       verified ? "; verified: nothing missed" : ""
     }`,
+    ...Summary.activityLines(report.by_activity),
   ];
 };
 

@@ -29,7 +29,14 @@ export interface Active {
   remove(user: number, sessionId: string): boolean;
   /** False when there is no such session. */
   update(user: number, sessionId: string, now: number): boolean;
+  /** When the user was last active, in seconds since the epoch; undefined if never. */
+  activity(user: number): number | undefined;
+  /** Counts the changes so far. */
+  readonly changes: number;
 }
+
+/** Of users with more sessions the latest is taken to be as late as can be: looking at each would take long. */
+const MANY = 1000;
 
 /** The most positions remembered for lists that had to be sorted or filtered: 4 bytes each. */
 const remembered = 1_000_000;
@@ -39,6 +46,8 @@ export const make = (population: Population): Active => {
   const changed = new Map<number, Changed>();
   const orders = new Map<string, Uint32Array>();
   let positions = 0;
+  const activities = new Map<number, number>();
+  let changes = 0;
 
   const count = (user: number): number => changed.get(user)?.rows.length ?? population.sessionCount(user);
 
@@ -101,8 +110,30 @@ export const make = (population: Population): Active => {
     return found;
   };
 
+  /** Find when a user was last active before anything changed. */
+  const activityAtFirst = (user: number): number | undefined => {
+    const length = population.sessionCount(user);
+    if (length > MANY) return population.until;
+    let latest: number | undefined;
+    for (let index = 0; index < length; index++) {
+      latest = Math.max(latest ?? 0, population.value(user, index, "last_updated") as number);
+    }
+    return latest;
+  };
+
+  const activity = (user: number): number | undefined => activities.get(user) ?? activityAtFirst(user);
+
+  const act = (user: number, now: number): void => {
+    changes++;
+    activities.set(user, Math.max(now, activity(user) ?? 0));
+  };
+
   return {
     count,
+    activity,
+    get changes() {
+      return changes;
+    },
     at: (user, position) => read(user, row(user, position)),
     *all(user) {
       const rows = changed.get(user)?.rows.slice();
@@ -138,6 +169,7 @@ export const make = (population: Population): Active => {
       let position = rows.length;
       while (position > 0 && initiatedAt(user, rows[position - 1] as Row) > initiated_at) position--;
       rows.splice(position, 0, session);
+      act(user, Math.max(now, session.last_updated));
       return session;
     },
     remove(user, sessionId) {
@@ -151,7 +183,9 @@ export const make = (population: Population): Active => {
       if (position === -1) return false;
       const { rows } = change(user);
       const session = read(user, rows[position] as Row);
-      rows[position] = { ...session, last_updated: Math.max(now, session.initiated_at) };
+      const last_updated = Math.max(now, session.initiated_at);
+      rows[position] = { ...session, last_updated };
+      act(user, last_updated);
       return true;
     },
   };

@@ -1,6 +1,7 @@
 /** The users themselves, as `GET /api/users` lists them: large objects of which an export needs the id alone. */
 import { Draws, fraction, hash } from "./Hash.ts";
 import type { Ranked } from "./Pages.ts";
+import type { Active } from "./Active.ts";
 import type { Population } from "./Population.ts";
 
 /** One user as the sandbox serves it. */
@@ -9,11 +10,13 @@ export interface SandboxUser {
   /** Seconds since the epoch, as are the other times. */
   readonly creation_time: number;
   readonly last_updated: number;
+  /** When the user was last active: at the latest change of a session, or at a sign-in or use before. */
+  readonly last_activity: number | null;
   readonly [field: string]: unknown;
 }
 
 /** The fields by which the list of users can be sorted. */
-export type UserKey = "creation_time" | "last_updated";
+export type UserKey = "creation_time" | "last_updated" | "last_activity";
 
 /** The users of a population, computed as they are asked for. */
 export interface People {
@@ -49,7 +52,7 @@ const locales = ["en-US", "de-DE", "pt-BR", "ja-JP", "fr-CH"];
 const zones = ["America/Los_Angeles", "Europe/Berlin", "America/Sao_Paulo", "Asia/Tokyo", "Europe/Zurich"];
 
 /** Makes the users of a population. Holds the rows of the last filter. */
-export const make = (population: Population): People => {
+export const make = (population: Population, active: Active): People => {
   const { seed, users, from, until } = population;
   // Created in the first half of the time and updated in the second, each in a slot of their own: two orders,
   // no sort.
@@ -77,6 +80,23 @@ export const make = (population: Population): People => {
     return filtered.rows;
   };
 
+  let byActivity: { readonly name: string; readonly rows: readonly number[] } | undefined;
+  /** Users without activity come last where the latest is first. */
+  const sortedByActivity = (filter: string | undefined): Ranked => {
+    const name = JSON.stringify([active.changes, filter]);
+    if (byActivity?.name !== name) {
+      const rows = filter === undefined ? Array.from({ length: users }, (_, user) => user) : matching(filter);
+      const times = new Map(rows.map((user) => [user, active.activity(user) ?? -1]));
+      byActivity = { name, rows: [...rows].sort((a, b) => times.get(a)! - times.get(b)!) };
+    }
+    const { rows } = byActivity;
+    return {
+      length: rows.length,
+      row: (rank) => rows[rank]!,
+      value: (rank) => active.activity(rows[rank]!) ?? -1,
+    };
+  };
+
   return {
     user(user) {
       const draws = new Draws(hash(seed, user, 55));
@@ -87,6 +107,7 @@ export const make = (population: Population): People => {
         user_id: population.userId(user),
         creation_time: created(user),
         last_updated: updated(user),
+        last_activity: active.activity(user) ?? null,
         enabled: !draws.chance(0.02),
         username: draws.chance(0.5) ? `user${user}` : null,
         name: `${given} ${family}`,
@@ -115,6 +136,7 @@ export const make = (population: Population): People => {
       };
     },
     sorted(key, filter) {
+      if (key === "last_activity") return sortedByActivity(filter || undefined);
       const value = key === "creation_time" ? created : updated;
       if (filter === undefined || filter === "") {
         const row = key === "creation_time" ? (rank: number) => rank : slotOf;

@@ -55,7 +55,7 @@ const sessionKeys = [
   "expires_at",
   "last_updated",
 ] as const satisfies SessionKey[];
-const userKeys = ["creation_time", "last_updated"] as const satisfies UserKey[];
+const userKeys = ["creation_time", "last_updated", "last_activity"] as const satisfies UserKey[];
 
 /** Makes the function that answers a request for a route. Each answer is computed in one go: nothing changes within. */
 export const make = (

@@ -156,6 +156,14 @@ const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | und
   return highest;
 };
 
+/** Gives the latest time of rows and of what came before; undefined if none has one. */
+export const latest = (rows: ReadonlyArray<TrackedRow>, before: number | undefined): number | undefined =>
+  rows.reduce(
+    (latest, { lastUpdated }) =>
+      lastUpdated === undefined || (latest !== undefined && latest >= lastUpdated) ? latest : lastUpdated,
+    before,
+  );
+
 /** Tells of a time whether everything that changed then was delivered, late changes included. */
 const isCovered = (
   { at, spans = [] }: Pick<Cursor, "at" | "spans">,
