@@ -82,6 +82,35 @@ describe("where activity is honest", () => {
     expect(sweeps).toBe(1 + Math.floor((rounds - 1) / 24));
   });
 
+  it("whoever could not be read is asked again, though nothing happens any more", async () => {
+    const tenant = make({ users: 40, seed: 9 });
+    const { run, state, lacking } = makePlace(tenant);
+    await run();
+    tenant.pass(3600, 20);
+    for (const [at, userId] of [...tenant.users.keys()].entries()) if (at % 3 > 0) tenant.failing.add(userId);
+    await run();
+    expect(lacking()).toBeGreaterThan(3);
+    for (let hour = 0; hour < 3; hour++) {
+      tenant.pass(3600, 0);
+      if (hour === 1) tenant.failing.clear();
+      await run();
+    }
+    expect([lacking(), state()?.again]).toEqual([0, []]);
+  });
+
+  it("users who come without being active are found by when they were created", async () => {
+    const tenant = make({ users: 40, seed: 9 });
+    const { run, state } = makePlace(tenant);
+    await run();
+    const { user_id } = tenant.create();
+    tenant.pass(3600, 0);
+    await run();
+    expect(state()?.inactive).toEqual([user_id]);
+    tenant.pass(7200, 0);
+    // Asked in each run, whatever the list says.
+    expect((await run()).asked).toBeGreaterThanOrEqual(1);
+  });
+
   it("a run costs what changed", async () => {
     const tenant = make({ users: isLong ? 5000 : 500, seed: 7 });
     const { run } = makePlace(tenant);

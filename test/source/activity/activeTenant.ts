@@ -47,6 +47,7 @@ export const make = (
   const pending: Array<{ readonly user: User; readonly time: number }> = [];
   let [now, made, requests] = [START, 0, 0];
   let before: () => void = () => {};
+  const failing = new Set<string>();
 
   const act = (user: User, time: number) => {
     if (honesty === "null" || (honesty === "missed" && draw() < 0.01)) return;
@@ -128,6 +129,7 @@ export const make = (
       });
     }
     if (sessions === undefined) return Response.json(plain(user));
+    if (failing.has(userId)) return Response.json({ status: 409 }, { status: 409 });
     const rows = [...user.sessions.values()].map((row) => ({ client_ids: [], expires_at: 2e9, ...row }));
     return listOf(rows, "session_id", url.searchParams);
   };
@@ -143,6 +145,8 @@ export const make = (
   return {
     draw,
     users,
+    /** Users whose sessions can't be listed at present. */
+    failing,
     create: () => create(now),
     /** Moves the time on, with so many changes spread over it, one of them in its last minute. */
     pass: (seconds: number, changes: number) => {

@@ -1,0 +1,104 @@
+/** Folders that are added to by activity: fewer requests, and nothing missing; through kills as well. */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as Effect from "effect/Effect";
+import { describe, expect, it } from "vitest";
+import * as Dataset from "../../src/dataset/Dataset.ts";
+import * as Formats from "../../src/format/Formats.ts";
+import * as UserList from "../../src/source/UserList.ts";
+import { newFolder } from "../folders.ts";
+import { type ActiveTenant, make } from "../source/activity/activeTenant.ts";
+import { manifestOf } from "./written.ts";
+
+const runOf = (
+  tenant: ActiveTenant,
+  root: string,
+  more: Partial<Dataset.DatasetOptions<never, never>> = {},
+) =>
+  Dataset.run({
+    root,
+    formats: [Formats.choose("ndjson")!],
+    users: UserList.all(),
+    tenant: "https://acme.example",
+    mode: "resume",
+    changes: "since-last",
+    byActivity: {},
+    ...more as object,
+  }).pipe(Effect.provide(tenant.layer), Effect.withClock(tenant.clock));
+
+/** Count the sessions that a folder lacks, or has in an older version only. */
+const lacking = async (tenant: ActiveTenant, root: string): Promise<number> => {
+  const held = new Map<string, number>();
+  for (const name of await readdir(join(root, "ndjson"))) {
+    for (const line of (await readFile(join(root, "ndjson", name), "utf8")).split("\n")) {
+      if (line === "") continue;
+      const { session_id, last_updated } = JSON.parse(line);
+      held.set(session_id, Math.max(held.get(session_id) ?? 0, last_updated));
+    }
+  }
+  return [...tenant.users.values()].flatMap(({ sessions }) => [...sessions.values()])
+    .filter(({ session_id, last_updated }) => (held.get(session_id) ?? -1) < last_updated).length;
+};
+
+describe("a folder by activity", () => {
+  it("asks who changed, sweeps when that is due, and lacks nothing after any round", async () => {
+    const root = await newFolder();
+    const tenant = make({ users: 60, seed: 3, idle: 0.1 });
+    for (let round = 0; round < 27; round++) {
+      const report = await Effect.runPromise(runOf(tenant, root));
+      const isSweep = round % 24 === 0;
+      expect(await lacking(tenant, root)).toBe(0);
+      expect(report).toMatchObject({ verified: true, by_activity: { of: tenant.users.size } });
+      expect(report.by_activity?.off).toBeUndefined();
+      expect(report.tombstones !== undefined).toBe(isSweep && round > 0);
+      expect(report.by_activity?.late).toBe(isSweep && round > 0 ? 0 : undefined);
+      if (isSweep) expect(report.by_activity?.asked).toBe(tenant.users.size);
+      else expect(report.requests).toBeLessThan(40);
+      expect((await manifestOf(root)).runs.at(-1).by_activity).toEqual(report.by_activity);
+      if (round === 5) tenant.create();
+      tenant.pass(3600, 3);
+    }
+  });
+
+  it("says when activity lies, and asks all users from then on", async () => {
+    const root = await newFolder();
+    const tenant = make({ users: 20, seed: 4, honesty: "null" });
+    const first = await Effect.runPromise(runOf(tenant, root));
+    expect(first.by_activity?.off).toMatch(/^a session of user-/);
+    tenant.pass(3600, 3);
+    const next = await Effect.runPromise(runOf(tenant, root));
+    expect(next.by_activity).toMatchObject({ asked: 20, of: 20, off: first.by_activity?.off });
+    expect(next.tombstones).toBeUndefined();
+    expect(await lacking(tenant, root)).toBe(0);
+  });
+
+  it("keeps what it goes by where a run breaks off, and asks again whose walk failed", async () => {
+    const root = await newFolder();
+    const tenant = make({ users: 30, seed: 5 });
+    await Effect.runPromise(runOf(tenant, root));
+    const { activity } = await manifestOf(root);
+    tenant.pass(3600, 10);
+    let left = 6;
+    tenant.beforeEach(() => {
+      if (left-- <= 0) throw new Error("gone");
+    });
+    await Effect.runPromise(Effect.flip(Effect.timeout(runOf(tenant, root), "5 seconds")));
+    expect((await manifestOf(root)).activity).toEqual(activity);
+    tenant.beforeEach(() => {});
+    tenant.pass(3600, 10);
+    await Effect.runPromise(runOf(tenant, root));
+    await Effect.runPromise(runOf(tenant, root));
+    expect(await lacking(tenant, root)).toBe(0);
+  });
+
+  it("is refused where it can't be had", async () => {
+    const root = await newFolder();
+    const tenant = make({ users: 2, seed: 1 });
+    await expect(Effect.runPromise(runOf(tenant, root, { changes: undefined }))).rejects.toThrow(
+      "Cannot go by activity unless",
+    );
+    await expect(Effect.runPromise(runOf(tenant, root, { users: UserList.of(["a"]) }))).rejects.toThrow(
+      "Cannot go by activity unless",
+    );
+  });
+});

@@ -1,0 +1,59 @@
+/** Tables that are kept equal to the tenant by activity: fewer requests, and nothing missing. */
+import { join } from "node:path";
+import * as Effect from "effect/Effect";
+import { expect, it } from "vitest";
+import * as UserList from "../../src/source/UserList.ts";
+import * as Sync from "../../src/warehouse/Sync.ts";
+import { make as duckdb } from "../../src/warehouse/duckdb.ts";
+import { newFolder } from "../folders.ts";
+import { type ActiveTenant, type Honesty, make } from "../source/activity/activeTenant.ts";
+import { select } from "./tables.ts";
+
+it.each<Honesty>(["honest", "missed"])("a table by activity that is %s", async (honesty) => {
+  const target = duckdb({ path: join(await newFolder(), "sessions.duckdb") });
+  const tenant: ActiveTenant = make({ users: 60, seed: 6, idle: 0.1, honesty });
+  const held = async () => {
+    const rows = await select(
+      target,
+      ({ table, epoch }) =>
+        `SELECT "session_id", ${epoch(`"last_updated"`)} AS t FROM ${
+          table("sessions")
+        } WHERE "_ended_at" IS NULL`,
+    );
+    return new Map(rows.map(({ session_id, t }) => [String(session_id), Number(t)]));
+  };
+  const truth = () => [...tenant.users.values()].flatMap(({ sessions }) => [...sessions.values()]);
+  const lacking = async (upTo = Infinity) => {
+    const rows = await held();
+    return truth().filter(({ session_id, last_updated }) =>
+      last_updated <= upTo && (rows.get(session_id) ?? -1) < last_updated
+    ).length;
+  };
+  let ranAt = 0;
+  let lateInAll = 0;
+  for (let round = 0; round < 27; round++) {
+    const isSweep = round % 24 === 0;
+    const lateBefore = isSweep && round > 0 ? await lacking(ranAt) : undefined;
+    const report = await Effect.runPromise(
+      Sync.sync({ target, users: UserList.all(), tenant: "https://acme.example", byActivity: {} }).pipe(
+        Effect.provide(tenant.layer),
+        Effect.withClock(tenant.clock),
+      ),
+    );
+    ranAt = tenant.now();
+    const { by_activity } = report;
+    expect(report).toMatchObject({ verified: true, kind: isSweep && round > 0 ? "prune" : "sync" });
+    if (honesty === "honest" || round >= 24) expect([round, await lacking()]).toEqual([round, 0]);
+    if (isSweep && round > 0) {
+      expect(new Set((await held()).keys())).toEqual(new Set(truth().map(({ session_id }) => session_id)));
+      expect(by_activity?.late).toBe(lateBefore);
+      lateInAll += lateBefore!;
+    }
+    if (honesty === "honest") {
+      expect(by_activity?.off).toBeUndefined();
+      if (!isSweep) expect(report.requests).toBeLessThan(50);
+    } else if (round >= 24) expect(by_activity?.off).toMatch(/^a session of user-/);
+    tenant.pass(3600, honesty === "honest" ? 3 : 15);
+  }
+  expect(lateInAll > 0).toBe(honesty === "missed");
+});
