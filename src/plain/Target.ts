@@ -196,7 +196,7 @@ export interface DuckDbOptions {
   readonly path: string;
   /** @default {"monocloud"} */
   readonly schema?: string | undefined;
-  /** The memory that DuckDB may use, as it spells that. @default {"1GB"} */
+  /** The memory that DuckDB may use, as it spells that. @default {"384MB"} */
   readonly memoryLimit?: string | undefined;
   /** @default {2} */
   readonly threads?: number | undefined;

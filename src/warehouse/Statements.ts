@@ -101,7 +101,10 @@ export const make = ({ table, types, hasKeys }: Dialect) => {
       (hasKeys
         // Without a condition, SQLite takes ON for that of a join.
         ? `WHERE true ON CONFLICT (${sessionKey.map((name) => `"${name}"`).join(", ")}) DO NOTHING`
-        : `WHERE NOT EXISTS (SELECT 1 FROM ${sessions} t WHERE ${sameKey("t", "s")})`),
+        // A join, which holds the smaller side: for NOT EXISTS, DuckDB holds the keys of the whole table.
+        : `WHERE s."_seq" NOT IN (SELECT o."_seq" FROM ${rows} o JOIN ${sessions} t ON ${
+          sameKey("t", "o")
+        })`),
     /**
      * End what the table has of users whom the tenant does not know; and of users whose list was read whole, what the walk did
      * not meet. Conditions are joined by AND alone: so each is a join, and none is asked of every row.

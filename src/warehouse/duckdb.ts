@@ -20,7 +20,8 @@ const kind = Options.object<DuckDbOptions>({
 /**
  * Make a target in a DuckDB file. The file is open while a checkpoint is written, and closed in between for its readers.
  *
- * Memory: the rows of a checkpoint, and what DuckDB needs to merge them, up to `memoryLimit`.
+ * Memory: the rows of a checkpoint and what DuckDB needs to merge them, up to `memoryLimit`, however large the table is. What
+ * is above that goes to a folder beside the file, `<file>.<id>.tmp`, for as long as the connection is open.
  *
  * @throws {TypeError} on an option that there is not, or of the wrong kind.
  *

@@ -1,5 +1,5 @@
 /** The suite for targets, on DuckDB files. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
@@ -63,4 +63,20 @@ it("a run that is gone on with has what changed at users that were done, and a p
     });
     expectRows(await rowsOf(target), listedBy(sandbox));
   }
+});
+
+it("what memory does not hold lies in a folder of each connection, and goes with it", async () => {
+  const target = DuckDb.make({ path: join(folder, "small.duckdb"), memoryLimit: "24MB" });
+  const foldersThere = async () =>
+    (await readdir(folder)).filter((name) => /^small.*\.tmp$/.test(name)).length;
+  const connections = await Promise.all([target.connect(), target.connect()]);
+  const rows = "SELECT range AS i, md5(CAST(range AS VARCHAR)) AS text FROM range(1000000)";
+  await Promise.all(connections.map(({ run }) => run(`CREATE TEMPORARY TABLE t AS ${rows}`)));
+  expect(await foldersThere()).toBe(2);
+  for (const { query, close } of connections) {
+    const altered = "SELECT count(*) AS n FROM t WHERE text <> md5(CAST(i AS VARCHAR))";
+    expect(Number((await query(altered))[0]?.["n"])).toBe(0);
+    await close();
+  }
+  expect(await foldersThere()).toBe(0);
 });
