@@ -23,13 +23,27 @@ export interface Plot {
   }>;
 }
 
+/** Lines over a common axis, both logarithmic. */
+export interface LinePlot {
+  readonly kind: "lines";
+  /** Of the file, without ending. */
+  readonly name: string;
+  readonly title: string;
+  readonly x: { readonly title: string; readonly values: ReadonlyArray<number> };
+  readonly lines: ReadonlyArray<{
+    readonly label: string;
+    readonly values: ReadonlyArray<number>;
+    readonly isOurs: boolean;
+  }>;
+}
+
 /** What one case found. */
 export interface Section {
   readonly title: string;
   /** What was done, and what to make of it. */
   readonly words: string;
   readonly tables: ReadonlyArray<Table>;
-  readonly plots?: ReadonlyArray<Plot>;
+  readonly plots?: ReadonlyArray<Plot | LinePlot>;
 }
 
 const digits = (value: string | number): string => {
@@ -84,13 +98,85 @@ ${drawn.join("\n")}
 `;
 };
 
+const STYLE =
+  "text{font:13px system-ui,sans-serif;fill:#3d444d}.t{font-weight:600}.o{font-weight:600;fill:#1a7f37}" +
+  ".l{fill:none;stroke-width:2.5;stroke:#8c959f}.lo{stroke:#2da44e}.g{stroke:#d0d7de;fill:none}.bg{fill:#fff}" +
+  "@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.o{fill:#58c27d}.l{stroke:#6e7681}.lo{stroke:#58c27d}" +
+  ".g{stroke:#30363d}.bg{fill:#15181e}}";
+
+const linesOf = ({ title, x, lines }: LinePlot): string => {
+  const [left, top, width, height, right] = [70, 50, 380, 240, 220];
+  const every = lines.flatMap(({ values }) => values);
+  const powers = (values: ReadonlyArray<number>) =>
+    [
+      Math.floor(Math.log10(Math.min(...values))),
+      Math.ceil(Math.log10(Math.max(...values))),
+    ] as const;
+  const [[x0, x1], [y0, y1]] = [powers(x.values), powers(every)];
+  const at = (value: number) => left + (Math.log10(value) - x0) / (x1 - x0) * width;
+  const up = (value: number) => top + height - (Math.log10(value) - y0) / (y1 - y0) * height;
+  const decades = (from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i));
+  const grid = [
+    ...decades(y0, y1).map((value) =>
+      `<path class="g" d="M${left} ${up(value).toFixed(1)}h${width}"/><text x="${left - 8}" y="${
+        (up(value) + 4).toFixed(1)
+      }" text-anchor="end">${value.toLocaleString("en")}</text>`
+    ),
+    ...decades(x0, x1).map((value) =>
+      `<path class="g" d="M${at(value).toFixed(1)} ${top}v${height}"/><text x="${at(value).toFixed(1)}" y="${
+        top + height + 18
+      }" text-anchor="middle">${value.toLocaleString("en")}</text>`
+    ),
+  ];
+  // Labels stand at the ends of their lines, and apart from each other.
+  let lowest = Infinity;
+  const labels = lines.map((line) => ({ ...line, y: up(line.values.at(-1)!) }))
+    .sort((one, other) => other.y - one.y)
+    .map(({ label, isOurs, y }) => {
+      lowest = Math.min(y, lowest - 18);
+      return `<text x="${left + width + 8}" y="${(lowest + 4).toFixed(1)}"${isOurs ? ' class="o"' : ""}>${
+        escaped(label)
+      }</text>`;
+    });
+  const drawn = lines.map(({ values, isOurs }) =>
+    `<path class="l${isOurs ? " lo" : ""}" d="${
+      values.map((value, i) => `${i === 0 ? "M" : "L"}${at(x.values[i]!).toFixed(1)} ${up(value).toFixed(1)}`)
+        .join("")
+    }"/>`
+  );
+  const [w, h] = [left + width + right, top + height + 50];
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img" aria-label="${
+    escaped(title)
+  }">
+<style>${STYLE}</style>
+<rect class="bg" width="${w}" height="${h}" rx="8"/>
+<text class="t" x="16" y="26">${escaped(title)}</text>
+${[...grid, ...drawn, ...labels].join("\n")}
+<text x="${left + width / 2}" y="${top + height + 38}" text-anchor="middle">${escaped(x.title)}</text>
+</svg>
+`;
+};
+
+/** Writes the plots of sections. */
+export const writePlots = async (folder: string, sections: ReadonlyArray<Section>): Promise<void> => {
+  await mkdir(join(folder, "plots"), { recursive: true });
+  for (const { plots = [] } of sections) {
+    for (const plot of plots) {
+      await writeFile(
+        join(folder, "plots", `${plot.name}.svg`),
+        "kind" in plot ? linesOf(plot) : svgOf(plot),
+      );
+    }
+  }
+};
+
 /** Writes the report and its plots. */
 export const write = async (
   folder: string,
   sections: ReadonlyArray<Section>,
   versions: Readonly<Record<string, string>>,
 ): Promise<void> => {
-  await mkdir(join(folder, "plots"), { recursive: true });
   const [cpu] = cpus();
   const parts = sections.map(({ title, words, tables, plots = [] }) =>
     [
@@ -117,9 +203,5 @@ tenant is a process of its own as well, whose answers are cut out of rows made b
 ${parts.join("\n\n")}
 `,
   );
-  for (const section of sections) {
-    for (const plot of section.plots ?? []) {
-      await writeFile(join(folder, "plots", `${plot.name}.svg`), svgOf(plot));
-    }
-  }
+  await writePlots(folder, sections);
 };

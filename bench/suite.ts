@@ -1,6 +1,6 @@
 /**
- * The benchmark suite: `npm run bench`, or `npm run bench cpu rate` for some of it, writes `bench/report.md`; `npm run
- * bench:quick` only prints, in under a minute.
+ * The benchmark suite: `npm run bench` writes `bench/report.md`, `npm run bench cpu rate` prints some of it and draws its plots;
+ * `npm run bench:quick` only prints, in under a minute.
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,11 +8,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Case } from "./case.ts";
 import { startTenant } from "./measure.ts";
-import { type Section, write } from "./report.ts";
+import { type Section, write, writePlots } from "./report.ts";
 
 const cases: Readonly<Record<string, () => Promise<{ readonly run: Case }>>> = {
   cpu: () => import("./cases/cpu.ts"),
   small: () => import("./cases/small.ts"),
+  requests: () => import("./cases/requests.ts"),
   latency: () => import("./cases/latency.ts"),
   rate: () => import("./cases/rate.ts"),
   stages: () => import("./cases/stages.ts"),
@@ -64,6 +65,6 @@ try {
   tenant.stop();
   await rm(folder, { recursive: true, force: true });
 }
-if (names.length === Object.keys(cases).length && !isQuick) {
-  await write(fileURLToPath(new URL("../../bench", import.meta.url)), sections, versions);
-}
+const bench = fileURLToPath(new URL("../../bench", import.meta.url));
+if (names.length === Object.keys(cases).length && !isQuick) await write(bench, sections, versions);
+else if (!isQuick) await writePlots(bench, sections);

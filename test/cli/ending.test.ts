@@ -164,7 +164,27 @@ describe("sandbox and check", () => {
       users: 7,
       requests: 8,
       seconds: 16,
+      active_users: 0,
+      estimates: {
+        full: { requests: 8, seconds: 16 },
+        hourly: { requests: 8, seconds: 16 },
+        hourly_by_activity: { requests: 4, seconds: 8 },
+        prune: { requests: 8, seconds: 16 },
+      },
     });
+    const looked = await run(["check", "--activity", "--json"], { env });
+    expect(JSON.parse(looked.out).activity).toEqual({
+      users: 7,
+      with_sessions: 7,
+      contradicted: 0,
+      unknown: 0,
+    });
+    expect((await run(["check", "--activity"], { env })).out).toContain(
+      "Of 7 users looked at, 7 have sessions. None has one that is newer than the user's activity",
+    );
+    const both = await run(["check", "--activity", "--user", suggested], { env });
+    expect(both).toMatchObject({ code: 2 });
+    expect(both.err).toContain("leave out --user");
     const cwd = await newFolder();
     const exported = await run(["export", "--all-users", "--out", "sessions.csv", "--rate", "500/s"], {
       env,

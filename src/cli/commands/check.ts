@@ -5,7 +5,9 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { ApiError } from "../../api/ApiError.ts";
 import type * as TenantClientTypes from "../../api/TenantClient.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
-import { FIRST } from "../../source/paging/PageSizes.ts";
+import type { Sampled } from "../../source/activity/Sample.ts";
+import { FIRST, LARGEST } from "../../source/paging/PageSizes.ts";
+import { usageError } from "../ExitCode.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Command from "../options/Command.ts";
 import type { CommandSpec } from "../options/CommandSpec.ts";
@@ -21,6 +23,10 @@ const subject = {
     text: "Look at the sessions of this user.",
     byDefault: "at the list of users",
   }),
+  activity: Flag.toggle(
+    "activity",
+    "Compare the newest session of some users with their activity: can --by-activity be gone by?",
+  ),
   ...Shared.filters,
 };
 
@@ -30,7 +36,7 @@ const flags = { ...subject, ...speed, ...Shared.connection, ...Shared.talking };
 
 export const spec: CommandSpec = {
   name: "check",
-  summary: "Ask the tenant once: are domain and key good, how much is there, how long would an export take?",
+  summary: "Ask the tenant: are domain and key good, how much is there, how long would runs take?",
   interrupted: "the tenant has not answered to the end",
   groups: [
     { title: "What to look at", flags: subject },
@@ -41,6 +47,7 @@ export const spec: CommandSpec = {
   examples: [
     ["check", "How many users are there?"],
     ["check --user ID", "How many sessions does this user have?"],
+    ["check --activity", "Does the list of users tell who has changed?"],
   ],
 };
 
@@ -61,14 +68,42 @@ const waiting = (
   ].join(", ");
 };
 
-/** The command. It makes one request, again where that fails and may not the next time. */
+/** Requests for what `--by-activity` reads of the list of users. */
+const LISTS = 4;
+
+/** Estimate the pages that a list takes: where the size is found out, larger ones after the first. */
+const pagesOf = (total: number, given: number, pageSize: number | "auto"): number =>
+  pageSize !== "auto" || given < FIRST || total <= FIRST
+    ? Math.max(1, Math.ceil(total / given))
+    : 1 + Math.ceil(total / LARGEST);
+
+/** Say what a sample of users tells of their activity. */
+const activityLines = (sampled: Sampled | undefined): ReadonlyArray<string> => {
+  if (sampled === undefined) return [];
+  const { users, with_sessions, contradicted, unknown, first } = sampled;
+  return [
+    `Of ${ProgressBar.plural(users, "user")} looked at, ${with_sessions} have sessions. ` +
+    (contradicted === 0
+      ? "None has one that is newer than the user's activity, so --by-activity can be tried: its sweeps go on measuring."
+      : `${contradicted} of them have one that is newer than the user's activity, so --by-activity would miss changes: ${first}.`),
+    ...(unknown === 0
+      ? []
+      : [`${ProgressBar.plural(unknown, "user")} could not be read once more, and may be further ones.`]),
+  ];
+};
+
+/** The command. It makes one request or two, again where one fails and may not the next time. */
 export const command = Command.make(spec, flags, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
     const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
     const { tenantLayer } = yield* Effect.promise(() => import("./tenantLayer.ts"));
     const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
+    const Sample = yield* Effect.promise(() => import("../../source/activity/Sample.ts"));
     const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
+    if (args.activity && args.user !== undefined) {
+      return yield* usageError("--activity looks at users of the whole tenant: leave out --user");
+    }
     const tenant = yield* Settings.tenantFrom(args);
     const { rate, user } = args;
     const size = args.pageSize === "auto" ? FIRST : args.pageSize;
@@ -81,29 +116,49 @@ export const command = Command.make(spec, flags, (args) =>
       : SessionsApi.page(user, { page: 1, size, ...SessionFilters.pick(args), sort: "initiated_at:-1" });
 
     const began = yield* Clock.currentTimeMillis;
-    const { rows, pagination } = yield* Effect.flatMap(
+    const looking = Effect.gen(function* () {
+      const { rows, pagination } = yield* ask;
+      const milliseconds = (yield* Clock.currentTimeMillis) - began;
+      if (user !== undefined) return { rows, pagination, milliseconds };
+      return {
+        rows,
+        pagination,
+        milliseconds,
+        active: yield* Sample.activeUsers(FIRST),
+        activity: args.activity ? yield* Sample.sample : undefined,
+      };
+    });
+    const { rows, pagination, milliseconds, active, activity } = yield* Effect.flatMap(
       TenantClient.TenantClient,
       ({ traffic }) =>
-        args.quiet ? ask : ProgressBar.showing(
-          ask,
+        args.quiet ? looking : ProgressBar.showing(
+          looking,
           (began, now, width) => waiting(tenant.origin, traffic(), (now - began) / 1000, now).slice(0, width),
         ),
     ).pipe(
       Effect.provide(tenantLayer(tenant, { rate, maxElapsed: args.maxElapsed }, args.verbose)),
     );
     const count = "slices" in rows ? rows.slices.from.length : rows.length;
-    const milliseconds = (yield* Clock.currentTimeMillis) - began;
-
     const what = user === undefined ? "users" : "sessions";
     const isAll = pagination === undefined ? count < Math.min(size, 10) : !pagination.hasNext;
     const total = pagination?.total ?? (isAll ? count : undefined);
     const given = pagination?.pageSize ?? Math.max(1, count);
-    // Users are exported with one request each at the least, and their own list has to be read as well.
-    const requests = total === undefined
-      ? undefined
-      : Math.max(1, Math.ceil(total / given)) + (user === undefined ? total : 0);
+    const pages = total === undefined ? undefined : pagesOf(total, given, args.pageSize);
     // How long a rate takes that is yet to be found, nobody knows.
-    const seconds = requests === undefined || rate === "auto" ? undefined : requests / rate;
+    const secondsOf = (requests: number) => rate === "auto" ? undefined : requests / rate;
+    const estimateOf = (requests: number) => ({ requests, seconds: secondsOf(requests) });
+    // Users are exported with one request each at the least, and their own list has to be read as well.
+    const full = pages === undefined || total === undefined
+      ? undefined
+      : estimateOf(pages + (user === undefined ? total : 0));
+    const estimates = full === undefined || user !== undefined ? undefined : {
+      full,
+      hourly: full,
+      ...(active === undefined
+        ? {}
+        : { hourly_by_activity: estimateOf(Math.min(full.requests, active + LISTS)) }),
+      prune: full,
+    };
     if (args.json) {
       const result = {
         tenant: tenant.origin,
@@ -111,24 +166,39 @@ export const command = Command.make(spec, flags, (args) =>
         [what]: total,
         pageSize: given,
         milliseconds,
-        requests,
-        seconds,
+        requests: full?.requests,
+        seconds: full?.seconds,
+        active_users: active,
+        estimates,
+        activity,
       };
       return yield* Terminal.print([Terminal.printableJson(result)]);
     }
+    const costs = (
+      { requests, seconds }: { readonly requests: number; readonly seconds: number | undefined },
+    ) =>
+      ProgressBar.plural(requests, "request") + (
+        rate === "auto" || seconds === undefined
+          ? ""
+          : `: ${ProgressBar.duration(Math.max(seconds, 1))} at ${ProgressBar.perSecond(rate)}`
+      );
+    const byActivity = estimates?.hourly_by_activity;
     yield* Terminal.print([
       `${tenant.origin} answers and accepts the key (${milliseconds} ms).`,
       total === undefined
         ? `There are ${count} ${what} or more: the tenant does not say how many.`
         : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.`,
       ...(given < size && pagination !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
-      ...(requests === undefined ? [] : [
-        `An export takes ${user === undefined ? "at least" : "about"} ` +
-        `${ProgressBar.plural(requests, "request")}${
-          rate === "auto" || seconds === undefined
-            ? ""
-            : `: ${ProgressBar.duration(Math.max(seconds, 1))} at ${ProgressBar.perSecond(rate)}`
-        }.`,
+      ...(full === undefined ? [] : [
+        `An export takes ${user === undefined ? "at least" : "about"} ${costs(full)}.`,
       ]),
+      ...(estimates === undefined ? [] : [
+        "So does each run with --since-last or --prune" + (byActivity === undefined
+          ? "."
+          : `; with --by-activity an hourly one takes about ${costs(byActivity)}, as ${
+            ProgressBar.plural(active!, "user")
+          } were active in the last hour.`),
+      ]),
+      ...activityLines(activity),
     ].map(Terminal.printable));
   }));

@@ -15,9 +15,8 @@
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
-import { type ApiError, isNotFound } from "../../api/ApiError.ts";
+import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
-import * as UsersApi from "../../api/UsersApi.ts";
 import type { ActivityReport } from "../../plain/Report.ts";
 import type { Batch } from "../../session/Batch.ts";
 import * as Clocks from "../paging/Clocks.ts";
@@ -25,6 +24,7 @@ import { LOOKBACK } from "../paging/Limits.ts";
 import type * as UserList from "../UserList.ts";
 import * as UserSource from "../UserSource.ts";
 import type { ActivityState } from "./ActivityState.ts";
+import * as Contradiction from "./Contradiction.ts";
 
 /** The time from one sweep to the next: a day, in seconds. */
 export const SWEEP_EVERY = 86_400;
@@ -62,11 +62,6 @@ const AT_ONCE = 16;
 /** The most users without any activity that are asked in each run, whose ids are kept for that: 4 MB. */
 const MOST_INACTIVE = 100_000;
 
-const timeOf = (value: unknown): number | undefined =>
-  typeof value === "number" && Number.isFinite(value) ? value : undefined;
-
-const iso = (seconds: number): string => new Date(seconds * 1000).toISOString();
-
 /** What lists of users have told. */
 interface Listed {
   /** The times of each user, in seconds since the epoch. */
@@ -90,21 +85,12 @@ const note = (
   listed.total = total ?? listed.total;
   for (const reason of unverifiedReasons) listed.unverified.add(reason);
   for (const { user_id, creation_time, last_activity } of users) {
-    const [active, created] = [timeOf(last_activity), timeOf(creation_time)];
+    const [active, created] = [Contradiction.timeOf(last_activity), Contradiction.timeOf(creation_time)];
     listed.users.set(user_id, { active, created });
     if (active !== undefined) listed.active = Math.max(listed.active, Math.min(active, certain));
     if (created !== undefined) listed.created = Math.max(listed.created, Math.min(created, certain));
   }
 };
-
-/** Read a user once more; gives the activity, or undefined where that tells nothing against anyone. */
-const readAgain = (
-  userId: string,
-): Effect.Effect<"gone" | "unknown" | { readonly active: number }, never, TenantClient> =>
-  Effect.match(UsersApi.user(userId), {
-    onFailure: (error) => isNotFound(error) ? "gone" : "unknown",
-    onSuccess: (user) => ({ active: timeOf((user as UserSource.User).last_activity) ?? -Infinity }),
-  });
 
 export const make = (
   { state: before, now: began, sweepEvery = SWEEP_EVERY, lookback = LOOKBACK, sweep = false }:
@@ -156,17 +142,11 @@ export const make = (
 
   /** Compares the newest session of a user with the activity, of a sweep. */
   const measure = (userId: string, newest: number) => {
-    const isOlder = (active: number) => newest > active + lookback;
     const its = listed.users.get(userId);
-    if (!isSweep || off !== undefined || its === undefined || !isOlder(its.active ?? -Infinity)) {
-      return Effect.void;
-    }
-    return Effect.map(readAgain(userId), (read) => {
-      if (read === "unknown") isMeasured = false;
-      else if (read !== "gone" && isOlder(read.active)) {
-        off ??= `a session of ${userId} changed at ${iso(newest)}, and the user was last active ` +
-          (read.active === -Infinity ? "never" : `at ${iso(read.active)}`);
-      }
+    if (!isSweep || off !== undefined || its === undefined) return Effect.void;
+    return Effect.map(Contradiction.find({ userId, newest, active: its.active, lookback }), (found) => {
+      if (found === "unknown") isMeasured = false;
+      else if (found !== undefined) off ??= found;
     });
   };
 
@@ -226,7 +206,7 @@ export const make = (
     report: (late) => ({
       asked,
       of: listed.total,
-      swept_at: iso(isSweep ? began / 1000 : before!.swept_at),
+      swept_at: Contradiction.iso(isSweep ? began / 1000 : before!.swept_at),
       ...(off !== undefined && { off }),
       ...(late !== undefined && { late }),
     }),
