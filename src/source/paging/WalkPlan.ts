@@ -81,6 +81,9 @@ export const plan = (
   return { walk, requests };
 };
 
+/** Rows that may share a key where it is not known yet: two sessions of one second are common, and a wrong guess costs pages. */
+const TIES = 2;
+
 export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequest | undefined => {
   const end = last.page * last.size;
   const { total, attemptsWithoutProgress, retries, topPage } = walk;
@@ -90,7 +93,7 @@ export const ahead = (shape: ListShape, walk: Walk, last: PageRequest): PageRequ
   // What was met before a moment and after it is told by the order of answers: then they must come one by one.
   if (!walk.overlapping) return undefined;
   // How many rows will share a key can only be guessed: after a wrong guess it goes one step at a time.
-  const next = overlapping(shape, { ...walk, isClamped: true }, end);
+  const next = overlapping(shape, { ...walk, isClamped: true, tieCount: Math.max(walk.tieCount, TIES) }, end);
   return next && { ...last, page: next.page, size: next.size };
 };
 
