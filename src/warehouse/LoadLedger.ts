@@ -41,11 +41,11 @@ export const open = (
         target: target.name,
         message: `Cannot load ${root} into ${target.name}: ${message}`,
       });
-    const said = (yield* Attempt.call(() => store.meta())).get(KEY);
-    const found = said === undefined ? undefined : Schema.decodeSync(Ledger)(said);
     const fresh: Ledger = { dataset_id, run: begun.run };
     // A load that replaces has done nothing before it has done all.
     if (replace) return fresh;
+    const said = (yield* Attempt.call(() => store.meta())).get(KEY);
+    const found = said === undefined ? undefined : Schema.decodeSync(Ledger)(said);
     if (found !== undefined && found.dataset_id !== dataset_id) {
       return yield* refuse(
         `it holds another dataset, ${found.dataset_id}. To put this one in its place, give --replace`,

@@ -2,6 +2,9 @@
 import * as Tables from "./Tables.ts";
 import type { Connection, Dialect } from "./Target.ts";
 
+/** Names of what runs leave to later ones: the size of pages, and what runs by activity go by. */
+export const keys = { pageSize: "page_size", activity: "activity" } as const;
+
 export const read = async (
   { table }: Dialect,
   connection: Connection,

@@ -4,6 +4,7 @@
  * They are the same for every target. Nothing is written for a session that is there as it is.
  */
 import type { Column, Dialect } from "./Target.ts";
+import * as Meta from "./Meta.ts";
 import * as Tables from "./Tables.ts";
 
 const { list, sessionColumns, sessionKey } = Tables;
@@ -154,8 +155,11 @@ export const make = ({ table, types, hasKeys }: Dialect) => {
         `WHERE t."_ended_at" IS NOT NULL AND ${is("NULL", "t")}`,
       ];
     },
-    /** Remove all that was there. */
-    clear: [sessions, observed, quarantine, cursors].map((table) => `DELETE FROM ${table}`),
+    /** Remove all that was there, and how far activity was followed with it. */
+    clear: [
+      ...[sessions, observed, quarantine, cursors].map((table) => `DELETE FROM ${table}`),
+      `DELETE FROM ${table(Tables.meta.name)} WHERE "key" = '${Meta.keys.activity}'`,
+    ],
     clearHistory: `DELETE FROM ${history}`,
     quarantine:
       `INSERT INTO ${quarantine} (${list(Tables.quarantine.columns)}) SELECT q."user_id", q."digest", ` +

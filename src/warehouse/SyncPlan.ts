@@ -10,6 +10,7 @@ import * as ByActivity from "../source/activity/ByActivity.ts";
 import type { PageSizes } from "../source/paging/PageSizes.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
+import * as Meta from "./Meta.ts";
 import type { SyncOptions } from "./SyncOptions.ts";
 
 export interface SyncPlan<E, R> {
@@ -23,8 +24,6 @@ export interface SyncPlan<E, R> {
   readonly left: () => ReadonlyMap<string, string>;
 }
 
-const keys = { pageSize: "page_size", activity: "activity" };
-
 const Activity = Schema.parseJson(ActivityState);
 
 export const make = <E, R>(
@@ -33,7 +32,7 @@ export const make = <E, R>(
 ): Effect.Effect<SyncPlan<E, R>> =>
   Effect.gen(function* () {
     const { walk = {}, byActivity, lookback } = options;
-    const found = meta.get(keys.activity);
+    const found = meta.get(Meta.keys.activity);
     const state = found === undefined ? undefined : Schema.decodeSync(Activity)(found);
     const activity = byActivity && ByActivity.make({
       ...byActivity,
@@ -46,7 +45,7 @@ export const make = <E, R>(
     const prune = options.prune === true || (activity?.isSweep === true && state !== undefined);
     const users: UserList<E | ApiError, R | TenantClient> = activity?.users ?? options.users;
     // A run that reads whole lists finds out anew what the tenant gives.
-    const known = prune ? NaN : Number(meta.get(keys.pageSize));
+    const known = prune ? NaN : Number(meta.get(Meta.keys.pageSize));
     const sizes = SessionSource.sizesOf(walk.pageSize, known > 0 ? known : undefined);
     return {
       users,
@@ -57,8 +56,8 @@ export const make = <E, R>(
       left: () => {
         const [size, next] = [sizes.found(), activity?.state()];
         return new Map([
-          ...(size === undefined ? [] : [[keys.pageSize, `${size}`]] as const),
-          ...(next === undefined ? [] : [[keys.activity, Schema.encodeSync(Activity)(next)]] as const),
+          ...(size === undefined ? [] : [[Meta.keys.pageSize, `${size}`]] as const),
+          ...(next === undefined ? [] : [[Meta.keys.activity, Schema.encodeSync(Activity)(next)]] as const),
         ]);
       },
     };

@@ -2,16 +2,19 @@
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import { expect, it } from "vitest";
+import * as Dataset from "../../src/dataset/Dataset.ts";
+import * as Formats from "../../src/format/Formats.ts";
 import * as UserList from "../../src/source/UserList.ts";
+import * as Load from "../../src/warehouse/Load.ts";
 import * as Sync from "../../src/warehouse/Sync.ts";
 import { make as duckdb } from "../../src/warehouse/duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { type ActiveTenant, type Honesty, make } from "../source/activity/activeTenant.ts";
 import { select } from "./tables.ts";
 
-it.each<Honesty>(["honest", "missed"])("a table by activity that is %s", async (honesty) => {
+/** Gives a table, a run into it, and what it holds and lacks of a tenant. */
+const tableOf = async (tenant: ActiveTenant) => {
   const target = duckdb({ path: join(await newFolder(), "sessions.duckdb") });
-  const tenant: ActiveTenant = make({ users: 60, seed: 6, idle: 0.1, honesty });
   const held = async () => {
     const rows = await select(
       target,
@@ -23,23 +26,35 @@ it.each<Honesty>(["honest", "missed"])("a table by activity that is %s", async (
     return new Map(rows.map(({ session_id, t }) => [String(session_id), Number(t)]));
   };
   const truth = () => [...tenant.users.values()].flatMap(({ sessions }) => [...sessions.values()]);
-  const lacking = async (upTo = Infinity) => {
-    const rows = await held();
-    return truth().filter(({ session_id, last_updated }) =>
-      last_updated <= upTo && (rows.get(session_id) ?? -1) < last_updated
-    ).length;
+  return {
+    target,
+    held,
+    truth,
+    lacking: async (upTo = Infinity) => {
+      const rows = await held();
+      return truth().filter(({ session_id, last_updated }) =>
+        last_updated <= upTo && (rows.get(session_id) ?? -1) < last_updated
+      ).length;
+    },
+    run: () =>
+      Effect.runPromise(
+        Sync.sync({ target, users: UserList.all(), tenant: "https://acme.example", byActivity: {} }).pipe(
+          Effect.provide(tenant.layer),
+          Effect.withClock(tenant.clock),
+        ),
+      ),
   };
+};
+
+it.each<Honesty>(["honest", "missed"])("a table by activity that is %s", async (honesty) => {
+  const tenant: ActiveTenant = make({ users: 60, seed: 6, idle: 0.1, honesty });
+  const { held, truth, lacking, run } = await tableOf(tenant);
   let ranAt = 0;
   let lateInAll = 0;
   for (let round = 0; round < 27; round++) {
     const isSweep = round % 24 === 0;
     const lateBefore = isSweep && round > 0 ? await lacking(ranAt) : undefined;
-    const report = await Effect.runPromise(
-      Sync.sync({ target, users: UserList.all(), tenant: "https://acme.example", byActivity: {} }).pipe(
-        Effect.provide(tenant.layer),
-        Effect.withClock(tenant.clock),
-      ),
-    );
+    const report = await run();
     ranAt = tenant.now();
     const { by_activity } = report;
     expect(report).toMatchObject({ verified: true, kind: isSweep && round > 0 ? "prune" : "sync" });
@@ -56,4 +71,27 @@ it.each<Honesty>(["honest", "missed"])("a table by activity that is %s", async (
     tenant.pass(3600, honesty === "honest" ? 3 : 15);
   }
   expect(lateInAll > 0).toBe(honesty === "missed");
+});
+
+it("a table that an older folder has taken the place of is swept first", async () => {
+  const tenant = make({ users: 20, seed: 8 });
+  const { target, lacking, run } = await tableOf(tenant);
+  const root = await newFolder();
+  await Effect.runPromise(
+    Dataset.run({
+      root,
+      formats: [Formats.choose("ndjson")!],
+      users: UserList.all(),
+      tenant: "https://acme.example",
+      mode: "resume",
+    }).pipe(Effect.provide(tenant.layer), Effect.withClock(tenant.clock)),
+  );
+  await run();
+  tenant.pass(7200, 30);
+  await run();
+  expect(await lacking()).toBe(0);
+  await Effect.runPromise(Load.load({ root, target, replace: true }));
+  expect(await lacking()).toBeGreaterThan(10);
+  expect((await run()).by_activity).toMatchObject({ asked: 20 });
+  expect(await lacking()).toBe(0);
 });
