@@ -100,7 +100,7 @@ export const speed = {
   maxBodyBytes: Flag.optional({
     name: "max-body-bytes",
     placeholder: "SIZE",
-    text: "The most bytes of an answer, as sent and unpacked.",
+    text: "The largest answer, sent and unpacked.",
     byDefault: "64M",
     ...Read.size,
   }),
@@ -120,7 +120,7 @@ const folders = {
   lookback: Flag.value({
     name: "lookback",
     placeholder: "SECONDS",
-    text: "How far --since-last looks back for late changes.",
+    text: "How far to look back for late changes.",
     byDefault: `${LOOKBACK}`,
     ...Read.whole(0, 31 * 86_400),
   }),

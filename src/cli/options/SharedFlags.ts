@@ -59,12 +59,12 @@ export const pageSize = Flag.value({
 export const byActivity = {
   byActivity: Flag.toggle(
     "by-activity",
-    "With --all-users: ask only users active since the last run. Sweeps find out whether activity tells the truth.",
+    "Ask only users active since the last run.",
   ),
   sweepEvery: Flag.value({
     name: "sweep-every",
     placeholder: "TIME",
-    text: "With --by-activity: how often to ask all users, with --prune.",
+    text: "How often all users are asked.",
     byDefault: "24h",
     ...Read.duration,
   }),
