@@ -25,7 +25,7 @@ const makePlace = (tenant: ActiveTenant) => {
   const run = async () => {
     const requestsBefore = tenant.requests();
     const lateBefore = state?.off === undefined && state !== undefined ? lacking(state.ran_at) : undefined;
-    const activity = ByActivity.make({ state, now: tenant.now() * 1000 });
+    const activity = ByActivity.make({ state, now: tenant.now() * 1000, sweepEvery: day * 3600 });
     const isWhole = activity.isSweep && state !== undefined;
     let late = 0;
     const ids = await activity.users.ids.pipe(
@@ -64,8 +64,9 @@ const makePlace = (tenant: ActiveTenant) => {
   return { run, lacking, state: () => state };
 };
 
-const rounds = isLong ? 200 : 30;
-const users = isLong ? 500 : 100;
+/** Hours from one sweep to the next, and in all. */
+const [day, rounds] = isLong ? [24, 200] : [6, 14];
+const users = isLong ? 500 : 60;
 
 describe("where activity is honest", () => {
   it.each(["first", "last"] as const)("nothing is missing after any round, with nulls %s", async (nulls) => {
@@ -79,7 +80,7 @@ describe("where activity is honest", () => {
       if (tenant.draw() < 0.3) tenant.create();
       tenant.pass(3600, 1 + Math.floor(tenant.draw() * users / 20));
     }
-    expect(sweeps).toBe(1 + Math.floor((rounds - 1) / 24));
+    expect(sweeps).toBe(Math.ceil(rounds / day));
   });
 
   it("whoever could not be read is asked again, though nothing happens any more", async () => {
@@ -125,7 +126,7 @@ describe("where activity is honest", () => {
   });
 
   it("a sweep of a busy tenant tells of no contradiction", async () => {
-    for (let round = 0; round < (isLong ? 1000 : 40); round++) {
+    for (let round = 0; round < (isLong ? 1000 : 20); round++) {
       const tenant = make({ users: 12, seed: round + 1 });
       const { run, state } = makePlace(tenant);
       tenant.beforeEach(() => tenant.draw() < 0.7 && tenant.stir());
@@ -137,28 +138,34 @@ describe("where activity is honest", () => {
   });
 });
 
+/** Of these, the first sweep has something to see. */
+const seeds = { honest: [], missed: [3, 4, 5], late: [7, 8], null: [1] } satisfies Record<
+  Honesty,
+  Array<number>
+>;
+
 describe("where activity lies", () => {
   it.each<Honesty>(["missed", "late", "null"])(
     "by what is %s, the first sweep says so, and after it nothing is missing",
     async (honesty) => {
       let lateInAll = 0;
-      for (const seed of isLong ? [1] : [1, 2, 4]) {
+      for (const seed of isLong ? [1] : seeds[honesty]) {
         const tenant = make({ users, seed, honesty });
         const { run, state } = makePlace(tenant);
-        for (let round = 0; round < (isLong ? 200 : 27); round++) {
+        for (let round = 0; round < (isLong ? rounds : day + 2); round++) {
           const { isSweep, off, late, lacking, lateBefore, requests } = await run();
           if (isSweep && lateBefore !== undefined) {
             expect([seed, round, late]).toEqual([seed, round, lateBefore]);
             lateInAll += lateBefore;
           }
-          expect([seed, round, isSweep]).toEqual([seed, round, round % 24 === 0]);
-          if (round >= 24) {
+          expect([seed, round, isSweep]).toEqual([seed, round, round % day === 0]);
+          if (round >= day) {
             expect([seed, round, lacking]).toEqual([seed, round, 0]);
             expect(off).toMatch(/^a session of user-\d+ changed at .*, and the user was (last|never) active/);
             expect(state()?.off).toBe(off);
             expect(requests).toBeGreaterThanOrEqual(tenant.users.size);
           }
-          tenant.pass(3600, 1 + Math.floor(users / 5));
+          tenant.pass(3600, 1 + Math.floor(isLong ? users / 5 : users));
         }
         console.log(`${honesty}, seed ${seed}: ${lateInAll} sessions came late; ${state()?.off}`);
       }
