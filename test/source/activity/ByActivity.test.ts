@@ -68,7 +68,9 @@ const makePlace = (tenant: ActiveTenant) => {
 const [day, rounds] = isLong ? [24, 200] : [6, 14];
 const users = isLong ? 500 : 60;
 
-describe("where activity is honest", () => {
+const patience = { timeout: isLong ? 3_600_000 : 60_000 };
+
+describe("where activity is honest", patience, () => {
   it.each(["first", "last"] as const)("nothing is missing after any round, with nulls %s", async (nulls) => {
     const tenant = make({ users, seed: 5, idle: 0.2, nulls });
     const { run } = makePlace(tenant);
@@ -144,7 +146,7 @@ const seeds = { honest: [], missed: [3, 4, 5], late: [7, 8], null: [1] } satisfi
   Array<number>
 >;
 
-describe("where activity lies", () => {
+describe("where activity lies", patience, () => {
   it.each<Honesty>(["missed", "late", "null"])(
     "by what is %s, the first sweep says so, and after it nothing is missing",
     async (honesty) => {
