@@ -207,15 +207,16 @@ describe.each(runtimes)("on %s", (runtime) => {
       begun = before;
     };
     const client = leaving();
-    const first = (await server.ask(`/v1/users/${userId}/sessions.ndjson`, { signal: client.signal })).body!
-      .getReader();
+    const first =
+      (await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`, { signal: client.signal })).body!
+        .getReader();
     await first.read();
     client.abort();
     await first.closed.catch(() => {});
     await quiet();
     expect((await outcomes(server))["client_closed"]).toBe(1);
     // One that stops reading is left alone for as long as it may be, and then aborted.
-    const idle = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
+    const idle = await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`);
     await quiet();
     await expect(idle.text()).rejects.toThrow();
     expect((await outcomes(server))["aborted"]).toBe(1);
