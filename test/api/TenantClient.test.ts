@@ -181,6 +181,8 @@ describe("list()", () => {
     expect(exit).toEqual(Exit.succeed({
       rows: JSON.parse(text),
       pagination: { pageSize: 10, page: 1, total: 1, hasNext: false },
+      bytes: text.length,
+      milliseconds: expect.any(Number),
     }));
   });
 

@@ -51,7 +51,10 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
       ["export", "--user", "a", "--out", "s.parquet.gz"],
       "Error: --out s.parquet.gz: parquet is compressed inside: leave out the .gz",
     ],
-    [[...one, "--page-size", "3"], '--page-size must be a whole number from 10 to 50000: it is "3"'],
+    [
+      [...one, "--page-size", "3"],
+      '--page-size must be a whole number from 10 to 50000, or auto: it is "3"',
+    ],
     [
       [...one, "--concurrency", "0"],
       '--concurrency must be a whole number from 1 to 1000, or auto: it is "0"',

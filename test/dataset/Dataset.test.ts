@@ -476,12 +476,14 @@ describe("users that fail", () => {
     const sandbox = small();
     const [first, , third] = sandbox.userIds();
     const failing = failingFor(sandbox, (userId) => userId === first || userId === third);
-    const report = await exportInto(failing, root);
+    const walk = { pageSize: 100 };
+    const report = await exportInto(failing, root, { walk });
     expect(report).toMatchObject({ users: 12, sessions: 10 * 35, verified: false, failed: { count: 2 } });
     expect(new Set(report.failed.first.map(({ userId }) => userId))).toEqual(new Set([first, third]));
     expect((await manifestOf(root)).failed).toHaveLength(2);
 
     const still = await exportInto(failingFor(sandbox, (userId) => userId === third), root, {
+      walk,
       mode: "resume",
     });
     expect(still).toMatchObject({
@@ -492,7 +494,7 @@ describe("users that fail", () => {
       requests: 2,
       failed: { count: 1 },
     });
-    const done = await exportInto(sandbox, root, { mode: "resume" });
+    const done = await exportInto(sandbox, root, { walk, mode: "resume" });
     expect(done).toMatchObject({
       run: 3,
       kind: "retry",
@@ -512,7 +514,7 @@ describe("users that fail", () => {
     const [first = ""] = sandbox.userIds();
     let answers = 0;
     const failing = failingFor(sandbox, (userId) => userId === first && answers++ > 2);
-    const options: Options = { walk: { concurrency: 2 } };
+    const options: Options = { walk: { concurrency: 2, pageSize: 100 } };
     const report = await exportInto(failing, root, options);
     expect(report.failed.count).toBe(1);
     expect(report.sessions).toBeGreaterThan(600);

@@ -20,6 +20,9 @@ import { isLong } from "../size.ts";
 
 const prune: Options = { changes: "since-last", mode: "resume", prune: true };
 
+/** The same, where a list of 250 sessions is to be several pages. */
+const paged: Options = { ...prune, walk: { pageSize: 100 } };
+
 const linesOf = async (root: string): Promise<Array<Line>> => {
   const names = await readdir(join(root, "tombstones")).catch(() => []);
   const texts = await Promise.all(
@@ -50,12 +53,12 @@ describe("a run that prunes", () => {
     const root = await newFolder();
     const sandbox = make({ users: 4, sessionsPerUser: 250 });
     const [first = "", second = "", third = ""] = sandbox.userIds();
-    expect((await exportInto(sandbox, root, prune)).tombstones).toBeUndefined();
+    expect((await exportInto(sandbox, root, paged)).tombstones).toBeUndefined();
     const [gone, changed] = [firstOf(sandbox, first), firstOf(sandbox, second)];
     sandbox.remove(first, gone.session_id);
     sandbox.update(second, changed.session_id);
     sandbox.add(third);
-    const report = await exportInto(sandbox, root, prune);
+    const report = await exportInto(sandbox, root, paged);
     expect(report).toMatchObject({
       kind: "changes",
       sessions: 2,
@@ -75,7 +78,7 @@ describe("a run that prunes", () => {
     expect(await present(root)).toEqual(keysOf(sandbox));
     expect(await readdir(join(root, "observed"))).toEqual([]);
 
-    expect(await exportInto(sandbox, root, prune)).toMatchObject({
+    expect(await exportInto(sandbox, root, paged)).toMatchObject({
       sessions: 0,
       tombstones: { users: 4, gone: 0, again: 0 },
       files: [],
@@ -186,7 +189,7 @@ describe("nothing is said", () => {
     const root = await newFolder();
     const sandbox = make({ users: 2, sessionsPerUser: sessions });
     const [first = "", second = ""] = sandbox.userIds();
-    await exportInto(sandbox, root, prune);
+    await exportInto(sandbox, root, paged);
     for (const userId of [first, second]) sandbox.remove(userId, firstOf(sandbox, userId).session_id);
     return { root, sandbox, first, second };
   };
@@ -199,10 +202,10 @@ describe("nothing is said", () => {
   it("of a user whose walk is not verified", async () => {
     const { root, sandbox, first, second } = await begun();
     const shuffled = tampered(sandbox, first, doubtful);
-    const report = await exportInto(shuffled, root, prune);
+    const report = await exportInto(shuffled, root, paged);
     expect(report).toMatchObject({ verified: false, tombstones: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);
-    await exportInto(sandbox, root, prune);
+    await exportInto(sandbox, root, paged);
     expect(await present(root)).toEqual(keysOf(sandbox));
   });
 
@@ -215,17 +218,17 @@ describe("nothing is said", () => {
       first,
       (answer, { url }) => url.includes("page=1&") ? answer : new Response("{}", { status: 422 }),
     );
-    const broken = await exportInto(failing, root, prune);
+    const broken = await exportInto(failing, root, paged);
     expect(broken).toMatchObject({ failed: { count: 1 }, tombstones: { users: 1, gone: 1 } });
     await saysOnlyOf(root, second);
-    for (const options of [prune, { ...prune, prune: false, changes: undefined }]) {
+    for (const options of [paged, { ...paged, prune: false, changes: undefined }]) {
       update();
-      const other = await exportInto(failing, root, prune);
+      const other = await exportInto(failing, root, paged);
       expect(other.failed.count).toBe(1);
       expect(await exportInto(sandbox, root, options)).toMatchObject({ failed: { count: 0 } });
       await saysOnlyOf(root, second);
     }
-    await exportInto(sandbox, root, prune);
+    await exportInto(sandbox, root, paged);
     expect(await present(root)).toEqual(keysOf(sandbox));
     expect(await problemsOf(root)).toEqual([]);
   });

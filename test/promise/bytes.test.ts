@@ -128,6 +128,7 @@ describe("response()", () => {
       const answer = await promise.response(choice, {
         ...options,
         users: "all",
+        pageSize: 100,
         concurrency: 1,
         filter: () => false,
         fetch: async (input, init) => {
@@ -144,7 +145,7 @@ describe("response()", () => {
 
   it("breaks off the body where what comes first is fine, and what follows is not", async () => {
     const { sandbox, options } = tenant({ users: 1, sessionsPerUser: 3000 });
-    const given = { ...options, users: "all", concurrency: 1, filter: () => false } as const;
+    const given = { ...options, users: "all", pageSize: 100, concurrency: 1, filter: () => false } as const;
     const answer = await promise.response("csv", { ...given, fetch: forbiddenAfter(sandbox, 6) });
     expect(answer.status).toBe(200);
     expect(await reasonOf(answer.text())).toMatchObject({ _tag: "ApiError", reason: "Forbidden" });

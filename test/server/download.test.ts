@@ -111,7 +111,8 @@ describe.each(runtimes)("on %s", (runtime) => {
     const server = await serve(runtime, env);
     // Compressed bytes leave in blocks, which one page does not fill.
     const headers = { "accept-encoding": "identity" };
-    const reader = (await server.ask(`/v1/users/${userId}/sessions.ndjson`, { headers })).body!.getReader();
+    const reader = (await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`, { headers })).body!
+      .getReader();
     const { value } = await reader.read();
     expect(new TextDecoder().decode(value)).toMatch(/^\{"user_id":/);
     release();
@@ -126,14 +127,15 @@ describe.each(runtimes)("on %s", (runtime) => {
       const { userId, env } = await failing(50);
       const server = await serve(runtime, env);
       for (const format of ["ndjson", "csv", "parquet"]) {
+        const path = `/v1/users/${userId}/sessions.${format}?page_size=100`;
         for (const compressed of [[], ["--compressed"]]) {
-          const { code, out } = await curl(server, `/v1/users/${userId}/sessions.${format}`, ...compressed);
+          const { code, out } = await curl(server, path, ...compressed);
           expect([format, code]).toEqual([format, expect.toBeOneOf([18, 56, 92])]);
           if (format !== "parquet" && compressed.length === 0) {
             expect(out.split("\n").length).toBeGreaterThan(4000);
           }
         }
-        const answer = await server.ask(`/v1/users/${userId}/sessions.${format}`);
+        const answer = await server.ask(path);
         expect(answer.status).toBe(200);
         await expect(answer.arrayBuffer()).rejects.toThrow();
       }
@@ -148,7 +150,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     async () => {
       const { userId, env } = await failing(9);
       const server = await serve(runtime, env);
-      const path = `/v1/users/${userId}/sessions.ndjson`;
+      const path = `/v1/users/${userId}/sessions.ndjson?page_size=100`;
       const { code, out } = await curl(server, path, "-0", "-w", "%{http_code}");
       // Deno does not tell: there the proxy before the server has to be told, as the README says.
       if (runtime === "Deno") return expect(out).toMatch(/200$/);
@@ -180,10 +182,12 @@ describe.each(runtimes)("on %s", (runtime) => {
     const { sandbox, env } = await tenant({ users: 1, sessionsPerUser: 400, malformed: 0.05 });
     const [userId = ""] = sandbox.userIds();
     const server = await serve(runtime, { ...env, MONOCLOUD_RATE: "1000" });
-    const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
+    const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`);
     if (answer.status === 200) await expect(answer.text()).rejects.toThrow();
     else expect(answer.status).toBe(502);
-    const allowed = await server.ask(`/v1/users/${userId}/sessions.ndjson?allow=quarantined,unverified`);
+    const allowed = await server.ask(
+      `/v1/users/${userId}/sessions.ndjson?page_size=100&allow=quarantined,unverified`,
+    );
     const lines = (await allowed.text()).split("\n").length - 1;
     expect(lines).toBeGreaterThan(300);
     expect(lines).toBeLessThan(400);
@@ -203,15 +207,16 @@ describe.each(runtimes)("on %s", (runtime) => {
       begun = before;
     };
     const client = leaving();
-    const first = (await server.ask(`/v1/users/${userId}/sessions.ndjson`, { signal: client.signal })).body!
-      .getReader();
+    const first =
+      (await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`, { signal: client.signal })).body!
+        .getReader();
     await first.read();
     client.abort();
     await first.closed.catch(() => {});
     await quiet();
     expect((await outcomes(server))["client_closed"]).toBe(1);
     // One that stops reading is left alone for as long as it may be, and then aborted.
-    const idle = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
+    const idle = await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`);
     await quiet();
     await expect(idle.text()).rejects.toThrow();
     expect((await outcomes(server))["aborted"]).toBe(1);
@@ -268,7 +273,9 @@ describe.each(runtimes)("on %s", (runtime) => {
     const held = new Promise<void>((resolve) => (release = resolve));
     const { env } = await slow(sandbox, (page) => page > 1 ? held : undefined);
     const server = await serve(runtime, { ...env, WORKER_DOWNLOADS: "2" });
-    const under = await Promise.all([one, two].map((id) => server.ask(`/v1/users/${id}/sessions.ndjson`)));
+    const under = await Promise.all(
+      [one, two].map((id) => server.ask(`/v1/users/${id}/sessions.ndjson?page_size=100`)),
+    );
     const more = await server.ask(`/v1/users/${three}/sessions.ndjson`);
     expect([more.status, more.headers.get("retry-after")]).toEqual([429, "30"]);
     server.running.child.kill("SIGTERM");
@@ -301,7 +308,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const [userId = ""] = sandbox.userIds();
     const { env } = await slow(sandbox, (page) => page > 1 ? new Promise(() => {}) : undefined);
     const server = await serve(runtime, { ...env, WORKER_GRACE_SECONDS: "1" });
-    const answer = await server.ask(`/v1/users/${userId}/sessions.csv`);
+    const answer = await server.ask(`/v1/users/${userId}/sessions.csv?page_size=100`);
     const text = answer.text();
     text.catch(() => {});
     expect(await stop(server)).toMatchObject({ code: 0 });

@@ -39,11 +39,15 @@ describe.each(bothRuntimes)("on %s", (runtime) => {
       Array.from(
         { length: EXPORTS },
         (_, index) =>
-          startExport(server, { users: exported.slice(index * 10, index * 10 + 10), formats: ["parquet"] }),
+          startExport(server, {
+            users: exported.slice(index * 10, index * 10 + 10),
+            formats: ["parquet"],
+            page_size: 100,
+          }),
       ),
     );
     const texts = await Promise.all(downloaded.map(async (userId) => {
-      const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson`);
+      const answer = await server.ask(`/v1/users/${userId}/sessions.ndjson?page_size=100`);
       expect(answer.status).toBe(200);
       return answer.text();
     }));

@@ -88,9 +88,16 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
   // The largest that the tenant takes, as far as is known, and the largest that it answers with ease.
   let [ceiling, easy]: [number, number] = [known ?? LARGEST, LARGEST];
   let found = known;
-  let [failures, isTrying] = [0, false];
+  // What was known before sizes were refused: that may yet turn out to be for another reason.
+  let before: { readonly ceiling: number; readonly found: number | undefined } | undefined;
+  let [failures, doubts, isTrying] = [0, 0, false];
   let mean: number = wanted;
   const first = () => Math.min(wanted, ceiling);
+  /** Takes back what refusals have told: they were not of the size. */
+  const takeBack = () => {
+    if (before !== undefined) ({ ceiling, found } = before);
+    before = undefined;
+  };
   const rest = () => {
     const size = Math.max(first(), Math.min(ceiling, easy));
     return isTrying ? Math.min(size, Math.max(proven, first())) : size;
@@ -110,6 +117,8 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
         found = ceiling = Math.min(ceiling, Math.max(given, LEAST));
       }
       proven = Math.max(proven, Math.min(given, size));
+      // Refused to one list, and given to another.
+      if (proven > ceiling) takeBack();
       if (proven >= ceiling) found = ceiling;
       if (count < FIRST) return true;
       const load = Math.max(milliseconds / MOST_MILLISECONDS, bytes / MOST_BYTES, 0.001);
@@ -119,13 +128,19 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
     stepDown: (size, isRefused) => {
       if (size > proven && isRefused) {
         const next = LADDER.find((step) => step < size);
-        if (next === undefined) return undefined;
+        if (next === undefined) {
+          takeBack();
+          return undefined;
+        }
+        before ??= { ceiling, found };
         return found = ceiling = Math.max(next, proven);
       }
+      // Refused, though others have had as much. A tenant that takes less than it did says the same, so not for ever.
+      if (isRefused && before !== undefined && doubts++ < MOST_FAILURES) takeBack();
       if (size <= first()) return undefined;
       if (size <= proven) return first();
       const next = Math.max(proven, first());
-      if (++failures === MOST_FAILURES) ceiling = next;
+      if (++failures >= MOST_FAILURES) ceiling = next;
       return next;
     },
     rows: () => Math.max(mean, 1),

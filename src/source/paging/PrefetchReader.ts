@@ -95,7 +95,8 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
     if (next === undefined || !walk.overlapping) return undefined;
     if (size > walk.size) return PageWalk.refused(walk, walk.size);
     // Too much of what others have had: it is the rows of this list.
-    return isUnproven ? PageWalk.resize(shape, walk, next) : PageWalk.refused(walk, next);
+    const smaller = isUnproven ? PageWalk.resize(shape, walk, next) : walk;
+    return smaller === walk ? PageWalk.refused(walk, next) : smaller;
   };
   /**
    * Several pages at once: whoever has handed a page on passes the turn to the next, and asks for the page after the last
@@ -154,25 +155,33 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
       asked[0]!.turn.unsafeOpen();
       return Effect.zipRight(begin([...asked]), Deferred.await(end));
     });
+  /** Goes on with smaller pages after a failure, or fails. */
+  const smallerOr = (
+    walk: PageWalk.Walk,
+    request: Request,
+    error: E,
+  ): Effect.Effect<void, E | E2, R | R2> => {
+    const smaller = shrink(walk, request, error);
+    return smaller === undefined ? Effect.fail(error) : from(smaller, smaller.size);
+  };
   /** Asks for a page of a size that nobody has had yet. */
   const askUnproven = (walk: PageWalk.Walk, planned: PageWalk.PageRequest) => {
-    const isTrial = sizes.isTrial(planned.size);
+    // Pages 1, 2, 3… are not given up for smaller ones.
+    const isTrial = walk.overlapping && sizes.isTrial(planned.size);
     const request: Request = { ...planned, ...(isTrial && { once: true as const }) };
     if (isTrial) sizes.trying(true);
     return Effect.matchEffect(
       Effect.ensuring(ask(request), Effect.sync(() => isTrial && sizes.trying(false))),
       {
-        onFailure: (error): Effect.Effect<void, E | E2, R | R2> => {
-          const smaller = shrink(walk, request, error);
-          return smaller === undefined ? Effect.fail(error) : from(smaller, smaller.size);
-        },
+        onFailure: (error) => smallerOr(walk, request, error),
         onSuccess: (page): Effect.Effect<void, E | E2, R | R2> => {
           const rows = decode(page);
           if (sizes.answered(request.size, { ...page, count: rows.walkRows.count })) {
             return take(walk, request, page, rows, ({ walk }) => from(walk));
           }
-          const next = sizes.stepDown(request.size, true) ?? walk.size;
-          return from(PageWalk.resize(shape, walk, next));
+          const smaller = PageWalk.resize(shape, walk, sizes.stepDown(request.size, true) ?? walk.size);
+          // One that has no other size takes what it is given.
+          return smaller === walk ? take(walk, request, page, rows, ({ walk }) => from(walk)) : from(smaller);
         },
       },
     );
@@ -191,7 +200,10 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
     if (first !== undefined && sizes.isUnproven(first.size)) return askUnproven(walk, first);
     // Most lists are one page, and a fiber for that alone would cost as much as its request.
     return first !== undefined && others.length === 0
-      ? Effect.flatMap(ask(first), (page) => answered(walk, first, page, ({ walk }) => from(walk)))
+      ? Effect.matchEffect(ask(first), {
+        onFailure: (error) => smallerOr(walk, first, error),
+        onSuccess: (page) => answered(walk, first, page, ({ walk }) => from(walk)),
+      })
       // What is still under way when the walk has taken another course is ended with the scope.
       : Effect.flatMap(Effect.scoped(inTurn(walk, requests)), (walk) => from(walk));
   };

@@ -2,10 +2,13 @@
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
-import { make, type SandboxOptions } from "../../../src/sandbox/mod.ts";
+import type { TenantClientOptions } from "../../../src/api/TenantClient.ts";
+import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mod.ts";
 import * as Batch from "../../../src/session/Batch.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
 import * as PageSizes from "../../../src/source/paging/PageSizes.ts";
+import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
+import * as WalkCheckpoint from "../../../src/source/paging/WalkCheckpoint.ts";
 import { isLong } from "../../size.ts";
 import { clientFor } from "./histories.ts";
 
@@ -151,5 +154,113 @@ describe("pages whose size is found out", { timeout: isLong ? 600_000 : 60_000 }
     expect((await found({ maxSize: 200 }))[0]).toBe(200);
     // A tenant that takes less than it did costs what finding out costs.
     expect((await found({ maxSize: 100, overSize: "reject" }, 1000))[0]).toBe(100);
+  });
+});
+
+describe("one user's answers", () => {
+  /** Reads all sessions of a tenant of which one user's answers are changed. */
+  const readAll = async (
+    options: SandboxOptions,
+    at: number,
+    change: (sandbox: Sandbox, request: Request) => Response | Promise<Response>,
+    concurrency: number,
+    client?: TenantClientOptions,
+  ) => {
+    const sandbox = make(options);
+    const ids = [...sandbox.userIds()];
+    const sizes = PageSizes.auto();
+    let requests = 0;
+    const fetch = async (request: Request) => {
+      requests++;
+      return await (request.url.includes(`/${ids[at]}/`) ? change(sandbox, request) : sandbox.fetch(request));
+    };
+    const batches = await SessionSource.batches(Stream.fromIterable(ids), {
+      sizes,
+      concurrency,
+      onFailure: "continue",
+    }).pipe(Stream.runCollect, Effect.provide(clientFor({ ...sandbox, fetch }, client)), Effect.runPromise);
+    const failed = [...batches].flatMap(({ userId, end }) => end?.status === "failed" ? [userId] : []);
+    const count = [...batches].reduce((sum, batch) => sum + Batch.sessions(batch).length, 0);
+    return { ids, requests, failed, count, found: sizes.found() };
+  };
+
+  const refuse = () => new Response("{}", { status: 422 });
+
+  it.each([1, 8])("are no refusal of a size where none of them is given, %i at once", async (concurrency) => {
+    const tenant = { users: 40, sessionsPerUser: 300, seed: 3 };
+    for (const at of [0, 20]) {
+      const { ids, failed, count, requests, found } = await readAll(tenant, at, refuse, concurrency);
+      expect([failed, count, found]).toEqual([[ids[at]], 39 * 300, 1000]);
+      expect(requests).toBeLessThanOrEqual(2 * 39 + 10);
+    }
+  });
+
+  it("are no refusal of a size where they are refused after a first page", async () => {
+    const change = (sandbox: Sandbox, request: Request) =>
+      request.url.includes("size=100&") ? sandbox.fetch(request) : refuse();
+    const tenant = { users: 40, sessionsPerUser: 300, seed: 3 };
+    const { ids, failed, requests, found } = await readAll(tenant, 0, change, 1);
+    expect([failed, found]).toEqual([[ids[0]], 1000]);
+    expect(requests).toBeLessThanOrEqual(2 * 39 + 10);
+  });
+
+  it.each([1, 8])("are asked for in smaller pages where they are large, %i at once", async (concurrency) => {
+    const change = async (sandbox: Sandbox, request: Request) => {
+      const answer = await sandbox.fetch(request);
+      const rows = (await answer.json()).map((row: object) => ({ ...row, more: "x".repeat(10_000) }));
+      return new Response(JSON.stringify(rows), answer);
+    };
+    for (const sessionsPerUser of [300, 1500]) {
+      const tenant = { users: 6, sessionsPerUser, seed: 3 };
+      const read = await readAll(tenant, 4, change, concurrency, { maxBodyBytes: 2 ** 21 });
+      expect([read.failed, read.count]).toEqual([[], 6 * sessionsPerUser]);
+    }
+  });
+});
+
+describe("a walk that goes on from an earlier run's, in pages that this one has not had yet,", () => {
+  const safe = [
+    { sort: "initiated_at:-1", key: "initiated_at", type: "number", descending: true, fixed: true },
+  ] as const;
+  const states = {
+    "has no other size": WalkCheckpoint.save({ orders: safe }, { ...PageWalk.begin(1000), isClamped: true }),
+    "reads pages 1, 2, 3…": WalkCheckpoint.save({ orders: safe }, {
+      ...PageWalk.begin(1000),
+      overlapping: false,
+    }),
+  };
+  const readOn = async (walk: unknown, answer: (sandbox: Sandbox, request: Request) => Promise<Response>) => {
+    const sandbox = make({ users: 1, sessionsPerUser: 2500 });
+    const [userId = ""] = sandbox.userIds();
+    let requests = 0;
+    const fetch = (request: Request) => {
+      if (++requests > 1000) throw new Error("it asks for ever");
+      return answer(sandbox, request);
+    };
+    const batches = await SessionSource.batches(Stream.make({ userId, state: { walk } })).pipe(
+      Stream.runCollect,
+      Effect.provide(clientFor({ ...sandbox, fetch }, { baseDelay: "1 millis" })),
+      Effect.runPromise,
+    );
+    return [...batches].reduce((sum, batch) => sum + Batch.sessions(batch).length, 0);
+  };
+
+  it.each(Object.entries(states))("where it %s, asks again after failures", async (_, walk) => {
+    let failures = 0;
+    const read = readOn(
+      walk,
+      async (sandbox, request) =>
+        failures++ < 6 ? new Response("{}", { status: 503 }) : await sandbox.fetch(request),
+    );
+    expect(await read).toBe(2500);
+  });
+
+  it.each(Object.entries(states))("where it %s, takes fewer rows than it asks for", async (_, walk) => {
+    const read = readOn(walk, (sandbox, request) => {
+      const { url, headers } = request;
+      const cut = url.replace(/size=(\d+)/, (_, size) => `size=${Math.min(size, 50)}`);
+      return sandbox.fetch(new Request(cut, { headers }));
+    });
+    expect(await read).toBe(2500);
   });
 });

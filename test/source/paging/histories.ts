@@ -26,10 +26,10 @@ export const draws = (seed: number) => {
 };
 
 /** The tenant that a sandbox is, without a network between. */
-export const clientFor = (sandbox: Sandbox) =>
+export const clientFor = (sandbox: Sandbox, options: TenantClient.TenantClientOptions = {}) =>
   TenantClient.layerOf(
     Either.getOrThrow(Tenant.make({ domain: "https://sandbox.example", apiKey: sandbox.key })),
-    { rate: 1e6 },
+    { rate: 1e6, ...options },
   ).pipe(
     Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
   );
