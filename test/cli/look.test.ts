@@ -193,7 +193,8 @@ describe("users", () => {
     const listed = await run(["users", "--quiet", "--rate", "5000/s"], { env });
     expect(listed).toMatchObject({ code: 0, err: "" });
     const users = listed.out.trimEnd().split("\n").map((line) => JSON.parse(line));
-    for (const user of users) expect(Object.keys(user)).toEqual(["user_id", "creation_time", "last_updated"]);
+    const fields = ["user_id", "creation_time", "last_updated", "last_activity"];
+    for (const user of users) expect(Object.keys(user)).toEqual(fields);
     const ids = [...sandbox.userIds()].sort();
     expect(users.map(({ user_id }) => user_id).sort()).toEqual(ids);
     const cwd = await newFolder();
