@@ -54,6 +54,18 @@ describe("dataset()", () => {
     await isFaultless(folder);
   });
 
+  it("asks by activity only who changed", async () => {
+    const { sandbox, options } = await served({ users: 40, sessionsPerUser: 3 });
+    const hourly = { ...options, sinceLast: true, resume: true, byActivity: true } as const;
+    expect((await promise.dataset(hourly)).by_activity).toMatchObject({ asked: 40, of: 40 });
+    const [userId = ""] = sandbox.userIds();
+    sandbox.add(userId);
+    const { sessions, by_activity, tombstones } = await promise.dataset(hourly);
+    expect([sessions, tombstones, by_activity!.asked < 10]).toEqual([1, undefined, true]);
+    const swept = await promise.dataset({ ...hourly, sweepEvery: 0 });
+    expect(swept).toMatchObject({ by_activity: { asked: 40, late: 0 }, tombstones: { users: 40, gone: 0 } });
+  });
+
   it("goes on after a signal, with what has come by then", async () => {
     const { sandbox, folder, options } = await served({ users: 60, faults: { latencyMs: 20 } });
     const controller = new AbortController();
@@ -215,6 +227,9 @@ describe("dataset()", () => {
       { sinceLast: true, lookback: "5 minute s" },
       "'lookback' must be milliseconds from 0 on, or a text such as \"30 seconds\": it is a string",
     ],
+    [{ byActivity: true }, "'byActivity' goes with 'sinceLast' and users: \"all\""],
+    [{ byActivity: true, sinceLast: true, users: ["a"] }, "'byActivity' goes with 'sinceLast'"],
+    [{ sinceLast: true, sweepEvery: "1 hour" }, "'sweepEvery' goes with 'byActivity'"],
     [{ partRows: 0 }, "'partRows' must be a positive integer"],
     [{ onFailure: "stop" }, 'there is no option "onFailure"'],
     [{ since: new Date(NaN) }, "'since' must be a Date that is valid: it is an instance of Date"],

@@ -51,6 +51,19 @@ describe("sync()", () => {
     expect(await rowsOf(target, "sessions")).toHaveLength(22);
   });
 
+  it("asks by activity only who changed", async () => {
+    const { sandbox, options } = await ready();
+    const hourly = { ...options, byActivity: true };
+    expect((await promise.sync(hourly)).by_activity).toMatchObject({ asked: 3, of: 3 });
+    change(sandbox);
+    expect(await promise.sync(hourly)).toMatchObject({ kind: "sync", inserted: 1, updated: 1, ended: 0 });
+    expect(await promise.sync({ ...hourly, sweepEvery: 0 })).toMatchObject({
+      kind: "prune",
+      ended: 1,
+      by_activity: { asked: 3, of: 3, late: 0 },
+    });
+  });
+
   it("takes the users that it is given, and deletes what has ended of them alone", async () => {
     const { sandbox, target, options } = await ready();
     const [one = "", other = ""] = sandbox.userIds();
