@@ -150,9 +150,12 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
 > =>
   Effect.suspend(() => {
     const { root, changes, prune = false, byActivity, users } = options;
-    if (byActivity !== undefined && (changes !== "since-last" || users.all !== true)) {
+    if (
+      byActivity !== undefined &&
+      (changes !== "since-last" || users.all !== true || options.walk?.sort !== undefined)
+    ) {
       throw new RangeError(
-        `Cannot go by activity unless 'changes' is "since-last" and 'users' are all of the tenant`,
+        `Cannot go by activity unless 'changes' is "since-last", 'users' are all of the tenant, and there is no 'sort'`,
       );
     }
     if (prune && changes !== "since-last") {
@@ -195,12 +198,15 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         // A run that was begun knows by itself whether there is a time to go by, and what it is to tell.
         ...(typeof changes === "object" && { since: header.since }),
         ...(asksPrune && { prune: header.prune }),
+        // One that asks some users does not do for all.
+        ...(header.partial_users && { by_activity: true }),
       }, {
         tenant,
         ...fixed,
         users: users.identity,
         ...(typeof changes === "object" && { since: changes.since }),
         ...(asksPrune && { prune }),
+        ...(header.partial_users && { by_activity: options.byActivity !== undefined }),
       });
       journal = { header: { ...header, claims: Inspect.nextPart(found) }, checkpoints: journal.checkpoints };
       yield* Journal.write(root, journal, prove);
@@ -255,6 +261,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(since !== undefined && { since }),
         ...(isWhole && { prune: true as const }),
         ...(areAll && { all_users: true as const }),
+        ...(users.isPartial?.() && { partial_users: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
         users_file: file,
         claims: Inspect.nextPart(found),

@@ -228,6 +228,8 @@ const shapesOf = (version: Version) => {
     users: Count,
     /** True if these and the ones that had failed before are verified to be all users of the tenant: others have gone. */
     all_users: Schema.optional(Schema.Literal(true)),
+    /** True if only those of all users are asked that may have changed. */
+    partial_users: Schema.optional(Schema.Literal(true)),
     /** Identity of the choice of users, by which it is told from another one. */
     users_identity: Schema.optional(Schema.String),
     /** The list of them. Version 0.1 had it in `users.txt`, and did not say what it holds. */

@@ -34,8 +34,8 @@ export interface WalkEnd {
   /** The cursor from which the next run delivers only what has changed since, if the walk was one for changes. */
   readonly cursor?: unknown;
   /**
-   * The latest `last_updated` of all rows that the walk came upon, in seconds since the epoch; absent where there were none. Only
-   * of a walk for changes.
+   * The latest `last_updated` of all sessions that the walk came upon, in seconds since the epoch; absent where there were none.
+   * Only of a walk for changes.
    */
   readonly newest?: number | undefined;
   /** Why the walk broke off. */

@@ -251,7 +251,7 @@ export const walk = (
       if (tracker !== undefined && reading.isTaken) {
         const holds = isWhole ? tracking?.holds : undefined;
         const tracked = DecodedPage.trackedRows(rows);
-        newest = Changes.latest(tracked, newest);
+        newest = Changes.latest(tracked, newest, now.certain);
         ({ tracker, take, redelivered } = Changes.receive(tracker, tracked, take, {
           certain: now.certain,
           holds: holds && ((sessionId, lastUpdated) => holds(userId, sessionId, lastUpdated)),

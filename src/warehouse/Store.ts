@@ -204,16 +204,16 @@ export const open = async (target: Target, options: OpenOptions) => {
       })
     );
 
-  /** Count the live sessions that a run wrote and that changed up to a time, in seconds since the epoch. */
-  const countWritten = (run: number, upTo: number): Promise<number> =>
+  /** Count the live sessions of each user that a run wrote and that changed up to a time, in seconds since the epoch. */
+  const countWritten = (run: number, upTo: number): Promise<ReadonlyMap<string, number>> =>
     inTurn(() =>
       connection.transaction(async () => {
-        const [row] = await connection.query(
-          `SELECT count(*) AS n FROM ${table(Tables.sessions.name)} WHERE "_run" = $1 ` +
-            `AND "_ended_at" IS NULL AND "last_updated" <= CAST($2 AS ${types.timestamp})`,
+        const rows = await connection.query(
+          `SELECT "user_id", count(*) AS n FROM ${table(Tables.sessions.name)} WHERE "_run" = $1 ` +
+            `AND "_ended_at" IS NULL AND "last_updated" <= CAST($2 AS ${types.timestamp}) GROUP BY "user_id"`,
           [run, new Date(upTo * 1000).toISOString()],
         );
-        return Number(row?.["n"]);
+        return new Map(rows.map(({ user_id, n }) => [String(user_id), Number(n)]));
       })
     );
 
@@ -245,7 +245,9 @@ export const open = async (target: Target, options: OpenOptions) => {
     liveUsers,
     countWritten,
     meta: () => inTurn(() => connection.transaction(() => Meta.read(dialect, connection))),
-    /** For {@link Checkpoint.also}. */
+    /** For {@link Checkpoint.also}, as is the next. */
+    getMeta: async (key: string): Promise<string | undefined> =>
+      (await Meta.read(dialect, connection)).get(key),
     setMeta: (key: string, value: string) => Meta.set(dialect, connection, key, value),
     clear: () => staging.clear(hasHistory),
     hurry,

@@ -219,25 +219,25 @@ const work = <E, R>(options: SyncOptions<E, R>, known: Known<E, R>) => (its: Att
         retries,
         seconds,
         ...outcome,
+        ...(activity && { by_activity: activity.report(undefined) }),
       });
       // Everything is delivered anew should a user come back that the tenant lists no more.
       const absent = isVerifiedList ? states.absentFrom(asked) : [];
       const last = yield* checkpoint({
         end: { verified: outcome.verified, unverifiedReasons: Report.unverifiedReasonsOf(outcome) },
-        also: async () => {
-          for (const [key, value] of plan.left()) await store.setMeta(key, value);
-        },
+        also: () => plan.leave(store),
       }, absent);
       known.report = reportOf(last.standing);
       const counts = yield* commits.finish(last);
-      const { lateUpTo } = activity ?? {};
-      const late = lateUpTo === undefined
+      const { lateUpTo, isExcused = () => false } = activity ?? {};
+      const written = lateUpTo === undefined
         ? undefined
         : yield* Attempt.call(() => store.countWritten(begun.run, lateUpTo));
+      const late = written && [...written].reduce((sum, [userId, n]) => isExcused(userId) ? sum : sum + n, 0);
       return {
         ...known.report,
         ...Report.countsOf(counts),
-        by_activity: activity?.report(late),
+        ...(activity && { by_activity: activity.report(late) }),
       } satisfies Report.Report;
     })
   );

@@ -11,6 +11,7 @@ import type { PageSizes } from "../source/paging/PageSizes.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
 import * as Meta from "./Meta.ts";
+import type { Store } from "./Store.ts";
 import type { SyncOptions } from "./SyncOptions.ts";
 
 export interface SyncPlan<E, R> {
@@ -20,11 +21,21 @@ export interface SyncPlan<E, R> {
   readonly prune: boolean;
   readonly sizes: PageSizes;
   readonly activity: ByActivity.ByActivity | undefined;
-  /** Values of `_meta` that the run leaves to the next one. */
-  readonly left: () => ReadonlyMap<string, string>;
+  /** Writes what the run leaves to the next one, within a transaction. */
+  readonly leave: (store: Store) => Promise<void>;
 }
 
 const Activity = Schema.parseJson(ActivityState);
+
+/** Keep what an effect gives. One that fails or is interrupted is done anew. */
+const once = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  let done: { readonly value: A } | undefined;
+  const keep = Effect.map(work, (value) => {
+    done = { value };
+    return value;
+  });
+  return Effect.suspend(() => done === undefined ? keep : Effect.succeed(done.value));
+};
 
 export const make = <E, R>(
   options: SyncOptions<E, R>,
@@ -49,16 +60,17 @@ export const make = <E, R>(
     const sizes = SessionSource.sizesOf(walk.pageSize, known > 0 ? known : undefined);
     return {
       users,
-      ids: yield* Effect.cached(Effect.map(Stream.runCollect(users.ids), (chunk) => [...new Set(chunk)])),
+      ids: once(Effect.map(Stream.runCollect(users.ids), (chunk) => [...new Set(chunk)])),
       prune,
       sizes,
       activity,
-      left: () => {
+      leave: async ({ getMeta, setMeta }) => {
         const [size, next] = [sizes.found(), activity?.state()];
-        return new Map([
-          ...(size === undefined ? [] : [[Meta.keys.pageSize, `${size}`]] as const),
-          ...(next === undefined ? [] : [[Meta.keys.activity, Schema.encodeSync(Activity)(next)]] as const),
-        ]);
+        if (size !== undefined) await setMeta(Meta.keys.pageSize, `${size}`);
+        // Whoever has run since this one was planned knows better.
+        if (next !== undefined && await getMeta(Meta.keys.activity) === found) {
+          await setMeta(Meta.keys.activity, Schema.encodeSync(Activity)(next));
+        }
       },
     };
   });

@@ -12,19 +12,19 @@
  * read once more. If the session is still newer than the activity by more than the lookback, activity is not gone by from then
  * on. What a sweep brings that was older than the last run came late.
  */
-import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
+import * as Either from "effect/Either";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
 import type { ActivityReport } from "../../plain/Report.ts";
 import type { Batch } from "../../session/Batch.ts";
-import * as Clocks from "../paging/Clocks.ts";
 import { LOOKBACK } from "../paging/Limits.ts";
 import type * as UserList from "../UserList.ts";
 import * as UserSource from "../UserSource.ts";
 import type { ActivityState } from "./ActivityState.ts";
 import * as Contradiction from "./Contradiction.ts";
+import * as Listing from "./Listing.ts";
 
 /** The time from one sweep to the next: a day, in seconds. */
 export const SWEEP_EVERY = 86_400;
@@ -51,6 +51,8 @@ export interface ByActivity {
   readonly watch: <E, R>(batches: Stream.Stream<Batch, E, R>) => Stream.Stream<Batch, E, R | TenantClient>;
   /** Of a sweep: what changed up to this time, in seconds since the epoch, the run before should have brought. */
   readonly lateUpTo: number | undefined;
+  /** Tells whether it is no matter of activity that a user's sessions come late: an earlier walk failed, or was not verified. */
+  readonly isExcused: (userId: string) => boolean;
   /** After the walks: what the next run goes by. */
   readonly state: () => ActivityState | undefined;
   readonly report: (late: number | undefined) => ActivityReport;
@@ -59,111 +61,138 @@ export interface ByActivity {
 /** Walks whose users may have to be read once more, side by side. */
 const AT_ONCE = 16;
 
-/** The most users without any activity that are asked in each run, whose ids are kept for that: 4 MB. */
-const MOST_INACTIVE = 100_000;
+/** The most users that are asked in each run, whatever the activity of others: their ids are kept for that, 4 MB. */
+const MOST_KEPT = 100_000;
 
-/** What lists of users have told. */
-interface Listed {
-  /** The times of each user, in seconds since the epoch. */
-  readonly users: Map<string, { readonly active: number | undefined; readonly created: number | undefined }>;
-  /** The latest of these times, none that had not come for certain when the first answer was served. */
-  active: number;
-  created: number;
-  /** That time. */
-  certain: number | undefined;
-  total: number | undefined;
-  readonly unverified: Set<string>;
-}
-
-/** Take note of what an answer tells of users. */
-const note = (
-  listed: Listed,
-  { users, total, servedAt, unverifiedReasons = [] }: UserSource.UserBatch,
-  now: number,
-): void => {
-  const certain = listed.certain ??= Clocks.read(servedAt, now / 1000).certain;
-  listed.total = total ?? listed.total;
-  for (const reason of unverifiedReasons) listed.unverified.add(reason);
-  for (const { user_id, creation_time, last_activity } of users) {
-    const [active, created] = [Contradiction.timeOf(last_activity), Contradiction.timeOf(creation_time)];
-    listed.users.set(user_id, { active, created });
-    if (active !== undefined) listed.active = Math.max(listed.active, Math.min(active, certain));
-    if (created !== undefined) listed.created = Math.max(listed.created, Math.min(created, certain));
-  }
-};
+/** The tenant can't list its users so. */
+const isRefused = ({ reason }: ApiError): boolean => reason === "Unprocessable" || reason === "BadRequest";
 
 export const make = (
   { state: before, now: began, sweepEvery = SWEEP_EVERY, lookback = LOOKBACK, sweep = false }:
     ByActivityOptions,
 ): ByActivity => {
-  const isSweep = sweep || before === undefined || began / 1000 - before.swept_at >= sweepEvery;
+  const now = began / 1000;
+  // A sweep that is yet to come was dated by a clock that was wrong.
+  const isDue = before === undefined || now - before.swept_at >= sweepEvery || before.swept_at > now;
+  const isSweep = sweep || isDue;
   const isShort = !isSweep && before.off === undefined;
-  const listed: Listed = {
-    users: new Map(),
-    active: -Infinity,
-    created: -Infinity,
-    certain: undefined,
-    total: undefined,
-    unverified: new Set(),
-  };
+  const listing = Listing.make();
   const again = new Set(before?.again);
+  const gone = new Set<string>();
   let off = before?.off;
   let isPartial = isShort;
-  let [isRead, isMeasured] = [false, true];
-  let asked = 0;
+  let [isRead, isMeasured, asked] = [false, true, 0];
 
   const noted = (batches: Stream.Stream<UserSource.UserBatch, ApiError, TenantClient>) =>
-    Stream.tap(batches, (batch) => Effect.map(Clock.currentTimeMillis, (now) => note(listed, batch, now)));
+    Stream.tap(batches, listing.note);
 
-  const everyone = Stream.mapConcat(noted(UserSource.all()), ({ userIds }) => userIds);
+  const everyone = Stream.suspend(() => {
+    isPartial = false;
+    listing.clear();
+    return Stream.mapConcat(noted(UserSource.all()), ({ userIds }) => userIds);
+  });
 
   /** Lists the users that may have changed; all users where that can't be told. */
-  const changed = ({ at, created, inactive }: ActivityState) =>
-    Stream.unwrap(Effect.gen(function* () {
-      const [activeFrom, createdFrom] = [at - 2 * lookback, created - 2 * lookback];
-      yield* Stream.runDrain(noted(UserSource.activeSince(activeFrom)));
-      yield* Stream.runDrain(noted(UserSource.createdSince(createdFrom)));
-      if (listed.unverified.size > 0) {
-        isPartial = false;
-        listed.unverified.clear();
-        return everyone;
-      }
-      // A page reaches beyond the time.
-      const fresh = [...listed.users].filter(([, { active = Infinity, created = Infinity }]) =>
-        active >= activeFrom || created >= createdFrom
-      );
-      return Stream.fromIterable(new Set([...fresh.map(([userId]) => userId), ...inactive, ...again]));
-    }));
+  const changed = ({ at, created, inactive }: ActivityState) => {
+    const [activeFrom, createdFrom] = [at - 2 * lookback, created - 2 * lookback];
+    const reading = Effect.zipRight(
+      Stream.runDrain(noted(UserSource.activeSince(activeFrom))),
+      Stream.runDrain(noted(UserSource.createdSince(createdFrom))),
+    );
+    const chosen = Effect.map(
+      Effect.either(reading),
+      (read): Stream.Stream<string, ApiError, TenantClient> => {
+        if (Either.isLeft(read)) return isRefused(read.left) ? everyone : Stream.fail(read.left);
+        const found = listing.read();
+        // What is yet to come was told by a clock that was wrong.
+        const isSound = found !== undefined && found.unverifiedReasons.length === 0 &&
+          Math.max(at, created) <= found.possible;
+        if (!isSound) return everyone;
+        // A page reaches beyond the time.
+        const fresh = [...found.users].filter(([, { active = Infinity, created = Infinity }]) =>
+          active >= activeFrom || created >= createdFrom
+        );
+        return Stream.fromIterable(new Set([...fresh.map(([userId]) => userId), ...inactive, ...again]));
+      },
+    );
+    return Stream.unwrap(chosen);
+  };
 
-  const ids = Stream.suspend(() => isShort ? changed(before) : everyone).pipe(
+  const ids = Stream.suspend(() => {
+    [isRead, asked] = [false, 0];
+    isPartial = isShort;
+    listing.clear();
+    return isShort ? changed(before) : everyone;
+  }).pipe(
     Stream.tap(() => Effect.sync(() => void asked++)),
     Stream.concat(Stream.execute(Effect.sync(() => void (isRead = true)))),
   );
 
   /** Compares the newest session of a user with the activity, of a sweep. */
-  const measure = (userId: string, newest: number) => {
-    const its = listed.users.get(userId);
-    if (!isSweep || off !== undefined || its === undefined) return Effect.void;
-    return Effect.map(Contradiction.find({ userId, newest, active: its.active, lookback }), (found) => {
-      if (found === "unknown") isMeasured = false;
-      else if (found !== undefined) off ??= found;
-    });
+  const measure = (userId: string, newest: number): Effect.Effect<void, never, TenantClient> => {
+    const found = listing.read();
+    const its = found?.users.get(userId);
+    if (!isSweep || off !== undefined || found === undefined || its === undefined) return Effect.void;
+    const { ahead } = found;
+    return Effect.flatMap(
+      Contradiction.find({ userId, newest, active: its.active, lookback, ahead }),
+      (verdict) => {
+        if (verdict === undefined) return Effect.void;
+        if (verdict.isFinal) off ??= verdict.says;
+        if (verdict.isFinal || !isMeasured) return Effect.void;
+        isMeasured = false;
+        return Effect.logWarning(
+          `Activity can't be measured in this run, so the next one asks all users too: ${verdict.says}`,
+        );
+      },
+    );
   };
 
-  const judge = ({ userId, end }: Batch) => {
+  const judge = ({ userId, end }: Batch): Effect.Effect<void, never, TenantClient> => {
     if (end === undefined) return Effect.void;
-    if (end.status === "failed" || !end.verified) again.add(userId);
+    const isMissing = end.status === "missing" || end.status === "removed";
+    // That a user is not there is believed of the list once it is said in two runs.
+    const isGone = isMissing && before?.again.includes(userId) === true;
+    if (isGone) gone.add(userId);
+    if (!isGone && (isMissing || end.status === "failed" || !end.verified)) again.add(userId);
     else again.delete(userId);
     return end.newest === undefined ? Effect.void : measure(userId, end.newest);
   };
 
-  /** Lists those who are to be asked whatever the activity of others. */
-  const inactiveNow = (): ReadonlyArray<string> => {
-    const isInactive = ([, { active }]: readonly [string, { readonly active: number | undefined }]) =>
-      active === undefined;
-    const now = [...listed.users].filter(isInactive).map(([userId]) => userId);
-    if (!isPartial) return now;
-    return [...new Set([...before?.inactive.filter((userId) => !listed.users.has(userId)) ?? [], ...now])];
+  /** Lists the users without activity. */
+  const inactiveNow = ({ users }: Listing.Listing): ReadonlyArray<string> => {
+    const earlier = isPartial ? before?.inactive.filter((userId) => !users.has(userId)) ?? [] : [];
+    const found = [...users].filter(([, { active }]) => active === undefined).map(([userId]) => userId);
+    return [...new Set([...earlier, ...found])].filter((userId) => !gone.has(userId));
+  };
+
+  const swept_at = isSweep ? now : before.swept_at;
+
+  const state = (): ActivityState | undefined => {
+    const found = listing.read();
+    const inactive = found === undefined ? [] : inactiveNow(found);
+    if (inactive.length > MOST_KEPT) off ??= `${inactive.length} users have no activity to go by`;
+    if (again.size > MOST_KEPT) off ??= `the walks of ${again.size} users failed or are not verified`;
+    if (off !== undefined) {
+      return { at: 0, created: 0, ran_at: 0, swept_at, inactive: [], again: [], off };
+    }
+    const isSure = isRead && isMeasured && found !== undefined && found.unverifiedReasons.length === 0 &&
+      Number.isFinite(found.certain);
+    if (!isSure) return before && { ...before, again: [...again] };
+    const { active, created, certain } = found;
+    // A sweep has asked everyone, whatever a run before has thought.
+    const latest = (time: number, earlier = -Infinity) => {
+      const reached = Math.min(certain, isSweep ? time : Math.max(time, earlier));
+      return reached === -Infinity ? certain : reached;
+    };
+    return {
+      at: latest(active, before?.at),
+      created: latest(created, before?.created),
+      ran_at: certain,
+      swept_at,
+      inactive,
+      again: [...again],
+    };
   };
 
   return {
@@ -173,42 +202,24 @@ export const make = (
       identity: "all",
       all: true,
       isPartial: () => isPartial,
-      unverifiedReasons: () => [...listed.unverified],
-      total: () => isPartial && !isRead ? undefined : listed.total,
+      unverifiedReasons: () => listing.read()?.unverifiedReasons ?? [],
+      total: () => isPartial && !isRead ? undefined : listing.read()?.total,
     },
     watch: (batches) =>
       Stream.mapEffect(batches, (batch) => Effect.as(judge(batch), batch), { concurrency: AT_ONCE }),
     lateUpTo: isSweep && before?.off === undefined ? before?.ran_at : undefined,
-    state: () => {
-      const { certain, active, created } = listed;
-      const swept_at = isSweep ? began / 1000 : before!.swept_at;
-      const inactive = inactiveNow();
-      if (inactive.length > MOST_INACTIVE) off ??= `${inactive.length} users have no activity to go by`;
-      if (off !== undefined) {
-        return { at: 0, created: 0, ran_at: 0, swept_at, inactive: [], again: [], off };
-      }
-      const isSure = isRead && isMeasured && listed.unverified.size === 0 && certain !== undefined &&
-        Number.isFinite(certain);
-      if (!isSure) return before && { ...before, again: [...again] };
-      const latest = (time: number, earlier = -Infinity) => {
-        const found = Math.max(time, earlier);
-        return Number.isFinite(found) ? found : certain;
-      };
+    isExcused: (userId) => before?.again.includes(userId) === true,
+    state,
+    report: (late) => {
+      // It may find that there are too many to keep.
+      state();
       return {
-        at: latest(active, before?.at),
-        created: latest(created, before?.created),
-        ran_at: certain,
-        swept_at,
-        inactive,
-        again: [...again],
+        asked,
+        of: listing.read()?.total,
+        swept_at: Contradiction.iso(swept_at),
+        ...(off !== undefined && { off }),
+        ...(late !== undefined && { late }),
       };
     },
-    report: (late) => ({
-      asked,
-      of: listed.total,
-      swept_at: Contradiction.iso(isSweep ? began / 1000 : before!.swept_at),
-      ...(off !== undefined && { off }),
-      ...(late !== undefined && { late }),
-    }),
   };
 };

@@ -53,7 +53,9 @@ export interface Sampled {
 
 /** Compares the newest session of some users with their activity: of those active last, and of those created last. */
 export const sample: Effect.Effect<Sampled, ApiError, TenantClient> = Effect.gen(function* () {
+  const now = yield* Clock.currentTimeMillis;
   const lists = [yield* first("last_activity:-1", SIZE), yield* first("creation_time:-1", SIZE)];
+  const ahead = Clocks.read(lists[0]?.servedAt, now / 1000).certain - now / 1000;
   const users = new Map<string, number | undefined>();
   for (const { user_id, last_activity } of lists.flatMap(({ rows }) => rows as ReadonlyArray<Row>)) {
     if (typeof user_id === "string") users.set(user_id, Contradiction.timeOf(last_activity));
@@ -63,15 +65,15 @@ export const sample: Effect.Effect<Sampled, ApiError, TenantClient> = Effect.gen
       const { rows } = yield* SessionsApi.page(userId, { page: 1, size: 10, sort: "last_updated:-1" });
       const newest = Changes.latest(DecodedPage.trackedRows(DecodedPage.of(rows)), undefined);
       if (newest === undefined) return { has: false };
-      const said = yield* Contradiction.find({ userId, newest, active, lookback: LOOKBACK });
-      return { has: true, said };
+      const verdict = yield* Contradiction.find({ userId, newest, active, lookback: LOOKBACK, ahead });
+      return { has: true, verdict };
     }), { concurrency: AT_ONCE });
-  const told = found.flatMap(({ said }) => said === undefined || said === "unknown" ? [] : said);
+  const told = found.flatMap(({ verdict }) => verdict?.isFinal ? verdict.says : []);
   return {
     users: users.size,
     with_sessions: found.filter(({ has }) => has).length,
     contradicted: told.length,
-    unknown: found.filter(({ said }) => said === "unknown").length,
+    unknown: found.filter(({ verdict }) => verdict?.isFinal === false).length,
     ...(told[0] !== undefined && { first: told[0] }),
   };
 });

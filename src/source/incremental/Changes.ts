@@ -156,11 +156,17 @@ const highest = (rows: ReadonlyArray<TrackedRow>, certain: number): number | und
   return highest;
 };
 
-/** Gives the latest time of rows and of what came before; undefined if none has one. */
-export const latest = (rows: ReadonlyArray<TrackedRow>, before: number | undefined): number | undefined =>
+/** Gives the latest time of sessions, of those that have come by then, and of what came before; undefined if there is none. */
+export const latest = (
+  rows: ReadonlyArray<TrackedRow>,
+  before: number | undefined,
+  certain = Infinity,
+): number | undefined =>
   rows.reduce(
-    (latest, { lastUpdated }) =>
-      lastUpdated === undefined || (latest !== undefined && latest >= lastUpdated) ? latest : lastUpdated,
+    (latest, { lastUpdated = Infinity, isSession }) =>
+      !isSession || lastUpdated > certain || (latest !== undefined && latest >= lastUpdated)
+        ? latest
+        : lastUpdated,
     before,
   );
 

@@ -93,6 +93,8 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
   let [failures, doubts, isTrying] = [0, 0, false];
   let mean: number = wanted;
   const first = () => Math.min(wanted, ceiling);
+  /** Rows that any tenant is taken to give: a larger page is a trial, the first one as well. */
+  const usual = () => Math.min(first(), FIRST);
   /** Takes back what refusals have told: they were not of the size. */
   const takeBack = () => {
     if (before !== undefined) ({ ceiling, found } = before);
@@ -100,13 +102,13 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
   };
   const rest = () => {
     const size = Math.max(first(), Math.min(ceiling, easy));
-    return isTrying ? Math.min(size, Math.max(proven, first())) : size;
+    return isTrying ? Math.min(size, Math.max(proven, usual())) : size;
   };
   return {
     first,
     rest,
     isUnproven: (size) => size > proven,
-    isTrial: (size) => size > Math.max(proven, first()),
+    isTrial: (size) => size > Math.max(proven, usual()),
     trying: (is) => void (isTrying = is),
     isTrying: () => isTrying,
     answered: (size, { count, pagination, bytes, milliseconds }) => {
@@ -137,9 +139,9 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
       }
       // Refused, though others have had as much. A tenant that takes less than it did says the same, so not for ever.
       if (isRefused && before !== undefined && doubts++ < MOST_FAILURES) takeBack();
-      if (size <= first()) return undefined;
-      if (size <= proven) return first();
-      const next = Math.max(proven, first());
+      if (size <= usual()) return undefined;
+      if (size <= proven) return usual();
+      const next = Math.max(proven, usual());
       if (++failures >= MOST_FAILURES) ceiling = next;
       return next;
     },
