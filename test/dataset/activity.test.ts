@@ -60,8 +60,36 @@ describe("a folder by activity", () => {
       else expect(report.requests).toBeLessThan(40);
       expect((await manifestOf(root)).runs.at(-1).by_activity).toEqual(report.by_activity);
       if (round === 2) tenant.create();
-      tenant.pass(3600, 3);
+      if (round < day + 2) tenant.pass(3600, 3);
     }
+    // Whoever was not asked is not forgotten.
+    const { sessions, redelivered } = await Effect.runPromise(runOf(tenant, root, { byActivity: undefined }));
+    expect([sessions, redelivered]).toEqual([0, undefined]);
+  });
+
+  it("that broke off is not gone on with by a run that asks for all users, nor fails where those asked are gone", async () => {
+    const root = await newFolder();
+    const tenant = make({ users: 30, seed: 6, idle: 0.3 });
+    await Effect.runPromise(runOf(tenant, root));
+    tenant.pass(3600, 10);
+    let left = 6;
+    tenant.beforeEach(() => left-- <= 0 ? Response.json({ status: 401 }, { status: 401 }) : undefined);
+    expect(await Effect.runPromise(Effect.flip(runOf(tenant, root)))).toMatchObject({
+      reason: "Unauthorized",
+    });
+    tenant.beforeEach(() => {});
+    expect(await Effect.runPromise(Effect.flip(runOf(tenant, root, { byActivity: undefined }))))
+      .toMatchObject({
+        reason: "Options",
+        message: expect.stringContaining("'by_activity' was true when it began and is false now"),
+      });
+    await Effect.runPromise(runOf(tenant, root));
+    expect(await lacking(tenant, root)).toBe(0);
+    tenant.pass(3600, 0);
+    for (const [userId, { last_activity }] of tenant.users) {
+      if (last_activity === null || last_activity > tenant.now() - 86_400) tenant.users.delete(userId);
+    }
+    expect(await Effect.runPromise(runOf(tenant, root))).toMatchObject({ verified: true });
   });
 
   it("says when activity lies, and asks all users from then on", async () => {
@@ -76,17 +104,17 @@ describe("a folder by activity", () => {
     expect(await lacking(tenant, root)).toBe(0);
   });
 
-  it("keeps what it goes by where a run breaks off, and asks again whose walk failed", async () => {
+  it("keeps what it goes by where a run breaks off", async () => {
     const root = await newFolder();
     const tenant = make({ users: 30, seed: 5 });
     await Effect.runPromise(runOf(tenant, root));
     const { activity } = await manifestOf(root);
     tenant.pass(3600, 10);
     let left = 6;
-    tenant.beforeEach(() => {
-      if (left-- <= 0) throw new Error("gone");
+    tenant.beforeEach(() => left-- <= 0 ? Response.json({ status: 401 }, { status: 401 }) : undefined);
+    expect(await Effect.runPromise(Effect.flip(runOf(tenant, root)))).toMatchObject({
+      reason: "Unauthorized",
     });
-    await Effect.runPromise(Effect.flip(Effect.timeout(runOf(tenant, root), "5 seconds")));
     expect((await manifestOf(root)).activity).toEqual(activity);
     tenant.beforeEach(() => {});
     tenant.pass(3600, 10);
@@ -102,6 +130,9 @@ describe("a folder by activity", () => {
       "Cannot go by activity unless",
     );
     await expect(Effect.runPromise(runOf(tenant, root, { users: UserList.of(["a"]) }))).rejects.toThrow(
+      "Cannot go by activity unless",
+    );
+    await expect(Effect.runPromise(runOf(tenant, root, { walk: { sort: "session_id:1" } }))).rejects.toThrow(
       "Cannot go by activity unless",
     );
   });

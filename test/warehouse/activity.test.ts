@@ -1,12 +1,14 @@
 /** Tables that are kept equal to the tenant by activity: fewer requests, and nothing missing. */
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
+import * as Stream from "effect/Stream";
 import { expect, it } from "vitest";
 import * as Dataset from "../../src/dataset/Dataset.ts";
 import * as Formats from "../../src/format/Formats.ts";
 import * as UserList from "../../src/source/UserList.ts";
 import * as Load from "../../src/warehouse/Load.ts";
 import * as Sync from "../../src/warehouse/Sync.ts";
+import { type Target, TargetError } from "../../src/warehouse/Target.ts";
 import { make as duckdb } from "../../src/warehouse/duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { isLong } from "../size.ts";
@@ -103,4 +105,41 @@ it("a table that an older folder has taken the place of is swept first", async (
   expect(await lacking()).toBeGreaterThan(10);
   expect((await run()).by_activity).toMatchObject({ asked: 20 });
   expect(await lacking()).toBe(0);
+});
+
+it("a connection that is lost while users are listed is made anew, and the list as well", async () => {
+  const tenant = make({ users: 20, seed: 8 });
+  const { target, lacking } = await tableOf(tenant);
+  let [connections, isLost] = [0, false];
+  const breaking: Target = {
+    ...target,
+    connect: async (options) => {
+      const connection = await target.connect(options);
+      const isFirst = ++connections === 1;
+      return {
+        ...connection,
+        transaction: (work) => {
+          if (!isFirst || !isLost) return connection.transaction(work);
+          return Promise.reject(
+            new TargetError({ reason: "Unreachable", target: target.name, message: "It is gone" }),
+          );
+        },
+      };
+    },
+  };
+  let lists = 0;
+  const users: UserList.UserList = {
+    all: true,
+    ids: Stream.unwrap(Effect.suspend(() => {
+      lists++;
+      isLost = true;
+      return Effect.delay(Effect.succeed(Stream.fromIterable(tenant.users.keys())), "1500 millis");
+    })),
+  };
+  const report = await Effect.runPromise(
+    Sync.sync({ target: breaking, users, tenant: "https://acme.example", lease: "1 second" }).pipe(
+      Effect.provide(tenant.layer),
+    ),
+  );
+  expect([connections, lists, report.verified, await lacking()]).toEqual([2, 2, true, 0]);
 });

@@ -179,7 +179,10 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
           if (sizes.answered(request.size, { ...page, count: rows.walkRows.count })) {
             return take(walk, request, page, rows, ({ walk }) => from(walk));
           }
-          const smaller = PageWalk.resize(shape, walk, sizes.stepDown(request.size, true) ?? walk.size);
+          const next = sizes.stepDown(request.size, true) ?? walk.size;
+          const smaller = request.size > walk.size
+            ? PageWalk.refused(walk, walk.size)
+            : PageWalk.resize(shape, walk, next);
           // One that has no other size takes what it is given.
           return smaller === walk ? take(walk, request, page, rows, ({ walk }) => from(walk)) : from(smaller);
         },

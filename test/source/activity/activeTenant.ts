@@ -21,9 +21,10 @@ interface User {
 }
 
 /**
- * What the list says of a change: when it happened; nothing of one in a hundred; it a minute later; or nothing of any.
+ * What the list says of a change: when it happened; so after ten seconds; nothing of one in a hundred; it a minute later; or
+ * nothing of any.
  */
-export type Honesty = "honest" | "missed" | "late" | "null";
+export type Honesty = "honest" | "lagging" | "missed" | "late" | "null";
 
 export interface ActiveOptions {
   readonly users: number;
@@ -36,6 +37,9 @@ export interface ActiveOptions {
   readonly maxSize?: number;
 }
 
+/** Seconds after which activity is shown. */
+const LAGS: Readonly<Partial<Record<Honesty, number>>> = { lagging: 10, late: 60 };
+
 const START = 1_760_000_000;
 
 export const make = (
@@ -44,21 +48,22 @@ export const make = (
   const draw = draws(seed);
   const below = (limit: number) => Math.floor(draw() * limit);
   const users = new Map<string, User>();
-  const pending: Array<{ readonly user: User; readonly time: number }> = [];
-  let [now, made, requests] = [START, 0, 0];
-  let before: () => void = () => {};
+  const pending: Array<{ readonly user: User; readonly time: number; readonly shownAt: number }> = [];
+  let [now, made, requests, skew] = [START, 0, 0, 0];
+  let before: (url: URL) => Response | undefined | void = () => {};
   const failing = new Set<string>();
 
   const act = (user: User, time: number) => {
     if (honesty === "null" || (honesty === "missed" && draw() < 0.01)) return;
-    if (honesty === "late") pending.push({ user, time });
+    const lag = LAGS[honesty];
+    if (lag !== undefined) pending.push({ user, time, shownAt: time + lag });
     else user.last_activity = Math.max(user.last_activity ?? 0, time);
   };
 
   const settle = () => {
     for (let i = pending.length - 1; i >= 0; i--) {
-      const { user, time } = pending[i]!;
-      if (time + 60 > now) continue;
+      const { user, time, shownAt } = pending[i]!;
+      if (shownAt > now) continue;
       user.last_activity = Math.max(user.last_activity ?? 0, time);
       pending.splice(i, 1);
     }
@@ -116,7 +121,8 @@ export const make = (
 
   const answer = (url: URL): Response => {
     requests++;
-    before();
+    const instead = before(url);
+    if (instead !== undefined) return instead;
     settle();
     const [, , , userId, sessions] = url.pathname.split("/");
     const plain = ({ sessions: _, ...user }: User) => user;
@@ -138,8 +144,8 @@ export const make = (
   const clock: Clock.Clock = {
     ...real,
     sleep: (duration) => real.sleep(duration),
-    unsafeCurrentTimeMillis: () => now * 1000,
-    currentTimeMillis: Effect.sync(() => now * 1000),
+    unsafeCurrentTimeMillis: () => (now + skew) * 1000,
+    currentTimeMillis: Effect.sync(() => (now + skew) * 1000),
   };
 
   return {
@@ -163,8 +169,10 @@ export const make = (
       now += seconds;
       settle();
     },
-    /** Done before each answer from now on. */
-    beforeEach: (work: () => void) => void (before = work),
+    /** Done before each answer from now on; may answer in its place. */
+    beforeEach: (work: typeof before) => void (before = work),
+    /** Shows an activity once a time has come. */
+    show: (user: User, time: number, shownAt: number) => void pending.push({ user, time, shownAt }),
     /** Changes something this second, of someone. */
     stir: () => {
       now += below(3);
@@ -173,6 +181,8 @@ export const make = (
     },
     requests: () => requests,
     now: () => now,
+    /** Sets this machine's clock apart from the tenant's, in seconds. */
+    setClock: (ahead: number) => void (skew = ahead),
     clock,
     layer: TenantClient.layerOf(tenantAt("https://acme.example"), { rate: 1e6 }).pipe(
       Layer.provide(

@@ -6,6 +6,7 @@ import type { TenantClientOptions } from "../../../src/api/TenantClient.ts";
 import { make, type Sandbox, type SandboxOptions } from "../../../src/sandbox/mod.ts";
 import * as Batch from "../../../src/session/Batch.ts";
 import * as SessionSource from "../../../src/source/SessionSource.ts";
+import * as UserSource from "../../../src/source/UserSource.ts";
 import * as PageSizes from "../../../src/source/paging/PageSizes.ts";
 import * as PageWalk from "../../../src/source/paging/PageWalk.ts";
 import * as WalkCheckpoint from "../../../src/source/paging/WalkCheckpoint.ts";
@@ -262,5 +263,29 @@ describe("a walk that goes on from an earlier run's, in pages that this one has 
       return sandbox.fetch(new Request(cut, { headers }));
     });
     expect(await read).toBe(2500);
+  });
+
+  it.each([413, 403, 500, 503])("are smaller where a gateway answers large ones with %i", async (status) => {
+    const { sizes } = await read(one, {
+      concurrency: 1,
+      answer: (size) =>
+        size > 500 ? new Response("<html>", { status, headers: { "content-type": "text/html" } }) : undefined,
+    });
+    expect(sizes.filter((size) => size > 500).length).toBeLessThanOrEqual(3);
+  });
+
+  it.each([413, 500, 503])("of the list of users as well: %i", async (status) => {
+    const sandbox = make({ users: 1500 });
+    const fetch = (request: Request) =>
+      Number(new URL(request.url).searchParams.get("size")) > 500
+        ? Promise.resolve(new Response("{}", { status }))
+        : sandbox.fetch(request);
+    const found = await UserSource.all().pipe(
+      Stream.mapConcat(({ userIds }) => userIds),
+      Stream.runCollect,
+      Effect.provide(clientFor({ ...sandbox, fetch })),
+      Effect.runPromise,
+    );
+    expect(new Set(found)).toEqual(new Set(sandbox.userIds()));
   });
 });
