@@ -77,7 +77,8 @@ export const make = (
   const isSweep = sweep || isDue;
   const isShort = !isSweep && before.off === undefined;
   const listing = Listing.make();
-  const again = new Set(before?.again);
+  const tried: ReadonlySet<string> = new Set(before?.again);
+  const again = new Set(tried);
   const gone = new Set<string>();
   let off = before?.off;
   let isPartial = isShort;
@@ -152,7 +153,7 @@ export const make = (
     if (end === undefined) return Effect.void;
     const isMissing = end.status === "missing" || end.status === "removed";
     // That a user is not there is believed of the list once it is said in two runs.
-    const isGone = isMissing && before?.again.includes(userId) === true;
+    const isGone = isMissing && tried.has(userId);
     if (isGone) gone.add(userId);
     if (!isGone && (isMissing || end.status === "failed" || !end.verified)) again.add(userId);
     else again.delete(userId);
@@ -208,7 +209,7 @@ export const make = (
     watch: (batches) =>
       Stream.mapEffect(batches, (batch) => Effect.as(judge(batch), batch), { concurrency: AT_ONCE }),
     lateUpTo: isSweep && before?.off === undefined ? before?.ran_at : undefined,
-    isExcused: (userId) => before?.again.includes(userId) === true,
+    isExcused: (userId) => tried.has(userId),
     state,
     report: (late) => {
       // It may find that there are too many to keep.
