@@ -44,6 +44,32 @@ const lacking = async (tenant: ActiveTenant, root: string): Promise<number> => {
     .filter(({ session_id, last_updated }) => (held.get(session_id) ?? -1) < last_updated).length;
 };
 
+it("a folder keeps the size of pages that was found out, and a run that reads whole lists finds it out anew", async () => {
+  const root = await newFolder();
+  const tenant = make({ users: 2, seed: 2, maxSize: 150 });
+  const [user] = [...tenant.users.values()];
+  for (let i = 0; i < 900; i++) {
+    user!.sessions.set(`R${i}`, { session_id: `R${i}`, initiated_at: 1e9 + i, last_updated: 1e9 + i });
+  }
+  const sizes: Array<number> = [];
+  tenant.beforeEach(({ pathname, searchParams }) => {
+    if (pathname.endsWith("/sessions")) sizes.push(Number(searchParams.get("size")));
+  });
+  const largest = async (more: object) => {
+    sizes.length = 0;
+    await Effect.runPromise(runOf(tenant, root, { byActivity: undefined, ...more }));
+    return Math.max(...sizes);
+  };
+  expect(await largest({})).toBe(1000);
+  expect((await manifestOf(root)).page_size).toBe(150);
+  tenant.pass(3600, 0);
+  for (const [i, session] of [...user!.sessions.values()].entries()) {
+    session.last_updated = tenant.now() - 1000 + i;
+  }
+  expect(await largest({})).toBe(150);
+  expect(await largest({ prune: true })).toBe(1000);
+});
+
 describe("a folder by activity", () => {
   it("asks who changed, sweeps when that is due, and lacks nothing after any round", async () => {
     const root = await newFolder();
