@@ -77,7 +77,8 @@ const sessionsOf = <Name extends Formats.BuiltIn>(name: Name, contentType: strin
         Schema.optional(Schema.NonEmptyString).annotations({ description })
       ),
       page_size: Schema.optional(Schema.NumberFromString.pipe(Schema.compose(Job.PageSize))).annotations({
-        description: "Sessions to ask the tenant for at a time. The default is 100.",
+        description:
+          "Sessions to ask the tenant for at a time. By default 100 at first, then as many as it gives, up to 1,000.",
       }),
       allow: Schema.optional(Schema.Literal("quarantined", "unverified", "quarantined,unverified"))
         .annotations({
