@@ -11,7 +11,7 @@ export interface Table {
 
 /** Horizontal bars, one for each of what is compared, with how far rounds differ. */
 export interface Plot {
-  /** Of the file, without ending. */
+  /** Name of the file, without ending. */
   readonly name: string;
   readonly title: string;
   readonly bars: ReadonlyArray<{
@@ -26,7 +26,7 @@ export interface Plot {
 /** Lines over a common axis, both logarithmic. */
 export interface LinePlot {
   readonly kind: "lines";
-  /** Of the file, without ending. */
+  /** Name of the file, without ending. */
   readonly name: string;
   readonly title: string;
   readonly x: { readonly title: string; readonly values: ReadonlyArray<number> };

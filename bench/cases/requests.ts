@@ -121,7 +121,7 @@ export const run = async ({ folder, isQuick }: Bench): Promise<Section> => {
       const { sandbox, passHour } = tenantOf({ users, sessionsPerUser: { mean: 100 }, ...options });
       const root = newFolder();
       const full = await requestsOf(sandbox, root, { byActivity });
-      // Those who were active at the very end of what was generated are asked until somebody is later.
+      // A first change: until then, users active at the very end of what was generated are asked each time.
       passHour(1 / users);
       await requestsOf(sandbox, root, { byActivity });
       const shares: Record<string, number> = {};

@@ -41,7 +41,7 @@ interface Run {
   readonly cursors: Cursors.ByUser | undefined;
   readonly progress: Export.Progress;
   readonly sizes: PageSizes;
-  /** Of a run that goes by activity, in the process that began it. */
+  /** Choice and measure of users; only in the process that began a run by activity. */
   readonly activity: ByActivity | undefined;
   /** Sessions that the run before should have brought. */
   late: number;

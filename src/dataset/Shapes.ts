@@ -183,7 +183,7 @@ const shapesOf = (version: Version) => {
     failed: Schema.Array(Failed),
     /** The largest page that the tenant gave, where a run found it out. */
     page_size: Schema.optional(Count),
-    /** What runs by activity go by. */
+    /** State of runs by activity. */
     activity: Schema.optional(ActivityState),
   });
 

@@ -111,7 +111,7 @@ export interface Part {
   readonly columns?: ReadonlyArray<string> | undefined;
 }
 
-/** What a run by activity says of itself. */
+/** Report of a run by activity. */
 export interface ActivityReport {
   /** Users that were asked. */
   readonly asked: number;
@@ -121,7 +121,7 @@ export interface ActivityReport {
   readonly swept_at: string;
   /** The reason why activity is not gone by. */
   readonly off?: string | undefined;
-  /** Of a sweep: sessions it brought that are older than the run before, which should have brought them. */
+  /** Sessions that a sweep brought though they are older than the run before, which should have brought them. */
   readonly late?: number | undefined;
 }
 

@@ -42,7 +42,7 @@ export interface DatasetOptions
    * @default {false}
    */
   readonly byActivity?: boolean | undefined;
-  /** With `byActivity`: the time from one run that asks all users to the next. @default {"24 hours"} */
+  /** Time from one run that asks all users to the next; with `byActivity`. @default {"24 hours"} */
   readonly sweepEvery?: Duration | undefined;
   /** With `sinceLast`: how far below the last run to look once more for changes that showed late. @default {"5 minutes"} */
   readonly lookback?: Duration | undefined;

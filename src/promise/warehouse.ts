@@ -57,7 +57,7 @@ export interface SyncOptions
    * @default {false}
    */
   readonly byActivity?: boolean | undefined;
-  /** With `byActivity`: the time from one run that asks all users to the next. @default {"24 hours"} */
+  /** Time from one run that asks all users to the next; with `byActivity`. @default {"24 hours"} */
   readonly sweepEvery?: Duration | undefined;
   /** The time below the last run that is read once more, for changes that showed late. @default {"5 minutes"} */
   readonly lookback?: Duration | undefined;

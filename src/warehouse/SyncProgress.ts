@@ -1,23 +1,23 @@
-/** What a run has come to, over all processes that worked on it. */
+/** Progress of a run, over all processes that worked on it. */
 import type { Traffic } from "../api/TenantClient.ts";
 import * as RunState from "../dataset/RunState.ts";
 import * as Export from "../export/Export.ts";
 import type { Standing } from "./Checkpoint.ts";
 
-/** What a run writes down for the process that goes on with it. */
+/** Progress that a run writes down for the process that goes on with it. */
 interface Saved {
   readonly progress: Export.Progress;
   readonly missing: ReadonlyArray<string>;
   readonly unverified: ReadonlyArray<Export.UnverifiedUser>;
 }
 
-/** What a process started from, whatever became of a connection since. */
+/** Starting point of a process, whatever became of a connection since. */
 export interface Origin {
   /** When it began, in milliseconds since the epoch. */
   readonly at: number;
-  /** What had been asked of the tenant before. */
+  /** Requests to the tenant before. */
   readonly traffic: Traffic;
-  /** Where the run stood. */
+  /** Standing of the run then. */
   readonly standing: Standing;
   /** Users that an earlier process was done with: they may have changed since. */
   readonly doneBefore: ReadonlySet<string>;

@@ -5,7 +5,7 @@ import type { Batch, WalkEnd } from "../session/Batch.ts";
 import type { Start } from "../source/SessionSource.ts";
 import type { Listed, StagedUser, StoredCursor } from "./Checkpoint.ts";
 
-/** What happened to a user since the last checkpoint. */
+/** Changes to a user since the last checkpoint. */
 interface Touched {
   /** Gives where the walk stands; undefined once it has ended. */
   readonly state: (() => unknown) | undefined;

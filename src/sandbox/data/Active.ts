@@ -35,7 +35,7 @@ export interface Active {
   readonly changes: number;
 }
 
-/** Of users with more sessions the latest is taken to be as late as can be: looking at each would take long. */
+/** Sessions that are looked at to find when a user was last active; one with more is taken to be active to the end. */
 const MANY = 1000;
 
 /** The most positions remembered for lists that had to be sorted or filtered: 4 bytes each. */

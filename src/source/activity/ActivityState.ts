@@ -1,12 +1,12 @@
-/** What runs by activity know of a tenant's users, from one run to the next. A small plain value. */
+/** State of runs by activity, kept from one run to the next. A small plain value. */
 import * as Schema from "effect/Schema";
 
 const Ids = Schema.Array(Schema.String);
 
 export const ActivityState = Schema.Struct({
-  /** Whoever was active up to this time has been asked since, in seconds since the epoch by the tenant's clock. */
+  /** Cursor of activity: users active up to this time have been asked since, in seconds since the epoch by the tenant's clock. */
   at: Schema.JsonNumber,
-  /** Whoever was created up to this time has been asked. */
+  /** Cursor of creation: users created up to this time have been asked. */
   created: Schema.JsonNumber,
   /** The time by the tenant's clock that had come for certain when the last run began to ask. */
   ran_at: Schema.JsonNumber,

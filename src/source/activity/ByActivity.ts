@@ -1,5 +1,5 @@
 /**
- * By activity: only users who were active since the last run are asked for changes, and now and then all of them.
+ * Runs by activity: only users who were active since the last run are asked for changes, and now and then all of them.
  *
  * **Why nothing is lost, if activity is honest.** Whoever's sessions change is active then, or up to a *lookback* before. The
  * list of users is read, latest activity first, down to the time up to which it was read before, less twice the lookback: once
@@ -49,7 +49,7 @@ export interface ByActivity {
   readonly users: UserList.UserList<ApiError, TenantClient>;
   /** Takes note of how walks end, and measures what they found. */
   readonly watch: <E, R>(batches: Stream.Stream<Batch, E, R>) => Stream.Stream<Batch, E, R | TenantClient>;
-  /** Of a sweep: what changed up to this time, in seconds since the epoch, the run before should have brought. */
+  /** Time up to which the run before should have brought what changed, in seconds since the epoch; of a sweep alone. */
   readonly lateUpTo: number | undefined;
   /** Tells whether it is no matter of activity that a user's sessions come late: an earlier walk failed, or was not verified. */
   readonly isExcused: (userId: string) => boolean;
@@ -105,7 +105,7 @@ export const make = (
       (read): Stream.Stream<string, ApiError, TenantClient> => {
         if (Either.isLeft(read)) return isRefused(read.left) ? everyone : Stream.fail(read.left);
         const found = listing.read();
-        // What is yet to come was told by a clock that was wrong.
+        // A time that is yet to come was told by a clock that was wrong.
         const isSound = found !== undefined && found.unverifiedReasons.length === 0 &&
           Math.max(at, created) <= found.possible;
         if (!isSound) return everyone;
@@ -169,11 +169,17 @@ export const make = (
 
   const swept_at = isSweep ? now : before.swept_at;
 
-  const state = (): ActivityState | undefined => {
-    const found = listing.read();
+  /** Gives the users to ask in the next run; too many of them end the shortcut. */
+  const keep = (found: Listing.Listing | undefined): ReadonlyArray<string> => {
     const inactive = found === undefined ? [] : inactiveNow(found);
     if (inactive.length > MOST_KEPT) off ??= `${inactive.length} users have no activity to go by`;
     if (again.size > MOST_KEPT) off ??= `the walks of ${again.size} users failed or are not verified`;
+    return inactive;
+  };
+
+  const state = (): ActivityState | undefined => {
+    const found = listing.read();
+    const inactive = keep(found);
     if (off !== undefined) {
       return { at: 0, created: 0, ran_at: 0, swept_at, inactive: [], again: [], off };
     }
@@ -212,11 +218,11 @@ export const make = (
     isExcused: (userId) => tried.has(userId),
     state,
     report: (late) => {
-      // It may find that there are too many to keep.
-      state();
+      const found = listing.read();
+      keep(found);
       return {
         asked,
-        of: listing.read()?.total,
+        of: found?.total,
         swept_at: Contradiction.iso(swept_at),
         ...(off !== undefined && { off }),
         ...(late !== undefined && { late }),

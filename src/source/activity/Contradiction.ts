@@ -20,14 +20,14 @@ export interface Compared {
   readonly active: number | undefined;
   /** The time by which activity may be older, in seconds. */
   readonly lookback: number;
-  /** By how much the tenant's clock is ahead of this machine's, in seconds. */
+  /** Lead of the tenant's clock over this machine's, in seconds. */
   readonly ahead: number;
 }
 
 /** The time that a tenant may take to show activity, in seconds: what is more recent tells nothing yet. */
 const SHOWN_WITHIN = 20;
 
-/** What speaks against activity: for good, or in this run, as it can't be measured. */
+/** Reason against activity: for good, or in this run, as it can't be measured. */
 export interface Verdict {
   readonly says: string;
   readonly isFinal: boolean;

@@ -1,4 +1,4 @@
-/** What lists of users tell of their activity. */
+/** Users' times of activity and creation, as lists of them tell. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Clocks from "../paging/Clocks.ts";
@@ -19,7 +19,7 @@ export interface Listing {
   /** The time that had come for certain when the first answer was served, and the latest that may have. */
   readonly certain: number;
   readonly possible: number;
-  /** By how much that time is ahead of the clock of this machine, in seconds. */
+  /** Lead of that time over the clock of this machine, in seconds. */
   readonly ahead: number;
   readonly total: number | undefined;
   readonly unverifiedReasons: ReadonlyArray<string>;

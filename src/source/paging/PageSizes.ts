@@ -28,7 +28,7 @@ export interface Sized {
   readonly count: number;
   readonly pagination: PaginationHeader | undefined;
   readonly bytes: number;
-  /** From its request to its end. */
+  /** Time from its request to its end. */
   readonly milliseconds: number;
 }
 
@@ -88,7 +88,7 @@ export const auto = ({ known, first: wanted = FIRST }: AutoOptions = {}): PageSi
   // The largest that the tenant takes, as far as is known, and the largest that it answers with ease.
   let [ceiling, easy]: [number, number] = [known ?? LARGEST, LARGEST];
   let found = known;
-  // What was known before sizes were refused: that may yet turn out to be for another reason.
+  // Knowledge before sizes were refused: that may yet turn out to be for another reason.
   let before: { readonly ceiling: number; readonly found: number | undefined } | undefined;
   let [failures, doubts, isTrying] = [0, 0, false];
   let mean: number = wanted;

@@ -192,7 +192,7 @@ export const read = <Page extends AnyPage, Rows extends Answer, E, R, E2, R2>(
   /** Goes on, with a next page of up to `most` rows. */
   const from = (begun: PageWalk.Walk, most = sizes.rest()): Effect.Effect<void, E | E2, R | R2> => {
     if (begun.done) return Effect.void;
-    // What is asked for ahead keeps its size: not while larger pages are to be had soon.
+    // Pages asked for ahead keep their size: none are while larger ones are to be had soon.
     const isWaiting = sizes.isTrying() || most < sizes.rest();
     const { walk, requests } = PageWalk.plan(
       shape,

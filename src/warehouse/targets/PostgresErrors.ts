@@ -40,7 +40,7 @@ const doings: Readonly<Partial<Record<TargetError["reason"], string>>> = {
 
 const passwordIsFrom = "The password comes from MONOCLOUD_TO, PGPASSWORD or ~/.pgpass";
 
-/** What to do, by what the database or its client says. */
+/** Advice, by what the database or its client says. */
 const advice = (schema: string): ReadonlyArray<readonly [says: RegExp, todo: string]> => {
   const its = quoted(schema);
   return [
@@ -77,7 +77,7 @@ const reasonOf = (code: string, message: string): TargetError["reason"] => {
   return "Unreachable";
 };
 
-/** What the client of PostgreSQL says where there is no password at all. */
+/** Message of the client of PostgreSQL where there is no password at all. */
 const NO_PASSWORD = /client password must be/;
 
 /** Tell what has failed, and why. */

@@ -7,62 +7,11 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from "@duckdb/node-api";
-import type {
-  Column,
-  Connection,
-  Described,
-  Dialect,
-  DuckDbOptions,
-  Kind,
-  Rows,
-  Target,
-  Value,
-} from "../Target.ts";
+import type { Column, Connection, Described, DuckDbOptions, Kind, Rows, Target, Value } from "../Target.ts";
 import { TargetError } from "../Target.ts";
+import { CATALOG, dialectOf, literal, quoted, reasonOf } from "./DuckDbDialect.ts";
 
 export type { DuckDbOptions } from "../Target.ts";
-
-/** The name of the file's database in statements, whatever the file's. */
-const CATALOG = "warehouse";
-
-const types: Readonly<Record<Kind, string>> = {
-  text: "VARCHAR",
-  timestamp: "TIMESTAMP WITH TIME ZONE",
-  number: "DOUBLE",
-  text_list: "VARCHAR[]",
-  json: "VARCHAR",
-  integer: "BIGINT",
-  boolean: "BOOLEAN",
-};
-
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-
-const dialectOf = (schema: string): Dialect => {
-  const its = `${CATALOG}.${quoted(schema)}`;
-  return {
-    types,
-    table: (name) => `${its}.${quoted(name)}`,
-    // Whoever opens the file knows its database by another name.
-    inView: quoted,
-    createSchema: {
-      statement: `CREATE SCHEMA IF NOT EXISTS ${its}`,
-      isThere: `SELECT 1 FROM duckdb_schemas() WHERE database_name = '${CATALOG}' AND schema_name = ${
-        literal(schema)
-      }`,
-    },
-    now: "now()",
-    epoch: (time) => `epoch(${time})`,
-    true: "true",
-    false: "false",
-    // A key costs three to four times the rest, and the file grows by every update (measured).
-    hasKeys: false,
-    comment: (table, column, text) =>
-      `COMMENT ON ${column === undefined ? `TABLE ${table}` : `COLUMN ${table}.${column}`} IS ${
-        literal(text)
-      }`,
-  };
-};
 
 /**
  * The files that connections of this process have open. The system's locks keep other processes out, and not this one: two
@@ -83,19 +32,6 @@ const trueName = async (path: string): Promise<string> => {
     // There is no such folder, or no right to look.
     return path;
   }
-};
-
-const reasonOf = (message: string): TargetError["reason"] => {
-  if (
-    /conflicting lock|could not set lock|being used by another process|already attached|unique file handle/i
-      .test(message)
-  ) return "Busy";
-  if (/no space left|disk full|max_temp_directory_size/i.test(message)) return "Full";
-  if (/permission denied|read-only/i.test(message)) return "Denied";
-  if (/not a valid duckdb database|no such file or directory|cannot open file/i.test(message)) {
-    return "Foreign";
-  }
-  return "Statement";
 };
 
 /** Settings that keep memory low; a version of DuckDB that lacks one does without. */

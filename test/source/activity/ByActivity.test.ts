@@ -282,7 +282,7 @@ describe("what is known from one run to the next", () => {
   });
 });
 
-/** Of these, the first sweep has something to see. */
+/** Seeds of which the first sweep has something to see. */
 const seeds = { missed: [3, 4, 5], late: [7, 8], null: [1] };
 
 describe("where activity lies", patience, () => {

@@ -21,7 +21,7 @@ interface User {
 }
 
 /**
- * What the list says of a change: when it happened; so after ten seconds; nothing of one in a hundred; it a minute later; or
+ * Account of a change in the list of users: when it happened; so after ten seconds; nothing of one in a hundred; it a minute later; or
  * nothing of any.
  */
 export type Honesty = "honest" | "lagging" | "missed" | "late" | "null";
