@@ -11,7 +11,7 @@ import { leastSize as LEAST } from "./Limits.ts";
 /** The sizes that are tried, from the largest down. */
 const LADDER = [1000, 500, 200, 100, 50, 20, LEAST] as const;
 
-/** Rows of the first page of a list: nine users in ten have fewer sessions, and a page of so many is 50 kB. */
+/** Rows of the first page of a list, 50 kB: a user with few sessions costs no more than that. */
 export const FIRST = 100;
 
 /** The largest page that is tried where none is asked for. */
