@@ -86,6 +86,45 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   if (!verified) list("unverified", unverified, { userId, unverifiedReasons });
 };
 
+const counted = [
+  "users",
+  "missing",
+  "failed",
+  "sessions",
+  "quarantined",
+  "unverified",
+  "encodedBytes",
+  "listed",
+] as const;
+
+/** Sum up progress made side by side. */
+export const sumOfProgress = (parts: Iterable<Progress>): Progress => {
+  const sum = { ...noProgress(), walking: 0 };
+  for (const part of parts) {
+    for (const key of counted) sum[key] += part[key];
+    sum.walking += part.walking ?? 0;
+  }
+  return sum;
+};
+
+/** Make a tally that of work done side by side. */
+export const adopt = (
+  tally: Tally,
+  parts: ReadonlyArray<
+    { readonly [Kind in "missing" | "unverified" | "failed"]: ReadonlyArray<Tally[Kind][number]> } & {
+      readonly progress: Progress;
+    }
+  >,
+): void => {
+  Object.assign(tally.progress, sumOfProgress(parts.map(({ progress }) => progress)), { walking: 0 });
+  const list = <A>(names: Array<A>, found: ReadonlyArray<A>): void => {
+    names.splice(0, names.length, ...found.slice(0, LIST));
+  };
+  list(tally.missing, parts.flatMap(({ missing }) => missing));
+  list(tally.unverified, parts.flatMap(({ unverified }) => unverified));
+  list(tally.failed, parts.flatMap(({ failed }) => failed));
+};
+
 /** The report of a run that has ended. */
 export const reportOf = (
   { progress, missing, unverified, failed }: Tally,

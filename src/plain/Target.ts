@@ -145,6 +145,7 @@ export interface Target {
  * - `Denied`: the login or a right is missing.
  * - `Foreign`: what is there is another's: a table, a tenant's data, a version.
  * - `Options`: the schema was begun with other options.
+ * - `Shards`: shards of a run failed; the others are done.
  * - `Full`: there is no space left.
  * - `Missing`: the package that speaks to the database is not installed.
  * - `Statement`: the database refused a statement.
@@ -160,6 +161,7 @@ export type TargetErrorReason =
   | "Denied"
   | "Foreign"
   | "Options"
+  | "Shards"
   | "Full"
   | "Missing"
   | "Statement";

@@ -102,7 +102,9 @@ export const during = <A, E, R>(
   target: Target,
   prepare: Store.PrepareOptions,
   askedOf: (store: Store.Store) => Effect.Effect<Store.Asked, TargetError>,
-  { wait = 0, maxElapsed = "5 minutes", lease = "2 minutes" }: AttemptOptions,
+  { wait = 0, maxElapsed = "5 minutes", lease = "2 minutes", shard }:
+    & AttemptOptions
+    & Pick<Store.OpenOptions, "shard">,
   work: (work: Work) => Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E | TargetError, Exclude<R, Scope.Scope>> => {
   const id = crypto.randomUUID();
@@ -114,7 +116,7 @@ export const during = <A, E, R>(
   let wasThere = false;
 
   const attempt = Effect.scoped(Effect.gen(function* () {
-    const opened = yield* open(target, { id, leaseSeconds });
+    const opened = yield* open(target, { id, leaseSeconds, shard });
     wasThere = true;
     const store: Store.Store = {
       ...opened,

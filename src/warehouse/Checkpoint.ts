@@ -77,7 +77,9 @@ export interface Checkpoint {
   readonly standing: Standing;
   /** Done in the same transaction, before rows are merged. */
   readonly also?: (() => Promise<void>) | undefined;
-  /** Set with the last one. */
+  /** Counts to add to those of the run: what its shards did. */
+  readonly plus?: Counts | undefined;
+  /** Set with the last one. Of a shard, what {@link Standing.progress} says stays. */
   readonly end?: {
     readonly verified: boolean;
     readonly unverifiedReasons: ReadonlyArray<string>;

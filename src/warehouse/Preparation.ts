@@ -22,6 +22,8 @@ export interface PrepareOptions {
   readonly identity: Identity;
   /** True to keep every version from now on. */
   readonly history: boolean;
+  /** True to make what runs in shards need. */
+  readonly shards?: boolean | undefined;
 }
 
 const PROGRAM = "monocloud-sessions";
@@ -31,13 +33,13 @@ const own = Tables.sessionColumns.map(({ name }) => name);
 const create = async (
   { dialect }: Target,
   connection: Connection,
-  { identity, history }: PrepareOptions,
+  identity: Identity,
 ): Promise<void> => {
   const { createSchema: schema } = dialect;
   if (schema !== undefined && (await connection.query(schema.isThere)).length === 0) {
     await connection.run(schema.statement);
   }
-  for (const statement of Tables.createAll(dialect, { history })) await connection.run(statement);
+  for (const statement of Tables.createAll(dialect, { history: false })) await connection.run(statement);
   const entries: Readonly<Record<string, string>> = {
     program: PROGRAM,
     schema_version: String(Tables.schemaVersion),
@@ -97,21 +99,34 @@ const otherwise = (
   return undefined;
 };
 
-/** Prepare the schema, within a transaction. Tells whether it keeps a history. */
+/** Prepare the schema, within a transaction. Tells whether it keeps a history, and has the tables of shards. */
 export const prepare = async (
   target: Target,
   connection: Connection,
   options: PrepareOptions,
-): Promise<{ readonly hasHistory: boolean }> => {
+): Promise<{ readonly hasHistory: boolean; readonly hasShards: boolean }> => {
   const { dialect, name } = target;
   const refuse = (reason: TargetError["reason"], why: string) =>
     new TargetError({ reason, target: name, message: `Cannot write to ${name}${why}` });
 
   if (dialect.alone !== undefined) await connection.run(dialect.alone);
   const there = await Tables.namesThere(connection);
+  /** Make tables that are asked for and are not there. Tells whether they are there now. */
+  const ensure = async (extra: Tables.Extra, isAsked: boolean): Promise<boolean> => {
+    const missing = Tables.extras[extra].filter(({ name }) => !there.has(name));
+    if (!isAsked) return missing.length === 0;
+    for (const statement of missing.flatMap((table) => Tables.create(dialect, table))) {
+      await connection.run(statement);
+    }
+    return true;
+  };
+  const withExtras = async () => ({
+    hasHistory: await ensure("history", options.history),
+    hasShards: await ensure("shards", options.shards === true),
+  });
   if (there.size === 0) {
-    await create(target, connection, options);
-    return { hasHistory: options.history };
+    await create(target, connection, options.identity);
+    return await withExtras();
   }
   if (!there.has(Tables.meta.name)) {
     throw refuse("Foreign", `: it has ${[...there].join(", ")} of something else. Give another --schema`);
@@ -133,13 +148,9 @@ export const prepare = async (
         "Put them back, or give another --schema",
     );
   }
-  const hasHistory = there.has(Tables.history.name);
   if (added.length > 0) {
-    await NewColumns.add(dialect, connection, added, hasHistory);
+    await NewColumns.add(dialect, connection, added, there.has(Tables.history.name));
     await Meta.set(dialect, connection, "columns", JSON.stringify(own));
   }
-  if (options.history && !hasHistory) {
-    for (const statement of Tables.create(dialect, Tables.history)) await connection.run(statement);
-  }
-  return { hasHistory: hasHistory || options.history };
+  return await withExtras();
 };

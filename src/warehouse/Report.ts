@@ -43,6 +43,18 @@ export type Outcome = Pick<
   "verified" | "missing" | "unverified" | "failed" | "userListUnverifiedReasons"
 >;
 
+/** Tell how far a run can be relied on. */
+export const outcomeOf = (
+  { progress, missing, unverified, failed }: Export.Tally,
+  userListUnverifiedReasons: ReadonlyArray<string>,
+): Outcome => ({
+  verified: progress.unverified === 0 && progress.failed === 0 && userListUnverifiedReasons.length === 0,
+  missing: { count: progress.missing, first: missing },
+  unverified: { count: progress.unverified, first: unverified },
+  failed: { count: progress.failed, first: failed },
+  userListUnverifiedReasons,
+});
+
 /** Give a report its counts by the names that it has for them. */
 export const countsOf = (
   { inserted, updated, unchanged, ended_sessions, quarantined, replaced_texts }: Counts,

@@ -13,7 +13,9 @@ import {
 import * as Lot from "./Lot.ts";
 import * as Meta from "./Meta.ts";
 import * as Preparation from "./Preparation.ts";
+import * as RunRows from "./RunRows.ts";
 import * as Runs from "./Runs.ts";
+import * as Shards from "./Shards.ts";
 import * as Staging from "./Staging.ts";
 import * as Tables from "./Tables.ts";
 import type * as TableRows from "./TableRows.ts";
@@ -25,7 +27,10 @@ export type { Identity, PrepareOptions } from "./Preparation.ts";
 
 export type Store = Awaited<ReturnType<typeof open>>;
 
-export type OpenOptions = Runs.RunsOptions;
+export interface OpenOptions extends RunRows.RunsOptions {
+  /** The shard to work on; otherwise it is a run. */
+  readonly shard?: Shards.ShardKey | undefined;
+}
 
 const sum = (one: Counts, other: Counts): Counts =>
   Object.fromEntries(
@@ -40,7 +45,12 @@ export const open = async (target: Target, options: OpenOptions) => {
   const { table, types } = dialect;
   const opened = await target.connect({ leaseSeconds: options.leaseSeconds });
   const { connection, inTurn, hurry, close: closeTurns } = Turns.of(target, opened);
-  const runs = Runs.make(target, connection, options);
+  let hasShards = false;
+  const shards = Shards.make(target, connection);
+  const { shard } = options;
+  const lease = shard === undefined
+    ? Runs.make(target, connection, options, () => hasShards ? shards : undefined)
+    : Shards.lease(target, connection, options, shard);
   const staging = Staging.make(target, connection);
 
   let lot = Lot.make();
@@ -52,7 +62,7 @@ export const open = async (target: Target, options: OpenOptions) => {
   const prepare = (options: Preparation.PrepareOptions): Promise<void> =>
     inTurn(() =>
       connection.transaction(async () => {
-        ({ hasHistory } = await Preparation.prepare(target, connection, options));
+        ({ hasHistory, hasShards } = await Preparation.prepare(target, connection, options));
       })
     );
 
@@ -61,7 +71,7 @@ export const open = async (target: Target, options: OpenOptions) => {
     inTurn(async () => {
       staging.empty();
       lot = Lot.make();
-      const its = await connection.transaction(() => runs.begin(asked, at, own));
+      const its = await connection.transaction(() => lease.begin(asked, at, own));
       isDirect = connection.appendTo !== undefined && asked.kind !== "prune" && !hasHistory &&
         await isEmpty();
       begun = its.isEnded ? undefined : its;
@@ -74,13 +84,17 @@ export const open = async (target: Target, options: OpenOptions) => {
     );
 
   /** Show that this process lives. */
-  const beat = (): Promise<void> => inTurn(() => connection.transaction(() => runs.prove(begun!)));
+  const beat = (): Promise<void> => inTurn(() => connection.transaction(() => lease.prove(begun!)));
 
   const cursors = (): Promise<Map<string, StoredCursor>> =>
     inTurn(() =>
       connection.transaction(async () => {
         const rows = await connection.query(
-          `SELECT "user_id", "cursor", "state", "run" FROM ${table("_cursors")}`,
+          `SELECT c."user_id", c."cursor", c."state", c."run" FROM ${table("_cursors")} c` +
+            (shard === undefined
+              ? ""
+              : ` JOIN ${table(Tables.shardUsers.name)} u ON u."user_id" = c."user_id" WHERE u."shard" = $1`),
+          shard === undefined ? [] : [shard.shard],
         );
         return new Map(rows.map((row) => {
           const userId = String(row["user_id"]);
@@ -131,7 +145,9 @@ export const open = async (target: Target, options: OpenOptions) => {
    * Make everything written so far part of the tables, in one transaction. Gives the counts of the run. What is written while
    * it is under way belongs to the next one.
    */
-  const commit = ({ at, users, deletes, standing, end, also }: Checkpoint): Promise<Counts> => {
+  const commit = (
+    { at, users, deletes, standing, end, also, plus = noCounts }: Checkpoint,
+  ): Promise<Counts> => {
     const its = lot;
     lot = Lot.make();
     return inTurn(async () => {
@@ -145,7 +161,7 @@ export const open = async (target: Target, options: OpenOptions) => {
       });
       await staging.settle();
       const counts = await connection.transaction(async () => {
-        await runs.prove(begun!);
+        await lease.prove(begun!);
         await also?.();
         const merged = isAdded ? await staging.add(rows.sessions, at, run) : undefined;
         if (merged === undefined) {
@@ -153,7 +169,7 @@ export const open = async (target: Target, options: OpenOptions) => {
           if (isAdded) await staging.stage({ sessions: rows.sessions });
         }
         const counts = sum(
-          before,
+          sum(before, plus),
           await staging.merge({ lot: its, users, at, run, deletes, hasHistory, merged }),
         );
         const values: Readonly<Record<string, Parameter>> = {
@@ -163,7 +179,7 @@ export const open = async (target: Target, options: OpenOptions) => {
           requests: standing.requests,
           retries: standing.retries,
           seconds: standing.seconds,
-          progress: end === undefined ? JSON.stringify(standing.progress) : null,
+          progress: end === undefined || shard !== undefined ? JSON.stringify(standing.progress) : null,
         };
         const set = Object.keys(values).map((name, i) => `, "${name}" = $${i + 3}`);
         const parameters = Object.values(values);
@@ -175,7 +191,7 @@ export const open = async (target: Target, options: OpenOptions) => {
             `, "verified" = ${end.verified ? dialect.true : dialect.false}, "holder" = NULL`,
           );
         }
-        await runs.prove(begun!, set.join(""), parameters);
+        await lease.prove(begun!, set.join(""), parameters);
         return counts;
       });
       begun = end === undefined ? { ...begun!, counts } : undefined;
@@ -190,7 +206,7 @@ export const open = async (target: Target, options: OpenOptions) => {
    */
   const close = (): Promise<void> =>
     closeTurns(async () => {
-      if (begun !== undefined) await connection.transaction(() => runs.prove(begun!, `, "holder" = NULL`));
+      if (begun !== undefined) await connection.transaction(() => lease.prove(begun!, `, "holder" = NULL`));
     });
 
   /** List the users of whom the table has sessions that have not ended. */
@@ -201,6 +217,41 @@ export const open = async (target: Target, options: OpenOptions) => {
           `SELECT DISTINCT "user_id" FROM ${table(Tables.sessions.name)} WHERE "_ended_at" IS NULL`,
         );
         return rows.map((row) => String(row["user_id"]));
+      })
+    );
+
+  /** List the users of the shard. */
+  const shardUsers = (): Promise<ReadonlyArray<string>> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const rows = await connection.query(
+          `SELECT "user_id" FROM ${table(Tables.shardUsers.name)} WHERE "shard" = $1 ORDER BY "user_id"`,
+          [shard!.shard],
+        );
+        return rows.map((row) => String(row["user_id"]));
+      })
+    );
+
+  /** Deal users to the shards of the run, which has none yet. */
+  const plan = (planned: ReadonlyArray<Shards.Planned>, at: string): Promise<void> =>
+    inTurn(async () => {
+      const table = await staging.stageShards(planned);
+      await connection.transaction(async () => {
+        await lease.prove(begun!);
+        await shards.plan(begun!.run, at, planned, table);
+      });
+      staging.empty();
+    });
+
+  /** Count the live sessions of each user. */
+  const liveCounts = (): Promise<ReadonlyMap<string, number>> =>
+    inTurn(() =>
+      connection.transaction(async () => {
+        const rows = await connection.query(
+          `SELECT "user_id", count(*) AS n FROM ${table(Tables.sessions.name)} WHERE "_ended_at" IS NULL ` +
+            `GROUP BY "user_id"`,
+        );
+        return new Map(rows.map(({ user_id, n }) => [String(user_id), Number(n)]));
       })
     );
 
@@ -243,12 +294,18 @@ export const open = async (target: Target, options: OpenOptions) => {
     commit,
     hasOtherRuns,
     liveUsers,
+    liveCounts,
     countWritten,
     meta: () => inTurn(() => connection.transaction(() => Meta.read(dialect, connection))),
     /** For {@link Checkpoint.also}, as is the next. */
     getMeta: async (key: string): Promise<string | undefined> =>
       (await Meta.read(dialect, connection)).get(key),
     setMeta: (key: string, value: string) => Meta.set(dialect, connection, key, value),
+    shardUsers,
+    plan,
+    shards: () => inTurn(() => connection.transaction(() => shards.list(begun!.run))),
+    /** For {@link Checkpoint.also}. */
+    removeShards: () => shards.removeAll(),
     clear: () => staging.clear(hasHistory),
     hurry,
     close,

@@ -3,6 +3,7 @@ import type * as Export from "../export/Export.ts";
 import type { Batch } from "../session/Batch.ts";
 import type * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
+import type { ShardOptions } from "./ShardedWalk.ts";
 import type * as WarehouseOptions from "./WarehouseOptions.ts";
 
 /** Options of `Sync.sync`. */
@@ -25,6 +26,8 @@ export interface SyncOptions<E, R> extends WarehouseOptions.WarehouseOptions {
    * Of all users.
    */
   readonly byActivity?: { readonly sweepEvery?: number | undefined } | undefined;
+  /** Has users walked by processes elsewhere. Not by activity. */
+  readonly shards?: ShardOptions | undefined;
   /** Seconds, see {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
   /** Done to each batch before it is written. */

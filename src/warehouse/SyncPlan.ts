@@ -22,7 +22,7 @@ export interface SyncPlan<E, R> {
   readonly sizes: PageSizes;
   readonly activity: ByActivity.ByActivity | undefined;
   /** Writes what the run leaves to the next one, within a transaction. */
-  readonly leave: (store: Store) => Promise<void>;
+  readonly leave: (store: Store, pageSize: number | undefined) => Promise<void>;
 }
 
 const Activity = Schema.parseJson(ActivityState);
@@ -64,8 +64,8 @@ export const make = <E, R>(
       prune,
       sizes,
       activity,
-      leave: async ({ getMeta, setMeta }) => {
-        const [size, next] = [sizes.found(), activity?.state()];
+      leave: async ({ getMeta, setMeta }, size) => {
+        const next = activity?.state();
         if (size !== undefined) await setMeta(Meta.keys.pageSize, `${size}`);
         // Whoever has run since this one was planned knows better.
         if (next !== undefined && await getMeta(Meta.keys.activity) === found) {

@@ -11,6 +11,13 @@ interface Saved {
   readonly unverified: ReadonlyArray<Export.UnverifiedUser>;
 }
 
+/** What a shard that has ended leaves to its run. */
+export interface ShardResult extends Saved {
+  readonly failed: ReadonlyArray<Export.FailedUser>;
+  /** The size of pages that was found out. */
+  readonly pageSize: number | undefined;
+}
+
 /** Starting point of a process, whatever became of a connection since. */
 export interface Origin {
   /** When it began, in milliseconds since the epoch. */

@@ -98,6 +98,29 @@ export const runs: Table = {
   ],
 };
 
+/** Shards of a run, as long as it has not ended. A row has the columns of its run's, and is the lease of whoever works on it. */
+export const shards: Table = {
+  name: "_shards",
+  text: "Shards of the run that is under way, a row each. Each is also the lease of whoever works on it",
+  key: ["run", "shard"],
+  columns: [
+    ...runs.columns.slice(0, 1),
+    column("shard", "integer", "Number of the shard, from 0"),
+    column("users_total", "integer", "Users that it has"),
+    ...runs.columns.filter(({ name }) => !["run", "kind", "options"].includes(name)),
+  ],
+};
+
+export const shardUsers: Table = {
+  name: "_shard_users",
+  text: "Users of the shards of the run that is under way",
+  key: ["user_id"],
+  columns: [
+    column("user_id", "text", "The user"),
+    column("shard", "integer", "The shard that walks the user"),
+  ],
+};
+
 export const cursors: Table = {
   name: "_cursors",
   text: "Where the next run begins with each user, and where an unfinished walk stands",
@@ -138,8 +161,17 @@ export const meta: Table = {
   columns: [column("key", "text", "The name"), column("value", "text", "The value")],
 };
 
-/** The tables of every schema. The history is made when it is first asked for. */
+/** The tables of every schema. */
 export const tables: ReadonlyArray<Table> = [sessions, runs, cursors, observed, quarantine, meta];
+
+/** Tables that are made when they are first asked for. */
+export const extras = { history: [history], shards: [shards, shardUsers] } satisfies Readonly<
+  Record<string, ReadonlyArray<Table>>
+>;
+
+export type Extra = keyof typeof extras;
+
+const everyTable: ReadonlyArray<Table> = [...tables, ...Object.values(extras).flat()];
 
 const VIEW = "sessions_live";
 
@@ -228,7 +260,7 @@ const differences = (
 /** Name the tables that are there, and the view. */
 export const namesThere = async (connection: Connection): Promise<ReadonlySet<string>> => {
   const there = new Set<string>();
-  for (const name of [...[...tables, history].map(({ name }) => name), VIEW]) {
+  for (const name of [...everyTable.map(({ name }) => name), VIEW]) {
     if (await connection.describe(name) !== undefined) there.add(name);
   }
   return there;
@@ -243,12 +275,12 @@ export const differencesIn = async (
   const isThere = ({ name }: Column) =>
     names.includes(name) || !sessionColumns.some((own) => own.name === name);
   const said: Array<string> = [];
-  for (const table of [...tables, history]) {
+  for (const table of everyTable) {
     const isOfSessions = table === sessions || table === history;
     const its = isOfSessions ? { ...table, columns: table.columns.filter(isThere) } : table;
     const found = await connection.describe(table.name);
     if (found !== undefined) said.push(...differences(dialect, its, found));
-    else if (table !== history) said.push(`there is no table ${table.name}`);
+    else if (tables.includes(table)) said.push(`there is no table ${table.name}`);
   }
   if (await connection.describe(VIEW) === undefined) said.push(`there is no view ${VIEW}`);
   return said;

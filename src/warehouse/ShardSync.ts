@@ -1,0 +1,113 @@
+/** The work of one process on one shard of a run: its users are walked into the table, as those of a run are. */
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
+import type { ApiError } from "../api/ApiError.ts";
+import * as SessionFilters from "../api/SessionFilters.ts";
+import { TenantClient } from "../api/TenantClient.ts";
+import * as Export from "../export/Export.ts";
+import * as SessionSource from "../source/SessionSource.ts";
+import * as Attempt from "./Attempt.ts";
+import * as Meta from "./Meta.ts";
+import * as Report from "./Report.ts";
+import type { ShardKey } from "./Shards.ts";
+import type { SyncOptions } from "./SyncOptions.ts";
+import * as SyncProgress from "./SyncProgress.ts";
+import * as SyncWalk from "./SyncWalk.ts";
+import type { TargetError } from "./Target.ts";
+import * as UserStates from "./UserStates.ts";
+
+export interface ShardSyncOptions
+  extends Omit<SyncOptions<never, never>, "users" | "byActivity" | "history"> {
+  readonly shard: ShardKey;
+  /** True if the users come from the tenant's own list. */
+  readonly areListed: boolean;
+}
+
+/** What a process knows of its shard, whatever became of a connection. */
+interface Known {
+  origin?: SyncProgress.Origin;
+}
+
+const work = (options: ShardSyncOptions, known: Known) => (its: Attempt.Work) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const { store, begun } = its;
+      if (begun.isEnded) return;
+      const { prune = false, progress = Export.noProgress(), walk = {}, areListed } = options;
+      const { traffic } = yield* TenantClient;
+      const beganAt = yield* Clock.currentTimeMillis;
+      const cursors = yield* Attempt.call(() => store.cursors());
+      const users = yield* Attempt.call(() => store.shardUsers());
+      const meta = yield* Attempt.call(() => store.meta());
+      const states = UserStates.make({ cursors, run: begun.run, prune, beganAt });
+      const origin = known.origin ??= {
+        at: beganAt,
+        traffic: traffic(),
+        standing: begun.standing,
+        // The run is as of when it began: whoever is done with is done with.
+        doneBefore: new Set(),
+      };
+      const tally = SyncProgress.resume(begun.standing, false, progress);
+      progress.usersTotal = users.length;
+      // A run that reads whole lists finds out anew what the tenant gives.
+      const size = prune ? NaN : Number(meta.get(Meta.keys.pageSize));
+      const sizes = SessionSource.sizesOf(walk.pageSize, size > 0 ? size : undefined);
+      const left = users.filter((userId) => !states.isDone(userId));
+      const walked = yield* SyncWalk.run({
+        options,
+        its,
+        prune,
+        areListed,
+        sizes,
+        states,
+        tally,
+        origin,
+        left,
+        again: [],
+        restore,
+      });
+      const result: SyncProgress.ShardResult = {
+        progress: tally.progress,
+        missing: tally.missing,
+        unverified: tally.unverified,
+        failed: tally.failed,
+        pageSize: sizes.found(),
+      };
+      const unverifiedReasons = Report.unverifiedReasonsOf(Report.outcomeOf(tally, []));
+      const last = yield* walked.checkpoint({
+        end: { verified: unverifiedReasons.length === 0, unverifiedReasons },
+      });
+      yield* walked.finish({ ...last, standing: { ...last.standing, progress: result } });
+    })
+  );
+
+/**
+ * Work on a shard to its end, or go on with it where an earlier process was broken off. What it leaves is in the table when this
+ * ends; a shard that has ended is left as it is.
+ *
+ * Fails with a `TargetError`, whose reason is `LeaseLost` where the run is over or another process has taken the shard since, with
+ * an `ApiError` or an `ExportError`.
+ */
+export const run = (
+  options: ShardSyncOptions,
+): Effect.Effect<
+  void,
+  ApiError | TargetError | Export.ExportError,
+  Exclude<TenantClient, Scope.Scope> | TenantClient
+> => {
+  const { shard, target, tenant, redaction, walk = {}, prune = false } = options;
+  const identity = {
+    tenant,
+    filters: JSON.parse(JSON.stringify(SessionFilters.pick(walk))),
+    redaction: redaction ?? null,
+  };
+  const asked = () => Effect.succeed({ kind: prune ? "prune" as const : "sync" as const, options: {} });
+  return Attempt.during(
+    target,
+    { identity, history: false },
+    asked,
+    { ...options, shard },
+    work(options, {}),
+  );
+};

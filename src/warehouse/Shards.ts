@@ -1,0 +1,156 @@
+/**
+ * The tables `_shards` and `_shard_users`: the users of a run, dealt to shards that processes anywhere work on. Its functions are
+ * called within a transaction.
+ *
+ * **Why a shard is done once.** Whoever takes a shard raises its epoch, without asking who had it: a queue has decided that. Each
+ * checkpoint of a shard changes the row of the shard, where the epoch is still the same, in the transaction that holds its rows.
+ * So a process that is late, was stopped, or works on a shard that another one works on as well can write to its own temporary
+ * tables, and nothing else. A run that ends, or that another takes the place of, removes the rows of its shards first.
+ */
+import type { Asked, Begun } from "./Checkpoint.ts";
+import * as RunRows from "./RunRows.ts";
+import * as Tables from "./Tables.ts";
+import { type Connection, type Parameter, type Target, TargetError } from "./Target.ts";
+
+/** A shard of a run, by numbers. */
+export interface ShardKey {
+  readonly run: number;
+  readonly shard: number;
+}
+
+/** A shard that is to be planned. */
+export interface Planned {
+  readonly users: ReadonlyArray<string>;
+}
+
+/** A shard as its row has it. */
+export interface ShardRow extends Begun {
+  readonly shard: number;
+  readonly usersTotal: number;
+  /** Set once it has ended: what its last checkpoint left. */
+  readonly result: unknown;
+}
+
+export type Shards = ReturnType<typeof make>;
+
+/** Give what a coordinator does with the shards of its run. */
+export const make = ({ dialect }: Target, connection: Connection) => {
+  const { table, types } = dialect;
+  const [shards, users] = [table(Tables.shards.name), table(Tables.shardUsers.name)];
+
+  /** Tell whether a process that works on a shard has given a sign of life within the time of its lease. */
+  const isAnyAlive = async (run: number): Promise<boolean> => {
+    const rows = await connection.query(
+      `SELECT ${RunRows.columns(dialect)} FROM ${shards} r WHERE r."run" = $1 AND r."ended" IS NULL ` +
+        `AND r."holder" IS NOT NULL`,
+      [run],
+    );
+    return rows.map(RunRows.of).some(({ holder, age }) =>
+      age <= ((JSON.parse(holder!) as RunRows.Holder).lease ?? 0)
+    );
+  };
+
+  const removeAll = async (): Promise<void> => {
+    await connection.run(`DELETE FROM ${shards}`);
+    await connection.run(`DELETE FROM ${users}`);
+  };
+
+  const list = async (run: number): Promise<ReadonlyArray<ShardRow>> => {
+    const rows = await connection.query(
+      `SELECT ${RunRows.columns(dialect)} FROM ${shards} r WHERE r."run" = $1 ORDER BY r."shard"`,
+      [run],
+    );
+    return rows.map(RunRows.of).map((row) => {
+      const begun = RunRows.begunOf(row, row.isEnded);
+      return {
+        ...begun,
+        shard: RunRows.number(row.values["shard"]),
+        usersTotal: RunRows.number(row.values["users_total"]),
+        result: begun.standing.progress,
+      };
+    });
+  };
+
+  /** Deal users to the shards of a run that has none yet. `stage` fills a temporary table with users and their shards. */
+  const plan = async (
+    run: number,
+    at: string,
+    planned: ReadonlyArray<Planned>,
+    staged: string,
+  ): Promise<void> => {
+    await removeAll();
+    const zeros = Tables.shards.columns
+      .filter(({ kind, nullable }) => (kind === "integer" || kind === "number") && !nullable)
+      .map(({ name }) => name).filter((name) => !["run", "shard", "users_total"].includes(name));
+    for (const [shard, { users }] of planned.entries()) {
+      await connection.run(
+        `INSERT INTO ${shards} ("run", "shard", "users_total", "began", "beat_at", ` +
+          `${zeros.map((name) => `"${name}"`).join(", ")}) VALUES ($1, $2, $3, ` +
+          `CAST($4 AS ${types.timestamp}), ${dialect.now}, ${zeros.map(() => "0").join(", ")})`,
+        [run, shard, users.length, at],
+      );
+    }
+    await connection.run(
+      `INSERT INTO ${users} ("user_id", "shard") SELECT "user_id", "shard" FROM "${staged}"`,
+    );
+  };
+
+  return { isAnyAlive, removeAll, list, plan };
+};
+
+/** Give the lease of one shard, as `Runs.make` gives that of a run. */
+export const lease = (
+  { dialect, name }: Target,
+  connection: Connection,
+  options: RunRows.RunsOptions,
+  { run, shard }: ShardKey,
+) => {
+  const { table } = dialect;
+  const its = table(Tables.shards.name);
+  const lost = (why: string) =>
+    new TargetError({
+      reason: "LeaseLost",
+      target: name,
+      message: `${why} (shard ${shard} of run ${run} in ${name}): this process wrote nothing more`,
+    });
+  const taken = () => lost("Another process has taken this shard over");
+
+  const rowThere = async (): Promise<RunRows.Row> => {
+    const [row] = await connection.describe(Tables.shards.name) === undefined ? [] : await connection.query(
+      `SELECT ${RunRows.columns(dialect)} FROM ${its} r WHERE r."run" = $1 AND r."shard" = $2`,
+      [run, shard],
+    );
+    if (row === undefined) throw lost("The run of this shard is over, or of another database");
+    return RunRows.of(row);
+  };
+
+  /** Take the shard, whoever had it. Rejects where this process had it, and another has taken it since. */
+  const begin = async (_: Asked, __: string, own?: Pick<Begun, "run" | "epoch">): Promise<Begun> => {
+    const row = await rowThere();
+    if (own !== undefined && !RunRows.isAsLeft(row, options, own)) throw taken();
+    if (row.isEnded) return RunRows.begunOf(row, true);
+    const changed = await connection.run(
+      `UPDATE ${its} SET "epoch" = "epoch" + 1, "beat" = "beat" + 1, "beat_at" = ${dialect.now}, "holder" = $1 ` +
+        `WHERE "run" = $2 AND "shard" = $3 AND "epoch" = $4 AND "ended" IS NULL`,
+      [await RunRows.holderOf(options, connection), run, shard, row.epoch],
+    );
+    if (changed !== 1) throw taken();
+    return RunRows.begunOf({ ...row, epoch: row.epoch + 1 }, false);
+  };
+
+  /** Change the record of the shard, if it is still this process's. */
+  const prove = async (
+    { epoch }: Pick<Begun, "run" | "epoch">,
+    set = "",
+    parameters: ReadonlyArray<Parameter> = [],
+  ): Promise<void> => {
+    const changed = await connection.run(
+      `UPDATE ${its} SET "beat" = "beat" + 1, "beat_at" = ${dialect.now}${set} ` +
+        `WHERE "run" = $1 AND "epoch" = $2 AND "shard" = ${shard} AND "ended" IS NULL AND "holder" IS NOT NULL`,
+      [run, epoch, ...parameters],
+    );
+    if (changed !== 1) throw taken();
+  };
+
+  return { begin, prove };
+};

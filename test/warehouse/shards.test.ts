@@ -1,0 +1,208 @@
+/** Runs in shards, in one process: attempts that are interrupted, doubled or late, and a coordinator that is. */
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Fiber from "effect/Fiber";
+import * as Layer from "effect/Layer";
+import { describe, expect, it } from "vitest";
+import * as TenantClient from "../../src/api/TenantClient.ts";
+import * as Transport from "../../src/api/transport/Transport.ts";
+import { make as makeSandbox, type Sandbox } from "../../src/sandbox/mod.ts";
+import type { FailedShard, ShardWork } from "../../src/warehouse/ShardedWalk.ts";
+import * as ShardSync from "../../src/warehouse/ShardSync.ts";
+import { type Dialect, isTargetError, type Target } from "../../src/warehouse/Target.ts";
+import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";
+import * as Postgres from "../../src/warehouse/targets/postgres.ts";
+import { isLong } from "../size.ts";
+import { hasPostgres, postgresForFile } from "./postgres.ts";
+import { changing } from "./rounds.ts";
+import { expectRows, listedBy, rowsOf, select, sync, syncOf } from "./tables.ts";
+
+type Served = Pick<Sandbox, "fetch" | "key">;
+
+/** Work on one shard, as a process with a client of its own. */
+const attempt = (
+  sandbox: Served,
+  target: Target,
+  { run, prune }: ShardWork,
+  shard: number,
+  options: Partial<ShardSync.ShardSyncOptions> = {},
+) =>
+  ShardSync.run({
+    target,
+    shard: { run, shard },
+    tenant: "https://sandbox.example",
+    prune,
+    areListed: true,
+    lease: "8 seconds",
+    ...options,
+  }).pipe(
+    Effect.provide(
+      TenantClient.layer({
+        domain: "sandbox.example",
+        apiKey: sandbox.key,
+        rate: 100_000,
+        maxElapsed: "2 seconds",
+      }).pipe(Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init))))),
+    ),
+  );
+
+/** Have each shard done by one attempt, one after another. */
+const plainly = (sandbox: Served, target: Target) => (work: ShardWork) =>
+  Effect.as(
+    Effect.forEach(work.shards, ({ shard }) => Effect.orDie(attempt(sandbox, target, work, shard)), {
+      concurrency: 3,
+    }),
+    [] as ReadonlyArray<FailedShard>,
+  );
+
+const reasonOf = (exit: Exit.Exit<unknown, unknown>): unknown => {
+  if (Exit.isSuccess(exit)) return "done";
+  const error = Cause.squash(exit.cause);
+  return isTargetError(error) ? error.reason : Exit.isInterrupted(exit) ? "interrupted" : error;
+};
+
+describe.skipIf(!hasPostgres)("a run in shards", () => {
+  const postgres = postgresForFile();
+  const newTarget = async () => Postgres.make(await postgres().createDatabase());
+
+  it("equals the tenant, first, later and pruned, and leaves no shards", async () => {
+    const sandbox = makeSandbox({ users: 25, sessionsPerUser: 20 });
+    const target = await newTarget();
+    const shards = { count: 7, dispatch: plainly(sandbox, target) };
+    const first = await sync(sandbox, target, { shards });
+    expect(first).toMatchObject({ users: 25, verified: true, missing: { count: 0 } });
+    expect(first.sessions).toBe(first.inserted);
+    expectRows(await rowsOf(target), listedBy(sandbox));
+    const [userId = ""] = sandbox.userIds();
+    sandbox.add(userId);
+    expect(await sync(sandbox, target, { shards })).toMatchObject({ users: 25, inserted: 1 });
+    sandbox.remove(userId, [...sandbox.sessions(userId)][2]!.session_id);
+    expect(await sync(sandbox, target, { shards, prune: true })).toMatchObject({ ended: 1, inserted: 0 });
+    expectRows(await rowsOf(target), listedBy(sandbox));
+    expect(await select(target, ({ table }) => `SELECT * FROM ${table("_shards")}`)).toEqual([]);
+    expect(await select(target, ({ table }) => `SELECT * FROM ${table("_shard_users")}`)).toEqual([]);
+    expect(await sync(sandbox, target)).toMatchObject({ users: 25, inserted: 0 });
+  });
+
+  it("equals the tenant, however attempts are interrupted and doubled", async () => {
+    const target = await newTarget();
+    const rounds = isLong ? 60 : 8;
+    const seen = new Map<unknown, number>();
+    const { draw, tenant, passHour, expectTable } = changing(11);
+    for (let round = 0; round < rounds; round++) {
+      const prune = round % 3 === 2;
+      const dispatch = (work: ShardWork) =>
+        Effect.gen(function* () {
+          const one = ({ shard }: ShardWork["shards"][number]) =>
+            Effect.gen(function* () {
+              while (true) {
+                const options = {
+                  checkpointRows: 1 + Math.floor(draw() * 60),
+                  walk: { pageSize: 10, concurrency: 1 + Math.floor(draw() * 4) },
+                };
+                const fibers: Array<Fiber.RuntimeFiber<void, unknown>> = [];
+                // Now and then two of them at once, of which the first comes late.
+                for (let left = draw() < 0.3 ? 2 : 1; left > 0; left--) {
+                  fibers.push(yield* Effect.fork(attempt(tenant, target, work, shard, options)));
+                  yield* Effect.sleep(draw() * 30);
+                }
+                if (draw() < 0.4) {
+                  yield* Effect.sleep(draw() * 60);
+                  yield* Fiber.interruptFork(fibers[0]!);
+                }
+                const ends = yield* Effect.forEach(fibers, (fiber) => Fiber.await(fiber));
+                for (const reason of ends.map(reasonOf)) seen.set(reason, (seen.get(reason) ?? 0) + 1);
+                if (ends.some(Exit.isSuccess)) return;
+              }
+            });
+          yield* Effect.forEach(work.shards, one, { concurrency: 3 });
+          return [];
+        });
+      const report = await sync(tenant, target, {
+        prune,
+        shards: { count: 4, dispatch },
+        walk: { pageSize: 10 },
+      });
+      expect(report).toMatchObject({ verified: true, failed: { count: 0 } });
+      await expectTable(target, prune);
+      passHour(Math.floor(draw() * 30));
+    }
+    expect([...seen.keys()].sort()).toEqual(["LeaseLost", "done", "interrupted"]);
+    if (isLong) console.log(Object.fromEntries(seen));
+  });
+
+  it("reports a shard that failed by its number, keeps the others, and tries it alone again", async () => {
+    const sandbox = makeSandbox({ users: 12, sessionsPerUser: 5 });
+    const target = await newTarget();
+    const plain = plainly(sandbox, target);
+    const poisoned = (work: ShardWork) =>
+      Effect.as(
+        plain({ ...work, shards: work.shards.filter(({ shard }) => shard !== 2) }),
+        [{ shard: 2, message: "poison" }],
+      );
+    const failing = sync(sandbox, target, { shards: { count: 4, dispatch: poisoned } });
+    await expect(failing).rejects.toThrow(
+      /1 of 4 shards failed: shard 2: poison\. What the others brought is kept/,
+    );
+    expect(await rowsOf(target)).toHaveLength(45);
+    let asked: ReadonlyArray<number> = [];
+    const dispatch = (work: ShardWork) => {
+      asked = work.shards.map(({ shard }) => shard);
+      return plain(work);
+    };
+    expect(await sync(sandbox, target, { shards: { count: 9, dispatch } })).toMatchObject({
+      users: 12,
+      inserted: 60,
+    });
+    expect(asked).toEqual([2]);
+    expectRows(await rowsOf(target), listedBy(sandbox));
+  });
+
+  it("goes on after its coordinator was interrupted, and gives way to another run only once no shard is alive", async () => {
+    const sandbox = makeSandbox({ users: 12, sessionsPerUser: 5 });
+    const target = await newTarget();
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const gated: Served = {
+      key: sandbox.key,
+      fetch: (request) => gate.then(() => sandbox.fetch(request)),
+    };
+    let shard: Promise<Exit.Exit<void, unknown>> | undefined;
+    let waits: ShardWork | undefined;
+    const stuck = (work: ShardWork) => {
+      waits = work;
+      shard = Effect.runPromiseExit(attempt(gated, target, work, 1));
+      return Effect.never;
+    };
+    const coordinator = Effect.runFork(syncOf(sandbox, target, { shards: { count: 3, dispatch: stuck } }));
+    while (waits === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    const isTaken = ({ table }: Dialect) =>
+      `SELECT 1 FROM ${table("_shards")} WHERE "shard" = 1 AND "holder" IS NOT NULL`;
+    while ((await select(target, isTaken)).length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await Effect.runPromise(Fiber.interrupt(coordinator));
+    await expect(sync(sandbox, target)).rejects.toThrow(/Shards of another run write to/);
+    open();
+    expect(reasonOf(await shard!)).toBe("done");
+    let asked: ReadonlyArray<number> = [];
+    const dispatch = (work: ShardWork) => {
+      asked = work.shards.map(({ shard }) => shard);
+      return Effect.fail(waits as never);
+    };
+    await expect(sync(sandbox, target, { shards: { count: 3, dispatch } })).rejects.toBeDefined();
+    expect([...asked].sort()).toEqual([0, 2]);
+    // Another run ends those that wait: whoever begins one of them later finds it gone.
+    expect(await sync(sandbox, target)).toMatchObject({ users: 12, verified: true });
+    expect(reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0)))).toBe("LeaseLost");
+    expectRows(await rowsOf(target), listedBy(sandbox));
+  });
+
+  it("refuses a file that one process at a time can open", async () => {
+    const sandbox = makeSandbox({ users: 1 });
+    const target = DuckDb.make({ path: "/nowhere/there.duckdb" });
+    await expect(sync(sandbox, target, { shards: { count: 2, dispatch: plainly(sandbox, target) } }))
+      .rejects.toThrow(/in shards, as one process at a time can open it/);
+  });
+});
