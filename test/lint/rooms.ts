@@ -26,10 +26,11 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   dataset: [...source, ...output],
   thread: [...source, ...output, "plain"],
   warehouse: [...source, ...output, "dataset"],
-  server: [...source, ...output, "dataset"],
+  queue: [...source, ...output, "dataset", "warehouse"],
+  server: [...source, ...output, "dataset", "queue", "warehouse"],
   mod: [...source, ...output, "dataset"],
   promise: [...source, ...output, "dataset", "plain", "warehouse"],
-  cli: [...source, ...output, "dataset", "sandbox", "server", "warehouse"],
+  cli: [...source, ...output, "dataset", "queue", "sandbox", "server", "warehouse"],
 };
 
 /** Name the room of a file, by its path beneath `src`. */

@@ -49,8 +49,15 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
+/** Lowers a rate that the tenant found too much. */
+export const lowered = (rate: number, ceiling: number): number => Math.max(ceiling * FLOOR, rate / 2);
+
+/** Raises a rate as an accepted request allows. */
+export const raised = (rate: number, ceiling: number): number =>
+  Math.min(ceiling, rate + ceiling * RECOVERY / rate);
+
 /** Checks options. The ceiling of a rate that is sought is what it begins with. */
-const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions) => {
+export const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions) => {
   if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
@@ -151,10 +158,9 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
     throttled: auto?.throttled ?? ((leftAt, now) => {
       if (leftAt <= state.slowedAt) return;
       state.slowedAt = now;
-      state.rate = Math.max(ceiling * FLOOR, state.rate / 2);
+      state.rate = lowered(state.rate, ceiling);
     }),
-    accepted: auto?.accepted ??
-      (() => void (state.rate = Math.min(ceiling, state.rate + ceiling * RECOVERY / state.rate))),
+    accepted: auto?.accepted ?? (() => void (state.rate = raised(state.rate, ceiling))),
     state: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
   };
 };
