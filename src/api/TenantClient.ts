@@ -50,14 +50,18 @@ export class TenantClient extends Context.Tag("monocloud-sessions/TenantClient")
 /** The number of rows of an answer where none was asked for. */
 const DOCUMENTED_SIZE = 10;
 
-/** Make a client of one tenant under one policy. Options out of range throw a RangeError. */
+/**
+ * Make a client of one tenant under one policy. Options out of range throw a RangeError. A limiter that is given takes the
+ * place of one with the rate of the options: it may be shared.
+ */
 export const make = (
   tenant: Tenant.Tenant,
   options: TenantClientOptions = {},
+  given?: RateLimiter.RateLimiter,
 ): Effect.Effect<typeof TenantClient.Service, never, Transport | Scope.Scope> =>
   Effect.map(Effect.all([Transport, Timeouts.make]), ([transport, timeouts]) => {
     const policy = RetryPolicy.of(options);
-    const limiter = RateLimiter.make(options);
+    const limiter = given ?? RateLimiter.make(options);
     const totals: Attempt.Totals = {
       requests: 0,
       retries: 0,
@@ -86,7 +90,8 @@ export const make = (
 export const layerOf = (
   tenant: Tenant.Tenant,
   options?: TenantClientOptions,
-): Layer.Layer<TenantClient, never, Transport> => Layer.scoped(TenantClient, make(tenant, options));
+  limiter?: RateLimiter.RateLimiter,
+): Layer.Layer<TenantClient, never, Transport> => Layer.scoped(TenantClient, make(tenant, options, limiter));
 
 /** Options of a client: the tenant, the way in, and the way to ask. */
 export interface TenantOptions extends TenantClientOptions, Tenant.TenantAddress {}

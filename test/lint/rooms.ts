@@ -27,7 +27,7 @@ export const below: Readonly<Record<string, ReadonlyArray<string>>> = {
   thread: [...source, ...output, "plain"],
   warehouse: [...source, ...output, "dataset"],
   queue: [...source, ...output, "dataset", "warehouse"],
-  server: [...source, ...output, "dataset", "queue"],
+  server: [...source, ...output, "dataset", "queue", "warehouse"],
   mod: [...source, ...output, "dataset"],
   promise: [...source, ...output, "dataset", "plain", "warehouse"],
   cli: [...source, ...output, "dataset", "queue", "sandbox", "server", "warehouse"],

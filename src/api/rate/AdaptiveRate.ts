@@ -12,7 +12,7 @@
  *
  * @module
  */
-type Phase = 0 | 1 | 2 | 3;
+export type Phase = 0 | 1 | 2 | 3;
 /** Nothing is known. */
 const SEEKING: Phase = 0;
 /** The limit is not far above. */
@@ -74,6 +74,30 @@ export interface SharedRate {
   pausedUntil: number;
 }
 
+/** All that is known of the limit: numbers that are written down and taken up elsewhere. Times as of the rate's. */
+export interface Memory {
+  phase: Phase;
+  /** The rate that the phase began with. */
+  from: number;
+  /** The time for which the rate has held requests back in this phase, in ms, and until when that has been counted. */
+  age: number;
+  agedUntil: number;
+  /** The number of requests accepted since the refusal that began the phase. */
+  taken: number;
+  /** The time of that refusal, and when requests could leave again. */
+  since: number;
+  resumed: number;
+  /** Refusals in a row with nothing accepted between them. */
+  shut: number;
+  /** Rate of the refusal before, and requests a second accepted until then. */
+  refusedAt: number;
+  countBefore: number;
+  /** The number of times in a row that a settled rate was lowered. */
+  steps: number;
+  /** True if anything was accepted since the rate was last raised. */
+  isAnswered: boolean;
+}
+
 export interface AdaptiveRate {
   /** A request had to wait for its turn, which came now: only a rate that holds requests back is raised. */
   readonly waited: (now: number) => void;
@@ -84,42 +108,38 @@ export interface AdaptiveRate {
 
 const between = (least: number, value: number, most: number) => Math.max(least, Math.min(value, most));
 
-/** Seeks the rate, and keeps it in the state. */
-export const make = (state: SharedRate): AdaptiveRate => {
-  let phase: Phase = SEEKING;
-  // The rate that the phase began with.
-  let from = START;
-  // How long the rate has held requests back in this phase, in ms, and until when that has been counted.
-  let age = 0;
-  let agedUntil = 0;
-  // What was accepted since the refusal that began the phase, when that came, and when requests could leave again.
-  let taken = 0;
-  let since = 0;
-  let resumed = 0;
-  // Refusals in a row with nothing accepted between them.
-  let shut = 0;
-  // Of the refusal before: at which rate, and requests a second accepted until then.
-  let refusedAt = 0;
-  let countBefore = 0;
-  // How many times in a row a settled rate was lowered.
-  let steps = 0;
-  // Whether anything was accepted since the rate was last raised.
-  let isAnswered = false;
+/** Makes the memory of a search that begins. */
+export const blank = (): Memory => ({
+  phase: SEEKING,
+  from: START,
+  age: 0,
+  agedUntil: 0,
+  taken: 0,
+  since: 0,
+  resumed: 0,
+  shut: 0,
+  refusedAt: 0,
+  countBefore: 0,
+  steps: 0,
+  isAnswered: false,
+});
 
+/** Seeks the rate, and keeps it in the state, and what it knows in the memory. */
+export const make = (state: SharedRate, memory: Memory = blank()): AdaptiveRate => {
   const held = () => Math.max(state.heldUntil, state.pausedUntil);
 
   const keep = (): number =>
-    phase === SETTLED
-      ? between(KEEP, KEEP_PER_HOLD * (resumed - since), KEEP_LONGEST)
-      : phase === COUNTED
+    memory.phase === SETTLED
+      ? between(KEEP, KEEP_PER_HOLD * (memory.resumed - memory.since), KEEP_LONGEST)
+      : memory.phase === COUNTED
       ? KEEP
       : 0;
 
   const rateAt = (age: number): number => {
     const growing = age - keep();
-    if (growing <= 0) return from;
-    const [step, doubling] = GROWTH[phase];
-    return Math.min(MOST, from * (1 + step * (2 ** (growing / doubling) - 1)));
+    if (growing <= 0) return memory.from;
+    const [step, doubling] = GROWTH[memory.phase];
+    return Math.min(MOST, memory.from * (1 + step * (2 ** (growing / doubling) - 1)));
   };
 
   const pause = (now: number, length: number) => {
@@ -128,22 +148,25 @@ export const make = (state: SharedRate): AdaptiveRate => {
 
   /** Decides on the next phase and rate after a refusal at this rate, which was kept or growing when the request left. */
   const decide = (refused: number, isKept: boolean, now: number): readonly [Phase, number] => {
-    const idle = Math.max(0, resumed - since);
-    const asking = now - since - idle;
-    const count = taken / (now - since) * 1000;
-    if (!isKept || asking > CALM) steps = 0;
-    if (phase === SEEKING || (phase === CLIMBING && taken < ENOUGH)) {
+    const idle = Math.max(0, memory.resumed - memory.since);
+    const asking = now - memory.since - idle;
+    const count = memory.taken / (now - memory.since) * 1000;
+    if (!isKept || asking > CALM) memory.steps = 0;
+    if (memory.phase === SEEKING || (memory.phase === CLIMBING && memory.taken < ENOUGH)) {
       return [CLIMBING, refused * AGAIN_FROM];
     }
     if (!isKept) {
-      const isAlike = refused >= refusedAt * ALIKE && refused * ALIKE <= refusedAt;
+      const isAlike = refused >= memory.refusedAt * ALIKE && refused * ALIKE <= memory.refusedAt;
       return [SETTLED, refused * (isAlike || state.heldUntil <= now ? BELOW : WELL_BELOW)];
     }
-    const isTrusted = taken >= ENOUGH &&
-      (idle === 0 || (asking >= 2 * idle && Math.abs(count / countBefore - 1) <= SAME_COUNT));
+    const isTrusted = memory.taken >= ENOUGH &&
+      (idle === 0 || (asking >= 2 * idle && Math.abs(count / memory.countBefore - 1) <= SAME_COUNT));
     if (!isTrusted) {
-      steps++;
-      return [steps > SMALL_STEPS ? CLIMBING : SETTLED, refused * STEP ** (2 ** Math.max(0, steps - 2))];
+      memory.steps++;
+      return [
+        memory.steps > SMALL_STEPS ? CLIMBING : SETTLED,
+        refused * STEP ** (2 ** Math.max(0, memory.steps - 2)),
+      ];
     }
     if (idle > 0) return [COUNTED, refused * between(COUNT_LOWERS, count / refused, STEP)];
     // Far too low: little was asked for.
@@ -153,46 +176,47 @@ export const make = (state: SharedRate): AdaptiveRate => {
 
   return {
     waited: (now) => {
-      if (!isAnswered) return;
-      isAnswered = false;
+      if (!memory.isAnswered) return;
+      memory.isAnswered = false;
       // Time in which nothing was asked for, or nothing could be sent, is no time in which the rate held back.
-      const began = Math.max(agedUntil || now, since, Math.min(held(), now));
-      agedUntil = now;
-      age += between(0, now - began, 1000);
-      state.rate = rateAt(age);
+      const began = Math.max(memory.agedUntil || now, memory.since, Math.min(held(), now));
+      memory.agedUntil = now;
+      memory.age += between(0, now - began, 1000);
+      state.rate = rateAt(memory.age);
     },
     accepted: () => {
-      taken++;
-      isAnswered = true;
+      memory.taken++;
+      memory.isAnswered = true;
     },
     throttled: (leftAt, now) => {
       if (leftAt <= state.slowedAt) {
         // The same refusal, which may have asked for a longer hold.
-        resumed = Math.max(resumed, held());
+        memory.resumed = Math.max(memory.resumed, held());
         return;
       }
       state.slowedAt = now;
-      if (taken === 0) {
+      if (memory.taken === 0) {
         // Shut: it says nothing of the rate.
-        pause(now, Math.min(LONGEST_PAUSE, PAUSE * 2 ** shut));
-        shut++;
+        pause(now, Math.min(LONGEST_PAUSE, PAUSE * 2 ** memory.shut));
+        memory.shut++;
         return;
       }
-      const then = Math.max(0, age - (now - leftAt));
+      const then = Math.max(0, memory.age - (now - leftAt));
       const refused = rateAt(then);
-      const isKept = phase >= SETTLED && then <= keep();
+      const isKept = memory.phase >= SETTLED && then <= keep();
       const [next, rateThere] = decide(refused, isKept, now);
-      countBefore = taken / (now - since) * 1000;
-      refusedAt = refused;
-      phase = next;
-      from = between(LEAST, rateThere, MOST);
-      age = 0;
-      agedUntil = now;
-      taken = 0;
-      since = now;
-      resumed = Math.max(now, state.heldUntil);
-      shut = 0;
-      state.rate = from;
+      // Finite, so that JSON can hold it.
+      memory.countBefore = Math.min(Number.MAX_VALUE, memory.taken / (now - memory.since) * 1000);
+      memory.refusedAt = refused;
+      memory.phase = next;
+      memory.from = between(LEAST, rateThere, MOST);
+      memory.age = 0;
+      memory.agedUntil = now;
+      memory.taken = 0;
+      memory.since = now;
+      memory.resumed = Math.max(now, state.heldUntil);
+      memory.shut = 0;
+      state.rate = memory.from;
       pause(now, PAUSE);
     },
   };

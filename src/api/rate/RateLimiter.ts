@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect";
 import * as Options from "../../options/Options.ts";
 import type { RateLimiterOptions } from "../RequestOptions.ts";
 import * as AdaptiveRate from "./AdaptiveRate.ts";
+import * as Line from "./Line.ts";
 
 export type { RateLimiterOptions } from "../RequestOptions.ts";
 
@@ -49,8 +50,15 @@ const FLOOR = 1 / 100;
 /** The share of the ceiling that a second without a 429 gives back. */
 const RECOVERY = 0.05;
 
+/** Lowers a rate that the tenant found too much. */
+export const lowered = (rate: number, ceiling: number): number => Math.max(ceiling * FLOOR, rate / 2);
+
+/** Raises a rate as an accepted request allows. */
+export const raised = (rate: number, ceiling: number): number =>
+  Math.min(ceiling, rate + ceiling * RECOVERY / rate);
+
 /** Checks options. The ceiling of a rate that is sought is what it begins with. */
-const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions) => {
+export const normalizeOptions = ({ rate = 20, burst }: RateLimiterOptions) => {
   if (rate !== "auto" && !(rate > 0 && rate <= 1e6)) {
     throw new RangeError(
       `Cannot limit requests as 'rate' must be above 0 and at most 1,000,000 a second: it is ${rate}`,
@@ -83,10 +91,7 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
     !isAuto ? slackAtCeiling : given === undefined ? AUTO_SLACK : (burst - 1) * 1000 / state.rate;
   // The last turn lies in the past by as much as is saved up: with a burst, timers that fire late cost none of the rate.
   let lastTurn = -Infinity;
-  // In order of arrival. Only the first looks at the clock: a rate that changes concerns all of them at once, and one
-  // that is interrupted costs the others nothing.
-  const line = new Set<{ call: () => void }>();
-  const first = () => line.values().next().value;
+  const line = Line.make();
 
   /** Takes a turn if there is one now: 0 if there was, else how long to wait before trying again. */
   const tryTurn = (now: number): number => {
@@ -112,29 +117,8 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
       return Effect.flatMap(Effect.sleep(pause), () => turn(patience));
     });
 
-  const wait = (patience: number) =>
-    Effect.acquireUseRelease(
-      Effect.sync(() => {
-        const place = { call: () => {} };
-        line.add(place);
-        return place;
-      }),
-      (place) => {
-        const called = Effect.async<void>((resume) => {
-          place.call = () => resume(Effect.void);
-          if (first() === place) place.call();
-        });
-        return Effect.zipRight(called, turn(patience));
-      },
-      (place) =>
-        Effect.sync(() => {
-          line.delete(place);
-          first()?.call();
-        }),
-    );
-
   // Where nobody waits there is no line to stand in.
-  const tryAcquire = (now: number) => line.size === 0 && tryTurn(now) === 0;
+  const tryAcquire = (now: number) => line.size() === 0 && tryTurn(now) === 0;
 
   return {
     tryAcquire,
@@ -144,17 +128,16 @@ export const make = (options: RateLimiterOptions = {}): RateLimiter => {
         (now) => {
           const heldFor = state.heldUntil - now;
           if (heldFor > patience) return Effect.fail({ heldFor });
-          return tryAcquire(now) ? Effect.succeed(now) : wait(patience);
+          return tryAcquire(now) ? Effect.succeed(now) : line.wait(turn(patience));
         },
       ),
     pauseUntil: (until) => void (state.heldUntil = Math.max(state.heldUntil, until)),
     throttled: auto?.throttled ?? ((leftAt, now) => {
       if (leftAt <= state.slowedAt) return;
       state.slowedAt = now;
-      state.rate = Math.max(ceiling * FLOOR, state.rate / 2);
+      state.rate = lowered(state.rate, ceiling);
     }),
-    accepted: auto?.accepted ??
-      (() => void (state.rate = Math.min(ceiling, state.rate + ceiling * RECOVERY / state.rate))),
-    state: () => ({ rate: state.rate, waiting: line.size, heldUntil: state.heldUntil }),
+    accepted: auto?.accepted ?? (() => void (state.rate = raised(state.rate, ceiling))),
+    state: () => ({ rate: state.rate, waiting: line.size(), heldUntil: state.heldUntil }),
   };
 };

@@ -5,8 +5,8 @@
 import type * as Pg from "pg";
 import type { CopyStreamQuery } from "pg-copy-streams";
 import { TargetError } from "../Target.ts";
-import * as PasswordFile from "./PasswordFile.ts";
 import * as PostgresErrors from "./PostgresErrors.ts";
+import * as PostgresLogin from "./PostgresLogin.ts";
 
 export interface ClientOptions extends PostgresErrors.Database {
   readonly url: string;
@@ -35,19 +35,6 @@ export interface Client {
   readonly destroy: () => void;
 }
 
-/** Give the URL as the client of PostgreSQL takes it. */
-const wholeUrl = ({ url, password }: ClientOptions): string => {
-  const whole = new URL(url);
-  // A password beside a URL without one is ignored.
-  if (password !== undefined) whole.password = password;
-  // It takes them so, and warns of it.
-  const isTaken = ["require", "prefer", "verify-ca"].includes(whole.searchParams.get("sslmode") ?? "");
-  if (isTaken && whole.searchParams.get("uselibpqcompat") !== "true") {
-    whole.searchParams.set("sslmode", "verify-full");
-  }
-  return whole.href;
-};
-
 /** Wait for a package that may not be installed. */
 const load = <A>(module: Promise<A>, { name }: ClientOptions, which: string): Promise<A> =>
   module.catch((cause) => {
@@ -60,18 +47,10 @@ const load = <A>(module: Promise<A>, { name }: ClientOptions, which: string): Pr
     });
   });
 
-/** Make a client of `pg`, which looks its password up where it was given none. */
+/** Make a client of `pg` that is not connected yet. */
 const clientOf = (Client: typeof Pg.Client, options: ClientOptions): Pg.Client => {
-  let client: Pg.Client;
   try {
-    client = new Client({
-      connectionString: wholeUrl(options),
-      application_name: "monocloud-sessions",
-      connectionTimeoutMillis: 30_000,
-      keepAlive: true,
-      // A server that is gone for good is noticed while nothing is sent.
-      keepAliveInitialDelayMillis: 10_000,
-    });
+    return PostgresLogin.clientOf(Client, options, { connectionTimeoutMillis: 30_000 });
   } catch (cause) {
     // Such as a certificate's file that is not there.
     throw new TargetError({
@@ -81,12 +60,6 @@ const clientOf = (Client: typeof Pg.Client, options: ClientOptions): Pg.Client =
       cause,
     });
   }
-  // As an option it would be overruled by the URL, which has none.
-  const its = client as unknown as {
-    password: string | null | undefined | ((login: PasswordFile.Login) => Promise<string | undefined>);
-  };
-  its.password ??= PasswordFile.read;
-  return client;
 };
 
 /** Send pieces one at a time, and none after an error: the stream has no connection any more. */

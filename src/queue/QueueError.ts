@@ -1,0 +1,22 @@
+/** Errors of the queue's server. */
+import * as Data from "effect/Data";
+
+/** A queue's server can't be used: a package is missing, it can't be reached, or it refuses. */
+export class QueueError extends Data.TaggedError("QueueError")<{
+  readonly reason: "Missing" | "Failed";
+  /** Name of the server, without a password. */
+  readonly server: string;
+  readonly message: string;
+  readonly cause?: unknown;
+}> {}
+
+/** Tell what failed at a server. */
+export const of = (server: string, cause: unknown): QueueError => {
+  const { message, code } = (cause ?? {}) as { readonly message?: string; readonly code?: unknown };
+  return new QueueError({
+    reason: "Failed",
+    server,
+    message: `Cannot use the queue at ${server}: ${message || code || cause}`,
+    cause,
+  });
+};
