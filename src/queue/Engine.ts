@@ -92,7 +92,8 @@ export const load = async (server: QueueServer.QueueServer): Promise<Engine> => 
     throw new QueueError({
       reason: "Missing",
       server: server.name,
-      message: `Cannot use the queue at ${server.name} as the package bullmq is not installed: npm install bullmq ${which}`,
+      message:
+        `Cannot use the queue at ${server.name} as the package bullmq is not installed: npm install bullmq ${which}`,
       cause,
     });
   });
@@ -102,9 +103,11 @@ export const load = async (server: QueueServer.QueueServer): Promise<Engine> => 
       connection: { ...QueueServer.redisOptions(server), maxRetriesPerRequest: null },
       prefix: SCHEMA,
     };
-  const { Queue, Worker } = (server.kind === "postgres"
-    ? bull.withBackend(bull.createPostgresBackend)
-    : bull) as unknown as Pick<typeof Bull, "Queue" | "Worker">;
+  const { Queue, Worker } =
+    (server.kind === "postgres" ? bull.withBackend(bull.createPostgresBackend) : bull) as unknown as Pick<
+      typeof Bull,
+      "Queue" | "Worker"
+    >;
   const connecting = options as unknown as { readonly connection: Bull.ConnectionOptions };
   return {
     queue: (tenant) => {

@@ -53,7 +53,9 @@ const readFile = async (path: string): Promise<string> => {
   try {
     const stat = await file.stat();
     if (process.platform !== "win32" && (stat.mode & OTHERS) !== 0) {
-      throw fail(`Cannot use ${path} as other users of this machine can read it or write to it: chmod 600 it`);
+      throw fail(
+        `Cannot use ${path} as other users of this machine can read it or write to it: chmod 600 it`,
+      );
     }
     return await file.readFile("utf8");
   } finally {
@@ -64,7 +66,9 @@ const readFile = async (path: string): Promise<string> => {
 /** Give the variables that stand for a name. */
 const valuesOf = (kind: Kind, folder: string | undefined, name: string): Effect.Effect<Values, NameError> => {
   if (!isName(name)) {
-    return fail(`${JSON.stringify(name)} names no ${kind}: a name has letters, digits, - and _, and is no path`);
+    return fail(
+      `${JSON.stringify(name)} names no ${kind}: a name has letters, digits, - and _, and is no path`,
+    );
   }
   if (folder === undefined) {
     return name === DEFAULT
@@ -85,12 +89,15 @@ const valuesOf = (kind: Kind, folder: string | undefined, name: string): Effect.
 const whereOf = (folder: string | undefined, name: string): string =>
   folder === undefined ? "the environment" : join(folder, `${name}${SUFFIX}`);
 
-const rateOf = (text: string | undefined, where: string): Effect.Effect<number | "auto" | undefined, NameError> => {
+const rateOf = (
+  text: string | undefined,
+  where: string,
+): Effect.Effect<number | "auto" | undefined, NameError> => {
   if (text === undefined || text === "") return Effect.succeed(undefined);
   const rate = text === "auto" ? text : Number(text);
-  return rate === "auto" || (rate > 0 && rate <= 1e6)
-    ? Effect.succeed(rate)
-    : fail(`MONOCLOUD_RATE in ${where} must be a number of requests a second, above 0 and at most 1000000, or auto`);
+  return rate === "auto" || (rate > 0 && rate <= 1e6) ? Effect.succeed(rate) : fail(
+    `MONOCLOUD_RATE in ${where} must be a number of requests a second, above 0 and at most 1000000, or auto`,
+  );
 };
 
 /** Give the tenant of a name. */
@@ -133,7 +140,10 @@ export const target = ({ targets }: Places, name: string): Effect.Effect<NamedTa
   });
 
 /** List the names that are configured in a folder. */
-export const list = (kind: Kind, folder: string | undefined): Effect.Effect<ReadonlyArray<string>, NameError> =>
+export const list = (
+  kind: Kind,
+  folder: string | undefined,
+): Effect.Effect<ReadonlyArray<string>, NameError> =>
   folder === undefined ? Effect.succeed([DEFAULT]) : Effect.tryPromise({
     try: async () =>
       (await readdir(folder)).filter((file) => file.endsWith(SUFFIX))

@@ -1,0 +1,229 @@
+/**
+ * The shards of a run, handed to workers by the queue until each has ended or failed for good.
+ *
+ * The queue hands out; what counts is what workers leave behind. So nothing is lost where the queue's server loses all it had: what
+ * has not ended is put into the queue again.
+ */
+import * as Clock from "effect/Clock";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as Export from "../export/Export.ts";
+import type * as Engine from "./Engine.ts";
+import * as QueueError from "./QueueError.ts";
+import * as Records from "./Records.ts";
+import * as ShardJob from "./ShardJob.ts";
+import type { Values } from "./Values.ts";
+
+export interface FailedShard {
+  readonly shard: number;
+  readonly message: string;
+}
+
+/** A queue's server, connected. */
+export interface Connected {
+  /** Without a password. */
+  readonly name: string;
+  readonly engine: Engine.Engine;
+  readonly values: Values;
+}
+
+export interface DispatchOptions<E, R> {
+  readonly job: ShardJob.RunJob;
+  /** In the order in which they are to begin. */
+  readonly shards: ReadonlyArray<{ readonly shard: number; readonly users: number }>;
+  /** Takes the progress of all that have begun, and the requests of those. */
+  readonly show: (under: ReadonlyArray<Export.Progress>, traffic: Traffic) => void;
+  /** Done for each shard that has ended, with what its worker gave. */
+  readonly published: (shard: number, result: string | undefined) => Effect.Effect<void, E, R>;
+  /** The patience with a server that can't be reached. */
+  readonly maxElapsed: Duration.DurationInput;
+}
+
+export interface Traffic {
+  readonly requests: number;
+  readonly retries: number;
+  /** Workers that live and may take a shard. */
+  readonly workers: number;
+}
+
+/** Pauses between looks: at what workers leave, at shards that failed, at whether the queue still has its shards. */
+const LOOK = 500;
+const LOOK_AT_QUEUE = 3000;
+/** Time without a worker after which that is told. */
+const ALONE = 30_000;
+/** The longest time of a call. */
+const CALL = 10_000;
+
+/** Call the queue's server. */
+const call = <A>(server: string, work: () => Promise<A>): Effect.Effect<A, QueueError.QueueError> =>
+  Effect.tryPromise({ try: work, catch: (cause) => QueueError.of(server, cause) }).pipe(
+    Effect.timeoutFail({
+      duration: CALL,
+      onTimeout: () => QueueError.of(server, new Error(`no answer within ${CALL / 1000} s`)),
+    }),
+  );
+
+/** Do work again that the queue's server failed, for as long as its patience lasts. */
+const patiently = (maxElapsed: Duration.DurationInput) => {
+  let failedAt: number | undefined;
+  return <A, E, R>(
+    work: Effect.Effect<A, E | QueueError.QueueError, R>,
+  ): Effect.Effect<A | undefined, E | QueueError.QueueError, R> =>
+    Effect.catchIf(
+      Effect.tap(work, () => Effect.sync(() => void (failedAt = undefined))),
+      (error): error is QueueError.QueueError =>
+        error instanceof QueueError.QueueError && error.reason === "Failed",
+      (error) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const isFirst = failedAt === undefined;
+          failedAt ??= now;
+          if (now - failedAt > Duration.toMillis(maxElapsed)) return Effect.fail(error);
+          return isFirst
+            ? Effect.as(
+              Effect.logWarning(
+                `${error.message}. Trying again for up to ${
+                  Duration.format(Duration.decode(maxElapsed))
+                }; workers go on with what they have`,
+              ),
+              undefined,
+            )
+            : Effect.succeed(undefined);
+        }),
+    );
+};
+
+/** Hand shards to workers, and wait for them. Gives those that failed for good. May be begun again for the same run. */
+export const dispatch = <E, R>(
+  { name, engine, values }: Connected,
+  { job, shards, show, published, maxElapsed }: DispatchOptions<E, R>,
+): Effect.Effect<ReadonlyArray<FailedShard>, E | QueueError.QueueError, R> =>
+  Effect.scoped(Effect.gen(function* () {
+    const queue = yield* Effect.acquireRelease(
+      Effect.sync(() => engine.queue(job.tenant)),
+      (queue) => Effect.promise(() => queue.close()),
+    );
+    const ask = <A>(work: () => Promise<A>) => call(name, work);
+    const again = patiently(maxElapsed);
+    const began = yield* Clock.currentTimeMillis;
+    const left = new Map(shards.map(({ shard }, place) => [shard, place]));
+    const progress = new Map<number, Records.Shard>();
+    const failed: Array<FailedShard> = [];
+    const total = shards.reduce((sum, { users }) => sum + users, 0);
+    let base: number | undefined;
+
+    /** Put all that are left into the queue; those that are there stay. */
+    const add = Effect.gen(function* () {
+      // Runs of one tenant take turns: the first shard of this one comes with the next of those that wait.
+      base ??= yield* ask(() => queue.next());
+      const from = base;
+      yield* ask(() =>
+        queue.add(
+          [...left].map(([shard, place]) => ({
+            id: ShardJob.idOf({ job: job.job, shard }),
+            data: { ...job, version: ShardJob.jobVersion, shard } satisfies ShardJob.ShardJob,
+            priority: from + place + 1,
+          })),
+        )
+      );
+    });
+
+    /** Leave word of this run, by which workers know that there is something to do. */
+    const tell = Effect.suspend(() =>
+      ask(() =>
+        Records.leave(values, "run", Records.keyOf("run", job.tenant, job.job), {
+          ...{ job: job.job, tenant: job.tenant, target: job.target, kind: job.into.kind },
+          began: new Date(began).toISOString(),
+          shards: shards.length,
+          done: shards.length - left.size - failed.length,
+          failed: failed.length,
+          progress: { ...sum(), usersTotal: total },
+        })
+      )
+    );
+
+    const sum = () => Export.sumOfProgress([...progress.values()].flatMap(({ progress }) => progress ?? []));
+
+    let refusal: string | undefined;
+    /** Look at what workers have left since. */
+    const look = Effect.gen(function* () {
+      for (const record of yield* ask(() => Records.list(values, "shard", job.job))) {
+        const { shard, status, result, worker, message = "" } = record;
+        if (!left.has(shard)) continue;
+        if (status === "refused") {
+          if (refusal === undefined) yield* Effect.logWarning(`Worker ${worker} ${refusal = message}`);
+          continue;
+        }
+        progress.set(shard, record);
+        if (status !== "done") continue;
+        yield* published(shard, result);
+        left.delete(shard);
+        yield* ask(() => values.remove(Records.keyOf("shard", job.job, shard)));
+      }
+    });
+
+    const prefix = `${job.job}.`;
+    let missing: string | undefined;
+    /** Look whether the queue still has what is left, and what failed for good. */
+    const lookAtQueue = Effect.gen(function* () {
+      for (const [id, message] of yield* ask(() => queue.takeFailed((id) => id.startsWith(prefix)))) {
+        const shard = Number(id.slice(prefix.length));
+        if (!left.delete(shard)) continue;
+        failed.push({ shard, message });
+        yield* ask(() => values.remove(Records.keyOf("shard", job.job, shard)));
+      }
+      // The one that comes last: one that has ended meanwhile is left no more by the next look.
+      const last = [...left.keys()].at(-1);
+      if (last !== undefined) {
+        const id = ShardJob.idOf({ job: job.job, shard: last });
+        const isThere = yield* ask(() => queue.isThere(id));
+        if (!isThere && missing === id) yield* add;
+        missing = isThere ? undefined : id;
+      }
+      yield* tell;
+    });
+
+    let workers = 0;
+    let seenAt = began;
+    const lookForWorkers = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis;
+      const all = yield* ask(() => Records.list(values, "worker"));
+      workers = all.filter((worker) => Records.isAlive(worker) && worker.tenants.includes(job.tenant)).length;
+      if (workers > 0) seenAt = now;
+      else if (now - seenAt >= ALONE) {
+        seenAt = Infinity;
+        yield* Effect.logWarning(
+          `No worker for the tenant ${job.tenant} for ${
+            ALONE / 1000
+          } s: start one with monocloud-sessions work --queue ${name}. The shards wait`,
+        );
+      }
+    });
+
+    // What an earlier process of this run left there.
+    const begin = Effect.gen(function* () {
+      yield* ask(() => queue.takeFailed((id) => id.startsWith(prefix)));
+      yield* tell;
+      yield* add;
+      return true;
+    });
+    while ((yield* again(begin)) !== true) yield* Effect.sleep(LOOK);
+
+    let lookedAt = yield* Clock.currentTimeMillis;
+    while (left.size > 0) {
+      const now = yield* Clock.currentTimeMillis;
+      yield* again(look);
+      if (left.size > 0 && now - lookedAt >= LOOK_AT_QUEUE) {
+        lookedAt = now;
+        yield* again(Effect.zipRight(lookAtQueue, lookForWorkers));
+      }
+      const traffic = [...progress.values()].map(({ traffic }) => traffic);
+      show([...progress.values()].flatMap(({ progress }) => progress ?? []), {
+        requests: traffic.reduce((sum, its) => sum + (its?.requests ?? 0), 0),
+        retries: traffic.reduce((sum, its) => sum + (its?.retries ?? 0), 0),
+        workers,
+      });
+      if (left.size > 0) yield* Effect.sleep(LOOK);
+    }
+    yield* again(ask(() => values.remove(Records.keyOf("run", job.tenant, job.job))));
+    return failed;
+  }));

@@ -1,0 +1,82 @@
+/** The work on one shard: by what a job says, with the tenant and the target that its names stand for here. */
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import type * as Scope from "effect/Scope";
+import type { ApiError } from "../api/ApiError.ts";
+import type { RateLimiter } from "../api/rate/RateLimiter.ts";
+import * as SessionFilters from "../api/SessionFilters.ts";
+import * as TenantClient from "../api/TenantClient.ts";
+import type { Transport } from "../api/transport/Transport.ts";
+import type * as Export from "../export/Export.ts";
+import * as Redaction from "../session/Redaction.ts";
+import type { TargetError } from "../warehouse/Target.ts";
+import * as ShardSync from "../warehouse/ShardSync.ts";
+import * as Names from "./Names.ts";
+import type { ShardJob } from "./ShardJob.ts";
+
+export interface ShardContext {
+  readonly places: Names.Places;
+  /** Gives the limiter of a tenant, which all machines share. */
+  readonly limiterOf: (name: string, tenant: Names.NamedTenant) => Effect.Effect<RateLimiter>;
+  /** Kept up to date. */
+  readonly progress: Export.Progress;
+  readonly onTraffic: (traffic: () => TenantClient.Traffic) => void;
+  /** Time without a sign of life after which the queue hands the shard to another worker, in milliseconds. */
+  readonly lease: number;
+}
+
+type Failure = ApiError | TargetError | Export.ExportError | Names.NameError;
+
+const wrong = (name: string, is: Names.NamedTarget["kind"]) =>
+  new Names.NameError({
+    message: is === "table"
+      ? `The target ${name} is a table here, and this run goes into a folder`
+      : `The target ${name} is a folder here, and this run goes into a table`,
+  });
+
+/** Work on a shard to its end. Gives the name of what is to be published, where there is a choice. */
+export const run = (
+  { tenant: tenantName, target: targetName, shard, into, how, users_listed: areListed }: ShardJob,
+  { places, limiterOf, progress, onTraffic, lease }: ShardContext,
+): Effect.Effect<string | undefined, Failure, Transport | Scope.Scope> =>
+  Effect.gen(function* () {
+    const named = yield* Names.tenant(places, tenantName);
+    const to = yield* Names.target(places, targetName);
+    if (to.kind !== into.kind) return yield* wrong(targetName, to.kind);
+    const limiter = yield* limiterOf(tenantName, named);
+    const { redact, page_size: pageSize, concurrency, lookback, max_quarantined: maxQuarantined } = how;
+    const change = redact === undefined ? undefined : yield* Effect.try({
+      try: () => Redaction.make(redact, named.redactSecret),
+      catch: (error) => new Names.NameError({ message: (error as Error).message }),
+    });
+    const walk = { ...SessionFilters.fromQuery(how), pageSize: pageSize ?? "auto" as const, concurrency };
+    const common = {
+      tenant: named.tenant.origin,
+      areListed,
+      lookback,
+      maxQuarantined,
+      change,
+      progress,
+      walk,
+    };
+    const work = Effect.gen(function* () {
+      const { traffic } = yield* TenantClient.TenantClient;
+      onTraffic(traffic);
+      if (into.kind === "table" && to.kind === "table") {
+        yield* ShardSync.run({
+          ...common,
+          target: to.target,
+          shard: { run: into.run, shard },
+          prune: into.prune,
+          deletes: into.deletes,
+          badText: into.bad_text,
+          checkpointRows: into.checkpoint_rows,
+          checkpointEvery: into.checkpoint_every,
+          redaction: redact,
+          lease,
+        });
+      }
+      return undefined;
+    });
+    return yield* Effect.provide(work, TenantClient.layerOf(named.tenant, {}, limiter));
+  });
