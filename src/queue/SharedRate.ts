@@ -1,0 +1,284 @@
+/**
+ * A limiter whose rate is shared by all machines that work on one tenant. It leases turns from the ledger at the queue's server,
+ * a few ahead of its need, and uses none that it has not seen to be good within the last half second: so a machine that was
+ * refused slows all others down.
+ *
+ * @module
+ */
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
+import * as Random from "effect/Random";
+import type * as Scope from "effect/Scope";
+import * as Line from "../api/rate/Line.ts";
+import * as RateLimiter from "../api/rate/RateLimiter.ts";
+import * as Bell from "./Bell.ts";
+import * as Demand from "./Demand.ts";
+import * as RateLedger from "./RateLedger.ts";
+import * as Turns from "./Turns.ts";
+import type { Values } from "./Values.ts";
+
+export interface SharedRateOptions {
+  readonly values: Values;
+  /** Name of the tenant, the same on all machines. */
+  readonly tenant: string;
+  readonly rate: RateLedger.Ceiling;
+}
+
+/** The pause after a failure to reach the server, in milliseconds. */
+const AGAIN = 500;
+/** The time between two looks at the ledger while a lease is far ahead, which may have become void. */
+const LOOK = 5000;
+/** The time before it is needed at which a lease is asked for or confirmed, besides that of two round trips. */
+const AHEAD = 60;
+const AHEAD_MOST = 350;
+/** The time between two leases of one machine. */
+const GAP = 10;
+/** The longest pause after another was faster, in milliseconds: twice as long with each time. */
+const JITTER = { first: 4, most: 64 };
+
+/** Events that the server has not been told of, on the clock of this machine. */
+interface Pending {
+  accepted: number;
+  throttled: Array<number>;
+  heldUntil: number;
+  waited: boolean;
+  /** True if others must know at once. */
+  isUrgent: boolean;
+}
+
+const nothing = (): Pending => ({
+  accepted: 0,
+  throttled: [],
+  heldUntil: -Infinity,
+  waited: false,
+  isUrgent: false,
+});
+
+const merged = (one: Pending, other: Pending): Pending => ({
+  accepted: one.accepted + other.accepted,
+  throttled: [...one.throttled, ...other.throttled],
+  heldUntil: Math.max(one.heldUntil, other.heldUntil),
+  waited: one.waited || other.waited,
+  isUrgent: one.isUrgent || other.isUrgent,
+});
+
+/** Make a limiter that shares a rate for as long as the scope lasts. A rate out of range throws a RangeError. */
+export const make = (
+  { values, tenant, rate }: SharedRateOptions,
+): Effect.Effect<RateLimiter.RateLimiter, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { ceiling } = RateLimiter.normalizeOptions({ rate });
+    const key = `rate:${tenant}`;
+    const clock = yield* Effect.clock;
+    // No turn depends on a clock that is set.
+    const monotonic = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6;
+    const wall = () => clock.unsafeCurrentTimeMillis();
+
+    const line = Line.make();
+    const turns = Turns.make();
+    const demand = Demand.make();
+    let pending = nothing();
+    let heldUntil = -Infinity;
+    // The ledger as it was read last: when that was asked for, and when its last slowdown was learned of.
+    let [rateNow, epoch, seenAt] = [ceiling, -1, -Infinity];
+    let [slowedAt, learnedAt] = [-1, -Infinity];
+    let roundTrip = 0;
+    let [askedAt, notBefore] = [-Infinity, -Infinity];
+    let isTold = false;
+    // For the first in line, which may have no turn to wait for, and for what leases turns, until when it means to rest.
+    const [firstBell, workerBell] = [Bell.make(), Bell.make()];
+    let plannedAt = -Infinity;
+
+    const ahead = () => Math.min(AHEAD_MOST, AHEAD + 2 * roundTrip);
+
+    /** Gives the number of turns to ask for, and in how long. */
+    const need = (now: number): { readonly missing: number; readonly askIn: number } => {
+      const waiting = line.size();
+      const count = turns.count();
+      const wanted = Math.max(waiting, demand.at(now));
+      const missing = Math.min(wanted - count, RateLedger.whole(rateNow));
+      if (waiting === 0 || missing <= 0) return { missing: 0, askIn: Infinity };
+      if (count === 0) return { missing, askIn: Math.max(0, askedAt + GAP - now) };
+      const isMuch = missing >= Math.min(RateLedger.whole(rateNow), Math.ceil(wanted / 2));
+      if (!isMuch && count >= waiting) return { missing: 0, askIn: Infinity };
+      const before = isMuch ? ahead() : 2 * roundTrip + 5;
+      return { missing, askIn: Math.max(0, turns.last() - before - now, askedAt + GAP - now) };
+    };
+
+    /** Tells in how long there is something to do at the server. */
+    const dueIn = (now: number): number => {
+      const rest = Math.max(0, notBefore - now);
+      if (pending.isUrgent) return rest;
+      if (line.size() === 0) return Infinity;
+      turns.expire(now);
+      const first = turns.first();
+      if (first === undefined) return Math.max(rest, need(now).askIn);
+      const used = Math.max(first, now, heldUntil);
+      const confirmIn = used - seenAt > RateLedger.FRESH - 50 ? used - ahead() - now : Infinity;
+      return Math.max(rest, Math.min(need(now).askIn, confirmIn, seenAt + LOOK - now));
+    };
+
+    /** Has the worker look again, if that is earlier than it meant to. */
+    const stir = () => {
+      const now = monotonic();
+      if (now + dueIn(now) < plannedAt - 1) workerBell.ring();
+    };
+
+    /** Takes in what the ledger says, which was asked for at one time and came at another. */
+    const learn = (state: RateLedger.State, asked: number, came: number, now: number) => {
+      if (state.epoch !== epoch) turns.clear();
+      if (slowedAt >= 0 && state.slowedAt !== slowedAt) learnedAt = monotonic();
+      heldUntil = state.heldUntil > now ? Math.max(heldUntil, came + state.heldUntil - now) : heldUntil;
+      [rateNow, epoch, seenAt, slowedAt] = [state.rate, state.epoch, asked, state.slowedAt];
+    };
+
+    const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: (error) => error });
+
+    /** Tells what is pending and leases what is missing, unless another machine was faster. */
+    const exchange = (told: Pending) =>
+      Effect.gen(function* () {
+        const asked = monotonic();
+        const read = yield* attempt(() => values.read(key));
+        const came = monotonic();
+        const before = RateLedger.parse(read.value);
+        if (before !== undefined) learn(before, asked, came, read.now);
+        const { missing, askIn } = need(came);
+        const wanted = askIn === 0 ? missing : 0;
+        if (wanted === 0 && !told.isUrgent) return roundTrip = came - asked;
+        const there = (time: number) => read.now + time - came;
+        const { state, lease } = RateLedger.decide({
+          state: before,
+          now: read.now,
+          turns: wanted,
+          ceiling: rate,
+          reports: {
+            ...told,
+            // Whoever left before the last slowdown was known here is not a reason for another.
+            throttled: told.throttled.map((leftAt) => leftAt < learnedAt ? 0 : there(leftAt)),
+            heldUntil: told.heldUntil > came ? there(told.heldUntil) : 0,
+          },
+        });
+        if (!(yield* attempt(() => values.replace(key, read.version, JSON.stringify(state))))) return;
+        learn(state, asked, came, read.now);
+        if (lease !== undefined) turns.add(lease, came);
+        told.isUrgent = false;
+        [told.accepted, told.throttled, told.heldUntil, told.waited] = [0, [], -Infinity, false];
+        roundTrip = monotonic() - asked;
+        askedAt = lease === undefined ? askedAt : asked;
+        return roundTrip;
+      });
+
+    const round = Effect.suspend(() => {
+      const told = pending;
+      pending = nothing();
+      const again = (most: number): Effect.Effect<unknown, unknown> =>
+        Effect.flatMap(exchange(told), (done) =>
+          done !== undefined ? Effect.void : Effect.flatMap(
+            Random.next,
+            (chance) => Effect.zipRight(Effect.sleep(chance * most), again(Math.min(2 * most, JITTER.most))),
+          ));
+      return again(JITTER.first).pipe(
+        Effect.zipRight(Effect.sync(() => void (isTold = false))),
+        Effect.catchAll((error) => {
+          notBefore = monotonic() + AGAIN;
+          const warning = isTold ? Effect.void : Effect.logWarning(
+            `No request leaves for ${tenant} until the rate can be shared again: ${
+              error instanceof Error ? error.message : error
+            }`,
+          );
+          isTold = true;
+          return warning;
+        }),
+        Effect.ensuring(Effect.sync(() => {
+          pending = merged(told, pending);
+          firstBell.ring();
+        })),
+      );
+    });
+
+    /** Waits until there is something to do at the server. */
+    const rest = Effect.suspend(() => {
+      const now = monotonic();
+      const pause = dueIn(now);
+      if (pause === 0) return Effect.void;
+      plannedAt = now + pause;
+      workerBell.still();
+      const { heard } = workerBell;
+      return Effect.ensuring(
+        pause === Infinity ? heard : Effect.raceFirst(heard, Effect.sleep(Math.ceil(pause))),
+        Effect.sync(() => void (plannedAt = -Infinity)),
+      );
+    });
+
+    yield* Effect.forkScoped(Effect.forever(
+      Effect.zipRight(rest, Effect.suspend(() => dueIn(monotonic()) === 0 ? round : Effect.void)),
+    ));
+
+    /** Takes a turn if there is one now: 0 if there was, else in how long there may be one, if that is known. */
+    const tryTurn = (now: number): number | undefined => {
+      turns.expire(now);
+      const first = turns.first();
+      if (first === undefined) return undefined;
+      const pause = Math.max(first, heldUntil) - now;
+      if (pause > 0) return pause;
+      if (now - seenAt > RateLedger.FRESH) return undefined;
+      turns.take();
+      return 0;
+    };
+
+    const turn = (patience: number): Effect.Effect<number, { readonly heldFor: number }> =>
+      Effect.suspend(() => {
+        const now = monotonic();
+        const heldFor = Math.ceil(heldUntil - now);
+        if (heldFor > patience) return Effect.fail({ heldFor });
+        const pause = tryTurn(now);
+        stir();
+        if (pause === 0) return Clock.currentTimeMillis;
+        if (pause === undefined) return Effect.zipRight(firstBell.heard, turn(patience));
+        pending.waited = true;
+        const time = Effect.sleep(Math.ceil(pause));
+        // Of a turn that is far ahead it may be that it will not come, or another before.
+        const ready = pause > RateLedger.LENGTH ? Effect.raceFirst(time, firstBell.heard) : time;
+        return Effect.zipRight(ready, turn(patience));
+      });
+
+    const tryAcquire = (): boolean => {
+      const isFirst = line.size() === 0 && tryTurn(monotonic()) === 0;
+      if (isFirst) demand.add(monotonic());
+      return isFirst;
+    };
+
+    return {
+      tryAcquire,
+      acquire: (patience) =>
+        Effect.suspend(() => {
+          const now = monotonic();
+          const heldFor = Math.ceil(heldUntil - now);
+          if (heldFor > patience) return Effect.fail({ heldFor });
+          if (tryAcquire()) return Clock.currentTimeMillis;
+          demand.add(now);
+          // By then it stands in line.
+          return line.wait(turn(patience));
+        }),
+      pauseUntil: (until) => {
+        const end = monotonic() + until - wall();
+        if (end <= Math.max(heldUntil, monotonic())) return;
+        heldUntil = end;
+        pending.heldUntil = end;
+        pending.isUrgent = true;
+        stir();
+      },
+      throttled: (leftAt) => {
+        const left = monotonic() + leftAt - wall();
+        pending.throttled.push(left);
+        if (left >= learnedAt) pending.isUrgent = true;
+        stir();
+      },
+      accepted: () => void pending.accepted++,
+      state: () => ({
+        rate: rateNow,
+        waiting: line.size(),
+        heldUntil: heldUntil === -Infinity ? 0 : Math.round(wall() + heldUntil - monotonic()),
+      }),
+    };
+  });
