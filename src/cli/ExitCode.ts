@@ -121,9 +121,10 @@ export const codeOf = (error: unknown): number | undefined => {
       Absent: "usage",
     },
     TargetError: targetCodes,
+    QueueError: { Missing: "usage", Failed: "again" },
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
   };
-  const name = _tag === "UsageError" ? "usage" : table[_tag ?? ""]?.[reason ?? ""];
+  const name = _tag === "UsageError" || _tag === "NameError" ? "usage" : table[_tag ?? ""]?.[reason ?? ""];
   return name === undefined ? undefined : exitCodes[name as ExitName];
 };
 

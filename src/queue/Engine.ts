@@ -120,8 +120,8 @@ export const load = async (server: QueueServer.QueueServer): Promise<Engine> => 
       const worker = new Worker(queueOf(tenant), (job, token, signal) => work(job, token!, signal!), {
         ...connecting,
         concurrency,
-        lockDuration: lease,
-        stalledInterval: lease / 3,
+        lockDuration: Math.round(lease),
+        stalledInterval: Math.round(lease / 3),
         maxStalledCount: DEATHS,
         autorun: false,
       });

@@ -46,9 +46,7 @@ const Folder = Schema.Struct({
   keep_formulas: Schema.optional(Schema.Boolean),
   parquet_version: Schema.optional(Schema.Literal(1, 2)),
   row_group_rows: Schema.optional(Count),
-  sort: Schema.optional(
-    Schema.Struct({ key: Schema.Literal(...sortKeys), order: Schema.Literal("asc", "desc") }),
-  ),
+  sort: Schema.optional(Schema.Literal(...sortKeys.flatMap((key) => [`${key}:1`, `${key}:-1`] as const))),
 });
 
 export const ShardJob = Schema.Struct({

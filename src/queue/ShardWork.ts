@@ -45,11 +45,16 @@ export const run = (
     if (to.kind !== into.kind) return yield* wrong(targetName, to.kind);
     const limiter = yield* limiterOf(tenantName, named);
     const { redact, page_size: pageSize, concurrency, lookback, max_quarantined: maxQuarantined } = how;
-    const change = redact === undefined ? undefined : yield* Effect.try({
-      try: () => Redaction.make(redact, named.redactSecret),
+    const policy = redact && Redaction.settle(redact);
+    const change = policy === undefined ? undefined : yield* Effect.try({
+      try: () => Redaction.make(policy, named.redactSecret),
       catch: (error) => new Names.NameError({ message: (error as Error).message }),
     });
-    const walk = { ...SessionFilters.fromQuery(how), pageSize: pageSize ?? "auto" as const, concurrency };
+    const walk = {
+      ...SessionFilters.fromQuery(how),
+      pageSize: pageSize ?? "auto" as const,
+      concurrency: concurrency ?? "auto" as const,
+    };
     const common = {
       tenant: named.tenant.origin,
       areListed,
@@ -72,7 +77,7 @@ export const run = (
           badText: into.bad_text,
           checkpointRows: into.checkpoint_rows,
           checkpointEvery: into.checkpoint_every,
-          redaction: redact,
+          redaction: policy,
           lease,
         });
       }

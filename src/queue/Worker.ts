@@ -79,7 +79,12 @@ export const start = (
     const working = new Map<string, Working>();
     let isStopping = false;
 
-    const record = (key: string, { job: { shard }, attempt, progress, traffic }: Working, status: "running" | "done", result?: string) => {
+    const record = (
+      key: string,
+      { job: { shard }, attempt, progress, traffic }: Working,
+      status: "running" | "done",
+      result?: string,
+    ) => {
       const { before: _, compared: __, ...told } = progress;
       const { requests = 0, retries = 0 } = traffic?.() ?? {};
       return Records.leave(values, "shard", key, {
@@ -104,7 +109,7 @@ export const start = (
         return yield* ShardWork.run(its.job, context);
       }));
 
-    const process_ = async (job: Bull.Job, token: string, signal: AbortSignal): Promise<void> => {
+    const take = async (job: Bull.Job, token: string, signal: AbortSignal): Promise<void> => {
       const { WaitingError, DelayedError } = engine.errors;
       if (ShardJob.isNewer(job.data)) {
         const { job: run, shard } = job.data as ShardJob.ShardJob;
@@ -159,7 +164,7 @@ export const start = (
     const workers = new Map<string, { readonly worker: Bull.Worker; usedAt: number }>();
     const open = (tenant: string) => {
       let isTold = false;
-      const worker = engine.worker(tenant, process_, { concurrency: atOnce, lease }, (error) => {
+      const worker = engine.worker(tenant, take, { concurrency: atOnce, lease }, (error) => {
         if (!isTold) say(`queue of tenant ${tenant}: ${error.message}`);
         isTold = true;
       });
@@ -172,7 +177,9 @@ export const start = (
     const look = Effect.tryPromise(async () => {
       const now = Date.now();
       const active = new Set(
-        (await Records.list(values, "run")).map(({ tenant }) => tenant).filter((name) => tenants.includes(name)),
+        (await Records.list(values, "run")).map(({ tenant }) => tenant).filter((name) =>
+          tenants.includes(name)
+        ),
       );
       for (const tenant of active) {
         const its = workers.get(tenant) ?? open(tenant);

@@ -18,7 +18,7 @@ import type { TargetError } from "./Target.ts";
 import * as UserStates from "./UserStates.ts";
 
 export interface ShardSyncOptions
-  extends Omit<SyncOptions<never, never>, "users" | "byActivity" | "history"> {
+  extends Omit<SyncOptions<never, never>, "users" | "byActivity" | "shards" | "history"> {
   readonly shard: ShardKey;
   /** True if the users come from the tenant's own list. */
   readonly areListed: boolean;

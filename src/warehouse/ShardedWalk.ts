@@ -22,6 +22,8 @@ export interface FailedShard {
 /** Shards that are to be worked on. */
 export interface ShardWork {
   readonly run: number;
+  /** When the run began, ISO 8601, UTC: with its number, that tells it from others. */
+  readonly began: string;
   readonly prune: boolean;
   /** Those that have not ended, in the order in which they are to begin. */
   readonly shards: ReadonlyArray<{ readonly shard: number; readonly users: number }>;
@@ -30,14 +32,14 @@ export interface ShardWork {
 }
 
 /** Options of a run in shards. */
-export interface ShardOptions {
+export interface ShardOptions<E = never> {
   /** Number of shards, at the most. A run that is gone on with keeps those it has. */
   readonly count: number;
   /**
    * Has processes elsewhere work on shards with `ShardSync.run`, each once at least. Resolves once all have ended or failed for
    * good; gives those that failed. Asked again for the same run, it goes on.
    */
-  readonly dispatch: (work: ShardWork) => Effect.Effect<ReadonlyArray<FailedShard>, TargetError>;
+  readonly dispatch: (work: ShardWork) => Effect.Effect<ReadonlyArray<FailedShard>, E>;
 }
 
 /** Rows of a page, for the number of requests that a user takes. */
@@ -74,10 +76,10 @@ const plan = ({ its: { store, begun }, left, prune }: Walk, count: number) =>
   });
 
 /** Have all users walked elsewhere. */
-export const run = (
+export const run = <E>(
   walk: Omit<Walk, "activity" | "again">,
-  { count, dispatch }: ShardOptions,
-): Effect.Effect<Walked, TargetError, TenantClient> =>
+  { count, dispatch }: ShardOptions<E>,
+): Effect.Effect<Walked, TargetError | E, TenantClient> =>
   Effect.gen(function* () {
     const { options: { target, deletes = "soft" }, its: { store, begun }, tally, origin, restore, prune } =
       walk;
@@ -92,6 +94,7 @@ export const run = (
     const open = shards.filter(({ isEnded }) => !isEnded);
     const failures = open.length === 0 ? [] : yield* restore(dispatch({
       run: begun.run,
+      began: begun.began,
       prune,
       shards: open.map(({ shard, usersTotal: users }) => ({ shard, users })),
       show,

@@ -27,7 +27,7 @@ export interface SyncOptions<E, R> extends WarehouseOptions.WarehouseOptions {
    */
   readonly byActivity?: { readonly sweepEvery?: number | undefined } | undefined;
   /** Has users walked by processes elsewhere. Not by activity. */
-  readonly shards?: ShardOptions | undefined;
+  readonly shards?: ShardOptions<E> | undefined;
   /** Seconds, see {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
   /** Done to each batch before it is written. */

@@ -24,7 +24,7 @@ import * as WarehouseOptions from "./WarehouseOptions.ts";
 
 /** Users to walk, and all that is known of them. */
 export interface Walk {
-  readonly options: Omit<SyncOptions<never, never>, "users" | "byActivity">;
+  readonly options: Omit<SyncOptions<never, never>, "users" | "byActivity" | "shards">;
   readonly its: Attempt.Work;
   readonly prune: boolean;
   /** True if the users come from the tenant's own list. */

@@ -83,7 +83,7 @@ const { metafile } = await build({
   bundle: true,
   splitting: true,
   // Whoever writes to a database has its package; it is loaded where a run asks for it.
-  external: ["pg", "pg-copy-streams", "@duckdb/node-api"],
+  external: ["pg", "pg-copy-streams", "bullmq", "ioredis", "@duckdb/node-api"],
   minify: true,
   format: "esm",
   platform: "node",

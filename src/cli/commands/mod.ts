@@ -8,6 +8,7 @@ import * as serving from "./serve.ts";
 import * as syncing from "./sync.ts";
 import * as users from "./users.ts";
 import * as verifying from "./verify.ts";
+import * as working from "./work.ts";
 
 export const commands = [
   exporting.command,
@@ -17,6 +18,7 @@ export const commands = [
   users.command,
   verifying.command,
   replaying.command,
+  working.command,
   serving.command,
   sandbox.command,
 ];

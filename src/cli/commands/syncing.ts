@@ -2,8 +2,12 @@
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
 import * as SessionFilters from "../../api/SessionFilters.ts";
-import { TenantClient } from "../../api/TenantClient.ts";
+import { TenantClient, type Traffic } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
+import * as Dispatch from "../../queue/Dispatch.ts";
+import type { QueueError } from "../../queue/QueueError.ts";
+import * as SharedRate from "../../queue/SharedRate.ts";
+import type { ShardWork } from "../../warehouse/ShardedWalk.ts";
 import * as Sync from "../../warehouse/Sync.ts";
 import { usageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
@@ -13,22 +17,80 @@ import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Terminal from "../ui/Terminal.ts";
 import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
+import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 
+const withMade = (
+  traffic: Traffic,
+  { requests, retries }: Pick<Traffic, "requests" | "retries">,
+): Traffic => ({
+  ...traffic,
+  requests: traffic.requests + requests,
+  retries: traffic.retries + retries,
+});
+
+/** Have workers do the shards of a sync. Tells how many requests they have made. */
+const inShards = (
+  args: SyncArgs,
+  connected: Dispatch.Connected,
+  target: string,
+  areListed: boolean,
+) => {
+  const made = { requests: 0, retries: 0 };
+  const dispatch = ({ run, began, prune, shards, show }: ShardWork) =>
+    Dispatch.dispatch(connected, {
+      job: {
+        job: Queueing.nameOf(run, args.tenant, target, began),
+        tenant: args.tenant,
+        target,
+        into: {
+          kind: "table",
+          run,
+          prune,
+          deletes: args.deletes,
+          bad_text: args.badText,
+          checkpoint_rows: args.checkpointRows,
+          checkpoint_every: args.checkpointEvery,
+        },
+        how: Queueing.howOf(args),
+        users_listed: areListed,
+      },
+      shards,
+      show: (under, traffic) => {
+        show(under);
+        Object.assign(made, traffic);
+      },
+      published: () => Effect.void,
+      maxElapsed: args.maxElapsed,
+    });
+  return { shards: { count: args.shards ?? Queueing.SHARDS, dispatch }, made };
+};
+
 export const run = (args: SyncArgs) =>
-  Effect.gen(function* () {
-    const target = yield* WarehouseTarget.from(args);
+  Effect.scoped(Effect.gen(function* () {
+    const isQueued = Queueing.isQueued(args);
+    const { name, target } = isQueued
+      ? yield* Queueing.tableOf(args)
+      : { name: "", target: yield* WarehouseTarget.from(args) };
     if (args.printDdl) return yield* WarehouseTarget.printDdl(target, args.history);
     if (args.byActivity && !args.allUsers) {
       return yield* usageError(
         "--by-activity goes with --all-users: it asks those whom the list of users tells of",
       );
     }
-    const tenant = yield* Settings.tenantFrom(args);
-    const users = yield* Users.from(args);
-    const change = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
+    const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
+    const connected = isQueued ? yield* Queueing.connect(args.queue) : undefined;
+    const limiter = connected &&
+      (yield* SharedRate.make({ values: connected.values, tenant: tenant.origin, rate }));
+    const users: Users.Users<QueueError> = yield* Users.from(args);
+    const change = args.redact === undefined
+      ? identity
+      : yield* Settings.redactionFrom(args.redact, redactSecret);
     const progress = Export.noProgress();
-    const { rate, maxElapsed, maxBodyBytes, pageSize, concurrency } = args;
+    const { maxElapsed, maxBodyBytes, pageSize, concurrency } = args;
+    const { shards, made } = connected === undefined
+      ? { shards: undefined, made: { requests: 0, retries: 0 } }
+      : inShards(args, connected, name, users.all === true);
     const syncing = Effect.provide(
       Sync.sync({
         target,
@@ -49,21 +111,22 @@ export const run = (args: SyncArgs) =>
         redaction: args.redact,
         maxQuarantined: args.maxQuarantined,
         progress,
+        shards,
       }),
       Terminal.logger,
     );
     const shown = Effect.flatMap(TenantClient, ({ traffic }) =>
       args.quiet ? syncing : ProgressBar.during(syncing, () => ({
         ...progress,
-        ...traffic(),
+        ...withMade(traffic(), made),
         usersTotal: progress.usersTotal ?? users.total?.(),
         limit: rate,
       })));
     const report = yield* Effect.provide(
       shown,
-      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose),
+      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, limiter),
     );
     const isComplete = report.verified && report.quarantined === 0 &&
       (report.missing.count === 0 || args.allUsers);
     yield* WarehouseSummary.conclude(report, { ...args, isComplete });
-  });
+  }));

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import type * as Tenant from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
+import type { RateLimiter } from "../../api/rate/RateLimiter.ts";
 import * as Platform from "../../api/transport/Platform.ts";
 import { Transport } from "../../api/transport/Transport.ts";
 import * as Terminal from "../ui/Terminal.ts";
@@ -38,11 +39,12 @@ export const tenantLayer = (
   tenant: Tenant.Tenant,
   limits: TenantClient.TenantClientOptions,
   isVerbose: boolean,
+  limiter?: RateLimiter,
 ): Layer.Layer<TenantClient.TenantClient> => {
   const told = Layer.effect(
     Transport,
     Effect.map(Transport, ({ get }) => ({ get: telling(get, tenant.origin) })),
   );
   const transport = isVerbose ? Layer.provide(told, Platform.transport) : Platform.transport;
-  return Layer.provide(TenantClient.layerOf(tenant, limits), transport);
+  return Layer.provide(TenantClient.layerOf(tenant, limits, limiter), transport);
 };

@@ -91,18 +91,20 @@ export const tenantFrom = (options: {
     return yield* Tenant.make({ domain: host, apiKey });
   });
 
-/** Make the redaction of each batch by a policy, with the secret from the environment if it hashes. */
+/** Make the redaction of each batch by a policy, with the secret that is given or from the environment if it hashes. */
 export const redactionFrom = (
   policy: RedactionPolicy.SettledPolicy,
+  given?: Redacted.Redacted,
 ): Effect.Effect<(batch: Batch) => Batch, UsageError> =>
   Effect.gen(function* () {
-    const secret = RedactionPolicy.needsSecret(policy)
+    const text = RedactionPolicy.needsSecret(policy) && given === undefined
       ? yield* variable("MONOCLOUD_REDACT_SECRET")
       : undefined;
+    const secret = text === undefined ? given : Redacted.make(text);
     // What it takes to hash is of no use to most commands, and to none that only helps.
     const Redaction = yield* Effect.promise(() => import("../../session/Redaction.ts"));
     return yield* Effect.try({
-      try: () => Redaction.make(policy, secret === undefined ? undefined : Redacted.make(secret)),
+      try: () => Redaction.make(policy, secret),
       catch: (error) => usageError(`${(error as Error).message}. It is taken from MONOCLOUD_REDACT_SECRET`),
     });
   });

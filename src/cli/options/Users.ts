@@ -8,7 +8,7 @@ import type { ApiError } from "../../api/ApiError.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
 import { UsageError, usageError as fail } from "../ExitCode.ts";
 
-export type Users = UserList.UserList<UsageError | ApiError, TenantClient>;
+export type Users<E = never> = UserList.UserList<UsageError | ApiError | E, TenantClient>;
 
 /** No id is anywhere near as long: a file with longer lines is not a list of users. */
 const LONGEST = 1000;

@@ -2,6 +2,7 @@
 import { LOOKBACK } from "../../source/paging/Limits.ts";
 import * as Export from "./ExportFlags.ts";
 import * as Flag from "./Flag.ts";
+import * as Queue from "./QueueFlags.ts";
 import * as Read from "./Read.ts";
 import * as Shared from "./SharedFlags.ts";
 
@@ -94,6 +95,7 @@ export const sync = {
     ...badRows,
     ...Export.privacy,
     ...Shared.connection,
+    ...Queue.running,
     ...Shared.talking,
   },
   groups: [
@@ -105,6 +107,7 @@ export const sync = {
     { title: "Rows that are no sessions", flags: badRows },
     { title: "Privacy", flags: Export.privacy },
     { title: "Connection", flags: Shared.connection },
+    { title: "Many machines", flags: Queue.running },
     { title: "Reports", flags: Shared.talking },
   ] satisfies ReadonlyArray<Flag.Group>,
 };

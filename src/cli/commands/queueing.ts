@@ -1,0 +1,125 @@
+/** The queue of runs on many machines: connected to, and given the shards of a run. */
+import { createHash } from "node:crypto";
+import * as Effect from "effect/Effect";
+import * as Schema from "effect/Schema";
+import type * as Scope from "effect/Scope";
+import * as SessionFilters from "../../api/SessionFilters.ts";
+import type * as Export from "../../export/Export.ts";
+import type { SettledPolicy } from "../../session/RedactionPolicy.ts";
+import * as Dispatch from "../../queue/Dispatch.ts";
+import * as Engine from "../../queue/Engine.ts";
+import * as Names from "../../queue/Names.ts";
+import * as QueueError from "../../queue/QueueError.ts";
+import * as QueueServer from "../../queue/QueueServer.ts";
+import { Name, type ShardJob } from "../../queue/ShardJob.ts";
+import { type UsageError, usageError } from "../ExitCode.ts";
+import type { Target } from "../../warehouse/Target.ts";
+import * as Settings from "../options/Settings.ts";
+import * as WarehouseTarget from "../options/WarehouseTarget.ts";
+
+/** Flags that every run on many machines has. */
+export interface QueueArgs {
+  readonly queue: string | undefined;
+  readonly shards: number | undefined;
+  readonly tenant: string;
+  readonly target: string;
+  readonly tenants: string | undefined;
+  readonly targets: string | undefined;
+}
+
+/** Tell whether workers are to do it. */
+export const isQueued = ({ queue, shards }: Pick<QueueArgs, "queue" | "shards">): boolean =>
+  queue !== undefined || shards !== undefined;
+
+export const SHARDS = 64;
+
+const hasPassword = (url: string): boolean => {
+  const read = URL.canParse(url) ? new URL(url) : undefined;
+  return read === undefined || read.password !== "" || read.searchParams.has("password");
+};
+
+/** Connect to the server of a queue. */
+export const connect = (
+  given: string | undefined,
+): Effect.Effect<Dispatch.Connected, UsageError | QueueError.QueueError, Scope.Scope> =>
+  Effect.gen(function* () {
+    if (given !== undefined && hasPassword(given)) {
+      return yield* usageError(
+        "--queue must be a URL such as postgres://USER@HOST/DATABASE or redis://HOST, without a password, which other " +
+          "users of the machine could read there: put it into PGPASSWORD or ~/.pgpass, or the whole URL into MONOCLOUD_QUEUE",
+      );
+    }
+    const url = given ?? (yield* Settings.variable("MONOCLOUD_QUEUE"));
+    if (!url) {
+      return yield* usageError(
+        "Which queue? Give --queue or MONOCLOUD_QUEUE: postgres://USER@HOST/DATABASE or redis://HOST",
+      );
+    }
+    const server = yield* Effect.try({
+      try: () => QueueServer.parse(url),
+      catch: (error) => usageError((error as Error).message),
+    });
+    const asking = <A>(work: () => Promise<A>) =>
+      Effect.tryPromise({
+        try: work,
+        catch: (error) => error instanceof QueueError.QueueError ? error : QueueError.of(server.name, error),
+      });
+    const engine = yield* asking(() => Engine.load(server));
+    const values = yield* Effect.acquireRelease(
+      asking(() => QueueServer.open(server)),
+      (values) => Effect.promise(() => values.close()),
+    );
+    return { name: server.name, engine, values };
+  });
+
+/** Options of walks that every worker is told. */
+export interface HowArgs extends SessionFilters.SessionFilters {
+  readonly pageSize: number | "auto";
+  readonly concurrency: number | "auto";
+  readonly lookback: number;
+  readonly maxQuarantined: Export.MaxQuarantined | undefined;
+  readonly redact: SettledPolicy | undefined;
+}
+
+const unlessAuto = (value: number | "auto"): number | undefined => value === "auto" ? undefined : value;
+
+/** Give what all shards of a run are told of how to walk. */
+export const howOf = (args: HowArgs): ShardJob["how"] => ({
+  ...SessionFilters.toQuery(args),
+  page_size: unlessAuto(args.pageSize),
+  concurrency: unlessAuto(args.concurrency),
+  lookback: args.lookback,
+  max_quarantined: args.maxQuarantined,
+  redact: args.redact,
+});
+
+/** Name a run by what tells it from all others, the same however often its command is given. */
+export const nameOf = (run: number | string, ...tellingApart: ReadonlyArray<string>): string =>
+  `${run}-${createHash("sha256").update(JSON.stringify(tellingApart)).digest("hex").slice(0, 12)}`;
+
+/** The tenant of a run, from its file or from flags and the environment as ever. */
+export const tenantOf = (args: QueueArgs & Parameters<typeof Settings.tenantFrom>[0]) =>
+  args.tenants === undefined
+    ? Effect.map(
+      Settings.tenantFrom(args),
+      (tenant): Names.NamedTenant => ({ tenant, rate: undefined, redactSecret: undefined }),
+    )
+    : Names.tenant(args, args.tenant);
+
+const isName = Schema.is(Name);
+
+/** The table of a run, and its name at the workers: `--to` is such a name, or leads there from here. */
+export const tableOf = (
+  args: QueueArgs & Parameters<typeof WarehouseTarget.from>[0],
+): Effect.Effect<{ readonly name: string; readonly target: Target }, UsageError | Names.NameError> =>
+  Effect.gen(function* () {
+    const { to } = args;
+    if (to === undefined || !isName(to)) {
+      return { name: args.target, target: yield* WarehouseTarget.from(args) };
+    }
+    const found = yield* Names.target(args, to);
+    if (found.kind === "folder") {
+      return yield* usageError(`The target ${to} is a folder: export goes there, and sync to a table`);
+    }
+    return { name: to, target: found.target };
+  });

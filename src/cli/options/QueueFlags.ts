@@ -1,0 +1,78 @@
+/** The flags of runs on many machines, and of the workers that do them. */
+import * as Flag from "./Flag.ts";
+import * as Read from "./Read.ts";
+
+const queue = Flag.text({
+  name: "queue",
+  placeholder: "URL",
+  text: "postgres://USER@HOST/DATABASE or redis://HOST, which all machines reach. " +
+    "A password goes into MONOCLOUD_QUEUE, PGPASSWORD or ~/.pgpass.",
+  byDefault: "MONOCLOUD_QUEUE",
+});
+
+const tenants = Flag.text({
+  name: "tenants",
+  placeholder: "DIR",
+  text: "A file NAME.env for each tenant, of mode 600, with MONOCLOUD_DOMAIN and MONOCLOUD_API_KEY.",
+  byDefault: "the environment is the tenant default",
+  isPath: true,
+});
+
+const targets = Flag.text({
+  name: "targets",
+  placeholder: "DIR",
+  text: "A file NAME.env for each target, of mode 600, with MONOCLOUD_TO: a database, or a shared folder.",
+  byDefault: "the environment is the target default",
+  isPath: true,
+});
+
+const name = (what: string, text: string) =>
+  Flag.value({
+    name: what,
+    placeholder: "NAME",
+    text,
+    byDefault: "default",
+    read: (text) => text,
+    must: "a name",
+  });
+
+/** Flags of a run whose shards workers do. */
+export const running = {
+  queue: {
+    ...queue,
+    text: `Have workers do it, which this leads to: ${queue.text}`,
+    byDefault: "this process does it",
+  },
+  shards: Flag.optional({
+    name: "shards",
+    placeholder: "N",
+    text: "Shards to split it into, with --queue or MONOCLOUD_QUEUE.",
+    byDefault: "64",
+    ...Read.whole(1, 100_000),
+  }),
+  tenant: name("tenant", "The tenant's name at the workers."),
+  target: name("target", "The name of the table or folder at the workers."),
+  tenants,
+  targets,
+};
+
+/** Flags of a worker. */
+export const working = {
+  queue,
+  tenants,
+  targets,
+  atOnce: Flag.value({
+    name: "at-once",
+    placeholder: "N",
+    text: "Shards of one tenant to work on at once.",
+    byDefault: "2",
+    ...Read.whole(1, 1000),
+  }),
+  lease: Flag.value({
+    name: "lease",
+    placeholder: "TIME",
+    text: "Without a sign of life for so long, a worker's shards go to others.",
+    byDefault: "30s",
+    ...Read.duration,
+  }),
+};
