@@ -57,6 +57,12 @@ const queueOf = (tenant: string): string => `sessions.${tenant}`;
 /** The most that a priority of BullMQ can be. */
 const LOWEST = 2 ** 21 - 1;
 
+/** Say in our words that a shard's workers died of it. */
+const reasonOf = (failedReason: string): string =>
+  /stalled more than/.test(failedReason)
+    ? `more than ${DEATHS} workers died or fell silent while they had it`
+    : failedReason;
+
 const make = (queue: Bull.Queue): Queue => ({
   add: async (shards) => {
     await queue.addBulk(shards.map(({ id, data, priority }) => ({
@@ -76,7 +82,7 @@ const make = (queue: Bull.Queue): Queue => ({
   takeFailed: async (isIts) => {
     const failed = (await queue.getFailed()).filter(({ id = "" }) => isIts(id));
     for (const job of failed) await job.remove();
-    return new Map(failed.map(({ id = "", failedReason }) => [id, failedReason]));
+    return new Map(failed.map(({ id = "", failedReason }) => [id, reasonOf(failedReason)]));
   },
   counts: async () => {
     const { waiting = 0, prioritized = 0, delayed = 0, active = 0 } = await queue.getJobCounts();

@@ -11,7 +11,8 @@ export const serving = async ({ fetch, key }: Pick<Sandbox, "fetch" | "key">) =>
       headers: new Headers(headers as HeadersInit),
     });
     const answer = await fetch(request);
-    const body = await answer.text();
+    const body = await answer.text().catch(() => undefined);
+    if (body === undefined) return void response.destroy();
     response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
