@@ -118,6 +118,7 @@ export const codeOf = (error: unknown): number | undefined => {
       Corrupt: "data",
       Version: "usage",
       Absent: "usage",
+      Shards: "again",
     },
     TargetError: targetCodes,
     TenantError: { Domain: "usage", InsecureTransport: "usage", ApiKey: "usage" },
