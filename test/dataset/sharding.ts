@@ -116,3 +116,10 @@ export const besideParts = async (root: string) =>
     !/^(ndjson|csv|parquet|quarantine|tombstones|cursors|observed)$/.test(name)
   )
     .sort();
+
+/** A promise, and what keeps it. */
+export const gate = () => {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => open = resolve);
+  return { opened, open };
+};
