@@ -27,7 +27,10 @@ export const stoppingAt = async (
   };
   const handle = await fs.promises.open(new URL(import.meta.url), "r");
   for (const name of ["rename", "rm", "rmdir", "link", "mkdir", "writeFile"]) guard(fs.promises, name);
-  guard(fs.promises, "open", (_, flags) => flags !== undefined && flags !== "r");
+  // Flags of what is opened to be read alone are 0 but for how.
+  const reads = (flags: unknown) =>
+    flags === undefined || flags === "r" || (typeof flags === "number" && (flags & 3) === 0);
+  guard(fs.promises, "open", (_, flags) => !reads(flags));
   guard(Object.getPrototypeOf(handle), "appendFile");
   await handle.close();
   syncBuiltinESMExports();
