@@ -119,6 +119,7 @@ export const codeOf = (error: unknown): number | undefined => {
       Corrupt: "data",
       Version: "usage",
       Absent: "usage",
+      Shards: "again",
     },
     TargetError: targetCodes,
     QueueError: { Missing: "usage", Failed: "again" },

@@ -9,7 +9,7 @@ import type { DatasetError } from "./DatasetError.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 import * as Journal from "./Journal.ts";
 import type { Lease } from "./Lease.ts";
-import type { LineKind, Part, RunProgress } from "./Manifest.ts";
+import type { Checkpoint, LineKind, Part, RunProgress } from "./Manifest.ts";
 import * as PartWriter from "./PartWriter.ts";
 
 const PART_ROWS = 500_000;
@@ -30,6 +30,19 @@ export interface Checkpoints {
    * changed. Once the run is broken off, the line claims no further number.
    */
   readonly take: (isBroken?: boolean) => Effect.Effect<void, SinkError | DatasetError>;
+  /** Take the last checkpoint, whatever has changed, with a line that says so. */
+  readonly end: (ended: NonNullable<Checkpoint["ended"]>) => Effect.Effect<void, SinkError | DatasetError>;
+  /** Append a line without parts: the users are dealt to so many shards. */
+  readonly plan: (shards: number) => Effect.Effect<void, SinkError | DatasetError>;
+  /**
+   * Take in what an attempt at a shard has completed. Claims as many numbers as it needs; `name` then gives its parts theirs,
+   * from the first of these on. One line makes them part of the dataset.
+   */
+  readonly publish: <E>(
+    published: NonNullable<Checkpoint["published"]>,
+    numbers: number,
+    name: (first: number) => Effect.Effect<ReadonlyArray<Part>, E>,
+  ) => Effect.Effect<void, E | SinkError | DatasetError>;
   /** Complete the last parts, which no line names: the manifest does. */
   readonly finish: Effect.Effect<void, SinkError>;
   readonly discard: Effect.Effect<void>;
@@ -57,6 +70,23 @@ export const make = (
     let current = yield* open();
     let taken = checkpoints.length;
     let isChanged = false;
+    const line = (more: Omit<Checkpoint, "checkpoint" | "at" | "run_progress">) =>
+      Effect.gen(function* () {
+        const at = new Date(yield* Clock.currentTimeMillis).toISOString();
+        yield* append({ checkpoint: taken++, at, ...more, run_progress: yield* progress });
+      });
+    const take = ({ isLast, ended }: { readonly isLast: boolean; readonly ended?: Checkpoint["ended"] }) =>
+      Effect.gen(function* () {
+        if (!isChanged && current.size().rows === 0) return;
+        const complete = yield* current.commit;
+        if (complete.length > 0) number++;
+        const claims = complete.length > 0 && !isLast ? { claims: number } : {};
+        yield* line({ parts: complete, ...claims, ...(ended && { ended }) });
+        yield* current.discard;
+        isChanged = false;
+        parts.push(...complete);
+        current = yield* open();
+      });
     return {
       write: (batch) => current.write(batch),
       keep: (kind, lines) => Effect.suspend(() => current.keep(kind, lines)),
@@ -66,22 +96,22 @@ export const make = (
         return rows >= partRows || bytes >= partBytes;
       },
       touch: () => void (isChanged = true),
-      take: (isBroken = false) =>
+      take: (isBroken = false) => take({ isLast: isBroken }),
+      end: (ended) =>
+        Effect.suspend(() => {
+          isChanged = true;
+          return take({ isLast: true, ended });
+        }),
+      plan: (shards) => line({ parts: [], shards }),
+      publish: (published, numbers, name) =>
         Effect.gen(function* () {
-          if (!isChanged && current.size().rows === 0) return;
-          const complete = yield* current.commit;
-          const at = new Date(yield* Clock.currentTimeMillis).toISOString();
-          if (complete.length > 0) number++;
-          yield* append({
-            checkpoint: taken++,
-            at,
-            parts: complete,
-            ...(complete.length > 0 && !isBroken && { claims: number }),
-            run_progress: yield* progress,
-          });
-          yield* current.discard;
-          isChanged = false;
-          parts.push(...complete);
+          const first = number;
+          // The first number is claimed already.
+          if (numbers > 1) yield* line({ parts: [], claims: first + numbers - 1 });
+          const named = yield* name(first);
+          number += numbers;
+          yield* line({ parts: named, ...(numbers > 0 && { claims: number }), published });
+          parts.push(...named);
           current = yield* open();
         }),
       finish: Effect.gen(function* () {

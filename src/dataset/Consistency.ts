@@ -13,7 +13,8 @@ const isOwnPath = ({ path, format, part }: Part, version: Version): boolean => {
   return path === plain || (gzip && path === `${plain}.gz`);
 };
 
-const flawOf = (
+/** Tell what can't be of these parts; undefined if all can. */
+export const flawOf = (
   parts: Iterable<Part>,
   version: Version,
   isRun: (run: number) => boolean,

@@ -19,8 +19,6 @@ import type { UserList } from "../source/UserList.ts";
 import type * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import type { ApiError } from "../api/ApiError.ts";
-import * as SessionFilters from "../api/SessionFilters.ts";
-import * as Formats from "../format/Formats.ts";
 import { TenantClient } from "../api/TenantClient.ts";
 import { version } from "../version.ts";
 import * as Layout from "./Layout.ts";
@@ -30,12 +28,14 @@ import * as Lease from "./Lease.ts";
 import * as Manifest from "./Manifest.ts";
 import * as Cursors from "./Cursors.ts";
 import * as RunLoop from "./RunLoop.ts";
-
-import { DatasetError } from "./DatasetError.ts";
+import * as ShardFolder from "./ShardFolder.ts";
+import * as ShardedRun from "./ShardedRun.ts";
+import { fixedOptions, sameOptions } from "./SameOptions.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 
 export { DatasetError } from "./DatasetError.ts";
-export type { DatasetOptions } from "./DatasetOptions.ts";
+export type { DatasetOptions, FailedShard, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
+export { run as runShard, type ShardReport, type ShardRunOptions } from "./ShardRun.ts";
 export { type Report as ReplayReport, run as replay } from "./quarantine/Replay.ts";
 export { type Report as VerifyReport, run as verify } from "./verify/Verify.ts";
 
@@ -46,28 +46,6 @@ export interface Report extends Manifest.Run {
   /** True if there was nothing to go on with. */
   readonly wasFinished: boolean;
 }
-
-const sameOptions = (
-  root: string,
-  begun: Readonly<Record<string, unknown>>,
-  now: Readonly<Record<string, unknown>>,
-) => {
-  const names = new Set([...Object.keys(begun), ...Object.keys(now)]);
-  const say = (value: unknown) => value === undefined ? "not given" : JSON.stringify(value);
-  // The server of 0.1 did not say that it escapes formulas, as is the default.
-  const isSame = (name: string) =>
-    say(begun[name]) === say(now[name]) ||
-    (name === "keepFormulas" &&
-      [begun[name], now[name]].every((value) => value === undefined || value === false));
-  const name = [...names].find((name) => !isSame(name));
-  return name === undefined ? Effect.void : new DatasetError({
-    reason: "Options",
-    path: root,
-    message:
-      `Cannot go on with the export in ${root}: '${name}' was ${say(begun[name])} when it began and is ` +
-      `${say(now[name])} now. Give what was given then, or choose another folder`,
-  });
-};
 
 /** Add the users of which earlier runs had sessions to those that are listed. */
 const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Stream.Stream<string, E, R>) => {
@@ -149,7 +127,7 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
   Exclude<R, Scope.Scope> | TenantClient
 > =>
   Effect.suspend(() => {
-    const { root, changes, prune = false, byActivity, users } = options;
+    const { root, changes, prune = false, byActivity, users, shards } = options;
     if (
       byActivity !== undefined &&
       (changes !== "since-last" || users.all !== true || options.walk?.sort !== undefined)
@@ -163,13 +141,21 @@ export const run = <E, R>(options: DatasetOptions<E, R>): Effect.Effect<
         `Cannot tell what was removed unless 'changes' is "since-last": it is ${JSON.stringify(changes)}`,
       );
     }
+    if (shards !== undefined && byActivity !== undefined) {
+      throw new RangeError("Cannot go by activity in shards: leave out 'byActivity' or 'shards'");
+    }
+    if (
+      shards !== undefined && !(Number.isSafeInteger(shards.count) && shards.count >= 1 && shards.count < 1e4)
+    ) {
+      throw new RangeError(`Cannot deal users to ${shards.count} shards: 'count' must be from 1 to 9999`);
+    }
     return Lease.during(root, (lease) => work(options, lease));
   });
 
 /** Run with the lease of the folder. */
 const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
   Effect.gen(function* () {
-    const { root, tenant, mode = "new", walk = {}, formats, changes, prune = false } = options;
+    const { root, tenant, mode = "new", changes, prune = false, shards } = options;
     let { users }: { readonly users: UserList<E | ApiError, R | TenantClient> } = options;
     let activity: ByActivity.ByActivity | undefined;
     yield* Journal.recover(root, prove);
@@ -177,14 +163,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
     yield* Inspect.refuseOthers(root, before, mode, changes !== undefined);
     const found = yield* Inspect.removeOrphans(root, before, prove);
     const manifest = found.manifest ?? Manifest.empty(tenant, found.journal?.header.journal_version);
-    const { sort } = walk;
-    const fixed = JSON.parse(JSON.stringify({
-      format: formats.map(Formats.nameOf).sort(),
-      ...SessionFilters.pick(walk),
-      sort,
-      onInvalid: options.onInvalid ?? "quarantine",
-      ...options.options,
-    }));
+    const fixed = fixedOptions(options);
     yield* sameOptions(root, { tenant: manifest.tenant }, { tenant });
 
     let journal = Inspect.isUnfinished(found) ? found.journal : undefined;
@@ -200,6 +179,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(asksPrune && { prune: header.prune }),
         // One that asks some users does not do for all.
         ...(header.partial_users && { by_activity: true }),
+        ...(header.shards !== undefined && { shards: true }),
       }, {
         tenant,
         ...fixed,
@@ -207,6 +187,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(typeof changes === "object" && { since: changes.since }),
         ...(asksPrune && { prune }),
         ...(header.partial_users && { by_activity: options.byActivity !== undefined }),
+        ...(shards !== undefined && { shards: true }),
       });
       journal = { header: { ...header, claims: Inspect.nextPart(found) }, checkpoints: journal.checkpoints };
       yield* Journal.write(root, journal, prove);
@@ -249,11 +230,12 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
       const userListUnverifiedReasons = isRetry ? [] : users.unverifiedReasons?.() ?? [];
       const areAll = kind === "changes" && users.all === true && users.isPartial?.() !== true &&
         userListUnverifiedReasons.length === 0;
+      const number = (last?.run ?? 0) + 1;
       const header: Manifest.Header = {
         journal_version: manifest.manifest_version,
         created_by: `monocloud-sessions ${version}`,
         dataset_id: manifest.dataset_id ?? crypto.randomUUID(),
-        run: (last?.run ?? 0) + 1,
+        run: number,
         kind,
         began: new Date(yield* Clock.currentTimeMillis).toISOString(),
         tenant,
@@ -268,6 +250,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         users: count + manifest.failed.length,
         user_list_unverified_reasons: userListUnverifiedReasons,
         by_activity: activity?.report(undefined),
+        ...(shards !== undefined && { shards: ShardFolder.newKey(number) }),
         run_progress: {
           ...Manifest.noProgress(),
           requests: requests - prior.requests,
@@ -279,7 +262,9 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
       yield* Journal.write(root, journal, prove);
     }
     if (options.progress !== undefined) options.progress.usersTotal = journal.header.users;
-    const { files, summary, failed } = yield* RunLoop.resume(options, manifest, journal, { prove }, activity);
+    const { files, summary, failed } = yield* shards === undefined
+      ? RunLoop.resume(options, manifest, journal, { prove }, activity)
+      : ShardedRun.resume(options, shards, manifest, journal, { prove });
     return { ...summary, failed, files, wasFinished: false };
   });
 

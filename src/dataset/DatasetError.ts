@@ -3,14 +3,23 @@ import * as Data from "effect/Data";
 import { SinkError } from "../sink/Sink.ts";
 import { Strange } from "../sink/SafeFile.ts";
 
-/** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost`, nothing in its folder was changed. */
+/** A dataset can't be written, gone on with, or read as it is. But for `LeaseLost` and `Shards`, nothing in its folder was changed. */
 export class DatasetError extends Data.TaggedError("DatasetError")<{
   /**
    * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `LeaseLost`: another process
    * has taken over, as this one was silent for too long. `Options`: it was begun with others. `Corrupt`: a file of it is not as
-   * it was written. `Version`: a newer version of this program wrote it. `Absent`: there is none.
+   * it was written. `Version`: a newer version of this program wrote it. `Absent`: there is none. `Shards`: some of a run's
+   * shards failed; the others are kept.
    */
-  readonly reason: "Occupied" | "Locked" | "LeaseLost" | "Options" | "Corrupt" | "Version" | "Absent";
+  readonly reason:
+    | "Occupied"
+    | "Locked"
+    | "LeaseLost"
+    | "Options"
+    | "Corrupt"
+    | "Version"
+    | "Absent"
+    | "Shards";
   readonly path: string;
   readonly message: string;
 }> {}

@@ -1,9 +1,57 @@
 /** The options of a run into a dataset. */
+import type * as Effect from "effect/Effect";
 import type * as Export from "../export/Export.ts";
 import type { Choice } from "../format/Formats.ts";
 import type { Batch } from "../session/Batch.ts";
 import type * as SessionSource from "../source/SessionSource.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import type { UserList } from "../source/UserList.ts";
+import type { DatasetError } from "./DatasetError.ts";
+
+/** A shard that is still to be walked, by {@link ShardRun.run}, in any process that has the folder. */
+export interface OpenShard {
+  /** From 1. */
+  readonly shard: number;
+  /** Names it to whoever runs it: `00002-1f3a5b7d/0007`. */
+  readonly id: string;
+  readonly users: number;
+  readonly weight: number;
+}
+
+/** A shard that came to no end, and why. */
+export interface FailedShard {
+  readonly shard: number;
+  readonly message: string;
+}
+
+/**
+ * Makes what an attempt has brought part of the dataset, if it is the first of its shard that is. An attempt that can't be
+ * published fails this alone; where the dataset can't be written, the run fails as well.
+ */
+export type Publish = (
+  shard: number,
+  attempt: string,
+) => Effect.Effect<void, DatasetError | SinkError | Export.ExportError>;
+
+/** Options of a run whose users are walked in shards. */
+export interface ShardsOptions<E, R> {
+  /** The number of shards, 9999 at most; fewer if there are fewer users. A run that is gone on with keeps what it has. */
+  readonly count: number;
+  /**
+   * Has all of these shards run, the heaviest first, each until an attempt has come to its end or no other is to be made. Calls
+   * `publish` for each that has, the sooner the better; gives those that have not. One that is named nowhere counts as failed.
+   */
+  readonly dispatch: (
+    shards: ReadonlyArray<OpenShard>,
+    publish: Publish,
+  ) => Effect.Effect<ReadonlyArray<FailedShard>, E, R>;
+  /**
+   * Tells how much there is to walk of a user, against others. One who is more than the share of a shard gets a shard alone.
+   *
+   * @default {1, as is anything that is not above 0}
+   */
+  readonly weightOf?: ((userId: string) => number) | undefined;
+}
 
 /** Options of an export into a dataset. */
 export interface DatasetOptions<E, R> {
@@ -40,6 +88,11 @@ export interface DatasetOptions<E, R> {
    * `"since-last"`, of all users.
    */
   readonly byActivity?: { readonly sweepEvery?: number | undefined } | undefined;
+  /**
+   * Has users walked by many processes, of many machines that share the folder. A run that was begun in shards is gone on with in
+   * shards. Not with `byActivity`; `partRows`, `partBytes` and `change` are those of each shard.
+   */
+  readonly shards?: ShardsOptions<E, R> | undefined;
   /** Seconds, see {@link SessionSource.ChangesOptions}. @default {300} */
   readonly lookback?: number | undefined;
   /** Options of walks. `sort` and what chooses sessions must stay the same from run to run. */

@@ -7,6 +7,7 @@ import { damaged, failure } from "./DatasetError.ts";
 import * as Layout from "./Layout.ts";
 import * as Journal from "./Journal.ts";
 import * as Manifest from "./Manifest.ts";
+import * as ShardFolder from "./ShardFolder.ts";
 
 const { DatasetError } = Layout;
 
@@ -163,6 +164,7 @@ export const removeOrphans = (root: string, found: Inspection, prove: Layout.Pro
       yield* Journal.write(root, journal, prove);
     }
     yield* Layout.remove(root, left, prove);
+    yield* ShardFolder.removeBut(root, isUnfinished(found) ? journal?.header.shards : undefined, prove);
     if (journal === undefined || isUnfinished(found)) return found;
     if (isOver(found)) {
       yield* Journal.remove(root, journal, prove);
@@ -189,4 +191,6 @@ export const deleteJournal = (root: string, { manifest, journal }: Inspection, p
       ? Journal.remove(root, journal, prove)
       : Journal.write(root, { header, checkpoints: [] }, prove);
     yield* Layout.remove(root, [usersOf(header)], prove);
+    // What can't be removed yet, as someone has it open, the next run removes.
+    if (header.shards !== undefined) yield* Effect.ignore(ShardFolder.removeBut(root, undefined, prove));
   });

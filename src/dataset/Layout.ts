@@ -14,6 +14,9 @@
  *   tombstones/part-00000.ndjson  which sessions of earlier parts the tenant lists no more
  *   cursors/part-00000.ndjson     what the next run has to know to tell what has changed
  *   observed/part-00000.ndjson    the ids that the unfinished run came upon, to tell what was removed
+ *   shards/00002-1f3a5b7d/     the unfinished run, where many machines walk its users; its run and a random key
+ *     0007/shard.json          what a shard was asked; beside it the list of its users and their cursors
+ *     0007/1/                  an attempt at it, a small dataset without a manifest: journal.ndjson and parts
  * ```
  *
  * A dataset that 0.1 began keeps the names it has for the last four: `rejected`, `removed`, `state`, `seen`.
@@ -27,6 +30,7 @@ import * as FileSink from "../sink/FileSink.ts";
 import { type Sink, SinkError } from "../sink/Sink.ts";
 import { type DatasetError, failure } from "./DatasetError.ts";
 import { lineFolders } from "./Shapes.ts";
+import { shardKey } from "./ShardShapes.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 
 export { DatasetError } from "./DatasetError.ts";
@@ -39,6 +43,8 @@ export const names = {
   manifest: "manifest.json",
   journal: "journal.ndjson",
   lock: "lock.json",
+  shards: "shards",
+  shard: "shard.json",
 } as const;
 
 /**
@@ -155,7 +161,8 @@ export const isLeftBySystem = (name: string): boolean => /^(\.|~\$|Thumbs\.db$|d
 
 export const foreignIn = (root: string) =>
   Effect.gen(function* () {
-    const known: ReadonlyArray<string> = [...Object.values(names), ...partFolders()];
+    const { shard: _, ...besides } = names;
+    const known: ReadonlyArray<string> = [...Object.values(besides), ...partFolders()];
     const isOurs = (name: string) =>
       isLeftBySystem(name) || known.includes(name) || isUsersName(name) || isPartial(name) ||
       isMoved(name) || isToken(name);
@@ -166,8 +173,14 @@ export const foreignIn = (root: string) =>
         if (!isOurs && !isLeftBySystem(name)) foreign.push(`${folder}/${name}`);
       }
     }
+    for (const name of yield* namesIn(root, names.shards)) {
+      if (!isShardsOf(name) && !isLeftBySystem(name)) foreign.push(`${names.shards}/${name}`);
+    }
     return foreign;
   });
+
+/** Tell the folder of a run in shards by its name, also once it was moved away to be removed. */
+export const isShardsOf = (name: string): boolean => shardKey.test(name.replace(/\.over$/, ""));
 
 /** Tell whether a file beside the parts was left by a killed process. */
 export const isPartial = (name: string): boolean =>

@@ -21,9 +21,12 @@ export interface SessionIndex {
 }
 
 export interface LoadOptions {
-  readonly reader: CheckedReader.Reader;
-  readonly parts: ReadonlyArray<Part>;
+  readonly reader: Omit<CheckedReader.Reader, "root">;
+  /** The parts, by the folders that they lie in, the earlier ones first. */
+  readonly places: ReadonlyArray<{ readonly root: string; readonly parts: ReadonlyArray<Part> }>;
   readonly runs: ReadonlyArray<Pick<Run, "run" | "options">>;
+  /** The users to tell of. @default {all} */
+  readonly users?: ReadonlySet<string> | undefined;
 }
 
 const isTombstones = ({ format }: Part): boolean => format === "tombstones";
@@ -40,13 +43,23 @@ export const partsOf = (parts: ReadonlyArray<Part>): ReadonlyArray<Part> =>
  * Memory: 24 to 48 bytes for each session of the dataset, and half as much more for a moment while it grows.
  */
 export async function* load(
-  { reader, parts, runs }: LoadOptions,
+  { reader: shared, places, runs, users }: LoadOptions,
 ): AsyncGenerator<undefined, SessionIndex> {
+  const all = places.flatMap(({ parts }) => PartReader.oneOfEach(parts));
+  const texts = new Set(all.map((part) => PartReader.writtenAs(part, runs).text));
+  const written = users &&
+    new Set(
+      [...users].flatMap((id) => [...texts].flatMap((text) => spelled([id, ""], text).map(([id]) => id))),
+    );
+  const isMeant = (userId: string) => written === undefined || written.has(userId);
   const newest = DigestTable.map();
   // A session that has ended is held as a negative number: no time is one.
   const ended = (time: number) => -1 - time;
   const timeOf = (value: number) => value < 0 ? -1 - value : value;
-  for (const part of partsOf(parts)) {
+  const inOrder = places.flatMap(({ root, parts }) =>
+    partsOf(parts).map((part) => ({ reader: { ...shared, root }, part }))
+  );
+  for (const { reader, part } of inOrder) {
     if (isTombstones(part)) {
       for await (const lines of CheckedReader.lines(reader, part, decode)) {
         for (const { line: { user_id, session_id, gone } } of lines) {
@@ -61,13 +74,13 @@ export async function* load(
     for await (const rows of CheckedReader.sessions(reader, part, PartReader.writtenAs(part, runs))) {
       for (const row of rows) {
         const key = keyOf(row);
+        if (!isMeant(key[0])) continue;
         newest.set(key, Math.max(lastUpdated(row), timeOf(newest.get(key) ?? 0)));
       }
       yield;
     }
   }
 
-  const texts = new Set(PartReader.oneOfEach(parts).map((part) => PartReader.writtenAs(part, runs).text));
   return {
     holds: (userId, sessionId, time) => {
       let found: Holding = "lacks";

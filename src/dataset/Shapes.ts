@@ -8,15 +8,10 @@ import * as Json from "../format/Json.ts";
 import { ActivityState } from "../source/activity/ActivityState.ts";
 import * as Changes from "../source/incremental/Changes.ts";
 import * as WalkCheckpoint from "../source/paging/WalkCheckpoint.ts";
+import { Count, PartNumber, RunNumber } from "./Counts.ts";
+import { PublishedShard, Shard, shardKey } from "./ShardShapes.ts";
 
-/** No count comes near that, nor do sums of a few of them to what a number can hold. */
-const Count = Schema.Int.pipe(Schema.between(0, 2 ** 50));
-
-/** No dataset comes to so many runs, or to parts of so many numbers. */
-export const MOST = 1e9;
-
-const RunNumber = Schema.Int.pipe(Schema.between(1, MOST));
-const PartNumber = Schema.Int.pipe(Schema.between(0, MOST));
+export { MOST } from "./Counts.ts";
 
 /** The versions of manifests and journals. A version changes with the meaning of what is there, not with additions. */
 export type Version = 1 | 2;
@@ -164,6 +159,8 @@ const shapesOf = (version: Version) => {
     ),
     redelivered: Schema.optional(Redelivered),
     by_activity: Schema.optional(ByActivity),
+    /** The attempts that count, of a run in shards. */
+    shards: Schema.optional(Schema.Array(PublishedShard)),
   });
 
   const Manifest = Schema.Struct({
@@ -247,6 +244,10 @@ const shapesOf = (version: Version) => {
     claims: Schema.optional(PartNumber),
     user_list_unverified_reasons: userListUnverifiedReasons,
     by_activity: Schema.optional(ByActivity),
+    /** Key of a run in shards, by which its folder is called. */
+    shards: Schema.optional(Schema.String.pipe(Schema.pattern(shardKey))),
+    /** The shard that this is a run of alone. */
+    shard: Schema.optional(Shard),
     run_progress: runProgress,
   });
 
@@ -257,6 +258,12 @@ const shapesOf = (version: Version) => {
     parts: Schema.Array(Part),
     /** The claim as in a {@link Header}; absent where the number has not changed, or nothing follows. */
     claims: Schema.optional(PartNumber),
+    /** The number of shards that the users were dealt to: all of them are described by then. */
+    shards: Schema.optional(Count),
+    /** The shard that these parts are of. */
+    published: Schema.optional(PublishedShard),
+    /** The end of an attempt at a shard: no line follows. */
+    ended: Schema.optional(Schema.Struct({ page_size: Schema.optional(Count) })),
     run_progress: runProgress,
   });
 

@@ -125,6 +125,15 @@ export interface ActivityReport {
   readonly late?: number | undefined;
 }
 
+/** A shard of a run in shards, and the attempt at it that counts. */
+export interface ShardReport {
+  /** From 1. */
+  readonly shard: number;
+  readonly attempt: string;
+  readonly users: number;
+  readonly sessions: number;
+}
+
 /** The report of a run into a dataset, over all processes that worked on it. */
 export interface DatasetReport extends Outcome {
   /** From 1. */
@@ -146,6 +155,8 @@ export interface DatasetReport extends Outcome {
   readonly redelivered?: { readonly sessions: number; readonly users: Sample<string> } | undefined;
   /** Set of a run by activity. */
   readonly by_activity?: ActivityReport | undefined;
+  /** Set of a run in shards. */
+  readonly shards?: ReadonlyArray<ShardReport> | undefined;
   readonly files: ReadonlyArray<Part>;
   /** True if there was nothing to do. */
   readonly wasFinished: boolean;

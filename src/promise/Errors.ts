@@ -64,9 +64,17 @@ export interface DatasetError extends Error {
   /**
    * `Occupied`: the folder holds a run, or something else. `Locked`: another process writes there. `LeaseLost`: another
    * process has taken over. `Options`: it was begun with others. `Corrupt`: a file of it was changed. `Version`: a newer
-   * version wrote it. `Absent`: there is none.
+   * version wrote it. `Absent`: there is none. `Shards`: some shards failed; the others are kept.
    */
-  readonly reason: "Occupied" | "Locked" | "LeaseLost" | "Options" | "Corrupt" | "Version" | "Absent";
+  readonly reason:
+    | "Occupied"
+    | "Locked"
+    | "LeaseLost"
+    | "Options"
+    | "Corrupt"
+    | "Version"
+    | "Absent"
+    | "Shards";
   readonly path: string;
 }
 

@@ -9,7 +9,7 @@
  * of parts by a link, and undo it, between two looks at it.
  */
 import { constants, type Dirent, fdatasync, fsync, type Stats } from "node:fs";
-import { type FileHandle, lstat, mkdir, open as openFile, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open as openFile, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
@@ -193,6 +193,17 @@ export const remove = async (root: string, path: string): Promise<void> => {
     throw error;
   }
   await rm(join(root, path), { force: true });
+};
+
+/** Removes a real folder with all that is in it; whatever is neither a regular file nor a real folder is refused. */
+export const removeFolder = async (root: string, folder: string): Promise<void> => {
+  for (const entry of await entriesIn(root, folder)) {
+    const path = `${folder}/${entry.name}`;
+    await (entry.isDirectory() ? removeFolder(root, path) : remove(root, path));
+  }
+  await rmdir(join(root, folder)).catch((error) => {
+    if (!isMissing(error)) throw error;
+  });
 };
 
 // Yarn's PnP puts handles of its own in the place of Node's, and they can't flush. The file beneath them can.

@@ -33,7 +33,9 @@ const guard = (target, name, isChange = () => true) => {
   };
 };
 
-for (const name of ["rename", "rm", "link", "truncate", "mkdir", "writeFile"]) guard(fs.promises, name);
+for (const name of ["rename", "rm", "rmdir", "link", "truncate", "mkdir", "writeFile"]) {
+  guard(fs.promises, name);
+}
 guard(fs.promises, "open", (_, flags) => flags !== undefined && flags !== "r");
 const handle = await fs.promises.open(new URL(import.meta.url), "r");
 for (const name of ["writeFile", "appendFile", "sync", "truncate"]) {

@@ -2,9 +2,7 @@
  * A writer that is stopped right before any one of the changes it makes to the disk, when it has just proven that the lease is
  * its own, and that goes on when another one has taken over: in one process, so that every such moment can be had.
  */
-import fs from "node:fs";
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
-import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
@@ -16,42 +14,10 @@ import { keysInEach } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { onDeno } from "../runtime.ts";
 import { choices, exportInto, exportOf, manifestOf, type Options, present } from "./written.ts";
+import { shardedOf } from "./sharding.ts";
+import { stoppingAt } from "./stoppingAt.ts";
 import { witness } from "./witness.ts";
 import { isLong } from "../size.ts";
-
-type Call = (...args: Array<unknown>) => Promise<unknown>;
-
-/** Stops before the n-th change until what is done meanwhile is done. Gives how many changes there were. */
-const stoppingAt = async (at: number, work: () => Promise<unknown>, meanwhile: () => Promise<void>) => {
-  let changes = 0;
-  let isStopped = false;
-  const restored: Array<() => void> = [];
-  // deno-lint-ignore no-explicit-any
-  const guard = (target: any, name: string, isChange: (...args: Array<unknown>) => boolean = () => true) => {
-    const original: Call = target[name];
-    restored.push(() => void (target[name] = original));
-    target[name] = async function (...args: Array<unknown>) {
-      if (isStopped || !isChange(...args) || ++changes !== at) return original.apply(this, args);
-      isStopped = true;
-      await meanwhile();
-      isStopped = false;
-      return original.apply(this, args);
-    };
-  };
-  const handle = await fs.promises.open(new URL(import.meta.url), "r");
-  for (const name of ["rename", "rm", "link", "mkdir", "writeFile"]) guard(fs.promises, name);
-  guard(fs.promises, "open", (_, flags) => flags !== undefined && flags !== "r");
-  guard(Object.getPrototypeOf(handle), "appendFile");
-  await handle.close();
-  syncBuiltinESMExports();
-  try {
-    await work();
-  } finally {
-    for (const restore of restored) restore();
-    syncBuiltinESMExports();
-  }
-  return changes;
-};
 
 const options: Options = { formats: choices("ndjson", "csv", "parquet"), partRows: 40, mode: "resume" };
 
@@ -78,8 +44,23 @@ const successors = [
   { what: "is broken off, and a third one finishes its run", broken: true },
 ] as const;
 
-const writers: ReadonlyArray<{ readonly run: string; readonly more: Options; readonly before: boolean }> = [
+interface Case {
+  readonly run: string;
+  readonly more: Options;
+  readonly before: boolean;
+  /** The number of shards, of a run in shards. */
+  readonly shards?: number;
+}
+
+const writers: ReadonlyArray<Case> = [
   { run: "a first export", more: {}, before: false },
+  { run: "a first export in shards", more: {}, before: false, shards: 3 },
+  {
+    run: "a run in shards that adds and tells what was removed",
+    more: { changes: "since-last", prune: true },
+    before: true,
+    shards: 3,
+  },
   {
     run: "a run that adds and tells what was removed",
     more: { changes: "since-last", prune: true },
@@ -91,7 +72,10 @@ it.skipIf(onDeno || process.platform !== "linux").each(
   writers.flatMap((writer) => successors.map((successor) => ({ ...writer, ...successor }))),
 )(
   "$run, stopped before any change, harms nothing when the next one $what",
-  async ({ more, before, broken }) => {
+  async ({ more, before, broken, shards }) => {
+    const runOf = (sandbox: Sandbox, root: string, options: Options) =>
+      shards === undefined ? exportOf(sandbox, root, options) : shardedOf(sandbox, root, shards, options);
+    const runInto = (...args: Parameters<typeof runOf>) => Effect.runPromise(runOf(...args));
     const prepared = await newFolder();
     // Changes when a stopped writer may not see it, so each moment has a tenant of its own.
     const tenantOf = () => make({ users: 6, sessionsPerUser: 25 });
@@ -99,14 +83,14 @@ it.skipIf(onDeno || process.platform !== "linux").each(
     const mine: Options = { ...options, ...more };
     const next: Options = { ...options, changes: "since-last", ...(before && { prune: true }) };
     const [counted, lost] = [new Set<string>(), { count: 0, all: 0 }];
-    const step = isLong ? 1 : 60;
+    const step = isLong ? 1 : shards === undefined ? 25 : 60;
     const whole = join(await newFolder(), "data");
     await cp(prepared, whole, { recursive: true });
     const counting = tenantOf();
     if (before) change(counting);
     const changes = await stoppingAt(
       Infinity,
-      () => exportInto(counting, whole, mine),
+      () => runInto(counting, whole, mine),
       () => Promise.resolve(),
     );
     for (let at = 1 + Math.floor(Math.random() * step); at <= changes; at += step) {
@@ -118,7 +102,7 @@ it.skipIf(onDeno || process.platform !== "linux").each(
       let runs = 0;
       let outcome = "";
       await stoppingAt(at, async () => {
-        const exit = await Effect.runPromise(Effect.either(exportOf(sandbox, root, mine)));
+        const exit = await Effect.runPromise(Effect.either(runOf(sandbox, root, mine)));
         outcome = exit._tag === "Right"
           ? "done"
           : (exit.left as { readonly reason?: string }).reason ?? exit.left._tag;
@@ -128,7 +112,7 @@ it.skipIf(onDeno || process.platform !== "linux").each(
         const path = join(root, "lock.json");
         const text = await readFile(path, "utf8").catch(() => undefined);
         if (text !== undefined) await writeFile(path, JSON.stringify({ ...JSON.parse(text), process: "1" }));
-        const after = (sandbox: Sandbox) => Effect.runPromise(Effect.either(exportOf(sandbox, root, next)));
+        const after = (sandbox: Sandbox) => Effect.runPromise(Effect.either(runOf(sandbox, root, next)));
         await after(broken ? refusing(sandbox, 9) : sandbox);
         if (!broken) {
           // A second run of the successor is one that a stale manifest would erase.
@@ -149,9 +133,9 @@ it.skipIf(onDeno || process.platform !== "linux").each(
         expect((await manifestOf(root)).runs.length, what)
           .toBeGreaterThanOrEqual(runs);
       }
-      const last = await Effect.runPromise(Effect.either(exportOf(sandbox, root, next)));
+      const last = await Effect.runPromise(Effect.either(runOf(sandbox, root, next)));
       if (last._tag === "Left") throw Object.assign(last.left, { message: `${what}: ${last.left.message}` });
-      const again = await exportInto(sandbox, root, next);
+      const again = await runInto(sandbox, root, next);
       expect(again.run, what).toBeGreaterThan(runs);
       await look();
       expect((await Effect.runPromise(Verify.run(root))).problems, what).toEqual([]);

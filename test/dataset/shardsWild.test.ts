@@ -1,0 +1,221 @@
+/**
+ * Runs in shards by workers that are interrupted, doubled, held and late, and by coordinators that are broken off: what comes of
+ * it is the tenant, each session once, whatever a worker does when its run is over.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Fiber from "effect/Fiber";
+import { expect, it } from "vitest";
+import { make, type Sandbox } from "../../src/sandbox/mod.ts";
+import { keysOf } from "../cli/command.ts";
+import { newFolder } from "../folders.ts";
+import { onDeno } from "../runtime.ts";
+import { isLong, some } from "../size.ts";
+import { draws } from "../source/paging/histories.ts";
+import {
+  attemptOf,
+  besideParts,
+  contentsOf,
+  type Dispatch,
+  gate,
+  problemsOf,
+  shardedOf,
+  until,
+  workers,
+} from "./sharding.ts";
+import { stoppingAt } from "./stoppingAt.ts";
+import { witness } from "./witness.ts";
+import { exportInto, manifestOf, type Options, present } from "./written.ts";
+
+/** All that lies in a folder, by its bytes. */
+const tree = async (root: string) => {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const names = entries.map((entry) => join(entry.parentPath, entry.name)).sort();
+  const files = new Set(
+    entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)),
+  );
+  return await Promise.all(
+    names.map(async (name) => files.has(name) ? [name, (await readFile(name)).toString("base64")] : [name]),
+  );
+};
+
+/** The same sandbox, whose answers wait from the n-th on until they are let go. */
+const holding = (sandbox: Sandbox, after: number) => {
+  const { opened, open } = gate();
+  let answers = 0;
+  const held: Sandbox = {
+    ...sandbox,
+    fetch: async (request) => {
+      if (answers++ >= after) await opened;
+      return await sandbox.fetch(request);
+    },
+  };
+  return { held, release: open };
+};
+
+interface Late {
+  readonly done: Promise<Exit.Exit<unknown, { readonly _tag: string; readonly reason?: unknown }>>;
+  readonly release: () => void;
+}
+
+const outcomes: Record<string, number> = {};
+
+const count = (what: string) => void (outcomes[what] = (outcomes[what] ?? 0) + 1);
+
+/** What hands shards to workers that do anything that a machine may do to them. */
+const wild = (sandbox: Sandbox, root: string, draw: () => number, late: Array<Late>): Dispatch => {
+  const formats = {
+    partRows: 10 + Math.floor(draw() * 40),
+    walk: { concurrency: 1 + Math.floor(draw() * 3), pageSize: 10 },
+  };
+  const attempt = (id: string, from = sandbox) => attemptOf(from, root, id, formats);
+  return (shards, publish) =>
+    Effect.as(
+      Effect.forEach(shards, ({ shard, id }) =>
+        Effect.gen(function* () {
+          const published = Effect.flatMap(
+            attempt(id),
+            (report) => Effect.as(publish(shard, report.attempt), report),
+          );
+          while (draw() < 0.6) {
+            const kind = Math.floor(draw() * 3);
+            if (kind === 0) {
+              // Interrupted at any moment, as by a signal.
+              const fiber = yield* Effect.fork(attempt(id));
+              yield* Effect.sleep(draw() * 60);
+              const exit = yield* Fiber.interrupt(fiber);
+              count(Exit.isSuccess(exit) ? "ended before it was interrupted" : "interrupted");
+            } else if (kind === 1) {
+              // Two at once, which both want to be published.
+              const [one, other] = yield* Effect.all([published, published], { concurrency: 2 });
+              count(one.attempt === other.attempt ? "doubled, one of them" : "doubled, both");
+              yield* publish(shard, other.attempt);
+              return;
+            } else {
+              const { held, release } = holding(sandbox, Math.floor(draw() * 6));
+              const fiber = Effect.runFork(attempt(id, held));
+              late.push({ done: Effect.runPromise(Fiber.await(fiber)), release });
+              yield* Effect.sleep(draw() * 30);
+            }
+          }
+          yield* published;
+        }), { concurrency: 2 }),
+      [],
+    ).pipe(Effect.orDie);
+};
+
+const change = (sandbox: Sandbox, draw: () => number) => {
+  for (const userId of sandbox.userIds()) {
+    for (let left = Math.floor(draw() * 6); left > 0; left--) {
+      const sessions = [...sandbox.sessions(userId)];
+      const any = sessions[Math.floor(draw() * sessions.length)];
+      if (any === undefined || draw() < 0.4) sandbox.add(userId);
+      else if (draw() < 0.5) sandbox.update(userId, any.session_id);
+      else sandbox.remove(userId, any.session_id);
+    }
+  }
+};
+
+it("whatever happens to workers and to who hands shards out, each session is there once", async () => {
+  for (let seed = 1; seed <= some(80); seed++) {
+    const draw = draws(seed);
+    const sandbox = make({ users: 8, sessionsPerUser: { mean: 25 }, seed, faults: { latencyMs: 2 } });
+    const root = join(await newFolder(), "data");
+    const look = witness(root);
+    for (
+      const more of [{ changes: "since-last" }, { changes: "since-last", prune: true }] as Array<Options>
+    ) {
+      const late: Array<Late> = [];
+      const shards = 1 + Math.floor(draw() * 6);
+      const going = (dispatch: Dispatch) => shardedOf(sandbox, root, shards, more, dispatch);
+      for (let tries = Math.floor(draw() * 3); tries > 0; tries--) {
+        let isTime = false;
+        const timer = setTimeout(() => isTime = true, 40 + draw() * 400);
+        const exit = await until(going(wild(sandbox, root, draw, late)), () => isTime);
+        clearTimeout(timer);
+        count(Exit.isSuccess(exit) ? "a run that ended" : "a run that was broken off");
+        if (Exit.isFailure(exit)) expect(Cause.isInterrupted(exit.cause), JSON.stringify(exit)).toBe(true);
+        await look();
+        if ((await readdir(root)).includes("journal.ndjson")) expect(await problemsOf(root)).toEqual([]);
+      }
+      await Effect.runPromise(going(wild(sandbox, root, draw, late)));
+      await look();
+      const before = await tree(root);
+      for (const { release } of late) release();
+      for (const { done } of late) {
+        const exit = await done;
+        const error = Exit.isFailure(exit)
+          ? Cause.squash(exit.cause) as { _tag?: string; reason?: string }
+          : undefined;
+        count(`late: ${error === undefined ? "done" : `${error._tag} ${error.reason}`}`);
+        // It may have ended before the run did; else it is told that there is nothing to do any more.
+        if (error !== undefined) {
+          expect(error, String(error)).toMatchObject({ _tag: "DatasetError", reason: "Absent" });
+        }
+      }
+      expect(await tree(root)).toEqual(before);
+      expect(await problemsOf(root), `seed ${seed}`).toEqual([]);
+      expect(await besideParts(root)).toEqual(["manifest.json"]);
+      const [ndjson, csv, parquet] = await contentsOf(root);
+      expect([csv, parquet]).toEqual([ndjson, ndjson]);
+      expect(await present(root), `seed ${seed}`).toEqual(
+        more.prune ? keysOf(sandbox) : expect.arrayContaining(keysOf(sandbox)),
+      );
+      change(sandbox, draw);
+    }
+    // Runs that were broken off when they had ended are followed by others; each is whole.
+    await exportInto(sandbox, root, { changes: "since-last", prune: true, mode: "resume" });
+    expect(await present(root)).toEqual(keysOf(sandbox));
+  }
+  process.stdout.write(`${JSON.stringify(outcomes)}\n`);
+}, 900_000);
+
+it.skipIf(onDeno)(
+  "a worker stopped before any change, that goes on when its run is over, changes nothing",
+  async () => {
+    const sandbox = make({ users: 4, sessionsPerUser: 20, seed: 3 });
+    const told = new Set<string>();
+    const options = { partRows: 15 };
+    const step = isLong ? 1 : 9;
+    let changes = Infinity;
+    for (let at = 1 + Math.floor(Math.random() * step); at <= changes; at += step) {
+      const root = join(await newFolder(), "data");
+      const [stopped, resumed] = [gate(), gate()];
+      let late: Promise<number> | undefined;
+      let outcome = "";
+      const dispatch: Dispatch = (shards, publish) =>
+        Effect.gen(function* () {
+          const attempt = async () => {
+            const exit = await Effect.runPromise(
+              Effect.either(attemptOf(sandbox, root, shards[0]!.id, options)),
+            );
+            outcome = exit._tag === "Right"
+              ? "done"
+              : `${exit.left._tag} ${(exit.left as { reason?: string }).reason}`;
+          };
+          late = stoppingAt(at, attempt, () => {
+            stopped.open();
+            return resumed.opened;
+          });
+          yield* Effect.promise(() => Promise.race([stopped.opened, late]));
+          return yield* workers(sandbox, root, options)(shards, publish);
+        });
+      await Effect.runPromise(shardedOf(sandbox, root, 2, {}, dispatch));
+      expect((await manifestOf(root)).runs[0].shards).toHaveLength(2);
+      const before = await tree(root);
+      resumed.open();
+      changes = await late!;
+      told.add(outcome);
+      expect(["done", "DatasetError Absent"], `stopped before change ${at}`).toContain(outcome);
+      expect(await tree(root), `stopped before change ${at} of ${changes}: ${outcome}`).toEqual(before);
+      expect(await problemsOf(root)).toEqual([]);
+      expect(await present(root)).toEqual(keysOf(sandbox));
+    }
+    expect(told).toContain("DatasetError Absent");
+  },
+  300_000,
+);
