@@ -166,10 +166,10 @@ export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): 
 
   const isFar = state.next - now > FAR;
   if (!isFar) state.laid = state.rate;
-  // Leases of before are void for whoever reads this. Who has not read it yet uses none that lies later than this.
+  // Leases of before are void for whoever reads this. Who has not read it yet uses them for a little longer.
   if (isLonger || state.slowedAt !== followed.slowedAt || (isFar && state.rate > FAR_BELOW * state.laid)) {
     state.epoch++;
-    state.next = Math.min(state.next, now + FRESH);
+    state.next = Math.min(state.next, now + FRESH + 1000 / state.rate);
     state.laid = state.rate;
   }
   if (turns <= 0) return { state, lease: undefined };
