@@ -72,6 +72,8 @@ const NAMED = 60_000;
 /** Turns farther ahead than this, at a rate lower by this, are laid anew. */
 const FAR = 1000;
 const FAR_BELOW = 1.5;
+/** The share of a rate below which a lower one makes leases void. */
+const MUCH = 0.75;
 
 export const nothing: Reports = { accepted: 0, throttled: [], heldUntil: 0, waited: false };
 
@@ -155,6 +157,10 @@ const conclude = (state: State, { accepted, throttled, waited }: Reports, now: n
   if (waited) auto.waited(now);
 };
 
+/** Tell if a refusal asks for more than that the next leases are slower. A count of what flows is none with a gap in it. */
+const isMuchSlower = (before: State, { slowedAt, rate, pausedUntil }: State, now: number): boolean =>
+  slowedAt !== before.slowedAt && (rate < MUCH * before.rate || pausedUntil - now > LENGTH);
+
 /** Decide on what is reported and asked for. */
 export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): Decision => {
   const followed = follow(before ?? begin(ceiling, now), now);
@@ -167,7 +173,7 @@ export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): 
   const isFar = state.next - now > FAR;
   if (!isFar) state.laid = state.rate;
   // Leases of before are void for whoever reads this. Who has not read it yet uses them for a little longer.
-  if (isLonger || state.slowedAt !== followed.slowedAt || (isFar && state.rate > FAR_BELOW * state.laid)) {
+  if (isLonger || isMuchSlower(followed, state, now) || (isFar && state.rate > FAR_BELOW * state.laid)) {
     state.epoch++;
     state.next = Math.min(state.next, now + FRESH + 1000 / state.rate);
     state.laid = state.rate;

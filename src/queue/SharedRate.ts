@@ -127,7 +127,8 @@ export const make = (
     /** Takes in what the ledger says, which was asked for at one time and came at another. */
     const learn = (state: RateLedger.State, asked: number, came: number, now: number) => {
       if (state.epoch !== epoch) turns.clear();
-      if (slowedAt >= 0 && state.slowedAt !== slowedAt) learnedAt = monotonic();
+      // Turns of before that are good for all that have not learned of it either.
+      if (slowedAt >= 0 && state.slowedAt !== slowedAt) learnedAt = Math.max(monotonic(), turns.last());
       heldUntil = state.heldUntil > now ? Math.max(heldUntil, came + state.heldUntil - now) : heldUntil;
       [rateNow, epoch, seenAt, slowedAt] = [state.rate, state.epoch, asked, state.slowedAt];
     };
