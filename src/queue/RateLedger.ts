@@ -98,8 +98,14 @@ const begin = (ceiling: Ceiling, now: number): State => ({
 
 /** Read what was written down; undefined where it is none of this. */
 export const parse = (text: string | undefined): State | undefined => {
-  const state: Partial<State> = text === undefined ? {} : JSON.parse(text);
-  return typeof state.next === "number" && state.search !== undefined ? state as State : undefined;
+  try {
+    const state: Partial<State> | null = JSON.parse(text ?? "null");
+    const { next, rate, at, search, named } = state ?? {};
+    const isWhole = [next, rate, at].every(Number.isFinite) && search !== undefined && named !== undefined;
+    return isWhole ? state as State : undefined;
+  } catch {
+    return undefined;
+  }
 };
 
 /** Move all times back where the server's clock was set back: else nobody had a turn until it is there again. */

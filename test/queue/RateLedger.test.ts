@@ -207,8 +207,9 @@ describe("decide()", () => {
   });
 
   it("takes what is none of its own for nothing", () => {
-    expect(RateLedger.parse(undefined)).toBeUndefined();
-    expect(RateLedger.parse("{}")).toBeUndefined();
+    for (const text of [undefined, "", "null", "{}", "[1]", '{"next":null}', '{"next":1,"rate":2,"at":3}']) {
+      expect(RateLedger.parse(text)).toBeUndefined();
+    }
   });
 });
 
