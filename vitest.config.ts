@@ -11,7 +11,7 @@ const quick = [
   "test/dataset/Digest*.test.ts",
   "test/format/{Formats,csv/formulas,ndjson/Ndjson}.test.ts",
   "test/promise/errors.test.ts",
-  "test/queue/{QueueServer,RateLedger,SharedRate}.test.ts",
+  "test/queue/{QueueServer,RateLedger,ServerClock,SharedRate}.test.ts",
   "test/sandbox/{Changes,Paging}.test.ts",
   "test/sandbox/{data,faults,http}/*.test.ts",
   "test/scan/*.test.ts",
