@@ -10,13 +10,18 @@ export class QueueError extends Data.TaggedError("QueueError")<{
   readonly cause?: unknown;
 }> {}
 
+/** Message of the client of PostgreSQL where there is no password at all. */
+const NO_PASSWORD = /client password must be/;
+
 /** Tell what failed at a server. */
 export const of = (server: string, cause: unknown): QueueError => {
   const { message, code } = (cause ?? {}) as { readonly message?: string; readonly code?: unknown };
+  const said = message || code || cause;
+  const says = NO_PASSWORD.test(String(said)) ? "it asks for a password" : said;
   return new QueueError({
     reason: "Failed",
     server,
-    message: `Cannot use the queue at ${server}: ${message || code || cause}`,
+    message: `Cannot use the queue at ${server}: ${says}`,
     cause,
   });
 };

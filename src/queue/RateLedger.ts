@@ -72,6 +72,8 @@ const NAMED = 60_000;
 /** Turns farther ahead than this, at a rate lower by this, are laid anew. */
 const FAR = 1000;
 const FAR_BELOW = 1.5;
+/** The share of a rate below which a lower one makes leases void. */
+const MUCH = 0.75;
 
 export const nothing: Reports = { accepted: 0, throttled: [], heldUntil: 0, waited: false };
 
@@ -96,8 +98,14 @@ const begin = (ceiling: Ceiling, now: number): State => ({
 
 /** Read what was written down; undefined where it is none of this. */
 export const parse = (text: string | undefined): State | undefined => {
-  const state: Partial<State> = text === undefined ? {} : JSON.parse(text);
-  return typeof state.next === "number" && state.search !== undefined ? state as State : undefined;
+  try {
+    const state: Partial<State> | null = JSON.parse(text ?? "null");
+    const { next, rate, at, search, named } = state ?? {};
+    const isWhole = [next, rate, at].every(Number.isFinite) && search !== undefined && named !== undefined;
+    return isWhole ? state as State : undefined;
+  } catch {
+    return undefined;
+  }
 };
 
 /** Move all times back where the server's clock was set back: else nobody had a turn until it is there again. */
@@ -155,6 +163,10 @@ const conclude = (state: State, { accepted, throttled, waited }: Reports, now: n
   if (waited) auto.waited(now);
 };
 
+/** Tell if a refusal asks for more than that the next leases are slower. A count of what flows is none with a gap in it. */
+const isMuchSlower = (before: State, { slowedAt, rate, pausedUntil }: State, now: number): boolean =>
+  slowedAt !== before.slowedAt && (rate < MUCH * before.rate || pausedUntil - now > LENGTH);
+
 /** Decide on what is reported and asked for. */
 export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): Decision => {
   const followed = follow(before ?? begin(ceiling, now), now);
@@ -166,10 +178,10 @@ export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): 
 
   const isFar = state.next - now > FAR;
   if (!isFar) state.laid = state.rate;
-  // Leases of before are void for whoever reads this. Who has not read it yet uses none that lies later than this.
-  if (isLonger || state.slowedAt !== followed.slowedAt || (isFar && state.rate > FAR_BELOW * state.laid)) {
+  // Leases of before are void for whoever reads this. Who has not read it yet uses them for a little longer.
+  if (isLonger || isMuchSlower(followed, state, now) || (isFar && state.rate > FAR_BELOW * state.laid)) {
     state.epoch++;
-    state.next = Math.min(state.next, now + FRESH);
+    state.next = Math.min(state.next, now + FRESH + 1000 / state.rate);
     state.laid = state.rate;
   }
   if (turns <= 0) return { state, lease: undefined };

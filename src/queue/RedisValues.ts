@@ -69,20 +69,22 @@ export const open = async ({ Redis, options, name }: RedisValuesOptions): Promis
     // It may have been done already.
     autoResendUnfulfilledCommands: false,
   });
-  // Calls fail by themselves.
-  redis.on("error", () => {});
+  // Calls fail by themselves, and say less of why.
+  let lost: Error | undefined;
+  redis.on("error", (error: Error) => lost = error);
+  redis.on("ready", () => lost = undefined);
   const call = async (script: string, ...words: ReadonlyArray<string>): Promise<unknown> => {
     try {
       return await redis.eval(script, 2, HASH, KEYS, ...words);
     } catch (cause) {
-      throw QueueError.of(name, cause);
+      throw QueueError.of(name, lost ?? cause);
     }
   };
   try {
     await redis.connect();
   } catch (cause) {
     redis.disconnect();
-    throw QueueError.of(name, cause);
+    throw QueueError.of(name, lost ?? cause);
   }
   return {
     read: async (key) => {

@@ -14,6 +14,7 @@ import * as RateLimiter from "../api/rate/RateLimiter.ts";
 import * as Bell from "./Bell.ts";
 import * as Demand from "./Demand.ts";
 import * as RateLedger from "./RateLedger.ts";
+import * as ServerClock from "./ServerClock.ts";
 import * as Turns from "./Turns.ts";
 import type { Values } from "./Values.ts";
 
@@ -77,6 +78,7 @@ export const make = (
     const line = Line.make();
     const turns = Turns.make();
     const demand = Demand.make();
+    const server = ServerClock.make();
     let pending = nothing();
     let heldUntil = -Infinity;
     // The ledger as it was read last: when that was asked for, and when its last slowdown was learned of.
@@ -124,11 +126,12 @@ export const make = (
       if (now + dueIn(now) < plannedAt - 1) workerBell.ring();
     };
 
-    /** Takes in what the ledger says, which was asked for at one time and came at another. */
-    const learn = (state: RateLedger.State, asked: number, came: number, now: number) => {
+    /** Takes in what the ledger says, which was asked for at a time here, and read at one there. */
+    const learn = (state: RateLedger.State, asked: number, now: number) => {
       if (state.epoch !== epoch) turns.clear();
-      if (slowedAt >= 0 && state.slowedAt !== slowedAt) learnedAt = monotonic();
-      heldUntil = state.heldUntil > now ? Math.max(heldUntil, came + state.heldUntil - now) : heldUntil;
+      // Turns of before that are good for all that have not learned of it either.
+      if (slowedAt >= 0 && state.slowedAt !== slowedAt) learnedAt = Math.max(monotonic(), turns.last());
+      if (state.heldUntil > now) heldUntil = Math.max(heldUntil, server.here(state.heldUntil));
       [rateNow, epoch, seenAt, slowedAt] = [state.rate, state.epoch, asked, state.slowedAt];
     };
 
@@ -140,12 +143,12 @@ export const make = (
         const asked = monotonic();
         const read = yield* attempt(() => values.read(key));
         const came = monotonic();
+        server.hear(came, read.now);
         const before = RateLedger.parse(read.value);
-        if (before !== undefined) learn(before, asked, came, read.now);
+        if (before !== undefined) learn(before, asked, read.now);
         const { missing, askIn } = need(came);
         const wanted = askIn === 0 ? missing : 0;
         if (wanted === 0 && !told.isUrgent) return roundTrip = came - asked;
-        const there = (time: number) => read.now + time - came;
         const { state, lease } = RateLedger.decide({
           state: before,
           now: read.now,
@@ -154,13 +157,13 @@ export const make = (
           reports: {
             ...told,
             // Whoever left before the last slowdown was known here is not a reason for another.
-            throttled: told.throttled.map((leftAt) => leftAt < learnedAt ? 0 : there(leftAt)),
-            heldUntil: told.heldUntil > came ? there(told.heldUntil) : 0,
+            throttled: told.throttled.map((leftAt) => leftAt < learnedAt ? 0 : server.there(leftAt)),
+            heldUntil: told.heldUntil > came ? server.there(told.heldUntil) : 0,
           },
         });
         if (!(yield* attempt(() => values.replace(key, read.version, JSON.stringify(state))))) return;
-        learn(state, asked, came, read.now);
-        if (lease !== undefined) turns.add(lease, came);
+        learn(state, asked, read.now);
+        if (lease !== undefined) turns.add(lease, server.here(read.now), came);
         told.isUrgent = false;
         [told.accepted, told.throttled, told.heldUntil, told.waited] = [0, [], -Infinity, false];
         roundTrip = monotonic() - asked;

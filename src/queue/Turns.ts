@@ -5,8 +5,8 @@ import type { Lease } from "./RateLedger.ts";
 export const LATE = 50;
 
 export interface Turns {
-  /** Adds a lease that was received at this time. A turn that was saved up comes then. */
-  readonly add: (lease: Lease, received: number) => void;
+  /** Adds a lease that was given at one time and received at another. A turn that was saved up comes then. */
+  readonly add: (lease: Lease, given: number, received: number) => void;
   /** Drops the turns whose time is too long past. */
   readonly expire: (now: number) => void;
   readonly count: () => number;
@@ -42,8 +42,8 @@ export const make = (): Turns => {
   };
   const first = () => leases[0] && at(leases[0], leases[0].gone);
   return {
-    add: ({ startsIn, interval, turns }, received) => {
-      leases.push({ received, from: received + startsIn, interval, turns, gone: 0 });
+    add: ({ startsIn, interval, turns }, given, received) => {
+      leases.push({ received, from: given + startsIn, interval, turns, gone: 0 });
       count += turns;
     },
     expire: (now) => {

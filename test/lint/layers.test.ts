@@ -47,6 +47,12 @@ describe("the lint refuses", () => {
       "must not import from api",
     ],
     [
+      "upwards to the queue",
+      "api/TenantClient.ts",
+      importing("../queue/SharedRate.ts"),
+      "must not import from queue",
+    ],
+    [
       "upwards, of types",
       "api/Tenant.ts",
       'import type { X } from "../cli/Users.ts";\nexport type Y = X;\n',

@@ -3,11 +3,15 @@ import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Fiber from "effect/Fiber";
 import * as Logger from "effect/Logger";
+import * as TestClock from "effect/TestClock";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import * as TenantClient from "../../src/api/TenantClient.ts";
+import * as Transport from "../../src/api/transport/Transport.ts";
 import type { RateLimiter } from "../../src/api/rate/RateLimiter.ts";
 import type { Ceiling } from "../../src/queue/RateLedger.ts";
 import * as SharedRate from "../../src/queue/SharedRate.ts";
+import { ok, ORIGIN, pageOf, refuse, run, tenantAt } from "../api/asking.ts";
 import * as virtualClock from "../api/virtualClock.ts";
 import { some } from "../size.ts";
 import * as memory from "./memory.ts";
@@ -253,4 +257,31 @@ describe("machines that share a rate", () => {
     expect(machines[0]!.limiter().state().waiting).toBe(0);
     await stopAll(machines);
   });
+});
+
+describe("a client of a tenant", () => {
+  it("asks by the limiter that it is given, and tells it of what is refused", () =>
+    run(Effect.gen(function* () {
+      const server = memory.make(() => 1e9);
+      const limiter = yield* SharedRate.make({ values: server, tenant: "acme", rate: 20 });
+      let asked = 0;
+      const http = yield* Effect.provide(
+        TenantClient.make(tenantAt(ORIGIN), { rate: 1000 }, limiter),
+        Transport.fetch(() => Promise.resolve(asked++ === 0 ? refuse(429, { "retry-after": "3" }) : ok())),
+      );
+      const fiber = yield* Effect.fork(http.list(pageOf("mia")));
+      // What the values promise comes without time passing.
+      for (let n = 0; n < 100 && asked === 0; n++) {
+        yield* Effect.promise(() => new Promise((resume) => setTimeout(resume, 1)));
+        yield* TestClock.adjust(1);
+      }
+      yield* Effect.promise(() => new Promise((resume) => setTimeout(resume, 20)));
+      expect(asked).toBe(1);
+      expect(http.traffic()).toMatchObject({ rate: 10, refused: 1 });
+      expect(JSON.parse((yield* Effect.promise(() => server.read("rate:acme"))).value!)).toMatchObject({
+        rate: 10,
+        ceiling: 20,
+      });
+      yield* Fiber.interrupt(fiber);
+    })));
 });

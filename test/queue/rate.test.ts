@@ -113,7 +113,7 @@ onEachServer((server, kind) => {
 
   it("a refusal of one is felt by all within a second, until its end", async () => {
     const RETRY_AFTER = isLong ? 30 : 3;
-    for (const rate of [20, 200, 1000]) {
+    for (const rate of isLong ? [20, 200, 1000] : [200]) {
       let [isDue, refusedAt] = [false, 0];
       const refuse = (at: number): Refusal | undefined => {
         if (!isDue) return undefined;
@@ -170,7 +170,7 @@ onEachServer((server, kind) => {
         (100 * rateOf(accepted) / limit).toFixed(1)
       } %), ${(100 * refused).toFixed(2)} % refused`,
     );
-    expect(rateOf(accepted)).toBeGreaterThan(0.9 * limit);
+    expect(rateOf(accepted)).toBeGreaterThan(0.88 * limit);
     expect(refused).toBeLessThan(0.03);
   }, 180_000);
 });
