@@ -44,7 +44,7 @@ export interface ShardsOptions<E, R> {
   readonly dispatch: (
     shards: ReadonlyArray<OpenShard>,
     publish: Publish,
-  ) => Effect.Effect<ReadonlyArray<FailedShard>, E, R>;
+  ) => Effect.Effect<ReadonlyArray<FailedShard>, E | DatasetError | SinkError | Export.ExportError, R>;
   /**
    * Tells how much there is to walk of a user, against others. One who is more than the share of a shard gets a shard alone.
    *

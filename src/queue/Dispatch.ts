@@ -31,19 +31,22 @@ export interface DispatchOptions<E, R> {
   readonly job: ShardJob.RunJob;
   /** In the order in which they are to begin. */
   readonly shards: ReadonlyArray<{ readonly shard: number; readonly users: number }>;
-  /** Takes the progress of all that have begun, and the requests of those. */
-  readonly show: (under: ReadonlyArray<Export.Progress>, traffic: Traffic) => void;
+  /** Takes the progress of all that have begun, and more that is known of those. */
+  readonly show: (begun: ReadonlyArray<Export.Progress>, view: View) => void;
   /** Done for each shard that has ended, with what its worker gave. */
   readonly published: (shard: number, result: string | undefined) => Effect.Effect<void, E, R>;
   /** The patience with a server that can't be reached. */
   readonly maxElapsed: Duration.DurationInput;
 }
 
-export interface Traffic {
+/** A look at shards that have begun. */
+export interface View {
   readonly requests: number;
   readonly retries: number;
   /** Workers that live and may take a shard. */
   readonly workers: number;
+  /** Progress of those that have not been published. */
+  readonly under: ReadonlyArray<Export.Progress>;
 }
 
 /** Pauses between looks: at what workers leave, at shards that failed, at whether the queue still has its shards. */
@@ -221,6 +224,7 @@ export const dispatch = <E, R>(
         requests: traffic.reduce((sum, its) => sum + (its?.requests ?? 0), 0),
         retries: traffic.reduce((sum, its) => sum + (its?.retries ?? 0), 0),
         workers,
+        under: [...progress].flatMap(([shard, { progress }]) => left.has(shard) ? progress ?? [] : []),
       });
       if (left.size > 0) yield* Effect.sleep(LOOK);
     }

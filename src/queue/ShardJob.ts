@@ -73,6 +73,8 @@ export const ShardJob = Schema.Struct({
 
 export type ShardJob = typeof ShardJob.Type;
 
+export type Folder = typeof Folder.Type;
+
 /** What all shards of a run have in common. */
 export type RunJob = Omit<ShardJob, "version" | "shard">;
 

@@ -7,12 +7,16 @@ import type { RateLimiter } from "../api/rate/RateLimiter.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
 import * as TenantClient from "../api/TenantClient.ts";
 import type { Transport } from "../api/transport/Transport.ts";
+import type { DatasetError } from "../dataset/DatasetError.ts";
+import * as ShardRun from "../dataset/ShardRun.ts";
 import type * as Export from "../export/Export.ts";
+import * as Formats from "../format/Formats.ts";
 import * as Redaction from "../session/Redaction.ts";
+import type { SinkError } from "../sink/Sink.ts";
 import type { TargetError } from "../warehouse/Target.ts";
 import * as ShardSync from "../warehouse/ShardSync.ts";
 import * as Names from "./Names.ts";
-import type { ShardJob } from "./ShardJob.ts";
+import type * as ShardJob from "./ShardJob.ts";
 
 export interface ShardContext {
   readonly places: Names.Places;
@@ -25,7 +29,22 @@ export interface ShardContext {
   readonly lease: number;
 }
 
-type Failure = ApiError | TargetError | Export.ExportError | Names.NameError;
+type Failure = ApiError | TargetError | Export.ExportError | Names.NameError | DatasetError | SinkError;
+
+/** Give the formats of a job, as the command makes them of its flags. */
+const formatsOf = ({ formats, keep_formulas = false, parquet_version, row_group_rows }: ShardJob.Folder) =>
+  Effect.forEach(formats, (name) => {
+    const choice = Formats.choose(name, {
+      csv: { escapeFormulas: !keep_formulas },
+      parquet: {
+        ...(parquet_version !== undefined && { version: parquet_version }),
+        ...(row_group_rows !== undefined && { rowGroupRows: row_group_rows }),
+      },
+    });
+    return choice === undefined
+      ? new Names.NameError({ message: `There is no format ${name}` })
+      : Effect.succeed(choice);
+  });
 
 const wrong = (name: string, is: Names.NamedTarget["kind"]) =>
   new Names.NameError({
@@ -36,7 +55,7 @@ const wrong = (name: string, is: Names.NamedTarget["kind"]) =>
 
 /** Work on a shard to its end. Gives the name of what is to be published, where there is a choice. */
 export const run = (
-  { tenant: tenantName, target: targetName, shard, into, how, users_listed: areListed }: ShardJob,
+  { tenant: tenantName, target: targetName, shard, into, how, users_listed: areListed }: ShardJob.ShardJob,
   { places, limiterOf, progress, onTraffic, lease }: ShardContext,
 ): Effect.Effect<string | undefined, Failure, Transport | Scope.Scope> =>
   Effect.gen(function* () {
@@ -80,6 +99,20 @@ export const run = (
           redaction: policy,
           lease,
         });
+      }
+      if (into.kind === "folder" && to.kind === "folder") {
+        const { attempt } = yield* ShardRun.run({
+          ...common,
+          root: to.root,
+          shard: `${into.run}/${String(shard).padStart(4, "0")}`,
+          formats: yield* formatsOf(into),
+          walk: { ...walk, sort: into.sort },
+          options: { keepFormulas: into.keep_formulas ?? false, redact: policy },
+          onInvalid: into.on_invalid,
+          partRows: into.part_rows,
+          partBytes: into.part_bytes,
+        });
+        return attempt;
       }
       return undefined;
     });

@@ -3,7 +3,6 @@ import { hostname } from "node:os";
 import process from "node:process";
 import type * as Bull from "bullmq";
 import * as Cause from "effect/Cause";
-import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";

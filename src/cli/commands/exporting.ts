@@ -9,7 +9,12 @@ import type { Tenant } from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
 import * as Layout from "../../dataset/Layout.ts";
+import type { OpenShard, Publish } from "../../dataset/DatasetOptions.ts";
 import * as Export from "../../export/Export.ts";
+import * as Formats from "../../format/Formats.ts";
+import * as Dispatch from "../../queue/Dispatch.ts";
+import type { QueueError } from "../../queue/QueueError.ts";
+import type * as ShardJob from "../../queue/ShardJob.ts";
 import type { Batch } from "../../session/Batch.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import { exitCodes, usageError } from "../ExitCode.ts";
@@ -23,13 +28,17 @@ import * as Interruption from "../ui/Interruption.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
+import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 
 /** Options of an export, from the command line and the environment. */
 interface Plan {
   readonly args: Args;
   readonly tenant: Tenant;
-  readonly users: Users.Users;
+  readonly rate: number | "auto";
+  readonly users: Users.Users<QueueError>;
+  /** Queue whose workers do it. */
+  readonly queue: Queueing.Queue | undefined;
   readonly destination: Destination.Destination;
   readonly redact: (batch: Batch) => Batch;
   readonly walk: SessionSource.SessionSourceOptions;
@@ -39,9 +48,11 @@ interface Plan {
 /** Read all that is asked for, and refuse what can't be done, before any request. */
 const planOf = (args: Args) =>
   Effect.gen(function* () {
-    const tenant = yield* Settings.tenantFrom(args);
-    const users = yield* Users.from(args);
-    const redact = args.redact === undefined ? identity : yield* Settings.redactionFrom(args.redact);
+    const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
+    const users: Users.Users<QueueError> = yield* Users.from(args);
+    const redact = args.redact === undefined
+      ? identity
+      : yield* Settings.redactionFrom(args.redact, redactSecret);
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
       parquet: {
@@ -62,7 +73,9 @@ const planOf = (args: Args) =>
       concurrency: args.concurrency,
       areListed: args.allUsers,
     };
-    return { args, tenant, users, destination, redact, walk, progress: Export.noProgress() } satisfies Plan;
+    const queue = Queueing.isQueued(args) ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
+    const progress = Export.noProgress();
+    return { args, tenant, rate, users, queue, destination, redact, walk, progress } satisfies Plan;
   });
 
 /** Say what was done, and set the exit code. */
@@ -108,11 +121,43 @@ const toFiles = (
     ),
   );
 
+/** Have workers do the shards of an export. */
+const inShards = ({ args, users }: Plan, queue: Queueing.Queue, formats: ReadonlyArray<Formats.Choice>) => ({
+  count: args.shards ?? Queueing.SHARDS,
+  dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) =>
+    Dispatch.dispatch(queue.connected, {
+      job: {
+        job: open[0]!.id.split("/")[0]!,
+        tenant: args.tenant,
+        target: args.target,
+        into: {
+          kind: "folder",
+          run: open[0]!.id.split("/")[0]!,
+          formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
+          on_invalid: args.onInvalid,
+          part_rows: args.partRows,
+          part_bytes: args.partBytes,
+          keep_formulas: args.keepFormulas,
+          parquet_version: args.parquetVersion,
+          row_group_rows: args.rowGroupRows,
+          sort: args.sort,
+        },
+        how: Queueing.howOf(args),
+        users_listed: users.all === true,
+      },
+      shards: open,
+      show: (_, view) => Object.assign(queue.view, view),
+      published: (shard, attempt) => publish(shard, attempt ?? ""),
+      maxElapsed: args.maxElapsed,
+    }),
+});
+
 const toDataset = (
-  { args, users, tenant, walk, redact, progress }: Plan,
+  plan: Plan,
   { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
-) =>
-  Effect.map(
+) => {
+  const { args, users, tenant, queue, walk, redact, progress } = plan;
+  return Effect.map(
     Dataset.run({
       root,
       formats,
@@ -131,6 +176,7 @@ const toDataset = (
       partRows: args.partRows,
       partBytes: args.partBytes,
       progress,
+      shards: queue && inShards(plan, queue, formats),
     }),
     ({ user_list_unverified_reasons, wasFinished, options: _, files, ...report }) => ({
       ...report,
@@ -145,13 +191,14 @@ const toDataset = (
       Terminal.say(Interruption.ofDataset(root, Destination.isThere(join(root, Layout.names.journal)), cause))
     ),
   );
+};
 
 type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
 
 type Exporting = Effect.Effect<void, ExportFailure, TenantClient.TenantClient>;
 
 /** Show how far an export has come, and say what there is to say of it beforehand. */
-const shown = ({ args, destination, users, progress }: Plan, exporting: Exporting) =>
+const shown = ({ args, rate, destination, queue, users, progress }: Plan, exporting: Exporting) =>
   Effect.gen(function* () {
     if (args.quiet) return yield* exporting;
     const { traffic } = yield* TenantClient.TenantClient;
@@ -167,22 +214,27 @@ const shown = ({ args, destination, users, progress }: Plan, exporting: Exportin
       users: usersTotal(),
       sessions: progress.listed,
       pageSize: args.pageSize,
-      rate: args.rate,
+      rate,
     });
     return yield* ProgressBar.during(
       isFiles && !destination.usesPipe ? Interruption.advising(exporting, size) : exporting,
-      () => ({ ...progress, ...traffic(), usersTotal: usersTotal(), limit: args.rate }),
+      () => ({
+        ...(queue === undefined ? progress : Export.sumOfProgress([progress, ...queue.view.under])),
+        ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
+        usersTotal: usersTotal(),
+        limit: rate,
+      }),
     );
   });
 
 export const run = (args: Args) =>
-  Effect.gen(function* () {
+  Effect.scoped(Effect.gen(function* () {
     const plan = yield* planOf(args);
-    const { destination, tenant } = plan;
+    const { destination, tenant, rate, queue } = plan;
     const exporting: Exporting = destination.kind === "files"
       ? toFiles(plan, destination)
       : Effect.flatMap(toDataset(plan, destination), (told) => conclude(args, told));
-    const { rate, maxElapsed, verbose } = args;
+    const { maxElapsed, verbose } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: args.maxBodyBytes };
-    yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose));
-  });
+    yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose, queue?.limiter));
+  }));

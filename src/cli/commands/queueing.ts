@@ -3,13 +3,18 @@ import { createHash } from "node:crypto";
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
+import type * as Types from "effect/Types";
+import type { RateLimiter } from "../../api/rate/RateLimiter.ts";
+import type { Tenant } from "../../api/Tenant.ts";
+import type { Traffic } from "../../api/TenantClient.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import type * as Export from "../../export/Export.ts";
 import type { SettledPolicy } from "../../session/RedactionPolicy.ts";
-import * as Dispatch from "../../queue/Dispatch.ts";
+import type * as Dispatch from "../../queue/Dispatch.ts";
 import * as Engine from "../../queue/Engine.ts";
 import * as Names from "../../queue/Names.ts";
 import * as QueueError from "../../queue/QueueError.ts";
+import * as SharedRate from "../../queue/SharedRate.ts";
 import * as QueueServer from "../../queue/QueueServer.ts";
 import { Name, type ShardJob } from "../../queue/ShardJob.ts";
 import { type UsageError, usageError } from "../ExitCode.ts";
@@ -72,6 +77,26 @@ export const connect = (
     return { name: server.name, engine, values };
   });
 
+/** A queue that a run uses. */
+export interface Queue {
+  readonly connected: Dispatch.Connected;
+  /** The limiter that all machines share. */
+  readonly limiter: RateLimiter;
+  /** Kept up to date. */
+  readonly view: Types.Mutable<Dispatch.View>;
+}
+
+/** Connect to a queue for a run of this tenant. */
+export const open = (
+  given: string | undefined,
+  { tenant, rate }: { readonly tenant: Tenant; readonly rate: number | "auto" },
+): Effect.Effect<Queue, UsageError | QueueError.QueueError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const connected = yield* connect(given);
+    const limiter = yield* SharedRate.make({ values: connected.values, tenant: tenant.origin, rate });
+    return { connected, limiter, view: { requests: 0, retries: 0, workers: 0, under: [] } };
+  });
+
 /** Options of walks that every worker is told. */
 export interface HowArgs extends SessionFilters.SessionFilters {
   readonly pageSize: number | "auto";
@@ -105,6 +130,16 @@ export const tenantOf = (args: QueueArgs & Parameters<typeof Settings.tenantFrom
       (tenant): Names.NamedTenant => ({ tenant, rate: undefined, redactSecret: undefined }),
     )
     : Names.tenant(args, args.tenant);
+
+/** Add the requests of workers to those of this process. */
+export const withMade = (
+  traffic: Traffic,
+  { requests, retries }: Pick<Traffic, "requests" | "retries">,
+): Traffic => ({
+  ...traffic,
+  requests: traffic.requests + requests,
+  retries: traffic.retries + retries,
+});
 
 const isName = Schema.is(Name);
 

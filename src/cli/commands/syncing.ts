@@ -2,11 +2,10 @@
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
 import * as SessionFilters from "../../api/SessionFilters.ts";
-import { TenantClient, type Traffic } from "../../api/TenantClient.ts";
+import { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
 import * as Dispatch from "../../queue/Dispatch.ts";
 import type { QueueError } from "../../queue/QueueError.ts";
-import * as SharedRate from "../../queue/SharedRate.ts";
 import type { ShardWork } from "../../warehouse/ShardedWalk.ts";
 import * as Sync from "../../warehouse/Sync.ts";
 import { usageError } from "../ExitCode.ts";
@@ -20,25 +19,11 @@ import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 
-const withMade = (
-  traffic: Traffic,
-  { requests, retries }: Pick<Traffic, "requests" | "retries">,
-): Traffic => ({
-  ...traffic,
-  requests: traffic.requests + requests,
-  retries: traffic.retries + retries,
-});
-
-/** Have workers do the shards of a sync. Tells how many requests they have made. */
-const inShards = (
-  args: SyncArgs,
-  connected: Dispatch.Connected,
-  target: string,
-  areListed: boolean,
-) => {
-  const made = { requests: 0, retries: 0 };
-  const dispatch = ({ run, began, prune, shards, show }: ShardWork) =>
-    Dispatch.dispatch(connected, {
+/** Have workers do the shards of a sync. */
+const inShards = (args: SyncArgs, queue: Queueing.Queue, target: string, areListed: boolean) => ({
+  count: args.shards ?? Queueing.SHARDS,
+  dispatch: ({ run, began, prune, shards, show }: ShardWork) =>
+    Dispatch.dispatch(queue.connected, {
       job: {
         job: Queueing.nameOf(run, args.tenant, target, began),
         tenant: args.tenant,
@@ -56,15 +41,14 @@ const inShards = (
         users_listed: areListed,
       },
       shards,
-      show: (under, traffic) => {
-        show(under);
-        Object.assign(made, traffic);
+      show: (begun, view) => {
+        show(begun);
+        Object.assign(queue.view, view);
       },
       published: () => Effect.void,
       maxElapsed: args.maxElapsed,
-    });
-  return { shards: { count: args.shards ?? Queueing.SHARDS, dispatch }, made };
-};
+    }),
+});
 
 export const run = (args: SyncArgs) =>
   Effect.scoped(Effect.gen(function* () {
@@ -78,19 +62,19 @@ export const run = (args: SyncArgs) =>
         "--by-activity goes with --all-users: it asks those whom the list of users tells of",
       );
     }
+    if (args.byActivity && isQueued) {
+      return yield* usageError(
+        "--by-activity asks few users, in this process: leave out --queue and --shards",
+      );
+    }
     const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
-    const connected = isQueued ? yield* Queueing.connect(args.queue) : undefined;
-    const limiter = connected &&
-      (yield* SharedRate.make({ values: connected.values, tenant: tenant.origin, rate }));
+    const queue = isQueued ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
     const users: Users.Users<QueueError> = yield* Users.from(args);
     const change = args.redact === undefined
       ? identity
       : yield* Settings.redactionFrom(args.redact, redactSecret);
     const progress = Export.noProgress();
     const { maxElapsed, maxBodyBytes, pageSize, concurrency } = args;
-    const { shards, made } = connected === undefined
-      ? { shards: undefined, made: { requests: 0, retries: 0 } }
-      : inShards(args, connected, name, users.all === true);
     const syncing = Effect.provide(
       Sync.sync({
         target,
@@ -111,20 +95,20 @@ export const run = (args: SyncArgs) =>
         redaction: args.redact,
         maxQuarantined: args.maxQuarantined,
         progress,
-        shards,
+        shards: queue && inShards(args, queue, name, users.all === true),
       }),
       Terminal.logger,
     );
     const shown = Effect.flatMap(TenantClient, ({ traffic }) =>
       args.quiet ? syncing : ProgressBar.during(syncing, () => ({
         ...progress,
-        ...withMade(traffic(), made),
+        ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
         usersTotal: progress.usersTotal ?? users.total?.(),
         limit: rate,
       })));
     const report = yield* Effect.provide(
       shown,
-      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, limiter),
+      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue?.limiter),
     );
     const isComplete = report.verified && report.quarantined === 0 &&
       (report.missing.count === 0 || args.allUsers);

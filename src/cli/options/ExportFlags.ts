@@ -5,6 +5,7 @@ import { MOST_ROWS } from "../../format/parquet/schema.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import { LOOKBACK } from "../../source/paging/Limits.ts";
 import * as Flag from "./Flag.ts";
+import * as Queue from "./QueueFlags.ts";
 import * as Read from "./Read.ts";
 import * as Shared from "./SharedFlags.ts";
 
@@ -183,6 +184,7 @@ export const flags = {
   ...badRows,
   ...privacy,
   ...Shared.connection,
+  ...Queue.running,
   ...Shared.talking,
 };
 
@@ -194,6 +196,7 @@ export const groups: ReadonlyArray<Flag.Group> = [
   { title: "Rows that are no sessions", flags: badRows },
   { title: "Privacy", flags: privacy },
   { title: "Connection", flags: Shared.connection },
+  { title: "Many machines", flags: Queue.running },
   { title: "Reports", flags: Shared.talking },
 ];
 

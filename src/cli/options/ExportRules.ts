@@ -44,6 +44,14 @@ const refused: ReadonlyArray<readonly [Rule, string]> = [
     "--limit goes with files: a folder is to hold all, so that later runs can add to it",
   ],
   [
+    ({ queue, shards }, { kind }) => (queue !== undefined || shards !== undefined) && kind === "files",
+    "--queue and --shards go with a folder, which all workers share: give --out FOLDER",
+  ],
+  [
+    ({ queue, shards, byActivity }) => (queue !== undefined || shards !== undefined) && byActivity,
+    "--by-activity asks few users, in this process: leave out --queue and --shards",
+  ],
+  [
     ({ parquetVersion }, destination) => parquetVersion !== undefined && !hasParquet(destination),
     "--parquet-version goes with Parquet, and no output is: leave it out",
   ],
