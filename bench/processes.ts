@@ -5,7 +5,12 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+const { url } = import.meta;
+
+/** The command as it is built. The suite itself is bundled into a folder below this one. */
+export const cli = fileURLToPath(
+  new URL(url.includes("/built/") ? "../../dist/cli.js" : "../dist/cli.js", url),
+);
 
 /** A tenant that is listening. */
 export interface RunningSandbox {

@@ -18,6 +18,7 @@ const cases: Readonly<Record<string, () => Promise<{ readonly run: Case }>>> = {
   rate: () => import("./cases/rate.ts"),
   stages: () => import("./cases/stages.ts"),
   scale: () => import("./cases/scale.ts"),
+  machines: () => import("./cases/machines.ts"),
   parquet: () => import("./cases/parquet.ts"),
   startup: () => import("./cases/startup.ts"),
 };
