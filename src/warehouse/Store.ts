@@ -13,7 +13,7 @@ import {
 import * as Lot from "./Lot.ts";
 import * as Meta from "./Meta.ts";
 import * as Preparation from "./Preparation.ts";
-import * as RunRows from "./RunRows.ts";
+import type * as RunRows from "./RunRows.ts";
 import * as Runs from "./Runs.ts";
 import * as Shards from "./Shards.ts";
 import * as Staging from "./Staging.ts";

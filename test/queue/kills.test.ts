@@ -15,7 +15,7 @@ import { isLong } from "../size.ts";
 import { hasPostgres, postgresForFile } from "../warehouse/postgres.ts";
 import { changing } from "../warehouse/rounds.ts";
 import { serving } from "../warehouse/tenants.ts";
-import { type Machine, type Said, startMachine } from "./machines.ts";
+import { type Machine, type Said, startMachine } from "./workers.ts";
 import { onEachServer } from "./servers.ts";
 
 const ROUNDS = isLong ? 100 : 3;
