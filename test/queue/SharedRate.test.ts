@@ -23,11 +23,18 @@ interface Left {
 }
 
 /** Machines that share one rate, on a clock that leaps. */
-const world = (rate: Ceiling, count: number, rates: ReadonlyArray<Ceiling> = []) => {
+const world = (
+  rate: Ceiling,
+  count: number,
+  { rates = [], way = 0 }: { readonly rates?: ReadonlyArray<Ceiling>; readonly way?: number } = {},
+) => {
   const { clock, pass } = virtualClock.make();
   const now = () => clock.unsafeCurrentTimeMillis();
   // Another clock than that of the machines.
-  const server = memory.make(() => now() + 1e9);
+  const server = memory.make(
+    () => now() + 1e9,
+    () => way === 0 ? Promise.resolve() : Effect.runPromise(Effect.withClock(Effect.sleep(way), clock)),
+  );
   const left: Array<Left> = [];
   const warnings: Array<string> = [];
   const log = Logger.replace(
@@ -94,6 +101,32 @@ describe("machines that share a rate", () => {
     },
   );
 
+  it.each([[1, 20], [3, 20], [3, 200], [3, 1000]])(
+    "%d use most of %d a second though the server is far away: 80 ms for each call",
+    async (count, rate) => {
+      const { machines, pass, left } = world(rate, count, { way: 40 });
+      await pass(0);
+      machines.forEach(({ ask }) => ask(100));
+      await pass(22_000);
+      expect(between(left, 2000, 22_000) / (20 * rate)).toBeGreaterThan(0.85);
+      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.075 + 1);
+      await stopAll(machines);
+    },
+  );
+
+  it("wait for little more than the server where few ask", async () => {
+    for (const [way, longest] of [[0, 1], [20, 160], [40, 320]] as const) {
+      const { machines, pass, left } = world(200, 1, { way });
+      await pass(0);
+      machines[0]!.ask(1, 50, 1000);
+      await pass(60_000);
+      expect(left).toHaveLength(50);
+      const waits = left.slice(3).map(({ at }, nth) => at - left[nth + 2]!.at - 1000);
+      expect(Math.max(...waits)).toBeLessThanOrEqual(longest);
+      await stopAll(machines);
+    }
+  });
+
   it("hammer nobody: a hundred of them at 20 a second make fewer than 100 calls a second", async () => {
     const { machines, pass, left, server } = world(20, 100);
     await pass(0);
@@ -145,7 +178,7 @@ describe("machines that share a rate", () => {
   });
 
   it("count the lowest rate that any of them names", async () => {
-    const { machines, pass, left } = world(100, 3, [100, 40, "auto"]);
+    const { machines, pass, left } = world(100, 3, { rates: [100, 40, "auto"] });
     await pass(0);
     machines.forEach(({ ask }) => ask(8));
     await pass(5000);
