@@ -247,7 +247,7 @@ export const make = (
         if (pause === undefined) return Effect.zipRight(firstBell.heard, turn(patience));
         pending.waited = true;
         const time = Effect.sleep(Math.ceil(pause));
-        // Of a turn that is far ahead it may be that it will not come, or another before.
+        // One that is far ahead may not come, or another before it.
         const ready = pause > RateLedger.LENGTH ? Effect.raceFirst(time, firstBell.heard) : time;
         return Effect.zipRight(ready, turn(patience));
       });
@@ -267,7 +267,6 @@ export const make = (
           if (heldFor > patience) return Effect.fail({ heldFor });
           if (tryAcquire()) return Clock.currentTimeMillis;
           demand.add(now);
-          // By then it stands in line.
           return line.wait(turn(patience));
         }),
       pauseUntil: (until) => {

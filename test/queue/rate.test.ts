@@ -104,7 +104,7 @@ onEachServer((server, kind) => {
         (100 * (measured / rate - 1)).toFixed(2)
       } %), ${mostIn(all)} at most in any second, of each ${shares.join(", ")}`,
     );
-    // Of a few, a window has one more that begins and ends with one.
+    // A window that begins and ends with a request has one more, which counts among few.
     expect(mostIn(all)).toBeLessThanOrEqual(1.1 * rate + (rate < 100 ? 1 : 0));
     if (rate <= 200) expect(Math.abs(measured / rate - 1)).toBeLessThan(0.02);
     // Each has its share, whoever was faster at times.
