@@ -67,7 +67,7 @@ export const LENGTH = 50;
 /** The longest time for which a machine may rely on what it has read, in milliseconds. */
 export const FRESH = 500;
 /** The time that a pause saves up, in milliseconds: less of a rate that is sought, which is measured by how even it is. */
-const SLACK = 25;
+const SLACK = 20;
 const AUTO_SLACK = 10;
 /** Time for which a ceiling counts that was named. */
 const NAMED = 60_000;

@@ -2,7 +2,7 @@
 import type { Lease } from "./RateLedger.ts";
 
 /** The time after its own for which a turn is good, in milliseconds: timers fire late, and cost none of the rate. */
-export const LATE = 50;
+export const LATE = 75;
 
 export interface Turns {
   /** Adds a lease that was given at this time. */

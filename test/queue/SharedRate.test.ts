@@ -23,7 +23,7 @@ describe("machines that share a rate", () => {
       const seconds = rate < 1 ? 60 : 10;
       await pass(seconds * 1000);
       expect(between(left, 0, seconds * 1000) / (seconds * rate)).toBeGreaterThan(0.98);
-      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.075 + 1);
+      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.095 + 1);
       await stopAll(machines);
     },
   );
@@ -36,7 +36,7 @@ describe("machines that share a rate", () => {
       machines.forEach(({ ask }) => ask(100));
       await pass(22_000);
       expect(between(left, 2000, 22_000) / (20 * rate)).toBeGreaterThan(0.85);
-      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.075 + 1);
+      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.095 + 1);
       await stopAll(machines);
     },
   );
