@@ -46,7 +46,7 @@ describe("machines that share a rate", () => {
       const { machines, pass, left } = world(200, 1, { way });
       await pass(0);
       machines[0]!.ask(1, 50, 1000);
-      await pass(60_000);
+      await pass(70_000);
       expect(left).toHaveLength(50);
       const waits = left.slice(3).map(({ at }, nth) => at - left[nth + 2]!.at - 1000);
       expect(Math.max(...waits)).toBeLessThanOrEqual(longest);
