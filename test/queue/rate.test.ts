@@ -147,6 +147,29 @@ onEachServer((server, kind) => {
     }
   }, 240_000);
 
+  it("nothing leaves while the queue's server is down, and all go on once it is back", async () => {
+    let [down, up] = [0, 0];
+    const { seen } = await play(await server.url(), 50, () => undefined, async (seen) => {
+      await sleep(1);
+      await server.kill();
+      down = performance.now();
+      await sleep(4);
+      up = performance.now();
+      await server.start();
+      const back = () => new Set(seen.filter(({ at }) => at > up).map(({ who }) => who)).size;
+      await until(() => back() === PROCESSES, "all processes ask again");
+    });
+    const last = Math.max(0, ...seen.filter(({ at }) => at < up).map(({ at }) => at - down));
+    const next = Math.min(...seen.filter(({ at }) => at >= up).map(({ at }) => at - up));
+    say(
+      kind,
+      `server down for 4 s: the last request ${last.toFixed(0)} ms after that, the next ${
+        next.toFixed(0)
+      } ms after it starts again`,
+    );
+    expect(last).toBeLessThan(1000);
+  }, 120_000);
+
   it("a limit that nobody knows is found by all together", async () => {
     const limit = isLong ? 150 : 40;
     const settled = isLong ? 20 : 12;
