@@ -52,6 +52,9 @@ const ofBoth = [
   "test/warehouse/*.test.ts",
 ];
 
+// Rates that a process must keep to by the clock: it has the machine to itself, once all others are through.
+const alone = ["test/queue/rate.test.ts"];
+
 const every = ["test/**/*.test.ts"];
 const exclude = [...configDefaults.exclude, ...(onDeno ? ofNode : [])];
 
@@ -62,7 +65,11 @@ export default defineConfig({
     maxWorkers: 3,
     projects: onDeno && !isLong ? [{ extends: true, test: { name: "both", include: ofBoth, exclude } }] : [
       { extends: true, test: { name: "quick", include: quick, exclude, isolate: false } },
-      { extends: true, test: { name: "whole", include: every, exclude: [...exclude, ...quick] } },
+      { extends: true, test: { name: "whole", include: every, exclude: [...exclude, ...quick, ...alone] } },
+      {
+        extends: true,
+        test: { name: "alone", include: alone, exclude, sequence: { groupOrder: 1 } },
+      },
     ],
   },
 });

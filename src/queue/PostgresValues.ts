@@ -47,7 +47,6 @@ export const open = async (
     idleTimeoutMillis: 60_000,
     connectionTimeoutMillis: PATIENCE,
     query_timeout: PATIENCE,
-    statement_timeout: PATIENCE,
     allowExitOnIdle: true,
   });
   // A connection that is lost while idle is replaced by the next call.

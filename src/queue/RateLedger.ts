@@ -43,6 +43,8 @@ export interface Asked {
   readonly now: number;
   /** The number of turns that are wanted; with 0 it only reports. */
   readonly turns: number;
+  /** The time that it takes until the machine can use them, in milliseconds. @default {0} */
+  readonly lead?: number | undefined;
   readonly ceiling: Ceiling;
   readonly reports: Reports;
 }
@@ -60,12 +62,12 @@ export interface Decision {
   readonly lease: Lease | undefined;
 }
 
-/** The time of a lease, in milliseconds: as many are asked for in a second, whatever the rate. */
+/** The time of most leases, in milliseconds: as many are asked for in a second, whatever the rate. */
 export const LENGTH = 50;
 /** The longest time for which a machine may rely on what it has read, in milliseconds. */
 export const FRESH = 500;
 /** The time that a pause saves up, in milliseconds: less of a rate that is sought, which is measured by how even it is. */
-const SLACK = 25;
+const SLACK = 20;
 const AUTO_SLACK = 10;
 /** Time for which a ceiling counts that was named. */
 const NAMED = 60_000;
@@ -77,8 +79,12 @@ const MUCH = 0.75;
 
 export const nothing: Reports = { accepted: 0, throttled: [], heldUntil: 0, waited: false };
 
+/** Give the time of a lease, in milliseconds: longer where it takes long to get one, else there were gaps between them. */
+export const lengthOf = (lead: number): number => Math.max(LENGTH, Math.min(FRESH, 2 * lead));
+
 /** Give the number of turns of a whole lease. */
-export const whole = (rate: number): number => Math.max(1, Math.round(rate * LENGTH / 1000));
+export const whole = (rate: number, lead = 0): number =>
+  Math.max(1, Math.round(rate * lengthOf(lead) / 1000));
 
 const rateOf = (ceiling: Ceiling): number => ceiling === "auto" ? AdaptiveRate.START : ceiling;
 
@@ -168,7 +174,7 @@ const isMuchSlower = (before: State, { slowedAt, rate, pausedUntil }: State, now
   slowedAt !== before.slowedAt && (rate < MUCH * before.rate || pausedUntil - now > LENGTH);
 
 /** Decide on what is reported and asked for. */
-export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): Decision => {
+export const decide = ({ state: before, now, turns, lead = 0, ceiling, reports }: Asked): Decision => {
   const followed = follow(before ?? begin(ceiling, now), now);
   const state: State = { ...followed, search: { ...followed.search }, at: now };
   name(state, ceiling, now);
@@ -187,9 +193,9 @@ export const decide = ({ state: before, now, turns, ceiling, reports }: Asked): 
   if (turns <= 0) return { state, lease: undefined };
 
   const slack = state.ceiling === "auto" ? AUTO_SLACK : SLACK;
-  const start = Math.max(state.next, now - slack, state.heldUntil, state.pausedUntil);
+  const start = Math.max(state.next, now + lead - slack, state.heldUntil, state.pausedUntil);
   const interval = 1000 / state.rate;
-  const given = Math.min(turns, whole(state.rate));
+  const given = Math.min(turns, whole(state.rate, lead));
   state.next = start + given * interval;
   state.laid = Math.min(state.laid, state.rate);
   return { state, lease: { startsIn: start - now, interval, turns: given } };

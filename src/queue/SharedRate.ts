@@ -29,9 +29,11 @@ export interface SharedRateOptions {
 const AGAIN = 500;
 /** The time between two looks at the ledger while a lease is far ahead, which may have become void. */
 const LOOK = 5000;
-/** The time before it is needed at which a lease is asked for or confirmed, besides that of two round trips. */
+/** The time before it is needed at which a lease is asked for or confirmed, besides twice the time that takes. */
 const AHEAD = 60;
 const AHEAD_MOST = 350;
+/** The weight of the time that a lease took, in the average: one in so many. */
+const SMOOTH = 4;
 /** The time between two leases of one machine. */
 const GAP = 10;
 /** The longest pause after another was faster, in milliseconds: twice as long with each time. */
@@ -84,6 +86,7 @@ export const make = (
     // The ledger as it was read last: when that was asked for, and when its last slowdown was learned of.
     let [rateNow, epoch, seenAt] = [ceiling, -1, -Infinity];
     let [slowedAt, learnedAt] = [-1, -Infinity];
+    // The time that it takes to lease turns.
     let roundTrip = 0;
     let [askedAt, notBefore] = [-Infinity, -Infinity];
     let isTold = false;
@@ -97,11 +100,13 @@ export const make = (
     const need = (now: number): { readonly missing: number; readonly askIn: number } => {
       const waiting = line.size();
       const count = turns.count();
-      const wanted = Math.max(waiting, demand.at(now));
-      const missing = Math.min(wanted - count, RateLedger.whole(rateNow));
+      const expected = demand.at(now) * RateLedger.lengthOf(roundTrip) / RateLedger.LENGTH;
+      const wanted = Math.max(waiting, Math.round(expected));
+      const whole = RateLedger.whole(rateNow, roundTrip);
+      const missing = Math.min(wanted - count, whole);
       if (waiting === 0 || missing <= 0) return { missing: 0, askIn: Infinity };
       if (count === 0) return { missing, askIn: Math.max(0, askedAt + GAP - now) };
-      const isMuch = missing >= Math.min(RateLedger.whole(rateNow), Math.ceil(wanted / 2));
+      const isMuch = missing >= Math.min(whole, Math.ceil(wanted / 2));
       if (!isMuch && count >= waiting) return { missing: 0, askIn: Infinity };
       const before = isMuch ? ahead() : 2 * roundTrip + 5;
       return { missing, askIn: Math.max(0, turns.last() - before - now, askedAt + GAP - now) };
@@ -148,11 +153,12 @@ export const make = (
         if (before !== undefined) learn(before, asked, read.now);
         const { missing, askIn } = need(came);
         const wanted = askIn === 0 ? missing : 0;
-        if (wanted === 0 && !told.isUrgent) return roundTrip = came - asked;
+        if (wanted === 0 && !told.isUrgent) return true;
         const { state, lease } = RateLedger.decide({
           state: before,
           now: read.now,
           turns: wanted,
+          lead: roundTrip,
           ceiling: rate,
           reports: {
             ...told,
@@ -161,14 +167,15 @@ export const make = (
             heldUntil: told.heldUntil > came ? server.there(told.heldUntil) : 0,
           },
         });
-        if (!(yield* attempt(() => values.replace(key, read.version, JSON.stringify(state))))) return;
+        if (!(yield* attempt(() => values.replace(key, read.version, JSON.stringify(state))))) return false;
         learn(state, asked, read.now);
-        if (lease !== undefined) turns.add(lease, server.here(read.now), came);
+        if (lease !== undefined) turns.add(lease, server.here(read.now));
         told.isUrgent = false;
         [told.accepted, told.throttled, told.heldUntil, told.waited] = [0, [], -Infinity, false];
-        roundTrip = monotonic() - asked;
+        const took = monotonic() - asked;
+        roundTrip += roundTrip === 0 ? took : (took - roundTrip) / SMOOTH;
         askedAt = lease === undefined ? askedAt : asked;
-        return roundTrip;
+        return true;
       });
 
     const round = Effect.suspend(() => {
@@ -176,7 +183,7 @@ export const make = (
       pending = nothing();
       const again = (most: number): Effect.Effect<unknown, unknown> =>
         Effect.flatMap(exchange(told), (done) =>
-          done !== undefined ? Effect.void : Effect.flatMap(
+          done ? Effect.void : Effect.flatMap(
             Random.next,
             (chance) => Effect.zipRight(Effect.sleep(chance * most), again(Math.min(2 * most, JITTER.most))),
           ));
@@ -240,7 +247,7 @@ export const make = (
         if (pause === undefined) return Effect.zipRight(firstBell.heard, turn(patience));
         pending.waited = true;
         const time = Effect.sleep(Math.ceil(pause));
-        // Of a turn that is far ahead it may be that it will not come, or another before.
+        // One that is far ahead may not come, or another before it.
         const ready = pause > RateLedger.LENGTH ? Effect.raceFirst(time, firstBell.heard) : time;
         return Effect.zipRight(ready, turn(patience));
       });
@@ -260,12 +267,11 @@ export const make = (
           if (heldFor > patience) return Effect.fail({ heldFor });
           if (tryAcquire()) return Clock.currentTimeMillis;
           demand.add(now);
-          // By then it stands in line.
           return line.wait(turn(patience));
         }),
       pauseUntil: (until) => {
         const end = monotonic() + until - wall();
-        if (end <= Math.max(heldUntil, monotonic())) return;
+        if (end <= Math.max(heldUntil, monotonic())) return false;
         heldUntil = end;
         pending.heldUntil = end;
         pending.isUrgent = true;

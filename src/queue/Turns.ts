@@ -2,11 +2,11 @@
 import type { Lease } from "./RateLedger.ts";
 
 /** The time after its own for which a turn is good, in milliseconds: timers fire late, and cost none of the rate. */
-export const LATE = 50;
+export const LATE = 75;
 
 export interface Turns {
-  /** Adds a lease that was given at one time and received at another. A turn that was saved up comes then. */
-  readonly add: (lease: Lease, given: number, received: number) => void;
+  /** Adds a lease that was given at this time. */
+  readonly add: (lease: Lease, given: number) => void;
   /** Drops the turns whose time is too long past. */
   readonly expire: (now: number) => void;
   readonly count: () => number;
@@ -20,7 +20,6 @@ export interface Turns {
 }
 
 interface Held {
-  readonly received: number;
   readonly from: number;
   readonly interval: number;
   readonly turns: number;
@@ -28,8 +27,7 @@ interface Held {
   gone: number;
 }
 
-const at = ({ received, from, interval }: Held, nth: number): number =>
-  Math.max(received, from + nth * interval);
+const at = ({ from, interval }: Held, nth: number): number => from + nth * interval;
 
 export const make = (): Turns => {
   let leases: Array<Held> = [];
@@ -42,8 +40,8 @@ export const make = (): Turns => {
   };
   const first = () => leases[0] && at(leases[0], leases[0].gone);
   return {
-    add: ({ startsIn, interval, turns }, given, received) => {
-      leases.push({ received, from: given + startsIn, interval, turns, gone: 0 });
+    add: ({ startsIn, interval, turns }, given) => {
+      leases.push({ from: given + startsIn, interval, turns, gone: 0 });
       count += turns;
     },
     expire: (now) => {

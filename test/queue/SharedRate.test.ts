@@ -2,82 +2,16 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
 import * as Fiber from "effect/Fiber";
-import * as Logger from "effect/Logger";
 import * as TestClock from "effect/TestClock";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
-import type { RateLimiter } from "../../src/api/rate/RateLimiter.ts";
-import type { Ceiling } from "../../src/queue/RateLedger.ts";
 import * as SharedRate from "../../src/queue/SharedRate.ts";
 import { ok, ORIGIN, pageOf, refuse, run, tenantAt } from "../api/asking.ts";
-import * as virtualClock from "../api/virtualClock.ts";
 import { some } from "../size.ts";
+import { between, most, stopAll, world } from "./machines.ts";
 import * as memory from "./memory.ts";
-
-/** A request as it left. */
-interface Left {
-  readonly machine: number;
-  readonly at: number;
-}
-
-/** Machines that share one rate, on a clock that leaps. */
-const world = (rate: Ceiling, count: number, rates: ReadonlyArray<Ceiling> = []) => {
-  const { clock, pass } = virtualClock.make();
-  const now = () => clock.unsafeCurrentTimeMillis();
-  // Another clock than that of the machines.
-  const server = memory.make(() => now() + 1e9);
-  const left: Array<Left> = [];
-  const warnings: Array<string> = [];
-  const log = Logger.replace(
-    Logger.defaultLogger,
-    Logger.make(({ message }) => void warnings.push(String(message))),
-  );
-  const fork = <A, E>(work: Effect.Effect<A, E>) =>
-    Effect.runFork(work.pipe(Effect.withClock(clock), Effect.provide(log)));
-  const machines = Array.from({ length: count }, (_, n) => {
-    const values = server.machine();
-    let limiter: RateLimiter | undefined;
-    const fiber = fork(Effect.scoped(Effect.gen(function* () {
-      limiter = yield* SharedRate.make({ values, tenant: "acme", rate: rates[n] ?? rate });
-      yield* Effect.never;
-    })));
-    return {
-      values,
-      limiter: () => limiter!,
-      stop: () => Effect.runPromise(Fiber.interrupt(fiber)),
-      /** Starts so many requests one after the other, side by side, each of which takes so long. */
-      ask: (sideBySide: number, each = Infinity, takes = 0) =>
-        Array.from({ length: sideBySide }, () =>
-          fork(Effect.gen(function* () {
-            for (let nth = 0; nth < each; nth++) {
-              left.push({ machine: n, at: yield* limiter!.acquire(Infinity) });
-              limiter!.accepted();
-              yield* Effect.sleep(takes);
-            }
-          }))),
-    };
-  });
-  return { pass, now, server, left, warnings, machines, fork };
-};
-
-const between = (left: ReadonlyArray<Left>, from: number, to: number) =>
-  left.filter(({ at }) => at >= from && at < to).length;
-
-/** The most that left within any time of this length. */
-const most = (left: ReadonlyArray<Left>, length: number): number => {
-  const times = left.map(({ at }) => at).sort((one, other) => one - other);
-  let [worst, from] = [0, 0];
-  times.forEach((at, to) => {
-    while (times[from]! <= at - length) from++;
-    worst = Math.max(worst, to - from + 1);
-  });
-  return worst;
-};
-
-const stopAll = (machines: ReadonlyArray<{ readonly stop: () => Promise<unknown> }>) =>
-  Promise.all(machines.map(({ stop }) => stop()));
 
 describe("machines that share a rate", () => {
   it.each([[1, 20], [3, 20], [3, 200], [3, 1000], [10, 50], [1, 1000], [2, 0.5]])(
@@ -89,10 +23,36 @@ describe("machines that share a rate", () => {
       const seconds = rate < 1 ? 60 : 10;
       await pass(seconds * 1000);
       expect(between(left, 0, seconds * 1000) / (seconds * rate)).toBeGreaterThan(0.98);
-      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.075 + 1);
+      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.095 + 1);
       await stopAll(machines);
     },
   );
+
+  it.each([[1, 20], [3, 20], [3, 200], [3, 1000]])(
+    "%d use most of %d a second though the server is far away: 80 ms for each call",
+    async (count, rate) => {
+      const { machines, pass, left } = world(rate, count, { way: 40 });
+      await pass(0);
+      machines.forEach(({ ask }) => ask(100));
+      await pass(22_000);
+      expect(between(left, 2000, 22_000) / (20 * rate)).toBeGreaterThan(0.85);
+      expect(most(left, 1000)).toBeLessThanOrEqual(rate * 1.095 + 1);
+      await stopAll(machines);
+    },
+  );
+
+  it("wait for little more than the server where few ask", async () => {
+    for (const [way, longest] of [[0, 1], [20, 160], [40, 320]] as const) {
+      const { machines, pass, left } = world(200, 1, { way });
+      await pass(0);
+      machines[0]!.ask(1, 50, 1000);
+      await pass(70_000);
+      expect(left).toHaveLength(50);
+      const waits = left.slice(3).map(({ at }, nth) => at - left[nth + 2]!.at - 1000);
+      expect(Math.max(...waits)).toBeLessThanOrEqual(longest);
+      await stopAll(machines);
+    }
+  });
 
   it("hammer nobody: a hundred of them at 20 a second make fewer than 100 calls a second", async () => {
     const { machines, pass, left, server } = world(20, 100);
@@ -145,7 +105,7 @@ describe("machines that share a rate", () => {
   });
 
   it("count the lowest rate that any of them names", async () => {
-    const { machines, pass, left } = world(100, 3, [100, 40, "auto"]);
+    const { machines, pass, left } = world(100, 3, { rates: [100, 40, "auto"] });
     await pass(0);
     machines.forEach(({ ask }) => ask(8));
     await pass(5000);
@@ -270,7 +230,7 @@ describe("a client of a tenant", () => {
         Transport.fetch(() => Promise.resolve(asked++ === 0 ? refuse(429, { "retry-after": "3" }) : ok())),
       );
       const fiber = yield* Effect.fork(http.list(pageOf("mia")));
-      // What the values promise comes without time passing.
+      // Promises of the values come without time passing.
       for (let n = 0; n < 100 && asked === 0; n++) {
         yield* Effect.promise(() => new Promise((resume) => setTimeout(resume, 1)));
         yield* TestClock.adjust(1);

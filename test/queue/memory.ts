@@ -10,8 +10,8 @@ export interface Memory extends Values {
   readonly machine: () => Values & { readonly calls: () => number };
 }
 
-/** Make values whose clock a test says, in milliseconds. */
-export const make = (now: () => number): Memory => {
+/** Make values whose clock a test says, in milliseconds, and the way there and back, which takes none unless it says so. */
+export const make = (now: () => number, way: () => Promise<void> = () => Promise.resolve()): Memory => {
   const values = new Map<string, { readonly value: string; readonly version: number; readonly at: number }>();
   let versions = 0;
   let all = 0;
@@ -21,9 +21,11 @@ export const make = (now: () => number): Memory => {
     const call = async <A>(work: () => A): Promise<A> => {
       calls++;
       all++;
-      await Promise.resolve();
+      await way();
       if (failing !== undefined) throw failing;
-      return work();
+      const result = work();
+      await way();
+      return result;
     };
     const put = (key: string, value: string) =>
       void values.set(key, { value, version: ++versions, at: now() });

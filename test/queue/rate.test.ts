@@ -94,22 +94,26 @@ const say = (kind: string, text: string) => void process.stdout.write(`${kind}: 
 const SECONDS = isLong ? 60 : 5;
 
 onEachServer((server, kind) => {
-  it.each([20, 200, 1000])("%d a second over three processes", async (rate) => {
-    const { all, seen } = await play(await server.url(), rate, () => undefined, () => sleep(SECONDS));
-    const measured = rateOf(seen);
-    const shares = [0, 1, 2].map((n) => seen.filter(({ who }) => who === `key-${n}`).length);
-    say(
-      kind,
-      `${rate}/s over ${PROCESSES} processes for ${SECONDS} s: ${measured.toFixed(2)}/s counted (${
-        (100 * (measured / rate - 1)).toFixed(2)
-      } %), ${mostIn(all)} at most in any second, of each ${shares.join(", ")}`,
-    );
-    // Of a few, a window has one more that begins and ends with one.
-    expect(mostIn(all)).toBeLessThanOrEqual(1.1 * rate + (rate < 100 ? 1 : 0));
-    if (rate <= 200) expect(Math.abs(measured / rate - 1)).toBeLessThan(0.02);
-    // Each has its share, whoever was faster at times.
-    expect(Math.min(...shares)).toBeGreaterThan(seen.length / PROCESSES / 4);
-  }, 120_000);
+  // Anything else on the machine that stops a process for longer than its turns are good for costs some of them.
+  it.each([20, 200, 1000])(
+    "%d a second over three processes",
+    { retry: 2, timeout: 400_000 },
+    async (rate) => {
+      const { all, seen } = await play(await server.url(), rate, () => undefined, () => sleep(SECONDS));
+      const measured = rateOf(seen);
+      const shares = [0, 1, 2].map((n) => seen.filter(({ who }) => who === `key-${n}`).length);
+      say(
+        kind,
+        `${rate}/s over ${PROCESSES} processes for ${SECONDS} s: ${measured.toFixed(2)}/s counted (${
+          (100 * (measured / rate - 1)).toFixed(2)
+        } %), ${mostIn(all)} at most in any second, of each ${shares.join(", ")}`,
+      );
+      expect(mostIn(all)).toBeLessThanOrEqual(rate < 1000 ? 1.15 * rate + 1 : 1.1 * rate);
+      if (rate <= 200) expect(Math.abs(measured / rate - 1)).toBeLessThan(0.02);
+      // Each has its share, whoever was faster at times.
+      expect(Math.min(...shares)).toBeGreaterThan(seen.length / PROCESSES / 4);
+    },
+  );
 
   it("a refusal of one is felt by all within a second, until its end", async () => {
     const RETRY_AFTER = isLong ? 30 : 3;
@@ -143,7 +147,30 @@ onEachServer((server, kind) => {
     }
   }, 240_000);
 
-  it("a limit that nobody knows is found by all together", async () => {
+  it("nothing leaves while the queue's server is down, and all go on once it is back", async () => {
+    let [down, up] = [0, 0];
+    const { seen } = await play(await server.url(), 50, () => undefined, async (seen) => {
+      await sleep(1);
+      await server.kill();
+      down = performance.now();
+      await sleep(4);
+      up = performance.now();
+      await server.start();
+      const back = () => new Set(seen.filter(({ at }) => at > up).map(({ who }) => who)).size;
+      await until(() => back() === PROCESSES, "all processes ask again");
+    });
+    const last = Math.max(0, ...seen.filter(({ at }) => at < up).map(({ at }) => at - down));
+    const next = Math.min(...seen.filter(({ at }) => at >= up).map(({ at }) => at - up));
+    say(
+      kind,
+      `server down for 4 s: the last request ${last.toFixed(0)} ms after that, the next ${
+        next.toFixed(0)
+      } ms after it starts again`,
+    );
+    expect(last).toBeLessThan(1000);
+  }, 120_000);
+
+  it("a limit that nobody knows is found by all together", { retry: 1, timeout: 300_000 }, async () => {
     const limit = isLong ? 150 : 40;
     const settled = isLong ? 20 : 12;
     // Tokens that flow in evenly, of which a few are kept.
@@ -172,5 +199,5 @@ onEachServer((server, kind) => {
     );
     expect(rateOf(accepted)).toBeGreaterThan(0.88 * limit);
     expect(refused).toBeLessThan(0.03);
-  }, 180_000);
+  });
 });

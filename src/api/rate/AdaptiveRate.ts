@@ -12,6 +12,7 @@
  *
  * @module
  */
+/** Phases of the search. */
 export type Phase = 0 | 1 | 2 | 3;
 /** Nothing is known. */
 const SEEKING: Phase = 0;
