@@ -105,7 +105,10 @@ const numbersOf = (root: string, id: string) =>
     (names) => names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number).sort((a, b) => b - a),
   );
 
-/** The attempt that has come furthest; undefined if none has come to a checkpoint. One that can't be read is passed over. */
+/**
+ * The attempt that has come furthest; undefined if none has come to a checkpoint. One that can't be read, or lacks a part, is
+ * passed over.
+ */
 export const furthest = (
   root: string,
   header: ShardFolder.ShardHeader,
@@ -115,6 +118,8 @@ export const furthest = (
     for (const number of yield* numbersOf(root, idOf(header))) {
       const found = yield* Effect.orElseSucceed(read(root, header, String(number)), () => undefined);
       if (found === undefined) continue;
+      const areWhole = Effect.promise(() => ShardFolder.areWhole(root, found.folder, partsOf(found)));
+      if (!(yield* areWhole)) continue;
       if (endOf(found) !== undefined) return found;
       // Attempts have lines of those before: who has more is ahead.
       if (found.journal.checkpoints.length > (best?.journal.checkpoints.length ?? 0)) best = found;
@@ -138,9 +143,8 @@ export const begin = (
     while (!(yield* ShardFolder.makeFolder(root, folderOf(id, String(number))))) number++;
     const name = String(number);
     const folder = folderOf(id, name);
-    const checkpoints = from?.journal.checkpoints ?? [];
-    const claims = Inspect.nextPart({ manifest: undefined, journal: { header, checkpoints } });
-    const journal = { header: { ...header, claims }, checkpoints };
+    const claims = from === undefined ? 0 : Inspect.nextPart({ manifest: undefined, journal: from.journal });
+    const journal = { header: { ...header, claims }, checkpoints: from?.journal.checkpoints ?? [] };
     if (from !== undefined) yield* takeOver(root, from, folder);
     yield* Journal.write(join(root, folder), journal, prove);
     return { name, folder, journal };

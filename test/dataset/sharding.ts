@@ -2,8 +2,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
-import * as Exit from "effect/Exit";
+import type * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
+import * as Stream from "effect/Stream";
 import * as Verify from "../../src/dataset/verify/Verify.ts";
 import * as Dataset from "../../src/dataset/Dataset.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
@@ -122,4 +123,73 @@ export const gate = () => {
   let open = () => {};
   const opened = new Promise<void>((resolve) => open = resolve);
   return { opened, open };
+};
+
+/** All users of a tenant, but for these. */
+export const usersOf = (sandbox: Sandbox, hidden: ReadonlySet<string> = new Set()): Options["users"] => ({
+  ids: Stream.fromIterable([...sandbox.userIds()].filter((id) => !hidden.has(id))),
+  all: true,
+  identity: "all",
+});
+
+/** A sandbox of which some users answer otherwise, as long as a test wants it. */
+export const changing = (sandbox: Sandbox) => {
+  const [failing, gone] = [new Set<string>(), new Set<string>()];
+  const requests = new Map<string, number>();
+  const changed: Sandbox = {
+    ...sandbox,
+    fetch: (request) => {
+      const userId = /users\/([^/?]+)/.exec(request.url)?.[1] ?? "";
+      requests.set(userId, (requests.get(userId) ?? 0) + 1);
+      if (gone.has(userId)) {
+        const body = JSON.stringify({ type: "about:blank", title: "Not Found", status: 404 });
+        const headers = { "content-type": "application/problem+json" };
+        return Promise.resolve(new Response(body, { status: 404, headers }));
+      }
+      if (failing.has(userId) && requests.get(userId)! % 2 === 0) {
+        return Promise.resolve(new Response("{}", { status: 422 }));
+      }
+      return sandbox.fetch(request);
+    },
+  };
+  return { changed, failing, gone, requests };
+};
+
+/** Some sessions of every user begin, some are used, some end. */
+export const change = (sandbox: Sandbox, draw: () => number) => {
+  for (const userId of sandbox.userIds()) {
+    for (let left = Math.floor(draw() * 5); left > 0; left--) {
+      const sessions = [...sandbox.sessions(userId)];
+      const any = sessions[Math.floor(draw() * sessions.length)];
+      const kind = draw();
+      if (any === undefined || kind < 0.3) sandbox.add(userId);
+      else if (kind < 0.6) sandbox.update(userId, any.session_id);
+      else sandbox.remove(userId, any.session_id);
+    }
+  }
+};
+
+/** A sandbox that counts the requests for sessions. */
+export const counting = (sandbox: Sandbox) => {
+  const asked = { count: 0 };
+  const counted: Sandbox = {
+    ...sandbox,
+    fetch: (request) => {
+      asked.count++;
+      return sandbox.fetch(request);
+    },
+  };
+  return { counted, asked };
+};
+
+/** Begins a run in shards and breaks it off before any is walked; gives the shards. */
+export const begun = async (sandbox: Sandbox, root: string, count: number, options: Options = {}) => {
+  let shards: ReadonlyArray<Dataset.OpenShard> = [];
+  const dispatch: Dispatch = (open) => {
+    shards = open;
+    return Effect.succeed([]);
+  };
+  const error = await Effect.runPromise(Effect.flip(shardedOf(sandbox, root, count, options, dispatch)));
+  if (error._tag !== "DatasetError" || error.reason !== "Shards") throw error;
+  return shards;
 };
