@@ -64,6 +64,23 @@ describe("an attempt", () => {
     expect(await problemsOf(root)).toEqual([]);
   });
 
+  it("that is interrupted completes what has come by then", async () => {
+    const sandbox = make({ users: 3, sessionsPerUser: 60, faults: { latencyMs: 2 } });
+    const { counted, asked } = counting(sandbox);
+    const root = await newFolder();
+    const [shard] = await begun(counted, root, 1);
+    const options = { partRows: 1000, walk: { pageSize: 10, concurrency: 1 } };
+    await until(attemptOf(counted, root, shard!.id, options), () => asked.count > 10);
+    const journal = await readFile(join(root, "shards", shard!.id, "1", "journal.ndjson"), "utf8");
+    const [, line] = journal.trimEnd().split("\n").map((line) => JSON.parse(line));
+    expect(line.run_progress.progress.sessions).toBeGreaterThan(50);
+    const before = asked.count;
+    const { requests } = await exportInto(sandbox, await newFolder(), { walk: options.walk });
+    await shardedInto(counted, root, 1, { walk: options.walk });
+    expect(asked.count - before).toBeLessThan(requests - 10 + 3);
+    expect(await present(root)).toEqual(keysOf(sandbox));
+  });
+
   it("that has ended and lost a part since is not the result, and the next one begins anew", async () => {
     const sandbox = make({ users: 3, sessionsPerUser: 20 });
     const root = await newFolder();

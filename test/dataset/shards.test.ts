@@ -23,7 +23,8 @@ import {
   usersOf,
   workers,
 } from "./sharding.ts";
-import { exportInto, failureOf, manifestOf, type Options, present } from "./written.ts";
+import { tenantAt, unpack } from "./version1.ts";
+import { choices, exportInto, failureOf, manifestOf, type Options, present } from "./written.ts";
 
 const NOW = 1_767_225_600;
 
@@ -120,6 +121,34 @@ describe("a run in shards", () => {
     const quarantined = new Set((await contentsOf(shards))[3]!.map((line) => line.split(" ")[0]));
     expect(lacking.filter((key) => !quarantined.has(key.split(" ")[0]!))).toEqual([]);
   }, 120_000);
+
+  it("is added to a dataset that 0.1 wrote, under its names", async () => {
+    const root = await unpack("finished");
+    const { sandbox, users, pass } = tenantAt("finished");
+    const [gone] = sandbox.sessions(users[1]!);
+    sandbox.remove(users[1]!, gone!.session_id);
+    sandbox.add(users[0]!);
+    pass();
+    const walk = { concurrency: 1, pageSize: 20 };
+    const options = {
+      formats: choices("ndjson", "csv.gz", "parquet"),
+      users: { ids: Stream.fromIterable(sandbox.userIds()), identity: "fixture" },
+      walk,
+      changes: "since-last" as const,
+      prune: true,
+    };
+    const report = await shardedInto(sandbox, root, 3, options);
+    expect(report).toMatchObject({ users: 6, tombstones: { gone: 1 }, shards: [{}, {}, {}] });
+    expect(await problemsOf(root)).toEqual([]);
+    expect(await besideParts(root)).toEqual(["manifest.json", "rejected", "removed", "seen", "state"]);
+    const { manifest_version, parts } = await manifestOf(root);
+    expect(manifest_version).toBe(1);
+    expect(new Set(parts.map(({ path }: { path: string }) => path.split("/")[0]))).toEqual(
+      new Set(["ndjson", "csv", "parquet", "rejected", "removed", "state"]),
+    );
+    const again = await shardedInto(sandbox, root, 3, options);
+    expect(again).toMatchObject({ sessions: 0, tombstones: { gone: 0, again: 0 } });
+  });
 
   it("of no user is one as well, and asks for no worker", async () => {
     const root = await newFolder();
@@ -224,8 +253,17 @@ describe("the coordinator", () => {
     const sandbox = make({ users: 8, sessionsPerUser: 40, malformed: 0.1 });
     for (const maxQuarantined of [{ count: 12 }, { percent: 2 }]) {
       const root = await newFolder();
-      const error = await Effect.runPromise(Effect.flip(shardedOf(sandbox, root, 4, { maxQuarantined })));
+      let walked = 0;
+      const dispatch: Dispatch = (shards, publish) =>
+        workers(sandbox, root, { atOnce: 1 })(
+          shards,
+          (...args) => Effect.tap(publish(...args), () => Effect.sync(() => void walked++)),
+        );
+      const refused = shardedOf(sandbox, root, 4, { maxQuarantined }, dispatch);
+      const error = await Effect.runPromise(Effect.flip(refused));
       expect(error).toMatchObject({ _tag: "ExportError", reason: "TooManyQuarantined" });
+      // A share is judged of enough rows only.
+      expect(walked).toBe("count" in maxQuarantined ? 1 : 4);
       expect(await problemsOf(root)).toEqual([]);
       // Not before the limit is higher.
       const again = await Effect.runPromise(Effect.flip(shardedOf(sandbox, root, 4, { maxQuarantined })));
