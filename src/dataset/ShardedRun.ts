@@ -17,6 +17,7 @@ import type { ApiError } from "../api/ApiError.ts";
 import type { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as FileSink from "../sink/FileSink.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import * as Attempts from "./Attempts.ts";
 import * as Checkpoints from "./Checkpoints.ts";
@@ -51,9 +52,16 @@ const nameParts = (root: string, { folder, parts }: Attempts.Ended, first: numbe
       try: async () => {
         for (const [i, { path }] of named.entries()) {
           const partial = `${path}.${randomUUID().slice(0, 8)}.partial`;
-          await ShardFolder.link(root, parts[i]!, folder, partial);
-          await prove();
-          await rename(join(root, partial), join(root, path));
+          try {
+            await ShardFolder.link(root, parts[i]!, folder, partial);
+            await prove();
+            await rename(join(root, partial), join(root, path));
+          } catch (error) {
+            await SafeFile.remove(root, partial).catch(() => undefined);
+            // Whoever has taken over removes what he finds half done: then that is what is to be told.
+            await prove();
+            throw error;
+          }
         }
         for (const name of folders) await FileSink.syncFolder(join(root, name));
       },

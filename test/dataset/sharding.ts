@@ -193,3 +193,29 @@ export const begun = async (sandbox: Sandbox, root: string, count: number, optio
   if (error._tag !== "DatasetError" || error.reason !== "Shards") throw error;
   return shards;
 };
+
+/** All that lies in a folder, by its bytes. */
+export const treeOf = async (root: string) => {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true });
+  const names = entries.map((entry) => join(entry.parentPath, entry.name)).sort();
+  const files = new Set(
+    entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)),
+  );
+  return await Promise.all(
+    names.map(async (name) => files.has(name) ? [name, (await readFile(name)).toString("base64")] : [name]),
+  );
+};
+
+/** The same sandbox, whose answers wait from the n-th on until they are let go. */
+export const holding = (sandbox: Sandbox, after: number) => {
+  const { opened, open } = gate();
+  let answers = 0;
+  const held: Sandbox = {
+    ...sandbox,
+    fetch: async (request) => {
+      if (answers++ >= after) await opened;
+      return await sandbox.fetch(request);
+    },
+  };
+  return { held, release: open };
+};
