@@ -165,3 +165,21 @@ it.skipIf(onDeno)("a worker that goes on while the shards are removed makes noth
   expect(await besideParts(root)).toEqual(["manifest.json"]);
   expect(await problemsOf(root)).toEqual([]);
 });
+
+it.skipIf(onDeno)(
+  "parts that have their names when no line of the journal does are not the dataset's",
+  async () => {
+    const sandbox = make({ users: 4, sessionsPerUser: 60, seed: 3 });
+    const root = join(await newFolder(), "data");
+    const dispatch = workers(sandbox, root, { partRows: 20 });
+    const fails = (_: string, to = "") => /csv\/part-0000[1-9]/.test(to) && !to.includes("shards");
+    stoppingOnce("rename", fails, () => Promise.reject(Object.assign(new Error("EIO"), { code: "EIO" })));
+    const error = await Effect.runPromise(Effect.flip(shardedOf(sandbox, root, 1, {}, dispatch)));
+    expect(error).toMatchObject({ _tag: "SinkError", reason: "Commit" });
+    expect((await readdir(join(root, "csv"))).length).toBeGreaterThan(0);
+    expect(await problemsOf(root)).toEqual([]);
+    await shardedInto(sandbox, root, 1, {}, dispatch);
+    expect(await present(root)).toEqual(keysOf(sandbox));
+    expect(await problemsOf(root)).toEqual([]);
+  },
+);
