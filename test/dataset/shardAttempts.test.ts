@@ -152,6 +152,26 @@ describe("an attempt", () => {
     expect(await besideParts(root)).toEqual(["manifest.json"]);
   });
 
+  it("is not published when its run has failed, but by the next", async () => {
+    const sandbox = make({ users: 2, sessionsPerUser: 10 });
+    const root = await newFolder();
+    let late: Dataset.Publish | undefined;
+    const dispatch: Dispatch = (shards, publish) => {
+      late = publish;
+      return Effect.orDie(
+        Effect.as(attemptOf(sandbox, root, shards[0]!.id), [{ shard: 1, message: "late" }]),
+      );
+    };
+    await expect(shardedInto(sandbox, root, 1, {}, dispatch)).rejects.toThrow("shard 1: late");
+    const journal = await readFile(join(root, "journal.ndjson"), "utf8");
+    expect(await Effect.runPromise(Effect.flip(late!(1, "1")))).toMatchObject({
+      reason: "Shards",
+      message: "Cannot publish shard 1: this run is no longer at work",
+    });
+    expect(await readFile(join(root, "journal.ndjson"), "utf8")).toBe(journal);
+    expect(await shardedInto(sandbox, root, 1)).toMatchObject({ shards: [{ attempt: "1" }] });
+  });
+
   it("whose folder lies where a file has one name says so", async () => {
     const sandbox = make({ users: 2, sessionsPerUser: 5 });
     const root = await newFolder();
