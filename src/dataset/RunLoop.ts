@@ -29,7 +29,7 @@ import * as SessionIndex from "./SessionIndex.ts";
 import * as Tombstones from "./Tombstones.ts";
 import * as UsersFile from "./UsersFile.ts";
 
-/** What else the users of a run are walked by, where it is a shard of another one: what that one has of them. */
+/** Knowledge of its users that the run of a shard has from the whole run. */
 export interface Whole {
   /** The folder that has the list of users. */
   readonly listRoot: string;
@@ -52,7 +52,7 @@ export interface Run extends RunEnd.Run {
   readonly cursors: Cursors.ByUser | undefined;
   readonly sizes: PageSizes;
   readonly whole: Whole | undefined;
-  /** How far the run had come before. */
+  /** State of the run as an earlier process left it. */
   readonly before: Manifest.RunProgress;
 }
 

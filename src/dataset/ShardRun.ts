@@ -54,7 +54,7 @@ export interface ShardReport {
     readonly missing: number;
     readonly unverified: number;
     readonly failed: number;
-    /** Of all parts. */
+    /** Sum of all parts. */
     readonly bytes: number;
     readonly seconds: number;
     readonly requests: number;

@@ -192,7 +192,7 @@ describe("an attempt", () => {
       fs.promises.link = link;
       syncBuiltinESMExports();
     }
-    // What was made by then is published by the next.
+    // The next publishes what was made by then.
     await shardedInto(sandbox, root, 1);
     expect(await present(root)).toEqual(keysOf(sandbox));
   });

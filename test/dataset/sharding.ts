@@ -30,7 +30,7 @@ export const attemptOf = (sandbox: Sandbox, root: string, shard: string, options
 
 export type Dispatch = Dataset.ShardsOptions<never, never>["dispatch"];
 
-/** What hands each shard to a worker, so many at once, until one of its attempts succeeds. */
+/** Hands each shard to a worker, so many at once, until one of its attempts succeeds. */
 export const workers = (
   sandbox: Sandbox,
   root: string,
@@ -67,11 +67,11 @@ export const shardedOf = (
 export const shardedInto = (...args: Parameters<typeof shardedOf>): Promise<Dataset.Report> =>
   Effect.runPromise(shardedOf(...args));
 
-/** What is wrong with a dataset. */
+/** Gives what is wrong with a dataset. */
 export const problemsOf = async (root: string) =>
   (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);
 
-/** What a dataset holds: its sessions by format, what was quarantined, and what is said to be gone. */
+/** Gives what a dataset holds: its sessions by format, what was quarantined, and what is said to be gone. */
 export const contentsOf = async (root: string) => {
   const linesIn = async (folder: string) => {
     const names = (await readdir(join(root, folder)).catch((): Array<string> => [])).sort();

@@ -28,7 +28,7 @@ import { choices, exportInto, failureOf, manifestOf, type Options, present } fro
 
 const NOW = 1_767_225_600;
 
-/** What both say of a run, but for when it was and how its files came out. */
+/** Gives what both say of a run, but for when it was and how its files came out. */
 const said = ({ runs, failed, parts }: Awaited<ReturnType<typeof manifestOf>>) => {
   const sorted = (names: ReadonlyArray<unknown>) => names.map((name) => JSON.stringify(name)).sort();
   return {
@@ -89,7 +89,7 @@ describe("a run in shards", () => {
       expect([sum("users"), sum("sessions")]).toEqual([walked, sessions]);
     };
     failing.add(second);
-    // Of a user who is listed that is believed only when it is said twice.
+    // A user who is listed is gone only when that is said twice.
     gone.add(fifth);
     await both({ changes: "since-last" });
     gone.clear();

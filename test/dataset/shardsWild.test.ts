@@ -38,7 +38,7 @@ const outcomes: Record<string, number> = {};
 
 const count = (what: string) => void (outcomes[what] = (outcomes[what] ?? 0) + 1);
 
-/** What hands shards to workers that do anything that a machine may do to them. */
+/** Hands shards to workers that do anything that a machine may do to them. */
 const wild = (sandbox: Sandbox, root: string, draw: () => number, late: Array<Late>): Dispatch => {
   const formats = {
     partRows: 10 + Math.floor(draw() * 40),
