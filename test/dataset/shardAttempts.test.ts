@@ -87,7 +87,14 @@ describe("an attempt", () => {
     const [shard] = await begun(sandbox, root, 1);
     await Effect.runPromise(attemptOf(sandbox, root, shard!.id));
     await truncate(join(root, "shards", shard!.id, "1", "csv", "part-00000.csv"), 10);
-    const { shards } = await shardedInto(sandbox, root, 1);
+    const dispatch: Dispatch = (shards, publish) =>
+      Effect.gen(function* () {
+        expect(yield* Effect.flip(publish(1, "1"))).toMatchObject({
+          message: "Cannot publish attempt 1 at shard 1: a part of it is missing, or cut short",
+        });
+        return yield* workers(sandbox, root)(shards, publish);
+      }).pipe(Effect.orDie);
+    const { shards } = await shardedInto(sandbox, root, 1, {}, dispatch);
     expect(shards).toMatchObject([{ attempt: "2" }]);
     expect(await problemsOf(root)).toEqual([]);
     expect(await present(root)).toEqual(keysOf(sandbox));
