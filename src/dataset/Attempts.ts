@@ -76,6 +76,10 @@ export const endOf = (attempt: Attempt): Ended | undefined => {
     : { ...attempt, parts: partsOf(attempt), last: { ...last, ended: last.ended } };
 };
 
+/** Tell whether all parts of an attempt lie there as long as they should be. */
+const areWhole = (root: string, attempt: Attempt) =>
+  Effect.promise(() => ShardFolder.areWhole(root, attempt.folder, partsOf(attempt)));
+
 /** Read an attempt that has ended, to publish it. */
 export const ended = (
   root: string,
@@ -91,11 +95,14 @@ export const ended = (
       )
       : undefined;
     const found = attempt && endOf(attempt);
-    return found ?? (yield* new DatasetError({
+    const isWhole = found !== undefined && (yield* areWhole(root, found));
+    if (found !== undefined && isWhole) return found;
+    return yield* new DatasetError({
       reason: "Shards",
       path: join(root, folderOf(idOf(header), name)),
-      message: `Cannot publish attempt ${name} at shard ${header.shard.shard}: it has not come to its end`,
-    }));
+      message: `Cannot publish attempt ${name} at shard ${header.shard.shard}: ` +
+        (found === undefined ? "it has not come to its end" : "a part of it is missing, or cut short"),
+    });
   });
 
 /** The numbers of all attempts at a shard. */
@@ -105,7 +112,10 @@ const numbersOf = (root: string, id: string) =>
     (names) => names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number).sort((a, b) => b - a),
   );
 
-/** The attempt that has come furthest; undefined if none has come to a checkpoint. One that can't be read is passed over. */
+/**
+ * The attempt that has come furthest; undefined if none has come to a checkpoint. One that can't be read, or lacks a part, is
+ * passed over.
+ */
 export const furthest = (
   root: string,
   header: ShardFolder.ShardHeader,
@@ -115,6 +125,7 @@ export const furthest = (
     for (const number of yield* numbersOf(root, idOf(header))) {
       const found = yield* Effect.orElseSucceed(read(root, header, String(number)), () => undefined);
       if (found === undefined) continue;
+      if (!(yield* areWhole(root, found))) continue;
       if (endOf(found) !== undefined) return found;
       // Attempts have lines of those before: who has more is ahead.
       if (found.journal.checkpoints.length > (best?.journal.checkpoints.length ?? 0)) best = found;
@@ -138,9 +149,8 @@ export const begin = (
     while (!(yield* ShardFolder.makeFolder(root, folderOf(id, String(number))))) number++;
     const name = String(number);
     const folder = folderOf(id, name);
-    const checkpoints = from?.journal.checkpoints ?? [];
-    const claims = Inspect.nextPart({ manifest: undefined, journal: { header, checkpoints } });
-    const journal = { header: { ...header, claims }, checkpoints };
+    const claims = from === undefined ? 0 : Inspect.nextPart({ manifest: undefined, journal: from.journal });
+    const journal = { header: { ...header, claims }, checkpoints: from?.journal.checkpoints ?? [] };
     if (from !== undefined) yield* takeOver(root, from, folder);
     yield* Journal.write(join(root, folder), journal, prove);
     return { name, folder, journal };

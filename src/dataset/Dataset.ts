@@ -87,6 +87,8 @@ const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove:
  * However it is broken off (interrupted, refused by the tenant, out of patience, out of disk) what has come by then is
  * completed as parts if it can be, and `mode: "resume"` goes on from there. Only one process at a time may work on a folder.
  *
+ * With `shards`, other processes walk the users, each by {@link runShard}; this one deals them and brings the run to its end.
+ *
  * Fails with a `DatasetError`, with what `users` fails with, an `ApiError`, a `SinkError` or an `ExportError`.
  *
  * Memory: as for {@link Export.run}, the cursors of all users, and where each walk under way stands. With `prune`, 24 to

@@ -19,9 +19,9 @@ import * as Checkpoints from "./Checkpoints.ts";
 import * as Cursors from "./Cursors.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 import type * as Journal from "./Journal.ts";
-import * as Layout from "./Layout.ts";
+import type * as Layout from "./Layout.ts";
 import type { Lease } from "./Lease.ts";
-import * as Manifest from "./Manifest.ts";
+import type * as Manifest from "./Manifest.ts";
 import * as RunEnd from "./RunEnd.ts";
 import { partsOf } from "./RunEnd.ts";
 import * as RunState from "./RunState.ts";
@@ -29,7 +29,7 @@ import * as SessionIndex from "./SessionIndex.ts";
 import * as Tombstones from "./Tombstones.ts";
 import * as UsersFile from "./UsersFile.ts";
 
-/** What else the users of a run are walked by, where it is a shard of another one: what that one has of them. */
+/** Knowledge of its users that the run of a shard has from the whole run. */
 export interface Whole {
   /** The folder that has the list of users. */
   readonly listRoot: string;
@@ -52,7 +52,7 @@ export interface Run extends RunEnd.Run {
   readonly cursors: Cursors.ByUser | undefined;
   readonly sizes: PageSizes;
   readonly whole: Whole | undefined;
-  /** How far the run had come before. */
+  /** State of the run as an earlier process left it. */
   readonly before: Manifest.RunProgress;
 }
 

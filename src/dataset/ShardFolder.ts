@@ -79,11 +79,22 @@ export const proofOf = (root: string, id: string): Proof => async () => {
 /** Codes of file systems on which a file has one name. */
 const unsupported = new Set<unknown>(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EXDEV"]);
 
+/** Refuses a file that is not there with as many bytes as it should have. */
+const checkSize = async (root: string, path: string, bytes: number): Promise<void> => {
+  if (await SafeFile.sizeOf(root, path) !== bytes) {
+    throw damaged(join(root, path), `it does not have ${bytes} bytes`);
+  }
+};
+
+/** Tell whether all of these parts lie there as long as they should be. */
+export const areWhole = (root: string, folder: string, parts: ReadonlyArray<Part>): Promise<boolean> =>
+  Promise.all(parts.map(({ path, bytes }) => checkSize(root, `${folder}/${path}`, bytes)))
+    .then(() => true, () => false);
+
 /** Give a file of the folder a second name, if it is as long as it should be. */
 export const link = async (root: string, { path, bytes }: Part, from: string, to: string): Promise<void> => {
   const source = `${from}/${path}`;
-  const isWhole = async (path: string) => await SafeFile.sizeOf(root, path) === bytes;
-  if (!await isWhole(source)) throw damaged(join(root, source), `it does not have ${bytes} bytes`);
+  await checkSize(root, source, bytes);
   await SafeFile.checkPlace(root, to);
   await linkFile(join(root, source), join(root, to)).catch((error) => {
     const code = SafeFile.codeOf(error);
@@ -96,7 +107,7 @@ export const link = async (root: string, { path, bytes }: Part, from: string, to
     });
   });
   // Others may have put something else there, between two looks at it.
-  if (!await isWhole(to)) throw damaged(join(root, to), `it does not have ${bytes} bytes`);
+  await checkSize(root, to, bytes);
 };
 
 /** Codes of a folder that someone still writes to, or reads from. */

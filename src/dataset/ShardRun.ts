@@ -54,7 +54,7 @@ export interface ShardReport {
     readonly missing: number;
     readonly unverified: number;
     readonly failed: number;
-    /** Of all parts. */
+    /** Sum of all parts. */
     readonly bytes: number;
     readonly seconds: number;
     readonly requests: number;
@@ -135,6 +135,49 @@ const whileThere = <A, E, R>(
  * with an `ApiError`, a `SinkError` or an `ExportError`. Limits of quarantined rows that are a share are for the whole run.
  *
  * Memory: as for {@link Dataset.run}, of the users of the shard.
+ *
+ * @example
+ * ```ts
+ * import { Dataset, Formats, TenantClient, Transport } from "monocloud-sessions";
+ * import * as Sandbox from "monocloud-sessions/sandbox";
+ * import * as Effect from "effect/Effect";
+ * import * as Layer from "effect/Layer";
+ * import * as Stream from "effect/Stream";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ *
+ * const sandbox = Sandbox.make({ users: 3 });
+ * const client = TenantClient.layer({ domain: "sandbox.example", apiKey: sandbox.key, rate: 1000 }).pipe(
+ *   Layer.provide(Transport.fetch((input, init) => sandbox.fetch(new Request(input, init)))),
+ * );
+ * const root = await mkdtemp(join(tmpdir(), "example-"));
+ * const formats = [Formats.choose("parquet")!];
+ * const tenant = "https://sandbox.example";
+ * const report = await Effect.runPromise(
+ *   Dataset.run({
+ *     root,
+ *     formats,
+ *     tenant,
+ *     users: { ids: Stream.fromIterable(sandbox.userIds()) },
+ *     shards: {
+ *       count: 2,
+ *       // Each shard as a job for another machine, say. Here they are walked one after the other.
+ *       dispatch: (shards, publish) =>
+ *         Effect.as(
+ *           Effect.forEach(shards, ({ shard, id }) =>
+ *             Dataset.runShard({ root, shard: id, formats, tenant }).pipe(
+ *               Effect.flatMap(({ attempt }) => publish(shard, attempt)),
+ *               Effect.orDie,
+ *             )),
+ *           [],
+ *         ),
+ *     },
+ *   }).pipe(Effect.provide(client)),
+ * );
+ * console.assert(report.users === 3 && report.shards?.length === 2);
+ * await rm(root, { recursive: true });
+ * ```
  */
 export const run = (options: ShardRunOptions): Effect.Effect<
   ShardReport,

@@ -22,7 +22,7 @@ const listed = { bytes: Count, sha256: Schema.String };
 export const Shard = Schema.Struct({
   key: Schema.String.pipe(Schema.pattern(shardKey)),
   shard: RunNumber,
-  /** How much there is to walk, against other shards. */
+  /** Measure of what there is to walk, against other shards. */
   weight: Schema.JsonNumber,
   /** True if the users come from the tenant's own list. */
   listed: Schema.optional(Schema.Literal(true)),

@@ -17,11 +17,12 @@ import type { ApiError } from "../api/ApiError.ts";
 import type { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as FileSink from "../sink/FileSink.ts";
+import * as SafeFile from "../sink/SafeFile.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import * as Attempts from "./Attempts.ts";
 import * as Checkpoints from "./Checkpoints.ts";
 import * as Cursors from "./Cursors.ts";
-import { DatasetError, failure } from "./DatasetError.ts";
+import { damaged, DatasetError, failure } from "./DatasetError.ts";
 import type { DatasetOptions, FailedShard, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
 import type * as Journal from "./Journal.ts";
 import type * as Layout from "./Layout.ts";
@@ -51,9 +52,16 @@ const nameParts = (root: string, { folder, parts }: Attempts.Ended, first: numbe
       try: async () => {
         for (const [i, { path }] of named.entries()) {
           const partial = `${path}.${randomUUID().slice(0, 8)}.partial`;
-          await ShardFolder.link(root, parts[i]!, folder, partial);
-          await prove();
-          await rename(join(root, partial), join(root, path));
+          try {
+            await ShardFolder.link(root, parts[i]!, folder, partial);
+            await prove();
+            await rename(join(root, partial), join(root, path));
+          } catch (error) {
+            await SafeFile.remove(root, partial).catch(() => undefined);
+            // Whoever has taken over removes what he finds half done: then that is what is to be told.
+            await prove();
+            throw error;
+          }
         }
         for (const name of folders) await FileSink.syncFolder(join(root, name));
       },
@@ -66,7 +74,10 @@ const SAID = 10;
 
 /** The error for shards that came to no end. */
 const shardsFailed = (root: string, failed: ReadonlyArray<FailedShard>, of: number): DatasetError => {
-  const said = failed.slice(0, SAID).map(({ shard, message }) => `shard ${shard}: ${message}`).join("; ");
+  const said = failed.slice(0, SAID).map(({ shard, message }) =>
+    `shard ${shard}: ${message.replace(/\.$/, "")}`
+  )
+    .join("; ");
   const more = failed.length > SAID
     ? `; and shards ${failed.slice(SAID).map(({ shard }) => shard).join(", ")}`
     : "";
@@ -85,7 +96,11 @@ const openShards = (root: string, key: string, count: number, published: Readonl
     for (let shard = 1; shard <= count; shard++) {
       if (published.has(shard)) continue;
       const id = ShardFolder.idOf(key, shard);
-      const header = yield* ShardFolder.read(root, id);
+      const header = yield* Effect.catchIf(
+        ShardFolder.read(root, id),
+        (error) => error._tag === "DatasetError" && error.reason === "Absent",
+        ({ path }) => damaged(path, "it is not there, and its shard is not published"),
+      );
       open.push({ shard, id, users: header.users, weight: header.shard.weight, header });
     }
     return open.sort((one, other) => other.weight - one.weight);

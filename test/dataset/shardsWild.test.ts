@@ -2,7 +2,7 @@
  * Runs in shards by workers that are interrupted, doubled, held and late, and by coordinators that are broken off: what comes of
  * it is the tenant, each session once, whatever a worker does when its run is over.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import * as Cause from "effect/Cause";
@@ -13,49 +13,21 @@ import { expect, it } from "vitest";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { onDeno } from "../runtime.ts";
-import { isLong, some } from "../size.ts";
+import { some } from "../size.ts";
 import { draws } from "../source/paging/histories.ts";
 import {
   attemptOf,
   besideParts,
   contentsOf,
   type Dispatch,
-  gate,
+  holding,
   problemsOf,
   shardedOf,
+  treeOf,
   until,
-  workers,
 } from "./sharding.ts";
-import { stoppingAt } from "./stoppingAt.ts";
 import { witness } from "./witness.ts";
-import { exportInto, manifestOf, type Options, present } from "./written.ts";
-
-/** All that lies in a folder, by its bytes. */
-const tree = async (root: string) => {
-  const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  const names = entries.map((entry) => join(entry.parentPath, entry.name)).sort();
-  const files = new Set(
-    entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)),
-  );
-  return await Promise.all(
-    names.map(async (name) => files.has(name) ? [name, (await readFile(name)).toString("base64")] : [name]),
-  );
-};
-
-/** The same sandbox, whose answers wait from the n-th on until they are let go. */
-const holding = (sandbox: Sandbox, after: number) => {
-  const { opened, open } = gate();
-  let answers = 0;
-  const held: Sandbox = {
-    ...sandbox,
-    fetch: async (request) => {
-      if (answers++ >= after) await opened;
-      return await sandbox.fetch(request);
-    },
-  };
-  return { held, release: open };
-};
+import { exportInto, type Options, present } from "./written.ts";
 
 interface Late {
   readonly done: Promise<Exit.Exit<unknown, { readonly _tag: string; readonly reason?: unknown }>>;
@@ -66,7 +38,7 @@ const outcomes: Record<string, number> = {};
 
 const count = (what: string) => void (outcomes[what] = (outcomes[what] ?? 0) + 1);
 
-/** What hands shards to workers that do anything that a machine may do to them. */
+/** Hands shards to workers that do anything that a machine may do to them. */
 const wild = (sandbox: Sandbox, root: string, draw: () => number, late: Array<Late>): Dispatch => {
   const formats = {
     partRows: 10 + Math.floor(draw() * 40),
@@ -144,7 +116,7 @@ it("whatever happens to workers and to who hands shards out, each session is the
       }
       await Effect.runPromise(going(wild(sandbox, root, draw, late)));
       await look();
-      const before = await tree(root);
+      const before = await treeOf(root);
       for (const { release } of late) release();
       for (const { done } of late) {
         const exit = await done;
@@ -157,7 +129,7 @@ it("whatever happens to workers and to who hands shards out, each session is the
           expect(error, String(error)).toMatchObject({ _tag: "DatasetError", reason: "Absent" });
         }
       }
-      expect(await tree(root)).toEqual(before);
+      expect(await treeOf(root)).toEqual(before);
       expect(await problemsOf(root), `seed ${seed}`).toEqual([]);
       expect(await besideParts(root)).toEqual(["manifest.json"]);
       const [ndjson, csv, parquet] = await contentsOf(root);
@@ -173,49 +145,3 @@ it("whatever happens to workers and to who hands shards out, each session is the
   }
   process.stdout.write(`${JSON.stringify(outcomes)}\n`);
 }, 900_000);
-
-it.skipIf(onDeno)(
-  "a worker stopped before any change, that goes on when its run is over, changes nothing",
-  async () => {
-    const sandbox = make({ users: 4, sessionsPerUser: 20, seed: 3 });
-    const told = new Set<string>();
-    const options = { partRows: 15 };
-    const step = isLong ? 1 : 9;
-    let changes = Infinity;
-    for (let at = 1 + Math.floor(Math.random() * step); at <= changes; at += step) {
-      const root = join(await newFolder(), "data");
-      const [stopped, resumed] = [gate(), gate()];
-      let late: Promise<number> | undefined;
-      let outcome = "";
-      const dispatch: Dispatch = (shards, publish) =>
-        Effect.gen(function* () {
-          const attempt = async () => {
-            const exit = await Effect.runPromise(
-              Effect.either(attemptOf(sandbox, root, shards[0]!.id, options)),
-            );
-            outcome = exit._tag === "Right"
-              ? "done"
-              : `${exit.left._tag} ${(exit.left as { reason?: string }).reason}`;
-          };
-          late = stoppingAt(at, attempt, () => {
-            stopped.open();
-            return resumed.opened;
-          });
-          yield* Effect.promise(() => Promise.race([stopped.opened, late]));
-          return yield* workers(sandbox, root, options)(shards, publish);
-        });
-      await Effect.runPromise(shardedOf(sandbox, root, 2, {}, dispatch));
-      expect((await manifestOf(root)).runs[0].shards).toHaveLength(2);
-      const before = await tree(root);
-      resumed.open();
-      changes = await late!;
-      told.add(outcome);
-      expect(["done", "DatasetError Absent"], `stopped before change ${at}`).toContain(outcome);
-      expect(await tree(root), `stopped before change ${at} of ${changes}: ${outcome}`).toEqual(before);
-      expect(await problemsOf(root)).toEqual([]);
-      expect(await present(root)).toEqual(keysOf(sandbox));
-    }
-    expect(told).toContain("DatasetError Absent");
-  },
-  300_000,
-);
