@@ -1,6 +1,5 @@
 /** The work on one shard: by what a job says, with the tenant and the target that its names stand for here. */
 import * as Effect from "effect/Effect";
-import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
 import type { ApiError } from "../api/ApiError.ts";
 import type { RateLimiter } from "../api/rate/RateLimiter.ts";
