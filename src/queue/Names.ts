@@ -11,8 +11,6 @@ import * as Effect from "effect/Effect";
 import * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
 import * as Tenant from "../api/Tenant.ts";
-import type { Target } from "../warehouse/Target.ts";
-import * as Targets from "../warehouse/targets/Targets.ts";
 import { Name } from "./ShardJob.ts";
 
 /** A name is not configured here, or not as it must be. */
@@ -34,9 +32,15 @@ export interface NamedTenant {
   readonly redactSecret: Redacted.Redacted | undefined;
 }
 
-/** A table, or a folder that all machines share. */
+/** A table, by the words of `MONOCLOUD_TO` and `MONOCLOUD_SCHEMA`, or a folder that all machines share. */
 export type NamedTarget =
-  | { readonly kind: "table"; readonly target: Target }
+  | {
+    readonly kind: "table";
+    readonly to: string;
+    readonly schema: string | undefined;
+    /** The place where that is said, for messages. */
+    readonly where: string;
+  }
   | { readonly kind: "folder"; readonly root: string };
 
 const isName = Schema.is(Name);
@@ -132,11 +136,9 @@ export const target = ({ targets }: Places, name: string): Effect.Effect<NamedTa
         `The target ${name} needs MONOCLOUD_TO in ${where}: postgres://USER@HOST/DATABASE, or a folder that all machines share`,
       );
     }
-    if (!isTable(to)) return { kind: "folder", root: to };
-    return yield* Effect.try({
-      try: () => ({ kind: "table" as const, target: Targets.named(to, { schema: schema || undefined }) }),
-      catch: (error) => fail(`The target ${name} in ${where} can't be used: ${(error as Error).message}`),
-    });
+    return isTable(to)
+      ? { kind: "table", to, schema: schema || undefined, where }
+      : { kind: "folder", root: to };
   });
 
 /** List the names that are configured in a folder. */

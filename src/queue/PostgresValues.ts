@@ -3,7 +3,7 @@
  * comes again for a value that was removed and set anew.
  */
 import type * as Pg from "pg";
-import { quoted } from "../warehouse/targets/PostgresDialect.ts";
+import { quoted } from "../postgres/Quoted.ts";
 import * as QueueError from "./QueueError.ts";
 import type { Values } from "./Values.ts";
 

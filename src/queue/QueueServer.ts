@@ -1,7 +1,7 @@
 /** The server of a queue, as its URL names it: PostgreSQL or Redis. */
 import type * as Pg from "pg";
 import type { RedisOptions } from "ioredis";
-import * as PostgresLogin from "../warehouse/targets/PostgresLogin.ts";
+import * as Login from "../postgres/Login.ts";
 import * as PostgresValues from "./PostgresValues.ts";
 import { QueueError } from "./QueueError.ts";
 import * as RedisValues from "./RedisValues.ts";
@@ -70,7 +70,7 @@ const loadPg = async (server: QueueServer) => (await load(import("pg"), "pg", se
 export const postgresConfig = async (server: QueueServer): Promise<Pg.ClientConfig> => {
   const { Client } = await loadPg(server);
   try {
-    return PostgresLogin.configOf(Client, server);
+    return Login.configOf(Client, server);
   } catch (cause) {
     // Such as a certificate's file that is not there.
     throw new QueueError({

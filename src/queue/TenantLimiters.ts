@@ -15,10 +15,10 @@ export interface TenantLimitersOptions {
 /** Make the limiters. A rate belongs to the tenant, by its origin, whatever name it has here. */
 export const make = (
   { values, rate }: TenantLimitersOptions,
-): Effect.Effect<(name: string, tenant: NamedTenant) => Effect.Effect<RateLimiter>, never, Scope.Scope> =>
+): Effect.Effect<(tenant: NamedTenant) => Effect.Effect<RateLimiter>, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {
     const limiters = new Map<string, Effect.Effect<RateLimiter>>();
-    return (_, { tenant: { origin }, rate: own = rate }) =>
+    return ({ tenant: { origin }, rate: own = rate }) =>
       Effect.suspend(() => {
         let limiter = limiters.get(origin);
         if (limiter === undefined) {

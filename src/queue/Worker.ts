@@ -9,18 +9,18 @@ import * as Fiber from "effect/Fiber";
 import * as Runtime from "effect/Runtime";
 import * as Schedule from "effect/Schedule";
 import type * as Scope from "effect/Scope";
-import type { Transport } from "../api/transport/Transport.ts";
+import type { Traffic } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import { version } from "../version.ts";
 import type { Connected } from "./Dispatch.ts";
 import * as Names from "./Names.ts";
 import * as Records from "./Records.ts";
 import * as ShardJob from "./ShardJob.ts";
-import * as ShardWork from "./ShardWork.ts";
 import * as TenantLimiters from "./TenantLimiters.ts";
-import type * as TenantClient from "../api/TenantClient.ts";
+import type { Work, WorkContext } from "./Work.ts";
 
-export interface WorkerOptions {
+export interface WorkerOptions<R> {
+  readonly work: Work<R>;
   readonly server: Connected;
   readonly places: Names.Places;
   /** Shards of one tenant at once. */
@@ -45,7 +45,7 @@ interface Working {
   readonly job: ShardJob.ShardJob;
   readonly attempt: number;
   readonly progress: Export.Progress;
-  traffic: (() => TenantClient.Traffic) | undefined;
+  traffic: (() => Traffic) | undefined;
   fiber: Fiber.RuntimeFiber<string | undefined, unknown> | undefined;
 }
 
@@ -60,15 +60,15 @@ const noteOf = (error: unknown): string => {
 };
 
 /** Work until the scope is closed: then every shard is handed back at a checkpoint. */
-export const start = (
-  { server: { engine, values }, places, atOnce, rate, lease, tell }: WorkerOptions,
-): Effect.Effect<void, Names.NameError, Transport | Scope.Scope> =>
+export const start = <R>(
+  { work, server: { engine, values }, places, atOnce, rate, lease, tell }: WorkerOptions<R>,
+): Effect.Effect<void, Names.NameError, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
     const [tenants, targets] = [
       yield* Names.list("tenant", places.tenants),
       yield* Names.list("target", places.targets),
     ];
-    const runtime = yield* Effect.runtime<Transport>();
+    const runtime = yield* Effect.runtime<Exclude<R, Scope.Scope>>();
     const fork = Runtime.runFork(runtime);
     const say = (line: string) => void fork(tell(line));
     const limiterOf = yield* TenantLimiters.make({ values, rate });
@@ -96,7 +96,7 @@ export const start = (
     /** Work on a shard, and say every second how far it has come. */
     const workOn = (its: Working, key: string) =>
       Effect.scoped(Effect.gen(function* () {
-        const context: ShardWork.ShardContext = {
+        const context: WorkContext = {
           places,
           limiterOf,
           progress: its.progress,
@@ -105,7 +105,7 @@ export const start = (
         };
         const beat = Effect.ignore(Effect.tryPromise(() => record(key, its, "running")));
         yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(RECORD)));
-        return yield* ShardWork.run(its.job, context);
+        return yield* work(its.job, context);
       }));
 
     const take = async (job: Bull.Job, token: string, signal: AbortSignal): Promise<void> => {

@@ -1,7 +1,6 @@
 /** The work of one process on one shard of a run: its users are walked into the table, as those of a run are. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import type * as Scope from "effect/Scope";
 import type { ApiError } from "../api/ApiError.ts";
 import * as SessionFilters from "../api/SessionFilters.ts";
 import { TenantClient } from "../api/TenantClient.ts";
@@ -94,7 +93,7 @@ export const run = (
 ): Effect.Effect<
   void,
   ApiError | TargetError | Export.ExportError,
-  Exclude<TenantClient, Scope.Scope> | TenantClient
+  TenantClient
 > => {
   const { shard, target, tenant, redaction, walk = {}, prune = false } = options;
   const identity = {

@@ -3,7 +3,7 @@ import type * as Export from "../export/Export.ts";
 import type { Batch } from "../session/Batch.ts";
 import type * as SessionSource from "../source/SessionSource.ts";
 import type { UserList } from "../source/UserList.ts";
-import type { ShardOptions } from "./ShardedWalk.ts";
+import type { ShardOptions } from "./ShardOptions.ts";
 import type * as WarehouseOptions from "./WarehouseOptions.ts";
 
 /** Options of `Sync.sync`. */

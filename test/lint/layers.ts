@@ -8,7 +8,7 @@ import { below, roomOf } from "./rooms.ts";
 
 const mayUseNode = (path: string): boolean =>
   /^(dataset|cli|server)\//.test(path) ||
-  /^(sink\/(FileSink|KeyedFile|SafeFile)|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/decode|warehouse\/targets\/(duckdb|PasswordFile)|queue\/(Names|Worker))\.ts$/
+  /^(sink\/(FileSink|KeyedFile|SafeFile)|sandbox\/Server|api\/transport\/(Undici|Proxy)|format\/csv\/decode|warehouse\/targets\/duckdb|postgres\/PasswordFile|queue\/(Names|Worker))\.ts$/
     .test(path);
 
 /** Node's own modules, the commonest of them also by the names they had before `node:`. */

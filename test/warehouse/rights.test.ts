@@ -9,7 +9,7 @@ import { chownSync } from "node:fs";
 import * as Effect from "effect/Effect";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { make as makeSandbox } from "../../src/sandbox/mod.ts";
-import * as PasswordFile from "../../src/warehouse/targets/PasswordFile.ts";
+import * as PasswordFile from "../../src/postgres/PasswordFile.ts";
 import * as Postgres from "../../src/warehouse/targets/postgres.ts";
 import { type Finished, run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";

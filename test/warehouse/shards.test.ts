@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import { make as makeSandbox, type Sandbox } from "../../src/sandbox/mod.ts";
-import type { FailedShard, ShardWork } from "../../src/warehouse/ShardedWalk.ts";
+import type { FailedShard, ShardWork } from "../../src/warehouse/ShardOptions.ts";
 import * as ShardSync from "../../src/warehouse/ShardSync.ts";
 import { type Dialect, isTargetError, type Target } from "../../src/warehouse/Target.ts";
 import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";

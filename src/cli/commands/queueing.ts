@@ -156,5 +156,5 @@ export const tableOf = (
     if (found.kind === "folder") {
       return yield* usageError(`The target ${to} is a folder: export goes there, and sync to a table`);
     }
-    return { name: to, target: found.target };
+    return { name: to, target: yield* WarehouseTarget.named(found) };
   });

@@ -6,6 +6,7 @@ import * as Worker from "../../queue/Worker.ts";
 import { exitCodes } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
 import * as Queueing from "./queueing.ts";
+import { run as shardWork } from "./shardWork.ts";
 
 export interface WorkArgs {
   readonly queue: string | undefined;
@@ -24,6 +25,6 @@ export const run = ({ queue, tenants, targets, atOnce, rate, lease }: WorkArgs) 
     const server = yield* Queueing.connect(queue);
     // It ends by a signal, and then all is well.
     yield* Effect.addFinalizer(() => Effect.sync(() => void (process.exitCode = exitCodes.done)));
-    yield* Worker.start({ server, places: { tenants, targets }, atOnce, rate, lease, tell });
+    yield* Worker.start({ work: shardWork, server, places: { tenants, targets }, atOnce, rate, lease, tell });
     yield* Effect.never;
   })).pipe(Effect.provide(Platform.transport), Effect.provide(Terminal.logger));

@@ -5,6 +5,7 @@ import type { Target } from "../../warehouse/Target.ts";
 import * as Targets from "../../warehouse/targets/Targets.ts";
 import { type UsageError, usageError } from "../ExitCode.ts";
 import * as Terminal from "../ui/Terminal.ts";
+import { NameError } from "../../queue/Names.ts";
 import * as Settings from "./Settings.ts";
 
 export const from = (
@@ -27,6 +28,16 @@ export const from = (
       try: () => Targets.named(named, { schema }),
       catch: (error) => usageError((error as Error).message),
     });
+  });
+
+/** Give the target that the file of a name leads to. */
+export const named = (
+  { to, schema, where }: { readonly to: string; readonly schema: string | undefined; readonly where: string },
+): Effect.Effect<Target, NameError> =>
+  Effect.try({
+    try: () => Targets.named(to, { schema }),
+    catch: (error) =>
+      new NameError({ message: `The target in ${where} can't be used: ${(error as Error).message}` }),
   });
 
 /** Print what makes a target's tables. */

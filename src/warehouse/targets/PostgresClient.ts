@@ -6,7 +6,7 @@ import type * as Pg from "pg";
 import type { CopyStreamQuery } from "pg-copy-streams";
 import { TargetError } from "../Target.ts";
 import * as PostgresErrors from "./PostgresErrors.ts";
-import * as PostgresLogin from "./PostgresLogin.ts";
+import * as Login from "../../postgres/Login.ts";
 
 export interface ClientOptions extends PostgresErrors.Database {
   readonly url: string;
@@ -50,7 +50,7 @@ const load = <A>(module: Promise<A>, { name }: ClientOptions, which: string): Pr
 /** Make a client of `pg` that is not connected yet. */
 const clientOf = (Client: typeof Pg.Client, options: ClientOptions): Pg.Client => {
   try {
-    return PostgresLogin.clientOf(Client, options, { connectionTimeoutMillis: 30_000 });
+    return Login.clientOf(Client, options, { connectionTimeoutMillis: 30_000 });
   } catch (cause) {
     // Such as a certificate's file that is not there.
     throw new TargetError({

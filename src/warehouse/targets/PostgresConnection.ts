@@ -3,7 +3,7 @@ import type { Column, Connection, ConnectOptions, Described, Rows } from "../Tar
 import { TargetError } from "../Target.ts";
 import * as CopyRows from "./CopyRows.ts";
 import * as PostgresClient from "./PostgresClient.ts";
-import { quoted } from "./PostgresDialect.ts";
+import { quoted } from "../../postgres/Quoted.ts";
 
 /** The versions before have no `MERGE`, and are no longer kept. */
 const OLDEST = 150_000;

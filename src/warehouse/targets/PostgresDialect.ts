@@ -1,4 +1,5 @@
 /** SQL as PostgreSQL spells it. */
+import { quoted } from "../../postgres/Quoted.ts";
 import type { Dialect, Kind } from "../Target.ts";
 
 const types: Readonly<Record<Kind, string>> = {
@@ -11,7 +12,6 @@ const types: Readonly<Record<Kind, string>> = {
   boolean: "boolean",
 };
 
-export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 export const make = (schema: string): Dialect => ({

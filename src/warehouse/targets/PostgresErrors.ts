@@ -1,6 +1,6 @@
 /** Errors of PostgreSQL and of its client, as a {@link TargetError}: their reasons, and what to do about them. */
 import { TargetError } from "../Target.ts";
-import { quoted } from "./PostgresDialect.ts";
+import { quoted } from "../../postgres/Quoted.ts";
 
 /** The database that a message names. */
 export interface Database {

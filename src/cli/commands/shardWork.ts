@@ -1,32 +1,22 @@
 /** The work on one shard: by what a job says, with the tenant and the target that its names stand for here. */
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import type { ApiError } from "../api/ApiError.ts";
-import type { RateLimiter } from "../api/rate/RateLimiter.ts";
-import * as SessionFilters from "../api/SessionFilters.ts";
-import * as TenantClient from "../api/TenantClient.ts";
-import type { Transport } from "../api/transport/Transport.ts";
-import type { DatasetError } from "../dataset/DatasetError.ts";
-import * as ShardRun from "../dataset/ShardRun.ts";
-import type * as Export from "../export/Export.ts";
-import * as Formats from "../format/Formats.ts";
-import * as Redaction from "../session/Redaction.ts";
-import type { SinkError } from "../sink/Sink.ts";
-import type { TargetError } from "../warehouse/Target.ts";
-import * as ShardSync from "../warehouse/ShardSync.ts";
-import * as Names from "./Names.ts";
-import type * as ShardJob from "./ShardJob.ts";
-
-export interface ShardContext {
-  readonly places: Names.Places;
-  /** Gives the limiter of a tenant, which all machines share. */
-  readonly limiterOf: (name: string, tenant: Names.NamedTenant) => Effect.Effect<RateLimiter>;
-  /** Kept up to date. */
-  readonly progress: Export.Progress;
-  readonly onTraffic: (traffic: () => TenantClient.Traffic) => void;
-  /** Time without a sign of life after which the queue hands the shard to another worker, in milliseconds. */
-  readonly lease: number;
-}
+import type { ApiError } from "../../api/ApiError.ts";
+import * as SessionFilters from "../../api/SessionFilters.ts";
+import * as TenantClient from "../../api/TenantClient.ts";
+import type { Transport } from "../../api/transport/Transport.ts";
+import type { DatasetError } from "../../dataset/DatasetError.ts";
+import * as ShardRun from "../../dataset/ShardRun.ts";
+import type * as Export from "../../export/Export.ts";
+import * as Formats from "../../format/Formats.ts";
+import * as Names from "../../queue/Names.ts";
+import type * as ShardJob from "../../queue/ShardJob.ts";
+import type { WorkContext } from "../../queue/Work.ts";
+import * as Redaction from "../../session/Redaction.ts";
+import type { SinkError } from "../../sink/Sink.ts";
+import type { TargetError } from "../../warehouse/Target.ts";
+import * as ShardSync from "../../warehouse/ShardSync.ts";
+import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 
 type Failure = ApiError | TargetError | Export.ExportError | Names.NameError | DatasetError | SinkError;
 
@@ -55,13 +45,13 @@ const wrong = (name: string, is: Names.NamedTarget["kind"]) =>
 /** Work on a shard to its end. Gives the name of what is to be published, where there is a choice. */
 export const run = (
   { tenant: tenantName, target: targetName, shard, into, how, users_listed: areListed }: ShardJob.ShardJob,
-  { places, limiterOf, progress, onTraffic, lease }: ShardContext,
+  { places, limiterOf, progress, onTraffic, lease }: WorkContext,
 ): Effect.Effect<string | undefined, Failure, Transport | Scope.Scope> =>
   Effect.gen(function* () {
     const named = yield* Names.tenant(places, tenantName);
     const to = yield* Names.target(places, targetName);
     if (to.kind !== into.kind) return yield* wrong(targetName, to.kind);
-    const limiter = yield* limiterOf(tenantName, named);
+    const limiter = yield* limiterOf(named);
     const { redact, page_size: pageSize, concurrency, lookback, max_quarantined: maxQuarantined } = how;
     const policy = redact && Redaction.settle(redact);
     const change = policy === undefined ? undefined : yield* Effect.try({
@@ -88,7 +78,7 @@ export const run = (
       if (into.kind === "table" && to.kind === "table") {
         yield* ShardSync.run({
           ...common,
-          target: to.target,
+          target: yield* WarehouseTarget.named(to),
           shard: { run: into.run, shard },
           prune: into.prune,
           deletes: into.deletes,

@@ -1,0 +1,2 @@
+/** Quote a name for a statement of PostgreSQL. */
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
