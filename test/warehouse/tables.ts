@@ -131,14 +131,33 @@ export const hiding = (sandbox: Sandbox) => {
       }
       const answer = await sandbox.fetch(request);
       if (userId !== undefined || hidden.size === 0 || answer.status !== 200) return answer;
-      // The list of users fits one page here.
-      const users = (await answer.json() as ReadonlyArray<{ readonly user_id: string }>)
-        .filter(({ user_id }) => !hidden.has(user_id));
-      const pagination = JSON.parse(answer.headers.get("x-pagination") ?? "{}");
+      // A page of the list without those who are hidden: of all that the tenant lists.
+      const url = new URL(request.url);
+      const [page, size] = ["page", "size"].map((name) => Number(url.searchParams.get(name)));
+      const users: Array<{ readonly user_id: string }> = [];
+      let pagination = { has_next: true };
+      for (let at = 1; pagination.has_next; at++) {
+        url.searchParams.set("page", `${at}`);
+        const answer = await sandbox.fetch(new Request(url, request));
+        if (answer.status !== 200) return answer;
+        users.push(...await answer.json() as typeof users);
+        pagination = JSON.parse(answer.headers.get("x-pagination") ?? "{}");
+      }
+      const shown = users.filter(({ user_id }) => !hidden.has(user_id));
       const headers = new Headers(answer.headers);
-      headers.set("x-pagination", JSON.stringify({ ...pagination, total_count: users.length }));
+      headers.set(
+        "x-pagination",
+        JSON.stringify({
+          ...JSON.parse(answer.headers.get("x-pagination") ?? "{}"),
+          total_count: shown.length,
+          has_next: page! * size! < shown.length,
+        }),
+      );
       headers.delete("content-length");
-      return new Response(JSON.stringify(users), { status: 200, headers });
+      return new Response(JSON.stringify(shown.slice((page! - 1) * size!, page! * size!)), {
+        status: 200,
+        headers,
+      });
     },
   };
 };
