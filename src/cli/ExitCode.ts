@@ -98,7 +98,7 @@ const targetCodes: Readonly<Record<TargetError["reason"], ExitName>> = {
   Denied: "denied",
   Foreign: "usage",
   Options: "usage",
-  Shards: "incomplete",
+  Shards: "again",
   Full: "io",
   Missing: "usage",
   Statement: "io",

@@ -60,6 +60,9 @@ export const ShardJob = Schema.Struct({
   how: Schema.Struct({
     ...shared,
     concurrency: Schema.optional(Count),
+    /** Milliseconds. */
+    max_elapsed: Schema.optional(Count),
+    max_body_bytes: Schema.optional(Count),
     lookback: Schema.optional(Count),
     max_quarantined: Schema.optional(
       Schema.Union(Schema.Struct({ count: Count }), Schema.Struct({ percent: Schema.Number })),

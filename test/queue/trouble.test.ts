@@ -77,9 +77,9 @@ describe.skipIf(!hasPostgres)("over a queue in PostgreSQL", () => {
       table.name,
     );
     const failed = await run([...sync, "--shards", "4", "--json", "--quiet"], { env });
-    expect(failed).toMatchObject({ code: 4 });
+    expect(failed).toMatchObject({ code: 75 });
     expect(failed.err).toMatch(/Error: 1 of 4 shards failed: shard 2: .*poison/);
-    expect(JSON.parse(failed.out)).toMatchObject({ error: { reason: "shards", exit_code: 4 } });
+    expect(JSON.parse(failed.out)).toMatchObject({ error: { reason: "shards", exit_code: 75 } });
     expect(worker.err()).toMatch(/\.2: begun, attempt 5/);
     expect(await rowsOf(target)).toHaveLength(401);
     await postgres().sql("DROP TRIGGER poison ON monocloud._shards", table.name);

@@ -101,6 +101,8 @@ export const open = (
 export interface HowArgs extends SessionFilters.SessionFilters {
   readonly pageSize: number | "auto";
   readonly concurrency: number | "auto";
+  readonly maxElapsed: number;
+  readonly maxBodyBytes: number | undefined;
   readonly lookback: number;
   readonly maxQuarantined: Export.MaxQuarantined | undefined;
   readonly redact: SettledPolicy | undefined;
@@ -113,6 +115,8 @@ export const howOf = (args: HowArgs): ShardJob["how"] => ({
   ...SessionFilters.toQuery(args),
   page_size: unlessAuto(args.pageSize),
   concurrency: unlessAuto(args.concurrency),
+  max_elapsed: args.maxElapsed,
+  max_body_bytes: args.maxBodyBytes,
   lookback: args.lookback,
   max_quarantined: args.maxQuarantined,
   redact: args.redact,

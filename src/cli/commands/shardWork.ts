@@ -53,6 +53,10 @@ export const run = (
     if (to.kind !== into.kind) return yield* wrong(targetName, to.kind);
     const limiter = yield* limiterOf(named);
     const { redact, page_size: pageSize, concurrency, lookback, max_quarantined: maxQuarantined } = how;
+    const limits = {
+      ...(how.max_elapsed !== undefined && { maxElapsed: how.max_elapsed }),
+      ...(how.max_body_bytes !== undefined && { maxBodyBytes: how.max_body_bytes }),
+    };
     const policy = redact && Redaction.settle(redact);
     const change = policy === undefined ? undefined : yield* Effect.try({
       try: () => Redaction.make(policy, named.redactSecret),
@@ -105,5 +109,5 @@ export const run = (
       }
       return undefined;
     });
-    return yield* Effect.provide(work, TenantClient.layerOf(named.tenant, {}, limiter));
+    return yield* Effect.provide(work, TenantClient.layerOf(named.tenant, limits, limiter));
   });

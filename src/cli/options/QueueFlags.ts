@@ -48,7 +48,7 @@ export const running = {
     placeholder: "N",
     text: "Shards to split it into, with --queue or MONOCLOUD_QUEUE.",
     byDefault: "64",
-    ...Read.whole(1, 100_000),
+    ...Read.whole(1, 9999),
   }),
   tenant: name("tenant", "The tenant's name at the workers."),
   target: name("target", "The name of the table or folder at the workers."),

@@ -1,0 +1,176 @@
+/** Takes shards from the queue, and gives each an end: done, failed, or back to the queue. */
+import type * as Bull from "bullmq";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Fiber from "effect/Fiber";
+import * as Runtime from "effect/Runtime";
+import * as Schedule from "effect/Schedule";
+import type * as Scope from "effect/Scope";
+import type { Traffic } from "../api/TenantClient.ts";
+import * as Export from "../export/Export.ts";
+import { version } from "../version.ts";
+import type * as Engine from "./Engine.ts";
+import * as Records from "./Records.ts";
+import * as ShardJob from "./ShardJob.ts";
+import type { Values } from "./Values.ts";
+import type { Work, WorkContext } from "./Work.ts";
+
+export interface ShardTakerOptions<R> {
+  /** The id of this worker. */
+  readonly id: string;
+  readonly engine: Engine.Engine;
+  readonly values: Values;
+  readonly work: Work<R>;
+  readonly context: Omit<WorkContext, "progress" | "onTraffic">;
+  readonly say: (line: string) => void;
+  readonly runtime: Runtime.Runtime<Exclude<R, Scope.Scope>>;
+}
+
+export interface ShardTaker {
+  readonly take: (job: Bull.Job, token: string, signal: AbortSignal) => Promise<void>;
+  /** Gives the ids of shards that are worked on, and their tenants. */
+  readonly shards: () => ReadonlyArray<string>;
+  readonly tenants: () => ReadonlySet<string>;
+  /** Interrupts all work, each at a checkpoint, and takes nothing more. */
+  readonly stop: Effect.Effect<void>;
+}
+
+/** The pause between two records of a shard, and the delay of one that is for a newer worker, in milliseconds. */
+const RECORD = 1000;
+const PUT_OFF = 10_000;
+/** The pause after a record that could not be left, in milliseconds. */
+const AGAIN = 500;
+
+/** A shard that is worked on. */
+interface Working {
+  readonly job: ShardJob.ShardJob;
+  readonly attempt: number;
+  readonly progress: Export.Progress;
+  traffic: (() => Traffic) | undefined;
+}
+
+const noteOf = (error: unknown): string => {
+  const { message = String(error) } = (error ?? {}) as { readonly message?: string };
+  return message;
+};
+
+/** Do work again until it succeeds, or nobody wants it any more. */
+const insist = async (work: () => Promise<void>, signal: AbortSignal): Promise<void> => {
+  while (true) {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    }
+  }
+};
+
+export const make = <R>(
+  { id, engine, values, work, context, say, runtime }: ShardTakerOptions<R>,
+): ShardTaker => {
+  const { WaitingError, DelayedError } = engine.errors;
+  const fork = Runtime.runFork(runtime);
+  const working = new Map<string, Working>();
+  const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>();
+  let isStopping = false;
+
+  const leave = (
+    { job, attempt, progress, traffic }: Working,
+    status: "running" | "done",
+    result?: string,
+  ): Promise<void> => {
+    const { before: _, compared: __, ...told } = progress;
+    const { requests = 0, retries = 0 } = traffic?.() ?? {};
+    return Records.leave(values, "shard", Records.keyOf("shard", job.job, job.shard), {
+      ...{ shard: job.shard, status, worker: id, attempt, result },
+      progress: told,
+      traffic: { requests, retries },
+    });
+  };
+
+  /** Work on a shard, and say every second how far it has come. */
+  const workOn = (its: Working) =>
+    Effect.scoped(Effect.gen(function* () {
+      const beat = Effect.ignore(Effect.tryPromise(() => leave(its, "running")));
+      yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(RECORD)));
+      return yield* work(its.job, {
+        ...context,
+        progress: its.progress,
+        onTraffic: (traffic) => void (its.traffic = traffic),
+      });
+    }));
+
+  /** Put a shard off that a newer worker is to do. */
+  const refuse = async (job: Bull.Job, token: string): Promise<never> => {
+    const { job: run, shard } = job.data as ShardJob.ShardJob;
+    await Records.leave(values, "shard", Records.keyOf("shard", run, shard), {
+      ...{ shard, status: "refused", worker: id, attempt: job.attemptsStarted },
+      message: `has version ${version}, and the shards are of a newer one: they wait for a newer worker`,
+    });
+    await job.moveToDelayed(Date.now() + PUT_OFF, token);
+    throw new DelayedError();
+  };
+
+  const handBack = async (job: Bull.Job, token: string): Promise<never> => {
+    await job.moveToWait(token);
+    throw new WaitingError();
+  };
+
+  const run = async (its: Working, signal: AbortSignal): Promise<Exit.Exit<string | undefined, unknown>> => {
+    const fiber = fork(workOn(its));
+    const give = () => void fork(Fiber.interruptFork(fiber));
+    signal.addEventListener("abort", give);
+    fibers.add(fiber);
+    const exit = await Effect.runPromise(Fiber.await(fiber));
+    fibers.delete(fiber);
+    return exit;
+  };
+
+  const take: ShardTaker["take"] = async (job, token, signal) => {
+    if (ShardJob.isNewer(job.data)) return await refuse(job, token);
+    const its: Working = {
+      job: ShardJob.decode(job.data),
+      attempt: job.attemptsStarted,
+      progress: Export.noProgress(),
+      traffic: undefined,
+    };
+    if (isStopping) return await handBack(job, token);
+    const name = ShardJob.idOf(its.job);
+    const began = performance.now();
+    const tell = (what: string) => say(`shard ${name}: ${what}`);
+    const after = () => `after ${Math.round((performance.now() - began) / 1000)} s`;
+    tell(its.attempt > 1 ? `begun, attempt ${its.attempt}` : "begun");
+    working.set(name, its);
+    const exit = await run(its, signal);
+    working.delete(name);
+    if (Exit.isSuccess(exit)) {
+      // Nobody else would say so.
+      await insist(() => leave(its, "done", exit.value), signal);
+      const { users, sessions } = its.progress;
+      return tell(`done ${after()}: ${users} users, ${sessions} sessions`);
+    }
+    if (signal.aborted) {
+      tell(`given up ${after()}, as another worker has it`);
+      throw new Error("The queue has handed this shard to another worker");
+    }
+    if (Cause.isInterruptedOnly(exit.cause)) {
+      tell(`handed back ${after()}`);
+      return await handBack(job, token);
+    }
+    const note = noteOf(Cause.squash(exit.cause));
+    tell(`failed ${after()}: ${note}`);
+    throw new Error(note);
+  };
+
+  return {
+    take,
+    shards: () => [...working.keys()],
+    tenants: () => new Set([...working.values()].map(({ job }) => job.tenant)),
+    stop: Effect.suspend(() => {
+      isStopping = true;
+      return Effect.asVoid(Fiber.interruptAll(fibers));
+    }),
+  };
+};
