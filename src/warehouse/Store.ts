@@ -2,16 +2,10 @@
  * What a run reads and writes in a target: the schema, the lease, cursors, and checkpoints. A checkpoint is one transaction, so
  * that rows, cursors and the record of the run are there together or not at all.
  */
-import {
-  type Asked,
-  type Begun,
-  type Checkpoint,
-  type Counts,
-  noCounts,
-  type StoredCursor,
-} from "./Checkpoint.ts";
+import { type Asked, type Begun, type Checkpoint, type Counts, noCounts } from "./Checkpoint.ts";
 import * as Lot from "./Lot.ts";
 import * as Meta from "./Meta.ts";
+import * as Questions from "./Questions.ts";
 import * as Preparation from "./Preparation.ts";
 import type * as RunRows from "./RunRows.ts";
 import * as Runs from "./Runs.ts";
@@ -36,8 +30,6 @@ const sum = (one: Counts, other: Counts): Counts =>
   Object.fromEntries(
     Object.keys(noCounts).map((key) => [key, one[key as keyof Counts] + other[key as keyof Counts]]),
   ) as unknown as Counts;
-
-const text = (value: unknown): string | null => value === null || value === undefined ? null : String(value);
 
 /** Connect to a target. The functions of a store take turns, so that they may be called at once. */
 export const open = async (target: Target, options: OpenOptions) => {
@@ -85,24 +77,6 @@ export const open = async (target: Target, options: OpenOptions) => {
 
   /** Show that this process lives. */
   const beat = (): Promise<void> => inTurn(() => connection.transaction(() => lease.prove(begun!)));
-
-  const cursors = (): Promise<Map<string, StoredCursor>> =>
-    inTurn(() =>
-      connection.transaction(async () => {
-        const rows = await connection.query(
-          `SELECT c."user_id", c."cursor", c."state", c."run" FROM ${table("_cursors")} c` +
-            (shard === undefined
-              ? ""
-              : ` JOIN ${table(Tables.shardUsers.name)} u ON u."user_id" = c."user_id" WHERE u."shard" = $1`),
-          shard === undefined ? [] : [shard.shard],
-        );
-        return new Map(rows.map((row) => {
-          const userId = String(row["user_id"]);
-          const { cursor, state, run } = row;
-          return [userId, { userId, cursor: text(cursor), state: text(state), run: Number(run ?? 0) }];
-        }));
-      })
-    );
 
   let sent: Promise<void> = Promise.resolve();
 
@@ -209,29 +183,6 @@ export const open = async (target: Target, options: OpenOptions) => {
       if (begun !== undefined) await connection.transaction(() => lease.prove(begun!, `, "holder" = NULL`));
     });
 
-  /** List the users of whom the table has sessions that have not ended. */
-  const liveUsers = (): Promise<ReadonlyArray<string>> =>
-    inTurn(() =>
-      connection.transaction(async () => {
-        const rows = await connection.query(
-          `SELECT DISTINCT "user_id" FROM ${table(Tables.sessions.name)} WHERE "_ended_at" IS NULL`,
-        );
-        return rows.map((row) => String(row["user_id"]));
-      })
-    );
-
-  /** List the users of the shard. */
-  const shardUsers = (): Promise<ReadonlyArray<string>> =>
-    inTurn(() =>
-      connection.transaction(async () => {
-        const rows = await connection.query(
-          `SELECT "user_id" FROM ${table(Tables.shardUsers.name)} WHERE "shard" = $1 ORDER BY "user_id"`,
-          [shard!.shard],
-        );
-        return rows.map((row) => String(row["user_id"]));
-      })
-    );
-
   /** Deal users to the shards of the run, which has none yet. */
   const plan = (planned: ReadonlyArray<Shards.Planned>, at: string): Promise<void> =>
     inTurn(async () => {
@@ -243,48 +194,11 @@ export const open = async (target: Target, options: OpenOptions) => {
       staging.empty();
     });
 
-  /** Count the live sessions of each user. */
-  const liveCounts = (): Promise<ReadonlyMap<string, number>> =>
-    inTurn(() =>
-      connection.transaction(async () => {
-        const rows = await connection.query(
-          `SELECT "user_id", count(*) AS n FROM ${table(Tables.sessions.name)} WHERE "_ended_at" IS NULL ` +
-            `GROUP BY "user_id"`,
-        );
-        return new Map(rows.map(({ user_id, n }) => [String(user_id), Number(n)]));
-      })
-    );
-
-  /** Count the live sessions of each user that a run wrote and that changed up to a time, in seconds since the epoch. */
-  const countWritten = (run: number, upTo: number): Promise<ReadonlyMap<string, number>> =>
-    inTurn(() =>
-      connection.transaction(async () => {
-        const rows = await connection.query(
-          `SELECT "user_id", count(*) AS n FROM ${table(Tables.sessions.name)} WHERE "_run" = $1 ` +
-            `AND "_ended_at" IS NULL AND "last_updated" <= CAST($2 AS ${types.timestamp}) GROUP BY "user_id"`,
-          [run, new Date(upTo * 1000).toISOString()],
-        );
-        return new Map(rows.map(({ user_id, n }) => [String(user_id), Number(n)]));
-      })
-    );
-
-  /** Tell whether a run of another kind has written since that one. */
-  const hasOtherRuns = (since: number): Promise<boolean> =>
-    inTurn(() =>
-      connection.transaction(async () => {
-        const rows = await connection.query(
-          `SELECT 1 FROM ${table("_runs")} WHERE "kind" <> 'load' AND "run" > $1 LIMIT 1`,
-          [since],
-        );
-        return rows.length > 0;
-      })
-    );
-
   return {
+    ...Questions.make({ dialect, connection, inTurn, shard: shard?.shard }),
     prepare,
     begin,
     beat,
-    cursors,
     write,
     observe,
     bury,
@@ -292,16 +206,10 @@ export const open = async (target: Target, options: OpenOptions) => {
     isDue: (rows: number): boolean => lot.size() >= rows || (isDirect && lot.isHeavy()),
     writeParquet,
     commit,
-    hasOtherRuns,
-    liveUsers,
-    liveCounts,
-    countWritten,
-    meta: () => inTurn(() => connection.transaction(() => Meta.read(dialect, connection))),
     /** For {@link Checkpoint.also}, as is the next. */
     getMeta: async (key: string): Promise<string | undefined> =>
       (await Meta.read(dialect, connection)).get(key),
     setMeta: (key: string, value: string) => Meta.set(dialect, connection, key, value),
-    shardUsers,
     plan,
     shards: () => inTurn(() => connection.transaction(() => shards.list(begun!.run))),
     /** For {@link Checkpoint.also}. */
