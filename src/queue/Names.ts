@@ -109,7 +109,9 @@ export const tenant = ({ tenants }: Places, name: string): Effect.Effect<NamedTe
   Effect.gen(function* () {
     const values = yield* valuesOf("tenant", tenants, name);
     const where = whereOf(tenants, name);
-    const { MONOCLOUD_DOMAIN: domain, MONOCLOUD_API_KEY: apiKey, MONOCLOUD_REDACT_SECRET: secret } = values;
+    const { MONOCLOUD_DOMAIN: domain, MONOCLOUD_API_KEY: apiKey } = values;
+    // One for all tenants may be enough.
+    const secret = values["MONOCLOUD_REDACT_SECRET"] || process.env["MONOCLOUD_REDACT_SECRET"];
     if (!domain || !apiKey) {
       return yield* fail(`The tenant ${name} needs MONOCLOUD_DOMAIN and MONOCLOUD_API_KEY in ${where}`);
     }

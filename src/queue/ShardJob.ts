@@ -63,6 +63,8 @@ export const ShardJob = Schema.Struct({
     /** Milliseconds. */
     max_elapsed: Schema.optional(Count),
     max_body_bytes: Schema.optional(Count),
+    /** Where texts are hashed: a mark of the secret, which tells whether a worker has the same. */
+    redact_mark: Schema.optional(Schema.String),
     lookback: Schema.optional(Count),
     max_quarantined: Schema.optional(
       Schema.Union(Schema.Struct({ count: Count }), Schema.Struct({ percent: Schema.Number })),

@@ -233,6 +233,23 @@ describe.skipIf(!hasPostgres)("over a queue in PostgreSQL", () => {
     await next.done;
   });
 
+  it("hashes with the same secret on all machines, or not at all", async () => {
+    const { env } = await place({ users: 6 });
+    const [ours, theirs] = ["a".repeat(32), "b".repeat(32)];
+    const other = work({ ...env, MONOCLOUD_REDACT_SECRET: theirs });
+    const args = [...sync, "--shards", "2", "--redact", "user_agent=drop,session_key=hash", "--quiet"];
+    const its = { ...env, MONOCLOUD_REDACT_SECRET: ours };
+    const refused = await run(args, { env: its });
+    expect(refused).toMatchObject({ code: 75 });
+    expect(refused.err).toMatch(/MONOCLOUD_REDACT_SECRET is another here than where the run was begun/);
+    other.kill("SIGTERM");
+    await other.done;
+    const same = work(its);
+    expect(await run(args, { env: its })).toMatchObject({ code: 0 });
+    same.kill("SIGTERM");
+    await same.done;
+  });
+
   it("says that there is no worker, and refuses names that are not configured", async () => {
     const { env } = await place();
     const alone = begin([...sync, "--shards", "2"], { env });

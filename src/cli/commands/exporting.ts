@@ -3,6 +3,7 @@ import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
+import type * as Redacted from "effect/Redacted";
 import * as Stream from "effect/Stream";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { Tenant } from "../../api/Tenant.ts";
@@ -36,6 +37,7 @@ interface Plan {
   readonly args: Args;
   readonly tenant: Tenant;
   readonly rate: number | "auto";
+  readonly redactSecret: Redacted.Redacted | undefined;
   readonly users: Users.Users<QueueError>;
   /** Queue whose workers do it. */
   readonly queue: Queueing.Queue | undefined;
@@ -75,7 +77,18 @@ const planOf = (args: Args) =>
     };
     const queue = Queueing.isQueued(args) ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
     const progress = Export.noProgress();
-    return { args, tenant, rate, users, queue, destination, redact, walk, progress } satisfies Plan;
+    return {
+      args,
+      tenant,
+      rate,
+      redactSecret,
+      users,
+      queue,
+      destination,
+      redact,
+      walk,
+      progress,
+    } satisfies Plan;
   });
 
 /** Say what was done, and set the exit code. */
@@ -122,7 +135,11 @@ const toFiles = (
   );
 
 /** Have workers do the shards of an export. */
-const inShards = ({ args, users }: Plan, queue: Queueing.Queue, formats: ReadonlyArray<Formats.Choice>) => ({
+const inShards = (
+  { args, users, redactSecret }: Plan,
+  queue: Queueing.Queue,
+  formats: ReadonlyArray<Formats.Choice>,
+) => ({
   count: args.shards ?? Queueing.SHARDS,
   dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) =>
     Dispatch.dispatch(queue.connected, {
@@ -142,7 +159,7 @@ const inShards = ({ args, users }: Plan, queue: Queueing.Queue, formats: Readonl
           row_group_rows: args.rowGroupRows,
           sort: args.sort,
         },
-        how: Queueing.howOf(args),
+        how: Queueing.howOf(args, redactSecret),
         users_listed: users.all === true,
       },
       shards: open,

@@ -1,6 +1,7 @@
 /** The queue of runs on many machines: connected to, and given the shards of a run. */
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import * as Effect from "effect/Effect";
+import * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
 import type * as Types from "effect/Types";
@@ -9,6 +10,7 @@ import type { Tenant } from "../../api/Tenant.ts";
 import type { Traffic } from "../../api/TenantClient.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import type * as Export from "../../export/Export.ts";
+import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import type { SettledPolicy } from "../../session/RedactionPolicy.ts";
 import type * as Dispatch from "../../queue/Dispatch.ts";
 import * as Engine from "../../queue/Engine.ts";
@@ -110,8 +112,14 @@ export interface HowArgs extends SessionFilters.SessionFilters {
 
 const unlessAuto = (value: number | "auto"): number | undefined => value === "auto" ? undefined : value;
 
+/** Mark the secret that a policy hashes with: of 32 bytes or more, it can't be found out by that. */
+export const markOf = (policy: SettledPolicy, secret: Redacted.Redacted | undefined): string | undefined =>
+  secret === undefined || !RedactionPolicy.needsSecret(policy)
+    ? undefined
+    : createHmac("sha256", Redacted.value(secret)).update("monocloud-sessions").digest("hex").slice(0, 12);
+
 /** Give what all shards of a run are told of how to walk. */
-export const howOf = (args: HowArgs): ShardJob["how"] => ({
+export const howOf = (args: HowArgs, secret: Redacted.Redacted | undefined): ShardJob["how"] => ({
   ...SessionFilters.toQuery(args),
   page_size: unlessAuto(args.pageSize),
   concurrency: unlessAuto(args.concurrency),
@@ -120,6 +128,7 @@ export const howOf = (args: HowArgs): ShardJob["how"] => ({
   lookback: args.lookback,
   max_quarantined: args.maxQuarantined,
   redact: args.redact,
+  redact_mark: args.redact && markOf(args.redact, secret),
 });
 
 /** Name a run by what tells it from all others, the same however often its command is given. */
@@ -128,12 +137,15 @@ export const nameOf = (run: number | string, ...tellingApart: ReadonlyArray<stri
 
 /** The tenant of a run, from its file or from flags and the environment as ever. */
 export const tenantOf = (args: QueueArgs & Parameters<typeof Settings.tenantFrom>[0]) =>
-  args.tenants === undefined
-    ? Effect.map(
-      Settings.tenantFrom(args),
-      (tenant): Names.NamedTenant => ({ tenant, rate: undefined, redactSecret: undefined }),
-    )
-    : Names.tenant(args, args.tenant);
+  args.tenants !== undefined ? Names.tenant(args, args.tenant) : Effect.gen(function* () {
+    const tenant = yield* Settings.tenantFrom(args);
+    const secret = isQueued(args) ? yield* Settings.variable("MONOCLOUD_REDACT_SECRET") : undefined;
+    return {
+      tenant,
+      rate: undefined,
+      redactSecret: secret ? Redacted.make(secret) : undefined,
+    } satisfies Names.NamedTenant;
+  });
 
 /** Add the requests of workers to those of this process. */
 export const withMade = (

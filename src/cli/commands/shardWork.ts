@@ -16,6 +16,7 @@ import * as Redaction from "../../session/Redaction.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import type { TargetError } from "../../warehouse/Target.ts";
 import * as ShardSync from "../../warehouse/ShardSync.ts";
+import * as Queueing from "./queueing.ts";
 import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 
 type Failure = ApiError | TargetError | Export.ExportError | Names.NameError | DatasetError | SinkError;
@@ -58,6 +59,12 @@ export const run = (
       ...(how.max_body_bytes !== undefined && { maxBodyBytes: how.max_body_bytes }),
     };
     const policy = redact && Redaction.settle(redact);
+    if (policy !== undefined && how.redact_mark !== Queueing.markOf(policy, named.redactSecret)) {
+      return yield* new Names.NameError({
+        message:
+          "MONOCLOUD_REDACT_SECRET is another here than where the run was begun: all machines need the same",
+      });
+    }
     const change = policy === undefined ? undefined : yield* Effect.try({
       try: () => Redaction.make(policy, named.redactSecret),
       catch: (error) => new Names.NameError({ message: (error as Error).message }),

@@ -1,6 +1,7 @@
 /** The program of `monocloud-sessions sync`. */
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
+import type * as Redacted from "effect/Redacted";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
@@ -20,7 +21,13 @@ import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 
 /** Have workers do the shards of a sync. */
-const inShards = (args: SyncArgs, queue: Queueing.Queue, target: string, areListed: boolean) => ({
+const inShards = (
+  args: SyncArgs,
+  queue: Queueing.Queue,
+  secret: Redacted.Redacted | undefined,
+  target: string,
+  areListed: boolean,
+) => ({
   count: args.shards ?? Queueing.SHARDS,
   dispatch: ({ run, began, prune, shards, show }: ShardWork) =>
     Dispatch.dispatch(queue.connected, {
@@ -37,7 +44,7 @@ const inShards = (args: SyncArgs, queue: Queueing.Queue, target: string, areList
           checkpoint_rows: args.checkpointRows,
           checkpoint_every: args.checkpointEvery,
         },
-        how: Queueing.howOf(args),
+        how: Queueing.howOf(args, secret),
         users_listed: areListed,
       },
       shards,
@@ -95,7 +102,7 @@ export const run = (args: SyncArgs) =>
         redaction: args.redact,
         maxQuarantined: args.maxQuarantined,
         progress,
-        shards: queue && inShards(args, queue, name, users.all === true),
+        shards: queue && inShards(args, queue, redactSecret, name, users.all === true),
       }),
       Terminal.logger,
     );
