@@ -5,11 +5,12 @@
  * has not ended is put into the queue again.
  */
 import * as Clock from "effect/Clock";
-import * as Duration from "effect/Duration";
+import type * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Export from "../export/Export.ts";
 import type * as Engine from "./Engine.ts";
-import * as QueueError from "./QueueError.ts";
+import * as Patience from "./Patience.ts";
+import type { QueueError } from "./QueueError.ts";
 import * as Records from "./Records.ts";
 import * as ShardJob from "./ShardJob.ts";
 import type { Values } from "./Values.ts";
@@ -33,8 +34,8 @@ export interface DispatchOptions<E, R> {
   readonly shards: ReadonlyArray<{ readonly shard: number; readonly users: number }>;
   /** Takes the progress of all that have begun, and more that is known of those. */
   readonly show: (begun: ReadonlyArray<Export.Progress>, view: View) => void;
-  /** Done for each shard that has ended, with what its worker gave. */
-  readonly published: (shard: number, result: string | undefined) => Effect.Effect<void, E, R>;
+  /** Done for each shard that has ended, with what its worker gave. Gives why it must be done again, if it must. */
+  readonly publish: (shard: number, result: string | undefined) => Effect.Effect<string | undefined, E, R>;
   /** The patience with a server that can't be reached. */
   readonly maxElapsed: Duration.DurationInput;
 }
@@ -54,81 +55,45 @@ const LOOK = 500;
 const LOOK_AT_QUEUE = 3000;
 /** Time without a worker after which that is told. */
 const ALONE = 30_000;
-/** The longest time of a call. */
-const CALL = 10_000;
-
-/** Call the queue's server. */
-const call = <A>(server: string, work: () => Promise<A>): Effect.Effect<A, QueueError.QueueError> =>
-  Effect.tryPromise({ try: work, catch: (cause) => QueueError.of(server, cause) }).pipe(
-    Effect.timeoutFail({
-      duration: CALL,
-      onTimeout: () => QueueError.of(server, new Error(`no answer within ${CALL / 1000} s`)),
-    }),
-  );
-
-/** Do work again that the queue's server failed, for as long as its patience lasts. */
-const patiently = (maxElapsed: Duration.DurationInput) => {
-  let failedAt: number | undefined;
-  return <A, E, R>(
-    work: Effect.Effect<A, E | QueueError.QueueError, R>,
-  ): Effect.Effect<A | undefined, E | QueueError.QueueError, R> =>
-    Effect.catchIf(
-      Effect.tap(work, () => Effect.sync(() => void (failedAt = undefined))),
-      (error): error is QueueError.QueueError =>
-        error instanceof QueueError.QueueError && error.reason === "Failed",
-      (error) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const isFirst = failedAt === undefined;
-          failedAt ??= now;
-          if (now - failedAt > Duration.toMillis(maxElapsed)) return Effect.fail(error);
-          return isFirst
-            ? Effect.as(
-              Effect.logWarning(
-                `${error.message}. Trying again for up to ${
-                  Duration.format(Duration.decode(maxElapsed))
-                }; workers go on with what they have`,
-              ),
-              undefined,
-            )
-            : Effect.succeed(undefined);
-        }),
-    );
-};
-
+/** Times that a shard is done of which nothing can be published. */
+const UNFIT = 3;
 /** Hand shards to workers, and wait for them. Gives those that failed for good. May be begun again for the same run. */
 export const dispatch = <E, R>(
   { name, engine, values }: Connected,
-  { job, shards, show, published, maxElapsed }: DispatchOptions<E, R>,
-): Effect.Effect<ReadonlyArray<FailedShard>, E | QueueError.QueueError, R> =>
+  { job, shards, show, publish, maxElapsed }: DispatchOptions<E, R>,
+): Effect.Effect<ReadonlyArray<FailedShard>, E | QueueError, R> =>
   Effect.scoped(Effect.gen(function* () {
     const queue = yield* Effect.acquireRelease(
       Effect.sync(() => engine.queue(job.tenant)),
       (queue) => Effect.promise(() => queue.close()),
     );
-    const ask = <A>(work: () => Promise<A>) => call(name, work);
-    const again = patiently(maxElapsed);
+    const ask = <A>(work: () => Promise<A>) => Patience.call(name, work);
+    const again = Patience.patiently(maxElapsed);
     const began = yield* Clock.currentTimeMillis;
     const left = new Map(shards.map(({ shard }, place) => [shard, place]));
     const progress = new Map<number, Records.Shard>();
     const failed: Array<FailedShard> = [];
+    /** Times that what came of a shard could not be published. */
+    const unfit = new Map<number, number>();
     const total = shards.reduce((sum, { users }) => sum + users, 0);
     let base: number | undefined;
 
-    /** Put all that are left into the queue; those that are there stay. */
-    const add = Effect.gen(function* () {
-      // Runs of one tenant take turns: the first shard of this one comes with the next of those that wait.
-      base ??= yield* ask(() => queue.next());
-      const from = base;
-      yield* ask(() =>
-        queue.add(
-          [...left].map(([shard, place]) => ({
-            id: ShardJob.idOf({ job: job.job, shard }),
-            data: { ...job, version: ShardJob.jobVersion, shard } satisfies ShardJob.ShardJob,
-            priority: from + place + 1,
-          })),
-        )
-      );
-    });
+    /** Put shards into the queue; those that are there stay. */
+    const add = (numbers: Iterable<number>) =>
+      Effect.gen(function* () {
+        // Runs of one tenant take turns: the first shard of this one comes with the next of those that wait.
+        base ??= yield* ask(() => queue.next());
+        const from = base;
+        yield* ask(() =>
+          queue.add(
+            [...numbers].map((shard) => ({
+              id: ShardJob.idOf({ job: job.job, shard }),
+              data: { ...job, version: ShardJob.jobVersion, shard } satisfies ShardJob.ShardJob,
+              priority: from + left.get(shard)! + 1,
+            })),
+          )
+        );
+      });
 
     /** Leave word of this run, by which workers know that there is something to do. */
     const tell = Effect.suspend(() =>
@@ -158,14 +123,22 @@ export const dispatch = <E, R>(
         }
         progress.set(shard, record);
         if (status !== "done") continue;
-        yield* published(shard, result);
-        left.delete(shard);
+        const flaw = yield* publish(shard, result);
         yield* ask(() => values.remove(Records.keyOf("shard", job.job, shard)));
+        const times = (unfit.get(shard) ?? 0) + 1;
+        if (flaw !== undefined && times < UNFIT) {
+          unfit.set(shard, times);
+          yield* Effect.logWarning(`Shard ${shard} is done again: ${flaw}`);
+          yield* add([shard]);
+          continue;
+        }
+        left.delete(shard);
+        if (flaw !== undefined) failed.push({ shard, message: flaw });
       }
     });
 
     const prefix = `${job.job}.`;
-    let missing: string | undefined;
+    let [probe, isMissing] = [0, false];
     /** Look whether the queue still has what is left, and what failed for good. */
     const lookAtQueue = Effect.gen(function* () {
       for (const [id, message] of yield* ask(() => queue.takeFailed((id) => id.startsWith(prefix)))) {
@@ -174,13 +147,13 @@ export const dispatch = <E, R>(
         failed.push({ shard, message });
         yield* ask(() => values.remove(Records.keyOf("shard", job.job, shard)));
       }
-      // The one that comes last: one that has ended meanwhile is left no more by the next look.
-      const last = [...left.keys()].at(-1);
-      if (last !== undefined) {
-        const id = ShardJob.idOf({ job: job.job, shard: last });
-        const isThere = yield* ask(() => queue.isThere(id));
-        if (!isThere && missing === id) yield* add;
-        missing = isThere ? undefined : id;
+      // One after the other; once more where it is gone, for it may have ended just now.
+      if (!isMissing) probe++;
+      const its = [...left.keys()][probe % left.size];
+      if (its !== undefined) {
+        const isThere = yield* ask(() => queue.isThere(ShardJob.idOf({ job: job.job, shard: its })));
+        if (!isThere && isMissing) yield* add(left.keys());
+        isMissing = !isThere && !isMissing;
       }
       yield* tell;
     });
@@ -205,8 +178,10 @@ export const dispatch = <E, R>(
     // What an earlier process of this run left there.
     const begin = Effect.gen(function* () {
       yield* ask(() => queue.takeFailed((id) => id.startsWith(prefix)));
+      yield* ask(() => Records.sweep(values));
       yield* tell;
-      yield* add;
+      yield* look;
+      yield* add(left.keys());
       return true;
     });
     while ((yield* again(begin)) !== true) yield* Effect.sleep(LOOK);

@@ -115,3 +115,13 @@ export const list = async <K extends Kind>(
     Option.match(decode(value), { onNone: () => [], onSome: (record) => [{ ...record, age }] })
   );
 };
+
+/** The age from which on a record is of nobody any more, in milliseconds. */
+const OLD = 7 * 86_400_000;
+
+/** Remove records that nobody has touched for a week, of whatever was broken off and never gone on with. */
+export const sweep = async (values: Values): Promise<void> => {
+  for (const kind of Object.keys(schemas)) {
+    for (const { key, age } of await values.list(`${kind}:`)) if (age > OLD) await values.remove(key);
+  }
+};

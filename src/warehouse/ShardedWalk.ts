@@ -107,6 +107,6 @@ export const run = <E>(
         }),
       finish: (checkpoint) => Attempt.call(() => store.commit(checkpoint)),
       breakOff: Effect.failCause,
-      pageSize: () => sizes.length === 0 ? undefined : Math.min(...sizes),
+      pageSize: () => sizes.length === 0 ? undefined : Math.max(...sizes),
     };
   });

@@ -164,7 +164,12 @@ const inShards = (
       },
       shards: open,
       show: (_, view) => Object.assign(queue.view, view),
-      published: (shard, attempt) => publish(shard, attempt ?? ""),
+      // A failure to write ends the run by itself.
+      publish: (shard, attempt) =>
+        publish(shard, attempt ?? "").pipe(
+          Effect.as(undefined),
+          Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
+        ),
       maxElapsed: args.maxElapsed,
     }),
 });

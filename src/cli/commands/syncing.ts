@@ -52,7 +52,8 @@ const inShards = (
         show(begun);
         Object.assign(queue.view, view);
       },
-      published: () => Effect.void,
+      // A shard that has ended is in the table.
+      publish: () => Effect.succeed(undefined),
       maxElapsed: args.maxElapsed,
     }),
 });
