@@ -140,9 +140,19 @@ export const dispatch = <E, R>(
           done: shards.length - left.size - failed.length,
           failed: failed.length,
           progress: { ...sum(), usersTotal: total },
+          traffic: made(),
         })
       )
     );
+
+    /** Give the requests for all that have begun, those that have ended included. */
+    const made = () => {
+      const all = [...progress.values()].map(({ traffic }) => traffic);
+      return {
+        requests: all.reduce((sum, its) => sum + (its?.requests ?? 0), 0),
+        retries: all.reduce((sum, its) => sum + (its?.retries ?? 0), 0),
+      };
+    };
 
     const sum = () => Export.sumOfProgress([...progress.values()].flatMap(({ progress }) => progress ?? []));
 
@@ -219,10 +229,8 @@ export const dispatch = <E, R>(
         lookedAt = now;
         yield* again(Effect.zipRight(lookAtQueue, lookForWorkers));
       }
-      const traffic = [...progress.values()].map(({ traffic }) => traffic);
       show([...progress.values()].flatMap(({ progress }) => progress ?? []), {
-        requests: traffic.reduce((sum, its) => sum + (its?.requests ?? 0), 0),
-        retries: traffic.reduce((sum, its) => sum + (its?.retries ?? 0), 0),
+        ...made(),
         workers,
         under: [...progress].flatMap(([shard, { progress }]) => left.has(shard) ? progress ?? [] : []),
       });

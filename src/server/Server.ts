@@ -26,9 +26,11 @@ import * as Problem from "./Problem.ts";
 import type { Settings } from "./Settings.ts";
 import * as Docs from "./page/Docs.ts";
 import * as Handlers from "./handlers/Handlers.ts";
+import type { Shutdown } from "./handlers/Shutdown.ts";
 import * as Router from "./handlers/Router.ts";
 import * as Headers from "./Headers.ts";
 import * as Jobs from "./jobs/Jobs.ts";
+import * as Machines from "./machines/Machines.ts";
 import * as Log from "./telemetry/Log.ts";
 import * as RequestLog from "./telemetry/RequestLog.ts";
 import * as Metrics from "./telemetry/Metrics.ts";
@@ -78,7 +80,7 @@ const noServerSpans = Layer.scopedDiscard(
 
 const everything = (
   settings: Settings,
-  shutdown: Handlers.Shutdown,
+  shutdown: Shutdown,
   transport: Layer.Layer<Transport.Transport>,
 ) => {
   const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
@@ -92,6 +94,7 @@ const everything = (
   );
   return routes.pipe(
     Layer.provide(Jobs.layer(settings)),
+    Layer.provide(Machines.layer(settings)),
     Layer.provide(tenant),
     Layer.provideMerge(Metrics.layer),
     Layer.provideMerge(Layer.mergeAll(tracing(settings), logging(settings), noServerSpans)),
@@ -146,7 +149,7 @@ export const make = (
 ): Effect.Effect<Server> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make();
-    const shutdown: Handlers.Shutdown = { isStopping: false, streams: new Set() };
+    const shutdown: Shutdown = { isStopping: false, streams: new Set() };
     const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, shutdown, transport)), scope);
     const app = Effect.map(yield* Effect.provide(Router.app, runtime), streamed);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);
