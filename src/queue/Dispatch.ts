@@ -43,8 +43,8 @@ export interface DispatchOptions<E, R> {
 export interface View {
   readonly requests: number;
   readonly retries: number;
-  /** Workers that live and may take a shard. */
-  readonly workers: number;
+  /** Workers that live and may take a shard; undefined before the first look for them. */
+  readonly workers: number | undefined;
   /** Progress of those that have not been published. */
   readonly under: ReadonlyArray<Export.Progress>;
 }
@@ -195,7 +195,7 @@ export const dispatch = <E, R>(
       yield* tell;
     });
 
-    let workers = 0;
+    let workers: number | undefined;
     let seenAt = began;
     const lookForWorkers = Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis;
@@ -221,6 +221,7 @@ export const dispatch = <E, R>(
     });
     while ((yield* again(begin)) !== true) yield* Effect.sleep(LOOK);
 
+    yield* again(lookForWorkers);
     let lookedAt = yield* Clock.currentTimeMillis;
     while (left.size > 0) {
       const now = yield* Clock.currentTimeMillis;

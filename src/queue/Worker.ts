@@ -99,6 +99,7 @@ export const start = <R>(
         const context: WorkContext = {
           places,
           limiterOf,
+          attempt: its.attempt,
           progress: its.progress,
           onTraffic: (traffic) => void (its.traffic = traffic),
           lease,

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
@@ -19,7 +18,6 @@ import * as Scope from "effect/Scope";
 import * as TenantClient from "../api/TenantClient.ts";
 import * as Platform from "../api/transport/Platform.ts";
 import type * as Transport from "../api/transport/Transport.ts";
-import { version } from "../version.ts";
 import type { Arrival } from "./Arrival.ts";
 import * as RequestGuard from "./RequestGuard.ts";
 import * as Problem from "./Problem.ts";
@@ -34,6 +32,7 @@ import * as Machines from "./machines/Machines.ts";
 import * as Log from "./telemetry/Log.ts";
 import * as RequestLog from "./telemetry/RequestLog.ts";
 import * as Metrics from "./telemetry/Metrics.ts";
+import * as Tracing from "./telemetry/Tracing.ts";
 import * as Page from "./page/Page.ts";
 import * as IdleTimeout from "./IdleTimeout.ts";
 
@@ -49,27 +48,6 @@ export interface Server {
   readonly stop: () => Promise<void>;
 }
 
-/** Loads what traces are made of. Within `try`, bundlers take it for what it is: an optional package. */
-const loadTracer = async () => {
-  try {
-    const OtlpTracer = await import("@effect/opentelemetry/OtlpTracer");
-    const OtlpSerialization = await import("@effect/opentelemetry/OtlpSerialization");
-    return { OtlpTracer, OtlpSerialization };
-  } catch (cause) {
-    throw new Error("Cannot send traces as there is no @effect/opentelemetry: install it", { cause });
-  }
-};
-
-/** Traces to where the settings say. What they are made of is loaded only then. */
-const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
-  telemetry === undefined ? Layer.empty : Layer.unwrapEffect(Effect.promise(async () => {
-    const { OtlpTracer, OtlpSerialization } = await loadTracer();
-    return OtlpTracer.layer({
-      url: `${telemetry.replace(/\/$/, "")}/v1/traces`,
-      resource: { serviceName: "monocloud-sessions", serviceVersion: version },
-    }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
-  }));
-
 /** Lines where the settings say, and not in spans as well. */
 const logging = ({ log }: Settings) => Layer.merge(Log.layer(log), Logger.remove(Logger.tracerLogger));
 
@@ -83,7 +61,7 @@ const everything = (
   shutdown: Shutdown,
   transport: Layer.Layer<Transport.Transport>,
 ) => {
-  const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
+  const routes = Layer.mergeAll(Page.layer(settings), Docs.layer).pipe(
     Layer.provideMerge(Handlers.layer(settings, shutdown)),
     Layer.provideMerge(HttpApiBuilder.Router.Live),
     Layer.provideMerge(HttpServer.layerContext),
@@ -97,7 +75,7 @@ const everything = (
     Layer.provide(Machines.layer(settings)),
     Layer.provide(tenant),
     Layer.provideMerge(Metrics.layer),
-    Layer.provideMerge(Layer.mergeAll(tracing(settings), logging(settings), noServerSpans)),
+    Layer.provideMerge(Layer.mergeAll(Tracing.layer(settings.telemetry), logging(settings), noServerSpans)),
   );
 };
 

@@ -18,36 +18,41 @@ import * as Terminal from "../ui/Terminal.ts";
 import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
+import * as Tracing from "./tracing.ts";
 
 /** Have workers do the shards of a sync. */
 const inShards = (args: SyncArgs, queue: Queueing.Queue, target: string, areListed: boolean) => ({
   count: args.shards ?? Queueing.SHARDS,
-  dispatch: ({ run, began, prune, shards, show }: ShardWork) =>
-    Dispatch.dispatch(queue.connected, {
-      job: {
-        job: Queueing.nameOf(run, args.tenant, target, began),
-        tenant: args.tenant,
-        target,
-        into: {
-          kind: "table",
-          run,
-          prune,
-          deletes: args.deletes,
-          bad_text: args.badText,
-          checkpoint_rows: args.checkpointRows,
-          checkpoint_every: args.checkpointEvery,
+  dispatch: ({ run, began, prune, shards, show }: ShardWork) => {
+    const job = Queueing.nameOf(run, args.tenant, target, began);
+    return Effect.flatMap(Tracing.nameFor(job), (trace) =>
+      Dispatch.dispatch(queue.connected, {
+        job: {
+          job,
+          trace,
+          tenant: args.tenant,
+          target,
+          into: {
+            kind: "table",
+            run,
+            prune,
+            deletes: args.deletes,
+            bad_text: args.badText,
+            checkpoint_rows: args.checkpointRows,
+            checkpoint_every: args.checkpointEvery,
+          },
+          how: Queueing.howOf(args),
+          users_listed: areListed,
         },
-        how: Queueing.howOf(args),
-        users_listed: areListed,
-      },
-      shards,
-      show: (begun, view) => {
-        show(begun);
-        Object.assign(queue.view, view);
-      },
-      published: () => Effect.void,
-      maxElapsed: args.maxElapsed,
-    }),
+        shards,
+        show: (begun, view) => {
+          show(begun);
+          Object.assign(queue.view, view);
+        },
+        published: () => Effect.void,
+        maxElapsed: args.maxElapsed,
+      }));
+  },
 });
 
 export const run = (args: SyncArgs) =>
@@ -103,13 +108,14 @@ export const run = (args: SyncArgs) =>
       args.quiet ? syncing : ProgressBar.during(syncing, () => ({
         ...progress,
         ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
+        workers: queue?.view.workers,
         usersTotal: progress.usersTotal ?? users.total?.(),
         limit: rate,
       })));
     const report = yield* Effect.provide(
       shown,
-      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue?.limiter),
-    );
+      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue),
+    ).pipe(Tracing.ofRun(queue, { tenant: args.tenant, target: name, kind: "table" }));
     const isComplete = report.verified && report.quarantined === 0 &&
       (report.missing.count === 0 || args.allUsers);
     yield* WarehouseSummary.conclude(report, { ...args, isComplete });
