@@ -44,8 +44,8 @@ export interface DispatchOptions<E, R> {
 export interface View {
   readonly requests: number;
   readonly retries: number;
-  /** Workers that live and may take a shard. */
-  readonly workers: number;
+  /** Workers that live and may take a shard; undefined before the first look for them. */
+  readonly workers: number | undefined;
   /** Progress of those that have not been published. */
   readonly under: ReadonlyArray<Export.Progress>;
 }
@@ -105,9 +105,19 @@ export const dispatch = <E, R>(
           done: shards.length - left.size - failed.length,
           failed: failed.length,
           progress: { ...sum(), usersTotal: total },
+          traffic: made(),
         })
       )
     );
+
+    /** Give the requests for all that have begun, those that have ended included. */
+    const made = () => {
+      const all = [...progress.values()].map(({ traffic }) => traffic);
+      return {
+        requests: all.reduce((sum, its) => sum + (its?.requests ?? 0), 0),
+        retries: all.reduce((sum, its) => sum + (its?.retries ?? 0), 0),
+      };
+    };
 
     const sum = () => Export.sumOfProgress([...progress.values()].flatMap(({ progress }) => progress ?? []));
 
@@ -158,7 +168,7 @@ export const dispatch = <E, R>(
       yield* tell;
     });
 
-    let workers = 0;
+    let workers: number | undefined;
     let seenAt = began;
     const lookForWorkers = Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis;
@@ -186,6 +196,7 @@ export const dispatch = <E, R>(
     });
     while ((yield* again(begin)) !== true) yield* Effect.sleep(LOOK);
 
+    yield* again(lookForWorkers);
     let lookedAt = yield* Clock.currentTimeMillis;
     while (left.size > 0) {
       const now = yield* Clock.currentTimeMillis;
@@ -194,10 +205,8 @@ export const dispatch = <E, R>(
         lookedAt = now;
         yield* again(Effect.zipRight(lookAtQueue, lookForWorkers));
       }
-      const traffic = [...progress.values()].map(({ traffic }) => traffic);
       show([...progress.values()].flatMap(({ progress }) => progress ?? []), {
-        requests: traffic.reduce((sum, its) => sum + (its?.requests ?? 0), 0),
-        retries: traffic.reduce((sum, its) => sum + (its?.retries ?? 0), 0),
+        ...made(),
         workers,
         under: [...progress].flatMap(([shard, { progress }]) => left.has(shard) ? progress ?? [] : []),
       });

@@ -51,6 +51,8 @@ export const Run = Schema.Struct({
   done: Count,
   failed: Count,
   progress: Progress,
+  /** Requests for all of its shards that have begun. */
+  traffic: Schema.optional(Traffic),
 });
 
 export type Run = typeof Run.Type;

@@ -22,7 +22,7 @@ export interface ShardTakerOptions<R> {
   readonly engine: Engine.Engine;
   readonly values: Values;
   readonly work: Work<R>;
-  readonly context: Omit<WorkContext, "progress" | "onTraffic">;
+  readonly context: Omit<WorkContext, "attempt" | "progress" | "onTraffic">;
   readonly say: (line: string) => void;
   readonly runtime: Runtime.Runtime<Exclude<R, Scope.Scope>>;
 }
@@ -97,6 +97,7 @@ export const make = <R>(
       yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(RECORD)));
       return yield* work(its.job, {
         ...context,
+        attempt: its.attempt,
         progress: its.progress,
         onTraffic: (traffic) => void (its.traffic = traffic),
       });

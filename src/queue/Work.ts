@@ -11,6 +11,8 @@ export interface WorkContext {
   readonly places: Names.Places;
   /** Gives the limiter of a tenant, which all machines share. */
   readonly limiterOf: (tenant: Names.NamedTenant) => Effect.Effect<RateLimiter>;
+  /** The number of times that the shard was begun, this one included. */
+  readonly attempt: number;
   /** Kept up to date. */
   readonly progress: Export.Progress;
   /** To be told where the requests of this shard are counted. */

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware";
@@ -19,19 +18,21 @@ import * as Scope from "effect/Scope";
 import * as TenantClient from "../api/TenantClient.ts";
 import * as Platform from "../api/transport/Platform.ts";
 import type * as Transport from "../api/transport/Transport.ts";
-import { version } from "../version.ts";
 import type { Arrival } from "./Arrival.ts";
 import * as RequestGuard from "./RequestGuard.ts";
 import * as Problem from "./Problem.ts";
 import type { Settings } from "./Settings.ts";
 import * as Docs from "./page/Docs.ts";
 import * as Handlers from "./handlers/Handlers.ts";
+import type { Shutdown } from "./handlers/Shutdown.ts";
 import * as Router from "./handlers/Router.ts";
 import * as Headers from "./Headers.ts";
 import * as Jobs from "./jobs/Jobs.ts";
+import * as Machines from "./machines/Machines.ts";
 import * as Log from "./telemetry/Log.ts";
 import * as RequestLog from "./telemetry/RequestLog.ts";
 import * as Metrics from "./telemetry/Metrics.ts";
+import * as Tracing from "./telemetry/Tracing.ts";
 import * as Page from "./page/Page.ts";
 import * as IdleTimeout from "./IdleTimeout.ts";
 
@@ -47,27 +48,6 @@ export interface Server {
   readonly stop: () => Promise<void>;
 }
 
-/** Loads what traces are made of. Within `try`, bundlers take it for what it is: an optional package. */
-const loadTracer = async () => {
-  try {
-    const OtlpTracer = await import("@effect/opentelemetry/OtlpTracer");
-    const OtlpSerialization = await import("@effect/opentelemetry/OtlpSerialization");
-    return { OtlpTracer, OtlpSerialization };
-  } catch (cause) {
-    throw new Error("Cannot send traces as there is no @effect/opentelemetry: install it", { cause });
-  }
-};
-
-/** Traces to where the settings say. What they are made of is loaded only then. */
-const tracing = ({ telemetry }: Settings): Layer.Layer<never> =>
-  telemetry === undefined ? Layer.empty : Layer.unwrapEffect(Effect.promise(async () => {
-    const { OtlpTracer, OtlpSerialization } = await loadTracer();
-    return OtlpTracer.layer({
-      url: `${telemetry.replace(/\/$/, "")}/v1/traces`,
-      resource: { serviceName: "monocloud-sessions", serviceVersion: version },
-    }).pipe(Layer.provide(OtlpSerialization.layerJson), Layer.provide(FetchHttpClient.layer));
-  }));
-
 /** Lines where the settings say, and not in spans as well. */
 const logging = ({ log }: Settings) => Layer.merge(Log.layer(log), Logger.remove(Logger.tracerLogger));
 
@@ -78,10 +58,10 @@ const noServerSpans = Layer.scopedDiscard(
 
 const everything = (
   settings: Settings,
-  shutdown: Handlers.Shutdown,
+  shutdown: Shutdown,
   transport: Layer.Layer<Transport.Transport>,
 ) => {
-  const routes = Layer.mergeAll(Page.layer, Docs.layer).pipe(
+  const routes = Layer.mergeAll(Page.layer(settings), Docs.layer).pipe(
     Layer.provideMerge(Handlers.layer(settings, shutdown)),
     Layer.provideMerge(HttpApiBuilder.Router.Live),
     Layer.provideMerge(HttpServer.layerContext),
@@ -92,9 +72,10 @@ const everything = (
   );
   return routes.pipe(
     Layer.provide(Jobs.layer(settings)),
+    Layer.provide(Machines.layer(settings)),
     Layer.provide(tenant),
     Layer.provideMerge(Metrics.layer),
-    Layer.provideMerge(Layer.mergeAll(tracing(settings), logging(settings), noServerSpans)),
+    Layer.provideMerge(Layer.mergeAll(Tracing.layer(settings.telemetry), logging(settings), noServerSpans)),
   );
 };
 
@@ -146,7 +127,7 @@ export const make = (
 ): Effect.Effect<Server> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make();
-    const shutdown: Handlers.Shutdown = { isStopping: false, streams: new Set() };
+    const shutdown: Shutdown = { isStopping: false, streams: new Set() };
     const runtime = yield* Scope.extend(Layer.toRuntime(everything(settings, shutdown, transport)), scope);
     const app = Effect.map(yield* Effect.provide(Router.app, runtime), streamed);
     const handle = HttpApp.toWebHandlerRuntime(runtime)(app);

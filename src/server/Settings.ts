@@ -12,6 +12,7 @@ import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as Tenant from "../api/Tenant.ts";
+import * as QueueServer from "../queue/QueueServer.ts";
 import type { Limits } from "./Limits.ts";
 import * as Log from "./telemetry/Log.ts";
 
@@ -31,6 +32,8 @@ export interface Settings extends Limits {
   readonly folder: string | undefined;
   /** Keys the hashes of redaction. */
   readonly redactSecret: Redacted.Redacted | undefined;
+  /** Queue of runs on many machines, which is shown; undefined where there is none. */
+  readonly queueUrl: Redacted.Redacted | undefined;
   /** Destination of traces: the root of an OTLP endpoint over HTTP. */
   readonly telemetry: string | undefined;
   /** Destination of the lines about requests and exports. */
@@ -43,6 +46,7 @@ export const variables = {
   apiKey: "MONOCLOUD_API_KEY",
   rate: "MONOCLOUD_RATE",
   redactSecret: "MONOCLOUD_REDACT_SECRET",
+  queueUrl: "MONOCLOUD_QUEUE",
   token: "WORKER_TOKEN",
   folder: "WORKER_FOLDER",
   exports: "WORKER_EXPORTS",
@@ -102,6 +106,17 @@ const all = Config.all({
     ),
   ),
   folder: given(Config.nonEmptyString(variables.folder)),
+  queueUrl: given(
+    Config.string(variables.queueUrl).pipe(
+      Config.mapOrFail((url) =>
+        Either.try({
+          // What it says quotes nothing: there may be a password.
+          try: () => Redacted.make(QueueServer.parse(url).url),
+          catch: (error) => ConfigError.InvalidData([], `can't be used: ${(error as Error).message}`),
+        })
+      ),
+    ),
+  ),
   exports: whole("exports", 1, 100, 2),
   queue: whole("queue", 0, 10_000, 100),
   downloads: whole("downloads", 1, 10_000, 256),

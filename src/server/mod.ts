@@ -26,6 +26,8 @@ export interface ServerSettings extends Pick<TenantOptions, "domain" | "apiKey" 
   readonly folder?: string | undefined;
   /** Keys the hashes of redaction. */
   readonly redactSecret?: string | undefined;
+  /** Queue of runs on many machines, which is shown: `postgres://…` or `redis://…`, with a password if need be. */
+  readonly queueUrl?: string | undefined;
   /** Destination of traces: the root of an OTLP endpoint over HTTP. */
   readonly telemetry?: string | undefined;
   /** Is given each line of the log. Left out, nothing is logged. What it throws is dropped. */
@@ -48,6 +50,7 @@ const settingsKind = Options.object<ServerSettings>({
   requestSeconds: Options.number,
   graceSeconds: Options.number,
   redactSecret: Options.text,
+  queueUrl: Options.text,
   telemetry: Options.text,
   log: Options.callback,
   fetch: Options.callback,

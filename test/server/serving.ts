@@ -29,11 +29,12 @@ const deno = join(project, "node_modules", ".bin", "deno");
 /** What Deno is given, and nothing more. */
 export const permissions = (env: Readonly<Record<string, string>>): ReadonlyArray<string> => [
   `--allow-net=${
-    ["MONOCLOUD_DOMAIN", "OTEL_EXPORTER_OTLP_ENDPOINT"].flatMap((name) =>
+    ["MONOCLOUD_DOMAIN", "MONOCLOUD_QUEUE", "OTEL_EXPORTER_OTLP_ENDPOINT"].flatMap((name) =>
       env[name] === undefined ? [] : [new URL(env[name]).host]
     ).join(",")
   }`,
-  `--allow-env=${names.join(",")}`,
+  // What a queue in PostgreSQL takes besides.
+  `--allow-env=${[...names, ...env["MONOCLOUD_QUEUE"] === undefined ? [] : ["PG*"]].join(",")}`,
   ...(env["WORKER_FOLDER"] === undefined ? [] : [
     `--allow-read=${env["WORKER_FOLDER"]}`,
     `--allow-write=${env["WORKER_FOLDER"]}`,

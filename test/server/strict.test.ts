@@ -34,6 +34,7 @@ const server = async () => {
     requestSeconds: 10,
     graceSeconds: 0,
     redactSecret: Redacted.make("s".repeat(32)),
+    queueUrl: undefined,
     telemetry: undefined,
     log: "off",
   };
@@ -125,7 +126,7 @@ describe("over HTTP", () => {
         names: parameters.filter((parameter) => parameter.in === "query").map(({ name }) => name),
       }))
     );
-    expect(routes.length).toBe(16);
+    expect(routes.length).toBe(17);
     const others = ["/", "/page.css", "/page.js", "/docs", "/openapi.json"].map((path) => ({
       method: "GET",
       path,

@@ -1,44 +1,9 @@
 /** Traces, as a collector of OTLP over HTTP gets them. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import { tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
+import { collector, spansIn } from "./collector.ts";
 import { bothRuntimes, ended, serve, startExport, stop, token } from "./serving.ts";
-
-interface Attribute {
-  readonly key: string;
-  readonly value: { readonly stringValue?: string };
-}
-
-interface Span {
-  readonly name: string;
-  readonly traceId: string;
-  readonly attributes: ReadonlyArray<Attribute>;
-  readonly events: ReadonlyArray<unknown>;
-}
-
-const spansIn = (bodies: ReadonlyArray<string>): ReadonlyArray<Span> =>
-  bodies.flatMap((body) =>
-    JSON.parse(body.slice(body.indexOf("{"))).resourceSpans.flatMap(
-      ({ scopeSpans }: { readonly scopeSpans: ReadonlyArray<{ readonly spans: ReadonlyArray<Span> }> }) =>
-        scopeSpans.flatMap(({ spans }) => spans),
-    )
-  );
-
-const collector = async () => {
-  const bodies: Array<string> = [];
-  const server = createServer(async (request, response) => {
-    bodies.push(`${request.url} ${Buffer.concat(await request.toArray())}`);
-    response.writeHead(200, { "content-type": "application/json" }).end("{}");
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { bodies, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-};
 
 describe.each(bothRuntimes)("on %s", (runtime) => {
   it("downloads, exports and requests are traced, without keys, tokens and ids of users", async () => {

@@ -31,6 +31,7 @@ import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
 import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
+import * as Tracing from "./tracing.ts";
 
 /** Options of an export, from the command line and the environment. */
 interface Plan {
@@ -141,37 +142,41 @@ const inShards = (
   formats: ReadonlyArray<Formats.Choice>,
 ) => ({
   count: args.shards ?? Queueing.SHARDS,
-  dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) =>
-    Dispatch.dispatch(queue.connected, {
-      job: {
-        job: open[0]!.id.split("/")[0]!,
-        tenant: args.tenant,
-        target: args.target,
-        into: {
-          kind: "folder",
-          run: open[0]!.id.split("/")[0]!,
-          formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
-          on_invalid: args.onInvalid,
-          part_rows: args.partRows,
-          part_bytes: args.partBytes,
-          keep_formulas: args.keepFormulas,
-          parquet_version: args.parquetVersion,
-          row_group_rows: args.rowGroupRows,
-          sort: args.sort,
+  dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) => {
+    const run = open[0]!.id.split("/")[0]!;
+    return Effect.flatMap(Tracing.nameFor(run), (trace) =>
+      Dispatch.dispatch(queue.connected, {
+        job: {
+          job: run,
+          trace,
+          tenant: args.tenant,
+          target: args.target,
+          into: {
+            kind: "folder",
+            run,
+            formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
+            on_invalid: args.onInvalid,
+            part_rows: args.partRows,
+            part_bytes: args.partBytes,
+            keep_formulas: args.keepFormulas,
+            parquet_version: args.parquetVersion,
+            row_group_rows: args.rowGroupRows,
+            sort: args.sort,
+          },
+          how: Queueing.howOf(args, redactSecret),
+          users_listed: users.all === true,
         },
-        how: Queueing.howOf(args, redactSecret),
-        users_listed: users.all === true,
-      },
-      shards: open,
-      show: (_, view) => Object.assign(queue.view, view),
-      // A failure to write ends the run by itself.
-      publish: (shard, attempt) =>
-        publish(shard, attempt ?? "").pipe(
-          Effect.as(undefined),
-          Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
-        ),
-      maxElapsed: args.maxElapsed,
-    }),
+        shards: open,
+        show: (_, view) => Object.assign(queue.view, view),
+        // A failure to write ends the run by itself.
+        publish: (shard, attempt) =>
+          publish(shard, attempt ?? "").pipe(
+            Effect.as(undefined),
+            Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
+          ),
+        maxElapsed: args.maxElapsed,
+      }));
+  },
 });
 
 const toDataset = (
@@ -243,6 +248,7 @@ const shown = ({ args, rate, destination, queue, users, progress }: Plan, export
       () => ({
         ...(queue === undefined ? progress : Export.sumOfProgress([progress, ...queue.view.under])),
         ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
+        workers: queue?.view.workers,
         usersTotal: usersTotal(),
         limit: rate,
       }),
@@ -258,5 +264,7 @@ export const run = (args: Args) =>
       : Effect.flatMap(toDataset(plan, destination), (told) => conclude(args, told));
     const { maxElapsed, verbose } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: args.maxBodyBytes };
-    yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose, queue?.limiter));
+    yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose, queue)).pipe(
+      Tracing.ofRun(queue, { tenant: args.tenant, target: args.target, kind: "folder" }),
+    );
   }));

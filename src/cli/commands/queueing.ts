@@ -23,6 +23,7 @@ import { type UsageError, usageError } from "../ExitCode.ts";
 import type { Target } from "../../warehouse/Target.ts";
 import * as Settings from "../options/Settings.ts";
 import * as WarehouseTarget from "../options/WarehouseTarget.ts";
+import * as Tracing from "./tracing.ts";
 
 /** Flags that every run on many machines has. */
 export interface QueueArgs {
@@ -84,6 +85,8 @@ export interface Queue {
   readonly connected: Dispatch.Connected;
   /** The limiter that all machines share. */
   readonly limiter: RateLimiter;
+  /** Destination of traces. */
+  readonly traces: string | undefined;
   /** Kept up to date. */
   readonly view: Types.Mutable<Dispatch.View>;
 }
@@ -96,7 +99,8 @@ export const open = (
   Effect.gen(function* () {
     const connected = yield* connect(given);
     const limiter = yield* SharedRate.make({ values: connected.values, tenant: tenant.origin, rate });
-    return { connected, limiter, view: { requests: 0, retries: 0, workers: 0, under: [] } };
+    const traces = yield* Tracing.destination;
+    return { connected, limiter, traces, view: { requests: 0, retries: 0, workers: undefined, under: [] } };
   });
 
 /** Options of walks that every worker is told. */

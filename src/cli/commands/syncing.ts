@@ -19,6 +19,7 @@ import * as Terminal from "../ui/Terminal.ts";
 import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
+import * as Tracing from "./tracing.ts";
 
 /** Have workers do the shards of a sync. */
 const inShards = (
@@ -29,33 +30,37 @@ const inShards = (
   areListed: boolean,
 ) => ({
   count: args.shards ?? Queueing.SHARDS,
-  dispatch: ({ run, began, prune, shards, show }: ShardWork) =>
-    Dispatch.dispatch(queue.connected, {
-      job: {
-        job: Queueing.nameOf(run, args.tenant, target, began),
-        tenant: args.tenant,
-        target,
-        into: {
-          kind: "table",
-          run,
-          prune,
-          deletes: args.deletes,
-          bad_text: args.badText,
-          checkpoint_rows: args.checkpointRows,
-          checkpoint_every: args.checkpointEvery,
+  dispatch: ({ run, began, prune, shards, show }: ShardWork) => {
+    const job = Queueing.nameOf(run, args.tenant, target, began);
+    return Effect.flatMap(Tracing.nameFor(job), (trace) =>
+      Dispatch.dispatch(queue.connected, {
+        job: {
+          job,
+          trace,
+          tenant: args.tenant,
+          target,
+          into: {
+            kind: "table",
+            run,
+            prune,
+            deletes: args.deletes,
+            bad_text: args.badText,
+            checkpoint_rows: args.checkpointRows,
+            checkpoint_every: args.checkpointEvery,
+          },
+          how: Queueing.howOf(args, secret),
+          users_listed: areListed,
         },
-        how: Queueing.howOf(args, secret),
-        users_listed: areListed,
-      },
-      shards,
-      show: (begun, view) => {
-        show(begun);
-        Object.assign(queue.view, view);
-      },
-      // A shard that has ended is in the table.
-      publish: () => Effect.succeed(undefined),
-      maxElapsed: args.maxElapsed,
-    }),
+        shards,
+        show: (begun, view) => {
+          show(begun);
+          Object.assign(queue.view, view);
+        },
+        // A shard that has ended is in the table.
+        publish: () => Effect.succeed(undefined),
+        maxElapsed: args.maxElapsed,
+      }));
+  },
 });
 
 export const run = (args: SyncArgs) =>
@@ -111,13 +116,14 @@ export const run = (args: SyncArgs) =>
       args.quiet ? syncing : ProgressBar.during(syncing, () => ({
         ...progress,
         ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
+        workers: queue?.view.workers,
         usersTotal: progress.usersTotal ?? users.total?.(),
         limit: rate,
       })));
     const report = yield* Effect.provide(
       shown,
-      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue?.limiter),
-    );
+      tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue),
+    ).pipe(Tracing.ofRun(queue, { tenant: args.tenant, target: name, kind: "table" }));
     const isComplete = report.verified && report.quarantined === 0 &&
       (report.missing.count === 0 || args.allUsers);
     yield* WarehouseSummary.conclude(report, { ...args, isComplete });

@@ -5,9 +5,9 @@ import * as Layer from "effect/Layer";
 import type * as Tenant from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
 import type { RateLimiter } from "../../api/rate/RateLimiter.ts";
-import * as Platform from "../../api/transport/Platform.ts";
 import { Transport } from "../../api/transport/Transport.ts";
 import * as Terminal from "../ui/Terminal.ts";
+import * as Tracing from "./tracing.ts";
 
 type Get = typeof Transport.Service["get"];
 
@@ -39,12 +39,13 @@ export const tenantLayer = (
   tenant: Tenant.Tenant,
   limits: TenantClient.TenantClientOptions,
   isVerbose: boolean,
-  limiter?: RateLimiter,
+  queue?: { readonly limiter: RateLimiter; readonly traces: string | undefined },
 ): Layer.Layer<TenantClient.TenantClient> => {
   const told = Layer.effect(
     Transport,
     Effect.map(Transport, ({ get }) => ({ get: telling(get, tenant.origin) })),
   );
-  const transport = isVerbose ? Layer.provide(told, Platform.transport) : Platform.transport;
-  return Layer.provide(TenantClient.layerOf(tenant, limits, limiter), transport);
+  const plain = Tracing.transport(queue?.traces);
+  const transport = isVerbose ? Layer.provide(told, plain) : plain;
+  return Layer.provide(TenantClient.layerOf(tenant, limits, queue?.limiter), transport);
 };

@@ -6,7 +6,10 @@ export interface Variables {
   readonly rows: ReadonlyArray<readonly [name: string, text: string]>;
 }
 
-type Serving = Exclude<keyof typeof serving, "domain" | "apiKey" | "redactSecret">;
+type Serving = Exclude<
+  keyof typeof serving,
+  "domain" | "apiKey" | "redactSecret" | "queueUrl" | "telemetry"
+>;
 
 const servingTexts: Readonly<Record<Serving, string>> = {
   token: "What callers have to send; without one, callers on this machine alone are served.",
@@ -20,7 +23,6 @@ const servingTexts: Readonly<Record<Serving, string>> = {
   graceSeconds: "How long downloads may go on once serve is told to stop. (default: 20)",
   rate: "The most requests a second to the tenant, or auto. (default: 20)",
   log: "Lines about requests and exports: text, json or off. (default: text)",
-  telemetry: "Where traces go. The other OTEL_ variables hold as well.",
 };
 
 export const variables: ReadonlyArray<Variables> = [
@@ -37,6 +39,13 @@ export const variables: ReadonlyArray<Variables> = [
     rows: [
       ["MONOCLOUD_TO", "Where sync and load write to, with a password if need be; --to goes before it."],
       ["PGPASSWORD", "The password of PostgreSQL. PGHOST, PGPORT, PGUSER and PGDATABASE hold as well."],
+    ],
+  },
+  {
+    title: "Runs on many machines",
+    rows: [
+      [serving.queueUrl, "The queue, with a password if need be; --queue goes before it. serve shows it."],
+      [serving.telemetry, "Where these runs and serve send traces. The other OTEL_ variables hold as well."],
     ],
   },
   {

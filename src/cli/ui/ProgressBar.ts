@@ -19,6 +19,8 @@ export interface Snapshot
     Omit<Traffic, "refused" | "answerTime"> {
   /** The rate that was asked for: requests a second. */
   readonly limit: number | "auto";
+  /** Workers that take part; undefined where this process does all. */
+  readonly workers?: number | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -70,6 +72,7 @@ const parts = (at: Snapshot): ReadonlyArray<string> => {
     ...(at.secondsLeft === undefined ? [] : [`${duration(at.secondsLeft)} left`]),
     `${count(at.speed)}/s`,
     plural(at.requests, "request"),
+    ...(at.workers === undefined ? [] : [plural(at.workers, "worker")]),
     plural(at.retries, "retry"),
     ...(held > 0 ? [`held for ${held}s by the tenant`] : []),
     ...(pace === undefined ? [] : [pace]),

@@ -19,6 +19,7 @@ import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Batch from "../../session/Batch.ts";
 import * as Job from "../jobs/Job.ts";
+import * as MachinesView from "../machines/View.ts";
 
 const Absent = Problem.schemaOf("not-found");
 const Busy = Problem.schemaOf("busy");
@@ -205,6 +206,21 @@ const Exports = HttpApiGroup.make("exports")
     description: "Exports of many users into the server's folder. They survive a restart of the server.",
   }));
 
+const Machines = HttpApiGroup.make("machines", { topLevel: true })
+  .add(
+    HttpApiEndpoint.get("machines", "/v1/machines")
+      .addSuccess(MachinesView.Machines).addError(Absent).addError(Unavailable)
+      .annotateContext(about(
+        "List workers and runs",
+        "Lists the workers of the queue, and the runs on many machines that have not ended. " +
+          "Answers 404 where the server knows of no queue.",
+      )),
+  )
+  .middleware(Strict).middleware(Authorization)
+  .annotateContext(OpenApi.annotations({
+    description: "Runs whose shards many machines work on. Commands begin them; the server shows them.",
+  }));
+
 const State = Schema.Struct({ status: Schema.Literal("ok") }).annotations({
   identifier: "State",
   description: "OK.",
@@ -252,7 +268,7 @@ const noRoutes = Object.assign(HttpApi.make("monocloud-sessions"), {
 }) as unknown as HttpApi.HttpApi<"monocloud-sessions", never, never>;
 
 /** All routes. */
-export class Api extends noRoutes.add(Sessions).add(Exports).add(Operations)
+export class Api extends noRoutes.add(Sessions).add(Exports).add(Machines).add(Operations)
   .addError(Problem.schemaOf("forbidden")).addError(Problem.schemaOf("internal"))
   .annotateContext(OpenApi.annotations({
     title: "monocloud-sessions server",

@@ -13,10 +13,12 @@ import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
-import { TenantClient } from "../../api/TenantClient.ts";
+import * as Machines from "../machines/Machines.ts";
+import * as MachinesView from "../machines/View.ts";
 import * as RequestGuard from "../RequestGuard.ts";
 import * as Problem from "../Problem.ts";
 import { answering, ofTenant } from "./Responses.ts";
+import { type Shutdown, stopping } from "./Shutdown.ts";
 import * as Api from "./Api.ts";
 import * as Body from "./Body.ts";
 import type { Settings } from "../Settings.ts";
@@ -25,6 +27,7 @@ import * as Events from "../jobs/Events.ts";
 import { Jobs } from "../jobs/Jobs.ts";
 import * as RequestLog from "../telemetry/RequestLog.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
+import * as Operations from "./Operations.ts";
 import * as Strict from "./Strict.ts";
 
 /** Longest part of a file's name that an id takes: file systems allow 255 bytes for the whole. */
@@ -33,13 +36,6 @@ const LONGEST_ID = 200;
 /** Give the name of a user's download, by which the files of two users differ, but for ids that are longer. */
 const nameFor = (userId: string, extension: string): string =>
   `sessions-${encodeURIComponent(userId).slice(0, LONGEST_ID)}.${extension}`;
-
-/** A stop of the server, if one is under way, and what it has to end. */
-export interface Shutdown {
-  isStopping: boolean;
-  /** Streams of events that are open: each is ended by a call. */
-  readonly streams: Set<() => void>;
-}
 
 /** Headers by which nobody in between changes, keeps or guesses at a body. */
 const untouched = { "cache-control": "no-store, no-transform", "x-content-type-options": "nosniff" };
@@ -59,8 +55,6 @@ const withCaller =
       onNone: () => work,
       onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
     });
-
-const stopping = Problem.answer("unavailable", "The server is stopping");
 
 /** Begin a download, unless as many as are allowed are under way. */
 const ifThereIsRoom =
@@ -196,82 +190,23 @@ const exports = (settings: Settings, shutdown: Shutdown) =>
       }),
   );
 
-const operations = (settings: Settings, shutdown: Shutdown) =>
-  HttpApiBuilder.group(Api.Api, "operations", (handlers) =>
-    Effect.gen(function* () {
-      const [jobs, tenant, metrics] = yield* Effect.all([Jobs, TenantClient, Metrics.Metrics]);
-      const ok = { status: "ok" as const };
-      const cookie = (value: string, rest: string, { headers }: HttpServerRequest.HttpServerRequest) =>
-        HttpServerResponse.unsafeJson(ok, {
-          headers: {
-            // A token may hold what ends a value; whoever reads the cookie decodes it.
-            "set-cookie": `${RequestGuard.COOKIE}=${
-              encodeURIComponent(value)
-            }; HttpOnly; SameSite=Strict; Path=/${rest}${
-              headers["x-forwarded-proto"] === "https" ? "; Secure" : ""
-            }`,
-            "cache-control": "no-store",
-          },
-        });
-      return handlers
-        .handle("health", () => Effect.succeed(ok))
-        .handle("ready", () => {
-          if (shutdown.isStopping) return Effect.succeed(stopping);
-          const reason = jobs.unavailableReason();
-          return Effect.succeed(reason === undefined ? ok : Problem.answer("unavailable", reason));
-        })
-        .handle("metrics", () => {
-          const { retries, waiting, rate, heldUntil } = tenant.traffic();
-          return Effect.succeed(metrics.render([
-            Metrics.family(
-              "counter",
-              "monocloud_tenant_retries_total",
-              "Requests to the tenant that were sent again.",
-              retries,
-            ),
-            Metrics.family(
-              "gauge",
-              "monocloud_tenant_queued_requests",
-              "Requests to the tenant that wait for the rate limit.",
-              waiting,
-            ),
-            Metrics.family(
-              "gauge",
-              "monocloud_tenant_rate",
-              "Requests a second that the rate limit allows now.",
-              rate,
-            ),
-            Metrics.family(
-              "gauge",
-              "monocloud_tenant_held_seconds",
-              "Seconds left of the pause that the tenant asked for.",
-              Math.max(0, (heldUntil - Date.now()) / 1000),
-            ),
-            Metrics.family(
-              "gauge",
-              "monocloud_event_streams",
-              "Event streams that are open.",
-              shutdown.streams.size,
-            ),
-            Metrics.family(
-              "gauge",
-              "monocloud_exports",
-              "Exports by status.",
-              Object.entries(jobs.counts()).map(([status, count]) => [
-                Metrics.label("status", status),
-                count,
-              ]),
-            ),
-          ]));
-        })
-        .handle("signIn", ({ request }) => {
-          const bearer = /^Bearer (\S+)$/i.exec(request.headers["authorization"] ?? "")?.[1];
-          return Effect.succeed(
-            settings.token === undefined || bearer === undefined ? ok : cookie(bearer, "", request),
-          );
-        })
-        .handle("signOut", ({ request }) => Effect.succeed(cookie("", "; Max-Age=0", request)));
-    }));
+/** Tell of workers and runs at the queue. */
+const machines = HttpApiBuilder.group(
+  Api.Api,
+  "machines",
+  (handlers) =>
+    Effect.map(Machines.Machines, (look) =>
+      handlers.handle("machines", () => {
+        if (look === undefined) {
+          return Effect.succeed(Problem.answer("not-found", "There is no queue here: set MONOCLOUD_QUEUE"));
+        }
+        return look.pipe(
+          Effect.map(({ workers, runs }) => MachinesView.of(workers, runs)),
+          Effect.tapError(RequestLog.note),
+          Effect.catchAll(({ message }) => Effect.succeed(Problem.answer("unavailable", message))),
+        );
+      })),
+);
 
 const authorization = ({ token }: Settings) =>
   Layer.sync(Api.Authorization, () => {
@@ -289,7 +224,8 @@ export const layer = (settings: Settings, shutdown: Shutdown) =>
     Layer.provide([
       sessions(settings, shutdown),
       exports(settings, shutdown),
-      operations(settings, shutdown),
+      machines,
+      Operations.layer(settings, shutdown),
     ]),
     Layer.provide([Strict.layer, authorization(settings)]),
   );

@@ -1,7 +1,8 @@
 /**
- * The server's own page at `/`: exports with live progress, to start, cancel, resume, delete and download.
+ * The server's own page at `/`: exports with live progress, to start, cancel, resume, delete and download; and, where there is a
+ * queue, the runs on many machines and their workers.
  *
- * What runs in the browser is {@link client}, served as the text of that function: so it is checked with everything else,
+ * What runs in the browser is {@link client} and {@link machinesClient}, served as the text of these functions: so it is checked with everything else,
  * and the server reads no file of its own.
  *
  * @module
@@ -13,7 +14,9 @@ import * as Layer from "effect/Layer";
 import * as Formats from "../../format/Formats.ts";
 import * as Headers from "../Headers.ts";
 import { client } from "./PageClient.ts";
+import { client as machinesClient } from "./MachinesClient.ts";
 import { style } from "./PageStyle.ts";
+import type { Settings } from "../Settings.ts";
 import * as Strict from "../handlers/Strict.ts";
 
 const formats = Formats.builtInNames.map((name, index, { length }) =>
@@ -22,7 +25,21 @@ const formats = Formats.builtInNames.map((name, index, { length }) =>
   }> ${name}</label>`
 ).join("\n        ");
 
-const page = `<!doctype html>
+/** The part about workers and runs at the queue. */
+const machines = `
+    <section id="machines" aria-labelledby="machines-name" hidden>
+      <h2 id="machines-name">Many machines</h2>
+      <p id="machines-error" class="error" hidden></p>
+      <h3 id="runs-name">Runs</h3>
+      <p id="no-runs">There are none now.</p>
+      <ul id="runs" aria-labelledby="runs-name"></ul>
+      <h3 id="workers-name">Workers</h3>
+      <p id="no-workers">There are none now.</p>
+      <ul id="workers" aria-labelledby="workers-name"></ul>
+    </section>`;
+
+const pageOf = (hasQueue: boolean) =>
+  `<!doctype html>
 <html lang="en">
 <head>
   <meta charset="utf-8">
@@ -66,7 +83,7 @@ const page = `<!doctype html>
       <p id="none" hidden>There are none yet.</p>
       <ol id="exports"></ol>
       <button id="more" type="button" hidden>Show earlier ones</button>
-    </section>
+    </section>${hasQueue ? machines : ""}
   </main>
   <template id="export">
     <li>
@@ -93,10 +110,14 @@ const text = (body: string, contentType: string) =>
   Effect.as(Strict.check, HttpServerResponse.text(body, { contentType, headers: Headers.forPage({}) }));
 
 /** The page and what it is made of. */
-export const layer = HttpApiBuilder.Router.use((router) =>
-  Effect.all([
-    router.get("/", text(page, "text/html; charset=utf-8")),
-    router.get("/page.css", text(style, "text/css; charset=utf-8")),
-    router.get("/page.js", text(`(${client})();\n`, "text/javascript; charset=utf-8")),
-  ])
-).pipe(Layer.provide(HttpApiBuilder.Router.Live));
+export const layer = ({ queueUrl }: Settings) =>
+  HttpApiBuilder.Router.use((router) =>
+    Effect.all([
+      router.get("/", text(pageOf(queueUrl !== undefined), "text/html; charset=utf-8")),
+      router.get("/page.css", text(style, "text/css; charset=utf-8")),
+      router.get(
+        "/page.js",
+        text(`(${machinesClient})();\n(${client})();\n`, "text/javascript; charset=utf-8"),
+      ),
+    ])
+  ).pipe(Layer.provide(HttpApiBuilder.Router.Live));

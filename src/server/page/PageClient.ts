@@ -31,6 +31,8 @@ export const client = (): void => {
     signIn.hidden = isIn;
     signOut.hidden = !isIn || localStorage.getItem("signed-in") === null;
     start.hidden = list.hidden = !isIn;
+    // Other parts of the page look again with this one.
+    document.dispatchEvent(new CustomEvent("looked", { detail: isIn }));
   };
 
   /** Asks the server; undefined where there is nothing to go on with, which the page then says. */

@@ -7,7 +7,9 @@
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
+import * as Option from "effect/Option";
 import * as Runtime from "effect/Runtime";
+import * as Tracer from "effect/Tracer";
 
 /** Name an error, without a word of what it is about: `ApiError.Unauthorized`. */
 export const reasonOf = (error: unknown): string => {
@@ -42,7 +44,7 @@ export const about = (error: unknown): {
 
 /** Traces work. Of its failure the span has the `reason` alone. */
 export const span =
-  (name: string, attributes: Readonly<Record<string, string>>) =>
+  (name: string, attributes: Readonly<Record<string, string | number>>) =>
   <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.exit(work).pipe(
       Effect.tap((exit) =>
@@ -53,3 +55,27 @@ export const span =
       Effect.withSpan(name, { attributes }),
       Effect.flatten,
     ) as Effect.Effect<A, E, R>;
+
+/** The span that is under way, by its name in the header `traceparent`; undefined where there is none. */
+export const current: Effect.Effect<string | undefined> = Effect.map(
+  Effect.option(Effect.currentSpan),
+  Option.match({
+    onNone: () => undefined,
+    onSome: ({ traceId, spanId }) => `00-${traceId}-${spanId}-01`,
+  }),
+);
+
+const NAME = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/;
+
+/** Does work as a part of a span of another process, by its name there. What is no such name counts for none. */
+export const within =
+  (name: string | undefined) => <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const [, traceId, spanId] = NAME.exec(name ?? "") ?? [];
+    return traceId === undefined || spanId === undefined
+      ? work
+      : Effect.withParentSpan(work, Tracer.externalSpan({ traceId, spanId, sampled: true })) as Effect.Effect<
+        A,
+        E,
+        R
+      >;
+  };

@@ -43,6 +43,7 @@ const anySnapshot: fc.Arbitrary<Snapshot> = fc.record({
   limit: fc.oneof(fc.constant("auto" as const), fc.double({ min: 0.001, max: 1e6, noNaN: true })),
   speed: size,
   secondsLeft: fc.option(size, { nil: undefined }),
+  workers: fc.option(size, { nil: undefined }),
   now: size,
 });
 
@@ -63,6 +64,15 @@ describe("render()", () => {
       `${bar} · 250/1,000 users · 12,000 sessions · 3m 00s left · 200/s · 400 requests · 3 retries · limited by --rate 20/s`,
     );
     expect(render(snapshot, 70)).toBe(`${bar} · 250/1,000 users · 12,000 sessions · 3m 00s left`);
+  });
+
+  it("says how many workers take part, before what holds them back", () => {
+    expect(render({ ...snapshot, workers: 3 }, 200)).toContain(
+      " · 400 requests · 3 workers · 3 retries · limited by",
+    );
+    expect(renderLine({ ...snapshot, workers: 1 })).toContain(", 1 worker, ");
+    expect(renderLine({ ...snapshot, workers: 0 })).toContain(", 0 workers, ");
+    expect(renderLine(snapshot)).not.toContain("worker");
   });
 
   it("shows no share of what is not known", () => {
