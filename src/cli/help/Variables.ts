@@ -47,7 +47,7 @@ export const variables: ReadonlyArray<Variables> = [
     rows: [
       ["MONOCLOUD_QUEUE", "The queue, with a password if need be; --queue goes before it."],
       ["MONOCLOUD_SCHEMA", "The schema of a worker's table. (default: monocloud)"],
-      ["MONOCLOUD_RATE", "The most requests a second of a worker to the tenant; it goes before --rate."],
+      ["MONOCLOUD_RATE", "The most requests a second of all workers, or auto; it goes before their --rate."],
     ],
   },
   {
