@@ -133,9 +133,9 @@ describe("README", () => {
 describe.skipIf(onDeno)("docs/cli.md", () => {
   const page = all.get("docs/cli.md")!;
 
-  it("has every flag of export, sync and load, and no other", async () => {
+  it("has every flag of export, sync, load and work, and no other", async () => {
     const named = firstCells(page).filter((cell) => cell.startsWith("--")).map((cell) => cell.split(" ")[0]!);
-    const ofEach = await Promise.all(["export", "sync", "load"].map(flagsOf));
+    const ofEach = await Promise.all(["export", "sync", "load", "work"].map(flagsOf));
     const flags = [...new Set(ofEach.flatMap((flags) => [...flags]))].sort();
     expect([...new Set(named)].filter((flag) => !["--help", "--version"].includes(flag)).sort()).toEqual(
       flags,

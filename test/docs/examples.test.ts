@@ -129,7 +129,14 @@ const ran = (program: string, ...args: ReadonlyArray<string>) =>
 describe.skipIf(onDeno)("a file to deploy by", () => {
   const file = (name: string) => readFile(join(examples, "deploy", name), "utf8");
 
-  it.for(["compose.yaml", "cronjob.yaml", "sync-compose.yaml", "sync-cronjob.yaml"])(
+  it.for([
+    "compose.yaml",
+    "cronjob.yaml",
+    "sync-compose.yaml",
+    "sync-cronjob.yaml",
+    "workers-compose.yaml",
+    "workers.yaml",
+  ])(
     "is YAML: %s",
     async (name, { skip }) => {
       // Brought along by vitest's bundler, and no dependency of ours.
@@ -140,7 +147,7 @@ describe.skipIf(onDeno)("a file to deploy by", () => {
       expect(documents.flatMap(({ errors }: { readonly errors: ReadonlyArray<unknown> }) => errors)).toEqual(
         [],
       );
-      expect(documents).toHaveLength(name.includes("cronjob") ? 2 : 1);
+      expect(documents).toHaveLength(/cronjob|workers\.yaml/.test(name) ? 2 : 1);
     },
   );
 
@@ -159,7 +166,7 @@ describe.skipIf(onDeno)("a file to deploy by", () => {
 
   it("runs as nobody", async () => {
     expect(await file("Dockerfile")).toMatch(/^USER nobody$/m);
-    for (const name of ["cronjob.yaml", "sync-cronjob.yaml"]) {
+    for (const name of ["cronjob.yaml", "sync-cronjob.yaml", "workers.yaml"]) {
       expect(await file(name)).toContain("runAsUser: 65534");
     }
   });
@@ -172,15 +179,27 @@ describe.skipIf(onDeno)("a file to deploy by", () => {
     }
   });
 
+  it("has workers hand shards back, with secrets that no other user reads and no password on the command line", async () => {
+    const [compose, manifest] = [await file("workers-compose.yaml"), await file("workers.yaml")];
+    for (const text of [compose, manifest]) expect(text).not.toMatch(/:\/\/\w*:[^/\s]+@|--queue/);
+    expect(compose).toMatch(/^ {2}stop_grace_period: 60s$/m);
+    expect(manifest.match(/terminationGracePeriodSeconds: 60$/gm)).toHaveLength(2);
+    expect(manifest.match(/defaultMode: .*$/gm)).toEqual(Array(4).fill("defaultMode: 0440"));
+    expect(await file("Dockerfile")).toMatch(/ bullmq@6 ioredis@5 /);
+  });
+
   it.each([
     ["export", ["monocloud-sessions.service", "cronjob.yaml"]],
     ["sync", ["monocloud-sync.service", "sync-cronjob.yaml"]],
-  ])("has flags that %s knows", async (command, names) => {
-    const help =
-      (await start(process.execPath, [join(project, "dist", "cli.js"), command, "--help"]).done).out;
+    ["sync and work", ["workers-compose.yaml", "workers.yaml"]],
+  ])("has flags that %s knows", async (commands, names) => {
+    const helps = commands.split(" and ").map((command) =>
+      start(process.execPath, [join(project, "dist", "cli.js"), command, "--help"]).done
+    );
+    const help = (await Promise.all(helps)).map(({ out }) => out).join("");
     for (const name of names) {
-      const flags = (await file(name)).match(/(?<=\s)--[a-z][a-z-]*(?=[=,\]'\s])/g)!.filter((flag) =>
-        flag !== "--from-file"
+      const flags = (await file(name)).match(/(?<=\s|\[.*")--[a-z][a-z-]*(?=[="',\]\s])/g)!.filter((flag) =>
+        !["--from-file", "--username", "--detach", "--rm", "--scale"].includes(flag)
       );
       expect([name, flags.filter((flag) => !new RegExp(`^ *${flag}\\b`, "m").test(help))]).toEqual([
         name,

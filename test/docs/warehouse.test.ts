@@ -95,7 +95,7 @@ it("has every table and every column", () => {
     sections.split(/\n\n(?=`[a-z_]+` )/).slice(1).map((text) => [/^`([a-z_]+)`/.exec(text)![1], text]),
   );
   const ofSession = Tables.sessionColumns.map(({ name }) => name);
-  for (const { name, columns } of [...Tables.tables, Tables.history]) {
+  for (const { name, columns } of [...Tables.tables, Tables.history, Tables.shardUsers]) {
     const own = columns.map((column) => column.name)
       .filter((column) => name !== Tables.history.name || !ofSession.includes(column));
     const told = [...parts.get(name)!.matchAll(/^\| (`.*?) +\|/gm)].flatMap(([, cell = ""]) =>

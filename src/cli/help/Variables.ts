@@ -37,14 +37,19 @@ export const variables: ReadonlyArray<Variables> = [
   {
     title: "The warehouse",
     rows: [
-      ["MONOCLOUD_TO", "Where sync and load write to, with a password if need be; --to goes before it."],
+      [
+        "MONOCLOUD_TO",
+        "Where sync and load write to, with a password if need be; --to goes before it. For a worker also a folder.",
+      ],
       ["PGPASSWORD", "The password of PostgreSQL. PGHOST, PGPORT, PGUSER and PGDATABASE hold as well."],
     ],
   },
   {
-    title: "Runs on many machines",
+    title: "Many machines, besides the above",
     rows: [
       [serving.queueUrl, "The queue, with a password if need be; --queue goes before it. serve shows it."],
+      ["MONOCLOUD_SCHEMA", "The schema of a worker's table. (default: monocloud)"],
+      ["MONOCLOUD_RATE", "The most requests a second of all workers, or auto; it goes before their --rate."],
       [serving.telemetry, "Where these runs and serve send traces. The other OTEL_ variables hold as well."],
     ],
   },

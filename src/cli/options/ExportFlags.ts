@@ -39,8 +39,8 @@ const users = {
   sort: Flag.optional({
     name: "sort",
     placeholder: "KEY:ORDER",
-    text: `The order within each user: ${sortKeys.join(", ")}, then :asc or :desc. ` +
-      "By the last two an export is never verified.",
+    text: `${sortKeys.join(", ")}, then :asc or :desc, within each user. ` +
+      "By the last two it is never verified.",
     byDefault: "newest first",
     words: sortKeys.flatMap((key) => [`${key}:asc`, `${key}:desc`]),
     ...Read.sort,
@@ -51,8 +51,7 @@ const output = {
   out: Flag.texts({
     name: "out",
     placeholder: "PATH",
-    text: "A file whose name says its format (.ndjson, .csv, .parquet, .ndjson.gz, .csv.gz), a folder, " +
-      "or - for standard output.",
+    text: "A file (.ndjson, .csv, .parquet, .ndjson.gz, .csv.gz), a folder, or - for stdout.",
     isPath: true,
   }),
   format: Flag.texts({
@@ -110,7 +109,7 @@ export const speed = {
 const folders = {
   resume: Flag.toggle(
     "resume",
-    "Continue an export that broke off, or try its failed users again; begin one if there is none.",
+    "Continue what broke off or failed, or else begin.",
   ),
   sinceLast: Flag.toggle("since-last", "Add what has changed since the folder's last run."),
   prune: Flag.toggle(
@@ -135,7 +134,7 @@ const folders = {
   partBytes: Flag.optional({
     name: "part-bytes",
     placeholder: "SIZE",
-    text: "Or after so many bytes of its largest file, before compression.",
+    text: "Or so many bytes of one file, unpacked.",
     byDefault: "512M",
     ...Read.size,
   }),
@@ -144,7 +143,7 @@ const folders = {
 export const maxQuarantined = Flag.optional({
   name: "max-quarantined",
   placeholder: "N|P%",
-  text: "Fail once there are more of them, or a larger share.",
+  text: "Fail at more, or at a larger share.",
   byDefault: "never",
   ...Read.budget,
 });
@@ -170,7 +169,7 @@ const badRows = {
 export const privacy = {
   redact: Flag.checked({
     name: "redact",
-    placeholder: "FIELD=ACTION,...",
+    placeholder: "RULES",
     text: `${RedactionPolicy.usage}. With it, session_key and unknown are dropped unless named. ` +
       "hash needs MONOCLOUD_REDACT_SECRET.",
   }, RedactionPolicy.parse),

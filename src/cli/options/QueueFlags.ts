@@ -36,24 +36,25 @@ const name = (what: string, text: string) =>
     must: "a name",
   });
 
-/** Flags of a run whose shards workers do. */
+/** Flags of a run whose shards workers do. The help of workers says more of what they have in common. */
 export const running = {
   queue: {
     ...queue,
-    text: `Have workers do it, which this leads to: ${queue.text}`,
-    byDefault: "this process does it",
+    text: "Have workers do it, by postgres://USER@HOST/DB or redis://HOST. " +
+      "A password goes into MONOCLOUD_QUEUE, PGPASSWORD or ~/.pgpass.",
+    byDefault: "",
   },
   shards: Flag.optional({
     name: "shards",
     placeholder: "N",
-    text: "Shards to split it into, with --queue or MONOCLOUD_QUEUE.",
+    text: "Split it so, for --queue or MONOCLOUD_QUEUE.",
     byDefault: "64",
     ...Read.whole(1, 9999),
   }),
   tenant: name("tenant", "The tenant's name at the workers."),
-  target: name("target", "The name of the table or folder at the workers."),
-  tenants,
-  targets,
+  target: name("target", "Its table or folder at the workers."),
+  tenants: { ...tenants, text: "Files NAME.env, as for work.", byDefault: "the environment" },
+  targets: { ...targets, text: "The same for tables and folders.", byDefault: "the environment" },
 };
 
 /** Flags of a worker. */

@@ -9,7 +9,7 @@ export const connection = {
   domain: Flag.text({
     name: "domain",
     placeholder: "HOST",
-    text: "Such as acme.eu.monocloud.com.",
+    text: "As acme.eu.monocloud.com.",
     byDefault: "MONOCLOUD_DOMAIN",
   }),
   apiKeyFile: Flag.text({
@@ -28,8 +28,7 @@ export const filters = SessionFilters.mapFilters(({ query, placeholder, descript
 export const rate = Flag.value({
   name: "rate",
   placeholder: "N/s|auto",
-  text:
-    "The most requests in a second, minute or hour; auto finds out what the tenant allows. Slows down on 429.",
+  text: "Most requests a second, minute or hour; fewer after 429. auto finds what the tenant allows.",
   byDefault: "20/s",
   words: ["auto"],
   ...Read.rate,
@@ -40,7 +39,7 @@ export const maxElapsed = (byDefault: string) =>
   Flag.value({
     name: "max-elapsed",
     placeholder: "TIME",
-    text: "How long to try a request that fails or is held off: 90s, 5m or 2h.",
+    text: "How long to retry a request: 90s or 2h.",
     byDefault,
     ...Read.duration,
   });
