@@ -29,7 +29,7 @@ export const exitCodeTexts: Readonly<Record<ExitName, string>> = {
   refused: "The tenant refuses the key, or what it may do (401, 402, 403).",
   incomplete:
     "Done, but users named by you are unknown to the tenant, rows were quarantined, or it is not verified " +
-    "that nothing was missed; the report says which, and why. Or shards of a sync failed: run it again.",
+    "that nothing was missed; the report says which, and why.",
   data:
     "A row is not a session and --on-invalid fail was given, there are more of them than --max-quarantined, or " +
     "verify found something wrong.",
@@ -38,7 +38,7 @@ export const exitCodeTexts: Readonly<Record<ExitName, string>> = {
   cannotCreate: "A file or folder can't be created.",
   io: "Writing failed: a full disk, say, or a statement that the database refused.",
   again:
-    "Interrupted, another process writes there, shards of an export failed, or the tenant, the database or the queue " +
+    "Interrupted, another process writes there, shards of a run failed, or the tenant, the database or the queue " +
     "can't be reached, fails or limits the rate for longer than --max-elapsed: run it again.",
   protocol: "Something other than the documented API answered.",
   denied: "The database refuses the login, or a right is missing.",

@@ -34,6 +34,15 @@ export const sameOptions = (
     (name === "keepFormulas" &&
       [begun[name], now[name]].every((value) => value === undefined || value === false));
   const name = [...names].find((name) => !isSame(name));
+  if (name === "shards") {
+    return new DatasetError({
+      reason: "Options",
+      path: root,
+      message: begun[name] === undefined
+        ? `Cannot go on with the export in ${root} in shards, as one process began it: go on without, or choose another folder`
+        : `Cannot go on with the export in ${root} without shards, as it was begun in them: give a queue as then, or choose another folder`,
+    });
+  }
   return name === undefined ? Effect.void : new DatasetError({
     reason: "Options",
     path: root,

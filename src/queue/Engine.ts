@@ -48,8 +48,8 @@ export interface Engine {
     options: WorkerOptions,
     tell: (error: Error) => void,
   ) => Bull.Worker;
-  /** What a worker throws that has handed its shard back, or put it off. */
-  readonly errors: Pick<typeof Bull, "WaitingError" | "DelayedError">;
+  /** What a worker throws that has handed its shard back, has put it off, or need not try again. */
+  readonly errors: Pick<typeof Bull, "WaitingError" | "DelayedError" | "UnrecoverableError">;
 }
 
 const queueOf = (tenant: string): string => `sessions.${tenant}`;

@@ -93,7 +93,8 @@ const valuesOf = (kind: Kind, folder: string | undefined, name: string): Effect.
 const whereOf = (folder: string | undefined, name: string): string =>
   folder === undefined ? "the environment" : join(folder, `${name}${SUFFIX}`);
 
-const rateOf = (
+/** Read `MONOCLOUD_RATE`. */
+export const rateOf = (
   text: string | undefined,
   where: string,
 ): Effect.Effect<number | "auto" | undefined, NameError> => {

@@ -50,6 +50,20 @@ interface Working {
   traffic: (() => Traffic) | undefined;
 }
 
+/** Reasons that no further attempt changes, by the kind of error; all of a kind where none is named. */
+const certain: Readonly<Record<string, ReadonlyArray<string> | undefined>> = {
+  ApiError: ["Unauthorized", "PaymentRequired", "Forbidden", "Certificate"],
+  DatasetError: ["Options", "Version"],
+  ExportError: [],
+  TargetError: ["Denied", "Foreign", "Insecure", "Missing", "Options"],
+};
+
+const isCertain = (error: unknown): boolean => {
+  const { _tag = "", reason = "" } = (error ?? {}) as { readonly _tag?: string; readonly reason?: string };
+  const reasons = certain[_tag];
+  return reasons !== undefined && (reasons.length === 0 || reasons.includes(reason));
+};
+
 const noteOf = (error: unknown): string => {
   const { message = String(error) } = (error ?? {}) as { readonly message?: string };
   return message;
@@ -70,7 +84,7 @@ const insist = async (work: () => Promise<void>, signal: AbortSignal): Promise<v
 export const make = <R>(
   { id, engine, values, work, context, say, runtime }: ShardTakerOptions<R>,
 ): ShardTaker => {
-  const { WaitingError, DelayedError } = engine.errors;
+  const { WaitingError, DelayedError, UnrecoverableError } = engine.errors;
   const fork = Runtime.runFork(runtime);
   const working = new Map<string, Working>();
   const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>();
@@ -160,9 +174,10 @@ export const make = <R>(
       tell(`handed back ${after()}`);
       return await handBack(job, token);
     }
-    const note = noteOf(Cause.squash(exit.cause));
+    const error = Cause.squash(exit.cause);
+    const note = noteOf(error);
     tell(`failed ${after()}: ${note}`);
-    throw new Error(note);
+    throw isCertain(error) ? new UnrecoverableError(note) : new Error(note);
   };
 
   return {

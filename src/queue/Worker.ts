@@ -38,12 +38,19 @@ const nameOfRuntime = (): string => {
   return deno === undefined ? `node ${process.versions.node}` : `deno ${deno.version.deno}`;
 };
 
-/** List the names of a kind. Those of the environment are checked now: nobody would look at them before a shard comes. */
-const namesOf = (kind: Names.Kind, places: Names.Places) =>
+/** List the names of a kind, and tell now of those that can't be used: a shard would only find out later. */
+const namesOf = (kind: Names.Kind, places: Names.Places, tell: (line: string) => Effect.Effect<void>) =>
   Effect.gen(function* () {
     const folder = kind === "tenant" ? places.tenants : places.targets;
-    if (folder === undefined) yield* Names[kind](places, Names.DEFAULT);
-    return yield* Names.list(kind, folder);
+    const names = yield* Names.list(kind, folder);
+    for (const name of names) {
+      const check = Effect.asVoid<unknown, Names.NameError, never>(Names[kind](places, name));
+      // Without its own environment a worker has nothing to do; with one bad file of many it has.
+      yield* folder === undefined
+        ? check
+        : Effect.catchAll(check, ({ message }) => tell(`${kind} ${name}: ${message}`));
+    }
+    return names;
   });
 
 /** Work until the scope is closed: then every shard is handed back at a checkpoint. */
@@ -51,8 +58,8 @@ export const start = <R>(
   { work, server: { engine, values }, places, atOnce, rate, lease, tell }: WorkerOptions<R>,
 ): Effect.Effect<void, Names.NameError, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
-    let tenants = yield* namesOf("tenant", places);
-    let targets = yield* namesOf("target", places);
+    let tenants = yield* namesOf("tenant", places, tell);
+    let targets = yield* namesOf("target", places, tell);
     const runtime = yield* Effect.runtime<Exclude<R, Scope.Scope>>();
     const fork = Runtime.runFork(runtime);
     const say = (line: string) => void fork(tell(line));

@@ -236,7 +236,7 @@ describe("the coordinator", () => {
     await begun(sandbox, root, 2);
     expect(await failureOf(sandbox, root, { mode: "resume" })).toMatchObject({
       reason: "Options",
-      message: expect.stringContaining("'shards' was true when it began and is not given now"),
+      message: expect.stringContaining("without shards, as it was begun in them: give a queue as then"),
     });
     await shardedInto(sandbox, root, 2);
     const alone = await newFolder();
@@ -248,7 +248,7 @@ describe("the coordinator", () => {
     };
     await expect(exportInto(some, alone, { walk: { concurrency: 1 } })).rejects.toThrow("401");
     await expect(shardedInto(sandbox, alone, 2)).rejects.toThrow(
-      "'shards' was not given when it began and is true now",
+      "in shards, as one process began it: go on without",
     );
   });
 

@@ -41,6 +41,9 @@ export const isQueued = ({ queue, shards }: Pick<QueueArgs, "queue" | "shards">)
 
 export const SHARDS = 64;
 
+/** The schema of a table where none is named. */
+const SCHEMA = "monocloud";
+
 const hasPassword = (url: string): boolean => {
   const read = URL.canParse(url) ? new URL(url) : undefined;
   return read === undefined || read.password !== "" || read.searchParams.has("password");
@@ -143,10 +146,11 @@ export const nameOf = (run: number | string, ...tellingApart: ReadonlyArray<stri
 export const tenantOf = (args: QueueArgs & Parameters<typeof Settings.tenantFrom>[0]) =>
   args.tenants !== undefined ? Names.tenant(args, args.tenant) : Effect.gen(function* () {
     const tenant = yield* Settings.tenantFrom(args);
-    const secret = isQueued(args) ? yield* Settings.variable("MONOCLOUD_REDACT_SECRET") : undefined;
+    if (!isQueued(args)) return { tenant, rate: undefined, redactSecret: undefined };
+    const secret = yield* Settings.variable("MONOCLOUD_REDACT_SECRET");
     return {
       tenant,
-      rate: undefined,
+      rate: yield* Names.rateOf(yield* Settings.variable("MONOCLOUD_RATE"), "the environment"),
       redactSecret: secret ? Redacted.make(secret) : undefined,
     } satisfies Names.NamedTenant;
   });
@@ -170,7 +174,11 @@ export const tableOf = (
   Effect.gen(function* () {
     const { to } = args;
     if (to === undefined || !isName(to)) {
-      return { name: args.target, target: yield* WarehouseTarget.from(args) };
+      // As a worker takes it, unless it is said here.
+      const schema = args.schema === SCHEMA
+        ? (yield* Settings.variable("MONOCLOUD_SCHEMA")) || SCHEMA
+        : args.schema;
+      return { name: args.target, target: yield* WarehouseTarget.from({ ...args, schema }) };
     }
     const found = yield* Names.target(args, to);
     if (found.kind === "folder") {
