@@ -52,19 +52,32 @@ export const parse = (url: string): QueueServer => {
   return { kind, url, name };
 };
 
-/** Wait for a package that may not be installed. */
-const load = <A>(module: Promise<A>, which: string, { name }: QueueServer): Promise<A> =>
-  module.catch((cause) => {
-    throw new QueueError({
-      reason: "Missing",
-      server: name,
-      message:
-        `Cannot use the queue at ${name} as the package ${which} is not installed: npm install bullmq ${which}`,
-      cause,
-    });
+const missing = (which: string, { name }: QueueServer, cause: unknown): QueueError =>
+  new QueueError({
+    reason: "Missing",
+    server: name,
+    message:
+      `Cannot use the queue at ${name} as the package ${which} is not installed: npm install bullmq ${which}`,
+    cause,
   });
 
-const loadPg = async (server: QueueServer) => (await load(import("pg"), "pg", server)).default;
+/** Load a client. Within `try`, bundlers take it for what it is: an optional package. */
+const loadPg = async (server: QueueServer) => {
+  try {
+    return (await import("pg")).default;
+  } catch (cause) {
+    throw missing("pg", server, cause);
+  }
+};
+
+/** Load the other one likewise. */
+const loadRedis = async (server: QueueServer) => {
+  try {
+    return await import("ioredis");
+  } catch (cause) {
+    throw missing("ioredis", server, cause);
+  }
+};
 
 /** Give what connects to a server of PostgreSQL, with `pg`: the password may have to be looked up. */
 export const postgresConfig = async (server: QueueServer): Promise<Pg.ClientConfig> => {
@@ -110,6 +123,6 @@ export const open = async (server: QueueServer, { schema }: OpenOptions = {}): P
     const { Pool } = await loadPg(server);
     return PostgresValues.open({ Pool, config: await postgresConfig(server), name, schema });
   }
-  const { Redis } = await load(import("ioredis"), "ioredis", server);
+  const { Redis } = await loadRedis(server);
   return RedisValues.open({ Redis, options: redisOptions(server), name });
 };
