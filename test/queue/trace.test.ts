@@ -101,6 +101,22 @@ describe.skipIf(!hasPostgres)("over a queue in PostgreSQL", () => {
     expect(bodies.join("\n")).not.toContain("another-key");
   }, 60_000);
 
+  it("has a run whose command was interrupted", async () => {
+    const { bodies, url } = await collector();
+    const { env } = await place(postgres(), { users: 4 });
+    const syncing = named("submitter", [...sync, "--shards", "2"], {
+      ...env,
+      OTEL_EXPORTER_OTLP_ENDPOINT: url,
+    });
+    // It waits for workers.
+    await until(() => syncing.err().includes("0 workers"), "the shards are in the queue");
+    syncing.kill("SIGINT");
+    expect(await syncing.done).toMatchObject({ code: 75, err: expect.stringContaining("Interrupted: ") });
+    const [run] = sentIn(bodies).filter(({ name }) => name === "run");
+    expect(valuesOf(run!.attributes)).toMatchObject({ job: expect.any(String), tenant: "default" });
+    expect(run!.events).toEqual([]);
+  }, 60_000);
+
   it("is cut where a worker is told to stop, and goes on at the next", async () => {
     const { bodies, url } = await collector();
     const { env: there } = await place(postgres(), {
