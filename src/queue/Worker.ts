@@ -104,7 +104,10 @@ export const start = <R>(
           onTraffic: (traffic) => void (its.traffic = traffic),
           lease,
         };
-        const beat = Effect.ignore(Effect.tryPromise(() => record(key, its, "running")));
+        // Waited for, or it might come after the record that the shard is done, and have it done once more.
+        const beat = Effect.uninterruptible(
+          Effect.ignore(Effect.tryPromise(() => record(key, its, "running"))),
+        );
         yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(RECORD)));
         return yield* work(its.job, context);
       }));
@@ -192,17 +195,20 @@ export const start = <R>(
         await worker.close();
       }
     });
-    const beat = Effect.tryPromise(() =>
+    // Waited for, or it might come after its removal.
+    const beat = Effect.uninterruptible(Effect.tryPromise(() =>
       Records.leave(values, "worker", Records.keyOf("worker", id), {
         ...{ id, version, job_version: ShardJob.jobVersion, ...place, runtime: nameOfRuntime(), since },
         ...{ tenants, targets, at_once: atOnce, shards: [...working.keys()] },
       })
-    );
+    ));
 
     yield* Effect.addFinalizer(() =>
       Effect.gen(function* () {
         isStopping = true;
-        const fibers = [...working.values()].flatMap(({ fiber }) => fiber ?? []);
+        const fibers = [...working.values()].flatMap(({ fiber }) =>
+          fiber ?? []
+        );
         yield* Fiber.interruptAll(fibers);
         yield* Effect.promise(() => Promise.all([...workers.values()].map(({ worker }) => worker.close())));
         yield* Effect.ignore(Effect.tryPromise(() => values.remove(Records.keyOf("worker", id))));
