@@ -108,7 +108,8 @@ export const start = <R>(
         await worker.close();
       }
     });
-    const beat = Effect.gen(function* () {
+    // Waited for, or it might come after its removal.
+    const beat = Effect.uninterruptible(Effect.gen(function* () {
       // Files may come and go.
       [tenants, targets] = yield* Effect.all([
         Names.list("tenant", places.tenants),
@@ -120,7 +121,7 @@ export const start = <R>(
           ...{ tenants, targets, at_once: atOnce, shards: taker.shards() },
         })
       );
-    });
+    }));
 
     yield* Effect.addFinalizer(() =>
       Effect.gen(function* () {

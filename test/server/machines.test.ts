@@ -69,6 +69,10 @@ describe.skipIf(!hasPostgres).each(bothRuntimes)("on %s", (runtime) => {
           alive: true,
         }],
       });
+      const text = await (await server.ask("/metrics")).text();
+      const helps = [...text.matchAll(/^# HELP monocloud_(?:queue|tenant_shared)\w+ (.*)$/gm)];
+      expect(helps.length).toBe(8);
+      for (const [, help] of helps) expect(help).toMatch(/^[A-Z][^.]+\.$/);
       const host = new URL(env.MONOCLOUD_DOMAIN).host;
       const of = (status: string) => measured[`monocloud_queue_shards{status="${status}"}`]!;
       expect(measured).toMatchObject({

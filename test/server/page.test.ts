@@ -1,49 +1,19 @@
 /** The server's page, in a real browser. */
-import { mkdir, readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import process from "node:process";
+import { readdir, readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
-import { type Browser, chromium, type Page } from "playwright-core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { make, type SandboxOptions, serve as serveSandbox } from "../../src/sandbox/mod.ts";
 import { keysIn, keysOf, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { chromiumPath, hasChromium } from "../programs.ts";
+import { hasChromium } from "../programs.ts";
+import { complaints, open, picture } from "./browser.ts";
 import { ended, runtimes, serve, startExport, token } from "./serving.ts";
-
-/** Where to put pictures of the page, for people to look at. */
-const pictures = process.env["PICTURES"];
-
-const open = async (): Promise<Browser> => {
-  const browser = await chromium.launch({
-    executablePath: chromiumPath,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"].concat(
-      ["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-    ),
-  });
-  onTestFinished(() => browser.close());
-  return browser;
-};
 
 const tenant = async (options: SandboxOptions) => {
   const sandbox = make(options);
   const server = await serveSandbox(sandbox);
   onTestFinished(() => server.close());
   return { sandbox, env: { MONOCLOUD_DOMAIN: server.url, MONOCLOUD_API_KEY: sandbox.key } };
-};
-
-/** What a browser complains of: scripts that fail, what the policy forbids, requests that are not answered well. */
-const complaints = (page: Page): ReadonlyArray<string> => {
-  const said: Array<string> = [];
-  page.on("pageerror", (error) => said.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && said.push(message.text()));
-  return said;
-};
-
-const picture = async (page: Page, name: string) => {
-  if (pictures === undefined) return;
-  await mkdir(pictures, { recursive: true });
-  await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
 };
 
 describe.skipIf(!hasChromium).each(runtimes)("on %s (needs Chromium)", (runtime) => {

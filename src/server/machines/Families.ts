@@ -9,7 +9,7 @@ import type { Found } from "./Machines.ts";
 import * as View from "./View.ts";
 
 const upOf = (value: number) =>
-  Metrics.family("gauge", "monocloud_queue_up", "1 if the queue's server can be reached.", value);
+  Metrics.family("gauge", "monocloud_queue_up", "Reachability of the queue's server: 1 or 0.", value);
 
 /** Metrics where the queue's server can't be reached. */
 export const unreachable: ReadonlyArray<Metrics.Family> = [upOf(0)];

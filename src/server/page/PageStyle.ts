@@ -68,6 +68,7 @@ progress { width: 100%; accent-color: var(--main); }
 .failed .status, .error { color: var(--bad); }
 .error { overflow-wrap: anywhere; }
 .progress { font-variant-numeric: tabular-nums; }
+#machines { margin-top: 1.5rem; }
 #machines > h3 { margin: 1rem 0 0.25rem; }
 #machines li { background: var(--card); border: 1px solid var(--line); border-radius: 0.5rem; padding: 0.75rem 1rem; margin: 0.5rem 0; overflow-wrap: anywhere; }
 #machines .gone { color: var(--bad); }
