@@ -2,7 +2,7 @@
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Struct from "effect/Struct";
-import type * as Export from "../export/Export.ts";
+import * as Export from "../export/Export.ts";
 import type { RunProgress } from "./Manifest.ts";
 import type { RunState } from "./RunState.ts";
 
@@ -13,17 +13,6 @@ export interface ShardTotals extends Pick<RunState, "tally" | "progress" | "fail
 
 /** Names in a list; there are counts of all. */
 const NAMED = 100;
-
-const counts = [
-  "users",
-  "missing",
-  "failed",
-  "sessions",
-  "quarantined",
-  "unverified",
-  "encodedBytes",
-  "listed",
-] as const;
 
 const addRedelivered = (one: RunProgress["redelivered"], other: RunProgress["redelivered"]) => {
   if (one === undefined || other === undefined) return one ?? other;
@@ -57,7 +46,7 @@ export const make = (before: RunProgress, shown: Export.Progress): Effect.Effect
       tally,
       failed: () => failed,
       add: (its) => {
-        for (const name of counts) tally.progress[name] += its.progress[name];
+        for (const name of Export.counted) tally.progress[name] += its.progress[name];
         addNames(tally.missing, its.missing);
         addNames(tally.unverified, its.unverified);
         failed.push(...its.failed);
@@ -70,7 +59,7 @@ export const make = (before: RunProgress, shown: Export.Progress): Effect.Effect
         position: 0,
         open: [],
         failed,
-        progress: Struct.pick(tally.progress, ...counts),
+        progress: Struct.pick(tally.progress, ...Export.counted),
         missing: tally.missing,
         unverified: tally.unverified,
         ...(redelivered && { redelivered }),

@@ -86,7 +86,8 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   if (!verified) list("unverified", unverified, { userId, unverifiedReasons });
 };
 
-const counted = [
+/** The counts of progress that can be summed up. */
+export const counted = [
   "users",
   "missing",
   "failed",

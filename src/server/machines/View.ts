@@ -4,10 +4,9 @@
  * @module
  */
 import * as Schema from "effect/Schema";
+import * as Struct from "effect/Struct";
 import * as Records from "../../queue/Records.ts";
 import * as Job from "../jobs/Job.ts";
-
-const Count = Schema.Int.pipe(Schema.nonNegative());
 
 const worker = {
   id: "host-1-0f5c",
@@ -17,17 +16,7 @@ const worker = {
 
 /** A worker. */
 export const Worker = Schema.Struct({
-  id: Schema.String,
-  version: Schema.String,
-  host: Schema.String,
-  runtime: Schema.String,
-  since: Schema.String,
-  tenants: Schema.Array(Schema.String),
-  targets: Schema.Array(Schema.String),
-  /** Shards of one tenant that it works on at once, at the most. */
-  at_once: Count,
-  /** Shards that it works on now. */
-  shards: Schema.Array(Schema.String),
+  ...Struct.omit(Records.Worker.fields, "job_version", "pid"),
   /** False if it has not said for a while that it lives. */
   alive: Schema.Boolean,
 });
@@ -43,16 +32,9 @@ const run = {
 
 /** A run that has not ended. */
 export const Run = Schema.Struct({
-  job: Schema.String,
-  tenant: Schema.String,
-  target: Schema.String,
-  kind: Schema.Literal("table", "folder"),
-  began: Schema.String,
-  shards: Count,
-  done: Count,
-  failed: Count,
+  ...Struct.omit(Records.Run.fields, "progress", "traffic"),
   /** Workers that have shards of it. */
-  workers: Count,
+  workers: Schema.Int.pipe(Schema.nonNegative()),
   progress: Job.Progress,
   /** False if the command that began it has not told of it for a while. */
   alive: Schema.Boolean,
