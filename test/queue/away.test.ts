@@ -62,13 +62,13 @@ describe.skipIf(!hasPostgres)("a queue that is away", () => {
 
   it("does not keep a run from a queue that it could not join at first", async () => {
     const database = await postgres().createDatabase();
-    const none = await postgres().createUser(database, "none");
-    const url = new URL(none.url);
-    url.password = none.password;
+    const late = await postgres().createUser(database, "late");
+    const url = new URL(late.url);
+    url.password = late.password;
     const queue = (await Engine.load(QueueServer.parse(url.href))).queue("default");
     onTestFinished(() => queue.close());
     await expect(queue.next()).rejects.toThrow(/permission denied/);
-    await postgres().sql(`GRANT CREATE ON DATABASE ${database.name} TO none`);
+    await postgres().sql(`GRANT CREATE ON DATABASE ${database.name} TO late`);
     expect(await queue.next()).toBe(0);
   });
 
