@@ -99,12 +99,12 @@ const otherwise = (
   return undefined;
 };
 
-/** Prepare the schema, within a transaction. Tells whether it keeps a history, and has the tables of shards. */
+/** Prepare the schema, within a transaction. Tells whether it keeps a history. */
 export const prepare = async (
   target: Target,
   connection: Connection,
   options: PrepareOptions,
-): Promise<{ readonly hasHistory: boolean; readonly hasShards: boolean }> => {
+): Promise<{ readonly hasHistory: boolean }> => {
   const { dialect, name } = target;
   const refuse = (reason: TargetError["reason"], why: string) =>
     new TargetError({ reason, target: name, message: `Cannot write to ${name}${why}` });
@@ -120,10 +120,10 @@ export const prepare = async (
     }
     return true;
   };
-  const withExtras = async () => ({
-    hasHistory: await ensure("history", options.history),
-    hasShards: await ensure("shards", options.shards === true),
-  });
+  const withExtras = async () => {
+    await ensure("shards", options.shards === true);
+    return { hasHistory: await ensure("history", options.history) };
+  };
   if (there.size === 0) {
     await create(target, connection, options.identity);
     return await withExtras();

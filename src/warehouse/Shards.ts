@@ -38,8 +38,12 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   const { table, types } = dialect;
   const [shards, users] = [table(Tables.shards.name), table(Tables.shardUsers.name)];
 
+  /** Tell whether there are shards: others may have made their tables since this process began. */
+  const areThere = async (): Promise<boolean> => await connection.describe(Tables.shards.name) !== undefined;
+
   /** Tell whether a process that works on a shard has given a sign of life within the time of its lease. */
   const isAnyAlive = async (run: number): Promise<boolean> => {
+    if (!await areThere()) return false;
     const rows = await connection.query(
       `SELECT ${RunRows.columns(dialect)} FROM ${shards} r WHERE r."run" = $1 AND r."ended" IS NULL ` +
         `AND r."holder" IS NOT NULL`,
@@ -51,6 +55,7 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   };
 
   const removeAll = async (): Promise<void> => {
+    if (!await areThere()) return;
     await connection.run(`DELETE FROM ${shards}`);
     await connection.run(`DELETE FROM ${users}`);
   };
