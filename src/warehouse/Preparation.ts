@@ -5,6 +5,7 @@
 import { version } from "../version.ts";
 import * as Meta from "./Meta.ts";
 import * as NewColumns from "./NewColumns.ts";
+import { OVER } from "./Shards.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Target, TargetError } from "./Target.ts";
 
@@ -24,6 +25,8 @@ export interface PrepareOptions {
   readonly history: boolean;
   /** True to make what runs in shards need. */
   readonly shards?: boolean | undefined;
+  /** True to make no schema: whoever works on a shard has one. */
+  readonly isThere?: boolean | undefined;
 }
 
 const PROGRAM = "monocloud-sessions";
@@ -125,6 +128,9 @@ export const prepare = async (
     return { hasHistory: await ensure("history", options.history) };
   };
   if (there.size === 0) {
+    if (options.isThere === true) {
+      throw new TargetError({ reason: "LeaseLost", target: name, message: `${OVER}: ${name} is empty` });
+    }
     await create(target, connection, options.identity);
     return await withExtras();
   }

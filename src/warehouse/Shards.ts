@@ -16,6 +16,8 @@ import { type Connection, type Parameter, type Target, TargetError } from "./Tar
 export interface ShardKey {
   readonly run: number;
   readonly shard: number;
+  /** Tells by the time when a run began whether it is the one: numbers come again in a schema that is made anew or restored. */
+  readonly isIts?: ((began: string) => boolean) | undefined;
 }
 
 /** A shard that is to be planned. */
@@ -30,6 +32,8 @@ export interface ShardRow extends Begun {
   /** Set once it has ended: what its last checkpoint left. */
   readonly result: unknown;
 }
+
+export const OVER = "The run of this shard is over, or of another database";
 
 export type Shards = ReturnType<typeof make>;
 
@@ -108,7 +112,7 @@ export const lease = (
   { dialect, name }: Target,
   connection: Connection,
   options: RunRows.RunsOptions,
-  { run, shard }: ShardKey,
+  { run, shard, isIts = () => true }: ShardKey,
 ) => {
   const { table } = dialect;
   const its = table(Tables.shards.name);
@@ -125,7 +129,7 @@ export const lease = (
       `SELECT ${RunRows.columns(dialect)} FROM ${its} r WHERE r."run" = $1 AND r."shard" = $2`,
       [run, shard],
     );
-    if (row === undefined) throw lost("The run of this shard is over, or of another database");
+    if (row === undefined || !isIts(RunRows.begunOf(RunRows.of(row), false).began)) throw lost(OVER);
     return RunRows.of(row);
   };
 

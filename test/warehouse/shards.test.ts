@@ -225,6 +225,28 @@ describe.skipIf(!hasPostgres)("a run in shards", () => {
     expect(reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0)))).toBe("LeaseLost");
   });
 
+  it("works on no shard of a run that has the number of another, and makes no schema", async () => {
+    const sandbox = makeSandbox({ users: 4, sessionsPerUser: 5 });
+    const [database, empty] = [await postgres().createDatabase(), await newTarget()];
+    const target = Postgres.make(database);
+    const { waits: before, shard, open } = await stuckAt(sandbox, target);
+    open();
+    await shard;
+    await postgres().sql("DROP SCHEMA monocloud CASCADE", database.name);
+    const { waits, shard: next, open: openNext } = await stuckAt(sandbox, target);
+    expect(waits.run).toBe(before.run);
+    const reasonAt = async (target: Target, began: string) => {
+      const key = { run: waits.run, shard: 0, isIts: (its: string) => its === began };
+      return reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0, { shard: key })));
+    };
+    expect(await reasonAt(target, before.began)).toBe("LeaseLost");
+    expect(await reasonAt(target, waits.began)).toBe("done");
+    expect(await reasonAt(empty, waits.began)).toBe("LeaseLost");
+    expect(await select(empty, () => "SELECT 1 FROM pg_namespace WHERE nspname = 'monocloud'")).toEqual([]);
+    openNext();
+    await next;
+  });
+
   it("refuses a file that one process at a time can open", async () => {
     const sandbox = makeSandbox({ users: 1 });
     const target = DuckDb.make({ path: "/nowhere/there.duckdb" });
