@@ -63,9 +63,10 @@ const reasonOf = (failedReason: string): string =>
     ? `more than ${DEATHS} workers died or fell silent while they had it`
     : failedReason;
 
-const make = (queue: Bull.Queue): Queue => ({
+/** Give the functions of a queue, by what gives it once it is ready. */
+const make = (ready: () => Promise<Bull.Queue>, close: Queue["close"]): Queue => ({
   add: async (shards) => {
-    await queue.addBulk(shards.map(({ id, data, priority }) => ({
+    await (await ready()).addBulk(shards.map(({ id, data, priority }) => ({
       name: "shard",
       data,
       opts: {
@@ -77,18 +78,18 @@ const make = (queue: Bull.Queue): Queue => ({
       },
     })));
   },
-  next: async () => (await queue.getJobs(["prioritized"], 0, 0, true))[0]?.priority ?? 0,
-  isThere: async (id) => await queue.getJob(id) !== undefined,
+  next: async () => (await (await ready()).getJobs(["prioritized"], 0, 0, true))[0]?.priority ?? 0,
+  isThere: async (id) => await (await ready()).getJob(id) !== undefined,
   takeFailed: async (isIts) => {
-    const failed = (await queue.getFailed()).filter(({ id = "" }) => isIts(id));
+    const failed = (await (await ready()).getFailed()).filter(({ id = "" }) => isIts(id));
     for (const job of failed) await job.remove();
     return new Map(failed.map(({ id = "", failedReason }) => [id, reasonOf(failedReason)]));
   },
   counts: async () => {
-    const { waiting = 0, prioritized = 0, delayed = 0, active = 0 } = await queue.getJobCounts();
+    const { waiting = 0, prioritized = 0, delayed = 0, active = 0 } = await (await ready()).getJobCounts();
     return { waiting: waiting + prioritized + delayed, active };
   },
-  close: () => queue.close().catch(() => undefined),
+  close,
 });
 
 /** Load the engine for a server. Rejects with a {@link QueueError} where it is not installed. */
@@ -117,10 +118,27 @@ export const load = async (server: QueueServer.QueueServer): Promise<Engine> => 
   const connecting = options as unknown as { readonly connection: Bull.ConnectionOptions };
   return {
     queue: (tenant) => {
-      const queue = new Queue(queueOf(tenant), connecting);
-      // A call that fails tells; an idle connection that breaks is made anew.
-      queue.on("error", () => {});
-      return make(queue);
+      let queue: Bull.Queue | undefined;
+      const open = () => {
+        const opened = new Queue(queueOf(tenant), connecting);
+        // A call that fails tells; an idle connection that breaks is made anew.
+        opened.on("error", () => {});
+        return opened;
+      };
+      const close = (its = queue) => Promise.resolve(its?.close()).catch(() => undefined);
+      const ready = async () => {
+        const its = queue ??= open();
+        try {
+          await its.waitUntilReady();
+        } catch (error) {
+          // One that could not join never does: the next call makes another.
+          if (queue === its) queue = undefined;
+          void close(its);
+          throw error;
+        }
+        return its;
+      };
+      return make(ready, () => close());
     },
     worker: (tenant, work, { concurrency, lease }, tell) => {
       const worker = new Worker(queueOf(tenant), (job, token, signal) => work(job, token!, signal!), {

@@ -16,6 +16,17 @@ export const call = <A>(server: string, work: () => Promise<A>): Effect.Effect<A
     }),
   );
 
+/** Wait for work for so long at the most, in milliseconds, and not for its result. */
+export const within = (millis: number, work: Promise<unknown>): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, millis);
+    const end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    work.then(end, end);
+  });
+
 /** Do work again that the queue's server failed, for as long as its patience lasts. */
 export const patiently = (maxElapsed: Duration.DurationInput) => {
   let failedAt: number | undefined;

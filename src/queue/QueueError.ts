@@ -15,6 +15,7 @@ const NO_PASSWORD = /client password must be/;
 
 /** Tell what failed at a server. */
 export const of = (server: string, cause: unknown): QueueError => {
+  if (cause instanceof QueueError) return cause;
   const { message, code } = (cause ?? {}) as { readonly message?: string; readonly code?: unknown };
   const said = message || code || cause;
   const says = NO_PASSWORD.test(String(said)) ? "it asks for a password" : said;

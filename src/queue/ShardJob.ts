@@ -6,6 +6,7 @@ import * as Either from "effect/Either";
 import * as Schema from "effect/Schema";
 import { sortKeys } from "../api/Sort.ts";
 import * as Json from "../format/Json.ts";
+import { leastSize, mostSize } from "../source/paging/Limits.ts";
 import { Description } from "./Description.ts";
 
 /** The version of jobs that this program makes. It changes where an older worker would do something else than was meant. */
@@ -20,6 +21,9 @@ export const Name = Schema.String.pipe(
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
+/** Milliseconds, or a part of one: a time is given as people write it. */
+const Millis = Schema.Finite.pipe(Schema.nonNegative());
+
 const { users: _, formats, on_invalid, part_rows, ...shared } = Description.fields;
 
 /** Into a table of a warehouse. */
@@ -30,8 +34,7 @@ const Table = Schema.Struct({
   deletes: Schema.optional(Schema.Literal("soft", "hard")),
   bad_text: Schema.optional(Schema.Literal("replace", "quarantine")),
   checkpoint_rows: Schema.optional(Count),
-  /** Milliseconds. */
-  checkpoint_every: Schema.optional(Count),
+  checkpoint_every: Schema.optional(Millis),
 });
 
 /** Into a folder that all machines share. */
@@ -59,9 +62,10 @@ export const ShardJob = Schema.Struct({
   into: Schema.Union(Table, Folder),
   how: Schema.Struct({
     ...shared,
+    /** As commands take it. */
+    page_size: Schema.optional(Schema.Int.pipe(Schema.between(leastSize, mostSize))),
     concurrency: Schema.optional(Count),
-    /** Milliseconds. */
-    max_elapsed: Schema.optional(Count),
+    max_elapsed: Schema.optional(Millis),
     max_body_bytes: Schema.optional(Count),
     /** Where texts are hashed: a mark of the secret, which tells whether a worker has the same. */
     redact_mark: Schema.optional(Schema.String),

@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope";
 import { version } from "../version.ts";
 import type { Connected } from "./Dispatch.ts";
 import * as Names from "./Names.ts";
+import * as Patience from "./Patience.ts";
 import * as Records from "./Records.ts";
 import * as ShardJob from "./ShardJob.ts";
 import * as ShardTaker from "./ShardTaker.ts";
@@ -32,6 +33,8 @@ export interface WorkerOptions<R> {
 /** The pause between two looks for runs, and the time after which a queue without a run is left alone, in milliseconds. */
 const LOOK = 1000;
 const IDLE = 60_000;
+/** The longest wait for queues to take shards back, in milliseconds: their server may be away. */
+const CLOSING = 5000;
 
 const nameOfRuntime = (): string => {
   const { Deno: deno } = globalThis as { readonly Deno?: { readonly version: { readonly deno: string } } };
@@ -78,15 +81,23 @@ export const start = <R>(
     });
 
     const workers = new Map<string, { readonly worker: Bull.Worker; usedAt: number }>();
+    /** Tenants of whose queue trouble was told. */
+    const told = new Set<string>();
+    let isOver = false;
     const open = (tenant: string) => {
-      let isTold = false;
-      const worker = engine.worker(tenant, taker.take, { concurrency: atOnce, lease }, (error) => {
-        if (!isTold) say(`queue of tenant ${tenant}: ${error.message}`);
-        isTold = true;
-      });
-      worker.on("active", () => void (isTold = false));
+      const complain = ({ message }: Error) => {
+        if (!told.has(tenant)) say(`queue of tenant ${tenant}: ${message}`);
+        told.add(tenant);
+      };
+      const worker = engine.worker(tenant, taker.take, { concurrency: atOnce, lease }, complain);
+      worker.on("active", () => void told.delete(tenant));
       worker.on("lockRenewalFailed", (ids) => ids.forEach((id) => worker.cancelJob(id)));
-      void worker.run().catch(() => undefined);
+      // One that could not join a queue never does: the next look makes another.
+      void worker.waitUntilReady().then(() => worker.run()).catch((error) => {
+        complain(error);
+        if (workers.get(tenant)?.worker === worker) workers.delete(tenant);
+        return worker.close();
+      }).catch(() => undefined);
       return { worker, usedAt: Date.now() };
     };
     /** Take part in the queues of tenants that have runs, and in no others. */
@@ -97,6 +108,8 @@ export const start = <R>(
           tenants.includes(name)
         ),
       );
+      // A look may be under way when it ends.
+      if (isOver) return;
       for (const tenant of active) {
         const its = workers.get(tenant) ?? open(tenant);
         its.usedAt = now;
@@ -125,8 +138,10 @@ export const start = <R>(
 
     yield* Effect.addFinalizer(() =>
       Effect.gen(function* () {
+        isOver = true;
         yield* taker.stop;
-        yield* Effect.promise(() => Promise.all([...workers.values()].map(({ worker }) => worker.close())));
+        const closing = [...workers.values()].map(({ worker }) => worker.close());
+        yield* Effect.promise(() => Patience.within(CLOSING, Promise.all(closing)));
         yield* Effect.ignore(Effect.tryPromise(() => values.remove(Records.keyOf("worker", id))));
       })
     );

@@ -5,6 +5,7 @@
 import { version } from "../version.ts";
 import * as Meta from "./Meta.ts";
 import * as NewColumns from "./NewColumns.ts";
+import { OVER } from "./Shards.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Target, TargetError } from "./Target.ts";
 
@@ -24,6 +25,8 @@ export interface PrepareOptions {
   readonly history: boolean;
   /** True to make what runs in shards need. */
   readonly shards?: boolean | undefined;
+  /** True to make no schema: whoever works on a shard has one. */
+  readonly isThere?: boolean | undefined;
 }
 
 const PROGRAM = "monocloud-sessions";
@@ -99,12 +102,12 @@ const otherwise = (
   return undefined;
 };
 
-/** Prepare the schema, within a transaction. Tells whether it keeps a history, and has the tables of shards. */
+/** Prepare the schema, within a transaction. Tells whether it keeps a history. */
 export const prepare = async (
   target: Target,
   connection: Connection,
   options: PrepareOptions,
-): Promise<{ readonly hasHistory: boolean; readonly hasShards: boolean }> => {
+): Promise<{ readonly hasHistory: boolean }> => {
   const { dialect, name } = target;
   const refuse = (reason: TargetError["reason"], why: string) =>
     new TargetError({ reason, target: name, message: `Cannot write to ${name}${why}` });
@@ -120,11 +123,14 @@ export const prepare = async (
     }
     return true;
   };
-  const withExtras = async () => ({
-    hasHistory: await ensure("history", options.history),
-    hasShards: await ensure("shards", options.shards === true),
-  });
+  const withExtras = async () => {
+    await ensure("shards", options.shards === true);
+    return { hasHistory: await ensure("history", options.history) };
+  };
   if (there.size === 0) {
+    if (options.isThere === true) {
+      throw new TargetError({ reason: "LeaseLost", target: name, message: `${OVER}: ${name} is empty` });
+    }
     await create(target, connection, options.identity);
     return await withExtras();
   }

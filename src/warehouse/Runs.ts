@@ -19,8 +19,7 @@ export const make = (
   { dialect, name }: Target,
   connection: Connection,
   options: RunRows.RunsOptions,
-  /** Gives the shards of runs, where there may be any. */
-  shards: () => Pick<Shards.Shards, "isAnyAlive" | "removeAll"> | undefined = () => undefined,
+  shards: Pick<Shards.Shards, "isAnyAlive" | "removeAll">,
 ) => {
   const { id, leaseSeconds } = options;
   const { table, types } = dialect;
@@ -73,7 +72,7 @@ export const make = (
     if (latest !== undefined && !latest.isEnded) {
       const { values } = latest;
       const isSame = values["kind"] === asked.kind && values["options"] === its;
-      if (!isSame && await shards()?.isAnyAlive(latest.run)) {
+      if (!isSame && await shards.isAnyAlive(latest.run)) {
         throw refuse(
           "Locked",
           `Shards of another run write to ${name} (run ${latest.run}): wait for their end (--wait), or end them`,
@@ -90,7 +89,7 @@ export const make = (
       if (changed !== 1) throw taken();
       if (isSame) return RunRows.begunOf({ ...latest, epoch: latest.epoch + 1 }, false);
       // First, so that none of them writes what is forgotten here.
-      await shards()?.removeAll();
+      await shards.removeAll();
       // Walks that were to tell what has ended would tell it of another time.
       if (values["kind"] === "prune") {
         await connection.run(`UPDATE ${table("_cursors")} SET "state" = NULL WHERE "state" IS NOT NULL`);

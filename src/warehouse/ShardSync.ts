@@ -104,7 +104,7 @@ export const run = (
   const asked = () => Effect.succeed({ kind: prune ? "prune" as const : "sync" as const, options: {} });
   return Attempt.during(
     target,
-    { identity, history: false },
+    { identity, history: false, isThere: true },
     asked,
     { ...options, shard },
     work(options, {}),

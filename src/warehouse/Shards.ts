@@ -16,6 +16,8 @@ import { type Connection, type Parameter, type Target, TargetError } from "./Tar
 export interface ShardKey {
   readonly run: number;
   readonly shard: number;
+  /** Tells by the time when a run began whether it is the one: numbers come again in a schema that is made anew or restored. */
+  readonly isIts?: ((began: string) => boolean) | undefined;
 }
 
 /** A shard that is to be planned. */
@@ -31,6 +33,8 @@ export interface ShardRow extends Begun {
   readonly result: unknown;
 }
 
+export const OVER = "The run of this shard is over, or of another database";
+
 export type Shards = ReturnType<typeof make>;
 
 /** Give what a coordinator does with the shards of its run. */
@@ -38,8 +42,12 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   const { table, types } = dialect;
   const [shards, users] = [table(Tables.shards.name), table(Tables.shardUsers.name)];
 
+  /** Tell whether there are shards: others may have made their tables since this process began. */
+  const areThere = async (): Promise<boolean> => await connection.describe(Tables.shards.name) !== undefined;
+
   /** Tell whether a process that works on a shard has given a sign of life within the time of its lease. */
   const isAnyAlive = async (run: number): Promise<boolean> => {
+    if (!await areThere()) return false;
     const rows = await connection.query(
       `SELECT ${RunRows.columns(dialect)} FROM ${shards} r WHERE r."run" = $1 AND r."ended" IS NULL ` +
         `AND r."holder" IS NOT NULL`,
@@ -51,6 +59,7 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   };
 
   const removeAll = async (): Promise<void> => {
+    if (!await areThere()) return;
     await connection.run(`DELETE FROM ${shards}`);
     await connection.run(`DELETE FROM ${users}`);
   };
@@ -103,7 +112,7 @@ export const lease = (
   { dialect, name }: Target,
   connection: Connection,
   options: RunRows.RunsOptions,
-  { run, shard }: ShardKey,
+  { run, shard, isIts = () => true }: ShardKey,
 ) => {
   const { table } = dialect;
   const its = table(Tables.shards.name);
@@ -120,7 +129,7 @@ export const lease = (
       `SELECT ${RunRows.columns(dialect)} FROM ${its} r WHERE r."run" = $1 AND r."shard" = $2`,
       [run, shard],
     );
-    if (row === undefined) throw lost("The run of this shard is over, or of another database");
+    if (row === undefined || !isIts(RunRows.begunOf(RunRows.of(row), false).began)) throw lost(OVER);
     return RunRows.of(row);
   };
 

@@ -37,11 +37,10 @@ export const open = async (target: Target, options: OpenOptions) => {
   const { table, types } = dialect;
   const opened = await target.connect({ leaseSeconds: options.leaseSeconds });
   const { connection, inTurn, hurry, close: closeTurns } = Turns.of(target, opened);
-  let hasShards = false;
   const shards = Shards.make(target, connection);
   const { shard } = options;
   const lease = shard === undefined
-    ? Runs.make(target, connection, options, () => hasShards ? shards : undefined)
+    ? Runs.make(target, connection, options, shards)
     : Shards.lease(target, connection, options, shard);
   const staging = Staging.make(target, connection);
 
@@ -54,7 +53,7 @@ export const open = async (target: Target, options: OpenOptions) => {
   const prepare = (options: Preparation.PrepareOptions): Promise<void> =>
     inTurn(() =>
       connection.transaction(async () => {
-        ({ hasHistory, hasShards } = await Preparation.prepare(target, connection, options));
+        ({ hasHistory } = await Preparation.prepare(target, connection, options));
       })
     );
 

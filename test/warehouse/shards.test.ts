@@ -4,12 +4,13 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Layer from "effect/Layer";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import * as TenantClient from "../../src/api/TenantClient.ts";
 import * as Transport from "../../src/api/transport/Transport.ts";
 import { make as makeSandbox, type Sandbox } from "../../src/sandbox/mod.ts";
 import type { FailedShard, ShardWork } from "../../src/warehouse/ShardOptions.ts";
 import * as ShardSync from "../../src/warehouse/ShardSync.ts";
+import * as Store from "../../src/warehouse/Store.ts";
 import { type Dialect, isTargetError, type Target } from "../../src/warehouse/Target.ts";
 import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";
 import * as Postgres from "../../src/warehouse/targets/postgres.ts";
@@ -55,6 +56,32 @@ const plainly = (sandbox: Served, target: Target) => (work: ShardWork) =>
     }),
     [] as ReadonlyArray<FailedShard>,
   );
+
+/** Have shard 1 of 3 taken by a worker that waits to be let go on, and interrupt its coordinator. */
+const stuckAt = async (sandbox: Sandbox, target: Target) => {
+  let open = () => {};
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  const gated: Served = {
+    key: sandbox.key,
+    fetch: (request) => gate.then(() => sandbox.fetch(request)),
+  };
+  let shard: Promise<Exit.Exit<void, unknown>> | undefined;
+  let waits: ShardWork | undefined;
+  const stuck = (work: ShardWork) => {
+    waits = work;
+    shard = Effect.runPromiseExit(attempt(gated, target, work, 1));
+    return Effect.never;
+  };
+  const coordinator = Effect.runFork(syncOf(sandbox, target, { shards: { count: 3, dispatch: stuck } }));
+  while (waits === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  const isTaken = ({ table }: Dialect) =>
+    `SELECT 1 FROM ${table("_shards")} WHERE "shard" = 1 AND "holder" IS NOT NULL`;
+  while ((await select(target, isTaken)).length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await Effect.runPromise(Fiber.interrupt(coordinator));
+  return { waits, shard: shard!, open: () => open() };
+};
 
 const reasonOf = (exit: Exit.Exit<unknown, unknown>): unknown => {
   if (Exit.isSuccess(exit)) return "done";
@@ -162,30 +189,10 @@ describe.skipIf(!hasPostgres)("a run in shards", () => {
   it("goes on after its coordinator was interrupted, and gives way to another run only once no shard is alive", async () => {
     const sandbox = makeSandbox({ users: 12, sessionsPerUser: 5 });
     const target = await newTarget();
-    let open = () => {};
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const gated: Served = {
-      key: sandbox.key,
-      fetch: (request) => gate.then(() => sandbox.fetch(request)),
-    };
-    let shard: Promise<Exit.Exit<void, unknown>> | undefined;
-    let waits: ShardWork | undefined;
-    const stuck = (work: ShardWork) => {
-      waits = work;
-      shard = Effect.runPromiseExit(attempt(gated, target, work, 1));
-      return Effect.never;
-    };
-    const coordinator = Effect.runFork(syncOf(sandbox, target, { shards: { count: 3, dispatch: stuck } }));
-    while (waits === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
-    const isTaken = ({ table }: Dialect) =>
-      `SELECT 1 FROM ${table("_shards")} WHERE "shard" = 1 AND "holder" IS NOT NULL`;
-    while ((await select(target, isTaken)).length === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    await Effect.runPromise(Fiber.interrupt(coordinator));
+    const { waits, shard, open } = await stuckAt(sandbox, target);
     await expect(sync(sandbox, target)).rejects.toThrow(/Shards of another run write to/);
     open();
-    expect(reasonOf(await shard!)).toBe("done");
+    expect(reasonOf(await shard)).toBe("done");
     let asked: ReadonlyArray<number> = [];
     const dispatch = (work: ShardWork) => {
       asked = work.shards.map(({ shard }) => shard);
@@ -197,6 +204,47 @@ describe.skipIf(!hasPostgres)("a run in shards", () => {
     expect(await sync(sandbox, target)).toMatchObject({ users: 12, verified: true });
     expect(reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0)))).toBe("LeaseLost");
     expectRows(await rowsOf(target), listedBy(sandbox));
+  });
+
+  it("gives no way to a run that was prepared before there were any shards", async () => {
+    const sandbox = makeSandbox({ users: 4, sessionsPerUser: 5 });
+    const target = await newTarget();
+    await sync(sandbox, target);
+    const early = await Store.open(target, { id: "early", leaseSeconds: 60 });
+    onTestFinished(() => early.close());
+    await early.prepare({
+      identity: { tenant: "https://sandbox.example", filters: {}, redaction: null },
+      history: false,
+    });
+    const { waits, shard, open } = await stuckAt(sandbox, target);
+    const asked = { kind: "sync" as const, options: {} };
+    await expect(early.begin(asked, new Date().toISOString())).rejects.toThrow(/Shards of another run/);
+    open();
+    expect(reasonOf(await shard)).toBe("done");
+    await early.begin(asked, new Date().toISOString());
+    expect(reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0)))).toBe("LeaseLost");
+  });
+
+  it("works on no shard of a run that has the number of another, and makes no schema", async () => {
+    const sandbox = makeSandbox({ users: 4, sessionsPerUser: 5 });
+    const [database, empty] = [await postgres().createDatabase(), await newTarget()];
+    const target = Postgres.make(database);
+    const { waits: before, shard, open } = await stuckAt(sandbox, target);
+    open();
+    await shard;
+    await postgres().sql("DROP SCHEMA monocloud CASCADE", database.name);
+    const { waits, shard: next, open: openNext } = await stuckAt(sandbox, target);
+    expect(waits.run).toBe(before.run);
+    const reasonAt = async (target: Target, began: string) => {
+      const key = { run: waits.run, shard: 0, isIts: (its: string) => its === began };
+      return reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0, { shard: key })));
+    };
+    expect(await reasonAt(target, before.began)).toBe("LeaseLost");
+    expect(await reasonAt(target, waits.began)).toBe("done");
+    expect(await reasonAt(empty, waits.began)).toBe("LeaseLost");
+    expect(await select(empty, () => "SELECT 1 FROM pg_namespace WHERE nspname = 'monocloud'")).toEqual([]);
+    openNext();
+    await next;
   });
 
   it("refuses a file that one process at a time can open", async () => {

@@ -45,7 +45,8 @@ const wrong = (name: string, is: Names.NamedTarget["kind"]) =>
 
 /** Work on a shard to its end. Gives the name of what is to be published, where there is a choice. */
 export const run = (
-  { tenant: tenantName, target: targetName, shard, into, how, users_listed: areListed }: ShardJob.ShardJob,
+  { job, tenant: tenantName, target: targetName, shard, into, how, users_listed: areListed }:
+    ShardJob.ShardJob,
   { places, limiterOf, progress, onTraffic, lease }: WorkContext,
 ): Effect.Effect<string | undefined, Failure, Transport | Scope.Scope> =>
   Effect.gen(function* () {
@@ -90,7 +91,11 @@ export const run = (
         yield* ShardSync.run({
           ...common,
           target: yield* WarehouseTarget.named(to),
-          shard: { run: into.run, shard },
+          shard: {
+            run: into.run,
+            shard,
+            isIts: (began) => Queueing.nameOf(into.run, tenantName, targetName, began) === job,
+          },
           prune: into.prune,
           deletes: into.deletes,
           badText: into.bad_text,
