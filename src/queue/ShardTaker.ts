@@ -107,7 +107,8 @@ export const make = <R>(
   /** Work on a shard, and say every second how far it has come. */
   const workOn = (its: Working) =>
     Effect.scoped(Effect.gen(function* () {
-      const beat = Effect.ignore(Effect.tryPromise(() => leave(its, "running")));
+      // One that is under way is waited for: it would come after what is said at the end.
+      const beat = Effect.uninterruptible(Effect.ignore(Effect.tryPromise(() => leave(its, "running"))));
       yield* Effect.forkScoped(Effect.repeat(beat, Schedule.spaced(RECORD)));
       return yield* work(its.job, {
         ...context,
