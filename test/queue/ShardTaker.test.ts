@@ -43,3 +43,36 @@ it("says that a shard is done after all else that it said of it", async () => {
   await sleep(400);
   expect(await Records.list(values, "shard", "1-a")).toMatchObject([{ status: "done", result: "1" }]);
 });
+
+it("hands a shard back that it is told to leave, and one that comes later", async () => {
+  let isBegun = false;
+  const taker = takerOf(
+    memory.make(() => Date.now()),
+    () => Effect.zipRight(Effect.sync(() => void (isBegun = true)), Effect.never),
+  );
+  const tokens: Array<string> = [];
+  const taken = {
+    ...{ data: job, attemptsStarted: 1 },
+    moveToWait: (token: string) => Promise.resolve(tokens.push(token)),
+  } as unknown as Bull.Job;
+  const { signal } = new AbortController();
+  const taking = taker.take(taken, "first", signal);
+  while (!isBegun) await sleep(5);
+  expect(taker.shards()).toEqual(["1-a.0"]);
+  await Effect.runPromise(taker.stop);
+  // Nothing that counts as an attempt.
+  await expect(taking).rejects.toBeInstanceOf(Bull.WaitingError);
+  await expect(taker.take(taken, "second", signal)).rejects.toBeInstanceOf(Bull.WaitingError);
+  expect(tokens).toEqual(["first", "second"]);
+});
+
+it("gives up a shard that the queue has handed to another worker, and says nothing more of it", async () => {
+  const values = memory.make(() => Date.now());
+  const taker = takerOf(values, () => Effect.never);
+  const lost = new AbortController();
+  const taking = taker.take({ data: job, attemptsStarted: 1 } as Bull.Job, "token", lost.signal);
+  await sleep(50);
+  lost.abort();
+  await expect(taking).rejects.toThrow(/has handed this shard to another worker/);
+  expect(await Records.list(values, "shard", "1-a")).not.toMatchObject([{ status: "done" }]);
+});
