@@ -15,7 +15,7 @@ import { type Dialect, isTargetError, type Target } from "../../src/warehouse/Ta
 import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";
 import * as Postgres from "../../src/warehouse/targets/postgres.ts";
 import { isLong } from "../size.ts";
-import { hasPostgres, postgresForFile } from "./postgres.ts";
+import { connect, hasPostgres, postgresForFile } from "./postgres.ts";
 import { changing } from "./rounds.ts";
 import { expectRows, listedBy, rowsOf, select, sync, syncOf } from "./tables.ts";
 
@@ -58,7 +58,7 @@ const plainly = (sandbox: Served, target: Target) => (work: ShardWork) =>
   );
 
 /** Have shard 1 of 3 taken by a worker that waits to be let go on, and interrupt its coordinator. */
-const stuckAt = async (sandbox: Sandbox, target: Target) => {
+const stuckAt = async (sandbox: Sandbox, target: Target, options: { readonly prune?: boolean } = {}) => {
   let open = () => {};
   const gate = new Promise<void>((resolve) => (open = resolve));
   const gated: Served = {
@@ -72,7 +72,9 @@ const stuckAt = async (sandbox: Sandbox, target: Target) => {
     shard = Effect.runPromiseExit(attempt(gated, target, work, 1));
     return Effect.never;
   };
-  const coordinator = Effect.runFork(syncOf(sandbox, target, { shards: { count: 3, dispatch: stuck } }));
+  const coordinator = Effect.runFork(
+    syncOf(sandbox, target, { ...options, shards: { count: 3, dispatch: stuck } }),
+  );
   while (waits === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
   const isTaken = ({ table }: Dialect) =>
     `SELECT 1 FROM ${table("_shards")} WHERE "shard" = 1 AND "holder" IS NOT NULL`;
@@ -223,6 +225,37 @@ describe.skipIf(!hasPostgres)("a run in shards", () => {
     expect(reasonOf(await shard)).toBe("done");
     await early.begin(asked, new Date().toISOString());
     expect(reasonOf(await Effect.runPromiseExit(attempt(sandbox, target, waits, 0)))).toBe("LeaseLost");
+  });
+
+  it("forgets what a shard wrote until the moment at which another run ended it", async () => {
+    const sandbox = makeSandbox({ users: 4, sessionsPerUser: 5 });
+    const database = await postgres().createDatabase();
+    const target = Postgres.make(database);
+    await sync(sandbox, target);
+    const { shard, open } = await stuckAt(sandbox, target, { prune: true });
+    open();
+    await shard;
+    // A checkpoint of a worker that was silent for too long, which has not come to its end.
+    const late = connect(database);
+    await late.connect();
+    onTestFinished(() => late.end());
+    await late.query(`BEGIN; UPDATE monocloud._shards SET "beat" = "beat" + 1 WHERE "shard" = 0`);
+    await late.query(`INSERT INTO monocloud._observed VALUES ('late', 'session')`);
+    await late.query(`UPDATE monocloud._cursors SET "state" = '{}'`);
+    const running = sync(sandbox, target);
+    const waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while ((await postgres().sql(waiting, database.name)).length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await late.query("COMMIT");
+    expect(await running).toMatchObject({ verified: true });
+    expect(await postgres().sql(`SELECT * FROM monocloud._observed`, database.name)).toEqual([]);
+    expect(
+      await postgres().sql(
+        `SELECT * FROM monocloud._cursors WHERE "state" IS NOT NULL`,
+        database.name,
+      ),
+    ).toEqual([]);
   });
 
   it("works on no shard of a run that has the number of another, and makes no schema", async () => {
