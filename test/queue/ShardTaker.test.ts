@@ -76,3 +76,17 @@ it("gives up a shard that the queue has handed to another worker, and says nothi
   await expect(taking).rejects.toThrow(/has handed this shard to another worker/);
   expect(await Records.list(values, "shard", "1-a")).not.toMatchObject([{ status: "done" }]);
 });
+
+it("puts a shard off that a newer worker is to do, and says so", async () => {
+  const values = memory.make(() => Date.now());
+  const taker = takerOf(values, () => Effect.die("it was done"));
+  const tokens: Array<string> = [];
+  const newer = {
+    ...{ data: { ...job, version: ShardJob.jobVersion + 1, how: { unknown: true } }, attemptsStarted: 1 },
+    moveToDelayed: (_: number, token: string) => Promise.resolve(tokens.push(token)),
+  } as unknown as Bull.Job;
+  const taking = taker.take(newer, "token", new AbortController().signal);
+  await expect(taking).rejects.toBeInstanceOf(Bull.DelayedError);
+  expect(tokens).toEqual(["token"]);
+  expect(await Records.list(values, "shard", "1-a")).toMatchObject([{ status: "refused" }]);
+});
