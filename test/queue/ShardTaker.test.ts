@@ -90,3 +90,19 @@ it("puts a shard off that a newer worker is to do, and says so", async () => {
   expect(tokens).toEqual(["token"]);
   expect(await Records.list(values, "shard", "1-a")).toMatchObject([{ status: "refused" }]);
 });
+
+it("gives up a shard that comes to it once more, and hands that back", async () => {
+  const taker = takerOf(memory.make(() => Date.now()), () => Effect.never);
+  const tokens: Array<string> = [];
+  const taken = {
+    ...{ data: job, attemptsStarted: 1 },
+    moveToWait: (token: string) => Promise.resolve(tokens.push(token)),
+  } as unknown as Bull.Job;
+  const { signal } = new AbortController();
+  const first = taker.take(taken, "first", signal);
+  const lost = expect(first).rejects.toThrow(/has handed this shard to another worker/);
+  await expect(taker.take(taken, "second", signal)).rejects.toBeInstanceOf(Bull.WaitingError);
+  await lost;
+  expect(tokens).toEqual(["second"]);
+  expect(taker.shards()).toEqual([]);
+});
