@@ -69,6 +69,8 @@ export const dispatch = <E, R>(
     );
     const ask = <A>(work: () => Promise<A>) => Patience.call(name, work);
     const again = Patience.patiently(maxElapsed);
+    // What is shared may be reached while the queue itself is not.
+    const againAtQueue = Patience.patiently(maxElapsed);
     const began = yield* Clock.currentTimeMillis;
     const left = new Map(shards.map(({ shard }, place) => [shard, place]));
     const progress = new Map<number, Records.Shard>();
@@ -203,7 +205,7 @@ export const dispatch = <E, R>(
       yield* again(look);
       if (left.size > 0 && now - lookedAt >= LOOK_AT_QUEUE) {
         lookedAt = now;
-        yield* again(Effect.zipRight(lookAtQueue, lookForWorkers));
+        yield* againAtQueue(Effect.zipRight(lookAtQueue, lookForWorkers));
       }
       show([...progress.values()].flatMap(({ progress }) => progress ?? []), {
         ...made(),

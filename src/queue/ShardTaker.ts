@@ -48,6 +48,9 @@ interface Working {
   readonly attempt: number;
   readonly progress: Export.Progress;
   traffic: (() => Traffic) | undefined;
+  /** True once the queue has handed it out again. */
+  isLost: boolean;
+  fiber?: Fiber.RuntimeFiber<unknown, unknown>;
 }
 
 /** Reasons that no further attempt changes, by the kind of error; all of a kind where none is named. */
@@ -135,8 +138,11 @@ export const make = <R>(
   };
 
   const run = async (its: Working, signal: AbortSignal): Promise<Exit.Exit<string | undefined, unknown>> => {
-    const fiber = fork(workOn(its));
-    const give = () => void fork(Fiber.interruptFork(fiber));
+    const fiber = its.fiber = fork(workOn(its));
+    const give = () => {
+      its.isLost = true;
+      void fork(Fiber.interruptFork(fiber));
+    };
     signal.addEventListener("abort", give);
     fibers.add(fiber);
     const exit = await Effect.runPromise(Fiber.await(fiber));
@@ -151,9 +157,16 @@ export const make = <R>(
       attempt: job.attemptsStarted,
       progress: Export.noProgress(),
       traffic: undefined,
+      isLost: false,
     };
-    if (isStopping) return await handBack(job, token);
     const name = ShardJob.idOf(its.job);
+    const earlier = working.get(name);
+    if (earlier !== undefined) {
+      // Silent for too long, it has come back here: the queue knows one of a name, and forgets its lock with the end of either.
+      earlier.isLost = true;
+      await Effect.runPromise(Fiber.interrupt(earlier.fiber!));
+    }
+    if (isStopping || earlier !== undefined) return await handBack(job, token);
     const began = performance.now();
     const tell = (what: string) => say(`shard ${name}: ${what}`);
     const after = () => `after ${Math.round((performance.now() - began) / 1000)} s`;
@@ -167,7 +180,7 @@ export const make = <R>(
       const { users, sessions } = its.progress;
       return tell(`done ${after()}: ${users} users, ${sessions} sessions`);
     }
-    if (signal.aborted) {
+    if (its.isLost) {
       tell(`given up ${after()}, as another worker has it`);
       throw new Error("The queue has handed this shard to another worker");
     }

@@ -118,7 +118,8 @@ export const start = <R>(
       for (const [tenant, { worker, usedAt }] of workers) {
         if (now - usedAt < IDLE || taker.tenants().has(tenant)) continue;
         workers.delete(tenant);
-        await worker.close();
+        // However long that takes, other tenants do not wait for it.
+        void worker.close();
       }
     });
     // Waited for, or it might come after its removal.

@@ -1,6 +1,7 @@
 /** How a run hands its shards out, over a queue and values in memory. */
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
+import type * as Types from "effect/Types";
 import { expect, it } from "vitest";
 import * as Dispatch from "../../src/queue/Dispatch.ts";
 import type * as Engine from "../../src/queue/Engine.ts";
@@ -25,7 +26,7 @@ const world = (next = 0) => {
       ...{ shard, status: "done", worker: "there", attempt: 1, result: "1" },
     });
   };
-  const queue: Engine.Queue = {
+  const queue: Types.Mutable<Engine.Queue> = {
     add: (shards) => {
       for (const shard of shards) {
         if (jobs.has(shard.id)) continue;
@@ -58,7 +59,7 @@ const world = (next = 0) => {
   const until = async (is: () => boolean) => {
     while (!is()) await new Promise((resolve) => setTimeout(resolve, 10));
   };
-  return { values, jobs, added, failed, done, dispatch, until };
+  return { values, queue, jobs, added, failed, done, dispatch, until };
 };
 
 it("comes with the shard that waits next, in the order that is given", async () => {
@@ -100,3 +101,11 @@ it("puts in again what the queue has lost, wherever it was", async () => {
   for (const shard of [0, 1, 2]) await done(shard);
   expect(await running).toEqual([]);
 }, 30_000);
+
+it("does not wait for ever for a queue that alone can't be used", async () => {
+  const { queue, added, dispatch, until } = world();
+  const running = dispatch(1);
+  await until(() => added.length === 1);
+  queue.isThere = () => Promise.reject(new Error("it was dropped"));
+  await expect(running).rejects.toThrow("it was dropped");
+}, 20_000);

@@ -76,3 +76,33 @@ it("gives up a shard that the queue has handed to another worker, and says nothi
   await expect(taking).rejects.toThrow(/has handed this shard to another worker/);
   expect(await Records.list(values, "shard", "1-a")).not.toMatchObject([{ status: "done" }]);
 });
+
+it("puts a shard off that a newer worker is to do, and says so", async () => {
+  const values = memory.make(() => Date.now());
+  const taker = takerOf(values, () => Effect.die("it was done"));
+  const tokens: Array<string> = [];
+  const newer = {
+    ...{ data: { ...job, version: ShardJob.jobVersion + 1, how: { unknown: true } }, attemptsStarted: 1 },
+    moveToDelayed: (_: number, token: string) => Promise.resolve(tokens.push(token)),
+  } as unknown as Bull.Job;
+  const taking = taker.take(newer, "token", new AbortController().signal);
+  await expect(taking).rejects.toBeInstanceOf(Bull.DelayedError);
+  expect(tokens).toEqual(["token"]);
+  expect(await Records.list(values, "shard", "1-a")).toMatchObject([{ status: "refused" }]);
+});
+
+it("gives up a shard that comes to it once more, and hands that back", async () => {
+  const taker = takerOf(memory.make(() => Date.now()), () => Effect.never);
+  const tokens: Array<string> = [];
+  const taken = {
+    ...{ data: job, attemptsStarted: 1 },
+    moveToWait: (token: string) => Promise.resolve(tokens.push(token)),
+  } as unknown as Bull.Job;
+  const { signal } = new AbortController();
+  const first = taker.take(taken, "first", signal);
+  const lost = expect(first).rejects.toThrow(/has handed this shard to another worker/);
+  await expect(taker.take(taken, "second", signal)).rejects.toBeInstanceOf(Bull.WaitingError);
+  await lost;
+  expect(tokens).toEqual(["second"]);
+  expect(taker.shards()).toEqual([]);
+});

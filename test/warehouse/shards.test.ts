@@ -258,6 +258,26 @@ describe.skipIf(!hasPostgres)("a run in shards", () => {
     ).toEqual([]);
   });
 
+  it("writes nothing of a worker whose shard another one has taken, while both are at it", async () => {
+    const sandbox = makeSandbox({ users: 6, sessionsPerUser: 5 });
+    const target = await newTarget();
+    const { waits, shard: first, open } = await stuckAt(sandbox, target);
+    let openNext = () => {};
+    const gate = new Promise<void>((resolve) => (openNext = resolve));
+    const gated = { key: sandbox.key, fetch: (request: Request) => gate.then(() => sandbox.fetch(request)) };
+    const next = Effect.runPromiseExit(attempt(gated, target, waits, 1));
+    const isTaken = ({ table }: Dialect) => `SELECT 1 FROM ${table("_shards")} WHERE "epoch" = 2`;
+    while ((await select(target, isTaken)).length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    open();
+    expect(reasonOf(await first)).toBe("LeaseLost");
+    expect(await rowsOf(target)).toEqual([]);
+    openNext();
+    expect(reasonOf(await next)).toBe("done");
+    expect(await rowsOf(target)).toHaveLength(10);
+  });
+
   it("works on no shard of a run that has the number of another, and makes no schema", async () => {
     const sandbox = makeSandbox({ users: 4, sessionsPerUser: 5 });
     const [database, empty] = [await postgres().createDatabase(), await newTarget()];
