@@ -75,6 +75,8 @@ const make = (ready: () => Promise<Bull.Queue>, close: Queue["close"]): Queue =>
         attempts: ATTEMPTS,
         backoff: { type: "exponential", delay: PAUSE },
         removeOnComplete: true,
+        // A run that is gone on with takes it out; one that never is leaves it for a week.
+        removeOnFail: { age: 7 * 86_400 },
       },
     })));
   },
