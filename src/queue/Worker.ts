@@ -119,7 +119,7 @@ export const start = <R>(
         if (now - usedAt < IDLE || taker.tenants().has(tenant)) continue;
         workers.delete(tenant);
         // However long that takes, other tenants do not wait for it.
-        void worker.close();
+        void worker.close().catch(() => undefined);
       }
     });
     // Waited for, or it might come after its removal.
