@@ -86,7 +86,7 @@ interface Shard {
 interface Slot {
   readonly machine: number;
   shard: Shard | undefined;
-  /** When it can take a shard, in seconds. */
+  /** Time from which it can take a shard, in seconds. */
   readyAt: number;
 }
 

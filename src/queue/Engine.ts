@@ -34,8 +34,6 @@ export interface Queue {
   readonly isThere: (id: string) => Promise<boolean>;
   /** Takes out those of these shards that failed for good; gives why. */
   readonly takeFailed: (isIts: (id: string) => boolean) => Promise<ReadonlyMap<string, string>>;
-  /** Counts shards that wait, and those that are worked on. */
-  readonly counts: () => Promise<{ readonly waiting: number; readonly active: number }>;
   readonly close: () => Promise<void>;
 }
 
@@ -48,7 +46,7 @@ export interface Engine {
     options: WorkerOptions,
     tell: (error: Error) => void,
   ) => Bull.Worker;
-  /** What a worker throws that has handed its shard back, has put it off, or need not try again. */
+  /** Errors by which a worker hands its shard back, puts it off, or fails it for good. */
   readonly errors: Pick<typeof Bull, "WaitingError" | "DelayedError" | "UnrecoverableError">;
 }
 
@@ -86,10 +84,6 @@ const make = (ready: () => Promise<Bull.Queue>, close: Queue["close"]): Queue =>
     const failed = (await (await ready()).getFailed()).filter(({ id = "" }) => isIts(id));
     for (const job of failed) await job.remove();
     return new Map(failed.map(({ id = "", failedReason }) => [id, reasonOf(failedReason)]));
-  },
-  counts: async () => {
-    const { waiting = 0, prioritized = 0, delayed = 0, active = 0 } = await (await ready()).getJobCounts();
-    return { waiting: waiting + prioritized + delayed, active };
   },
   close,
 });

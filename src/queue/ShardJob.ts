@@ -67,7 +67,7 @@ export const ShardJob = Schema.Struct({
     concurrency: Schema.optional(Count),
     max_elapsed: Schema.optional(Millis),
     max_body_bytes: Schema.optional(Count),
-    /** Where texts are hashed: a mark of the secret, which tells whether a worker has the same. */
+    /** Mark of the secret that texts are hashed with: a worker must have the same. */
     redact_mark: Schema.optional(Schema.String),
     lookback: Schema.optional(Count),
     max_quarantined: Schema.optional(
@@ -84,7 +84,7 @@ export type ShardJob = typeof ShardJob.Type;
 
 export type Folder = typeof Folder.Type;
 
-/** What all shards of a run have in common. */
+/** The part of a job that all shards of a run have in common. */
 export type RunJob = Omit<ShardJob, "version" | "shard">;
 
 /** Give the id of a shard in its queue. */

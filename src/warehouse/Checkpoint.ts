@@ -22,6 +22,11 @@ export const noCounts: Counts = {
   replaced_texts: 0,
 };
 
+export const sumOfCounts = (one: Counts, other: Counts): Counts =>
+  Object.fromEntries(
+    Object.keys(noCounts).map((key) => [key, one[key as keyof Counts] + other[key as keyof Counts]]),
+  ) as unknown as Counts;
+
 /** What a process says of a run: counts are of the whole run. */
 export interface Standing {
   readonly users: number;

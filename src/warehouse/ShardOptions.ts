@@ -10,10 +10,10 @@ export interface FailedShard {
 /** Shards that are to be worked on. */
 export interface ShardWork {
   readonly run: number;
-  /** When the run began, ISO 8601, UTC: with its number, that tells it from others. */
+  /** Beginning of the run, ISO 8601, UTC: with its number, that tells it from others. */
   readonly began: string;
   readonly prune: boolean;
-  /** Those that have not ended, in the order in which they are to begin. */
+  /** Shards that have not ended, in the order in which they are to begin. */
   readonly shards: ReadonlyArray<{ readonly shard: number; readonly users: number }>;
   /** Takes the progress of shards that are under way, each as a whole. */
   readonly show: (under: Iterable<Export.Progress>) => void;

@@ -23,7 +23,7 @@ export interface ShardSyncOptions
   readonly areListed: boolean;
 }
 
-/** What a process knows of its shard, whatever became of a connection. */
+/** Knowledge of a process of its shard, which outlasts a connection. */
 interface Known {
   origin?: SyncProgress.Origin;
 }

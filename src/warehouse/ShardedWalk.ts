@@ -8,7 +8,7 @@ import { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as ShardPlan from "../source/ShardPlan.ts";
 import * as Attempt from "./Attempt.ts";
-import { type Counts, noCounts } from "./Checkpoint.ts";
+import { noCounts, sumOfCounts } from "./Checkpoint.ts";
 import * as SyncProgress from "./SyncProgress.ts";
 import type { ShardRow } from "./Shards.ts";
 import type { FailedShard, ShardOptions } from "./ShardOptions.ts";
@@ -17,11 +17,6 @@ import { TargetError } from "./Target.ts";
 
 /** Rows of a page, for the number of requests that a user takes. */
 const PAGE = 1000;
-
-const sumOf = (one: Counts, other: Counts): Counts =>
-  Object.fromEntries(
-    Object.keys(noCounts).map((key) => [key, one[key as keyof Counts] + other[key as keyof Counts]]),
-  ) as unknown as Counts;
 
 /** The error of shards that failed, which the next run of the same tries again. */
 const failed = (target: string, all: number, shards: ReadonlyArray<FailedShard>): TargetError => {
@@ -81,7 +76,7 @@ export const run = <E>(
     const results = rows.map(resultOf);
     Export.adopt(tally, results);
     tally.progress.usersTotal = usersTotal;
-    const counts = rows.map(({ counts }) => counts).reduce(sumOf, noCounts);
+    const counts = rows.map(({ counts }) => counts).reduce(sumOfCounts, noCounts);
     const sum = (key: "requests" | "retries") => rows.reduce((sum, { standing }) => sum + standing[key], 0);
     const sizes = results.flatMap(({ pageSize }) => pageSize ?? []);
     return {

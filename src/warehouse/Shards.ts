@@ -80,7 +80,7 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     });
   };
 
-  /** Deal users to the shards of a run that has none yet. `stage` fills a temporary table with users and their shards. */
+  /** Deal users to the shards of a run that has none yet. `staged` is a temporary table of users and their shards. */
   const plan = async (
     run: number,
     at: string,

@@ -2,7 +2,7 @@
  * What a run reads and writes in a target: the schema, the lease, cursors, and checkpoints. A checkpoint is one transaction, so
  * that rows, cursors and the record of the run are there together or not at all.
  */
-import { type Asked, type Begun, type Checkpoint, type Counts, noCounts } from "./Checkpoint.ts";
+import { type Asked, type Begun, type Checkpoint, type Counts, noCounts, sumOfCounts } from "./Checkpoint.ts";
 import * as Lot from "./Lot.ts";
 import * as Meta from "./Meta.ts";
 import * as Questions from "./Questions.ts";
@@ -25,11 +25,6 @@ export interface OpenOptions extends RunRows.RunsOptions {
   /** The shard to work on; otherwise it is a run. */
   readonly shard?: Shards.ShardKey | undefined;
 }
-
-const sum = (one: Counts, other: Counts): Counts =>
-  Object.fromEntries(
-    Object.keys(noCounts).map((key) => [key, one[key as keyof Counts] + other[key as keyof Counts]]),
-  ) as unknown as Counts;
 
 /** Connect to a target. The functions of a store take turns, so that they may be called at once. */
 export const open = async (target: Target, options: OpenOptions) => {
@@ -141,8 +136,8 @@ export const open = async (target: Target, options: OpenOptions) => {
           isDirect = false;
           if (isAdded) await staging.stage({ sessions: rows.sessions });
         }
-        const counts = sum(
-          sum(before, plus),
+        const counts = sumOfCounts(
+          sumOfCounts(before, plus),
           await staging.merge({ lot: its, users, at, run, deletes, hasHistory, merged }),
         );
         const values: Readonly<Record<string, Parameter>> = {

@@ -11,7 +11,7 @@ interface Saved {
   readonly unverified: ReadonlyArray<Export.UnverifiedUser>;
 }
 
-/** What a shard that has ended leaves to its run. */
+/** Result of a shard that has ended, for its run. */
 export interface ShardResult extends Saved {
   readonly failed: ReadonlyArray<Export.FailedUser>;
   /** The size of pages that was found out. */

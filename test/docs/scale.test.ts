@@ -1,4 +1,4 @@
-/** What `docs/scale.md` has people type: the rights, the files of names, and the commands, by a worker and a queue that are real. */
+/** Runs the rights, the files of names and the commands of `docs/scale.md`, with a real worker and a real queue. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,4 @@
-/** How a run hands its shards out, over a queue and values in memory. */
+/** Dispatch of a run's shards, over a queue and values in memory. */
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
 import type * as Types from "effect/Types";
@@ -42,7 +42,6 @@ const world = (next = 0) => {
       failed.clear();
       return Promise.resolve(taken);
     },
-    counts: () => Promise.resolve({ waiting: 0, active: 0 }),
     close: () => Promise.resolve(),
   };
   const engine = { queue: () => queue } as unknown as Engine.Engine;

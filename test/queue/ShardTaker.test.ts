@@ -1,4 +1,4 @@
-/** What a worker does with a shard, over values in memory. */
+/** Work of a worker on a shard, over values in memory. */
 import * as Bull from "bullmq";
 import * as Effect from "effect/Effect";
 import * as Runtime from "effect/Runtime";

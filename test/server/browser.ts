@@ -6,7 +6,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { onTestFinished } from "vitest";
 import { chromiumPath } from "../programs.ts";
 
-/** Where to put pictures of the page, for people to look at. */
+/** The folder for pictures of the page, for people to look at. */
 const pictures = process.env["PICTURES"];
 
 export const open = async (): Promise<Browser> => {
@@ -20,7 +20,7 @@ export const open = async (): Promise<Browser> => {
   return browser;
 };
 
-/** What a browser complains of: scripts that fail, what the policy forbids, requests that are not answered well. */
+/** Complaints of a browser: scripts that fail, what the policy forbids, requests that are not answered well. */
 export const complaints = (page: Page): ReadonlyArray<string> => {
   const said: Array<string> = [];
   page.on("pageerror", (error) => said.push(String(error)));

@@ -2,7 +2,7 @@
  * The server's own page at `/`: exports with live progress, to start, cancel, resume, delete and download; and, where there is a
  * queue, the runs on many machines and their workers.
  *
- * What runs in the browser is {@link client} and {@link machinesClient}, served as the text of these functions: so it is checked with everything else,
+ * The browser runs {@link client} and {@link machinesClient}, served as the text of these functions: so it is checked with everything else,
  * and the server reads no file of its own.
  *
  * @module
