@@ -65,7 +65,7 @@ export default defineConfig({
     maxWorkers: 3,
     projects: onDeno && !isLong ? [{ extends: true, test: { name: "both", include: ofBoth, exclude } }] : [
       { extends: true, test: { name: "quick", include: quick, exclude, isolate: false } },
-      { extends: true, test: { name: "whole", include: every, exclude: [...exclude, ...quick, ...alone] } },
+      { extends: true, test: { name: "whole", include: every, exclude: [...exclude, ...quick, ...alone], isolate: false } },
       {
         extends: true,
         test: { name: "alone", include: alone, exclude, sequence: { groupOrder: 1 } },

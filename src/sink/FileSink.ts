@@ -135,8 +135,9 @@ const openPartial = (path: string, given: string | undefined) =>
 const allocate = (file: Partial, length: number): Uint8Array<ArrayBuffer> => {
   const { space, gathered } = file;
   if (gathered + length > space.length) {
-    // Mostly less than that is gathered: then it will do for as many bytes each time.
-    file.space = new Uint8Array(Math.max(GATHER, gathered) + Math.max(GATHER, length));
+    // Mostly less than that is gathered: then it will do for as many bytes each time. Before, as many files are small, it grows.
+    const whole = Math.max(GATHER, gathered) + Math.max(GATHER, length);
+    file.space = new Uint8Array(file.bytes > 0 ? whole : Math.min(whole, 4 * (gathered + length)));
     file.space.set(space.subarray(0, gathered));
   }
   return file.space.subarray(gathered, gathered + length);

@@ -16,6 +16,8 @@ import { promisify } from "node:util";
 
 /** Bytes read at a time. */
 const CHUNK = 1 << 18;
+/** And at least so many are asked for. */
+const LEAST = 1 << 12;
 
 /** Something is not what lies in a dataset's folder. Its message goes on from `can't be read:`. */
 export class Strange extends Error {
@@ -105,15 +107,17 @@ export async function* chunks(
   let at = 0;
   const tooLong = (bytes: number) =>
     new Strange(join(root, path), `it has ${bytes} bytes, and ${most} are the most it may have`);
-  const read = async () => {
-    const { bytesRead, buffer } = await handle.read(new Uint8Array(CHUNK), 0, CHUNK, at);
-    at += bytesRead;
-    return buffer.subarray(0, bytesRead);
-  };
   let next: Promise<Uint8Array<ArrayBuffer>> | undefined;
   try {
     const { size } = await handle.stat();
     if (size > most) throw tooLong(size);
+    // Most files are small: a buffer holds what is left of this one, and a little of what may be added meanwhile.
+    const read = async () => {
+      const length = Math.min(CHUNK, Math.max(size - at, LEAST));
+      const { bytesRead, buffer } = await handle.read(new Uint8Array(length), 0, length, at);
+      at += bytesRead;
+      return buffer.subarray(0, bytesRead);
+    };
     while (true) {
       const chunk = await (next ?? read());
       if (chunk.length === 0) return;

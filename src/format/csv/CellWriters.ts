@@ -36,7 +36,7 @@ const isPlain = Uint8Array.from({ length: 256 }, (_, byte) => +!/[",\r\n\\]/.tes
 const isPlainId = Uint8Array.from({ length: 256 }, (_, byte) => isWord[byte]! | +(byte === 0x2d));
 
 class Bytes {
-  all = new Uint8Array(1 << 16);
+  all = new Uint8Array(1 << 10);
   at = 0;
   /** Count the characters that there is room for, whatever is put in between. */
   reserve = 0;

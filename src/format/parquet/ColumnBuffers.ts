@@ -30,7 +30,7 @@ const LONGEST = 256;
 
 /** No text of a group yet. */
 export const bytes = (): Bytes => {
-  let all = new Uint8Array(1 << 16);
+  let all = new Uint8Array(1 << 10);
   let at = 0;
   let last = 0;
   /** The end of each, and its length; -1 for null. */
@@ -85,7 +85,7 @@ export interface Numbers {
 }
 
 export const numbers = (): Numbers => {
-  let all = new Float64Array(1 << 10);
+  let all = new Float64Array(1 << 7);
   let count = 0;
   const taken = none<number | null>();
   return {
