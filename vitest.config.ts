@@ -37,19 +37,18 @@ const ofNode = [
 const ofBoth = [
   "test/runtime.test.ts",
   "test/api/transport/*.test.ts",
-  "test/cli/{dataset,ending,export,key}.test.ts",
+  "test/cli/{dataset,ending}.test.ts",
   "test/cli/ui/Terminal.test.ts",
-  "test/dataset/{Dataset,kill,numbers,version1}.test.ts",
+  "test/dataset/{Dataset,kill,version1}.test.ts",
   "test/dataset/verify/Verify.test.ts",
   "test/export/*.test.ts",
-  "test/format/**/*.test.ts",
+  "test/format/{Lines,select,parquet/Parquet}.test.ts",
   "test/promise.test.ts",
-  "test/promise/{bytes,dataset,warehouse}.test.ts",
+  "test/promise/{bytes,warehouse}.test.ts",
   "test/queue/values.test.ts",
   "test/sandbox/Server.test.ts",
-  "test/session/Redaction.test.ts",
   "test/sink/*.test.ts",
-  "test/warehouse/*.test.ts",
+  "test/warehouse/{duckdb,load,postgres,postgresTarget,shards}.test.ts",
 ];
 
 // Rates that a process must keep to by the clock: it has the machine to itself, once all others are through.
@@ -63,13 +62,18 @@ export default defineConfig({
     testTimeout: 60_000,
     // On two cores, as many wait for processes and sockets as can work.
     maxWorkers: 3,
-    projects: onDeno && !isLong ? [{ extends: true, test: { name: "both", include: ofBoth, exclude } }] : [
-      { extends: true, test: { name: "quick", include: quick, exclude, isolate: false } },
-      { extends: true, test: { name: "whole", include: every, exclude: [...exclude, ...quick, ...alone], isolate: false } },
-      {
-        extends: true,
-        test: { name: "alone", include: alone, exclude, sequence: { groupOrder: 1 } },
-      },
-    ],
+    projects: onDeno && !isLong
+      ? [{ extends: true, test: { name: "both", include: ofBoth, exclude, isolate: false } }]
+      : [
+        { extends: true, test: { name: "quick", include: quick, exclude, isolate: false } },
+        {
+          extends: true,
+          test: { name: "whole", include: every, exclude: [...exclude, ...quick, ...alone], isolate: false },
+        },
+        {
+          extends: true,
+          test: { name: "alone", include: alone, exclude, sequence: { groupOrder: 1 } },
+        },
+      ],
   },
 });

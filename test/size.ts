@@ -8,5 +8,5 @@ export const isLong: boolean = process.env["TEST_SIZE"] === "long";
 export const some = (whole: number): number => isLong ? whole : Math.ceil(whole / 20);
 
 /** Give the cells of a grid to try: one in so many, spread over it, or all of them for `test:long`. */
-export const oneIn = <A>(few: number, cells: ReadonlyArray<A>): ReadonlyArray<A> =>
+export const oneIn = <const A>(few: number, cells: ReadonlyArray<A>): ReadonlyArray<A> =>
   isLong ? cells : cells.filter((_, at) => at % few === 0);

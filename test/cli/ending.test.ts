@@ -6,6 +6,7 @@ import process from "node:process";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { newFolder } from "../folders.ts";
 import { begin, filesIn, run, type Running, shell, tenant, until } from "./command.ts";
+import { oneIn } from "../size.ts";
 
 /** So many users, answered so slowly, that an export of them does not end within a test. */
 const endless = { users: 100_000, sessionsPerUser: 20, faults: { latencyMs: 2 } };
@@ -61,7 +62,7 @@ describe.skipIf(process.platform === "win32")("a reader that goes", () => {
 });
 
 describe.skipIf(process.platform === "win32")("a signal", () => {
-  it.each(["SIGTERM", "SIGHUP"] as const)(
+  it.each(oneIn(2, ["SIGTERM", "SIGHUP"]))(
     "%s ends an export as Ctrl-C does: with code 75, says so, and leaves no file",
     async (signal) => {
       const { sandbox, env } = await tenant(endless);

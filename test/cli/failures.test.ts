@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { codeOf, exitCodes, UsageError } from "../../src/cli/ExitCode.ts";
 import { newFolder } from "../folders.ts";
 import { answering, type CommandOptions, run, shell, tenant } from "./command.ts";
+import { oneIn } from "../size.ts";
 
 /** Runs the command in a folder of its own and expects it to leave nothing there and nothing on standard output. */
 const failing = async (args: ReadonlyArray<string>, options: CommandOptions) => {
@@ -25,7 +26,7 @@ const refusing = (status: number, title: string, headers: Record<string, string>
   });
 
 describe("exit code 2, the command line or the environment is wrong:", () => {
-  it.each([
+  it.each(oneIn(3, [
     [["export", "--out", "s.csv"], "Error: Whose sessions? Give --user ID, --users-file FILE or --all-users"],
     [
       [...one, "--all-users"],
@@ -81,14 +82,14 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
     ],
     [["export", "--user", "..", "--out", "s.csv"], "\"..\" can't be a user's id"],
     [["sandbox", "--faults", "503=200%"], "Error: "],
-  ])("%j", async (args, message) => {
+  ]))("%j", async (args, message) => {
     const { env } = await tenant();
     const finished = await failing(args, { env });
     expect(finished.err).toContain(message);
     expect(finished.code).toBe(2);
   });
 
-  it.each([
+  it.each(oneIn(2, [
     [{ MONOCLOUD_API_KEY: "k" }, "Error: No tenant: set MONOCLOUD_DOMAIN, or give --domain, such as"],
     [
       { MONOCLOUD_DOMAIN: "127.0.0.1:9" },
@@ -102,7 +103,7 @@ describe("exit code 2, the command line or the environment is wrong:", () => {
       { MONOCLOUD_DOMAIN: "https://acme.example/api", MONOCLOUD_API_KEY: "k" },
       "Error: Cannot use the tenant's domain as something follows the host",
     ],
-  ])("the environment %j", async (env, message) => {
+  ]))("the environment %j", async (env, message) => {
     const finished = await failing(one, { env });
     expect(finished.err).toContain(message);
     expect(finished.code).toBe(2);
@@ -143,11 +144,11 @@ describe("exit code", () => {
     expect(code).toBe(75);
   });
 
-  it.each([
+  it.each(oneIn(2, [
     ["absent/s.csv", "Error: Cannot open absent/s.csv: its folder does not exist: create it first\n"],
     ["a-file/s.csv", "Error: Cannot open a-file/s.csv: part of its path is a file, not a folder\n"],
     ["folder.csv", "Error: Cannot open folder.csv: it is a folder: name a file\n"],
-  ])("73: %s can't be created", async (out, message) => {
+  ]))("73: %s can't be created", async (out, message) => {
     const { sandbox, env } = await tenant();
     const cwd = await newFolder();
     await writeFile(join(cwd, "a-file"), "");
@@ -190,10 +191,10 @@ describe("exit code", () => {
     expect(code).toBe(76);
   });
 
-  it.each([[401, "The API key was refused"], [402, "The tenant's plan"], [
+  it.each(oneIn(3, [[401, "The API key was refused"], [402, "The tenant's plan"], [
     403,
     "The API key is valid but may not",
-  ]])(
+  ]]))(
     "3: the tenant answers %d",
     async (status, message) => {
       const { env } = await refusing(status, "Refused");

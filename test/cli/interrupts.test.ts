@@ -9,7 +9,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { exportInto, present } from "../dataset/written.ts";
 import { newFolder } from "../folders.ts";
 import { make, type SandboxOptions } from "../../src/sandbox/mod.ts";
-import { isLong } from "../size.ts";
+import { isLong, oneIn } from "../size.ts";
 import { answering, begin, type Finished, keysOf, quotedCommand, run, tenant, until } from "./command.ts";
 
 const told: Array<Record<string, unknown>> = [];
@@ -96,7 +96,7 @@ describe.skipIf(process.platform === "win32")("Ctrl-C", () => {
     expect(left).toEqual(leaves.length > 0 ? expect.arrayContaining(leaves) : []);
   });
 
-  it.each(waiting.flatMap((one) => Object.keys(keeping).map((phase) => ({ phase, ...one }))))(
+  it.each(oneIn(3, waiting.flatMap((one) => Object.keys(keeping).map((phase) => ({ phase, ...one })))))(
     "$phase ends $command",
     async ({ phase, command, args, says }) => {
       let asked = 0;
@@ -145,7 +145,7 @@ describe.skipIf(process.platform === "win32")("Ctrl-C", () => {
     const whole = await hooked({});
     const changes = Number(/^(\d+) changes/m.exec(whole.err)?.[1]);
     expect(changes).toBeGreaterThan(5);
-    const step = isLong ? 1 : Math.ceil(changes / 3);
+    const step = isLong ? 1 : Math.ceil(changes / 2);
     for (let at = step; at <= changes; at += step) {
       const { cwd, code, err } = await hooked({ KILL_HOW: "interrupt", KILL_AT: String(at) });
       const left = await pathsIn(cwd);

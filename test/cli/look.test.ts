@@ -6,11 +6,12 @@ import { describe, expect, it } from "vitest";
 import { sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { intercepted, keysIn, keysOf, run, shell, tenant } from "./command.ts";
+import { oneIn } from "../size.ts";
 
 const all = ["export", "--all-users", "--rate", "5000/s"];
 
 describe("--limit", () => {
-  it.each([1, 7, 100, 250])(
+  it.each(oneIn(3, [1, 7, 100, 250]))(
     "ends an export after %d sessions, and says that it is not verified",
     async (limit) => {
       const { sandbox, env } = await tenant({ users: 200, sessionsPerUser: 30 });
@@ -68,10 +69,10 @@ describe("--csv-bom", () => {
     expect(await readFile(join(cwd, "none.csv"), "utf8")).toMatch(/^\ufeffuser_id,[^\r]*\r\n$/);
   });
 
-  it.each([
+  it.each(oneIn(2, [
     [["--out", "s.parquet"], "--csv-bom goes with CSV, and no output is: leave it out"],
     [["--out", "data", "--format", "csv"], "--csv-bom goes with files: programs read the parts of a folder"],
-  ])("is refused with %j", async (outs, message) => {
+  ]))("is refused with %j", async (outs, message) => {
     const { env } = await tenant();
     const { code, err } = await run([...all, ...outs, "--csv-bom"], { env, cwd: await newFolder() });
     expect({ code, err }).toEqual({ code: 2, err: `Error: ${message}\n` });
@@ -119,7 +120,7 @@ describe("--parquet-version and --row-group-rows", () => {
     expect((await run(["verify", "data"], { env, cwd })).code).toBe(0);
   });
 
-  it.each([
+  it.each(oneIn(3, [
     [["--out", "s.csv", "--parquet-version", "2"], "--parquet-version goes with Parquet, and no output is"],
     [["--out", "s.ndjson", "--row-group-rows", "9"], "--row-group-rows goes with Parquet, and no output is"],
     [["--out", "d", "--format", "csv", "--row-group-rows", "9"], "--row-group-rows goes with Parquet"],
@@ -128,7 +129,7 @@ describe("--parquet-version and --row-group-rows", () => {
       ["--out", "s.parquet", "--row-group-rows", "0"],
       "--row-group-rows must be a whole number from 1 to 1048576",
     ],
-  ])("are refused with %j", async (outs, message) => {
+  ]))("are refused with %j", async (outs, message) => {
     const { sandbox, env } = await tenant();
     const { code, err } = await run([...all, ...outs], { env, cwd: await newFolder() });
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
@@ -170,7 +171,7 @@ describe("--columns", () => {
     expect(await readFile(join(cwd, "s.csv"), "utf8")).toBe(`\ufeff${names.join(",")}\r\n`);
   });
 
-  it.each([
+  it.each(oneIn(3, [
     [
       ["--columns", "user_id,sesion_id", "--out", "s.csv"],
       'there is no column "sesion_id" (did you mean session_id?)',
@@ -179,7 +180,7 @@ describe("--columns", () => {
     [["--columns", ",", "--out", "s.csv"], "it names none"],
     [["--columns", "user_id", "--out", "s.csv", "--out", "s.ndjson"], "--columns goes with CSV and Parquet"],
     [["--columns", "user_id", "--out", "data", "--format", "csv"], "--columns goes with files"],
-  ])("is refused as %j, before any request", async (args, message) => {
+  ]))("is refused as %j, before any request", async (args, message) => {
     const { sandbox, env } = await tenant();
     const { code, err } = await run([...all, ...args], { env, cwd: await newFolder() });
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });

@@ -19,8 +19,6 @@ import { draws } from "../source/paging/histories.ts";
 import { choices, exportInto, exportOf, failureOf, manifestOf, mend, type Options } from "./written.ts";
 import { isLong } from "../size.ts";
 
-const all = choices("ndjson", "csv", "parquet");
-
 const small = (options: SandboxOptions = {}) => make({ users: 12, sessionsPerUser: 35, seed: 5, ...options });
 
 const tree = async (root: string): Promise<Array<string>> => {
@@ -138,7 +136,7 @@ describe("an export that was broken off", () => {
   });
 
   it("any number of times, at any moment, while the list changes, loses and repeats nothing", async () => {
-    for (let seed = 1; seed <= (isLong ? 100 : 5); seed++) {
+    for (let seed = 1; seed <= (isLong ? 100 : 2); seed++) {
       const draw = draws(seed);
       const root = await newFolder();
       const gone = new Set<string>();
@@ -332,7 +330,7 @@ describe("changes since the last run", () => {
   });
 
   it("are found whatever happens in between, run after run broken off and gone on with", async () => {
-    for (let seed = 1; seed <= (isLong ? 24 : 2); seed++) {
+    for (let seed = 1; seed <= (isLong ? 24 : 1); seed++) {
       const draw = draws(seed);
       const root = await newFolder();
       const sandbox = make({ users: 8, sessionsPerUser: 30, seed, faults: { latencyMs: 1 } });
@@ -442,6 +440,7 @@ describe("changes since the last run", () => {
   it("leave cursors that do not grow with the number of runs", async () => {
     const root = await newFolder();
     const sandbox = make({ users: 40, sessionsPerUser: 3 });
+    const changing: Options = { changes: "since-last", mode: "resume", formats: choices("ndjson") };
     await exportInto(sandbox, root, changing);
     const cursors = async () => {
       const { parts } = await manifestOf(root);
@@ -450,7 +449,7 @@ describe("changes since the last run", () => {
     };
     for (let runs = 0; runs < 30; runs++) {
       for (const userId of sandbox.userIds()) sandbox.add(userId);
-      await exportInto(sandbox, root, { ...changing, formats: all });
+      await exportInto(sandbox, root, changing);
       expect(await cursors()).toBeLessThanOrEqual(2 * 40 + 1000);
     }
     const { parts } = await manifestOf(root);

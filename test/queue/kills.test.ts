@@ -18,7 +18,8 @@ import { serving } from "../warehouse/tenants.ts";
 import { type Machine, type Said, startMachine } from "./workers.ts";
 import { onEachServer } from "./servers.ts";
 
-const ROUNDS = isLong ? 100 : 3;
+const ROUNDS = isLong ? 100 : 2;
+const PRUNE_EVERY = isLong ? 3 : 2;
 const SHARDS = 24;
 const USERS = isLong ? 2000 : 300;
 const MACHINES = 3;
@@ -94,7 +95,7 @@ onEachServer((server, kind) => {
     const counts = { kill: 0, pause: 0, cut: 0 };
     const failovers: Array<number> = [];
     for (let round = 0; round < ROUNDS; round++) {
-      const prune = round % 3 === 2;
+      const prune = round % PRUNE_EVERY === PRUNE_EVERY - 1;
       const running = run(
         [...subject.args(prune), "--shards", `${SHARDS}`, "--rate", "100000/s", "--quiet"],
         {

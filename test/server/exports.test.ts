@@ -9,6 +9,7 @@ import { begin, intercepted, keysIn, keysOf, run, tenant, until } from "../cli/c
 import { keysFrom, keysInEach, parquetTable } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { ended, runtimes, serve, type Serving, startExport, stop, view } from "./serving.ts";
+import { oneIn } from "../size.ts";
 
 /** The events of a stream, to its end. */
 const eventsOf = async ({ ask }: Serving, id: string): Promise<ReadonlyArray<Summary>> => {
@@ -105,7 +106,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     );
   });
 
-  it.each(["SIGKILL", "SIGTERM"] as const)(
+  it.each(oneIn(2, ["SIGKILL", "SIGTERM"]))(
     "after %s the next server completes what was under way, and what was waiting",
     async (signal) => {
       const { sandbox, env } = await tenant({ users: 120, sessionsPerUser: 20 });

@@ -253,7 +253,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const clients: Array<Client> = [];
     let unread = 0;
     // A few at once: those that wait for their answers are no matter here.
-    for (let round = 0; round < (isLong ? 8 : 4); round++) {
+    for (let round = 0; round < (isLong ? 8 : 2); round++) {
       clients.push(...await many(server, 5, { first: request("GET", report), deaf: true }));
       unread += 5 * reportBytes;
       clients.push(...await many(server, 2, { first: request("GET", "/docs").repeat(8), deaf: true }));

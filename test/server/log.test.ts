@@ -7,6 +7,7 @@ import * as Log from "../../src/server/telemetry/Log.ts";
 import { begin, intercepted, run, tenant, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
 import { bothRuntimes, ended, leaving, serve, type Serving, startExport, stop, token } from "./serving.ts";
+import { oneIn } from "../size.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 
@@ -33,7 +34,7 @@ const exportsOf = (lines: ReadonlyArray<Line>, id: string) =>
   lines.filter((line) => line["id"] === id).map(({ message }) => message);
 
 describe.each(bothRuntimes)("on %s", (runtime) => {
-  it.each(["text", "json", "off"] as const)(
+  it.each(oneIn(runtime === "Node" ? 1 : 3, ["text", "json", "off"]))(
     "as %s it tells each request once it has ended, and the life of each export, and names nobody",
     async (form) => {
       const sandbox = make({ users: 3, sessionsPerUser: 5000 });

@@ -5,7 +5,7 @@ import type { Machines } from "../../src/server/machines/View.ts";
 import { tenant, until } from "../cli/command.ts";
 import { hasPostgres, postgresForFile, startPostgres } from "../warehouse/postgres.ts";
 import { place, sync, work } from "./machines.ts";
-import { bothRuntimes, serve, type Serving } from "./serving.ts";
+import { runtimes, serve, type Serving } from "./serving.ts";
 
 const machines = async ({ ask }: Serving): Promise<Machines> => {
   const response = await ask("/v1/machines");
@@ -21,7 +21,7 @@ const metrics = async ({ ask }: Serving): Promise<Readonly<Record<string, number
       .map(([, name, value]) => [name, Number(value)]),
   );
 
-describe.skipIf(!hasPostgres).each(bothRuntimes)("on %s", (runtime) => {
+describe.skipIf(!hasPostgres).each(runtimes)("on %s", (runtime) => {
   const postgres = postgresForFile({ settings: { max_connections: 200 } });
 
   it(

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { describe, expect, it } from "vitest";
 import { begin, run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { bothRuntimes, type Runtime, serve, type Serving, stop, token } from "./serving.ts";
+import { bothRuntimes, type Runtime, runtimes, serve, type Serving, stop, token } from "./serving.ts";
 
 /** Sends a path as it is: `fetch` would tidy it up. */
 const raw = (
@@ -205,7 +205,9 @@ describe.each(bothRuntimes)("on %s", (runtime: Runtime) => {
     }
     expect((await readdir(folder)).filter((name) => !name.includes("lock"))).toEqual([id]);
   });
+});
 
+describe.each(runtimes)("on %s", (runtime: Runtime) => {
   it("what is too long is refused, and the server goes on", async () => {
     const { env } = await tenant();
     const server = await serve(runtime, { ...env, WORKER_FOLDER: await newFolder() });

@@ -16,7 +16,7 @@ import { allVersions, postgresForFile } from "./postgres.ts";
 import { changing } from "./rounds.ts";
 import { serving } from "./tenants.ts";
 
-const ROUNDS = isLong ? 100 : 6;
+const ROUNDS = isLong ? 100 : 4;
 const PRUNE_EVERY = isLong ? 24 : 3;
 
 interface Kill {
