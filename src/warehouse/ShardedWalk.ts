@@ -38,8 +38,7 @@ const plan = ({ its: { store, begun }, left, prune }: Walk, count: number) =>
     if (there.length > 0) return there;
     const lengths = prune ? yield* Attempt.call(() => store.liveCounts()) : undefined;
     const weightOf = (userId: string) => 1 + Math.floor((lengths?.get(userId) ?? 0) / PAGE);
-    const planned = ShardPlan.deal(left, count, weightOf).map((users) => ({ users }));
-    yield* Attempt.call(() => store.plan(planned, begun.began));
+    yield* Attempt.call(() => store.plan(ShardPlan.deal(left, count, weightOf), begun.began));
     return yield* Attempt.call(() => store.shards());
   });
 
@@ -53,7 +52,7 @@ export const run = <E>(
       walk;
     const { traffic } = yield* TenantClient;
     const shards = yield* plan({ ...walk, again: [] }, count);
-    const resultOf = ({ result }: ShardRow) => result as SyncProgress.ShardResult;
+    const resultOf = ({ standing }: ShardRow) => standing.progress as SyncProgress.ShardResult;
     const ended = shards.filter(({ isEnded }) => isEnded).map((row) => resultOf(row).progress);
     const { usersTotal } = tally.progress;
     const show = (under: Iterable<Export.Progress>) =>

@@ -1,7 +1,6 @@
 /** Temporary tables, and the merge of what is in them into the tables of the schema. */
 import type { Counts, Merged, StagedUser } from "./Checkpoint.ts";
 import type * as Lot from "./Lot.ts";
-import type { Planned } from "./Shards.ts";
 import { make as makeStatements, type Staged, staged } from "./Statements.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Target, TargetError, type Value } from "./Target.ts";
@@ -54,10 +53,10 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   };
 
   /** Put the users of shards into a temporary table, whose name it gives. */
-  const stageShards = async (planned: ReadonlyArray<Planned>): Promise<string> => {
+  const stageShards = async (planned: ReadonlyArray<ReadonlyArray<string>>): Promise<string> => {
     const name = "monocloud_staged_shard_users";
     const { columns } = Tables.shardUsers;
-    const rows = planned.flatMap(({ users }, shard) => users.map((userId) => [userId, shard]));
+    const rows = planned.flatMap((users, shard) => users.map((userId) => [userId, shard]));
     await connection.run(`DROP TABLE IF EXISTS "${name}"`);
     await connection.run(Tables.createStaging(dialect, name, columns));
     await connection.append(name, columns, { count: rows.length, at: (row, column) => rows[row]![column]! });

@@ -178,7 +178,7 @@ export const open = async (target: Target, options: OpenOptions) => {
     });
 
   /** Deal users to the shards of the run, which has none yet. */
-  const plan = (planned: ReadonlyArray<Shards.Planned>, at: string): Promise<void> =>
+  const plan = (planned: ReadonlyArray<ReadonlyArray<string>>, at: string): Promise<void> =>
     inTurn(async () => {
       const table = await staging.stageShards(planned);
       await connection.transaction(async () => {
