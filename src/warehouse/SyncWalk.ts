@@ -2,8 +2,6 @@
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import * as Exit from "effect/Exit";
-import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
 import { TenantClient } from "../api/TenantClient.ts";
@@ -61,12 +59,6 @@ const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): R
   const told = new Set(sessions.map((values) => values[TableRows.idColumn]));
   return observedIds.map((id = "") => id).filter((id) => !told.has(id) && TableRows.isGood(id));
 };
-
-const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
-  Option.exists(Cause.failureOption(cause), Option.isNone);
-
-const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
-  Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
 
 /** Put an answer where the next checkpoint takes it from, and count it. */
 const ingest = ({ options, prune, its: { store }, states, tally }: Walk, take: TableRows.TakeOptions) =>
@@ -130,31 +122,21 @@ export const run = (
     const breakOff = <A>(cause: Cause.Cause<A>) =>
       Effect.zipRight(Effect.flatMap(checkpoint(), commits.finish), Effect.failCause(cause));
     const takeIn = ingest(walk, take);
-
-    /** Gives why it broke off; an empty cause if it did not. */
-    const walkAll: Effect.Effect<
-      Cause.Cause<ApiError | Export.ExportError>,
-      TargetError,
-      TenantClient
-    > = Effect.scoped(Effect.gen(function* () {
-      const pull = yield* Stream.toPull(batchesOf(walk));
-      while (true) {
-        const pulled = yield* Effect.exit(restore(pull));
-        if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
-        for (const batch of pulled.value) {
+    const broken = yield* Export.drain({
+      source: batchesOf(walk),
+      tally,
+      maxQuarantined: options.maxQuarantined,
+      restore,
+      take: (batch) =>
+        Effect.gen(function* () {
           yield* takeIn(batch);
           const now = yield* Clock.currentTimeMillis;
           waitingSince ??= now;
           const isDue = store.isDue(checkpointRows) || now - waitingSince >= checkpointEvery;
           if (isDue) yield* commits.begin(yield* checkpoint());
           yield* commits.check;
-          const judged = yield* Effect.exit(Export.checkQuarantined(tally, options.maxQuarantined, "now"));
-          if (Exit.isFailure(judged)) return judged.cause;
-        }
-      }
-    }));
-
-    const broken = yield* walkAll;
+        }),
+    });
     if (!Cause.isEmpty(broken)) return yield* breakOff(broken);
     return { checkpoint, finish: commits.finish, breakOff, pageSize: sizes.found };
   });
