@@ -34,7 +34,8 @@ import * as UsersFile from "./UsersFile.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 
 export { DatasetError } from "./DatasetError.ts";
-export type { DatasetOptions, FailedShard, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
+export type { FailedShard } from "../source/ShardPlan.ts";
+export type { DatasetOptions, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
 export { run as runShard, type ShardReport, type ShardRunOptions } from "./ShardRun.ts";
 export { type Report as ReplayReport, run as replay } from "./quarantine/Replay.ts";
 export { type Report as VerifyReport, run as verify } from "./verify/Verify.ts";
