@@ -35,7 +35,8 @@ export interface Row {
 
 export const number = (value: unknown): number => Number(value ?? 0);
 
-const text = (value: unknown): string | null => value === null || value === undefined ? null : String(value);
+export const text = (value: unknown): string | null =>
+  value === null || value === undefined ? null : String(value);
 
 const rowOf = (values: Found): Row => ({
   run: number(values["run"]),

@@ -28,6 +28,8 @@ export interface ShardRow extends Begun {
 
 export const OVER = "The run of this shard is over, or of another database";
 
+const STAGED = "monocloud_staged_shard_users";
+
 export type Shards = ReturnType<typeof make>;
 
 /** Give what a coordinator does with the shards of its run. */
@@ -64,19 +66,26 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     }));
   };
 
-  /** Deal users to the shards of a run that has none yet. `staged` is a temporary table of users and their shards. */
+  /** Deal users to the shards of a run that has none yet. */
   const plan = async (
     run: number,
     at: string,
     planned: ReadonlyArray<ReadonlyArray<string>>,
-    staged: string,
   ): Promise<void> => {
     await removeAll();
     for (const [shard, { length }] of planned.entries()) {
       await rows.insert({ run, shard, users_total: length, began: at });
     }
+    const dealt = planned.flatMap((users, shard) => users.map((userId) => [userId, shard] as const));
+    const { columns } = Tables.shardUsers;
+    await connection.run(`DROP TABLE IF EXISTS "${STAGED}"`);
+    await connection.run(Tables.createStaging(dialect, STAGED, columns));
+    await connection.append(STAGED, columns, {
+      count: dealt.length,
+      at: (row, column) => dealt[row]![column]!,
+    });
     await connection.run(
-      `INSERT INTO ${users} ("user_id", "shard") SELECT "user_id", "shard" FROM "${staged}"`,
+      `INSERT INTO ${users} ("user_id", "shard") SELECT "user_id", "shard" FROM "${STAGED}"`,
     );
   };
 

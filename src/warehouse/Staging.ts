@@ -52,17 +52,6 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     }
   };
 
-  /** Put the users of shards into a temporary table, whose name it gives. */
-  const stageShards = async (planned: ReadonlyArray<ReadonlyArray<string>>): Promise<string> => {
-    const name = "monocloud_staged_shard_users";
-    const { columns } = Tables.shardUsers;
-    const rows = planned.flatMap((users, shard) => users.map((userId) => [userId, shard]));
-    await connection.run(`DROP TABLE IF EXISTS "${name}"`);
-    await connection.run(Tables.createStaging(dialect, name, columns));
-    await connection.append(name, columns, { count: rows.length, at: (row, column) => rows[row]![column]! });
-    return name;
-  };
-
   /** Forget what was staged: temporary tables that hold rows are made anew when they are needed. */
   const emptyStaging = () => {
     for (const which of isStaged) made.delete(which);
@@ -177,5 +166,5 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     if (hasHistory) await connection.run(statements.clearHistory);
   };
 
-  return { stage, stageParquet, stageShards, settle, add, merge, clear, empty: emptyStaging };
+  return { stage, stageParquet, settle, add, merge, clear, empty: emptyStaging };
 };

@@ -17,7 +17,7 @@ import type { SyncOptions } from "./SyncOptions.ts";
 import * as SyncProgress from "./SyncProgress.ts";
 import * as TableRows from "./TableRows.ts";
 import type { TargetError } from "./Target.ts";
-import type * as UserStates from "./UserStates.ts";
+import * as UserStates from "./UserStates.ts";
 import * as WarehouseOptions from "./WarehouseOptions.ts";
 
 /** Users to walk, and all that is known of them. */
@@ -59,6 +59,37 @@ const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): R
   const told = new Set(sessions.map((values) => values[TableRows.idColumn]));
   return observedIds.map((id = "") => id).filter((id) => !told.has(id) && TableRows.isGood(id));
 };
+
+/** What a process knows of its work, whatever became of a connection. */
+export interface Known {
+  origin?: SyncProgress.Origin;
+}
+
+/** Find out where a run or a shard stands; another process than the one before asks for every user of a run again. */
+export const standingOf = (
+  { store, begun }: Attempt.Work,
+  known: Known,
+  { prune, progress, isShard }: {
+    readonly prune: boolean;
+    readonly progress: Export.Progress;
+    readonly isShard: boolean;
+  },
+) =>
+  Effect.gen(function* () {
+    const { traffic } = yield* TenantClient;
+    const at = yield* Clock.currentTimeMillis;
+    const cursors = yield* Attempt.call(() => store.cursors());
+    const states = UserStates.make({ cursors, run: begun.run, prune, beganAt: at });
+    const isOther = known.origin === undefined && !isShard;
+    const origin = known.origin ??= {
+      at,
+      traffic: traffic(),
+      standing: begun.standing,
+      // A shard is as of when its run began: whoever is done with is done with.
+      doneBefore: new Set(isShard ? [] : [...cursors.keys()].filter(states.isDone)),
+    };
+    return { states, origin, tally: SyncProgress.resume(begun.standing, isOther, progress) };
+  });
 
 /** Put an answer where the next checkpoint takes it from, and count it. */
 const ingest = ({ options, prune, its: { store }, states, tally }: Walk, take: TableRows.TakeOptions) =>
