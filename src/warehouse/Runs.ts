@@ -13,8 +13,6 @@ import type * as Shards from "./Shards.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Parameter, type Target, TargetError } from "./Target.ts";
 
-export type Runs = ReturnType<typeof make>;
-
 export const make = (
   { dialect, name }: Target,
   connection: Connection,

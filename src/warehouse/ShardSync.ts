@@ -1,10 +1,10 @@
 /** The work of one process on one shard of a run: its users are walked into the table, as those of a run are. */
 import * as Effect from "effect/Effect";
 import type { ApiError } from "../api/ApiError.ts";
-import * as SessionFilters from "../api/SessionFilters.ts";
 import type { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as Attempt from "./Attempt.ts";
+import { identityOf } from "./Preparation.ts";
 import * as Report from "./Report.ts";
 import type { ShardKey } from "./Shards.ts";
 import type { SyncOptions } from "./SyncOptions.ts";
@@ -73,11 +73,7 @@ export const run = (
   TenantClient
 > => {
   const { shard, target, tenant, redaction, walk = {}, prune = false } = options;
-  const identity = {
-    tenant,
-    filters: JSON.parse(JSON.stringify(SessionFilters.pick(walk))),
-    redaction: redaction ?? null,
-  };
+  const identity = identityOf(tenant, walk, redaction);
   const asked = () => Effect.succeed({ kind: prune ? "prune" as const : "sync" as const, options: {} });
   return Attempt.during(
     target,

@@ -5,8 +5,6 @@ import { make as makeStatements, type Staged, staged } from "./Statements.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Target, TargetError, type Value } from "./Target.ts";
 
-export type Staging = ReturnType<typeof make>;
-
 /** What a checkpoint merges. */
 export interface MergeOptions {
   readonly lot: Lot.Lot;

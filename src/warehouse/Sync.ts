@@ -10,10 +10,10 @@ import * as Exit from "effect/Exit";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
-import * as SessionFilters from "../api/SessionFilters.ts";
 import type { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as Attempt from "./Attempt.ts";
+import { identityOf } from "./Preparation.ts";
 import * as Report from "./Report.ts";
 import type * as Store from "./Store.ts";
 import type { SyncOptions } from "./SyncOptions.ts";
@@ -148,11 +148,7 @@ export const sync = <E, R>(
         });
       }
     }
-    const identity: Store.Identity = {
-      tenant,
-      filters: JSON.parse(JSON.stringify(SessionFilters.pick(walk))),
-      redaction: redaction ?? null,
-    };
+    const identity = identityOf(tenant, walk, redaction);
     const known: Known<E, R> = {};
     const asked = (store: Store.Store) =>
       Effect.gen(function* () {
