@@ -56,8 +56,6 @@ export const errorOf = (
   });
 };
 
-export type Verdict = ReturnType<typeof make>;
-
 /** Collects what can't be verified, and tells of each as it comes. Memory: the first hundred that can't be verified. */
 export const make = ({ allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions) => {
   const tally = noTally();
