@@ -8,12 +8,13 @@ import * as FileSink from "../sink/FileSink.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import * as Consistency from "./Consistency.ts";
-import { damaged, DatasetError, failure } from "./DatasetError.ts";
+import { attempt, damaged, DatasetError } from "./DatasetError.ts";
 import * as Inspect from "./Inspect.ts";
 import * as Journal from "./Journal.ts";
 import * as Layout from "./Layout.ts";
 import type { Checkpoint, Part } from "./Manifest.ts";
 import * as ShardFolder from "./ShardFolder.ts";
+import { attemptName } from "./ShardShapes.ts";
 
 export interface Attempt {
   /** The name of its folder: its number. */
@@ -34,7 +35,7 @@ const folderOf = (id: string, name: string): string => `${ShardFolder.folderOf(i
 
 const idOf = ({ shard: { key, shard } }: ShardFolder.ShardHeader): string => ShardFolder.idOf(key, shard);
 
-export const partsOf = ({ journal: { checkpoints } }: Attempt): ReadonlyArray<Part> =>
+export const partsOf = ({ journal: { checkpoints } }: Pick<Attempt, "journal">): ReadonlyArray<Part> =>
   checkpoints.flatMap(({ parts }) => parts);
 
 /** Read an attempt, whoever is at it; undefined if it has not begun. */
@@ -46,20 +47,17 @@ const read = (
   Effect.gen(function* () {
     const folder = folderOf(idOf(header), name);
     const path = join(root, folder);
-    yield* Effect.tryPromise({
-      try: () => SafeFile.checkPlace(root, `${folder}/*`),
-      catch: failure("Open", path),
-    });
+    yield* attempt("Open", path, () => SafeFile.checkPlace(root, `${folder}/*`));
     const journal = yield* Journal.read(path);
     if (journal === undefined) return undefined;
-    const { header: { dataset_id, run, shard, journal_version }, checkpoints } = journal;
+    const { dataset_id, run, shard, journal_version } = journal.header;
     if (
       dataset_id !== header.dataset_id || run !== header.run || shard?.key !== header.shard.key ||
       shard.shard !== header.shard.shard || journal_version !== header.journal_version
     ) {
       return yield* damaged(join(path, Layout.names.journal), "it is of another shard");
     }
-    const parts = checkpoints.flatMap(({ parts }) => parts);
+    const parts = partsOf({ journal });
     const [again] = Consistency.repeated(parts);
     const flaw = again === undefined
       ? Consistency.flawOf(parts, journal_version, (of) => of === run)
@@ -76,10 +74,6 @@ export const endOf = (attempt: Attempt): Ended | undefined => {
     : { ...attempt, parts: partsOf(attempt), last: { ...last, ended: last.ended } };
 };
 
-/** Tell whether all parts of an attempt lie there as long as they should be. */
-const areWhole = (root: string, attempt: Attempt) =>
-  Effect.promise(() => ShardFolder.areWhole(root, attempt.folder, partsOf(attempt)));
-
 /** Read an attempt that has ended, to publish it. */
 export const ended = (
   root: string,
@@ -87,15 +81,15 @@ export const ended = (
   name: string,
 ): Effect.Effect<Ended, DatasetError | SinkError> =>
   Effect.gen(function* () {
-    const attempt = /^[1-9]\d{0,8}$/.test(name)
+    const there = attemptName.test(name)
       ? yield* Effect.catchIf(
         read(root, header, name),
         (error) => error._tag === "SinkError" && SafeFile.isMissing(error.cause),
         () => Effect.succeed(undefined),
       )
       : undefined;
-    const found = attempt && endOf(attempt);
-    const isWhole = found !== undefined && (yield* areWhole(root, found));
+    const found = there && endOf(there);
+    const isWhole = found !== undefined && (yield* ShardFolder.areWhole(root, found.folder, found.parts));
     if (found !== undefined && isWhole) return found;
     return yield* new DatasetError({
       reason: "Shards",
@@ -109,7 +103,7 @@ export const ended = (
 const numbersOf = (root: string, id: string) =>
   Effect.map(
     Layout.namesIn(root, ShardFolder.folderOf(id)),
-    (names) => names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number).sort((a, b) => b - a),
+    (names) => names.filter((name) => attemptName.test(name)).map(Number).sort((a, b) => b - a),
   );
 
 /**
@@ -125,7 +119,7 @@ export const furthest = (
     for (const number of yield* numbersOf(root, idOf(header))) {
       const found = yield* Effect.orElseSucceed(read(root, header, String(number)), () => undefined);
       if (found === undefined) continue;
-      if (!(yield* areWhole(root, found))) continue;
+      if (!(yield* ShardFolder.areWhole(root, found.folder, partsOf(found)))) continue;
       if (endOf(found) !== undefined) return found;
       // Attempts have lines of those before: who has more is ahead.
       if (found.journal.checkpoints.length > (best?.journal.checkpoints.length ?? 0)) best = found;
@@ -162,13 +156,10 @@ const takeOver = (root: string, from: Attempt, folder: string) =>
     const parts = partsOf(from);
     const folders = new Set(parts.map(({ path }) => path.slice(0, path.indexOf("/"))));
     for (const name of folders) yield* ShardFolder.makeFolder(root, `${folder}/${name}`);
-    yield* Effect.tryPromise({
-      try: async () => {
-        for (const part of parts) {
-          await ShardFolder.link(root, part, from.folder, `${folder}/${part.path}`);
-        }
-        for (const name of folders) await FileSink.syncFolder(join(root, folder, name));
-      },
-      catch: failure("Open", join(root, folder)),
+    yield* attempt("Open", join(root, folder), async () => {
+      for (const part of parts) {
+        await ShardFolder.link(root, part, from.folder, `${folder}/${part.path}`);
+      }
+      for (const name of folders) await FileSink.syncFolder(join(root, folder, name));
     });
   });

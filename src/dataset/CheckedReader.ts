@@ -88,19 +88,13 @@ export const sessions = (reader: Reader, part: Part, written: Written): AsyncGen
     return row;
   });
 
-export interface Read<A> {
-  readonly text: string;
-  readonly line: A;
-  /** From 1. */
-  readonly number: number;
-}
-
+/** Read a part of lines, each with its number, from 1. */
 export const lines = <A>(
   reader: Reader,
   part: Part,
   decode: (text: string) => Either.Either<A, string>,
-): AsyncGenerator<ReadonlyArray<Read<A>>> =>
-  sound(reader, part, PartReader.lines(reader.root, part), (text, number, refuse): Read<A> => ({
+) =>
+  sound(reader, part, PartReader.lines(reader.root, part), (text, number, refuse) => ({
     text,
     line: Either.getOrThrowWith(decode(text), refuse),
     number,

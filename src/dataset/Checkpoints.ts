@@ -1,11 +1,7 @@
 /** The checkpoints of a run: parts in the making, and the line of the journal that makes them part of the dataset. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import type * as Scope from "effect/Scope";
-import type * as Export from "../export/Export.ts";
-import type { SinkError } from "../sink/Sink.ts";
 import type { Batch } from "../session/Batch.ts";
-import type { DatasetError } from "./DatasetError.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 import * as Journal from "./Journal.ts";
 import type { Lease } from "./Lease.ts";
@@ -15,47 +11,14 @@ import * as PartWriter from "./PartWriter.ts";
 const PART_ROWS = 500_000;
 const PART_BYTES = 512 * 2 ** 20;
 
-export interface Checkpoints {
-  /** Write a batch; gives the bytes encoded. */
-  readonly write: (batch: Batch) => Effect.Effect<number, SinkError | Export.ExportError>;
-  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, SinkError>;
-  /** Make sure that there is a file of each format, if only with its columns. */
-  readonly openFiles: Effect.Effect<unknown, SinkError>;
-  /** Tell whether the parts hold so much that they are to be completed. */
-  readonly isFull: () => boolean;
-  /** Note that there is something to write down, though it be no row. */
-  readonly touch: () => void;
-  /**
-   * Complete the parts, then append a line that names them and says how far the run has come. Nothing, where nothing has
-   * changed. Once the run is broken off, the line claims no further number.
-   */
-  readonly take: (isBroken?: boolean) => Effect.Effect<void, SinkError | DatasetError>;
-  /** Take the last checkpoint, whatever has changed, with a line that says so. */
-  readonly end: (ended: NonNullable<Checkpoint["ended"]>) => Effect.Effect<void, SinkError | DatasetError>;
-  /** Append a line without parts: the users are dealt to so many shards. */
-  readonly plan: (shards: number) => Effect.Effect<void, SinkError | DatasetError>;
-  /**
-   * Take in what an attempt at a shard has completed. Claims as many numbers as it needs; `name` then gives its parts theirs,
-   * from the first of these on. One line makes them part of the dataset.
-   */
-  readonly publish: <E>(
-    published: NonNullable<Checkpoint["published"]>,
-    numbers: number,
-    name: (first: number) => Effect.Effect<ReadonlyArray<Part>, E>,
-  ) => Effect.Effect<void, E | SinkError | DatasetError>;
-  /** Complete the last parts, which no line names: the manifest does. */
-  readonly finish: Effect.Effect<void, SinkError>;
-  readonly discard: Effect.Effect<void>;
-  readonly parts: () => ReadonlyArray<Part>;
-  readonly number: () => number;
-}
+export type Checkpoints = Effect.Effect.Success<ReturnType<typeof make>>;
 
 export const make = (
   options: Pick<DatasetOptions<never, never>, "root" | "formats" | "onInvalid" | "partRows" | "partBytes">,
   { header, checkpoints }: Journal.Journal,
   { prove }: Lease,
   progress: Effect.Effect<RunProgress>,
-): Effect.Effect<Checkpoints, SinkError | DatasetError, Scope.Scope> =>
+) =>
   Effect.gen(function* () {
     const { root, formats, onInvalid, partRows = PART_ROWS, partBytes = PART_BYTES } = options;
     const append = yield* Journal.append(root, header, prove);
@@ -88,22 +51,40 @@ export const make = (
         current = yield* open();
       });
     return {
-      write: (batch) => current.write(batch),
-      keep: (kind, lines) => Effect.suspend(() => current.keep(kind, lines)),
+      /** Writes a batch; gives the bytes encoded. */
+      write: (batch: Batch) => current.write(batch),
+      keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.suspend(() => current.keep(kind, lines)),
+      /** Makes sure that there is a file of each format, if only with its columns. */
       openFiles: Effect.suspend(() => current.openFiles),
-      isFull: () => {
+      /** Tells whether the parts hold so much that they are to be completed. */
+      isFull: (): boolean => {
         const { rows, bytes } = current.size();
         return rows >= partRows || bytes >= partBytes;
       },
+      /** Notes that there is something to write down, though it be no row. */
       touch: () => void (isChanged = true),
+      /**
+       * Completes the parts, then appends a line that names them and says how far the run has come. Nothing, where nothing has
+       * changed. Once the run is broken off, the line claims no further number.
+       */
       take: (isBroken = false) => take({ isLast: isBroken }),
-      end: (ended) =>
+      /** Takes the last checkpoint, whatever has changed, with a line that says so. */
+      end: (ended: NonNullable<Checkpoint["ended"]>) =>
         Effect.suspend(() => {
           isChanged = true;
           return take({ isLast: true, ended });
         }),
-      plan: (shards) => line({ parts: [], shards }),
-      publish: (published, numbers, name) =>
+      /** Appends a line without parts: the users are dealt to so many shards. */
+      plan: (shards: number) => line({ parts: [], shards }),
+      /**
+       * Takes in what an attempt at a shard has completed. Claims as many numbers as it needs; `name` then gives its parts theirs,
+       * from the first of these on. One line makes them part of the dataset.
+       */
+      publish: <E>(
+        published: NonNullable<Checkpoint["published"]>,
+        numbers: number,
+        name: (first: number) => Effect.Effect<ReadonlyArray<Part>, E>,
+      ) =>
         Effect.gen(function* () {
           const first = number;
           // The first number is claimed already.
@@ -114,13 +95,14 @@ export const make = (
           parts.push(...named);
           current = yield* open();
         }),
+      /** Completes the last parts, which no line names: the manifest does. */
       finish: Effect.gen(function* () {
         const last = yield* current.commit;
         parts.push(...last);
         if (last.length > 0) number++;
       }),
       discard: Effect.suspend(() => current.discard),
-      parts: () => parts,
+      parts: (): ReadonlyArray<Part> => parts,
       number: () => number,
     };
   });

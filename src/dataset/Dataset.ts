@@ -9,7 +9,6 @@
  *
  * @module
  */
-import * as Chunk from "effect/Chunk";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
@@ -31,10 +30,12 @@ import * as RunLoop from "./RunLoop.ts";
 import * as ShardFolder from "./ShardFolder.ts";
 import * as ShardedRun from "./ShardedRun.ts";
 import { fixedOptions, sameOptions } from "./SameOptions.ts";
+import * as UsersFile from "./UsersFile.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
 
 export { DatasetError } from "./DatasetError.ts";
-export type { DatasetOptions, FailedShard, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
+export type { FailedShard } from "../source/ShardPlan.ts";
+export type { DatasetOptions, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
 export { run as runShard, type ShardReport, type ShardRunOptions } from "./ShardRun.ts";
 export { type Report as ReplayReport, run as replay } from "./quarantine/Replay.ts";
 export { type Report as VerifyReport, run as verify } from "./verify/Verify.ts";
@@ -63,23 +64,6 @@ const withEarlier = <E, R>(root: string, manifest: Manifest.Manifest, ids: Strea
     Stream.unwrap(earlier),
   );
 };
-
-/** Write the list of users; give how many there are, and the file. */
-const writeUsers = <E, R>(root: string, ids: Stream.Stream<string, E, R>, prove: Layout.Proof) =>
-  Effect.scoped(Effect.gen(function* () {
-    const path = Layout.newUsersName();
-    const sink = yield* Layout.part(root, path, prove).open;
-    const utf8 = new TextEncoder();
-    let count = 0;
-    yield* Stream.runForEachChunk(ids, (chunk) => {
-      count += chunk.length;
-      return sink.write(
-        utf8.encode(Chunk.toReadonlyArray(Chunk.map(chunk, (id) => `${JSON.stringify(id)}\n`)).join("")),
-      );
-    });
-    const { bytes, sha256 = "" } = yield* sink.commit;
-    return { count, file: { path, bytes, sha256 } };
-  }));
 
 /**
  * Runs an export into a dataset, and reports what it did.
@@ -227,7 +211,8 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         isRetry ? Stream.empty : Stream.filter(asked, (id) => !failed.has(id));
       const { traffic } = yield* TenantClient;
       const prior = traffic();
-      const { count, file } = yield* writeUsers(root, ids, prove);
+      const path = Layout.newUsersName();
+      const { rows: count, ...file } = yield* Layout.writeLines(root, path, UsersFile.linesOf(ids), prove);
       const { requests, retries } = traffic();
       const userListUnverifiedReasons = isRetry ? [] : users.unverifiedReasons?.() ?? [];
       const areAll = kind === "changes" && users.all === true && users.isPartial?.() !== true &&
@@ -247,7 +232,7 @@ const work = <E, R>(options: DatasetOptions<E, R>, { prove }: Lease.Lease) =>
         ...(areAll && { all_users: true as const }),
         ...(users.isPartial?.() && { partial_users: true as const }),
         ...(users.identity !== undefined && { users_identity: users.identity }),
-        users_file: file,
+        users_file: { path, ...file },
         claims: Inspect.nextPart(found),
         users: count + manifest.failed.length,
         user_list_unverified_reasons: userListUnverifiedReasons,

@@ -1,5 +1,6 @@
 /** Why a dataset can't be written, gone on with or read. */
 import * as Data from "effect/Data";
+import * as Effect from "effect/Effect";
 import { SinkError } from "../sink/Sink.ts";
 import { Strange } from "../sink/SafeFile.ts";
 
@@ -40,3 +41,11 @@ export const failure =
       : cause instanceof Strange
       ? damaged(cause.path, cause.message)
       : new SinkError({ reason, path, cause });
+
+/** Do work on a file or folder. What has begun is waited for, even if the run is interrupted. */
+export const attempt = <A>(
+  reason: SinkError["reason"],
+  path: string,
+  work: () => Promise<A>,
+): Effect.Effect<A, SinkError | DatasetError> =>
+  Effect.uninterruptible(Effect.tryPromise({ try: work, catch: failure(reason, path) }));

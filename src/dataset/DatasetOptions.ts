@@ -5,6 +5,7 @@ import type { Choice } from "../format/Formats.ts";
 import type { Batch } from "../session/Batch.ts";
 import type * as SessionSource from "../source/SessionSource.ts";
 import type { SinkError } from "../sink/Sink.ts";
+import type { FailedShard } from "../source/ShardPlan.ts";
 import type { UserList } from "../source/UserList.ts";
 import type { DatasetError } from "./DatasetError.ts";
 
@@ -16,12 +17,6 @@ export interface OpenShard {
   readonly id: string;
   readonly users: number;
   readonly weight: number;
-}
-
-/** A shard that came to no end, and why. */
-export interface FailedShard {
-  readonly shard: number;
-  readonly message: string;
 }
 
 /**

@@ -24,22 +24,15 @@ export const digest = (texts: ReadonlyArray<string>, into: Uint32Array, at: numb
   into[at + 1] = other;
 };
 
-export interface Keys {
-  readonly add: (key: ReadonlyArray<string>) => void;
-  /**
-   * Tells of a key whether its digest came more than once, by sorting what was added; undefined if none did. Nothing
-   * can be added after it. Keys that did come more than once are all among those.
-   */
-  readonly repeated: () => ((key: ReadonlyArray<string>) => boolean) | undefined;
-}
+export type Keys = ReturnType<typeof make>;
 
 /** For about so many keys. Memory: 8 bytes for each, and twice as much for a moment if there are more. */
-export const make = (about: number): Keys => {
+export const make = (about: number) => {
   let halves = new Uint32Array(2 * Math.max(16, about));
   let length = 0;
   const one = new Uint32Array(2);
   return {
-    add: (key) => {
+    add: (key: ReadonlyArray<string>): void => {
       if (length === halves.length) {
         const longer = new Uint32Array(2 * length);
         longer.set(halves);
@@ -48,7 +41,11 @@ export const make = (about: number): Keys => {
       digest(key, halves, length);
       length += 2;
     },
-    repeated: () => {
+    /**
+     * Tells of a key whether its digest came more than once, by sorting what was added; undefined if none did. Nothing
+     * can be added after it. Keys that did come more than once are all among those.
+     */
+    repeated: (): ((key: ReadonlyArray<string>) => boolean) | undefined => {
       new BigUint64Array(halves.buffer, 0, length / 2).sort();
       const found = new Set<string>();
       for (let i = 2; i < length; i += 2) {

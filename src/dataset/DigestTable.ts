@@ -6,16 +6,7 @@ import { digest } from "./DigestList.ts";
 
 type Key = ReadonlyArray<string>;
 
-export interface DigestSet {
-  /** Adds a key; gives true if it was not there yet. */
-  readonly add: (key: Key) => boolean;
-  readonly has: (key: Key) => boolean;
-}
-
-export interface DigestMap {
-  readonly get: (key: Key) => number | undefined;
-  readonly set: (key: Key, value: number) => unknown;
-}
+export type DigestSet = ReturnType<typeof set>;
 
 /** Makes an empty table. Without values, what is put there as one goes nowhere. */
 const make = (hasValues: boolean) => {
@@ -71,13 +62,15 @@ const make = (hasValues: boolean) => {
 };
 
 /** Makes an empty set. Memory: 12 to 24 bytes a key, and half as much more for a moment while it grows. */
-export const set = (): DigestSet => {
+export const set = () => {
   const { has, put } = make(false);
-  return { has, add: (key) => put(key, 0) };
+  /** Adds a key; gives true if it was not there yet. */
+  const add = (key: Key): boolean => put(key, 0);
+  return { has, add };
 };
 
 /** Makes an empty map. Memory: 24 to 48 bytes a key, and half as much more for a moment while it grows. */
-export const map = (): DigestMap => {
+export const map = () => {
   const { get, put } = make(true);
   return { get, set: put };
 };

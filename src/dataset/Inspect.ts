@@ -27,18 +27,26 @@ export interface Inspection {
 /** A manifest of more characters gets no further run. */
 const FULL = Layout.most.manifest / 8 * 7;
 
-/** Reads what the folder says of itself. */
-export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetError | SinkError> =>
+/** Reads the manifest; undefined if there is none. */
+export const readManifest = (root: string) =>
   Effect.gen(function* () {
     const { manifest: name } = Layout.names;
     const path = join(root, name);
     const text = yield* Layout.textOf(root, name, Layout.most.manifest);
-    const manifest = text === undefined ? undefined : yield* Effect.try({
+    if (text === undefined) return { manifest: undefined, isFull: false };
+    const manifest = yield* Effect.try({
       try: () => Manifest.decode("Manifest", path, text),
       catch: failure("Open", path),
     });
+    return { manifest, isFull: text.length > FULL };
+  });
+
+/** Reads what the folder says of itself. */
+export const read = (root: string): Effect.Effect<Inspection, Layout.DatasetError | SinkError> =>
+  Effect.gen(function* () {
+    const { manifest, isFull } = yield* readManifest(root);
     const journal = yield* Journal.read(root);
-    const found = { manifest, journal, isFull: text !== undefined && text.length > FULL };
+    const found = { manifest, journal, isFull };
     const flaw = Consistency.check(root, manifest, journal, nextPart(found));
     return flaw === undefined ? found : yield* flaw;
   });

@@ -24,11 +24,13 @@
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import * as Chunk from "effect/Chunk";
 import * as Effect from "effect/Effect";
+import * as Stream from "effect/Stream";
 import * as Formats from "../format/Formats.ts";
 import * as FileSink from "../sink/FileSink.ts";
 import { type Sink, SinkError } from "../sink/Sink.ts";
-import { type DatasetError, failure } from "./DatasetError.ts";
+import { attempt, type DatasetError } from "./DatasetError.ts";
 import { lineFolders } from "./Shapes.ts";
 import { shardKey } from "./ShardShapes.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
@@ -57,9 +59,6 @@ export const partFolders = (): ReadonlyArray<string> => [
   ...Formats.names(),
   ...lineFolders,
 ];
-
-const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
-  Effect.tryPromise({ try: work, catch: failure(reason, path) });
 
 /**
  * Create a folder, and those it lies in, if need be, for nobody else to look into. What is new is on the disk when the effect
@@ -138,6 +137,28 @@ export const part = (root: string, path: string, prove?: Proof): Sink => {
   });
   return { name: path, open: Effect.zipRight(place, file.open) };
 };
+
+/** Lines written at once. */
+const AT_ONCE = 1000;
+
+/** Write lines, each with its line break, to a new file. */
+export const writeLines = <E, R>(
+  root: string,
+  path: string,
+  lines: Stream.Stream<string, E, R>,
+  prove: Proof,
+) =>
+  Effect.scoped(Effect.gen(function* () {
+    const sink = yield* part(root, path, prove).open;
+    const utf8 = new TextEncoder();
+    let rows = 0;
+    yield* Stream.runForEachChunk(Stream.rechunk(lines, AT_ONCE), (chunk) => {
+      rows += chunk.length;
+      return sink.write(utf8.encode(Chunk.join(chunk, "")));
+    });
+    const { bytes, sha256 = "" } = yield* sink.commit;
+    return { rows, bytes, sha256 };
+  }));
 
 /** The paths of all parts in the folder, whether anything speaks of them or not, and of partial files. */
 export const partsIn = (root: string) =>

@@ -368,9 +368,24 @@ export const acquire = (
     return yield* locked("others are about to write there as well. Try again");
   });
 
+/** Fail with what a proof rejects with, if it does, whatever the work stumbled on first. */
+export const proven = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  prove: Proof,
+): Effect.Effect<A, E | DatasetError, R> =>
+  Effect.catchAllCause(
+    work,
+    (cause): Effect.Effect<never, E | DatasetError> =>
+      Cause.isInterruptedOnly(cause) ? Effect.failCause(cause) : Effect.flatMap(
+        Effect.promise(() => prove().then(() => undefined, (error: unknown) => error)),
+        (error): Effect.Effect<never, E | DatasetError> =>
+          error instanceof DatasetError ? Effect.fail(error) : Effect.failCause(cause),
+      ),
+  );
+
 /**
  * Work on a folder with its lease, which is released in the end. Work that fails after the lease was lost fails with
- * `LeaseLost`, whatever it stumbled on first.
+ * `LeaseLost` alone.
  */
 export const during = <A, E, R>(
   root: string,
@@ -379,14 +394,6 @@ export const during = <A, E, R>(
   Effect.scoped(
     Effect.flatMap(
       Effect.zipRight(makeFolder(root), acquire(root)),
-      (lease) =>
-        Effect.catchAllCause(work(lease), (cause): Effect.Effect<never, E | DatasetError> =>
-          Cause.isInterruptedOnly(cause) ? Effect.failCause(cause) : Effect.flatMap(
-            Effect.promise(() =>
-              lease.prove().then(() => undefined, (error: unknown) => error)
-            ),
-            (error): Effect.Effect<never, E | DatasetError> =>
-              error instanceof DatasetError ? Effect.fail(error) : Effect.failCause(cause),
-          )),
+      (lease) => proven(work(lease), lease.prove),
     ),
   );

@@ -7,7 +7,7 @@ import * as Scope from "effect/Scope";
 import type { Batch } from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
-import type { OpenSink, SinkError } from "../sink/Sink.ts";
+import type { OpenSink } from "../sink/Sink.ts";
 import * as Layout from "./Layout.ts";
 import { columnsOf, folderOf, type LineKind, type Part, type Version } from "./Manifest.ts";
 
@@ -23,26 +23,14 @@ export interface PartsOptions {
 }
 
 /** Parts in the making. Each file is opened when the first row for it comes. */
-export interface Parts {
-  /** Gives the bytes encoded. */
-  readonly write: (batch: Batch) => Effect.Effect<number, SinkError | Export.ExportError>;
-  /** Adds lines, each with its line break, or makes sure that there is such a file. */
-  readonly keep: (kind: LineKind, lines: ReadonlyArray<string>) => Effect.Effect<void, SinkError>;
-  /** Makes sure that there is a file of each format, if only with its columns. */
-  readonly openFiles: Effect.Effect<unknown, SinkError>;
-  /** Rows of any kind, and the bytes of the largest file before compression. */
-  readonly size: () => { readonly rows: number; readonly bytes: number };
-  readonly commit: Effect.Effect<ReadonlyArray<Part>, SinkError>;
-  /** Removes the files that were not completed. */
-  readonly discard: Effect.Effect<void>;
-}
+export type Parts = Effect.Effect.Success<ReturnType<typeof make>>;
 
 const utf8 = new TextEncoder();
 
 export const make = (
   { root, formats, onInvalid, run, version, prove }: PartsOptions,
   number: number,
-): Effect.Effect<Parts> =>
+) =>
   Effect.map(Scope.make(), (scope) => {
     let files: Export.Files | undefined;
     const kept = new Map<LineKind, { readonly name: string; readonly sink: OpenSink; rows: number }>();
@@ -74,8 +62,10 @@ export const make = (
     });
 
     return {
-      write: (batch) => Effect.flatMap(openFiles, (files) => files.write(batch)),
-      keep: (kind, texts) =>
+      /** Gives the bytes encoded. */
+      write: (batch: Batch) => Effect.flatMap(openFiles, (files) => files.write(batch)),
+      /** Adds lines, each with its line break, or makes sure that there is such a file. */
+      keep: (kind: LineKind, texts: ReadonlyArray<string>) =>
         Effect.gen(function* () {
           let file = kept.get(kind);
           if (file === undefined) {
@@ -86,7 +76,9 @@ export const make = (
           file.rows += texts.length;
           yield* file.sink.write(utf8.encode(texts.join("")));
         }),
+      /** Makes sure that there is a file of each format, if only with its columns. */
       openFiles,
+      /** Counts rows of any kind, and the bytes of the largest file before compression. */
       size: () => {
         const { rows = 0, quarantined = 0, bytes = 0 } = files?.size() ?? {};
         const others = [...kept.values()].reduce((sum, file) => sum + file.rows, 0);
@@ -100,6 +92,7 @@ export const make = (
         }
         return parts;
       }),
+      /** Removes the files that were not completed. */
       discard: Scope.close(scope, Exit.void),
     };
   });

@@ -2,14 +2,11 @@
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import * as Exit from "effect/Exit";
-import * as Option from "effect/Option";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
 import * as Batch from "../session/Batch.ts";
 import * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
-import type { ApiError } from "../api/ApiError.ts";
 import { TenantClient } from "../api/TenantClient.ts";
 import type { ByActivity } from "../source/activity/ByActivity.ts";
 import type { PageSizes } from "../source/paging/PageSizes.ts";
@@ -154,39 +151,6 @@ const ingest = (
     checkpoints.touch();
   });
 
-const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
-  Option.exists(Cause.failureOption(cause), Option.isNone);
-
-const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
-  Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
-
-type Failure = ApiError | SinkError | Layout.DatasetError | Export.ExportError;
-
-/** Walk all users, with a checkpoint whenever the parts are full. Gives why it broke off; an empty cause if it did not. */
-const walk = (
-  { restore, ...run }: Run,
-  source: ReturnType<typeof batchesOf>,
-  take: (batch: Batch.Batch) => Effect.Effect<void, SinkError | Export.ExportError>,
-): Effect.Effect<
-  Cause.Cause<Failure>,
-  SinkError | Layout.DatasetError | Export.ExportError,
-  TenantClient
-> =>
-  Effect.scoped(Effect.gen(function* () {
-    const { options: { change = (batch) => batch, maxQuarantined }, checkpoints, state } = run;
-    const pull = yield* Stream.toPull(source);
-    while (true) {
-      const pulled = yield* Effect.exit(restore(pull));
-      if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
-      for (const batch of pulled.value) {
-        yield* take(change(batch));
-        if (checkpoints.isFull()) yield* checkpoints.take();
-        const judged = yield* Effect.exit(Export.checkQuarantined(state.tally, maxQuarantined, "now"));
-        if (Exit.isFailure(judged)) return judged.cause;
-      }
-    }
-  }));
-
 /** Make a run that goes on from where its journal says it stands. */
 export const make = (
   { options, areListed, manifest, journal, lease, activity, whole, restore }: {
@@ -248,7 +212,18 @@ export const walkUsers = (run: Run) =>
     const context = { began, isHalfRead: (userId: string) => halfRead.has(userId) };
     const batches = batchesOf(run, usersOf(run), () => index);
     const source = activity === undefined ? batches : activity.watch(batches);
-    const broken = yield* walk(run, source, (batch) => ingest(run, batch, context));
+    const { options: { change = (batch) => batch, maxQuarantined }, state, restore } = run;
+    const broken = yield* Export.drain({
+      source,
+      tally: state.tally,
+      maxQuarantined,
+      restore,
+      take: (batch) =>
+        Effect.zipRight(
+          ingest(run, change(batch), context),
+          Effect.suspend(() => checkpoints.isFull() ? checkpoints.take() : Effect.void),
+        ),
+    });
     index = undefined;
     if (Cause.isEmpty(broken)) return;
     yield* checkpoints.take(true);

@@ -9,19 +9,7 @@ import type { Batch } from "../session/Batch.ts";
 import type { Traffic } from "../api/TenantClient.ts";
 import type * as Manifest from "./Manifest.ts";
 
-export interface RunState {
-  readonly tally: Export.Tally;
-  /** Note that a user is walked, from the beginning or from where an earlier walk stood. */
-  readonly open: (userId: string, state?: unknown) => void;
-  readonly openNext: (userId: string) => void;
-  /** Tell whether a user's walk has come to anything yet. */
-  readonly isBegun: (userId: string) => boolean;
-  readonly add: (batch: Batch) => void;
-  /** Give all of it, as a checkpoint has it. */
-  readonly progress: Effect.Effect<Manifest.RunProgress>;
-  /** Give the users whose walk broke off. */
-  readonly failed: () => Manifest.Manifest["failed"];
-}
+export type RunState = Effect.Effect.Success<ReturnType<typeof make>>;
 
 /** Give the tally of a run that has come so far. Users that failed are tried again, so they do not count as ended. */
 export const tallyOf = (
@@ -69,8 +57,8 @@ export const make = (
   before: Manifest.RunProgress,
   shown: Export.Progress,
   traffic: () => Pick<Traffic, "requests" | "retries">,
-): Effect.Effect<RunState> =>
-  Effect.map(Clock.currentTimeMillis, (began): RunState => {
+) =>
+  Effect.map(Clock.currentTimeMillis, (began) => {
     const asked = traffic();
     const tally = tallyOf(before, shown);
     const redelivered = redeliveryCounter(before.redelivered);
@@ -80,13 +68,15 @@ export const make = (
     let { position } = before;
     return {
       tally,
-      open: (userId, state) => void open.set(userId, state),
-      openNext: (userId) => {
+      /** Notes that a user is walked, from the beginning or from where an earlier walk stood. */
+      open: (userId: string, state?: unknown) => void open.set(userId, state),
+      openNext: (userId: string) => {
         position++;
         open.set(userId, undefined);
       },
-      isBegun: (userId) => open.get(userId) !== undefined,
-      add: (batch) => {
+      /** Tells whether a user's walk has come to anything yet. */
+      isBegun: (userId: string): boolean => open.get(userId) !== undefined,
+      add: (batch: Batch) => {
         const { userId, end, state } = batch;
         Export.count(tally, batch);
         redelivered.add(batch);
@@ -100,7 +90,8 @@ export const make = (
         }
         open.delete(userId);
       },
-      progress: Effect.map(Clock.currentTimeMillis, (now) => {
+      /** Gives all of it, as a checkpoint has it. */
+      progress: Effect.map(Clock.currentTimeMillis, (now): Manifest.RunProgress => {
         const { requests, retries } = traffic();
         return {
           position,
@@ -115,6 +106,7 @@ export const make = (
           retries: before.retries + retries - asked.retries,
         };
       }),
-      failed: () => [...failed.values()],
+      /** Gives the users whose walk broke off. */
+      failed: (): Manifest.Manifest["failed"] => [...failed.values()],
     };
   });

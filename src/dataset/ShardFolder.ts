@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect";
 import * as FileSink from "../sink/FileSink.ts";
 import * as SafeFile from "../sink/SafeFile.ts";
 import type { SinkError } from "../sink/Sink.ts";
-import { damaged, DatasetError, failure } from "./DatasetError.ts";
+import { attempt, damaged, DatasetError, failure } from "./DatasetError.ts";
 import { isShardsOf, most, names, namesIn, type Proof, textOf } from "./Layout.ts";
 import { decode, type Header, type Part } from "./Manifest.ts";
 
@@ -28,9 +28,6 @@ export const idOf = (key: string, shard: number): string => `${key}/${String(sha
 
 /** The folder of a shard, from the dataset's. */
 export const folderOf = (id: string): string => `${names.shards}/${id}`;
-
-const attempt = <A>(reason: SinkError["reason"], path: string, work: () => Promise<A>) =>
-  Effect.uninterruptible(Effect.tryPromise({ try: work, catch: failure(reason, path) }));
 
 /** Make a folder in one that is there; says whether it was made. It is on the disk when the effect ends. */
 export const makeFolder = (root: string, folder: string) =>
@@ -87,9 +84,11 @@ const checkSize = async (root: string, path: string, bytes: number): Promise<voi
 };
 
 /** Tell whether all of these parts lie there as long as they should be. */
-export const areWhole = (root: string, folder: string, parts: ReadonlyArray<Part>): Promise<boolean> =>
-  Promise.all(parts.map(({ path, bytes }) => checkSize(root, `${folder}/${path}`, bytes)))
-    .then(() => true, () => false);
+export const areWhole = (root: string, folder: string, parts: ReadonlyArray<Part>): Effect.Effect<boolean> =>
+  Effect.promise(() =>
+    Promise.all(parts.map(({ path, bytes }) => checkSize(root, `${folder}/${path}`, bytes)))
+      .then(() => true, () => false)
+  );
 
 /** Give a file of the folder a second name, if it is as long as it should be. */
 export const link = async (root: string, { path, bytes }: Part, from: string, to: string): Promise<void> => {

@@ -33,25 +33,6 @@ export interface PlanOptions {
   readonly prove: Layout.Proof;
 }
 
-/** Lines written at once. */
-const AT_ONCE = 1000;
-
-/** Write lines to a new file of the folder. */
-const writeLines = (
-  { root, prove }: Pick<PlanOptions, "root" | "prove">,
-  path: string,
-  lines: ReadonlyArray<string>,
-) =>
-  Effect.scoped(Effect.gen(function* () {
-    const sink = yield* Layout.part(root, path, prove).open;
-    const utf8 = new TextEncoder();
-    for (let at = 0; at < lines.length; at += AT_ONCE) {
-      yield* sink.write(utf8.encode(lines.slice(at, at + AT_ONCE).join("")));
-    }
-    const { bytes, sha256 = "" } = yield* sink.commit;
-    return { bytes, sha256 };
-  }));
-
 /** Write the cursors of these users beside their list. */
 const writeCursors = (
   options: PlanOptions,
@@ -60,14 +41,14 @@ const writeCursors = (
   cursors: Cursors.ByUser,
 ) =>
   Effect.gen(function* () {
-    const { root, header: { journal_version } } = options;
+    const { root, header: { journal_version }, prove } = options;
     const path = Layout.partPath(Manifest.folderOf("cursors", journal_version), 0, "ndjson");
     yield* ShardFolder.makeFolder(root, `${folder}/${path.slice(0, path.indexOf("/"))}`);
     const lines = users.flatMap(({ userId }) => {
       const cursor = cursors.get(userId);
       return cursor === undefined ? [] : [Cursors.lineOf(userId, cursor, journal_version)];
     });
-    return { rows: lines.length, ...yield* writeLines(options, `${folder}/${path}`, lines) };
+    return yield* Layout.writeLines(root, `${folder}/${path}`, Stream.fromIterable(lines), prove);
   });
 
 /** Write the folder of a shard; what describes it comes last. */
@@ -82,13 +63,14 @@ const writeShard = (
     const { root, header, manifest, areListed, prove } = options;
     const folder = ShardFolder.folderOf(ShardFolder.idOf(key, shard));
     yield* ShardFolder.makeFolder(root, folder);
-    const name = Layout.newUsersName();
-    const lines = users.flatMap(({ userId, begun }) => begun ? [] : [`${JSON.stringify(userId)}\n`]);
-    const file = yield* writeLines(options, `${folder}/${name}`, lines);
+    const path = Layout.newUsersName();
+    const listed = users.flatMap(({ userId, begun }) => begun ? [] : userId);
+    const lines = UsersFile.linesOf(Stream.fromIterable(listed));
+    const { bytes, sha256 } = yield* Layout.writeLines(root, `${folder}/${path}`, lines, prove);
     const text = Manifest.lineOf("Header", {
       ...Struct.omit(header, "shards", "claims"),
       users: users.length,
-      users_file: { path: name, ...file },
+      users_file: { path, bytes, sha256 },
       shard: {
         key,
         shard,

@@ -3,7 +3,6 @@
  * process does alone. What it says of them counts once the process that has the lease of the dataset publishes it.
  */
 import { join } from "node:path";
-import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
@@ -13,9 +12,11 @@ import * as Export from "../export/Export.ts";
 import type { SinkError } from "../sink/Sink.ts";
 import * as Attempts from "./Attempts.ts";
 import * as Cursors from "./Cursors.ts";
-import { DatasetError, failure } from "./DatasetError.ts";
+import type { DatasetError } from "./DatasetError.ts";
 import type { DatasetOptions } from "./DatasetOptions.ts";
+import * as Inspect from "./Inspect.ts";
 import * as Layout from "./Layout.ts";
+import * as Lease from "./Lease.ts";
 import * as Manifest from "./Manifest.ts";
 import * as RunLoop from "./RunLoop.ts";
 import { fixedOptions, sameOptions } from "./SameOptions.ts";
@@ -89,13 +90,7 @@ const usersOf = (listRoot: string, header: Manifest.Header) =>
 /** Read what the dataset holds, as it was when the run began. */
 const heldBy = (root: string, header: Manifest.Header, listRoot: string, id: string) =>
   Effect.gen(function* () {
-    const { manifest: name } = Layout.names;
-    const text = yield* Layout.textOf(root, name, Layout.most.manifest);
-    const path = join(root, name);
-    const manifest = text === undefined ? undefined : yield* Effect.try({
-      try: () => Manifest.decode("Manifest", path, text),
-      catch: failure("Open", path),
-    });
+    const { manifest } = yield* Inspect.readManifest(root);
     if (header.run !== 1 + (manifest?.runs.length ?? 0)) return yield* ShardFolder.absent(root, id);
     return manifest && { root, manifest, users: yield* usersOf(listRoot, header) };
   });
@@ -110,21 +105,6 @@ const cursorsOf = (
     ? Effect.succeed(undefined)
     : Cursors.load(listRoot, [{ path, format: "cursors", part: 0, run, ...cursors }]);
 };
-
-/** Fails, if the run of the shard is over, with that alone, whatever it stumbled on first. */
-const whileThere = <A, E, R>(
-  work: Effect.Effect<A, E, R>,
-  prove: Layout.Proof,
-): Effect.Effect<A, E | DatasetError, R> =>
-  Effect.catchAllCause(work, (cause): Effect.Effect<never, E | DatasetError> => {
-    if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause);
-    const proven = Effect.promise(() => prove().then(() => undefined, (error: unknown) => error));
-    return Effect.flatMap(
-      proven,
-      (error): Effect.Effect<never, E | DatasetError> =>
-        error instanceof DatasetError ? Effect.fail(error) : Effect.failCause(cause),
-    );
-  });
 
 /**
  * Runs one attempt at a shard to its end, from where the earlier ones have come. Any number of processes may be at the same
@@ -190,7 +170,7 @@ export const run = (options: ShardRunOptions): Effect.Effect<
     const its = { tenant: header.tenant, ...header.options };
     yield* sameOptions(root, its, { tenant, ...fixedOptions(options) });
     const prove = ShardFolder.proofOf(root, id);
-    return yield* whileThere(Effect.scoped(attempt(options, header, prove)), prove);
+    return yield* Lease.proven(Effect.scoped(attempt(options, header, prove)), prove);
   });
 
 const attempt = (options: ShardRunOptions, header: ShardFolder.ShardHeader, prove: Layout.Proof) =>

@@ -4,7 +4,7 @@ import { Count, RunNumber } from "./Counts.ts";
 
 /** Keys of runs in shards, and names of attempts, as they are folders. */
 export const shardKey = /^\d{5,10}-[0-9a-f]{8}$/;
-const attemptName = /^[1-9]\d{0,8}$/;
+export const attemptName = /^[1-9]\d{0,8}$/;
 
 /** A shard that was published: which attempt at it counts, and what that brought. */
 export const PublishedShard = Schema.Struct({

@@ -22,8 +22,9 @@ import type { SinkError } from "../sink/Sink.ts";
 import * as Attempts from "./Attempts.ts";
 import * as Checkpoints from "./Checkpoints.ts";
 import * as Cursors from "./Cursors.ts";
-import { damaged, DatasetError, failure } from "./DatasetError.ts";
-import type { DatasetOptions, FailedShard, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
+import { attempt, damaged, DatasetError } from "./DatasetError.ts";
+import type { FailedShard } from "../source/ShardPlan.ts";
+import type { DatasetOptions, OpenShard, Publish, ShardsOptions } from "./DatasetOptions.ts";
 import type * as Journal from "./Journal.ts";
 import type * as Layout from "./Layout.ts";
 import type { Lease } from "./Lease.ts";
@@ -48,25 +49,22 @@ const nameParts = (root: string, { folder, parts }: Attempts.Ended, first: numbe
     });
     const folders = new Set(named.map(({ path }) => dirname(path)));
     for (const name of folders) yield* ShardFolder.makeFolder(root, name);
-    yield* Effect.uninterruptible(Effect.tryPromise({
-      try: async () => {
-        for (const [i, { path }] of named.entries()) {
-          const partial = `${path}.${randomUUID().slice(0, 8)}.partial`;
-          try {
-            await ShardFolder.link(root, parts[i]!, folder, partial);
-            await prove();
-            await rename(join(root, partial), join(root, path));
-          } catch (error) {
-            await SafeFile.remove(root, partial).catch(() => undefined);
-            // Whoever has taken over removes what he finds half done: then that is what is to be told.
-            await prove();
-            throw error;
-          }
+    yield* attempt("Commit", join(root, folder), async () => {
+      for (const [i, { path }] of named.entries()) {
+        const partial = `${path}.${randomUUID().slice(0, 8)}.partial`;
+        try {
+          await ShardFolder.link(root, parts[i]!, folder, partial);
+          await prove();
+          await rename(join(root, partial), join(root, path));
+        } catch (error) {
+          await SafeFile.remove(root, partial).catch(() => undefined);
+          // Whoever has taken over removes what he finds half done: then that is what is to be told.
+          await prove();
+          throw error;
         }
-        for (const name of folders) await FileSink.syncFolder(join(root, name));
-      },
-      catch: failure("Commit", join(root, folder)),
-    }));
+      }
+      for (const name of folders) await FileSink.syncFolder(join(root, name));
+    });
     return named;
   });
 

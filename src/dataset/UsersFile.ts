@@ -18,6 +18,10 @@ const idIn = (line: string): unknown => {
   }
 };
 
+/** Give the lines of such a list. */
+export const linesOf = <E, R>(ids: Stream.Stream<string, E, R>): Stream.Stream<string, E, R> =>
+  Stream.map(ids, (id) => `${JSON.stringify(id)}\n`);
+
 /** The listed users from the given one on. A list that is not as it was written would leave users out: it is `Corrupt`. */
 export const from = (
   root: string,

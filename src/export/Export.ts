@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
 import type * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
@@ -23,6 +24,7 @@ import {
   type Progress,
   type Report,
   reportOf,
+  type Tally,
 } from "./RunStats.ts";
 
 export { ExportError, invalidRow, noSuchUsers } from "./ExportError.ts";
@@ -50,21 +52,35 @@ export const quarantineNames: Options.Names<QuarantineOptions> = {
   maxQuarantined: Options.exactlyOne<MaxQuarantined>({ count: Options.number, percent: Options.number }),
 };
 
+/** Options of {@link drain}. */
+export interface DrainOptions<E, R, E2, R2> extends Pick<ExportOptions<E, R>, "source" | "maxQuarantined"> {
+  /** Counts of what was taken, which `take` keeps. */
+  readonly tally: Tally;
+  readonly take: (batch: Batch.Batch) => Effect.Effect<unknown, E2, R2>;
+  /** Lets the wait for a batch be interrupted. */
+  readonly restore: <A, E, R>(work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
+}
+
 /**
- * Hands each batch of a stream to a function, in order. A stream's own runners would do, but keep a hold on every chunk until
- * the next full collection.
+ * Takes each batch of a source, in order. Gives why that was broken off, by the source or by too many quarantined rows; an empty
+ * cause where it came to its end. A stream's own runners would do, but keep a hold on every chunk until the next full collection.
  */
-export const forEachBatch = <E, R, E2, R2>(
-  source: Stream.Stream<Batch.Batch, E, R>,
-  take: (batch: Batch.Batch) => Effect.Effect<unknown, E2, R2>,
-): Effect.Effect<void, E | E2, Exclude<R | R2, Scope.Scope>> =>
-  Effect.scoped(Effect.flatMap(Stream.toPull(source), (pull) => {
-    const next: Effect.Effect<void, E | E2, R | R2> = Effect.matchCauseEffect(pull, {
-      onSuccess: (chunk) => Effect.zipRight(Effect.forEach(chunk, take, { discard: true }), next),
-      onFailure: (cause) =>
-        Option.match(Cause.flipCauseOption(cause), { onNone: () => Effect.void, onSome: Effect.failCause }),
-    });
-    return next;
+export const drain = <E, R, E2, R2>(
+  { source, take, tally, maxQuarantined, restore }: DrainOptions<E, R, E2, R2>,
+): Effect.Effect<Cause.Cause<E | ExportError>, E2, Exclude<R | R2, Scope.Scope>> =>
+  Effect.scoped(Effect.gen(function* () {
+    const pull = yield* Stream.toPull(source);
+    while (true) {
+      const pulled = yield* Effect.exit(restore(pull));
+      if (Exit.isFailure(pulled)) {
+        return Option.getOrElse(Cause.flipCauseOption(pulled.cause), (): Cause.Cause<E> => Cause.empty);
+      }
+      for (const batch of pulled.value) {
+        yield* take(batch);
+        const judged = yield* Effect.exit(checkQuarantined(tally, maxQuarantined, "now"));
+        if (Exit.isFailure(judged)) return judged.cause;
+      }
+    }
   }));
 
 /**
@@ -100,12 +116,12 @@ export const run = <E, R>(
     const tally = noTally(options.progress);
     const files = yield* openFiles(options);
     const take = (batch: Batch.Batch) =>
-      Effect.flatMap(files.write(batch), (bytes) => {
+      Effect.map(files.write(batch), (bytes) => {
         tally.progress.encodedBytes += bytes;
         count(tally, batch);
-        return checkQuarantined(tally, options.maxQuarantined, "now");
       });
-    yield* forEachBatch(options.source, take);
+    const broken = yield* drain({ ...options, tally, take, restore: (work) => work });
+    if (!Cause.isEmpty(broken)) return yield* Effect.failCause(broken);
     yield* checkUsers(tally);
     yield* checkQuarantined(tally, options.maxQuarantined, "end");
     return yield* files.commit((complete) =>

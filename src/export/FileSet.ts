@@ -48,16 +48,7 @@ const quarantinedLines = (rows: ReadonlyArray<Batch.QuarantinedRow>): Uint8Array
   );
 
 /** Files that are written together from the same batches: the same rows in every format. */
-export interface Files {
-  /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
-  readonly write: (batch: Batch.Batch) => Effect.Effect<number, SinkError | ExportError>;
-  /** Rows and bytes written so far; bytes of the largest file, before any compression on the way. */
-  readonly size: () => { readonly rows: number; readonly quarantined: number; readonly bytes: number };
-  /** Completes the files together, and hands them on before anybody can interrupt. */
-  readonly commit: <A, E, R>(
-    andThen: (files: ReadonlyArray<ExportedFile>) => Effect.Effect<A, E, R>,
-  ) => Effect.Effect<A, E | SinkError, R>;
-}
+export type Files = Effect.Effect.Success<ReturnType<typeof openFiles>>;
 
 const write = (sink: OpenSink, bytes: Uint8Array<ArrayBuffer>) =>
   bytes.length === 0 ? Effect.void : sink.write(bytes);
@@ -65,7 +56,7 @@ const write = (sink: OpenSink, bytes: Uint8Array<ArrayBuffer>) =>
 /** Opens files to write together. They are undone when the scope closes before they are committed. */
 export const openFiles = (
   { targets, quarantine, onInvalid = "quarantine" }: FilesOptions,
-): Effect.Effect<Files, SinkError, Scope.Scope> =>
+) =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope;
     const writers = yield* Effect.forEach(
@@ -117,12 +108,17 @@ export const openFiles = (
     };
 
     return {
-      write: (batch) =>
+      /** Encodes a batch once for each format; gives the bytes encoded. Writes nothing of it where a row fails the export. */
+      write: (batch: Batch.Batch): Effect.Effect<number, SinkError | ExportError> =>
         Effect.suspend(() =>
           batch.quarantined.length > 0 ? Effect.zipRight(quarantineRows(batch), encode(batch)) : encode(batch)
         ),
+      /** Counts rows and bytes written so far; bytes of the largest file, before any compression on the way. */
       size: () => ({ rows, quarantined, bytes: Math.max(0, ...writers.map(({ bytes }) => bytes)) }),
-      commit: (andThen) =>
+      /** Completes the files together, and hands them on before anybody can interrupt. */
+      commit: <A, E, R>(
+        andThen: (files: ReadonlyArray<ExportedFile>) => Effect.Effect<A, E, R>,
+      ): Effect.Effect<A, E | SinkError, R> =>
         Effect.gen(function* () {
           for (const { encoder, sink } of writers) yield* write(sink, encoder.finish());
           const sinks = writers.map(({ sink }) => sink);

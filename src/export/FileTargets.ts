@@ -1,14 +1,8 @@
 /** Files named by their paths: each path tells its format, and is named once. */
 import * as Formats from "../format/Formats.ts";
 
-export interface FileTargets {
-  readonly files: ReadonlyArray<{ readonly path: string; readonly choice: Formats.Choice }>;
-  /** The path of the file for quarantined rows. */
-  readonly quarantine: string;
-}
-
 /**
- * Choose the format of each path by its ending, and the place of quarantined rows: beside the first file, unless one is given.
+ * Choose the format of each path by its ending, and the path of the file for quarantined rows: beside the first, unless one is given.
  *
  * @throws {TypeError} where there is no path, one has another ending, or one is named twice.
  */
@@ -16,7 +10,7 @@ export const of = (
   out: string | ReadonlyArray<string>,
   quarantine: string | undefined,
   ofPath: (path: string) => Formats.Choice | undefined = Formats.ofPath,
-): FileTargets => {
+) => {
   const paths = typeof out === "string" ? [out] : out;
   const [first] = paths;
   if (first === undefined) throw new TypeError("Cannot export as 'out' names no file");

@@ -26,7 +26,10 @@ export interface Progress extends Types.Mutable<PlainProgress> {
 }
 
 /** Nothing yet. */
-export const noProgress = (): Progress => ({
+export const noProgress = (): Progress => ({ ...zeros });
+
+/** The counts that can be summed up. */
+const zeros = {
   users: 0,
   missing: 0,
   failed: 0,
@@ -35,7 +38,7 @@ export const noProgress = (): Progress => ({
   unverified: 0,
   encodedBytes: 0,
   listed: 0,
-});
+};
 
 /** Report of an export, but for what only the list of users can say. */
 export type Report = Omit<PlainReport, "userListUnverifiedReasons">;
@@ -86,23 +89,11 @@ export const count = (tally: Tally, batch: Batch.Batch): void => {
   if (!verified) list("unverified", unverified, { userId, unverifiedReasons });
 };
 
-/** The counts of progress that can be summed up. */
-export const counted = [
-  "users",
-  "missing",
-  "failed",
-  "sessions",
-  "quarantined",
-  "unverified",
-  "encodedBytes",
-  "listed",
-] as const;
-
 /** Sum up progress made side by side. */
 export const sumOfProgress = (parts: Iterable<Progress>): Progress => {
   const sum = { ...noProgress(), walking: 0 };
   for (const part of parts) {
-    for (const key of counted) sum[key] += part[key];
+    for (const key of Object.keys(zeros) as Array<keyof typeof zeros>) sum[key] += part[key];
     sum.walking += part.walking ?? 0;
   }
   return sum;

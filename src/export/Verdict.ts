@@ -56,31 +56,24 @@ export const errorOf = (
   });
 };
 
-/** Collects what can't be verified, and tells of each as it comes. */
-export interface Verdict {
-  readonly see: (batch: Batch) => void;
-  readonly seeUsers: (unverifiedReasons: ReadonlyArray<string>) => void;
-  /** The error to fail with at the end, if it is to. */
-  readonly error: () => ExportError | undefined;
-}
-
-/** Makes a verdict on nothing yet. Memory: the first hundred that can't be verified. */
-export const make = ({ allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions): Verdict => {
+/** Collects what can't be verified, and tells of each as it comes. Memory: the first hundred that can't be verified. */
+export const make = ({ allowUnverified = false, onUnverified = () => {} }: UnverifiedOptions) => {
   const tally = noTally();
   let userListUnverifiedReasons: ReadonlyArray<string> = [];
   return {
-    see: (batch) => {
+    see: (batch: Batch): void => {
       count(tally, batch);
       const { userId, end } = batch;
       if (end?.status === "failed") onUnverified({ userId, reasons: [end.message ?? ""] });
       else if (end?.verified === false) onUnverified({ userId, reasons: end.unverifiedReasons });
     },
-    seeUsers: (unverifiedReasons) => {
+    seeUsers: (unverifiedReasons: ReadonlyArray<string>): void => {
       if (unverifiedReasons.length === 0) return;
       userListUnverifiedReasons = unverifiedReasons;
       onUnverified({ userId: undefined, reasons: unverifiedReasons });
     },
-    error: () =>
+    /** Gives the error to fail with at the end, if it is to. */
+    error: (): ExportError | undefined =>
       allowUnverified ? undefined : errorOf(withUserList(reportOf(tally, [], 0), userListUnverifiedReasons)),
   };
 };

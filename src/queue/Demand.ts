@@ -3,13 +3,7 @@ import * as RateLedger from "./RateLedger.ts";
 
 const SPAN = 2 * RateLedger.LENGTH;
 
-export interface Demand {
-  /** A request came. */
-  readonly add: (now: number) => void;
-  readonly at: (now: number) => number;
-}
-
-export const make = (): Demand => {
+export const make = () => {
   let from = -Infinity;
   let [before, count] = [0, 0];
   const turnTo = (now: number) => {
@@ -18,11 +12,12 @@ export const make = (): Demand => {
     [from, count] = [now, 0];
   };
   return {
-    add: (now) => {
+    /** Notes a request. */
+    add: (now: number): void => {
       turnTo(now);
       count++;
     },
-    at: (now) => {
+    at: (now: number): number => {
       turnTo(now);
       return Math.max(before, count);
     },

@@ -8,17 +8,13 @@ import * as Clock from "effect/Clock";
 import type * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Export from "../export/Export.ts";
+import type { FailedShard } from "../source/ShardPlan.ts";
 import type * as Engine from "./Engine.ts";
 import * as Patience from "./Patience.ts";
 import type { QueueError } from "./QueueError.ts";
 import * as Records from "./Records.ts";
 import * as ShardJob from "./ShardJob.ts";
 import type { Values } from "./Values.ts";
-
-export interface FailedShard {
-  readonly shard: number;
-  readonly message: string;
-}
 
 /** A queue's server, connected. */
 export interface Connected {

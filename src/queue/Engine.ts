@@ -1,7 +1,7 @@
 /** The engine of queues, BullMQ: jobs that are handed out once at least, with a lock that a living worker renews. */
 import type * as Bull from "bullmq";
 import * as QueueServer from "./QueueServer.ts";
-import { QueueError } from "./QueueError.ts";
+import { missing } from "./QueueError.ts";
 
 /** The schema of PostgreSQL, and the prefix of Redis, that everything of a queue lies under. */
 export const SCHEMA = "monocloud_queue";
@@ -91,14 +91,7 @@ const make = (ready: () => Promise<Bull.Queue>, close: Queue["close"]): Queue =>
 /** Load the engine for a server. Rejects with a {@link QueueError} where it is not installed. */
 export const load = async (server: QueueServer.QueueServer): Promise<Engine> => {
   const bull = await import("bullmq").catch((cause) => {
-    const which = server.kind === "postgres" ? "pg" : "ioredis";
-    throw new QueueError({
-      reason: "Missing",
-      server: server.name,
-      message:
-        `Cannot use the queue at ${server.name} as the package bullmq is not installed: npm install bullmq ${which}`,
-      cause,
-    });
+    throw missing(server.name, "bullmq", server.kind === "postgres" ? "pg" : "ioredis", cause);
   });
   const options = server.kind === "postgres"
     ? { connection: { ...await QueueServer.postgresConfig(server), schema: SCHEMA, migrate: true, max: 2 } }

@@ -26,3 +26,13 @@ export const of = (server: string, cause: unknown): QueueError => {
     cause,
   });
 };
+
+/** Tell that a package is not installed which a server takes. */
+export const missing = (server: string, which: string, client: string, cause: unknown): QueueError =>
+  new QueueError({
+    reason: "Missing",
+    server,
+    message:
+      `Cannot use the queue at ${server} as the package ${which} is not installed: npm install bullmq ${client}`,
+    cause,
+  });

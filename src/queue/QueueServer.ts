@@ -3,7 +3,7 @@ import type * as Pg from "pg";
 import type { RedisOptions } from "ioredis";
 import * as Login from "../postgres/Login.ts";
 import * as PostgresValues from "./PostgresValues.ts";
-import { QueueError } from "./QueueError.ts";
+import { missing, QueueError } from "./QueueError.ts";
 import * as RedisValues from "./RedisValues.ts";
 import type { Values } from "./Values.ts";
 
@@ -52,21 +52,12 @@ export const parse = (url: string): QueueServer => {
   return { kind, url, name };
 };
 
-const missing = (which: string, { name }: QueueServer, cause: unknown): QueueError =>
-  new QueueError({
-    reason: "Missing",
-    server: name,
-    message:
-      `Cannot use the queue at ${name} as the package ${which} is not installed: npm install bullmq ${which}`,
-    cause,
-  });
-
 /** Load a client. Within `try`, bundlers take it for what it is: an optional package. */
 const loadPg = async (server: QueueServer) => {
   try {
     return (await import("pg")).default;
   } catch (cause) {
-    throw missing("pg", server, cause);
+    throw missing(server.name, "pg", "pg", cause);
   }
 };
 
@@ -75,7 +66,7 @@ const loadRedis = async (server: QueueServer) => {
   try {
     return await import("ioredis");
   } catch (cause) {
-    throw missing("ioredis", server, cause);
+    throw missing(server.name, "ioredis", "ioredis", cause);
   }
 };
 

@@ -77,8 +77,6 @@ const FAR_BELOW = 1.5;
 /** The share of a rate below which a lower one makes leases void. */
 const MUCH = 0.75;
 
-export const nothing: Reports = { accepted: 0, throttled: [], heldUntil: 0, waited: false };
-
 /** Give the time of a lease, in milliseconds: longer where it takes long to get one, else there were gaps between them. */
 export const lengthOf = (lead: number): number => Math.max(LENGTH, Math.min(FRESH, 2 * lead));
 

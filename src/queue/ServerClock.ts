@@ -8,25 +8,19 @@ const DRIFT = 0.001;
 /** A difference of more is no delay: the server's clock was set, or it is another server. */
 const SET = 1000;
 
-export interface ServerClock {
-  /** An answer came at a time here, and says the time there. */
-  readonly hear: (came: number, now: number) => void;
-  /** Gives the time here of a time there. */
-  readonly here: (time: number) => number;
-  readonly there: (time: number) => number;
-}
-
-export const make = (): ServerClock => {
+export const make = () => {
   let heardAt = -Infinity;
   let difference = Infinity;
   return {
-    hear: (came, now) => {
+    /** Takes note of an answer that came at a time here, and says the time there. */
+    hear: (came: number, now: number): void => {
       const said = came - now;
       const known = difference + DRIFT * (came - heardAt);
       difference = said > known + SET ? said : Math.min(said, known);
       heardAt = came;
     },
-    here: (time) => time + difference,
-    there: (time) => time - difference,
+    /** Gives the time here of a time there. */
+    here: (time: number): number => time + difference,
+    there: (time: number): number => time - difference,
   };
 };

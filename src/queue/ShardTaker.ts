@@ -7,14 +7,35 @@ import * as Fiber from "effect/Fiber";
 import * as Runtime from "effect/Runtime";
 import * as Schedule from "effect/Schedule";
 import type * as Scope from "effect/Scope";
+import type { RateLimiter } from "../api/rate/RateLimiter.ts";
 import type { Traffic } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import { version } from "../version.ts";
 import type * as Engine from "./Engine.ts";
+import type * as Names from "./Names.ts";
 import * as Records from "./Records.ts";
 import * as ShardJob from "./ShardJob.ts";
 import type { Values } from "./Values.ts";
-import type { Work, WorkContext } from "./Work.ts";
+
+export interface WorkContext {
+  readonly places: Names.Places;
+  /** Gives the limiter of a tenant, which all machines share. */
+  readonly limiterOf: (tenant: Names.NamedTenant) => Effect.Effect<RateLimiter>;
+  /** The number of times that the shard was begun, this one included. */
+  readonly attempt: number;
+  /** Kept up to date. */
+  readonly progress: Export.Progress;
+  /** To be told where the requests of this shard are counted. */
+  readonly onTraffic: (traffic: () => Traffic) => void;
+  /** Time without a sign of life after which the queue hands the shard to another worker, in milliseconds. */
+  readonly lease: number;
+}
+
+/** Works on a shard to its end, or to a checkpoint on interruption. Gives the name of what is to be published, if it has one. */
+export type Work<R> = (
+  job: ShardJob.ShardJob,
+  context: WorkContext,
+) => Effect.Effect<string | undefined, unknown, R | Scope.Scope>;
 
 export interface ShardTakerOptions<R> {
   /** The id of this worker. */
@@ -25,15 +46,6 @@ export interface ShardTakerOptions<R> {
   readonly context: Omit<WorkContext, "attempt" | "progress" | "onTraffic">;
   readonly say: (line: string) => void;
   readonly runtime: Runtime.Runtime<Exclude<R, Scope.Scope>>;
-}
-
-export interface ShardTaker {
-  readonly take: (job: Bull.Job, token: string, signal: AbortSignal) => Promise<void>;
-  /** Gives the ids of shards that are worked on, and their tenants. */
-  readonly shards: () => ReadonlyArray<string>;
-  readonly tenants: () => ReadonlySet<string>;
-  /** Interrupts all work, each at a checkpoint, and takes nothing more. */
-  readonly stop: Effect.Effect<void>;
 }
 
 /** The pause between two records of a shard, and the delay of one that is for a newer worker, in milliseconds. */
@@ -86,7 +98,7 @@ const insist = async (work: () => Promise<void>, signal: AbortSignal): Promise<v
 
 export const make = <R>(
   { id, engine, values, work, context, say, runtime }: ShardTakerOptions<R>,
-): ShardTaker => {
+) => {
   const { WaitingError, DelayedError, UnrecoverableError } = engine.errors;
   const fork = Runtime.runFork(runtime);
   const working = new Map<string, Working>();
@@ -150,7 +162,7 @@ export const make = <R>(
     return exit;
   };
 
-  const take: ShardTaker["take"] = async (job, token, signal) => {
+  const take = async (job: Bull.Job, token: string, signal: AbortSignal): Promise<void> => {
     if (ShardJob.isNewer(job.data)) return await refuse(job, token);
     const its: Working = {
       job: ShardJob.decode(job.data),
@@ -196,8 +208,10 @@ export const make = <R>(
 
   return {
     take,
-    shards: () => [...working.keys()],
-    tenants: () => new Set([...working.values()].map(({ job }) => job.tenant)),
+    /** Gives the ids of shards that are worked on, and their tenants. */
+    shards: (): ReadonlyArray<string> => [...working.keys()],
+    tenants: (): ReadonlySet<string> => new Set([...working.values()].map(({ job }) => job.tenant)),
+    /** Interrupts all work, each at a checkpoint, and takes nothing more. */
     stop: Effect.suspend(() => {
       isStopping = true;
       return Effect.asVoid(Fiber.interruptAll(fibers));

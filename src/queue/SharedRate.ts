@@ -11,7 +11,6 @@ import * as Random from "effect/Random";
 import type * as Scope from "effect/Scope";
 import * as Line from "../api/rate/Line.ts";
 import * as RateLimiter from "../api/rate/RateLimiter.ts";
-import * as Bell from "./Bell.ts";
 import * as Demand from "./Demand.ts";
 import * as RateLedger from "./RateLedger.ts";
 import * as ServerClock from "./ServerClock.ts";
@@ -91,7 +90,8 @@ export const make = (
     let [askedAt, notBefore] = [-Infinity, -Infinity];
     let isTold = false;
     // For the first in line, which may have no turn to wait for, and for what leases turns, until when it means to rest.
-    const [firstBell, workerBell] = [Bell.make(), Bell.make()];
+    const [firstBell, workerBell] = [Effect.unsafeMakeLatch(), Effect.unsafeMakeLatch()];
+    const heard = (bell: Effect.Latch) => Effect.zipRight(bell.await, bell.close);
     let plannedAt = -Infinity;
 
     const ahead = () => Math.min(AHEAD_MOST, AHEAD + 2 * roundTrip);
@@ -128,7 +128,7 @@ export const make = (
     /** Has the worker look again, if that is earlier than it meant to. */
     const stir = () => {
       const now = monotonic();
-      if (now + dueIn(now) < plannedAt - 1) workerBell.ring();
+      if (now + dueIn(now) < plannedAt - 1) workerBell.unsafeOpen();
     };
 
     /** Takes in what the ledger says, which was asked for at a time here, and read at one there. */
@@ -201,7 +201,7 @@ export const make = (
         }),
         Effect.ensuring(Effect.sync(() => {
           pending = merged(told, pending);
-          firstBell.ring();
+          firstBell.unsafeOpen();
         })),
       );
     });
@@ -212,10 +212,11 @@ export const make = (
       const pause = dueIn(now);
       if (pause === 0) return Effect.void;
       plannedAt = now + pause;
-      workerBell.still();
-      const { heard } = workerBell;
+      workerBell.unsafeClose();
       return Effect.ensuring(
-        pause === Infinity ? heard : Effect.raceFirst(heard, Effect.sleep(Math.ceil(pause))),
+        pause === Infinity
+          ? heard(workerBell)
+          : Effect.raceFirst(heard(workerBell), Effect.sleep(Math.ceil(pause))),
         Effect.sync(() => void (plannedAt = -Infinity)),
       );
     });
@@ -244,11 +245,11 @@ export const make = (
         const pause = tryTurn(now);
         stir();
         if (pause === 0) return Clock.currentTimeMillis;
-        if (pause === undefined) return Effect.zipRight(firstBell.heard, turn(patience));
+        if (pause === undefined) return Effect.zipRight(heard(firstBell), turn(patience));
         pending.waited = true;
         const time = Effect.sleep(Math.ceil(pause));
         // One that is far ahead may not come, or another before it.
-        const ready = pause > RateLedger.LENGTH ? Effect.raceFirst(time, firstBell.heard) : time;
+        const ready = pause > RateLedger.LENGTH ? Effect.raceFirst(time, heard(firstBell)) : time;
         return Effect.zipRight(ready, turn(patience));
       });
 

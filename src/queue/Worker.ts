@@ -14,10 +14,9 @@ import * as Records from "./Records.ts";
 import * as ShardJob from "./ShardJob.ts";
 import * as ShardTaker from "./ShardTaker.ts";
 import * as TenantLimiters from "./TenantLimiters.ts";
-import type { Work } from "./Work.ts";
 
 export interface WorkerOptions<R> {
-  readonly work: Work<R>;
+  readonly work: ShardTaker.Work<R>;
   readonly server: Connected;
   readonly places: Names.Places;
   /** Shards of one tenant at once. */

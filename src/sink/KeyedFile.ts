@@ -30,12 +30,7 @@ export class DamagedLine extends Error {
 }
 
 /** An open file. For one process at a time. Memory: all keys with their values. */
-export interface KeyedFile {
-  readonly get: (key: string) => string | undefined;
-  /** Resolves once the line is written. Several at once are written one after another. */
-  readonly set: (key: string, value: string) => Promise<void>;
-  readonly close: () => Promise<void>;
-}
+export type KeyedFile = Awaited<ReturnType<typeof open>>;
 
 /** Node has no longer text. */
 const LONGEST_TEXT = 2 ** 29 - 25;
@@ -98,7 +93,7 @@ const replace = async (path: string, lines: Iterable<string>): Promise<Appended>
 };
 
 /** Opens a file; there need not be one yet. Rejects with a {@link DamagedLine}, or with what the system says. */
-export const open = async (path: string, { begin, lineOf, read }: Codec): Promise<KeyedFile> => {
+export const open = async (path: string, { begin, lineOf, read }: Codec) => {
   const entries = new Map<string, { readonly value: string; readonly bytes: number }>();
   let live = 0;
   const keep = (key: string, value: string, bytes: number) => {
@@ -162,13 +157,14 @@ export const open = async (path: string, { begin, lineOf, read }: Codec): Promis
 
   let last: Promise<unknown> = Promise.resolve();
   return {
-    get: (key) => entries.get(key)?.value,
-    set: (key, value) => {
+    get: (key: string): string | undefined => entries.get(key)?.value,
+    /** Resolves once the line is written. Several at once are written one after another. */
+    set: (key: string, value: string): Promise<void> => {
       const written = last.then(() => write(key, value));
       last = written.catch(() => undefined);
       return written;
     },
-    close: async () => {
+    close: async (): Promise<void> => {
       await last;
       try {
         if (!isFlushed) await flush();

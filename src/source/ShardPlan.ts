@@ -5,6 +5,12 @@
  * one alone, and shards come in the order of their heaviest users.
  */
 
+/** A shard that came to no end, and why. */
+export interface FailedShard {
+  readonly shard: number;
+  readonly message: string;
+}
+
 /**
  * Deal users to so many shards at the most, in ranges of the order in which they come, none of them empty. A user weighs 1 unless
  * it is said otherwise: the requests that are expected.

@@ -1,19 +1,12 @@
 /** The values that a run and its checkpoints are made of. */
 
-/** Counts of a run, by their columns. */
-export interface Counts {
-  readonly inserted: number;
-  readonly updated: number;
-  readonly unchanged: number;
-  readonly ended_sessions: number;
-  readonly quarantined: number;
-  readonly replaced_texts: number;
-}
-
 /** What became of sessions that were merged. */
 export type Merged = Pick<Counts, "inserted" | "updated" | "unchanged">;
 
-export const noCounts: Counts = {
+/** Counts of a run, by their columns. */
+export type Counts = Readonly<typeof noCounts>;
+
+export const noCounts = {
   inserted: 0,
   updated: 0,
   unchanged: 0,

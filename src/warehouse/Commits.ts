@@ -4,19 +4,13 @@ import * as Attempt from "./Attempt.ts";
 import type * as Store from "./Store.ts";
 import type { TargetError } from "./Target.ts";
 
-export interface Commits {
-  /** Begins a commit, once the one before is done. */
-  readonly begin: (checkpoint: Store.Checkpoint) => Effect.Effect<void, TargetError>;
-  /** Does a commit, after those that were begun. */
-  readonly finish: (checkpoint: Store.Checkpoint) => Effect.Effect<Store.Counts, TargetError>;
-  /** Fails with what a commit that was begun has failed with by now. */
-  readonly check: Effect.Effect<void, TargetError>;
-}
+export type Commits = ReturnType<typeof make>;
 
-export const make = (store: Store.Store): Commits => {
+/** Make what commits to a store. */
+export const make = (store: Store.Store) => {
   let last: Promise<unknown> = Promise.resolve();
   let hasFailed = false;
-  const begin = (checkpoint: Store.Checkpoint): Effect.Effect<Promise<Store.Counts>, TargetError> =>
+  const commit = (checkpoint: Store.Checkpoint): Effect.Effect<Promise<Store.Counts>, TargetError> =>
     Effect.map(Attempt.call(() => last), () => {
       const commit = store.commit(checkpoint);
       commit.catch(() => hasFailed = true);
@@ -24,8 +18,13 @@ export const make = (store: Store.Store): Commits => {
       return commit;
     });
   return {
-    begin,
-    finish: (checkpoint) => Effect.flatMap(begin(checkpoint), (commit) => Attempt.call(() => commit)),
+    /** Begins a commit, once the one before is done. */
+    begin: (checkpoint: Store.Checkpoint): Effect.Effect<void, TargetError> =>
+      Effect.asVoid(commit(checkpoint)),
+    /** Does a commit, after those that were begun. */
+    finish: (checkpoint: Store.Checkpoint) =>
+      Effect.flatMap(commit(checkpoint), (commit) => Attempt.call(() => commit)),
+    /** Fails with what a commit that was begun has failed with by now. */
     check: Effect.suspend(() => hasFailed ? Effect.asVoid(Attempt.call(() => last)) : Effect.void),
   };
 };

@@ -1,6 +1,5 @@
 /** An exported folder, as a load reads it: parts in the order of what they tell, users, and how far it can be relied on. */
 import * as Effect from "effect/Effect";
-import * as SessionFilters from "../api/SessionFilters.ts";
 import * as CheckedReader from "../dataset/CheckedReader.ts";
 import * as Cursors from "../dataset/Cursors.ts";
 import { DatasetError } from "../dataset/DatasetError.ts";
@@ -13,6 +12,7 @@ import * as Tombstones from "../dataset/Tombstones.ts";
 import type * as DecodedRow from "../format/DecodedRow.ts";
 import * as Columns from "../session/Columns.ts";
 import type { SinkError } from "../sink/Sink.ts";
+import * as Preparation from "./Preparation.ts";
 import type * as Report from "./Report.ts";
 import type * as Store from "./Store.ts";
 
@@ -44,11 +44,11 @@ export const readManifest = (root: string): Effect.Effect<Loadable, DatasetError
 /** Give what a run of the folder was given, which a schema keeps fixed. */
 export const identityOf = ({ tenant, runs }: Manifest.Manifest): Store.Identity => {
   const options = (runs.findLast(({ kind }) => kind !== "replay") ?? runs.at(-1))?.options ?? {};
-  return {
+  return Preparation.identityOf(
     tenant,
-    filters: JSON.parse(JSON.stringify(SessionFilters.pick(options as SessionFilters.SessionFilters))),
-    redaction: (options["redact"] ?? null) as Store.Identity["redaction"],
-  };
+    options,
+    options["redact"] as Store.Identity["redaction"] | undefined,
+  );
 };
 
 const kinds = ["sessions", "quarantine", "tombstones"] as const;

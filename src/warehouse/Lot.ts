@@ -1,5 +1,5 @@
 /** What a checkpoint is to write, gathered in memory: rows go on to temporary tables some thousands at a time. */
-import * as Repeats from "./Repeats.ts";
+import * as DigestTable from "../dataset/DigestTable.ts";
 import type { Staged } from "./Statements.ts";
 import * as TableRows from "./TableRows.ts";
 import type { Value } from "./Target.ts";
@@ -27,29 +27,15 @@ const lengthOf = (value: Value): number => {
   return Array.isArray(value) ? value.reduce((sum: number, text: string) => sum + text.length, 0) : 8;
 };
 
-export interface Lot {
-  readonly write: (taken: TableRows.Taken) => void;
-  readonly observe: (userId: string, ids: ReadonlyArray<string>) => void;
-  readonly bury: (tombstones: ReadonlyArray<Tombstone>) => void;
-  /** Counts all that was put in. */
-  readonly size: () => number;
-  readonly counts: { sessions: number; quarantined: number; replaced: number };
-  /** Counts sessions that were put into the temporary table by another way. */
-  readonly adopt: (sessions: number) => void;
-  /** Tells whether so much is held that a checkpoint is due. */
-  readonly isHeavy: () => boolean;
-  /** Tells whether there is enough to be sent on; of what may be held until the end, only where there is too much. */
-  readonly isFull: (mayHold: boolean) => boolean;
-  /** Gives what is held, and holds nothing. */
-  readonly take: () => Rows;
-  /** Tells whether some of it was taken, or can't be added as it is: it is to be merged. */
-  readonly needsMerge: () => boolean;
-  /** Tells whether a key may be there twice. */
-  readonly mayRepeat: () => boolean;
-}
+/** The most keys that are compared: some 24 MB. */
+const COMPARED = 1_000_000;
 
-export const make = (): Lot => {
-  const repeats = Repeats.make();
+export type Lot = ReturnType<typeof make>;
+
+export const make = () => {
+  const keys = DigestTable.set();
+  /** True once a key may have come twice. */
+  let mayRepeat = false;
   const counts = { sessions: 0, quarantined: 0, replaced: 0 };
   let held: Record<Staged, Array<ReadonlyArray<Value>>>;
   const empty = () => held = { sessions: [], observed: [], tombstones: [], users: [], quarantine: [] };
@@ -65,9 +51,11 @@ export const make = (): Lot => {
   };
   return {
     counts,
-    write: ({ sessions, quarantined, replaced }) => {
+    write: ({ sessions, quarantined, replaced }: TableRows.Taken): void => {
+      mayRepeat ||= counts.sessions + sessions.length > COMPARED;
       for (const session of sessions) {
-        repeats.add(session[TableRows.userColumn] as string, session[TableRows.idColumn] as string);
+        const key = [session[TableRows.userColumn] as string, session[TableRows.idColumn] as string];
+        mayRepeat ||= !keys.add(key);
         session[session.length - 1] = sequence++;
         put("sessions", session);
       }
@@ -84,32 +72,39 @@ export const make = (): Lot => {
       counts.quarantined += quarantined.length;
       counts.replaced += replaced;
     },
-    observe: (userId, ids) => {
+    observe: (userId: string, ids: ReadonlyArray<string>): void => {
       isMixed ||= ids.length > 0;
       for (const id of ids) put("observed", [userId, id]);
     },
-    bury: (tombstones) => {
+    bury: (tombstones: ReadonlyArray<Tombstone>): void => {
       isMixed ||= tombstones.length > 0;
       for (const { userId, sessionId, endedAt } of tombstones) {
         put("tombstones", [userId, sessionId, endedAt, sequence++]);
       }
     },
-    adopt: (sessions) => {
+    /** Counts sessions that were put into the temporary table by another way. */
+    adopt: (sessions: number): void => {
       sequence += sessions;
       counts.sessions += sessions;
       isMixed = isAdopted = true;
     },
-    isHeavy: () => chars >= DUE,
-    size: () => sequence + counts.quarantined,
-    isFull: (mayHold) => chars >= CHARS || (!mayHold && rows >= ROWS),
-    take: () => {
+    /** Tells whether so much is held that a checkpoint is due. */
+    isHeavy: (): boolean => chars >= DUE,
+    /** Counts all that was put in. */
+    size: (): number => sequence + counts.quarantined,
+    /** Tells whether there is enough to be sent on; of what may be held until the end, only where there is too much. */
+    isFull: (mayHold: boolean): boolean => chars >= CHARS || (!mayHold && rows >= ROWS),
+    /** Gives what is held, and holds nothing. */
+    take: (): Rows => {
       const rows_ = held;
       empty();
       chars = rows = 0;
       isTaken = true;
       return rows_;
     },
-    needsMerge: () => isTaken || isMixed || repeats.mayBe(),
-    mayRepeat: () => isAdopted || repeats.mayBe(),
+    /** Tells whether some of it was taken, or can't be added as it is: it is to be merged. */
+    needsMerge: (): boolean => isTaken || isMixed || mayRepeat,
+    /** Tells whether a key may be there twice. */
+    mayRepeat: (): boolean => isAdopted || mayRepeat,
   };
 };

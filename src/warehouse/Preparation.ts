@@ -2,6 +2,7 @@
  * The schema before a run: made if there is none, refused if it is another's or was begun otherwise, and given the columns that
  * this version knows and the one before did not. All of it happens in one transaction.
  */
+import * as SessionFilters from "../api/SessionFilters.ts";
 import { version } from "../version.ts";
 import * as Meta from "./Meta.ts";
 import * as NewColumns from "./NewColumns.ts";
@@ -18,6 +19,17 @@ export interface Identity {
   /** The policy for personal data; null for none. */
   readonly redaction: Readonly<Record<string, unknown>> | null;
 }
+
+/** Give what a run must have in common with the one that began the schema. */
+export const identityOf = (
+  tenant: string,
+  filters: SessionFilters.SessionFilters,
+  redaction: Identity["redaction"] = null,
+): Identity => ({
+  tenant,
+  filters: JSON.parse(JSON.stringify(SessionFilters.pick(filters))),
+  redaction,
+});
 
 export interface PrepareOptions {
   readonly identity: Identity;

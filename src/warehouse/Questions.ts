@@ -1,6 +1,7 @@
 /** Questions to the tables of a warehouse, each answered within a transaction of its own. */
 import type { StoredCursor } from "./Checkpoint.ts";
 import * as Meta from "./Meta.ts";
+import { text } from "./RunRows.ts";
 import * as Tables from "./Tables.ts";
 import type { Connection, Dialect, Found, Parameter } from "./Target.ts";
 
@@ -12,8 +13,6 @@ export interface QuestionsOptions {
   /** Number of the shard, where only its users are of interest. */
   readonly shard: number | undefined;
 }
-
-const text = (value: unknown): string | null => value === null || value === undefined ? null : String(value);
 
 const countsOf = (rows: ReadonlyArray<Found>): ReadonlyMap<string, number> =>
   new Map(rows.map(({ user_id, n }) => [String(user_id), Number(n)]));
@@ -27,7 +26,6 @@ export const make = ({ dialect, connection, inTurn, shard }: QuestionsOptions) =
     read: (rows: ReadonlyArray<Found>) => A,
   ): Promise<A> =>
     inTurn(() => connection.transaction(async () => read(await connection.query(statement, parameters))));
-  const usersOf = (rows: ReadonlyArray<Found>) => rows.map((row) => String(row["user_id"]));
 
   return {
     /** Gives what is stored of each user. */
@@ -50,12 +48,9 @@ export const make = ({ dialect, connection, inTurn, shard }: QuestionsOptions) =
       ask(
         `SELECT "user_id" FROM ${shardUsers} WHERE "shard" = $1 ORDER BY "user_id"`,
         [shard ?? -1],
-        usersOf,
+        (rows) => rows.map(({ user_id }) => String(user_id)),
       ),
-    /** Lists the users of whom the table has sessions that have not ended. */
-    liveUsers: (): Promise<ReadonlyArray<string>> =>
-      ask(`SELECT DISTINCT "user_id" FROM ${sessions} WHERE "_ended_at" IS NULL`, [], usersOf),
-    /** Counts the live sessions of each user. */
+    /** Counts the sessions that have not ended, of each user who has any. */
     liveCounts: (): Promise<ReadonlyMap<string, number>> =>
       ask(
         `SELECT "user_id", count(*) AS n FROM ${sessions} WHERE "_ended_at" IS NULL GROUP BY "user_id"`,

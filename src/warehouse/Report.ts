@@ -1,45 +1,14 @@
 /** What a run into a warehouse did. */
-import type { ActivityReport } from "../plain/Report.ts";
+import type { WarehouseReport } from "../plain/Report.ts";
 import type * as Export from "../export/Export.ts";
-import type { Counts, RunKind } from "./Store.ts";
+import type { Counts } from "./Checkpoint.ts";
 
 /** Report of a run, over all processes that worked on it. */
-export interface Report {
-  /** {@link Target.name} */
-  readonly target: string;
-  readonly run: number;
-  readonly kind: RunKind;
-  /** ISO 8601, UTC. */
-  readonly began: string;
-  readonly seconds: number;
-  readonly users: number;
-  readonly sessions: number;
-  /** Sessions that were not there. */
-  readonly inserted: number;
-  /** Sessions of which a newer version came, or that are listed again. */
-  readonly updated: number;
-  /** Sessions that were there as they are, or in a newer version. */
-  readonly unchanged: number;
-  /** Sessions found no longer listed. */
-  readonly ended: number;
-  /** Rows that are no sessions, or that no column can hold. */
-  readonly quarantined: number;
-  /** Texts of which something was replaced by U+FFFD. */
-  readonly replacedTexts: number;
-  readonly requests: number;
-  readonly retries: number;
-  readonly verified: boolean;
-  readonly missing: Export.Sample<string>;
-  readonly unverified: Export.Sample<Export.UnverifiedUser>;
-  readonly failed: Export.Sample<Export.FailedUser>;
-  readonly userListUnverifiedReasons: ReadonlyArray<string>;
-  /** Set of a run by activity. */
-  readonly by_activity?: ActivityReport | undefined;
-}
+export type Report = WarehouseReport;
 
 /** The part of a report that tells how far it can be relied on. */
 export type Outcome = Pick<
-  Report,
+  WarehouseReport,
   "verified" | "missing" | "unverified" | "failed" | "userListUnverifiedReasons"
 >;
 

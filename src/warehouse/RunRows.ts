@@ -1,7 +1,8 @@
 /** Rows of `_runs` and `_shards`, which have the same columns, as values. */
 import * as Writer from "../dataset/Writer.ts";
 import { type Begun, type Counts, noCounts } from "./Checkpoint.ts";
-import type { Connection, Dialect, Found } from "./Target.ts";
+import type { Table } from "./Tables.ts";
+import type { Connection, Dialect, Found, Parameter } from "./Target.ts";
 
 /** The process that works on a run or a shard. */
 export interface Holder {
@@ -34,15 +35,10 @@ export interface Row {
 
 export const number = (value: unknown): number => Number(value ?? 0);
 
-const text = (value: unknown): string | null => value === null || value === undefined ? null : String(value);
+export const text = (value: unknown): string | null =>
+  value === null || value === undefined ? null : String(value);
 
-/** The expressions that a query of a row `r` needs besides its columns. */
-export const columns = ({ now, epoch }: Dialect): string =>
-  `r.*, ${epoch(`r."began"`)} AS began_at, CASE WHEN r."ended" IS NULL THEN 0 ELSE 1 END AS is_ended, ` +
-  `${epoch(now)} - ${epoch(`r."beat_at"`)} AS age`;
-
-/** Read a row as a query of {@link columns} gives it. */
-export const of = (values: Found): Row => ({
+const rowOf = (values: Found): Row => ({
   run: number(values["run"]),
   epoch: number(values["epoch"]),
   beat: number(values["beat"]),
@@ -51,6 +47,56 @@ export const of = (values: Found): Row => ({
   age: number(values["age"]),
   values,
 });
+
+/** Give what is done with the rows of a table, within a transaction. */
+export const make = ({ table, types, now, epoch }: Dialect, connection: Connection, its: Table) => {
+  const name = table(its.name);
+  return {
+    /** Reads those rows `r` that the rest of a statement tells of. */
+    select: async (
+      rest: string,
+      parameters: ReadonlyArray<Parameter> = [],
+    ): Promise<ReadonlyArray<Row>> => {
+      const rows = await connection.query(
+        `SELECT r.*, ${
+          epoch(`r."began"`)
+        } AS began_at, CASE WHEN r."ended" IS NULL THEN 0 ELSE 1 END AS is_ended, ` +
+          `${epoch(now)} - ${epoch(`r."beat_at"`)} AS age FROM ${name} r ${rest}`,
+        parameters,
+      );
+      return rows.map(rowOf);
+    },
+    /** Adds a row of these values: all other counts are 0. */
+    insert: async (given: Readonly<Record<string, Parameter>>): Promise<void> => {
+      const zeros = its.columns.filter(({ name, nullable }) =>
+        !nullable && name !== "beat_at" && !(name in given)
+      );
+      const names = [...Object.keys(given), "beat_at", ...zeros.map(({ name }) => name)];
+      const values = Object.keys(given).map((name, i) =>
+        name === "began" ? `CAST($${i + 1} AS ${types.timestamp})` : `$${i + 1}`
+      );
+      await connection.run(
+        `INSERT INTO ${name} (${names.map((name) => `"${name}"`).join(", ")}) ` +
+          `VALUES (${[...values, now, ...zeros.map(() => "0")].join(", ")})`,
+        Object.values(given),
+      );
+    },
+    /** Changes a row that a process holds, of this run and epoch, and says that it lives. Tells whether there is one. */
+    prove: async (
+      { run, epoch }: Pick<Begun, "run" | "epoch">,
+      set: string,
+      parameters: ReadonlyArray<Parameter>,
+      condition = "",
+    ): Promise<boolean> => {
+      const changed = await connection.run(
+        `UPDATE ${name} SET "beat" = "beat" + 1, "beat_at" = ${now}${set} ` +
+          `WHERE "run" = $1 AND "epoch" = $2 AND "holder" IS NOT NULL${condition}`,
+        [run, epoch, ...parameters],
+      );
+      return changed === 1;
+    },
+  };
+};
 
 /** Give the text that says who holds a row now. */
 export const holderOf = async ({ id, leaseSeconds }: RunsOptions, { session }: Connection): Promise<string> =>
@@ -71,7 +117,7 @@ export const isAsLeft = (row: Row, { id }: RunsOptions, own: Pick<Begun, "run" |
 export const countsOf = (row: Found): Counts =>
   Object.fromEntries(Object.keys(noCounts).map((key) => [key, number(row[key])])) as unknown as Counts;
 
-export const begunOf = ({ run, epoch, values }: Row, isEnded: boolean): Begun => ({
+export const begunOf = ({ run, epoch, isEnded, values }: Row): Begun => ({
   run,
   epoch,
   isEnded,

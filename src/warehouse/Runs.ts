@@ -7,13 +7,11 @@
  * raises the epoch of the run, so that a process that was only stopped finds its own gone, and writes nothing more.
  */
 import * as Writer from "../dataset/Writer.ts";
-import { type Asked, type Begun, noCounts } from "./Checkpoint.ts";
+import type { Asked, Begun } from "./Checkpoint.ts";
 import * as RunRows from "./RunRows.ts";
 import type * as Shards from "./Shards.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Parameter, type Target, TargetError } from "./Target.ts";
-
-export type Runs = ReturnType<typeof make>;
 
 export const make = (
   { dialect, name }: Target,
@@ -25,14 +23,11 @@ export const make = (
   const { table, types } = dialect;
   const refuse = (reason: TargetError["reason"], message: string) =>
     new TargetError({ reason, target: name, message });
-  const time = (parameter: string) => `CAST(${parameter} AS ${types.timestamp})`;
 
-  const latestRun = async (): Promise<RunRows.Row | undefined> => {
-    const [row] = await connection.query(
-      `SELECT ${RunRows.columns(dialect)} FROM ${table("_runs")} r ORDER BY r."run" DESC LIMIT 1`,
-    );
-    return row && RunRows.of(row);
-  };
+  const rows = RunRows.make(dialect, connection, Tables.runs);
+
+  const latestRun = async (): Promise<RunRows.Row | undefined> =>
+    (await rows.select(`ORDER BY r."run" DESC LIMIT 1`))[0];
 
   /** Tell whether the process that holds the lease is certainly gone, or has been silent for too long. */
   const isDead = async ({ holder, age }: RunRows.Row): Promise<boolean> => {
@@ -58,7 +53,7 @@ export const make = (
     const latest = await latestRun();
     if (own !== undefined) {
       if (latest === undefined || !RunRows.isAsLeft(latest, options, own)) throw lost();
-      if (latest.isEnded) return RunRows.begunOf(latest, true);
+      if (latest.isEnded) return RunRows.begunOf(latest);
     }
     if (latest !== undefined && !latest.isEnded && !await isDead(latest)) {
       throw refuse(
@@ -67,70 +62,50 @@ export const make = (
           "wait for its end (--wait), or end it",
       );
     }
-    const taken = () =>
-      refuse("Locked", `Another run has just begun to write to ${name}: wait for its end (--wait)`);
-    if (latest !== undefined && !latest.isEnded) {
-      const { values } = latest;
-      const isSame = values["kind"] === asked.kind && values["options"] === its;
-      if (!isSame && await shards.isAnyAlive(latest.run)) {
+    const left = latest?.isEnded === false ? latest : undefined;
+    if (left !== undefined) {
+      const isSame = left.values["kind"] === asked.kind && left.values["options"] === its;
+      if (!isSame && await shards.isAnyAlive(left.run)) {
         throw refuse(
           "Locked",
-          `Shards of another run write to ${name} (run ${latest.run}): wait for their end (--wait), or end them`,
+          `Shards of another run write to ${name} (run ${left.run}): wait for their end (--wait), or end them`,
         );
       }
       const changed = await connection.run(
         `UPDATE ${
           table("_runs")
         } SET "epoch" = "epoch" + 1, "beat" = "beat" + 1, "beat_at" = ${dialect.now}, ` +
-          `"holder" = $1 ${isSame ? "" : `, "ended" = ${time("$4")}, "verified" = ${dialect.false}`} ` +
+          `"holder" = $1 ${
+            isSame ? "" : `, "ended" = CAST($4 AS ${types.timestamp}), "verified" = ${dialect.false}`
+          } ` +
           `WHERE "run" = $2 AND "beat" = $3`,
-        [holder, latest.run, latest.beat, ...(isSame ? [] : [at])],
+        [holder, left.run, left.beat, ...(isSame ? [] : [at])],
       );
-      if (changed !== 1) throw taken();
-      if (isSame) return RunRows.begunOf({ ...latest, epoch: latest.epoch + 1 }, false);
+      if (changed !== 1) {
+        throw refuse("Locked", `Another run has just begun to write to ${name}: wait for its end (--wait)`);
+      }
+      if (isSame) return RunRows.begunOf({ ...left, epoch: left.epoch + 1 });
       // First, so that none of them writes what is forgotten here.
       await shards.removeAll();
-      // Walks that were to tell what has ended would tell it of another time.
-      if (values["kind"] === "prune") {
-        await connection.run(`UPDATE ${table("_cursors")} SET "state" = NULL WHERE "state" IS NOT NULL`);
-        await connection.run(`DELETE FROM ${table("_observed")}`);
-      }
     }
-    if (asked.kind === "prune") {
+    // Walks that were to tell what has ended would tell it of another time.
+    const isPruned = left?.values["kind"] === "prune";
+    if (isPruned) await connection.run(`DELETE FROM ${table("_observed")}`);
+    if (isPruned || asked.kind === "prune") {
       await connection.run(`UPDATE ${table("_cursors")} SET "state" = NULL WHERE "state" IS NOT NULL`);
     }
     const run = (latest?.run ?? 0) + 1;
-    const zeros = Tables.runs.columns
-      .filter(({ kind, nullable }) => (kind === "integer" || kind === "number") && !nullable)
-      .map(({ name }) => name).filter((name) => !["run", "epoch"].includes(name));
-    await connection.run(
-      `INSERT INTO ${table("_runs")} ("run", "kind", "options", "began", "holder", "epoch", "beat_at", ` +
-        `${zeros.map((name) => `"${name}"`).join(", ")}) VALUES ($1, $2, $3, ${time("$4")}, $5, 1, ` +
-        `${dialect.now}, ${zeros.map(() => "0").join(", ")})`,
-      [run, asked.kind, its, at, holder],
-    );
-    return {
-      run,
-      epoch: 1,
-      began: at,
-      counts: noCounts,
-      standing: { users: 0, sessions: 0, requests: 0, retries: 0, seconds: 0, progress: undefined },
-      isEnded: false,
-    };
+    await rows.insert({ run, kind: asked.kind, options: its, began: at, holder, epoch: 1 });
+    return RunRows.begunOf((await latestRun())!);
   };
 
   /** Change the record of the run, if it is still this process's. Everything else in the transaction rests on that. */
   const prove = async (
-    { run, epoch }: Pick<Begun, "run" | "epoch">,
+    own: Pick<Begun, "run" | "epoch">,
     set = "",
     parameters: ReadonlyArray<Parameter> = [],
   ): Promise<void> => {
-    const changed = await connection.run(
-      `UPDATE ${table("_runs")} SET "beat" = "beat" + 1, "beat_at" = ${dialect.now}${set} ` +
-        `WHERE "run" = $1 AND "epoch" = $2 AND "holder" IS NOT NULL`,
-      [run, epoch, ...parameters],
-    );
-    if (changed !== 1) throw lost();
+    if (!await rows.prove(own, set, parameters)) throw lost();
   };
 
   return { begin, prove };

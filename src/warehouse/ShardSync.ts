@@ -1,20 +1,17 @@
 /** The work of one process on one shard of a run: its users are walked into the table, as those of a run are. */
-import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import type { ApiError } from "../api/ApiError.ts";
-import * as SessionFilters from "../api/SessionFilters.ts";
-import { TenantClient } from "../api/TenantClient.ts";
+import type { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
-import * as SessionSource from "../source/SessionSource.ts";
 import * as Attempt from "./Attempt.ts";
-import * as Meta from "./Meta.ts";
+import { identityOf } from "./Preparation.ts";
 import * as Report from "./Report.ts";
 import type { ShardKey } from "./Shards.ts";
 import type { SyncOptions } from "./SyncOptions.ts";
-import * as SyncProgress from "./SyncProgress.ts";
+import * as SyncPlan from "./SyncPlan.ts";
+import type * as SyncProgress from "./SyncProgress.ts";
 import * as SyncWalk from "./SyncWalk.ts";
 import type { TargetError } from "./Target.ts";
-import * as UserStates from "./UserStates.ts";
 
 export interface ShardSyncOptions
   extends Omit<SyncOptions<never, never>, "users" | "byActivity" | "shards" | "history"> {
@@ -23,35 +20,17 @@ export interface ShardSyncOptions
   readonly areListed: boolean;
 }
 
-/** Knowledge of a process of its shard, which outlasts a connection. */
-interface Known {
-  origin?: SyncProgress.Origin;
-}
-
-const work = (options: ShardSyncOptions, known: Known) => (its: Attempt.Work) =>
+const work = (options: ShardSyncOptions, known: SyncWalk.Known) => (its: Attempt.Work) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const { store, begun } = its;
       if (begun.isEnded) return;
-      const { prune = false, progress = Export.noProgress(), walk = {}, areListed } = options;
-      const { traffic } = yield* TenantClient;
-      const beganAt = yield* Clock.currentTimeMillis;
-      const cursors = yield* Attempt.call(() => store.cursors());
+      const { prune = false, progress = Export.noProgress(), areListed } = options;
+      const standing = yield* SyncWalk.standingOf(its, known, { prune, progress, isShard: true });
+      const { states, tally } = standing;
       const users = yield* Attempt.call(() => store.shardUsers());
-      const meta = yield* Attempt.call(() => store.meta());
-      const states = UserStates.make({ cursors, run: begun.run, prune, beganAt });
-      const origin = known.origin ??= {
-        at: beganAt,
-        traffic: traffic(),
-        standing: begun.standing,
-        // The run is as of when it began: whoever is done with is done with.
-        doneBefore: new Set(),
-      };
-      const tally = SyncProgress.resume(begun.standing, false, progress);
       progress.usersTotal = users.length;
-      // A run that reads whole lists finds out anew what the tenant gives.
-      const size = prune ? NaN : Number(meta.get(Meta.keys.pageSize));
-      const sizes = SessionSource.sizesOf(walk.pageSize, size > 0 ? size : undefined);
+      const sizes = SyncPlan.sizesOf(options, yield* Attempt.call(() => store.meta()), prune);
       const left = users.filter((userId) => !states.isDone(userId));
       const walked = yield* SyncWalk.run({
         options,
@@ -59,9 +38,7 @@ const work = (options: ShardSyncOptions, known: Known) => (its: Attempt.Work) =>
         prune,
         areListed,
         sizes,
-        states,
-        tally,
-        origin,
+        ...standing,
         left,
         again: [],
         restore,
@@ -96,11 +73,7 @@ export const run = (
   TenantClient
 > => {
   const { shard, target, tenant, redaction, walk = {}, prune = false } = options;
-  const identity = {
-    tenant,
-    filters: JSON.parse(JSON.stringify(SessionFilters.pick(walk))),
-    redaction: redaction ?? null,
-  };
+  const identity = identityOf(tenant, walk, redaction);
   const asked = () => Effect.succeed({ kind: prune ? "prune" as const : "sync" as const, options: {} });
   return Attempt.during(
     target,

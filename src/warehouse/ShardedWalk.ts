@@ -11,7 +11,7 @@ import * as Attempt from "./Attempt.ts";
 import { noCounts, sumOfCounts } from "./Checkpoint.ts";
 import * as SyncProgress from "./SyncProgress.ts";
 import type { ShardRow } from "./Shards.ts";
-import type { FailedShard, ShardOptions } from "./ShardOptions.ts";
+import type { ShardOptions } from "./SyncOptions.ts";
 import type { Walk, Walked } from "./SyncWalk.ts";
 import { TargetError } from "./Target.ts";
 
@@ -19,7 +19,7 @@ import { TargetError } from "./Target.ts";
 const PAGE = 1000;
 
 /** The error of shards that failed, which the next run of the same tries again. */
-const failed = (target: string, all: number, shards: ReadonlyArray<FailedShard>): TargetError => {
+const failed = (target: string, all: number, shards: ReadonlyArray<ShardPlan.FailedShard>): TargetError => {
   const [first] = shards;
   const named = shards.slice(0, 3).map(({ shard, message }) => `shard ${shard}: ${message}`).join("; ");
   const more = shards.length > 3 ? `; and ${shards.length - 3} more` : "";
@@ -38,8 +38,7 @@ const plan = ({ its: { store, begun }, left, prune }: Walk, count: number) =>
     if (there.length > 0) return there;
     const lengths = prune ? yield* Attempt.call(() => store.liveCounts()) : undefined;
     const weightOf = (userId: string) => 1 + Math.floor((lengths?.get(userId) ?? 0) / PAGE);
-    const planned = ShardPlan.deal(left, count, weightOf).map((users) => ({ users }));
-    yield* Attempt.call(() => store.plan(planned, begun.began));
+    yield* Attempt.call(() => store.plan(ShardPlan.deal(left, count, weightOf), begun.began));
     return yield* Attempt.call(() => store.shards());
   });
 
@@ -53,7 +52,7 @@ export const run = <E>(
       walk;
     const { traffic } = yield* TenantClient;
     const shards = yield* plan({ ...walk, again: [] }, count);
-    const resultOf = ({ result }: ShardRow) => result as SyncProgress.ShardResult;
+    const resultOf = ({ standing }: ShardRow) => standing.progress as SyncProgress.ShardResult;
     const ended = shards.filter(({ isEnded }) => isEnded).map((row) => resultOf(row).progress);
     const { usersTotal } = tally.progress;
     const show = (under: Iterable<Export.Progress>) =>
@@ -68,7 +67,7 @@ export const run = <E>(
       show,
     }));
     const rows = yield* Attempt.call(() => store.shards());
-    const missing = rows.filter(({ isEnded }) => !isEnded).map(({ shard }): FailedShard =>
+    const missing = rows.filter(({ isEnded }) => !isEnded).map(({ shard }): ShardPlan.FailedShard =>
       failures.find((failure) => failure.shard === shard) ?? { shard, message: "it has not ended" }
     );
     if (missing.length > 0) return yield* failed(target.name, rows.length, missing);

@@ -20,27 +20,23 @@ export interface ShardKey {
   readonly isIts?: ((began: string) => boolean) | undefined;
 }
 
-/** A shard that is to be planned. */
-export interface Planned {
-  readonly users: ReadonlyArray<string>;
-}
-
 /** A shard as its row has it. */
 export interface ShardRow extends Begun {
   readonly shard: number;
   readonly usersTotal: number;
-  /** Set once it has ended: what its last checkpoint left. */
-  readonly result: unknown;
 }
 
 export const OVER = "The run of this shard is over, or of another database";
+
+const STAGED = "monocloud_staged_shard_users";
 
 export type Shards = ReturnType<typeof make>;
 
 /** Give what a coordinator does with the shards of its run. */
 export const make = ({ dialect }: Target, connection: Connection) => {
-  const { table, types } = dialect;
+  const { table } = dialect;
   const [shards, users] = [table(Tables.shards.name), table(Tables.shardUsers.name)];
+  const rows = RunRows.make(dialect, connection, Tables.shards);
 
   /** Tell whether there are shards: others may have made their tables since this process began. */
   const areThere = async (): Promise<boolean> => await connection.describe(Tables.shards.name) !== undefined;
@@ -48,14 +44,11 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   /** Tell whether a process that works on a shard has given a sign of life within the time of its lease. */
   const isAnyAlive = async (run: number): Promise<boolean> => {
     if (!await areThere()) return false;
-    const rows = await connection.query(
-      `SELECT ${RunRows.columns(dialect)} FROM ${shards} r WHERE r."run" = $1 AND r."ended" IS NULL ` +
-        `AND r."holder" IS NOT NULL`,
+    const held = await rows.select(
+      `WHERE r."run" = $1 AND r."ended" IS NULL AND r."holder" IS NOT NULL`,
       [run],
     );
-    return rows.map(RunRows.of).some(({ holder, age }) =>
-      age <= ((JSON.parse(holder!) as RunRows.Holder).lease ?? 0)
-    );
+    return held.some(({ holder, age }) => age <= ((JSON.parse(holder!) as RunRows.Holder).lease ?? 0));
   };
 
   const removeAll = async (): Promise<void> => {
@@ -65,42 +58,34 @@ export const make = ({ dialect }: Target, connection: Connection) => {
   };
 
   const list = async (run: number): Promise<ReadonlyArray<ShardRow>> => {
-    const rows = await connection.query(
-      `SELECT ${RunRows.columns(dialect)} FROM ${shards} r WHERE r."run" = $1 ORDER BY r."shard"`,
-      [run],
-    );
-    return rows.map(RunRows.of).map((row) => {
-      const begun = RunRows.begunOf(row, row.isEnded);
-      return {
-        ...begun,
-        shard: RunRows.number(row.values["shard"]),
-        usersTotal: RunRows.number(row.values["users_total"]),
-        result: begun.standing.progress,
-      };
-    });
+    const found = await rows.select(`WHERE r."run" = $1 ORDER BY r."shard"`, [run]);
+    return found.map((row) => ({
+      ...RunRows.begunOf(row),
+      shard: RunRows.number(row.values["shard"]),
+      usersTotal: RunRows.number(row.values["users_total"]),
+    }));
   };
 
-  /** Deal users to the shards of a run that has none yet. `staged` is a temporary table of users and their shards. */
+  /** Deal users to the shards of a run that has none yet. */
   const plan = async (
     run: number,
     at: string,
-    planned: ReadonlyArray<Planned>,
-    staged: string,
+    planned: ReadonlyArray<ReadonlyArray<string>>,
   ): Promise<void> => {
     await removeAll();
-    const zeros = Tables.shards.columns
-      .filter(({ kind, nullable }) => (kind === "integer" || kind === "number") && !nullable)
-      .map(({ name }) => name).filter((name) => !["run", "shard", "users_total"].includes(name));
-    for (const [shard, { users }] of planned.entries()) {
-      await connection.run(
-        `INSERT INTO ${shards} ("run", "shard", "users_total", "began", "beat_at", ` +
-          `${zeros.map((name) => `"${name}"`).join(", ")}) VALUES ($1, $2, $3, ` +
-          `CAST($4 AS ${types.timestamp}), ${dialect.now}, ${zeros.map(() => "0").join(", ")})`,
-        [run, shard, users.length, at],
-      );
+    for (const [shard, { length }] of planned.entries()) {
+      await rows.insert({ run, shard, users_total: length, began: at });
     }
+    const dealt = planned.flatMap((users, shard) => users.map((userId) => [userId, shard] as const));
+    const { columns } = Tables.shardUsers;
+    await connection.run(`DROP TABLE IF EXISTS "${STAGED}"`);
+    await connection.run(Tables.createStaging(dialect, STAGED, columns));
+    await connection.append(STAGED, columns, {
+      count: dealt.length,
+      at: (row, column) => dealt[row]![column]!,
+    });
     await connection.run(
-      `INSERT INTO ${users} ("user_id", "shard") SELECT "user_id", "shard" FROM "${staged}"`,
+      `INSERT INTO ${users} ("user_id", "shard") SELECT "user_id", "shard" FROM "${STAGED}"`,
     );
   };
 
@@ -114,8 +99,8 @@ export const lease = (
   options: RunRows.RunsOptions,
   { run, shard, isIts = () => true }: ShardKey,
 ) => {
-  const { table } = dialect;
-  const its = table(Tables.shards.name);
+  const its = dialect.table(Tables.shards.name);
+  const rows = RunRows.make(dialect, connection, Tables.shards);
   const lost = (why: string) =>
     new TargetError({
       reason: "LeaseLost",
@@ -125,26 +110,24 @@ export const lease = (
   const taken = () => lost("Another process has taken this shard over");
 
   const rowThere = async (): Promise<RunRows.Row> => {
-    const [row] = await connection.describe(Tables.shards.name) === undefined ? [] : await connection.query(
-      `SELECT ${RunRows.columns(dialect)} FROM ${its} r WHERE r."run" = $1 AND r."shard" = $2`,
-      [run, shard],
-    );
-    if (row === undefined || !isIts(RunRows.begunOf(RunRows.of(row), false).began)) throw lost(OVER);
-    return RunRows.of(row);
+    const isThere = await connection.describe(Tables.shards.name) !== undefined;
+    const [row] = isThere ? await rows.select(`WHERE r."run" = $1 AND r."shard" = $2`, [run, shard]) : [];
+    if (row === undefined || !isIts(RunRows.begunOf(row).began)) throw lost(OVER);
+    return row;
   };
 
   /** Take the shard, whoever had it. Rejects where this process had it, and another has taken it since. */
   const begin = async (_: Asked, __: string, own?: Pick<Begun, "run" | "epoch">): Promise<Begun> => {
     const row = await rowThere();
     if (own !== undefined && !RunRows.isAsLeft(row, options, own)) throw taken();
-    if (row.isEnded) return RunRows.begunOf(row, true);
+    if (row.isEnded) return RunRows.begunOf(row);
     const changed = await connection.run(
       `UPDATE ${its} SET "epoch" = "epoch" + 1, "beat" = "beat" + 1, "beat_at" = ${dialect.now}, "holder" = $1 ` +
         `WHERE "run" = $2 AND "shard" = $3 AND "epoch" = $4 AND "ended" IS NULL`,
       [await RunRows.holderOf(options, connection), run, shard, row.epoch],
     );
     if (changed !== 1) throw taken();
-    return RunRows.begunOf({ ...row, epoch: row.epoch + 1 }, false);
+    return RunRows.begunOf({ ...row, epoch: row.epoch + 1 });
   };
 
   /** Change the record of the shard, if it is still this process's. */
@@ -153,12 +136,7 @@ export const lease = (
     set = "",
     parameters: ReadonlyArray<Parameter> = [],
   ): Promise<void> => {
-    const changed = await connection.run(
-      `UPDATE ${its} SET "beat" = "beat" + 1, "beat_at" = ${dialect.now}${set} ` +
-        `WHERE "run" = $1 AND "epoch" = $2 AND "shard" = ${shard} AND "ended" IS NULL AND "holder" IS NOT NULL`,
-      [run, epoch, ...parameters],
-    );
-    if (changed !== 1) throw taken();
+    if (!await rows.prove({ run, epoch }, set, parameters, ` AND "shard" = ${shard}`)) throw taken();
   };
 
   return { begin, prove };

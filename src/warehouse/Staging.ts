@@ -1,12 +1,9 @@
 /** Temporary tables, and the merge of what is in them into the tables of the schema. */
 import type { Counts, Merged, StagedUser } from "./Checkpoint.ts";
 import type * as Lot from "./Lot.ts";
-import type { Planned } from "./Shards.ts";
 import { make as makeStatements, type Staged, staged } from "./Statements.ts";
 import * as Tables from "./Tables.ts";
 import { type Connection, type Target, TargetError, type Value } from "./Target.ts";
-
-export type Staging = ReturnType<typeof make>;
 
 /** What a checkpoint merges. */
 export interface MergeOptions {
@@ -51,17 +48,6 @@ export const make = ({ dialect }: Target, connection: Connection) => {
         at: (row, column) => rows[row]![column]!,
       });
     }
-  };
-
-  /** Put the users of shards into a temporary table, whose name it gives. */
-  const stageShards = async (planned: ReadonlyArray<Planned>): Promise<string> => {
-    const name = "monocloud_staged_shard_users";
-    const { columns } = Tables.shardUsers;
-    const rows = planned.flatMap(({ users }, shard) => users.map((userId) => [userId, shard]));
-    await connection.run(`DROP TABLE IF EXISTS "${name}"`);
-    await connection.run(Tables.createStaging(dialect, name, columns));
-    await connection.append(name, columns, { count: rows.length, at: (row, column) => rows[row]![column]! });
-    return name;
   };
 
   /** Forget what was staged: temporary tables that hold rows are made anew when they are needed. */
@@ -178,5 +164,5 @@ export const make = ({ dialect }: Target, connection: Connection) => {
     if (hasHistory) await connection.run(statements.clearHistory);
   };
 
-  return { stage, stageParquet, stageShards, settle, add, merge, clear, empty: emptyStaging };
+  return { stage, stageParquet, settle, add, merge, clear, empty: emptyStaging };
 };

@@ -173,5 +173,3 @@ export const make = ({ table, types, hasKeys }: Dialect) => {
     ],
   };
 };
-
-export type Statements = ReturnType<typeof make>;

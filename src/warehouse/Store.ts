@@ -178,15 +178,13 @@ export const open = async (target: Target, options: OpenOptions) => {
     });
 
   /** Deal users to the shards of the run, which has none yet. */
-  const plan = (planned: ReadonlyArray<Shards.Planned>, at: string): Promise<void> =>
-    inTurn(async () => {
-      const table = await staging.stageShards(planned);
-      await connection.transaction(async () => {
+  const plan = (planned: ReadonlyArray<ReadonlyArray<string>>, at: string): Promise<void> =>
+    inTurn(() =>
+      connection.transaction(async () => {
         await lease.prove(begun!);
-        await shards.plan(begun!.run, at, planned, table);
-      });
-      staging.empty();
-    });
+        await shards.plan(begun!.run, at, planned);
+      })
+    );
 
   return {
     ...Questions.make({ dialect, connection, inTurn, shard: shard?.shard }),

@@ -5,31 +5,30 @@
  * process ends, the table is as of some checkpoint, and the next run begins where that one says. What is delivered twice is the
  * same row of the table.
  */
-import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import type * as Scope from "effect/Scope";
+import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
-import * as SessionFilters from "../api/SessionFilters.ts";
-import { TenantClient } from "../api/TenantClient.ts";
+import type { TenantClient } from "../api/TenantClient.ts";
 import * as Export from "../export/Export.ts";
 import * as Attempt from "./Attempt.ts";
+import { identityOf } from "./Preparation.ts";
 import * as Report from "./Report.ts";
 import type * as Store from "./Store.ts";
 import type { SyncOptions } from "./SyncOptions.ts";
 import * as SyncPlan from "./SyncPlan.ts";
-import * as SyncProgress from "./SyncProgress.ts";
 import * as SyncWalk from "./SyncWalk.ts";
 import * as ShardedWalk from "./ShardedWalk.ts";
 import { TargetError } from "./Target.ts";
-import * as UserStates from "./UserStates.ts";
 
 export type { SyncOptions } from "./SyncOptions.ts";
 
 /** What a process knows of its run, whatever became of a connection. */
-interface Known<E, R> {
+interface Known<E, R> extends SyncWalk.Known {
   plan?: SyncPlan.SyncPlan<E, R>;
-  origin?: SyncProgress.Origin;
+  /** The users, as they were listed. */
+  listed?: ReadonlySet<string>;
   /** The report, but for the counts of the last commit, of which no answer came. */
   report?: Omit<Report.Report, keyof ReturnType<typeof Report.countsOf>>;
 }
@@ -43,25 +42,15 @@ const work = <E, R>(options: SyncOptions<E, R>, known: Known<E, R>) => (its: Att
       const { maxQuarantined, target, progress = Export.noProgress() } = options;
       const plan = known.plan!;
       const { users, prune, activity } = plan;
-      const { traffic } = yield* TenantClient;
-      const beganAt = yield* Clock.currentTimeMillis;
-      const cursors = yield* Attempt.call(() => store.cursors());
-      const states = UserStates.make({ cursors, run: begun.run, prune, beganAt });
-      const isOther = known.origin === undefined;
-      const origin = known.origin ??= {
-        at: beganAt,
-        traffic: traffic(),
-        standing: begun.standing,
-        doneBefore: new Set([...cursors.keys()].filter(states.isDone)),
-      };
-      const tally = SyncProgress.resume(begun.standing, isOther, progress);
-      const listed = yield* restore(plan.ids);
+      const standing = yield* SyncWalk.standingOf(its, known, { prune, progress, isShard: false });
+      const { states, tally, origin } = standing;
+      const listed = known.listed ??= new Set(yield* restore(Stream.runCollect(users.ids)));
       const unverifiedList = users.unverifiedReasons?.() ?? [];
       const isVerifiedList = users.all === true && users.isPartial?.() !== true &&
         unverifiedList.length === 0;
       const asked = new Set(listed);
       if (prune && isVerifiedList) {
-        for (const userId of yield* Attempt.call(() => store.liveUsers())) asked.add(userId);
+        for (const userId of (yield* Attempt.call(() => store.liveCounts())).keys()) asked.add(userId);
       }
       progress.usersTotal = asked.size;
       const isAnyKnown = [...asked].some(states.isKnown);
@@ -71,9 +60,7 @@ const work = <E, R>(options: SyncOptions<E, R>, known: Known<E, R>) => (its: Att
         prune,
         areListed: users.all,
         sizes: plan.sizes,
-        states,
-        tally,
-        origin,
+        ...standing,
         left: [...asked].filter((userId) => !states.isDone(userId)),
         restore,
       };
@@ -161,11 +148,7 @@ export const sync = <E, R>(
         });
       }
     }
-    const identity: Store.Identity = {
-      tenant,
-      filters: JSON.parse(JSON.stringify(SessionFilters.pick(walk))),
-      redaction: redaction ?? null,
-    };
+    const identity = identityOf(tenant, walk, redaction);
     const known: Known<E, R> = {};
     const asked = (store: Store.Store) =>
       Effect.gen(function* () {

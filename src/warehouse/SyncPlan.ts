@@ -2,7 +2,6 @@
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Schema from "effect/Schema";
-import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
 import type { TenantClient } from "../api/TenantClient.ts";
 import { ActivityState } from "../source/activity/ActivityState.ts";
@@ -16,8 +15,6 @@ import type { SyncOptions } from "./SyncOptions.ts";
 
 export interface SyncPlan<E, R> {
   readonly users: UserList<E | ApiError, R | TenantClient>;
-  /** Lists them, once, whatever becomes of the connection. */
-  readonly ids: Effect.Effect<ReadonlyArray<string>, E | ApiError, R | TenantClient>;
   readonly prune: boolean;
   readonly sizes: PageSizes;
   readonly activity: ByActivity.ByActivity | undefined;
@@ -27,14 +24,14 @@ export interface SyncPlan<E, R> {
 
 const Activity = Schema.parseJson(ActivityState);
 
-/** Keep what an effect gives. One that fails or is interrupted is done anew. */
-const once = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  let done: { readonly value: A } | undefined;
-  const keep = Effect.map(work, (value) => {
-    done = { value };
-    return value;
-  });
-  return Effect.suspend(() => done === undefined ? keep : Effect.succeed(done.value));
+/** Make the sizes of pages, from those that an earlier run has found out; one that reads whole lists finds them out anew. */
+export const sizesOf = (
+  { walk = {} }: Pick<SyncOptions<never, never>, "walk">,
+  meta: ReadonlyMap<string, string>,
+  prune: boolean,
+): PageSizes => {
+  const known = prune ? NaN : Number(meta.get(Meta.keys.pageSize));
+  return SessionSource.sizesOf(walk.pageSize, known > 0 ? known : undefined);
 };
 
 export const make = <E, R>(
@@ -42,7 +39,7 @@ export const make = <E, R>(
   meta: ReadonlyMap<string, string>,
 ): Effect.Effect<SyncPlan<E, R>> =>
   Effect.gen(function* () {
-    const { walk = {}, byActivity, lookback } = options;
+    const { byActivity, lookback } = options;
     const found = meta.get(Meta.keys.activity);
     const state = found === undefined ? undefined : Schema.decodeSync(Activity)(found);
     const activity = byActivity && ByActivity.make({
@@ -55,14 +52,10 @@ export const make = <E, R>(
     // Before there is anything to compare it with, activity is only measured.
     const prune = options.prune === true || (activity?.isSweep === true && state !== undefined);
     const users: UserList<E | ApiError, R | TenantClient> = activity?.users ?? options.users;
-    // A run that reads whole lists finds out anew what the tenant gives.
-    const known = prune ? NaN : Number(meta.get(Meta.keys.pageSize));
-    const sizes = SessionSource.sizesOf(walk.pageSize, known > 0 ? known : undefined);
     return {
       users,
-      ids: once(Effect.map(Stream.runCollect(users.ids), (chunk) => [...new Set(chunk)])),
       prune,
-      sizes,
+      sizes: sizesOf(options, meta, prune),
       activity,
       leave: async ({ getMeta, setMeta }, size) => {
         const next = activity?.state();

@@ -2,8 +2,6 @@
 import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
-import * as Exit from "effect/Exit";
-import * as Option from "effect/Option";
 import * as Stream from "effect/Stream";
 import type { ApiError } from "../api/ApiError.ts";
 import { TenantClient } from "../api/TenantClient.ts";
@@ -19,7 +17,7 @@ import type { SyncOptions } from "./SyncOptions.ts";
 import * as SyncProgress from "./SyncProgress.ts";
 import * as TableRows from "./TableRows.ts";
 import type { TargetError } from "./Target.ts";
-import type * as UserStates from "./UserStates.ts";
+import * as UserStates from "./UserStates.ts";
 import * as WarehouseOptions from "./WarehouseOptions.ts";
 
 /** Users to walk, and all that is known of them. */
@@ -62,11 +60,36 @@ const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): R
   return observedIds.map((id = "") => id).filter((id) => !told.has(id) && TableRows.isGood(id));
 };
 
-const isSpent = <E>(cause: Cause.Cause<Option.Option<E>>): boolean =>
-  Option.exists(Cause.failureOption(cause), Option.isNone);
+/** What a process knows of its work, whatever became of a connection. */
+export interface Known {
+  origin?: SyncProgress.Origin;
+}
 
-const causeOf = <E>(cause: Cause.Cause<Option.Option<E>>): Cause.Cause<E> =>
-  Cause.flatMap(cause, Option.match({ onNone: () => Cause.empty, onSome: Cause.fail }));
+/** Find out where a run or a shard stands; another process than the one before asks for every user of a run again. */
+export const standingOf = (
+  { store, begun }: Attempt.Work,
+  known: Known,
+  { prune, progress, isShard }: {
+    readonly prune: boolean;
+    readonly progress: Export.Progress;
+    readonly isShard: boolean;
+  },
+) =>
+  Effect.gen(function* () {
+    const { traffic } = yield* TenantClient;
+    const at = yield* Clock.currentTimeMillis;
+    const cursors = yield* Attempt.call(() => store.cursors());
+    const states = UserStates.make({ cursors, run: begun.run, prune, beganAt: at });
+    const isOther = known.origin === undefined && !isShard;
+    const origin = known.origin ??= {
+      at,
+      traffic: traffic(),
+      standing: begun.standing,
+      // A shard is as of when its run began: whoever is done with is done with.
+      doneBefore: new Set(isShard ? [] : [...cursors.keys()].filter(states.isDone)),
+    };
+    return { states, origin, tally: SyncProgress.resume(begun.standing, isOther, progress) };
+  });
 
 /** Put an answer where the next checkpoint takes it from, and count it. */
 const ingest = ({ options, prune, its: { store }, states, tally }: Walk, take: TableRows.TakeOptions) =>
@@ -130,31 +153,21 @@ export const run = (
     const breakOff = <A>(cause: Cause.Cause<A>) =>
       Effect.zipRight(Effect.flatMap(checkpoint(), commits.finish), Effect.failCause(cause));
     const takeIn = ingest(walk, take);
-
-    /** Gives why it broke off; an empty cause if it did not. */
-    const walkAll: Effect.Effect<
-      Cause.Cause<ApiError | Export.ExportError>,
-      TargetError,
-      TenantClient
-    > = Effect.scoped(Effect.gen(function* () {
-      const pull = yield* Stream.toPull(batchesOf(walk));
-      while (true) {
-        const pulled = yield* Effect.exit(restore(pull));
-        if (Exit.isFailure(pulled)) return isSpent(pulled.cause) ? Cause.empty : causeOf(pulled.cause);
-        for (const batch of pulled.value) {
+    const broken = yield* Export.drain({
+      source: batchesOf(walk),
+      tally,
+      maxQuarantined: options.maxQuarantined,
+      restore,
+      take: (batch) =>
+        Effect.gen(function* () {
           yield* takeIn(batch);
           const now = yield* Clock.currentTimeMillis;
           waitingSince ??= now;
           const isDue = store.isDue(checkpointRows) || now - waitingSince >= checkpointEvery;
           if (isDue) yield* commits.begin(yield* checkpoint());
           yield* commits.check;
-          const judged = yield* Effect.exit(Export.checkQuarantined(tally, options.maxQuarantined, "now"));
-          if (Exit.isFailure(judged)) return judged.cause;
-        }
-      }
-    }));
-
-    const broken = yield* walkAll;
+        }),
+    });
     if (!Cause.isEmpty(broken)) return yield* breakOff(broken);
     return { checkpoint, finish: commits.finish, breakOff, pageSize: sizes.found };
   });

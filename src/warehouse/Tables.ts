@@ -1,4 +1,5 @@
 /** The tables of a warehouse: their columns, the statements that make them, and the check of those that are there. */
+import { quoted } from "../postgres/Quoted.ts";
 import * as Columns from "../session/Columns.ts";
 import type { Column, Connection, Dialect } from "./Target.ts";
 
@@ -174,8 +175,6 @@ export type Extra = keyof typeof extras;
 const everyTable: ReadonlyArray<Table> = [...tables, ...Object.values(extras).flat()];
 
 const VIEW = "sessions_live";
-
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** List the names of columns, as statements have them. */
 export const list = (columns: ReadonlyArray<Pick<Column, "name">>, alias = ""): string =>

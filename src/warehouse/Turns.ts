@@ -4,17 +4,8 @@ import { type Connection, type Target, TargetError } from "./Target.ts";
 /** The longest silence of a database that is to be quick, in milliseconds. */
 const SILENCE = 2000;
 
-export interface Turns {
-  readonly connection: Connection;
-  /** Does work once what was asked for before is done. */
-  readonly inTurn: <A>(work: () => Promise<A>) => Promise<A>;
-  /** Gives up the connection, from now on, once it is silent for so long: whoever asks for this has no time to wait. */
-  readonly hurry: (silence?: number) => void;
-  /** Does a last piece of work, if the database answers, and closes the connection. */
-  readonly close: (last: () => Promise<void>) => Promise<void>;
-}
-
-export const of = ({ name }: Target, opened: Connection): Turns => {
+/** Take turns on a connection. */
+export const of = ({ name }: Target, opened: Connection) => {
   /** When the database last gave an answer, or had nothing to answer. */
   let heardAt = performance.now();
   const hearing = <Args extends ReadonlyArray<unknown>, A>(call: (...args: Args) => Promise<A>) =>
@@ -47,6 +38,7 @@ export const of = ({ name }: Target, opened: Connection): Turns => {
 
   let last: Promise<unknown> = Promise.resolve();
   let isWaiting = false;
+  /** Does work once what was asked for before is done. */
   const inTurn = <A>(work: () => Promise<A>): Promise<A> => {
     const result = last.then(async () => {
       if (dropped !== undefined) throw dropped;
@@ -62,6 +54,7 @@ export const of = ({ name }: Target, opened: Connection): Turns => {
   };
 
   let watch: ReturnType<typeof setInterval> | undefined;
+  /** Gives up the connection, from now on, once it is silent for so long: whoever asks for this has no time to wait. */
   const hurry = (silence: number = SILENCE): void => {
     watch ??= setInterval(() => {
       if (!isWaiting || performance.now() - heardAt < silence) return;
@@ -81,7 +74,8 @@ export const of = ({ name }: Target, opened: Connection): Turns => {
     connection,
     inTurn,
     hurry,
-    close: async (lastly) => {
+    /** Does a last piece of work, if the database answers, and closes the connection. */
+    close: async (lastly: () => Promise<void>): Promise<void> => {
       hurry();
       await inTurn(lastly).catch(() => undefined);
       clearInterval(watch);

@@ -23,20 +23,9 @@ export interface UserStatesOptions {
   readonly beganAt: number;
 }
 
-export interface UserStates {
-  readonly isKnown: (userId: string) => boolean;
-  /** Tells whether the run is done with a user. */
-  readonly isDone: (userId: string) => boolean;
-  readonly startOf: (userId: string) => Exclude<Start, string>;
-  /** Takes note of a batch, of a walk that reads the whole list or not. */
-  readonly touch: (batch: Batch, isWhole: boolean) => void;
-  /** Gives the users that were touched since this was last asked for. */
-  readonly flush: () => ReadonlyArray<StagedUser>;
-  /** Gives those whom a tenant that lists `asked` lists no more, and of whom something is known that they leave. */
-  readonly absentFrom: (asked: ReadonlySet<string>) => ReadonlyArray<StagedUser>;
-}
+export type UserStates = ReturnType<typeof make>;
 
-export const make = ({ cursors: stored, run, prune, beganAt }: UserStatesOptions): UserStates => {
+export const make = ({ cursors: stored, run, prune, beganAt }: UserStatesOptions) => {
   const cursors = new Map(stored);
   const touched = new Map<string, Touched>();
 
@@ -68,9 +57,10 @@ export const make = ({ cursors: stored, run, prune, beganAt }: UserStatesOptions
   };
 
   return {
-    isKnown: (userId) => cursors.has(userId),
-    isDone: (userId) => cursors.get(userId)?.run === run,
-    startOf: (userId) => {
+    isKnown: (userId: string): boolean => cursors.has(userId),
+    /** Tells whether the run is done with a user. */
+    isDone: (userId: string): boolean => cursors.get(userId)?.run === run,
+    startOf: (userId: string): Exclude<Start, string> => {
       const { cursor = null, state = null } = cursors.get(userId) ?? {};
       return {
         userId,
@@ -78,16 +68,19 @@ export const make = ({ cursors: stored, run, prune, beganAt }: UserStatesOptions
         ...(state !== null && { state: JSON.parse(state) }),
       };
     },
-    touch: ({ userId, end, state }, isWhole) => {
+    /** Takes note of a batch, of a walk that reads the whole list or not. */
+    touch: ({ userId, end, state }: Batch, isWhole: boolean): void => {
       touched.set(userId, { state: state ?? touched.get(userId)?.state, end, isWhole });
     },
-    flush: () => {
+    /** Gives the users that were touched since this was last asked for. */
+    flush: (): ReadonlyArray<StagedUser> => {
       const rows = [...touched].map(rowOf);
       for (const row of rows) cursors.set(row.userId, row);
       touched.clear();
       return rows;
     },
-    absentFrom: (asked) =>
+    /** Gives those whom a tenant that lists `asked` lists no more, and of whom something is known that they leave. */
+    absentFrom: (asked: ReadonlySet<string>): ReadonlyArray<StagedUser> =>
       [...cursors.values()].filter(({ userId }) => !asked.has(userId)).flatMap((row) => {
         const forgotten = row.cursor === null ? null : Cursors.forget(row.cursor);
         return forgotten === row.cursor && row.state === null

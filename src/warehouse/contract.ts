@@ -9,7 +9,7 @@ import type { Session } from "../session/Session.ts";
 import * as Store from "./Store.ts";
 import * as TableRows from "./TableRows.ts";
 import * as Tables from "./Tables.ts";
-import { type Found, isTargetError, type Target, type TargetErrorReason } from "./Target.ts";
+import { type Connection, type Found, isTargetError, type Target, type TargetErrorReason } from "./Target.ts";
 
 /** One thing that a target must do. */
 export interface Check {
@@ -93,23 +93,21 @@ const working = async <A>(
 
 const end = { end: { verified: true, unverifiedReasons: [] } };
 
-const select = async (target: Target, statement: string): Promise<ReadonlyArray<Found>> => {
+/** Do work in a transaction of a connection of its own. */
+const within = async <A>(target: Target, work: (connection: Connection) => Promise<A>): Promise<A> => {
   const connection = await target.connect();
   try {
-    return await connection.transaction(() => connection.query(statement));
+    return await connection.transaction(() => work(connection));
   } finally {
     await connection.close();
   }
 };
 
-const execute = async (target: Target, statement: string): Promise<void> => {
-  const connection = await target.connect();
-  try {
-    await connection.transaction(() => connection.run(statement));
-  } finally {
-    await connection.close();
-  }
-};
+const select = (target: Target, statement: string): Promise<ReadonlyArray<Found>> =>
+  within(target, (connection) => connection.query(statement));
+
+const execute = (target: Target, statement: string): Promise<unknown> =>
+  within(target, (connection) => connection.run(statement));
 
 /** Read ids, times of change and whether each has ended. */
 const held = async (target: Target): Promise<ReadonlyArray<string>> => {
@@ -416,12 +414,10 @@ export const contract: ReadonlyArray<Check> = [
           await store.close();
         }
       };
-      const connection = await target().connect();
-      await connection.transaction(async () => {
+      await within(target(), async (connection) => {
         if (createSchema !== undefined) await connection.run(createSchema.statement);
         await connection.run(`CREATE TABLE ${table("sessions")} ("id" ${types.integer})`);
       });
-      await connection.close();
       await refused("Foreign", prepare(), "a table of something else");
       await execute(target(), `DROP TABLE ${table("sessions")}`);
       await prepare();
@@ -445,8 +441,7 @@ export const contract: ReadonlyArray<Check> = [
         await commit(end);
       }, { history: true });
       // As the version before would have it.
-      const connection = await target().connect();
-      await connection.transaction(async () => {
+      await within(target(), async (connection) => {
         const names = Tables.sessionColumns.map(({ name }) => name).filter((name) => name !== "ip_address");
         const json = '{"new":[1.0],"last_metadata":{"other":1,"ip_address":"1.2.3.4"}}';
         await connection.run(Tables.dropView(target().dialect));
@@ -469,7 +464,6 @@ export const contract: ReadonlyArray<Check> = [
           JSON.stringify(names),
         ]);
       });
-      await connection.close();
       await working(target(), ({ commit }) => commit(end));
       for (const name of ["sessions", "sessions_live", "sessions_history"]) {
         const rows = await select(

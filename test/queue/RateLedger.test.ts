@@ -16,7 +16,7 @@ const asked = (
     turns: 1,
     ceiling: 20,
     ...rest,
-    reports: { ...RateLedger.nothing, ...rest.reports },
+    reports: { accepted: 0, throttled: [], heldUntil: 0, waited: false, ...rest.reports },
   });
 
 /** The times of a lease's turns, on the server's clock. */

@@ -7,7 +7,6 @@ import * as Records from "../../src/queue/Records.ts";
 import * as ShardJob from "../../src/queue/ShardJob.ts";
 import * as ShardTaker from "../../src/queue/ShardTaker.ts";
 import type { Values } from "../../src/queue/Values.ts";
-import type { Work } from "../../src/queue/Work.ts";
 import * as memory from "./memory.ts";
 import { sleep } from "./place.ts";
 
@@ -16,7 +15,7 @@ const job = {
   ...{ into: { kind: "table", run: 1, prune: false }, how: {}, users_listed: true },
 };
 
-const takerOf = (values: Values, work: Work<never>) =>
+const takerOf = (values: Values, work: ShardTaker.Work<never>) =>
   ShardTaker.make({
     ...{ id: "here", values, work, runtime: Runtime.defaultRuntime, say: () => {} },
     engine: { errors: Bull } as unknown as Parameters<typeof ShardTaker.make>[0]["engine"],

@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { make as makeSandbox } from "../../src/sandbox/mod.ts";
-import type { ShardWork } from "../../src/warehouse/ShardOptions.ts";
+import type { ShardWork } from "../../src/warehouse/SyncOptions.ts";
 import * as Store from "../../src/warehouse/Store.ts";
 import type { Dialect, Target } from "../../src/warehouse/Target.ts";
 import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";

@@ -11,7 +11,7 @@ import type * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
 import * as Names from "../../queue/Names.ts";
 import type * as ShardJob from "../../queue/ShardJob.ts";
-import type { WorkContext } from "../../queue/Work.ts";
+import type { WorkContext } from "../../queue/ShardTaker.ts";
 import * as Redaction from "../../session/Redaction.ts";
 import type { SinkError } from "../../sink/Sink.ts";
 import type { TargetError } from "../../warehouse/Target.ts";

@@ -7,7 +7,7 @@ import { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
 import * as Dispatch from "../../queue/Dispatch.ts";
 import type { QueueError } from "../../queue/QueueError.ts";
-import type { ShardWork } from "../../warehouse/ShardOptions.ts";
+import type { ShardWork } from "../../warehouse/SyncOptions.ts";
 import * as Sync from "../../warehouse/Sync.ts";
 import { usageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";

@@ -85,17 +85,15 @@ const writeParts = ({ number, parts, added, progress, ...options }: Work) =>
     );
     const users = new Set<string>();
     const rows = rowsOf(readerOf(options.root, progress), parts);
-    yield* Effect.addFinalizer(() => Effect.promise(() => rows.return(undefined)));
-    while (true) {
-      const { done, value } = yield* CheckedReader.attempt(() => rows.next());
-      if (done) break;
-      for (const batch of batchesOf(value.filter(({ place }) => added.has(place)))) {
-        users.add(batch.userId);
-        yield* writer.write(batch);
-      }
-      const staying = value.filter(({ decoded }) => Either.isLeft(decoded));
-      if (staying.length > 0) yield* writer.keep("quarantine", staying.map((row) => `${lineOf(row)}\n`));
-    }
+    yield* CheckedReader.forEach(rows, (work) => work, (some) =>
+      Effect.gen(function* () {
+        for (const batch of batchesOf(some.filter(({ place }) => added.has(place)))) {
+          users.add(batch.userId);
+          yield* writer.write(batch);
+        }
+        const staying = some.filter(({ decoded }) => Either.isLeft(decoded));
+        if (staying.length > 0) yield* writer.keep("quarantine", staying.map((row) => `${lineOf(row)}\n`));
+      }));
     return { parts: yield* writer.commit, users: users.size };
   });
 

@@ -42,21 +42,7 @@ export interface ByActivityOptions {
   readonly sweep?: boolean | undefined;
 }
 
-export interface ByActivity {
-  /** True if all users are asked to find out whether activity tells the truth. */
-  readonly isSweep: boolean;
-  /** The users to ask. */
-  readonly users: UserList.UserList<ApiError, TenantClient>;
-  /** Takes note of how walks end, and measures what they found. */
-  readonly watch: <E, R>(batches: Stream.Stream<Batch, E, R>) => Stream.Stream<Batch, E, R | TenantClient>;
-  /** Time up to which the run before should have brought what changed, in seconds since the epoch; of a sweep alone. */
-  readonly lateUpTo: number | undefined;
-  /** Tells whether it is no matter of activity that a user's sessions come late: an earlier walk failed, or was not verified. */
-  readonly isExcused: (userId: string) => boolean;
-  /** After the walks: what the next run goes by. */
-  readonly state: () => ActivityState | undefined;
-  readonly report: (late: number | undefined) => ActivityReport;
-}
+export type ByActivity = ReturnType<typeof make>;
 
 /** Walks whose users may have to be read once more, side by side. */
 const AT_ONCE = 16;
@@ -70,7 +56,7 @@ const isRefused = ({ reason }: ApiError): boolean => reason === "Unprocessable" 
 export const make = (
   { state: before, now: began, sweepEvery = SWEEP_EVERY, lookback = LOOKBACK, sweep = false }:
     ByActivityOptions,
-): ByActivity => {
+) => {
   const now = began / 1000;
   // A sweep that is yet to come was dated by a clock that was wrong.
   const isDue = before === undefined || now - before.swept_at >= sweepEvery || before.swept_at > now;
@@ -202,22 +188,30 @@ export const make = (
     };
   };
 
+  const users: UserList.UserList<ApiError, TenantClient> = {
+    ids,
+    identity: "all",
+    all: true,
+    isPartial: () => isPartial,
+    unverifiedReasons: () => listing.read()?.unverifiedReasons ?? [],
+    total: () => isPartial && !isRead ? undefined : listing.read()?.total,
+  };
+
   return {
+    /** True if all users are asked to find out whether activity tells the truth. */
     isSweep,
-    users: {
-      ids,
-      identity: "all",
-      all: true,
-      isPartial: () => isPartial,
-      unverifiedReasons: () => listing.read()?.unverifiedReasons ?? [],
-      total: () => isPartial && !isRead ? undefined : listing.read()?.total,
-    },
-    watch: (batches) =>
+    /** The users to ask. */
+    users,
+    /** Takes note of how walks end, and measures what they found. */
+    watch: <E, R>(batches: Stream.Stream<Batch, E, R>): Stream.Stream<Batch, E, R | TenantClient> =>
       Stream.mapEffect(batches, (batch) => Effect.as(judge(batch), batch), { concurrency: AT_ONCE }),
+    /** Time up to which the run before should have brought what changed, in seconds since the epoch; of a sweep alone. */
     lateUpTo: isSweep && before?.off === undefined ? before?.ran_at : undefined,
-    isExcused: (userId) => tried.has(userId),
+    /** Tells whether it is no matter of activity that a user's sessions come late: an earlier walk failed, or was not verified. */
+    isExcused: (userId: string): boolean => tried.has(userId),
+    /** Gives, after the walks, what the next run goes by. */
     state,
-    report: (late) => {
+    report: (late: number | undefined): ActivityReport => {
       const found = listing.read();
       keep(found);
       return {

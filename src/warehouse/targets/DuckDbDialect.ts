@@ -1,5 +1,7 @@
 /** SQL of DuckDB, and the meaning of its errors. */
+import { literal, quoted } from "../../postgres/Quoted.ts";
 import type { Dialect, Kind, TargetError } from "../Target.ts";
+import { comment } from "./PostgresDialect.ts";
 
 /** The name of the file's database in statements, whatever the file's. */
 export const CATALOG = "warehouse";
@@ -13,9 +15,6 @@ const types: Readonly<Record<Kind, string>> = {
   integer: "BIGINT",
   boolean: "BOOLEAN",
 };
-
-export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 export const dialectOf = (schema: string): Dialect => {
   const its = `${CATALOG}.${quoted(schema)}`;
@@ -36,10 +35,7 @@ export const dialectOf = (schema: string): Dialect => {
     false: "false",
     // A key costs three to four times the rest, and the file grows by every update (measured).
     hasKeys: false,
-    comment: (table, column, text) =>
-      `COMMENT ON ${column === undefined ? `TABLE ${table}` : `COLUMN ${table}.${column}`} IS ${
-        literal(text)
-      }`,
+    comment,
   };
 };
 

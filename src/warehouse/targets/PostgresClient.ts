@@ -15,25 +15,8 @@ export interface ClientOptions extends PostgresErrors.Database {
   readonly patience: number;
 }
 
-/** The answer to a statement. */
-export interface Answer {
-  readonly rows: ReadonlyArray<Record<string, unknown>>;
-  readonly count: number;
-  readonly command: string;
-}
-
 /** A client whose calls are made within an `attempt`, but for `close` and `destroy`. */
-export interface Client {
-  /** Fails a call that is not answered, and lets go of its connection: the server rolls back then. */
-  readonly attempt: <A>(work: () => Promise<A>) => Promise<A>;
-  readonly connect: () => Promise<unknown>;
-  readonly query: (statement: string, parameters?: ReadonlyArray<unknown>) => Promise<Answer>;
-  /** Sends bytes to a `COPY FROM STDIN`. */
-  readonly copy: (statement: string, pieces: Iterator<Uint8Array>) => Promise<void>;
-  readonly close: () => Promise<void>;
-  /** Lets go of the connection at once. */
-  readonly destroy: () => void;
-}
+export type Client = Awaited<ReturnType<typeof make>>;
 
 /** Wait for a package that may not be installed. */
 const load = <A>(module: Promise<A>, { name }: ClientOptions, which: string): Promise<A> =>
@@ -86,7 +69,7 @@ const send = (stream: CopyStreamQuery, pieces: Iterator<Uint8Array>): Promise<vo
   });
 
 /** Load the packages that are needed, and make a client that is not connected yet. */
-export const make = async (options: ClientOptions): Promise<Client> => {
+export const make = async (options: ClientOptions) => {
   const { patience } = options;
   const { default: pg } = await load(import("pg"), options, "pg");
   const { from } = await load(import("pg-copy-streams"), options, "pg-copy-streams");
@@ -94,12 +77,14 @@ export const make = async (options: ClientOptions): Promise<Client> => {
   let lost: Error | undefined;
   // Where nobody waits for an answer, the next call tells.
   client.on("error", (error) => lost ??= error);
-  const destroy = () =>
+  /** Lets go of the connection at once. */
+  const destroy = (): void =>
     (client as unknown as { readonly connection?: { readonly stream?: { destroy: () => void } } })
       .connection?.stream?.destroy();
 
   return {
-    attempt: async (work) => {
+    /** Fails a call that is not answered, and lets go of its connection: the server rolls back then. */
+    attempt: async <A>(work: () => Promise<A>): Promise<A> => {
       if (lost !== undefined) throw PostgresErrors.of(lost, options);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise<never>((_, reject) => {
@@ -119,15 +104,21 @@ export const make = async (options: ClientOptions): Promise<Client> => {
       }
     },
     connect: () => client.connect(),
-    query: async (statement, parameters = []) => {
-      const { rows, rowCount, command } = await client.query(statement, [...parameters]);
+    query: async (statement: string, parameters: ReadonlyArray<unknown> = []) => {
+      const { rows, rowCount, command } = await client.query<Record<string, unknown>>(statement, [
+        ...parameters,
+      ]);
       return { rows, count: rowCount ?? 0, command };
     },
-    copy: (statement, pieces) => send(client.query(from(statement)), pieces),
-    close: async () => {
+    /** Sends bytes to a `COPY FROM STDIN`. */
+    copy: (statement: string, pieces: Iterator<Uint8Array>): Promise<void> =>
+      send(client.query(from(statement)), pieces),
+    close: async (): Promise<void> => {
       const isLost = lost !== undefined;
       lost ??= new Error("the connection was closed");
-      if (!isLost) await Promise.race([client.end().catch(() => undefined), delay(1000)]);
+      if (!isLost) {
+        await Promise.race([client.end().catch(() => undefined), delay(1000)]);
+      }
       destroy();
     },
     destroy,

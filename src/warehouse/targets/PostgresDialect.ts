@@ -1,5 +1,5 @@
 /** SQL as PostgreSQL spells it. */
-import { quoted } from "../../postgres/Quoted.ts";
+import { literal, quoted } from "../../postgres/Quoted.ts";
 import type { Dialect, Kind } from "../Target.ts";
 
 const types: Readonly<Record<Kind, string>> = {
@@ -12,7 +12,9 @@ const types: Readonly<Record<Kind, string>> = {
   boolean: "boolean",
 };
 
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+/** Give the statement that says what a table or a column holds; DuckDB takes it as well. */
+export const comment = (table: string, column: string | undefined, text: string): string =>
+  `COMMENT ON ${column === undefined ? `TABLE ${table}` : `COLUMN ${table}.${column}`} IS ${literal(text)}`;
 
 export const make = (schema: string): Dialect => ({
   types,
@@ -28,8 +30,7 @@ export const make = (schema: string): Dialect => ({
   hasKeys: true,
   // An index entry has 2,704 bytes at most, and the two lengths take some of them.
   keyBytes: 2600,
-  comment: (table, column, text) =>
-    `COMMENT ON ${column === undefined ? `TABLE ${table}` : `COLUMN ${table}.${column}`} IS ${literal(text)}`,
+  comment,
   // A hash join reads the whole table for each checkpoint: that takes the longer, the larger the table is.
   byKey: {
     on: "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off",

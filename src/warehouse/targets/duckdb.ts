@@ -9,7 +9,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { DuckDBConnection, DuckDBInstance, DuckDBType, DuckDBValue } from "@duckdb/node-api";
 import type { Column, Connection, Described, DuckDbOptions, Kind, Rows, Target, Value } from "../Target.ts";
 import { TargetError } from "../Target.ts";
-import { CATALOG, dialectOf, literal, quoted, reasonOf } from "./DuckDbDialect.ts";
+import { literal, quoted } from "../../postgres/Quoted.ts";
+import { CATALOG, dialectOf, reasonOf } from "./DuckDbDialect.ts";
 
 export type { DuckDbOptions } from "../Target.ts";
 
