@@ -3,10 +3,8 @@ import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import { identity } from "effect/Function";
-import type * as Redacted from "effect/Redacted";
 import * as Stream from "effect/Stream";
 import * as SessionFilters from "../../api/SessionFilters.ts";
-import type { Tenant } from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
 import * as Layout from "../../dataset/Layout.ts";
@@ -18,7 +16,7 @@ import type { QueueError } from "../../queue/QueueError.ts";
 import type * as ShardJob from "../../queue/ShardJob.ts";
 import type { Batch } from "../../session/Batch.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
-import { exitCodes, usageError } from "../ExitCode.ts";
+import { usageError } from "../ExitCode.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
 import * as ExportRules from "../options/ExportRules.ts";
@@ -33,27 +31,12 @@ import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 import * as Tracing from "./tracing.ts";
 
-/** Options of an export, from the command line and the environment. */
-interface Plan {
-  readonly args: Args;
-  readonly tenant: Tenant;
-  readonly rate: number | "auto";
-  readonly redactSecret: Redacted.Redacted | undefined;
-  readonly users: Users.Users<QueueError>;
-  /** Queue whose workers do it. */
-  readonly queue: Queueing.Queue | undefined;
-  readonly destination: Destination.Destination;
-  readonly redact: (batch: Batch) => Batch;
-  readonly walk: SessionSource.SessionSourceOptions;
-  readonly progress: Export.Progress;
-}
-
 /** Read all that is asked for, and refuse what can't be done, before any request. */
 const planOf = (args: Args) =>
   Effect.gen(function* () {
     const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
     const users: Users.Users<QueueError> = yield* Users.from(args);
-    const redact = args.redact === undefined
+    const redact: (batch: Batch) => Batch = args.redact === undefined
       ? identity
       : yield* Settings.redactionFrom(args.redact, redactSecret);
     const destination = yield* Destination.from(args.out, args.format, {
@@ -76,31 +59,16 @@ const planOf = (args: Args) =>
       concurrency: args.concurrency,
       areListed: args.allUsers,
     };
+    // Its workers do it, where there is one.
     const queue = Queueing.isQueued(args) ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
     const progress = Export.noProgress();
-    return {
-      args,
-      tenant,
-      rate,
-      redactSecret,
-      users,
-      queue,
-      destination,
-      redact,
-      walk,
-      progress,
-    } satisfies Plan;
+    return { args, tenant, rate, redactSecret, users, queue, destination, redact, walk, progress };
   });
 
-/** Say what was done, and set the exit code. */
-const conclude = ({ quiet, json, allUsers }: Args, told: Summary.Told) =>
-  Effect.gen(function* () {
-    const isComplete = told.verified && told.quarantined === 0 && (told.missing.count === 0 || allUsers);
-    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
-    if (!quiet) yield* Terminal.say(Summary.lines(told));
-    yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
-    if (json) yield* Terminal.print([Terminal.printableJson(told)]);
-  });
+type Plan = Effect.Effect.Success<ReturnType<typeof planOf>>;
+
+const conclude = (args: Args, told: Summary.Told) =>
+  Summary.conclude(told, { ...args, isComplete: Summary.isComplete(told, args) });
 
 /** Run the export into files, which are all of them complete or none. */
 const toFiles = (
@@ -186,6 +154,7 @@ const toDataset = (
   const { args, users, tenant, queue, walk, redact, progress } = plan;
   return Effect.map(
     Dataset.run({
+      ...args,
       root,
       formats,
       users,
@@ -194,14 +163,8 @@ const toDataset = (
       walk,
       options: { keepFormulas: args.keepFormulas, redact: args.redact },
       changes: args.sinceLast ? "since-last" : args.since,
-      prune: args.prune,
       byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
-      lookback: args.lookback,
       change: redact,
-      onInvalid: args.onInvalid,
-      maxQuarantined: args.maxQuarantined,
-      partRows: args.partRows,
-      partBytes: args.partBytes,
       progress,
       shards: queue && inShards(plan, queue, formats),
     }),

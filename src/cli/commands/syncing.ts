@@ -15,8 +15,8 @@ import * as Users from "../options/Users.ts";
 import type { SyncArgs } from "../options/WarehouseFlags.ts";
 import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
-import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 import * as Tracing from "./tracing.ts";
@@ -90,23 +90,14 @@ export const run = (args: SyncArgs) =>
     const { maxElapsed, maxBodyBytes, pageSize, concurrency } = args;
     const syncing = Effect.provide(
       Sync.sync({
+        ...args,
         target,
         users,
         tenant: tenant.origin,
         walk: { ...SessionFilters.pick(args), pageSize, concurrency },
-        prune: args.prune,
         byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
-        deletes: args.deletes,
-        lookback: args.lookback,
-        history: args.history,
-        badText: args.badText,
-        checkpointRows: args.checkpointRows,
-        checkpointEvery: args.checkpointEvery,
-        wait: args.wait,
-        maxElapsed,
         change,
         redaction: args.redact,
-        maxQuarantined: args.maxQuarantined,
         progress,
         shards: queue && inShards(args, queue, redactSecret, name, users.all === true),
       }),
@@ -124,7 +115,5 @@ export const run = (args: SyncArgs) =>
       shown,
       tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue),
     ).pipe(Tracing.ofRun(queue, { tenant: args.tenant, target: name, kind: "table" }));
-    const isComplete = report.verified && report.quarantined === 0 &&
-      (report.missing.count === 0 || args.allUsers);
-    yield* WarehouseSummary.conclude(report, { ...args, isComplete });
+    yield* Summary.concludeSync(report, { ...args, isComplete: Summary.isComplete(report, args) });
   }));
