@@ -1,5 +1,6 @@
 /** The program of `monocloud-sessions work`. */
 import process from "node:process";
+import * as Headers from "@effect/platform/Headers";
 import * as Effect from "effect/Effect";
 import * as Worker from "../../queue/Worker.ts";
 import * as Trace from "../../server/telemetry/Trace.ts";
@@ -25,7 +26,7 @@ const tell = (line: string) =>
 const tracedWork: typeof shardWork = (job, context) =>
   shardWork(job, context).pipe(
     Trace.span("shard", { job: job.job, shard: job.shard, tenant: job.tenant, attempt: context.attempt }),
-    Trace.within(job.trace),
+    Trace.within(Headers.fromInput({ traceparent: job.trace })),
   );
 
 export const run = ({ queue, tenants, targets, atOnce, rate, lease }: WorkArgs) =>
