@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
-import { identity } from "effect/Function";
 import * as Stream from "effect/Stream";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
@@ -11,18 +10,13 @@ import * as Layout from "../../dataset/Layout.ts";
 import type { OpenShard, Publish } from "../../dataset/DatasetOptions.ts";
 import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as Dispatch from "../../queue/Dispatch.ts";
-import type { QueueError } from "../../queue/QueueError.ts";
 import type * as ShardJob from "../../queue/ShardJob.ts";
-import type { Batch } from "../../session/Batch.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
 import { usageError } from "../ExitCode.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
 import * as ExportRules from "../options/ExportRules.ts";
 import * as Limited from "../options/Limited.ts";
-import * as Settings from "../options/Settings.ts";
-import * as Users from "../options/Users.ts";
 import * as Interruption from "../ui/Interruption.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Summary from "../ui/Summary.ts";
@@ -34,11 +28,8 @@ import * as Tracing from "./tracing.ts";
 /** Read all that is asked for, and refuse what can't be done, before any request. */
 const planOf = (args: Args) =>
   Effect.gen(function* () {
-    const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
-    const users: Users.Users<QueueError> = yield* Users.from(args);
-    const redact: (batch: Batch) => Batch = args.redact === undefined
-      ? identity
-      : yield* Settings.redactionFrom(args.redact, redactSecret);
+    const inputs = yield* Queueing.inputsOf(args);
+    const { tenant, rate } = inputs;
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
       parquet: {
@@ -62,7 +53,7 @@ const planOf = (args: Args) =>
     // Its workers do it, where there is one.
     const queue = Queueing.isQueued(args) ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
     const progress = Export.noProgress();
-    return { args, tenant, rate, redactSecret, users, queue, destination, redact, walk, progress };
+    return { ...inputs, args, queue, destination, walk, progress };
   });
 
 type Plan = Effect.Effect.Success<ReturnType<typeof planOf>>;
@@ -112,38 +103,31 @@ const inShards = (
   count: args.shards ?? Queueing.SHARDS,
   dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) => {
     const run = open[0]!.id.split("/")[0]!;
-    return Effect.flatMap(Tracing.nameFor(run), (trace) =>
-      Dispatch.dispatch(queue.connected, {
-        job: {
-          job: run,
-          trace,
-          tenant: args.tenant,
-          target: args.target,
-          into: {
-            kind: "folder",
-            run,
-            formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
-            on_invalid: args.onInvalid,
-            part_rows: args.partRows,
-            part_bytes: args.partBytes,
-            keep_formulas: args.keepFormulas,
-            parquet_version: args.parquetVersion,
-            row_group_rows: args.rowGroupRows,
-            sort: args.sort,
-          },
-          how: Queueing.howOf(args, redactSecret),
-          users_listed: users.all === true,
-        },
-        shards: open,
-        show: (_, view) => Object.assign(queue.view, view),
-        // A failure to write ends the run by itself.
-        publish: (shard, attempt) =>
-          publish(shard, attempt ?? "").pipe(
-            Effect.as(undefined),
-            Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
-          ),
-        maxElapsed: args.maxElapsed,
-      }));
+    return Queueing.dispatch(queue, args, redactSecret, {
+      job: run,
+      target: args.target,
+      into: {
+        kind: "folder",
+        run,
+        formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
+        on_invalid: args.onInvalid,
+        part_rows: args.partRows,
+        part_bytes: args.partBytes,
+        keep_formulas: args.keepFormulas,
+        parquet_version: args.parquetVersion,
+        row_group_rows: args.rowGroupRows,
+        sort: args.sort,
+      },
+      users_listed: users.all === true,
+    }, {
+      shards: open,
+      // A failure to write ends the run by itself.
+      publish: (shard, attempt) =>
+        publish(shard, attempt ?? "").pipe(
+          Effect.as(undefined),
+          Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
+        ),
+    });
   },
 });
 
@@ -210,8 +194,7 @@ const shown = ({ args, rate, destination, queue, users, progress }: Plan, export
       isFiles && !destination.usesPipe ? Interruption.advising(exporting, size) : exporting,
       () => ({
         ...(queue === undefined ? progress : Export.sumOfProgress([progress, ...queue.view.under])),
-        ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
-        workers: queue?.view.workers,
+        ...Queueing.withWorkers(traffic(), queue),
         usersTotal: usersTotal(),
         limit: rate,
       }),

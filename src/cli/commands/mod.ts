@@ -2,7 +2,6 @@
 import * as Command from "../options/Command.ts";
 import * as ExportFlags from "../options/ExportFlags.ts";
 import * as QueueFlags from "../options/QueueFlags.ts";
-import * as Shared from "../options/SharedFlags.ts";
 import * as WarehouseFlags from "../options/WarehouseFlags.ts";
 import * as check from "./check.ts";
 import { argument, replay, verify } from "./folders.ts";
@@ -49,10 +48,7 @@ const loading = Command.lazy({
 const working = Command.lazy({
   name: "work",
   summary: "Do the shards of runs on many machines, until told to stop: then hand back what is under way.",
-  groups: [{ title: "Where from", flags: QueueFlags.working }, {
-    title: "How fast, in all",
-    flags: { rate: Shared.rate },
-  }],
+  groups: QueueFlags.workGroups,
   examples: [
     [
       "work --queue postgres://queue@db/jobs",
