@@ -15,11 +15,6 @@ import { compared, type Flaw, placesIn, plain, type Row, wellFormed } from "../D
 import type { EncodedFile } from "../Format.ts";
 import * as Lines from "../Lines.ts";
 
-interface LineReader {
-  readonly scan: PageScanner.PageScanner["scan"];
-  readonly rowAt: (rows: RowSlices, row: number) => Row;
-}
-
 type Members = ReadonlyArray<readonly [name: string, value: string]>;
 
 /** The text of an object of these members, in an order that does not tell where they came from. */
@@ -73,7 +68,7 @@ const withColumns = (fields: Fields, names: ReadonlyArray<string>): Fields =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => names.includes(name)));
 
 /** Read lines with these columns, as the version read them that knew no others: what is a column today was rescued data then. */
-const linesWith = (names: ReadonlyArray<string>): LineReader => {
+const linesWith = (names: ReadonlyArray<string>) => {
   placesIn(names);
   const metadata = withColumns(Session.Metadata.fields, names);
   const fields: Fields = {
@@ -111,6 +106,8 @@ const linesWith = (names: ReadonlyArray<string>): LineReader => {
   };
   return { scan, rowAt };
 };
+
+type LineReader = ReturnType<typeof linesWith>;
 
 const user = compared.findIndex(({ name }) => name === "user_id");
 
