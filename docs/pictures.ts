@@ -7,7 +7,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { specs } from "../src/cli/commands/mod.ts";
+import { commands } from "../src/cli/commands/mod.ts";
 import * as Help from "../src/cli/help/Help.ts";
 import * as Layout from "../src/cli/help/Layout.ts";
 import * as ProgressBar from "../src/cli/ui/ProgressBar.ts";
@@ -16,7 +16,7 @@ import * as ProgressBar from "../src/cli/ui/ProgressBar.ts";
 export const widths = [80, 40] as const;
 
 /** Topics of help: the program, each command, and those that are no commands. */
-export const topics: ReadonlyArray<string> = ["help", ...specs.map(({ name }) => name), ...Help.topics];
+export const topics: ReadonlyArray<string> = ["help", ...commands.map(({ name }) => name), ...Help.topics];
 
 const [COLUMN, LINE, MARGIN] = [7.83, 18, 18];
 
@@ -58,7 +58,7 @@ ${texts.join("\n")}
 };
 
 const helpOn = (topic: string, width: number): string => {
-  const found = Help.on(topic, { commands: specs, width, style: Layout.coloured });
+  const found = Help.on(topic, { commands, width, style: Layout.coloured });
   if ("flaw" in found) throw new Error(found.flaw);
   const command = `monocloud-sessions help${topic === "help" ? "" : ` ${topic}`}`;
   return terminal(command, found.lines, width, `${command}, in ${width} columns`);

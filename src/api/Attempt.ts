@@ -92,35 +92,20 @@ const urlOf = (origin: string, { path, query = {} }: Asked): string => {
   return `${origin}${path}${parameters}`;
 };
 
-export interface Attempts {
-  readonly fail: (
-    request: ItemRequest,
-    reason: ApiErrorReason,
-    rest?: Partial<Pick<ApiError, "status" | "problem" | "detail" | "retryAfter">>,
-  ) => ApiError;
-  /**
-   * Sends a request that left at a time, and reads its answer within a limit, both in milliseconds. `onTurn` is told how
-   * long it had to wait for others to be read, which is none of its doing.
-   */
-  readonly send: <A>(
-    request: Asked,
-    read: Answer.Read<A>,
-    leftAt: number,
-    limit: number,
-    onTurn: (waited: number) => void,
-  ) => Effect.Effect<A, ApiError>;
-}
+export type Attempts = ReturnType<typeof make>;
 
-export const make = (
-  { tenant, transport, timeouts, limiter, maxBodyBytes, totals }: AttemptOptions,
-): Attempts => {
+export const make = ({ tenant, transport, timeouts, limiter, maxBodyBytes, totals }: AttemptOptions) => {
   const bodies = BodyBounds.make(maxBodyBytes);
   const key = Redacted.value(tenant.apiKey);
   const sent = { "x-api-key": key, accept: "application/json, application/problem+json" };
   const sentPastCaches = { ...sent, "cache-control": "no-cache" };
   const quote = quoteWithout(key);
 
-  const fail: Attempts["fail"] = ({ path, userId, page }, reason, rest = {}) =>
+  const fail = (
+    { path, userId, page }: ItemRequest,
+    reason: ApiErrorReason,
+    rest: Partial<Pick<ApiError, "status" | "problem" | "detail" | "retryAfter">> = {},
+  ): ApiError =>
     new ApiError({
       reason,
       userId,
@@ -155,7 +140,17 @@ export const make = (
     return refusal;
   };
 
-  const send: Attempts["send"] = (request, read, leftAt, limit, onTurn) =>
+  /**
+   * Sends a request that left at a time, and reads its answer within a limit, both in milliseconds. `onTurn` is told how
+   * long it had to wait for others to be read, which is none of its doing.
+   */
+  const send = <A>(
+    request: Asked,
+    read: Answer.Read<A>,
+    leftAt: number,
+    limit: number,
+    onTurn: (waited: number) => void,
+  ): Effect.Effect<A, ApiError> =>
     Effect.clockWith((clock) => {
       // A refusal stays one though its body is cut off or never ends.
       let refusal: ApiError | undefined;

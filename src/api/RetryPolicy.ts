@@ -44,22 +44,12 @@ const count = (name: string, value: number): void => {
   throw new RangeError(`Cannot make requests as '${name}' must be a positive integer: it is ${value}`);
 };
 
-/** Options of a policy, checked, in milliseconds. */
-export interface RetryPolicy {
-  readonly maxAttempts: number;
-  readonly maxBodyBytes: number;
-  readonly timeout: number;
-  readonly maxElapsed: number;
-  readonly baseDelay: number;
-  readonly maxDelay: number;
-}
-
 /**
  * Check the options of a policy.
  *
  * @throws {RangeError} on one that is out of range.
  */
-export const of = (options: RequestOptions<Duration.DurationInput>): RetryPolicy => {
+export const of = (options: RequestOptions<Duration.DurationInput>) => {
   const { maxAttempts = Infinity, maxBodyBytes = 2 ** 26 } = options;
   if (maxAttempts !== Infinity) count("maxAttempts", maxAttempts);
   count("maxBodyBytes", maxBodyBytes);
@@ -72,6 +62,9 @@ export const of = (options: RequestOptions<Duration.DurationInput>): RetryPolicy
     maxDelay: positive("maxDelay", options.maxDelay ?? "30 seconds"),
   };
 };
+
+/** Options of a policy, checked, in milliseconds. */
+export type RetryPolicy = ReturnType<typeof of>;
 
 /** Ask for something, again where that fails and may not the next time. */
 export const ask = (

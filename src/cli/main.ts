@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit";
 import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
 import { version } from "../version.ts";
-import { commands, specs } from "./commands/mod.ts";
+import { commands } from "./commands/mod.ts";
 import { codeOf, exitCodes, failureOf, interrupted, type UsageError, usageError } from "./ExitCode.ts";
 import * as Completions from "./help/Completions.ts";
 import * as Help from "./help/Help.ts";
@@ -36,12 +36,12 @@ const noteHangup = Effect.sync(() =>
 );
 
 const help = (topic: string | undefined) => {
-  const found = Help.on(topic, { commands: specs, ...Terminal.look() });
+  const found = Help.on(topic, { commands, ...Terminal.look() });
   return "lines" in found ? Terminal.print(found.lines) : usageError(found.flaw);
 };
 
 const completion = (shell: string | undefined) => {
-  const script = Completions.of(shell, specs);
+  const script = Completions.of(shell, commands);
   if (script !== undefined) return Terminal.print([script.trimEnd()]);
   return usageError(
     `Completions are for ${Completions.shells.join(", ")}: monocloud-sessions completion bash`,
@@ -55,7 +55,7 @@ const runCommand = (name: string, given: CommandLine.Given) => {
     const levels = LogLevel.allLevels.map(({ _tag }) => _tag.toLowerCase()).join(", ");
     return usageError(`--log-level must be one of ${levels}: it is ${JSON.stringify(logLevel)}`);
   }
-  const { run, spec: { interrupted } } = commands.find(({ spec }) => spec.name === name)!;
+  const { run, interrupted } = commands.find((command) => command.name === name)!;
   const work = Logger.withMinimumLogLevel(run(given), level);
   return interrupted === undefined
     ? work
@@ -80,7 +80,7 @@ const program = Effect.gen(function* () {
   const words = process.argv.slice(2);
   yield* refuseKeyFlags(words);
   const request = yield* Effect.try({
-    try: () => CommandLine.read(words, specs),
+    try: () => CommandLine.read(words, commands),
     catch: (error) => error as UsageError,
   });
   yield* answer(request);

@@ -2,18 +2,10 @@
  * Reads lines. Only a line feed ends one: JSON may hold the other characters that readers of text take for a break, such as
  * U+2028, at which `node:readline` of Deno ends a line.
  */
+import { concat } from "../scan/RowSlices.ts";
+
 /** A line is no longer than this, in bytes, 64 MiB: what is longer is no line of ours, and would have to be held. */
 export const LONGEST = 1 << 26;
-
-const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-};
 
 interface LinesOptions {
   /** True to leave out text after the last break: it was being written when its writer died. @default {false} */

@@ -103,6 +103,22 @@ export interface SessionsOptions extends TenantOptions, WalkOptions, TransformOp
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of runs that add what has changed since the last one. Into a folder, they go with `sinceLast`. */
+export interface ActivityOptions {
+  /**
+   * Asks only users who were active since the last run. The list of users tells, latest activity first, so a run costs what
+   * changed. Of `users: "all"`. Activity may not tell all, so every `sweepEvery` all users are asked, with `prune`, and
+   * each one's newest session is compared with the activity. At the first contradiction all users are asked from then on.
+   *
+   * @default {false}
+   */
+  readonly byActivity?: boolean | undefined;
+  /** Time from one run that asks all users to the next; with `byActivity`. @default {"24 hours"} */
+  readonly sweepEvery?: Duration | undefined;
+  /** The time below the last run that is read once more, for changes that showed late. @default {"5 minutes"} */
+  readonly lookback?: Duration | undefined;
+}
+
 /** A list that can't be verified, and why. */
 export interface Unverified {
   /** Whose sessions; undefined for the list of users itself. */

@@ -7,6 +7,7 @@ import * as Options from "../options/Options.ts";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as SessionSource from "../source/SessionSource.ts";
 import type {
+  ActivityOptions,
   Duration,
   EncodingOptions,
   FormatChoice,
@@ -93,11 +94,18 @@ export const take = <A>(doing: string, kind: Options.Kind<A>, given: unknown): A
 /** Gives whole seconds, no fewer. */
 export const secondsOf = (given: Duration): number => Math.ceil(EffectDuration.toSeconds(given));
 
-/** Gives the options of runs by activity, in seconds. */
-export const byActivityOf = (
-  { byActivity, sweepEvery }: {
-    readonly byActivity?: boolean | undefined;
-    readonly sweepEvery?: Duration | undefined;
-  },
-): { readonly sweepEvery?: number } | undefined =>
-  byActivity ? { ...(sweepEvery !== undefined && { sweepEvery: secondsOf(sweepEvery) }) } : undefined;
+export const activityNames: Options.Names<ActivityOptions> = {
+  byActivity: Options.boolean,
+  sweepEvery: duration,
+  lookback,
+};
+
+/** Says what is wrong with options by themselves, if anything. */
+export const activityFlaw = ({ byActivity, sweepEvery }: ActivityOptions): string | undefined =>
+  sweepEvery !== undefined && !byActivity ? "'sweepEvery' goes with 'byActivity'" : undefined;
+
+/** Gives the same options as runs take them, in seconds. */
+export const activityOf = ({ byActivity, sweepEvery, lookback }: ActivityOptions) => ({
+  byActivity: byActivity ? { sweepEvery: sweepEvery && secondsOf(sweepEvery) } : undefined,
+  lookback: lookback && secondsOf(lookback),
+});

@@ -9,12 +9,17 @@ import * as Redaction from "../session/Redaction.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { DatasetReport, Progress, ProgressOptions } from "../plain/Report.ts";
-import type { Duration, EncodingOptions, FormatChoice, SessionsOptions } from "../plain/SessionsOptions.ts";
+import type {
+  ActivityOptions,
+  EncodingOptions,
+  FormatChoice,
+  SessionsOptions,
+} from "../plain/SessionsOptions.ts";
 import * as Transform from "./Transform.ts";
 
 /** Options of an export into a folder. */
 export interface DatasetOptions
-  extends Omit<SessionsOptions, "onFailure">, EncodingOptions, ProgressOptions<Progress> {
+  extends Omit<SessionsOptions, "onFailure">, EncodingOptions, ActivityOptions, ProgressOptions<Progress> {
   /** The folder; made if need be. One process at a time writes to it. */
   readonly folder: string;
   /** The formats to write, side by side: the same rows in each. */
@@ -34,18 +39,6 @@ export interface DatasetOptions
    * @default {false}
    */
   readonly prune?: boolean | undefined;
-  /**
-   * Asks only users who were active since the last run. The list of users tells, latest activity first, so a run costs what
-   * changed. With `sinceLast`, of `users: "all"`. Activity may not tell all, so every `sweepEvery` all users are asked, with `prune`, and
-   * each one's newest session is compared with the activity. At the first contradiction all users are asked from then on.
-   *
-   * @default {false}
-   */
-  readonly byActivity?: boolean | undefined;
-  /** Time from one run that asks all users to the next; with `byActivity`. @default {"24 hours"} */
-  readonly sweepEvery?: Duration | undefined;
-  /** With `sinceLast`: how far below the last run to look once more for changes that showed late. @default {"5 minutes"} */
-  readonly lookback?: Duration | undefined;
   /** Parts are completed once they hold so many sessions. @default {500_000} */
   readonly partRows?: number | undefined;
   /** Or once one of them has so many bytes, before any compression on the way. @default {536_870_912, 512 MiB} */
@@ -65,9 +58,7 @@ const kind = Options.object<DatasetOptions>({
   resume: Options.boolean,
   sinceLast: Options.boolean,
   prune: Options.boolean,
-  byActivity: Options.boolean,
-  sweepEvery: Kinds.duration,
-  lookback: Kinds.lookback,
+  ...Kinds.activityNames,
   partRows: Options.number,
   partBytes: Options.number,
 }, { required: [...Kinds.required, "folder", "formats"] });
@@ -89,7 +80,8 @@ const conflictOf = (options: DatasetOptions): string | undefined => {
   if (options.byActivity && !(sinceLast && options.users === "all")) {
     return "'byActivity' goes with 'sinceLast' and users: \"all\"";
   }
-  if (options.sweepEvery !== undefined && !options.byActivity) return "'sweepEvery' goes with 'byActivity'";
+  const flaw = Kinds.activityFlaw(options);
+  if (flaw !== undefined) return flaw;
   if (lookback !== undefined && !sinceLast) return "'lookback' goes with 'sinceLast'";
   if (!isPositive(partRows)) return "'partRows' must be a positive integer";
   if (!isPositive(partBytes)) return "'partBytes' must be a positive integer";
@@ -148,7 +140,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
   const options = Kinds.take(DOING, kind, given);
   const conflict = conflictOf(options);
   if (conflict !== undefined) throw new TypeError(`Cannot ${DOING} as ${conflict}`);
-  const { folder: root, since, sinceLast, prune, resume, lookback, redact, filter, map, csv } = options;
+  const { folder: root, since, sinceLast, prune, resume, redact, filter, map, csv } = options;
   const { onInvalid, maxQuarantined, partRows, partBytes } = options;
   const change = Transform.of(DOING, options);
   const tenant = Either.getOrThrowWith(Tenant.make(options), (error) => error);
@@ -167,8 +159,7 @@ export const dataset = async (given: DatasetOptions): Promise<DatasetReport> => 
       mode: resume ? "resume" : "new",
       changes: sinceLast ? "since-last" : since && { since: Math.floor(since.getTime() / 1000) },
       prune: prune,
-      byActivity: Kinds.byActivityOf(options),
-      lookback: lookback === undefined ? undefined : Kinds.secondsOf(lookback),
+      ...Kinds.activityOf(options),
       walk: Engine.walkOf(options),
       // The command line writes down the same. Of functions, only that there is one.
       options: {

@@ -8,7 +8,7 @@ import * as Redaction from "../session/Redaction.ts";
 import * as Engine from "./Engine.ts";
 import * as Kinds from "./Kinds.ts";
 import type { LoadProgress, Progress, ProgressOptions, WarehouseReport } from "../plain/Report.ts";
-import type { Duration, MaxQuarantined, SessionsOptions } from "../plain/SessionsOptions.ts";
+import type { ActivityOptions, Duration, MaxQuarantined, SessionsOptions } from "../plain/SessionsOptions.ts";
 import type { Target } from "../plain/Target.ts";
 import * as Transform from "./Transform.ts";
 
@@ -41,6 +41,7 @@ export interface SyncOptions
   extends
     Omit<SessionsOptions, "filter" | "map" | "maxElapsed" | "onFailure" | "signal" | "since" | "sort">,
     WarehouseOptions,
+    ActivityOptions,
     ProgressOptions<Progress> {
   /**
    * Reads every list to its end: ends what the table has and the tenant lists no more, and adds what was shown late. Nothing
@@ -49,18 +50,6 @@ export interface SyncOptions
    * @default {false}
    */
   readonly prune?: boolean | undefined;
-  /**
-   * Asks only users who were active since the last run. The list of users tells, latest activity first, so a run costs what
-   * changed. Of `users: "all"`. Activity may not tell all, so every `sweepEvery` all users are asked, with `prune`, and
-   * each one's newest session is compared with the activity. At the first contradiction all users are asked from then on.
-   *
-   * @default {false}
-   */
-  readonly byActivity?: boolean | undefined;
-  /** Time from one run that asks all users to the next; with `byActivity`. @default {"24 hours"} */
-  readonly sweepEvery?: Duration | undefined;
-  /** The time below the last run that is read once more, for changes that showed late. @default {"5 minutes"} */
-  readonly lookback?: Duration | undefined;
   /** Limit of rows that fail the schema: beyond it the run fails. @default {any number} */
   readonly maxQuarantined?: MaxQuarantined | undefined;
 }
@@ -109,9 +98,7 @@ const syncKind = Options.object<SyncOptions>({
   ...warehouseNames,
   onProgress: Options.callback,
   prune: Options.boolean,
-  byActivity: Options.boolean,
-  sweepEvery: Kinds.duration,
-  lookback: Kinds.lookback,
+  ...Kinds.activityNames,
   maxQuarantined: Export.quarantineNames.maxQuarantined,
 }, { required: [...Kinds.required, "target"] });
 
@@ -178,13 +165,12 @@ const warehouseOf = (options: WarehouseOptions) => {
  */
 export const sync = async (given: SyncOptions): Promise<WarehouseReport> => {
   const options = Kinds.take(SYNCING, syncKind, given);
-  const { redact, prune, lookback, maxQuarantined } = options;
+  const { redact, prune, maxQuarantined } = options;
   if (options.byActivity && options.users !== "all") {
     throw new TypeError(`Cannot ${SYNCING} as 'byActivity' goes with users: "all"`);
   }
-  if (options.sweepEvery !== undefined && !options.byActivity) {
-    throw new TypeError(`Cannot ${SYNCING} as 'sweepEvery' goes with 'byActivity'`);
-  }
+  const flaw = Kinds.activityFlaw(options);
+  if (flaw !== undefined) throw new TypeError(`Cannot ${SYNCING} as ${flaw}`);
   const change = Transform.of(SYNCING, { redact });
   const tenant = Either.getOrThrowWith(Tenant.make(options), (error) => error);
   options.signal?.throwIfAborted();
@@ -199,8 +185,7 @@ export const sync = async (given: SyncOptions): Promise<WarehouseReport> => {
       tenant: tenant.origin,
       walk: Engine.walkOf(options),
       prune,
-      byActivity: Kinds.byActivityOf(options),
-      lookback: lookback === undefined ? undefined : Kinds.secondsOf(lookback),
+      ...Kinds.activityOf(options),
       change,
       // The command line writes down the same.
       redaction: redact && { ...Redaction.settle(redact.policy) },

@@ -359,19 +359,6 @@ class Scanner {
 
 export type { Accepts, Scanned } from "./reference.ts";
 
-/** A scanner of pages, and the places of fields in what it finds. */
-export interface PageScanner {
-  /**
-   * The rows of a page. Undefined where it is JSON but no array; `"more"` if there are more rows than that, or far more
-   * values than such rows have.
-   *
-   * @throws {SyntaxError} where it is not JSON, and a `TypeError` where it is not UTF-8.
-   */
-  readonly scan: (bytes: Uint8Array, most?: number) => Scanned | "more" | undefined;
-  /** As {@link ScanPlan.placeOf}. */
-  readonly place: (kind: "texts" | "numbers" | "objects", path: string) => number;
-}
-
 export interface ScanOptions {
   /** Names that are no field's, and that somebody has to look at: rows that have one are told. @default {[]} */
   readonly reserved?: ReadonlyArray<string> | undefined;
@@ -386,9 +373,15 @@ export interface ScanOptions {
 export const make = (
   schema: Schema.Schema.AnyNoContext,
   { reserved = [], accepts }: ScanOptions,
-): PageScanner => {
+) => {
   const plan = ScanPlan.of(schema, reserved);
   const scanner = new Scanner(plan.shape, plan.counts);
+  /**
+   * Gives the rows of a page. Undefined where it is JSON but no array; `"more"` if there are more rows than that, or far more
+   * values than such rows have.
+   *
+   * @throws {SyntaxError} where it is not JSON, and a `TypeError` where it is not UTF-8.
+   */
   const scan = (bytes: Uint8Array, most = Infinity): Scanned | "more" | undefined => {
     const found = scanner.scan(bytes, most);
     if (found === undefined) return reference.scan(plan, accepts, bytes, most);
@@ -398,8 +391,8 @@ export const make = (
       ? { slices: rows, invalid: odd }
       : reference.readRows(plan, accepts, rows, rows.fields, odd);
   };
-  return {
-    scan,
-    place: (kind, path) => ScanPlan.placeOf(plan, kind, path),
-  };
+  /** As {@link ScanPlan.placeOf}. */
+  const place = (kind: "texts" | "numbers" | "objects", path: string): number =>
+    ScanPlan.placeOf(plan, kind, path);
+  return { scan, place };
 };

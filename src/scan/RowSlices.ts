@@ -34,6 +34,17 @@ export interface RowSlices extends Slices {
   readonly reserved: ReadonlySet<number>;
 }
 
+/** Lays bytes end to end. */
+export const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array<ArrayBuffer> => {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+};
+
 /**
  * Cuts a JSON array into its elements. The bytes must be what `JSON.parse` has accepted as one: of others it makes parts
  * that mean nothing, or throws a `SyntaxError`.

@@ -61,18 +61,8 @@ export const readRows = (
     if (text !== undefined && accepts(JSON.parse(text))) readObject(plan.shape, row, text);
     else invalid.push(row);
   }
-  const bytes = added.length === 1 ? slices.bytes : concat(added, end);
+  const bytes = added.length === 1 ? slices.bytes : RowSlices.concat(added);
   return { slices: { ...slices, bytes, fields, reserved }, invalid };
-};
-
-const concat = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 };
 
 /**

@@ -6,7 +6,7 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as Schema from "effect/Schema";
-import { oneLine } from "./OneLine.ts";
+import { oneLine } from "./telemetry/Log.ts";
 
 /** The content type of every error. */
 export const contentType = "application/problem+json";

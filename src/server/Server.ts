@@ -24,7 +24,7 @@ import * as Problem from "./Problem.ts";
 import type { Settings } from "./Settings.ts";
 import * as Docs from "./page/Docs.ts";
 import * as Handlers from "./handlers/Handlers.ts";
-import type { Shutdown } from "./handlers/Shutdown.ts";
+import type { Shutdown } from "./handlers/Responses.ts";
 import * as Router from "./handlers/Router.ts";
 import * as Headers from "./Headers.ts";
 import * as Jobs from "./jobs/Jobs.ts";

@@ -13,7 +13,7 @@ import * as Redacted from "effect/Redacted";
 import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as Tenant from "../api/Tenant.ts";
 import * as QueueServer from "../queue/QueueServer.ts";
-import type { Limits } from "./Limits.ts";
+import { type Limits, mapLimits } from "./Limits.ts";
 import * as Log from "./telemetry/Log.ts";
 
 /** The environment is not as it must be. */
@@ -49,13 +49,7 @@ export const variables = {
   queueUrl: "MONOCLOUD_QUEUE",
   token: "WORKER_TOKEN",
   folder: "WORKER_FOLDER",
-  exports: "WORKER_EXPORTS",
-  queue: "WORKER_QUEUE",
-  downloads: "WORKER_DOWNLOADS",
-  streams: "WORKER_STREAMS",
-  idleSeconds: "WORKER_IDLE_SECONDS",
-  requestSeconds: "WORKER_REQUEST_SECONDS",
-  graceSeconds: "WORKER_GRACE_SECONDS",
+  ...mapLimits(({ variable }) => variable),
   log: "WORKER_LOG",
   telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
 } as const;
@@ -68,15 +62,6 @@ export const names: ReadonlyArray<string> = [
   "OTEL_SERVICE_NAME",
   "OTEL_SERVICE_VERSION",
 ];
-
-const whole = (name: keyof Limits, least: number, most: number, otherwise: number) =>
-  Config.integer(variables[name]).pipe(
-    Config.validate({
-      message: `must be a whole number from ${least} to ${most}`,
-      validation: (value) => value >= least && value <= most,
-    }),
-    Config.withDefault(otherwise),
-  );
 
 const given = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined);
 
@@ -117,13 +102,15 @@ const all = Config.all({
       ),
     ),
   ),
-  exports: whole("exports", 1, 100, 2),
-  queue: whole("queue", 0, 10_000, 100),
-  downloads: whole("downloads", 1, 10_000, 256),
-  streams: whole("streams", 1, 10_000, 256),
-  idleSeconds: whole("idleSeconds", 1, 86_400, 120),
-  requestSeconds: whole("requestSeconds", 1, 3600, 60),
-  graceSeconds: whole("graceSeconds", 0, 3600, 20),
+  ...mapLimits(({ variable, least, most, byDefault }) =>
+    Config.integer(variable).pipe(
+      Config.validate({
+        message: `must be a whole number from ${least} to ${most}`,
+        validation: (value) => value >= least && value <= most,
+      }),
+      Config.withDefault(byDefault),
+    )
+  ),
   log: Config.string(variables.log).pipe(
     Config.mapOrFail((text) =>
       Either.fromNullable(

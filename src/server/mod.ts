@@ -10,7 +10,7 @@ import * as Options from "../options/Options.ts";
 import * as Transport from "../api/transport/Transport.ts";
 import type { TenantOptions } from "../plain/SessionsOptions.ts";
 import * as Arrival from "./Arrival.ts";
-import type { SomeLimits } from "./Limits.ts";
+import { mapLimits, type SomeLimits } from "./Limits.ts";
 import * as Settings from "./Settings.ts";
 import { make as makeServer } from "./Server.ts";
 import type { Line as LogLine } from "./telemetry/Line.ts";
@@ -42,13 +42,7 @@ const settingsKind = Options.object<ServerSettings>({
   rate: Options.textOr(Options.oneOf(["auto"]), Options.number),
   token: Options.text,
   folder: Options.text,
-  exports: Options.number,
-  queue: Options.number,
-  downloads: Options.number,
-  streams: Options.number,
-  idleSeconds: Options.number,
-  requestSeconds: Options.number,
-  graceSeconds: Options.number,
+  ...mapLimits(() => Options.number),
   redactSecret: Options.text,
   queueUrl: Options.text,
   telemetry: Options.text,

@@ -82,7 +82,7 @@ export const isTooDeep = (value: unknown, left = DEEPEST): boolean => {
 export const is = (row: unknown): row is Session => isShaped(row) && !isTooDeep(row);
 
 /**
- * The sessions of a page from its bytes, and the place of each field in what is found; see {@link PageScanner.PageScanner}. A
+ * The sessions of a page from its bytes, and the place of each field in what is found; see {@link PageScanner.make}. A
  * session that names its user is told: every format has a place for that.
  */
 export const { scan, place } = PageScanner.make(Session, { reserved: ["user_id"], accepts: is });

@@ -1,44 +1,48 @@
 /** Messages to and from a thread. Each is defined by a schema, on both sides. */
 import * as Transferable from "@effect/platform/Transferable";
+import * as Either from "effect/Either";
+import type * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
-import * as SessionFilters from "../api/SessionFilters.ts";
 import { ApiError } from "../api/ApiError.ts";
 import { TenantError } from "../api/Tenant.ts";
-import { ExportError, type Progress } from "../export/Export.ts";
-import { SinkError } from "../sink/Sink.ts";
-import { sortKeys } from "../api/Sort.ts";
+import * as TenantClient from "../api/TenantClient.ts";
+import * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
+import * as Options from "../options/Options.ts";
 import type { Report } from "../plain/Report.ts";
+import * as RedactionPolicy from "../session/RedactionPolicy.ts";
+import { SinkError } from "../sink/Sink.ts";
+import * as SessionSource from "../source/SessionSource.ts";
 
 const { optional } = Schema;
-const number = optional(Schema.Number);
 
-/** The tenant and how to ask it. Times are in milliseconds. The key is a text for as long as the message is under way. */
-const Tenant = Schema.Struct({
-  domain: Schema.String,
-  apiKey: Schema.Redacted(Schema.String),
-  rate: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
-  burst: number,
-  timeout: number,
-  maxAttempts: number,
-  maxElapsed: number,
-  baseDelay: number,
-  maxDelay: number,
-  maxBodyBytes: number,
-});
+/** A redaction in the thread. As for `Redaction.make`. */
+export interface Redaction {
+  readonly policy: RedactionPolicy.Policy;
+  readonly secret?: string | Redacted.Redacted | undefined;
+}
 
-const Walk = Schema.Struct({
-  ...SessionFilters.mapFilters(() => optional(Schema.String)),
-  sort: optional(Schema.TemplateLiteral(Schema.Literal(...sortKeys), ":", Schema.Literal(1, -1))),
-  pageSize: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
-  concurrency: optional(Schema.Union(Schema.Number, Schema.Literal("auto"))),
-  onFailure: optional(Schema.Literal("stop", "continue")),
-});
+/** Options for what is done to sessions in the thread. */
+export interface ContentOptions extends Formats.FormatOptions, Export.QuarantineOptions {
+  readonly redact?: Redaction | undefined;
+}
 
-const Redaction = Schema.Struct({
-  policy: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
-  secret: optional(Schema.Redacted(Schema.String)),
-});
+export const contentNames: Options.Names<ContentOptions> = {
+  ...Formats.optionNames,
+  ...Export.quarantineNames,
+  redact: Options.object<Redaction>(
+    { policy: RedactionPolicy.kind, secret: Options.secret },
+    { required: ["policy"] },
+  ),
+};
+
+export const tenantKind = Options.object(TenantClient.optionNames, { required: ["domain", "apiKey"] });
+
+export const walkKind = Options.object(SessionSource.optionNames);
+
+/** Options as both sides check them, by the same names. */
+const of = <A>(kind: Options.Kind<A>): Schema.Schema<A> =>
+  Schema.declare((value): value is A => Either.isRight(Options.read(kind, value)));
 
 /**
  * The place that bytes go to: a file that the thread writes, by way of a partial one that the caller removes if the thread
@@ -70,7 +74,7 @@ const Bytes = Schema.TaggedStruct("Bytes", {
 /** Events of an export, in this order: progress and bytes, then the report. */
 export const Event = Schema.Union(
   Bytes,
-  Schema.TaggedStruct("Progress", { progress: told<Progress>() }),
+  Schema.TaggedStruct("Progress", { progress: told<Export.Progress>() }),
   Schema.TaggedStruct("Done", { report: told<Report>() }),
 );
 export type Event = typeof Event.Type;
@@ -78,7 +82,7 @@ export type Event = typeof Event.Type;
 /**
  * Errors that an export can fail with, in whatever thread. They arrive as what they were: class, reason, fields and message.
  */
-export const Failure = Schema.Union(ApiError, ExportError, SinkError, TenantError);
+export const Failure = Schema.Union(ApiError, Export.ExportError, SinkError, TenantError);
 export type Failure = typeof Failure.Type;
 
 /** Runs an export. Interrupting it ends the walk, and undoes what was written. */
@@ -87,23 +91,17 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
   success: Event,
   payload: {
     exportId: Schema.Number,
-    tenant: Tenant,
+    /** Times are in milliseconds. Secrets are texts for as long as the message is under way. */
+    tenant: of(tenantKind),
     users: Schema.Union(Schema.Array(Schema.String), Schema.Literal("all")),
-    walk: Walk,
-    redact: optional(Redaction),
+    walk: of(walkKind),
+    redact: optional(of(contentNames.redact)),
     targets: Schema.Array(Target),
     quarantine: optional(Place),
-    onInvalid: optional(Schema.Literal("quarantine", "fail")),
-    maxQuarantined: optional(Schema.Union(
-      Schema.Struct({ count: Schema.Number }),
-      Schema.Struct({ percent: Schema.Number }),
-    )),
-    csv: optional(Schema.Struct({ escapeFormulas: Schema.optionalWith(Schema.Boolean, { exact: true }) })),
-    parquet: optional(Schema.Struct({
-      rowGroupRows: Schema.optionalWith(Schema.Number, { exact: true }),
-      codec: Schema.optionalWith(Schema.Literal("snappy", "uncompressed"), { exact: true }),
-      version: Schema.optionalWith(Schema.Literal(1, 2), { exact: true }),
-    })),
+    onInvalid: optional(of(contentNames.onInvalid)),
+    maxQuarantined: optional(of(contentNames.maxQuarantined)),
+    csv: optional(of(contentNames.csv)),
+    parquet: optional(of(contentNames.parquet)),
     /** The most bytes under way to the caller. */
     windowBytes: Schema.Number,
     /** The time between two events of progress, in milliseconds. */

@@ -8,14 +8,7 @@ import type { Sink } from "../sink/Sink.ts";
 const GATHER = 1 << 18;
 
 /** The bytes of one export on their way out of the thread. */
-export interface Outbox {
-  /** An output that the caller knows by this number. Its bytes are transferred: nothing may keep them. */
-  readonly output: (index: number, name: string) => Sink;
-  /** Sends what has been gathered. */
-  readonly flush: Effect.Effect<void>;
-  /** The caller has taken over so many bytes. */
-  readonly acknowledge: (bytes: number) => Effect.Effect<void>;
-}
+export type Outbox = ReturnType<typeof make>;
 
 /** A buffer of its own: one that is shared with other bytes can't be transferred. */
 const owned = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
@@ -30,10 +23,11 @@ const owned = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> =>
 export const make = (
   windowBytes: number,
   post: (output: number, chunks: ReadonlyArray<Uint8Array>) => Effect.Effect<unknown>,
-): Outbox => {
+) => {
   const credits = Effect.unsafeMakeSemaphore(windowBytes);
   const flushes: Array<Effect.Effect<void>> = [];
 
+  /** An output that the caller knows by this number. Its bytes are transferred: nothing may keep them. */
   const output = (index: number, name: string): Sink => ({
     name,
     open: Effect.sync(() => {
@@ -63,7 +57,10 @@ export const make = (
 
   return {
     output,
+    /** Sends what has been gathered. */
     flush: Effect.suspend(() => Effect.all(flushes, { concurrency: "unbounded", discard: true })),
-    acknowledge: (bytes) => Effect.asVoid(credits.release(Math.min(bytes, windowBytes))),
+    /** The caller has taken over so many bytes. */
+    acknowledge: (bytes: number): Effect.Effect<void> =>
+      Effect.asVoid(credits.release(Math.min(bytes, windowBytes))),
   };
 };

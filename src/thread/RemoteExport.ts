@@ -1,6 +1,7 @@
 /** One export that runs in another thread, seen from this one. */
 import type * as Worker from "@effect/platform/Worker";
 import { isWorkerError, type WorkerError } from "@effect/platform/WorkerError";
+import * as Deferred from "effect/Deferred";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
@@ -8,23 +9,26 @@ import * as ParseResult from "effect/ParseResult";
 import * as Redacted from "effect/Redacted";
 import * as Scope from "effect/Scope";
 import * as Stream from "effect/Stream";
-import * as Export from "../export/Export.ts";
+import type * as Export from "../export/Export.ts";
 import * as Formats from "../format/Formats.ts";
 import * as Options from "../options/Options.ts";
 import { commitAll, type OpenSink, type Sink, type SinkError } from "../sink/Sink.ts";
-import * as RedactionPolicy from "../session/RedactionPolicy.ts";
-import * as TenantClient from "../api/TenantClient.ts";
+import type * as TenantClient from "../api/TenantClient.ts";
 import { quoteWithout } from "../api/Quote.ts";
-import * as SessionSource from "../source/SessionSource.ts";
+import type * as SessionSource from "../source/SessionSource.ts";
 import type { Report } from "../plain/Report.ts";
 import {
   Acknowledge,
   AwaitEnd,
+  contentNames,
+  type ContentOptions,
   type Event,
   type Failure,
   type Place,
   type Request,
   StartExport,
+  tenantKind,
+  walkKind,
 } from "./Messages.ts";
 import { ThreadError } from "./ThreadError.ts";
 import { patiently } from "./WorkerPort.ts";
@@ -38,19 +42,12 @@ export interface Target {
   readonly to: string | Sink;
 }
 
-/** A redaction in the thread. As for `Redaction.make`. */
-export interface Redaction {
-  readonly policy: RedactionPolicy.Policy;
-  readonly secret?: string | Redacted.Redacted | undefined;
-}
-
 /** Options of an export: plain values, but for outputs and callbacks, which stay in this thread. */
-export interface ExportOptions extends Formats.FormatOptions, Export.QuarantineOptions {
+export interface ExportOptions extends ContentOptions {
   readonly tenant: TenantClient.TenantOptions;
   /** User ids, each once, or `"all"` for every user of the tenant. */
   readonly users: ReadonlyArray<string> | "all";
   readonly walk?: SessionSource.WalkOptions | undefined;
-  readonly redact?: Redaction | undefined;
   readonly targets: ReadonlyArray<Target>;
   /** The output for quarantined rows, as NDJSON. Left out, they are only counted. */
   readonly quarantine?: Target["to"] | undefined;
@@ -67,20 +64,6 @@ export interface ExportOptions extends Formats.FormatOptions, Export.QuarantineO
   readonly windowBytes?: number | undefined;
 }
 
-/** Options for what is done to sessions in the thread. */
-export interface ContentOptions
-  extends Formats.FormatOptions, Export.QuarantineOptions, Pick<ExportOptions, "redact" | "onProgress"> {}
-
-export const contentNames: Options.Names<ContentOptions> = {
-  ...Formats.optionNames,
-  ...Export.quarantineNames,
-  redact: Options.object<Redaction>(
-    { policy: RedactionPolicy.kind, secret: Options.secret },
-    { required: ["policy"] },
-  ),
-  onProgress: Options.callback,
-};
-
 const target = Options.object<Target>({
   format: Options.oneOf(Formats.builtInNames),
   gzip: Options.boolean,
@@ -89,17 +72,19 @@ const target = Options.object<Target>({
 
 export const optionNames: Options.Names<ExportOptions> = {
   ...contentNames,
-  tenant: Options.object(TenantClient.optionNames),
+  onProgress: Options.callback,
+  tenant: tenantKind,
   users: Options.textOr(Options.oneOf(["all"]), Options.list(Options.text)),
-  walk: Options.object(SessionSource.optionNames),
+  walk: walkKind,
   targets: Options.list(target),
   quarantine: Options.any,
   progressEvery: Options.any,
   windowBytes: Options.number,
 };
 
-const secretOf = (secret: string | Redacted.Redacted) =>
-  Redacted.isRedacted(secret) ? secret : Redacted.make(secret);
+/** A secret as a message can hold it. */
+const textOf = (secret: string | Redacted.Redacted): string =>
+  Redacted.isRedacted(secret) ? Redacted.value(secret) : secret;
 
 const millis = (duration: Duration.DurationInput | undefined) =>
   duration === undefined ? undefined : Duration.toMillis(duration);
@@ -137,7 +122,7 @@ const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyAr
     exportId,
     tenant: {
       ...tenant,
-      apiKey: secretOf(tenant.apiKey),
+      apiKey: textOf(tenant.apiKey),
       timeout: millis(tenant.timeout),
       maxElapsed: millis(tenant.maxElapsed),
       baseDelay: millis(tenant.baseDelay),
@@ -145,10 +130,7 @@ const messageFor = (exportId: number, options: ExportOptions, places: ReadonlyAr
     },
     users,
     walk,
-    redact: redact && {
-      policy: { ...redact.policy },
-      secret: redact.secret === undefined ? undefined : secretOf(redact.secret),
-    },
+    redact: redact && { ...redact, secret: redact.secret && textOf(redact.secret) },
     targets: targets.map(({ format, gzip = false }, index) => ({ format, gzip, to: places[index]! })),
     quarantine: places[targets.length],
     onInvalid: options.onInvalid,
@@ -206,7 +188,7 @@ const threadError = <E>(
   error: E | WorkerError | ParseResult.ParseError | ThreadError,
   { tenant }: ExportOptions,
 ) => {
-  const quote = quoteWithout(Redacted.value(secretOf(tenant.apiKey)));
+  const quote = quoteWithout(textOf(tenant.apiKey));
   if (error instanceof ThreadError) {
     return new ThreadError({ reason: error.reason, detail: quote(error.detail) });
   }
@@ -217,18 +199,17 @@ const threadError = <E>(
     : error as E;
 };
 
-/** A thread that is listening. */
+/** A thread that is listening, until it crashes. */
 export interface Listening {
   readonly worker: Worker.SerializedWorker<Request>;
-  /** Fails once it has ended. */
-  readonly crashed: Effect.Effect<never, ThreadError>;
-  /** If it has ended, waits until nothing of it is at work any more. */
-  readonly gone: Effect.Effect<void>;
+  readonly crash: Deferred.Deferred<never, ThreadError>;
+  /** Done when nothing of it is left after that. */
+  readonly over: Deferred.Deferred<void>;
 }
 
 /** Runs an export in the thread. The number tells it from others there. */
 export const run = (
-  { worker, crashed, gone }: Listening,
+  { worker, crash, over }: Listening,
   exportId: number,
   options: ExportOptions,
 ): Effect.Effect<Report, Failure | ThreadError> =>
@@ -236,6 +217,8 @@ export const run = (
     const places = yield* Effect.forEach(outputsOf(options), placeOf);
     const start = messageFor(exportId, options, places);
     const outputs = yield* openOutputs(options);
+    const crashed = Deferred.await(crash);
+    const gone = Effect.whenEffect(Deferred.await(over), Deferred.isDone(crash));
     yield* Effect.addFinalizer((exit) =>
       Exit.isSuccess(exit)
         ? Effect.void

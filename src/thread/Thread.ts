@@ -22,7 +22,8 @@ import { ThreadError } from "./ThreadError.ts";
 import { platform } from "./WorkerPort.ts";
 
 export type { ThreadOptions } from "./AnyWorker.ts";
-export type { ExportOptions, Redaction, Target } from "./RemoteExport.ts";
+export type { Redaction } from "./Messages.ts";
+export type { ExportOptions, Target } from "./RemoteExport.ts";
 export type { Report } from "../plain/Report.ts";
 
 export const optionNames: Options.Names<ThreadOptions> = { spawn: Options.callback };
@@ -47,14 +48,10 @@ export interface Thread {
   readonly run: (options: RemoteExport.ExportOptions) => Effect.Effect<Report, Failure | ThreadError>;
 }
 
-interface Incarnation {
-  readonly worker: Worker.SerializedWorker<Request>;
-  readonly crash: Deferred.Deferred<never, ThreadError>;
-  /** Done when nothing of it is left after that. */
-  readonly over: Deferred.Deferred<void>;
-}
-
-const incarnate = (spawn: () => AnyWorker, scope: Scope.Scope): Effect.Effect<Incarnation, ThreadError> =>
+const incarnate = (
+  spawn: () => AnyWorker,
+  scope: Scope.Scope,
+): Effect.Effect<RemoteExport.Listening, ThreadError> =>
   Effect.gen(function* () {
     const crash = yield* Deferred.make<never, ThreadError>();
     const over = yield* Deferred.make<void>();
@@ -133,19 +130,7 @@ export const make = (given: ThreadOptions = {}): Effect.Effect<Thread, ThreadErr
       run: (given) =>
         Effect.suspend(() => {
           const options = Options.take("export in a thread", exportKind, given);
-          return Effect.flatMap(
-            live,
-            ({ worker, crash, over }) =>
-              RemoteExport.run(
-                {
-                  worker,
-                  crashed: Deferred.await(crash),
-                  gone: Effect.whenEffect(Deferred.await(over), Deferred.isDone(crash)),
-                },
-                exports++,
-                options,
-              ),
-          );
+          return Effect.flatMap(live, (thread) => RemoteExport.run(thread, exports++, options));
         }),
     };
   });

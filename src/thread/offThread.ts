@@ -19,7 +19,8 @@ import type {
   Report,
   UnverifiedOptions,
 } from "./PlainOptions.ts";
-import * as RemoteExport from "./RemoteExport.ts";
+import * as Messages from "./Messages.ts";
+import type * as RemoteExport from "./RemoteExport.ts";
 import * as Thread from "./Thread.ts";
 
 /** The form that entries typed with Effect give. */
@@ -28,14 +29,16 @@ interface Given
     TenantClient.TenantOptions,
     SessionSource.WalkOptions,
     Thread.ThreadOptions,
-    RemoteExport.ContentOptions,
+    Messages.ContentOptions,
+    Pick<RemoteExport.ExportOptions, "onProgress">,
     Pick<OffThreadOptions, "users" | "signal"> {}
 
 const optionNames: Options.Names<Given> = {
   ...TenantClient.optionNames,
   ...SessionSource.optionNames,
   ...Thread.optionNames,
-  ...RemoteExport.contentNames,
+  ...Messages.contentNames,
+  onProgress: Options.callback,
   users: Options.any,
   signal: Options.any,
 };
@@ -66,7 +69,8 @@ const run = async (options: Given, what: What, signal = options.signal): Promise
       Thread.make(Options.pick(Thread.optionNames, options)),
       (thread) =>
         thread.run({
-          ...Options.pick(RemoteExport.contentNames, options),
+          ...Options.pick(Messages.contentNames, options),
+          onProgress: options.onProgress,
           tenant: Options.pick(TenantClient.optionNames, options),
           walk: Options.pick(SessionSource.optionNames, options),
           users,

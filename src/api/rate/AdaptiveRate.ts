@@ -99,14 +99,6 @@ export interface Memory {
   isAnswered: boolean;
 }
 
-export interface AdaptiveRate {
-  /** A request had to wait for its turn, which came now: only a rate that holds requests back is raised. */
-  readonly waited: (now: number) => void;
-  readonly accepted: () => void;
-  /** To be called after the hold that came with the refusal. */
-  readonly throttled: (leftAt: number, now: number) => void;
-}
-
 const between = (least: number, value: number, most: number) => Math.max(least, Math.min(value, most));
 
 /** Makes the memory of a search that begins. */
@@ -126,7 +118,7 @@ export const blank = (): Memory => ({
 });
 
 /** Seeks the rate, and keeps it in the state, and what it knows in the memory. */
-export const make = (state: SharedRate, memory: Memory = blank()): AdaptiveRate => {
+export const make = (state: SharedRate, memory: Memory = blank()) => {
   const held = () => Math.max(state.heldUntil, state.pausedUntil);
 
   const keep = (): number =>
@@ -176,7 +168,8 @@ export const make = (state: SharedRate, memory: Memory = blank()): AdaptiveRate 
   };
 
   return {
-    waited: (now) => {
+    /** A request had to wait for its turn, which came now: only a rate that holds requests back is raised. */
+    waited: (now: number): void => {
       if (!memory.isAnswered) return;
       memory.isAnswered = false;
       // Time in which nothing was asked for, or nothing could be sent, is no time in which the rate held back.
@@ -185,11 +178,12 @@ export const make = (state: SharedRate, memory: Memory = blank()): AdaptiveRate 
       memory.age += between(0, now - began, 1000);
       state.rate = rateAt(memory.age);
     },
-    accepted: () => {
+    accepted: (): void => {
       memory.taken++;
       memory.isAnswered = true;
     },
-    throttled: (leftAt, now) => {
+    /** To be called after the hold that came with the refusal. */
+    throttled: (leftAt: number, now: number): void => {
       if (leftAt <= state.slowedAt) {
         // The same refusal, which may have asked for a longer hold.
         memory.resumed = Math.max(memory.resumed, held());

@@ -4,18 +4,13 @@
  */
 import * as Effect from "effect/Effect";
 
-export interface Line {
-  readonly size: () => number;
-  /** Waits to be the first, and then for its turn. */
-  readonly wait: <A, E>(turn: Effect.Effect<A, E>) => Effect.Effect<A, E>;
-}
-
-export const make = (): Line => {
+export const make = () => {
   const line = new Set<{ call: () => void }>();
   const first = () => line.values().next().value;
   return {
-    size: () => line.size,
-    wait: (turn) =>
+    size: (): number => line.size,
+    /** Waits to be the first, and then for its turn. */
+    wait: <A, E>(turn: Effect.Effect<A, E>): Effect.Effect<A, E> =>
       Effect.acquireUseRelease(
         Effect.sync(() => {
           const place = { call: () => {} };

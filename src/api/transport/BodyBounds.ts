@@ -12,32 +12,19 @@ export class TooLarge extends Error {
 
 const mebibytes = (bytes: number): string => `${Number((bytes / 2 ** 20).toPrecision(3))} MiB`;
 
-export interface Bounds {
-  /** See {@link Receiver.onGrowth}. */
-  readonly onGrowth: (bytes: number) => Promise<void> | undefined;
-  /** Refuses a body that says beforehand that it is too large. */
-  readonly onLength: (bytes: number) => TooLarge | undefined;
-  /** Lets the next large body in. */
-  readonly end: () => void;
-}
-
-export interface BodyBounds {
-  /**
-   * @param isPage whether the answer is one, by its status
-   * @param turn what a large body waits for before it stands in line: bodies are read in an order
-   */
-  readonly watch: (isPage: () => boolean, turn: () => Promise<void>) => Bounds;
-}
-
 /**
  * Bodies of up to so many bytes, as sent and as unpacked. Past 1 MiB a body waits until it is the next to be read, and for
  * the large one before it: so all bodies together take `most` bytes, and 1 MiB for each request under way.
  */
-export const make = (most: number): BodyBounds => {
+export const make = (most: number) => {
   /** Bodies that wait, in order of arrival; the first is the one that is taken in. */
   const line: Array<() => void> = [];
   return {
-    watch: (isPage, turn) => {
+    /**
+     * @param isPage whether the answer is one, by its status
+     * @param turn what a large body waits for before it stands in line: bodies are read in an order
+     */
+    watch: (isPage: () => boolean, turn: () => Promise<void>) => {
       let isOver = false;
       let place: (() => void) | undefined;
       const tooLarge = (bytes: number): TooLarge | undefined => {
@@ -54,13 +41,16 @@ export const make = (most: number): BodyBounds => {
       };
       let entry: Promise<void> | undefined;
       return {
+        /** Refuses a body that says beforehand that it is too large. */
         onLength: tooLarge,
-        onGrowth: (bytes) => {
+        /** See {@link Receiver.onGrowth}. */
+        onGrowth: (bytes: number): Promise<void> | undefined => {
           const error = tooLarge(bytes);
           if (error !== undefined) throw error;
           if (bytes <= LARGE || entry !== undefined) return undefined;
           return entry = standInLine();
         },
+        /** Lets the next large body in. */
         end: () => {
           isOver = true;
           const index = place === undefined ? -1 : line.indexOf(place);

@@ -10,7 +10,6 @@ import { FIRST, LARGEST } from "../../source/paging/PageSizes.ts";
 import { usageError } from "../ExitCode.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Command from "../options/Command.ts";
-import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Shared from "../options/SharedFlags.ts";
@@ -31,25 +30,6 @@ const subject = {
 };
 
 const speed = { rate: Shared.rate, pageSize: Shared.pageSize, maxElapsed: Shared.maxElapsed("30s") };
-
-const flags = { ...subject, ...speed, ...Shared.connection, ...Shared.talking };
-
-export const spec: CommandSpec = {
-  name: "check",
-  summary: "Ask the tenant: are domain and key good, how much is there, how long would runs take?",
-  interrupted: "the tenant has not answered to the end",
-  groups: [
-    { title: "What to look at", flags: subject },
-    { title: "How fast", flags: speed },
-    { title: "Connection", flags: Shared.connection },
-    { title: "Reports", flags: Shared.talking },
-  ],
-  examples: [
-    ["check", "How many users are there?"],
-    ["check --user ID", "How many sessions does this user have?"],
-    ["check --activity", "Does the list of users tell who has changed?"],
-  ],
-};
 
 /** One line that says what is waited for, and since when. */
 const waiting = (
@@ -93,7 +73,22 @@ const activityLines = (sampled: Sampled | undefined): ReadonlyArray<string> => {
 };
 
 /** The command. It makes one request or two, again where one fails and may not the next time. */
-export const command = Command.make(spec, flags, (args) =>
+export const command = Command.make({
+  name: "check",
+  summary: "Ask the tenant: are domain and key good, how much is there, how long would runs take?",
+  interrupted: "the tenant has not answered to the end",
+  groups: [
+    { title: "What to look at", flags: subject },
+    { title: "How fast", flags: speed },
+    { title: "Connection", flags: Shared.connection },
+    { title: "Reports", flags: Shared.talking },
+  ],
+  examples: [
+    ["check", "How many users are there?"],
+    ["check --user ID", "How many sessions does this user have?"],
+    ["check --activity", "Does the list of users tell who has changed?"],
+  ],
+}, (args) =>
   Effect.gen(function* () {
     // Loaded once it runs: help has no need of it.
     const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));

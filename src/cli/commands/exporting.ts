@@ -2,29 +2,21 @@
 import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
-import { identity } from "effect/Function";
-import type * as Redacted from "effect/Redacted";
 import * as Stream from "effect/Stream";
 import * as SessionFilters from "../../api/SessionFilters.ts";
-import type { Tenant } from "../../api/Tenant.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
 import * as Dataset from "../../dataset/Dataset.ts";
 import * as Layout from "../../dataset/Layout.ts";
 import type { OpenShard, Publish } from "../../dataset/DatasetOptions.ts";
 import * as Export from "../../export/Export.ts";
 import * as Formats from "../../format/Formats.ts";
-import * as Dispatch from "../../queue/Dispatch.ts";
-import type { QueueError } from "../../queue/QueueError.ts";
 import type * as ShardJob from "../../queue/ShardJob.ts";
-import type { Batch } from "../../session/Batch.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
-import { exitCodes, usageError } from "../ExitCode.ts";
+import { usageError } from "../ExitCode.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
 import * as ExportRules from "../options/ExportRules.ts";
 import * as Limited from "../options/Limited.ts";
-import * as Settings from "../options/Settings.ts";
-import * as Users from "../options/Users.ts";
 import * as Interruption from "../ui/Interruption.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Summary from "../ui/Summary.ts";
@@ -33,29 +25,11 @@ import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 import * as Tracing from "./tracing.ts";
 
-/** Options of an export, from the command line and the environment. */
-interface Plan {
-  readonly args: Args;
-  readonly tenant: Tenant;
-  readonly rate: number | "auto";
-  readonly redactSecret: Redacted.Redacted | undefined;
-  readonly users: Users.Users<QueueError>;
-  /** Queue whose workers do it. */
-  readonly queue: Queueing.Queue | undefined;
-  readonly destination: Destination.Destination;
-  readonly redact: (batch: Batch) => Batch;
-  readonly walk: SessionSource.SessionSourceOptions;
-  readonly progress: Export.Progress;
-}
-
 /** Read all that is asked for, and refuse what can't be done, before any request. */
 const planOf = (args: Args) =>
   Effect.gen(function* () {
-    const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
-    const users: Users.Users<QueueError> = yield* Users.from(args);
-    const redact = args.redact === undefined
-      ? identity
-      : yield* Settings.redactionFrom(args.redact, redactSecret);
+    const inputs = yield* Queueing.inputsOf(args);
+    const { tenant, rate } = inputs;
     const destination = yield* Destination.from(args.out, args.format, {
       csv: { escapeFormulas: !args.keepFormulas },
       parquet: {
@@ -76,31 +50,16 @@ const planOf = (args: Args) =>
       concurrency: args.concurrency,
       areListed: args.allUsers,
     };
+    // Its workers do it, where there is one.
     const queue = Queueing.isQueued(args) ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
     const progress = Export.noProgress();
-    return {
-      args,
-      tenant,
-      rate,
-      redactSecret,
-      users,
-      queue,
-      destination,
-      redact,
-      walk,
-      progress,
-    } satisfies Plan;
+    return { ...inputs, args, queue, destination, walk, progress };
   });
 
-/** Say what was done, and set the exit code. */
-const conclude = ({ quiet, json, allUsers }: Args, told: Summary.Told) =>
-  Effect.gen(function* () {
-    const isComplete = told.verified && told.quarantined === 0 && (told.missing.count === 0 || allUsers);
-    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
-    if (!quiet) yield* Terminal.say(Summary.lines(told));
-    yield* Terminal.say(Summary.warnings(told).map((warning) => `Warning: ${warning}`));
-    if (json) yield* Terminal.print([Terminal.printableJson(told)]);
-  });
+type Plan = Effect.Effect.Success<ReturnType<typeof planOf>>;
+
+const conclude = (args: Args, told: Summary.Told) =>
+  Summary.conclude(told, { ...args, isComplete: Summary.isComplete(told, args) });
 
 /** Run the export into files, which are all of them complete or none. */
 const toFiles = (
@@ -144,38 +103,31 @@ const inShards = (
   count: args.shards ?? Queueing.SHARDS,
   dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) => {
     const run = open[0]!.id.split("/")[0]!;
-    return Effect.flatMap(Tracing.nameFor(run), (trace) =>
-      Dispatch.dispatch(queue.connected, {
-        job: {
-          job: run,
-          trace,
-          tenant: args.tenant,
-          target: args.target,
-          into: {
-            kind: "folder",
-            run,
-            formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
-            on_invalid: args.onInvalid,
-            part_rows: args.partRows,
-            part_bytes: args.partBytes,
-            keep_formulas: args.keepFormulas,
-            parquet_version: args.parquetVersion,
-            row_group_rows: args.rowGroupRows,
-            sort: args.sort,
-          },
-          how: Queueing.howOf(args, redactSecret),
-          users_listed: users.all === true,
-        },
-        shards: open,
-        show: (_, view) => Object.assign(queue.view, view),
-        // A failure to write ends the run by itself.
-        publish: (shard, attempt) =>
-          publish(shard, attempt ?? "").pipe(
-            Effect.as(undefined),
-            Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
-          ),
-        maxElapsed: args.maxElapsed,
-      }));
+    return Queueing.dispatch(queue, args, redactSecret, {
+      job: run,
+      target: args.target,
+      into: {
+        kind: "folder",
+        run,
+        formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
+        on_invalid: args.onInvalid,
+        part_rows: args.partRows,
+        part_bytes: args.partBytes,
+        keep_formulas: args.keepFormulas,
+        parquet_version: args.parquetVersion,
+        row_group_rows: args.rowGroupRows,
+        sort: args.sort,
+      },
+      users_listed: users.all === true,
+    }, {
+      shards: open,
+      // A failure to write ends the run by itself.
+      publish: (shard, attempt) =>
+        publish(shard, attempt ?? "").pipe(
+          Effect.as(undefined),
+          Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
+        ),
+    });
   },
 });
 
@@ -186,6 +138,7 @@ const toDataset = (
   const { args, users, tenant, queue, walk, redact, progress } = plan;
   return Effect.map(
     Dataset.run({
+      ...args,
       root,
       formats,
       users,
@@ -194,14 +147,8 @@ const toDataset = (
       walk,
       options: { keepFormulas: args.keepFormulas, redact: args.redact },
       changes: args.sinceLast ? "since-last" : args.since,
-      prune: args.prune,
       byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
-      lookback: args.lookback,
       change: redact,
-      onInvalid: args.onInvalid,
-      maxQuarantined: args.maxQuarantined,
-      partRows: args.partRows,
-      partBytes: args.partBytes,
       progress,
       shards: queue && inShards(plan, queue, formats),
     }),
@@ -247,8 +194,7 @@ const shown = ({ args, rate, destination, queue, users, progress }: Plan, export
       isFiles && !destination.usesPipe ? Interruption.advising(exporting, size) : exporting,
       () => ({
         ...(queue === undefined ? progress : Export.sumOfProgress([progress, ...queue.view.under])),
-        ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
-        workers: queue?.view.workers,
+        ...Queueing.withWorkers(traffic(), queue),
         usersTotal: usersTotal(),
         limit: rate,
       }),

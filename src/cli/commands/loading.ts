@@ -6,8 +6,8 @@ import { isFile } from "../options/Destination.ts";
 import type { LoadArgs } from "../options/WarehouseFlags.ts";
 import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
-import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 
 export const run = (args: LoadArgs, folder: string) =>
   Effect.gen(function* () {
@@ -15,26 +15,10 @@ export const run = (args: LoadArgs, folder: string) =>
     if (args.printDdl) return yield* WarehouseTarget.printDdl(target, args.history);
     if (isFile(folder)) return yield* usageError(`${folder} is a file: load reads the folder of an export`);
     const progress = Load.noProgress();
-    const { replace, deletes, history, badText, checkpointRows, checkpointEvery, wait, maxElapsed } = args;
     const loading = Effect.provide(
-      Load.load({
-        root: folder,
-        target,
-        replace,
-        deletes,
-        history,
-        badText,
-        checkpointRows,
-        checkpointEvery,
-        wait,
-        maxElapsed,
-        progress,
-      }),
+      Load.load({ ...args, root: folder, target, progress }),
       Terminal.logger,
     );
-    const report = yield* args.quiet ? loading : ProgressBar.showing(
-      loading,
-      (_, __, width) => ProgressBar.share(progress.rows, progress.rowsTotal, "rows", width),
-    );
-    yield* WarehouseSummary.conclude(report, { ...args, isComplete: report.verified });
+    const report = yield* args.quiet ? loading : ProgressBar.countingRows(loading, progress);
+    yield* Summary.concludeSync(report, { ...args, isComplete: report.verified });
   });

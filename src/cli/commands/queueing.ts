@@ -1,6 +1,7 @@
 /** The queue of runs on many machines: connected to, and given the shards of a run. */
 import { createHash, createHmac } from "node:crypto";
 import * as Effect from "effect/Effect";
+import { identity } from "effect/Function";
 import * as Redacted from "effect/Redacted";
 import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
@@ -11,33 +12,29 @@ import type { Traffic } from "../../api/TenantClient.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import type * as Export from "../../export/Export.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
+import type { Batch } from "../../session/Batch.ts";
 import type { SettledPolicy } from "../../session/RedactionPolicy.ts";
-import type * as Dispatch from "../../queue/Dispatch.ts";
+import * as Dispatch from "../../queue/Dispatch.ts";
 import * as Engine from "../../queue/Engine.ts";
 import * as Names from "../../queue/Names.ts";
 import * as QueueError from "../../queue/QueueError.ts";
 import * as SharedRate from "../../queue/SharedRate.ts";
 import * as QueueServer from "../../queue/QueueServer.ts";
-import { Name, type ShardJob } from "../../queue/ShardJob.ts";
+import { Name, type RunJob, type ShardJob } from "../../queue/ShardJob.ts";
 import { type UsageError, usageError } from "../ExitCode.ts";
 import type { Target } from "../../warehouse/Target.ts";
+import type { Args as ExportArgs } from "../options/ExportFlags.ts";
 import * as Settings from "../options/Settings.ts";
+import * as Users from "../options/Users.ts";
+import type { SyncArgs } from "../options/WarehouseFlags.ts";
 import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 import * as Tracing from "./tracing.ts";
 
-/** Flags that every run on many machines has. */
-export interface QueueArgs {
-  readonly queue: string | undefined;
-  readonly shards: number | undefined;
-  readonly tenant: string;
-  readonly target: string;
-  readonly tenants: string | undefined;
-  readonly targets: string | undefined;
-}
+/** Flags that exports and syncs have. */
+export type RunArgs = Pick<SyncArgs, keyof ExportArgs & keyof SyncArgs>;
 
 /** Tell whether workers are to do it. */
-export const isQueued = ({ queue, shards }: Pick<QueueArgs, "queue" | "shards">): boolean =>
-  queue !== undefined || shards !== undefined;
+export const isQueued = ({ queue, shards }: RunArgs): boolean => queue !== undefined || shards !== undefined;
 
 export const SHARDS = 64;
 
@@ -106,17 +103,6 @@ export const open = (
     return { connected, limiter, traces, view: { requests: 0, retries: 0, workers: undefined, under: [] } };
   });
 
-/** Options of walks that every worker is told. */
-export interface HowArgs extends SessionFilters.SessionFilters {
-  readonly pageSize: number | "auto";
-  readonly concurrency: number | "auto";
-  readonly maxElapsed: number;
-  readonly maxBodyBytes: number | undefined;
-  readonly lookback: number;
-  readonly maxQuarantined: Export.MaxQuarantined | undefined;
-  readonly redact: SettledPolicy | undefined;
-}
-
 const unlessAuto = (value: number | "auto"): number | undefined => value === "auto" ? undefined : value;
 
 /** Mark the secret that a policy hashes with: of 32 bytes or more, it can't be found out by that. */
@@ -126,7 +112,7 @@ export const markOf = (policy: SettledPolicy, secret: Redacted.Redacted | undefi
     : createHmac("sha256", Redacted.value(secret)).update("monocloud-sessions").digest("hex").slice(0, 12);
 
 /** Give what all shards of a run are told of how to walk. */
-export const howOf = (args: HowArgs, secret: Redacted.Redacted | undefined): ShardJob["how"] => ({
+const howOf = (args: RunArgs, secret: Redacted.Redacted | undefined): ShardJob["how"] => ({
   ...SessionFilters.toQuery(args),
   page_size: unlessAuto(args.pageSize),
   concurrency: unlessAuto(args.concurrency),
@@ -142,8 +128,30 @@ export const howOf = (args: HowArgs, secret: Redacted.Redacted | undefined): Sha
 export const nameOf = (run: number | string, ...tellingApart: ReadonlyArray<string>): string =>
   `${run}-${createHash("sha256").update(JSON.stringify(tellingApart)).digest("hex").slice(0, 12)}`;
 
+/** Have workers do the shards of a run. */
+export const dispatch = <E, R>(
+  { connected, view }: Queue,
+  args: RunArgs,
+  secret: Redacted.Redacted | undefined,
+  job: Pick<RunJob, "job" | "target" | "into" | "users_listed">,
+  { shards, publish, show = () => {} }: Pick<Dispatch.DispatchOptions<E, R>, "shards" | "publish"> & {
+    readonly show?: (begun: ReadonlyArray<Export.Progress>) => void;
+  },
+) =>
+  Effect.flatMap(Tracing.nameFor(job.job), (trace) =>
+    Dispatch.dispatch(connected, {
+      job: { ...job, trace, tenant: args.tenant, how: howOf(args, secret) },
+      shards,
+      publish,
+      show: (begun, found) => {
+        show(begun);
+        Object.assign(view, found);
+      },
+      maxElapsed: args.maxElapsed,
+    }));
+
 /** The tenant of a run, from its file or from flags and the environment as ever. */
-export const tenantOf = (args: QueueArgs & Parameters<typeof Settings.tenantFrom>[0]) =>
+const tenantOf = (args: RunArgs) =>
   args.tenants !== undefined ? Names.tenant(args, args.tenant) : Effect.gen(function* () {
     const tenant = yield* Settings.tenantFrom(args);
     if (!isQueued(args)) return { tenant, rate: undefined, redactSecret: undefined };
@@ -155,21 +163,30 @@ export const tenantOf = (args: QueueArgs & Parameters<typeof Settings.tenantFrom
     } satisfies Names.NamedTenant;
   });
 
+/** Read what every run is given. */
+export const inputsOf = (args: RunArgs) =>
+  Effect.gen(function* () {
+    const { tenant, rate = args.rate, redactSecret } = yield* tenantOf(args);
+    const users: Users.Users<QueueError.QueueError> = yield* Users.from(args);
+    const redact: (batch: Batch) => Batch = args.redact === undefined
+      ? identity
+      : yield* Settings.redactionFrom(args.redact, redactSecret);
+    return { tenant, rate, redactSecret, users, redact };
+  });
+
 /** Add the requests of workers to those of this process. */
-export const withMade = (
-  traffic: Traffic,
-  { requests, retries }: Pick<Traffic, "requests" | "retries">,
-): Traffic => ({
+export const withWorkers = (traffic: Traffic, queue: Queue | undefined) => ({
   ...traffic,
-  requests: traffic.requests + requests,
-  retries: traffic.retries + retries,
+  requests: traffic.requests + (queue?.view.requests ?? 0),
+  retries: traffic.retries + (queue?.view.retries ?? 0),
+  workers: queue?.view.workers,
 });
 
 const isName = Schema.is(Name);
 
 /** The table of a run, and its name at the workers: `--to` is such a name, or leads there from here. */
 export const tableOf = (
-  args: QueueArgs & Parameters<typeof WarehouseTarget.from>[0],
+  args: SyncArgs,
 ): Effect.Effect<{ readonly name: string; readonly target: Target }, UsageError | Names.NameError> =>
   Effect.gen(function* () {
     const { to } = args;

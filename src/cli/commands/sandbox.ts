@@ -2,7 +2,6 @@
 import * as Effect from "effect/Effect";
 import { usageError } from "../ExitCode.ts";
 import * as Command from "../options/Command.ts";
-import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Read from "../options/Read.ts";
 import * as Terminal from "../ui/Terminal.ts";
@@ -80,52 +79,46 @@ const trouble = {
   unknownFields: Flag.toggle("unknown-fields", "Give rows fields that no version knows."),
 };
 
-export const spec: CommandSpec = {
+/** The command. It runs until it is interrupted; standard output gets what to put into the environment. */
+export const command = Command.make({
   name: "sandbox",
   summary: "Run a tenant of made-up users to try things on.",
   groups: [{ title: "What is there", flags: size }, { title: "What goes wrong", flags: trouble }],
   examples: [["sandbox --users 1000 --faults 429=5%,reset=1%", "A tenant that is large and not well"]],
-};
-
-/** The command. It runs until it is interrupted; standard output gets what to put into the environment. */
-export const command = Command.make(
-  spec,
-  { ...size, ...trouble },
-  (args) =>
-    Effect.scoped(Effect.gen(function* () {
-      // Loaded once it runs: help has no need of it.
-      const Sandbox = yield* Effect.promise(() => import("../../sandbox/mod.ts"));
-      const sandbox = yield* Effect.try({
-        try: () => {
-          const { sessions, maxSize = 1e6 } = args;
-          return Sandbox.make({
-            ...args,
-            maxSize,
-            sessionsPerUser: args.exactly ? sessions : { mean: sessions },
-            faults: Sandbox.parseFaults(args.faults),
-          });
-        },
-        catch: (error) => usageError((error as Error).message),
-      });
-      const server = yield* Effect.acquireRelease(
-        Effect.tryPromise({
-          try: () => Sandbox.serve(sandbox, { port: args.port }),
-          catch: (error) => usageError(`Cannot listen on port ${args.port}: ${(error as Error).message}`),
-        }),
-        (server) => Effect.promise(() => server.close()),
-      );
-      const [user] = sandbox.userIds();
-      yield* Terminal.print([
-        `export MONOCLOUD_DOMAIN=${server.url}`,
-        `export MONOCLOUD_API_KEY=${sandbox.key}`,
-      ]);
-      const users = args.users.toLocaleString("en-US");
-      yield* Terminal.say([
-        `A tenant of ${users} generated users is listening; Ctrl-C ends it. In another terminal, set`,
-        "the two variables above and try:",
-        ...(user === undefined ? [] : [`  monocloud-sessions check --user ${user}`]),
-        "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s",
-      ]);
-      yield* Effect.never;
-    })),
-);
+}, (args) =>
+  Effect.scoped(Effect.gen(function* () {
+    // Loaded once it runs: help has no need of it.
+    const Sandbox = yield* Effect.promise(() => import("../../sandbox/mod.ts"));
+    const sandbox = yield* Effect.try({
+      try: () => {
+        const { sessions, maxSize = 1e6 } = args;
+        return Sandbox.make({
+          ...args,
+          maxSize,
+          sessionsPerUser: args.exactly ? sessions : { mean: sessions },
+          faults: Sandbox.parseFaults(args.faults),
+        });
+      },
+      catch: (error) => usageError((error as Error).message),
+    });
+    const server = yield* Effect.acquireRelease(
+      Effect.tryPromise({
+        try: () => Sandbox.serve(sandbox, { port: args.port }),
+        catch: (error) => usageError(`Cannot listen on port ${args.port}: ${(error as Error).message}`),
+      }),
+      (server) => Effect.promise(() => server.close()),
+    );
+    const [user] = sandbox.userIds();
+    yield* Terminal.print([
+      `export MONOCLOUD_DOMAIN=${server.url}`,
+      `export MONOCLOUD_API_KEY=${sandbox.key}`,
+    ]);
+    const users = args.users.toLocaleString("en-US");
+    yield* Terminal.say([
+      `A tenant of ${users} generated users is listening; Ctrl-C ends it. In another terminal, set`,
+      "the two variables above and try:",
+      ...(user === undefined ? [] : [`  monocloud-sessions check --user ${user}`]),
+      "  monocloud-sessions export --all-users --out sessions.csv --rate 500/s",
+    ]);
+    yield* Effect.never;
+  })));

@@ -13,7 +13,6 @@ import * as ServerSettings from "../../server/Settings.ts";
 import * as Log from "../../server/telemetry/Log.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
 import * as Command from "../options/Command.ts";
-import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Read from "../options/Read.ts";
 
@@ -44,14 +43,6 @@ const log = Flag.optional<typeof Log.forms[number]>({
   read: (text) => Log.forms.find((form) => form === text),
   must: Log.forms.join(" or "),
 });
-
-export const spec: CommandSpec = {
-  name: "serve",
-  summary:
-    "Serve exports over HTTP, with a page and an API. The environment sets it up: see help environment.",
-  groups: [{ title: "Where to listen", flags }, { title: "What to log", flags: { log } }],
-  examples: [["serve --port 8080", "With MONOCLOUD_DOMAIN, MONOCLOUD_API_KEY and WORKER_FOLDER set"]],
-};
 
 /** Connections that there may be at once. One more is closed as soon as it is opened. */
 const CONNECTIONS = 4096;
@@ -116,61 +107,63 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettin
 };
 
 /** The command. It runs until it is told to stop; where it listens is told on standard error. */
-export const command = Command.make(
-  spec,
-  { ...flags, log },
-  ({ host, port, log }) =>
-    Effect.scoped(Effect.gen(function* () {
-      const loaded = yield* Effect.mapError(
-        ServerSettings.load,
-        ({ message }) => new UsageError({ message }),
-      );
-      const settings = { ...loaded, log: log ?? loaded.log };
-      // Loaded here: no other command has a use for them.
-      const [{ serve }, Problem, RequestGuard, Server] = yield* Effect.promise(() =>
-        Promise.all([
-          import("srvx/node"),
-          import("../../server/Problem.ts"),
-          import("../../server/RequestGuard.ts"),
-          import("../../server/Server.ts"),
-        ])
-      );
-      if (settings.token === undefined && !RequestGuard.isLoopback(host)) {
-        return yield* Effect.fail(new UsageError({ message: RequestGuard.needsToken(host) }));
-      }
-      const handler = yield* Server.make(settings);
-      const server = yield* Effect.acquireRelease(
-        Effect.tryPromise({
-          try: async () => {
-            const server = serve({
-              fetch: (request) => handler.fetch(request, arrivalOf(request, settings)),
-              hostname: host,
-              port,
-              node: limits(settings),
-              silent: true,
-              gracefulShutdown: false,
-            });
-            const { server: http } = server.node!;
-            http!.maxConnections = CONNECTIONS;
-            http!.on("clientError", refuse(Problem));
-            // What else is expected than to go on is nothing to refuse a request for.
-            http!.on("checkExpectation", (asked, answer) => http!.emit("request", asked, answer));
-            return await server.ready();
-          },
-          catch: (error) =>
-            new UsageError({
-              message: `Cannot listen on ${host}, port ${port}: ${(error as Error).message}`,
-            }),
-        }),
-        (server) =>
-          Effect.promise(async () => {
-            await handler.stop();
-            // Those that are still there have had their time.
-            await server.close(true);
-            process.exitCode = exitCodes.done;
+export const command = Command.make({
+  name: "serve",
+  summary:
+    "Serve exports over HTTP, with a page and an API. The environment sets it up: see help environment.",
+  groups: [{ title: "Where to listen", flags }, { title: "What to log", flags: { log } }],
+  examples: [["serve --port 8080", "With MONOCLOUD_DOMAIN, MONOCLOUD_API_KEY and WORKER_FOLDER set"]],
+}, ({ host, port, log }) =>
+  Effect.scoped(Effect.gen(function* () {
+    const loaded = yield* Effect.mapError(
+      ServerSettings.load,
+      ({ message }) => new UsageError({ message }),
+    );
+    const settings = { ...loaded, log: log ?? loaded.log };
+    // Loaded here: no other command has a use for them.
+    const [{ serve }, Problem, RequestGuard, Server] = yield* Effect.promise(() =>
+      Promise.all([
+        import("srvx/node"),
+        import("../../server/Problem.ts"),
+        import("../../server/RequestGuard.ts"),
+        import("../../server/Server.ts"),
+      ])
+    );
+    if (settings.token === undefined && !RequestGuard.isLoopback(host)) {
+      return yield* Effect.fail(new UsageError({ message: RequestGuard.needsToken(host) }));
+    }
+    const handler = yield* Server.make(settings);
+    const server = yield* Effect.acquireRelease(
+      Effect.tryPromise({
+        try: async () => {
+          const server = serve({
+            fetch: (request) => handler.fetch(request, arrivalOf(request, settings)),
+            hostname: host,
+            port,
+            node: limits(settings),
+            silent: true,
+            gracefulShutdown: false,
+          });
+          const { server: http } = server.node!;
+          http!.maxConnections = CONNECTIONS;
+          http!.on("clientError", refuse(Problem));
+          // What else is expected than to go on is nothing to refuse a request for.
+          http!.on("checkExpectation", (asked, answer) => http!.emit("request", asked, answer));
+          return await server.ready();
+        },
+        catch: (error) =>
+          new UsageError({
+            message: `Cannot listen on ${host}, port ${port}: ${(error as Error).message}`,
           }),
-      );
-      yield* Effect.sync(() => Log.sayListening(settings.log, server.url!));
-      yield* Effect.never;
-    })),
-);
+      }),
+      (server) =>
+        Effect.promise(async () => {
+          await handler.stop();
+          // Those that are still there have had their time.
+          await server.close(true);
+          process.exitCode = exitCodes.done;
+        }),
+    );
+    yield* Effect.sync(() => Log.sayListening(settings.log, server.url!));
+    yield* Effect.never;
+  })));

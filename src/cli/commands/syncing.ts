@@ -1,22 +1,17 @@
 /** The program of `monocloud-sessions sync`. */
 import * as Effect from "effect/Effect";
-import { identity } from "effect/Function";
 import type * as Redacted from "effect/Redacted";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import { TenantClient } from "../../api/TenantClient.ts";
 import * as Export from "../../export/Export.ts";
-import * as Dispatch from "../../queue/Dispatch.ts";
-import type { QueueError } from "../../queue/QueueError.ts";
 import type { ShardWork } from "../../warehouse/SyncOptions.ts";
 import * as Sync from "../../warehouse/Sync.ts";
 import { usageError } from "../ExitCode.ts";
-import * as Settings from "../options/Settings.ts";
-import * as Users from "../options/Users.ts";
 import type { SyncArgs } from "../options/WarehouseFlags.ts";
 import * as WarehouseTarget from "../options/WarehouseTarget.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
+import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
-import * as WarehouseSummary from "../ui/WarehouseSummary.ts";
 import * as Queueing from "./queueing.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 import * as Tracing from "./tracing.ts";
@@ -30,37 +25,26 @@ const inShards = (
   areListed: boolean,
 ) => ({
   count: args.shards ?? Queueing.SHARDS,
-  dispatch: ({ run, began, prune, shards, show }: ShardWork) => {
-    const job = Queueing.nameOf(run, args.tenant, target, began);
-    return Effect.flatMap(Tracing.nameFor(job), (trace) =>
-      Dispatch.dispatch(queue.connected, {
-        job: {
-          job,
-          trace,
-          tenant: args.tenant,
-          target,
-          into: {
-            kind: "table",
-            run,
-            prune,
-            deletes: args.deletes,
-            bad_text: args.badText,
-            checkpoint_rows: args.checkpointRows,
-            checkpoint_every: args.checkpointEvery,
-          },
-          how: Queueing.howOf(args, secret),
-          users_listed: areListed,
-        },
-        shards,
-        show: (begun, view) => {
-          show(begun);
-          Object.assign(queue.view, view);
-        },
-        // A shard that has ended is in the table.
-        publish: () => Effect.succeed(undefined),
-        maxElapsed: args.maxElapsed,
-      }));
-  },
+  dispatch: ({ run, began, prune, shards, show }: ShardWork) =>
+    Queueing.dispatch(queue, args, secret, {
+      job: Queueing.nameOf(run, args.tenant, target, began),
+      target,
+      into: {
+        kind: "table",
+        run,
+        prune,
+        deletes: args.deletes,
+        bad_text: args.badText,
+        checkpoint_rows: args.checkpointRows,
+        checkpoint_every: args.checkpointEvery,
+      },
+      users_listed: areListed,
+    }, {
+      shards,
+      show,
+      // A shard that has ended is in the table.
+      publish: () => Effect.succeed(undefined),
+    }),
 });
 
 export const run = (args: SyncArgs) =>
@@ -80,33 +64,20 @@ export const run = (args: SyncArgs) =>
         "--by-activity asks few users, in this process: leave out --queue and --shards",
       );
     }
-    const { tenant, rate = args.rate, redactSecret } = yield* Queueing.tenantOf(args);
+    const { tenant, rate, redactSecret, users, redact } = yield* Queueing.inputsOf(args);
     const queue = isQueued ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
-    const users: Users.Users<QueueError> = yield* Users.from(args);
-    const change = args.redact === undefined
-      ? identity
-      : yield* Settings.redactionFrom(args.redact, redactSecret);
     const progress = Export.noProgress();
     const { maxElapsed, maxBodyBytes, pageSize, concurrency } = args;
     const syncing = Effect.provide(
       Sync.sync({
+        ...args,
         target,
         users,
         tenant: tenant.origin,
         walk: { ...SessionFilters.pick(args), pageSize, concurrency },
-        prune: args.prune,
         byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
-        deletes: args.deletes,
-        lookback: args.lookback,
-        history: args.history,
-        badText: args.badText,
-        checkpointRows: args.checkpointRows,
-        checkpointEvery: args.checkpointEvery,
-        wait: args.wait,
-        maxElapsed,
-        change,
+        change: redact,
         redaction: args.redact,
-        maxQuarantined: args.maxQuarantined,
         progress,
         shards: queue && inShards(args, queue, redactSecret, name, users.all === true),
       }),
@@ -115,8 +86,7 @@ export const run = (args: SyncArgs) =>
     const shown = Effect.flatMap(TenantClient, ({ traffic }) =>
       args.quiet ? syncing : ProgressBar.during(syncing, () => ({
         ...progress,
-        ...(queue === undefined ? traffic() : Queueing.withMade(traffic(), queue.view)),
-        workers: queue?.view.workers,
+        ...Queueing.withWorkers(traffic(), queue),
         usersTotal: progress.usersTotal ?? users.total?.(),
         limit: rate,
       })));
@@ -124,7 +94,5 @@ export const run = (args: SyncArgs) =>
       shown,
       tenantLayer(tenant, { rate, maxElapsed, maxBodyBytes }, args.verbose, queue),
     ).pipe(Tracing.ofRun(queue, { tenant: args.tenant, target: name, kind: "table" }));
-    const isComplete = report.verified && report.quarantined === 0 &&
-      (report.missing.count === 0 || args.allUsers);
-    yield* WarehouseSummary.conclude(report, { ...args, isComplete });
+    yield* Summary.concludeSync(report, { ...args, isComplete: Summary.isComplete(report, args) });
   }));

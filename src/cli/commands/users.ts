@@ -5,7 +5,6 @@ import * as Stream from "effect/Stream";
 import type { User, UserBatch } from "../../source/UserSource.ts";
 import { exitCodes } from "../ExitCode.ts";
 import * as Command from "../options/Command.ts";
-import type { CommandSpec } from "../options/CommandSpec.ts";
 import * as Flag from "../options/Flag.ts";
 import * as Settings from "../options/Settings.ts";
 import * as Shared from "../options/SharedFlags.ts";
@@ -17,21 +16,6 @@ const output = { ids: Flag.toggle("ids", "Print ids alone, one a line, as --user
 const speed = { rate: Shared.rate, maxElapsed: Shared.maxElapsed("5m") };
 
 const { quiet, verbose } = Shared.talking;
-
-const reports = { quiet, verbose };
-
-export const spec: CommandSpec = {
-  name: "users",
-  summary: "List the users of the tenant on stdout: ids with their times, as lines of JSON.",
-  interrupted: "the list is incomplete",
-  groups: [
-    { title: "What to print", flags: output },
-    { title: "How fast", flags: speed },
-    { title: "Connection", flags: Shared.connection },
-    { title: "Reports", flags: reports },
-  ],
-  examples: [["users --ids > ids.txt", "A list to choose from, for export --users-file ids.txt"]],
-};
 
 const lineOf = (user: User, isIds: boolean): string =>
   isIds ? Terminal.printable(user.user_id) : Terminal.printableJson(user);
@@ -57,8 +41,18 @@ interface Counts {
 }
 
 export const command = Command.make(
-  spec,
-  { ...output, ...speed, ...Shared.connection, ...reports },
+  {
+    name: "users",
+    summary: "List the users of the tenant on stdout: ids with their times, as lines of JSON.",
+    interrupted: "the list is incomplete",
+    groups: [
+      { title: "What to print", flags: output },
+      { title: "How fast", flags: speed },
+      { title: "Connection", flags: Shared.connection },
+      { title: "Reports", flags: { quiet, verbose } },
+    ],
+    examples: [["users --ids > ids.txt", "A list to choose from, for export --users-file ids.txt"]],
+  },
   ({ ids, quiet, rate, maxElapsed, verbose, ...args }) =>
     Effect.gen(function* () {
       // Loaded once it runs: help has no need of it.
@@ -71,9 +65,10 @@ export const command = Command.make(
         tenantLayer(tenant, { rate, maxElapsed }, verbose),
       );
       // On a terminal the list itself shows how far it has come.
-      const reasons = yield* quiet || process.stdout.isTTY ? work : ProgressBar.showing(
+      const reasons = yield* quiet || process.stdout.isTTY ? work : ProgressBar.counting(
         work,
-        (_, __, width) => ProgressBar.share(counts.users, counts.total ?? counts.users, "users", width),
+        "users",
+        () => ({ done: counts.users, total: counts.total ?? counts.users }),
       );
       if (reasons.length === 0) return;
       yield* Terminal.say([`Warning: the list of users is not verified: ${reasons.join("; ")}`]);

@@ -1,22 +1,15 @@
 /** The program of `monocloud-sessions work`. */
 import process from "node:process";
+import * as Headers from "@effect/platform/Headers";
 import * as Effect from "effect/Effect";
 import * as Worker from "../../queue/Worker.ts";
 import * as Trace from "../../server/telemetry/Trace.ts";
 import { exitCodes } from "../ExitCode.ts";
+import type { WorkArgs } from "../options/QueueFlags.ts";
 import * as Terminal from "../ui/Terminal.ts";
 import * as Queueing from "./queueing.ts";
 import { run as shardWork } from "./shardWork.ts";
 import * as Tracing from "./tracing.ts";
-
-export interface WorkArgs {
-  readonly queue: string | undefined;
-  readonly tenants: string | undefined;
-  readonly targets: string | undefined;
-  readonly atOnce: number;
-  readonly rate: number | "auto";
-  readonly lease: number;
-}
 
 const tell = (line: string) =>
   Terminal.say([process.stderr.isTTY ? line : `${new Date().toISOString().slice(0, 19)}Z ${line}`]);
@@ -25,7 +18,7 @@ const tell = (line: string) =>
 const tracedWork: typeof shardWork = (job, context) =>
   shardWork(job, context).pipe(
     Trace.span("shard", { job: job.job, shard: job.shard, tenant: job.tenant, attempt: context.attempt }),
-    Trace.within(job.trace),
+    Trace.within(Headers.fromInput({ traceparent: job.trace })),
   );
 
 export const run = ({ queue, tenants, targets, atOnce, rate, lease }: WorkArgs) =>

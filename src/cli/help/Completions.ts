@@ -1,7 +1,7 @@
 /**
  * Completions for shells, from the table of commands: every command, its flags, and the words and paths that a flag takes.
  */
-import { type CommandSpec, flagsOf } from "../options/CommandSpec.ts";
+import { type CommandSpec, flagsOf } from "../options/Command.ts";
 import type * as Flag from "../options/Flag.ts";
 import { topics } from "./Help.ts";
 

@@ -1,6 +1,6 @@
 /** Help, made from the tables of commands, flags, exit codes and variables. */
 import { exitCodes, exitCodeTexts, type ExitName } from "../ExitCode.ts";
-import type { CommandSpec } from "../options/CommandSpec.ts";
+import type { CommandSpec } from "../options/Command.ts";
 import { meant } from "../../options/Options.ts";
 import type * as Flag from "../options/Flag.ts";
 import * as Layout from "./Layout.ts";

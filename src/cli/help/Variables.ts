@@ -1,29 +1,11 @@
 /** The variables of the environment that the command reads, with what they do. */
+import { limits } from "../../server/Limits.ts";
 import { variables as serving } from "../../server/Settings.ts";
 
 export interface Variables {
   readonly title: string;
   readonly rows: ReadonlyArray<readonly [name: string, text: string]>;
 }
-
-type Serving = Exclude<
-  keyof typeof serving,
-  "domain" | "apiKey" | "redactSecret" | "queueUrl" | "telemetry"
->;
-
-const servingTexts: Readonly<Record<Serving, string>> = {
-  token: "What callers have to send; without one, callers on this machine alone are served.",
-  folder: "Where exports go. Without one there are downloads alone.",
-  exports: "Exports that run at once. (default: 2)",
-  queue: "Exports that wait for their turn. (default: 100)",
-  downloads: "Downloads at once. (default: 256)",
-  streams: "Event streams at once. (default: 256)",
-  idleSeconds: "How long an answer waits for its reader. (default: 120)",
-  requestSeconds: "How long a request may take to arrive. (default: 60)",
-  graceSeconds: "How long downloads may go on once serve is told to stop. (default: 20)",
-  rate: "The most requests a second to the tenant, or auto. (default: 20)",
-  log: "Lines about requests and exports: text, json or off. (default: text)",
-};
 
 export const variables: ReadonlyArray<Variables> = [
   {
@@ -64,6 +46,14 @@ export const variables: ReadonlyArray<Variables> = [
   { title: "The terminal", rows: [["NO_COLOR", "Print no colours."]] },
   {
     title: "monocloud-sessions serve",
-    rows: Object.entries(servingTexts).map(([name, text]) => [serving[name as Serving], text]),
+    rows: [
+      [serving.token, "What callers have to send; without one, callers on this machine alone are served."],
+      [serving.folder, "Where exports go. Without one there are downloads alone."],
+      ...Object.values(limits).map(({ variable, text, byDefault }) =>
+        [variable, `${text} (default: ${byDefault})`] as const
+      ),
+      [serving.rate, "The most requests a second to the tenant, or auto. (default: 20)"],
+      [serving.log, "Lines about requests and exports: text, json or off. (default: text)"],
+    ],
   },
 ];

@@ -1,31 +1,59 @@
-/** A command: what help says of it, and what it does with what the command line gave. */
+/** A command: its flags, what help says of it, and what it does with what the command line gave. */
 import * as Effect from "effect/Effect";
+import type * as Types from "effect/Types";
 import type { UsageError } from "../ExitCode.ts";
 import type { Given } from "./CommandLine.ts";
-import type { CommandSpec } from "./CommandSpec.ts";
-import type { Flags, Values } from "./Flag.ts";
+import type * as Flag from "./Flag.ts";
 
-export interface Command {
-  readonly spec: CommandSpec;
+type Groups = ReadonlyArray<Flag.Group>;
+
+export interface CommandSpec<G extends Groups = Groups> {
+  readonly name: string;
+  /** Its purpose, in a line. */
+  readonly summary: string;
+  readonly argument?: { readonly placeholder: string; readonly text: string } | undefined;
+  readonly groups: G;
+  /** Message on an interrupt; undefined where the command has its own, or ends by one. */
+  readonly interrupted?: string;
+  /** Command lines without the program's name, each with what it is for. */
+  readonly examples: ReadonlyArray<readonly [line: string, purpose: string]>;
+}
+
+/** The values of all flags in some groups. */
+export type Args<G extends Groups> = Flag.Values<Types.UnionToIntersection<G[number]["flags"]>>;
+
+export interface Command extends CommandSpec {
   readonly run: (given: Given) => Effect.Effect<unknown, unknown>;
 }
 
+export const flagsOf = ({ groups }: CommandSpec): ReadonlyArray<Flag.About> =>
+  groups.flatMap(({ flags }) => Object.values(flags));
+
 /** Make a command of work on the values of its flags, and on its argument. */
-export const make = <F extends Flags>(
-  spec: CommandSpec,
-  flags: F,
-  work: (args: Values<F>, argument: string) => Effect.Effect<unknown, unknown>,
+export const make = <G extends Groups>(
+  spec: CommandSpec<G>,
+  work: (args: Args<G>, argument: string) => Effect.Effect<unknown, unknown>,
 ): Command => ({
-  spec,
+  ...spec,
   run: ({ flags: given, argument = "" }) =>
     Effect.flatMap(
       Effect.try({
         try: () =>
           Object.fromEntries(
-            Object.entries(flags).map(([name, flag]) => [name, flag.read(given.get(flag.name))]),
-          ) as Values<F>,
+            spec.groups.flatMap(({ flags }) => Object.entries(flags))
+              .map(([name, flag]) => [name, flag.read(given.get(flag.name))]),
+          ) as Args<G>,
         catch: (error) => error as UsageError,
       }),
       (args) => work(args, argument),
     ),
 });
+
+/** Make a command whose work is loaded once it runs: help has no need of it. */
+export const lazy = <G extends Groups>(
+  spec: CommandSpec<G>,
+  load: () => Promise<{
+    readonly run: (args: Args<G>, argument: string) => Effect.Effect<unknown, unknown>;
+  }>,
+): Command =>
+  make(spec, (args, argument) => Effect.flatMap(Effect.promise(load), ({ run }) => run(args, argument)));

@@ -3,7 +3,7 @@
  * as `--user ID` or `--user=ID`, and a misspelt one is told with what it may have been.
  */
 import { usageError } from "../ExitCode.ts";
-import { type CommandSpec, flagsOf } from "./CommandSpec.ts";
+import { type CommandSpec, flagsOf } from "./Command.ts";
 import { meant } from "../../options/Options.ts";
 import type * as Flag from "./Flag.ts";
 

@@ -3,7 +3,7 @@ import { sortKeys } from "../../api/Sort.ts";
 import * as Formats from "../../format/Formats.ts";
 import { MOST_ROWS } from "../../format/parquet/schema.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
-import { LOOKBACK } from "../../source/paging/Limits.ts";
+import type * as Command from "./Command.ts";
 import * as Flag from "./Flag.ts";
 import * as Queue from "./QueueFlags.ts";
 import * as Read from "./Read.ts";
@@ -116,14 +116,7 @@ const folders = {
     "prune",
     "With --since-last: read every list to its end and write the sessions that are gone to tombstones/.",
   ),
-  ...Shared.byActivity,
-  lookback: Flag.value({
-    name: "lookback",
-    placeholder: "SECONDS",
-    text: "How far to look back for late changes.",
-    byDefault: `${LOOKBACK}`,
-    ...Read.whole(0, 31 * 86_400),
-  }),
+  ...Shared.changes,
   partRows: Flag.optional({
     name: "part-rows",
     placeholder: "N",
@@ -175,19 +168,7 @@ export const privacy = {
   }, RedactionPolicy.parse),
 };
 
-export const flags = {
-  ...users,
-  ...output,
-  ...speed,
-  ...folders,
-  ...badRows,
-  ...privacy,
-  ...Shared.connection,
-  ...Queue.running,
-  ...Shared.talking,
-};
-
-export const groups: ReadonlyArray<Flag.Group> = [
+export const groups = [
   { title: "Whose sessions", flags: users },
   { title: "Where to", flags: output },
   { title: "How fast", flags: speed },
@@ -197,6 +178,6 @@ export const groups: ReadonlyArray<Flag.Group> = [
   { title: "Connection", flags: Shared.connection },
   { title: "Many machines", flags: Queue.running },
   { title: "Reports", flags: Shared.talking },
-];
+] satisfies ReadonlyArray<Flag.Group>;
 
-export type Args = Flag.Values<typeof flags>;
+export type Args = Command.Args<typeof groups>;

@@ -23,7 +23,7 @@ export interface Flag<A> extends About {
 // deno-lint-ignore no-explicit-any
 export type Flags = Readonly<Record<string, Flag<any>>>;
 
-export type Values<F extends Flags> = { readonly [Name in keyof F]: ReturnType<F[Name]["read"]> };
+export type Values<F> = { readonly [Name in keyof F]: F[Name] extends Flag<infer A> ? A : never };
 
 export interface Group {
   readonly title: string;

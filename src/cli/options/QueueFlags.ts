@@ -1,6 +1,8 @@
 /** The flags of runs on many machines, and of the workers that do them. */
+import type * as Command from "./Command.ts";
 import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
+import * as Shared from "./SharedFlags.ts";
 
 const queue = Flag.text({
   name: "queue",
@@ -58,7 +60,7 @@ export const running = {
 };
 
 /** Flags of a worker. */
-export const working = {
+const working = {
   queue,
   tenants,
   targets,
@@ -77,3 +79,10 @@ export const working = {
     ...Read.duration,
   }),
 };
+
+export const workGroups = [
+  { title: "Where from", flags: working },
+  { title: "How fast, in all", flags: { rate: Shared.rate } },
+] satisfies ReadonlyArray<Flag.Group>;
+
+export type WorkArgs = Command.Args<typeof workGroups>;

@@ -1,6 +1,6 @@
 /** The flags that several commands have. */
 import * as SessionFilters from "../../api/SessionFilters.ts";
-import { leastSize, mostSize } from "../../source/paging/Limits.ts";
+import { leastSize, LOOKBACK, mostSize } from "../../source/paging/Limits.ts";
 import { LARGEST } from "../../source/paging/PageSizes.ts";
 import * as Flag from "./Flag.ts";
 import * as Read from "./Read.ts";
@@ -54,8 +54,8 @@ export const pageSize = Flag.value({
   ...Read.wholeOrAuto(leastSize, mostSize),
 });
 
-/** Flags of runs that ask only users who were active. */
-export const byActivity = {
+/** Flags of runs that read what has changed, perhaps only of users who were active. */
+export const changes = {
   byActivity: Flag.toggle(
     "by-activity",
     "Ask only users active since the last run.",
@@ -66,6 +66,13 @@ export const byActivity = {
     text: "How often all users are asked.",
     byDefault: "24h",
     ...Read.duration,
+  }),
+  lookback: Flag.value({
+    name: "lookback",
+    placeholder: "SECONDS",
+    text: "How far to look back for late changes.",
+    byDefault: `${LOOKBACK}`,
+    ...Read.whole(0, 31 * 86_400),
   }),
 };
 

@@ -1,5 +1,5 @@
 /** The flags of `monocloud-sessions sync` and `load`, in the groups that help shows. */
-import { LOOKBACK } from "../../source/paging/Limits.ts";
+import type * as Command from "./Command.ts";
 import * as Export from "./ExportFlags.ts";
 import * as Flag from "./Flag.ts";
 import * as Queue from "./QueueFlags.ts";
@@ -65,52 +65,27 @@ const deletes = Flag.choice({
   byDefault: "soft",
 });
 
-const maxElapsed = Shared.maxElapsed("5m");
-
 const pruning = {
   prune: Flag.toggle(
     "prune",
     "Read every list to its end: end what the tenant lists no more, and add what was shown late.",
   ),
   deletes,
-  ...Shared.byActivity,
-  lookback: Flag.value({
-    name: "lookback",
-    placeholder: "SECONDS",
-    text: "How far to look back for late changes.",
-    byDefault: `${LOOKBACK}`,
-    ...Read.whole(0, 31 * 86_400),
-  }),
+  ...Shared.changes,
 };
 
-const badRows = { maxQuarantined: Export.maxQuarantined };
-
-export const sync = {
-  flags: {
-    ...Export.whose,
-    ...target,
-    ...pruning,
-    ...commits,
-    ...Export.speed,
-    ...badRows,
-    ...Export.privacy,
-    ...Shared.connection,
-    ...Queue.running,
-    ...Shared.talking,
-  },
-  groups: [
-    { title: "Whose sessions", flags: Export.whose },
-    { title: "Where to", flags: target },
-    { title: "What has ended", flags: pruning },
-    { title: "Transactions", flags: commits },
-    { title: "How fast", flags: Export.speed },
-    { title: "Rows that are no sessions", flags: badRows },
-    { title: "Privacy", flags: Export.privacy },
-    { title: "Connection", flags: Shared.connection },
-    { title: "Many machines", flags: Queue.running },
-    { title: "Reports", flags: Shared.talking },
-  ] satisfies ReadonlyArray<Flag.Group>,
-};
+export const syncGroups = [
+  { title: "Whose sessions", flags: Export.whose },
+  { title: "Where to", flags: target },
+  { title: "What has ended", flags: pruning },
+  { title: "Transactions", flags: commits },
+  { title: "How fast", flags: Export.speed },
+  { title: "Rows that are no sessions", flags: { maxQuarantined: Export.maxQuarantined } },
+  { title: "Privacy", flags: Export.privacy },
+  { title: "Connection", flags: Shared.connection },
+  { title: "Many machines", flags: Queue.running },
+  { title: "Reports", flags: Shared.talking },
+] satisfies ReadonlyArray<Flag.Group>;
 
 const loading = {
   replace: Flag.toggle("replace", "Take the place of all that is there, in one transaction."),
@@ -119,21 +94,18 @@ const loading = {
 
 const patience = {
   maxElapsed: {
-    ...maxElapsed,
+    ...Shared.maxElapsed("5m"),
     text: "How long to try a database that can't be reached: 90s, 5m or 2h.",
   },
 };
 
-export const load = {
-  flags: { ...target, ...loading, ...commits, ...patience, ...Shared.reporting },
-  groups: [
-    { title: "Where to", flags: target },
-    { title: "What is there", flags: loading },
-    { title: "Transactions", flags: { ...commits, ...patience } },
-    { title: "Reports", flags: Shared.reporting },
-  ] satisfies ReadonlyArray<Flag.Group>,
-};
+export const loadGroups = [
+  { title: "Where to", flags: target },
+  { title: "What is there", flags: loading },
+  { title: "Transactions", flags: { ...commits, ...patience } },
+  { title: "Reports", flags: Shared.reporting },
+] satisfies ReadonlyArray<Flag.Group>;
 
-export type LoadArgs = Flag.Values<typeof load.flags>;
+export type LoadArgs = Command.Args<typeof loadGroups>;
 
-export type SyncArgs = Flag.Values<typeof sync.flags>;
+export type SyncArgs = Command.Args<typeof syncGroups>;

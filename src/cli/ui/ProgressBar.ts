@@ -146,10 +146,30 @@ export const during = <A, E, R>(
 };
 
 /** Progress of work whose size is known. */
-export const share = (done: number, total: number, what: string, width: number | undefined): string => {
+const share = (done: number, total: number, what: string, width: number | undefined): string => {
   const part = total === 0 ? 0 : Math.min(1, done / total);
   const percent = `${Math.floor(part * 100)}%`;
   const words = `${count(done)}/${count(total)} ${what}`;
   if (width === undefined) return `${percent}, ${words}`;
   return `${bar(part)} ${percent.padStart(4)} · ${words}`.slice(0, width);
 };
+
+/** Show the progress of work whose size is known. */
+export const counting = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  what: string,
+  read: () => { readonly done: number; readonly total: number },
+): Effect.Effect<A, E, R> =>
+  showing(work, (_, __, width) => {
+    const { done, total } = read();
+    return share(done, total, what, width);
+  });
+
+/** Progress of a command that reads the parts of a folder. */
+export interface RowProgress {
+  readonly rows: number;
+  readonly rowsTotal: number;
+}
+
+export const countingRows = <A, E, R>(work: Effect.Effect<A, E, R>, progress: RowProgress) =>
+  counting(work, "rows", () => ({ done: progress.rows, total: progress.rowsTotal }));

@@ -1,9 +1,14 @@
-/** The summary of an export, for a person. */
+/** The summary of an export or a run into a warehouse, for a person. */
 import { join } from "node:path";
+import process from "node:process";
+import * as Effect from "effect/Effect";
 import type * as Manifest from "../../dataset/Manifest.ts";
 import type { ActivityReport } from "../../plain/Report.ts";
 import type { Report, Sample } from "../../export/Export.ts";
+import type * as Warehouse from "../../warehouse/Report.ts";
+import { exitCodes } from "../ExitCode.ts";
 import { byteCount, duration, plural } from "./ProgressBar.ts";
+import * as Terminal from "./Terminal.ts";
 
 export interface Told extends
   Pick<
@@ -66,7 +71,7 @@ const redeliveredLines = ({ redelivered }: Told): ReadonlyArray<string> => {
 };
 
 /** Say whom a run by activity asked, and what came of it. */
-export const activityLines = (report: ActivityReport | undefined): ReadonlyArray<string> => {
+const activityLines = (report: ActivityReport | undefined): ReadonlyArray<string> => {
   if (report === undefined) return [];
   const { asked, of, swept_at, late } = report;
   const total = of === undefined ? "" : ` of ${of.toLocaleString("en-US")}`;
@@ -76,11 +81,8 @@ export const activityLines = (report: ActivityReport | undefined): ReadonlyArray
   ];
 };
 
-export const activityWarnings = (report: ActivityReport | undefined): ReadonlyArray<string> =>
-  report?.off === undefined ? [] : [`activity can't be gone by, and all users are asked: ${report.off}`];
-
 /** Say what was done, and where it lies. */
-export const lines = (told: Told): ReadonlyArray<string> => [
+const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
   `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
@@ -92,8 +94,10 @@ export const lines = (told: Told): ReadonlyArray<string> => [
 ];
 
 /** Warn of what is not as it should be. */
-export const warnings = (told: Told): ReadonlyArray<string> => [
-  ...activityWarnings(told.by_activity),
+const warnings = (told: Told): ReadonlyArray<string> => [
+  ...(told.by_activity?.off === undefined
+    ? []
+    : [`activity can't be gone by, and all users are asked: ${told.by_activity.off}`]),
   ...(told.isLimited
     ? [`--limit ended the export after ${plural(told.sessions, "session")}: it is not verified`]
     : []),
@@ -120,3 +124,59 @@ export const warnings = (told: Told): ReadonlyArray<string> => [
     ? [`the list of users is not verified: ${told.userListUnverifiedReasons.join("; ")}`]
     : []),
 ];
+
+/** Say what was done in a warehouse. */
+const syncLines = (report: Warehouse.Report): ReadonlyArray<string> => {
+  const { target, kind, run, inserted, updated, unchanged, ended, verified } = report;
+  const { users, seconds, requests, retries } = report;
+  const traffic = kind === "load" ? "" : `, ${plural(requests, "request")}, ${plural(retries, "retry")}`;
+  const counts = { inserted, updated, unchanged, ...(kind === "sync" ? {} : { ended }) };
+  return [
+    Object.entries(counts).map(([what, count]) => `${count.toLocaleString("en-US")} ${what}`).join(", ") +
+    `: ${target} (run ${run})`,
+    `${plural(users, "user")} in ${duration(seconds)}${traffic}${
+      verified ? "; verified: nothing missed" : ""
+    }`,
+    ...activityLines(report.by_activity),
+  ];
+};
+
+/** Flags of how a run is told of, and whether all is well. */
+interface Telling {
+  readonly quiet: boolean;
+  readonly json: boolean;
+  readonly isComplete: boolean;
+}
+
+const tell = (
+  report: object,
+  lines: ReadonlyArray<string>,
+  warnings: ReadonlyArray<string>,
+  { quiet, json, isComplete }: Telling,
+) =>
+  Effect.gen(function* () {
+    process.exitCode = isComplete ? exitCodes.done : exitCodes.incomplete;
+    if (!quiet) yield* Terminal.say(lines);
+    yield* Terminal.say(warnings.map((warning) => `Warning: ${warning}`));
+    if (json) yield* Terminal.print([Terminal.printableJson(report)]);
+  });
+
+/** Tell whether nothing is missing of a run but users that nobody named. */
+export const isComplete = (
+  { verified, quarantined, missing }: Pick<Told, "verified" | "quarantined" | "missing">,
+  { allUsers }: { readonly allUsers: boolean },
+): boolean => verified && quarantined === 0 && (missing.count === 0 || allUsers);
+
+/** Say what was done by an export, and set the exit code. */
+export const conclude = (told: Told, telling: Telling) => tell(told, lines(told), warnings(told), telling);
+
+/** Say what was done in a warehouse, and set the exit code. */
+export const concludeSync = (report: Warehouse.Report, telling: Telling) =>
+  tell(report, syncLines(report), [
+    ...(report.replacedTexts > 0
+      ? [
+        `${plural(report.replacedTexts, "text")} with NUL or half a surrogate pair have U+FFFD in its place`,
+      ]
+      : []),
+    ...warnings({ ...report, files: [] }),
+  ], telling);

@@ -2,6 +2,7 @@
 // The package's own bundle for all runtimes: `csv-stringify/sync` does not load without a global `Buffer`.
 import { type Options as StringifyOptions, stringify } from "csv-stringify/browser/esm/sync";
 import { columns } from "../../session/Columns.ts";
+import { concat } from "../../scan/RowSlices.ts";
 import * as MemoTable from "../../scan/MemoTable.ts";
 import * as Options from "../../options/Options.ts";
 import { own } from "../../sink/Allocate.ts";
@@ -34,14 +35,25 @@ const stringifyOptions: StringifyOptions = {
 
 const utf8 = new TextEncoder();
 
-const joined = (first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> => {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
-};
-
-const encoderOf = ({ escapeFormulas = true }: CsvOptions, chosen = columns): Encoder => {
+/**
+ * An encoder to CSV. Between batches it holds nothing but how a few thousand short texts are written.
+ *
+ * The header row is there in an empty export too. Times are ISO 8601 in UTC with whole seconds, `client_ids`
+ * is a JSON array, null is an empty field and the empty text is `""`. A lone surrogate, which UTF-8 can't
+ * write, becomes U+FFFD.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Formats } from "monocloud-sessions";
+ *
+ * const csv = Formats.make("csv", { csv: { escapeFormulas: false } }).make();
+ * const times = { initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 };
+ * const batch = Batch.make("alice", [{ session_id: "S1", client_ids: [], ...times }]);
+ * const text = new TextDecoder().decode(csv.encode(batch));
+ * console.assert(text.split("\r\n")[1]?.startsWith("alice,S1,,[],2021-12-31T18:30:00Z,"));
+ * ```
+ */
+export const make = ({ escapeFormulas = true }: CsvOptions = {}, chosen = columns): Encoder => {
   const header = utf8.encode(`${chosen.map(({ name }) => name).join(",")}\r\n`);
   // It writes a cell alone as it does within a row: once for each text, as long as that is remembered.
   const quote = MemoTable.of(
@@ -63,53 +75,29 @@ const encoderOf = ({ escapeFormulas = true }: CsvOptions, chosen = columns): Enc
     encode: ({ userId, rows }, allocate) => {
       if (isBegun) return write(userId, rows.slices, allocate);
       isBegun = true;
-      return joined(header, write(userId, rows.slices, own));
+      return concat([header, write(userId, rows.slices, own)]);
     },
     finish: () => isBegun ? new Uint8Array(0) : header,
   });
 };
 
-/**
- * An encoder to CSV. Between batches it holds nothing but how a few thousand short texts are written.
- *
- * The header row is there in an empty export too. Times are ISO 8601 in UTC with whole seconds, `client_ids`
- * is a JSON array, null is an empty field and the empty text is `""`. A lone surrogate, which UTF-8 can't
- * write, becomes U+FFFD.
- *
- * @example
- * ```ts
- * import { Batch, Formats } from "monocloud-sessions";
- *
- * const csv = Formats.make("csv", { csv: { escapeFormulas: false } }).make();
- * const times = { initiated_at: 1640975400, expires_at: 1640983490, last_updated: 1640975400 };
- * const batch = Batch.make("alice", [{ session_id: "S1", client_ids: [], ...times }]);
- * const text = new TextDecoder().decode(csv.encode(batch));
- * console.assert(text.split("\r\n")[1]?.startsWith("alice,S1,,[],2021-12-31T18:30:00Z,"));
- * ```
- */
-export const make = (options: CsvOptions = {}): Encoder => encoderOf(options);
-
 /** The format with these options, for a driver that makes many files. */
-export const format = (options: CsvOptions = {}): Format => formatOf(options, columns);
-
-const formatOf = (options: CsvOptions, chosen: typeof columns): Format => {
-  return {
-    name: "csv",
-    extension: "csv",
-    contentType: "text/csv; charset=utf-8; header=present",
-    gzip: true,
-    columns: chosen.map(({ name }) => name),
-    make: () => encoderOf(options, chosen),
-    select: (names) => formatOf(options, columnsNamed(names)),
-    decode: async function* (file, written) {
-      yield* (await import("./decode.ts")).decode(file, written);
-    },
-    scan: async function* (file, written) {
-      yield* (await import("./scan.ts")).scan(file, written);
-    },
-    textOf: ({ keepFormulas }) => {
-      if (keepFormulas === undefined) return Formula.eitherText;
-      return keepFormulas ? plain : Formula.escapedText;
-    },
-  };
-};
+export const format = (options: CsvOptions = {}, chosen = columns): Format => ({
+  name: "csv",
+  extension: "csv",
+  contentType: "text/csv; charset=utf-8; header=present",
+  gzip: true,
+  columns: chosen.map(({ name }) => name),
+  make: () => make(options, chosen),
+  select: (names) => format(options, columnsNamed(names)),
+  decode: async function* (file, written) {
+    yield* (await import("./decode.ts")).decode(file, written);
+  },
+  scan: async function* (file, written) {
+    yield* (await import("./scan.ts")).scan(file, written);
+  },
+  textOf: ({ keepFormulas }) => {
+    if (keepFormulas === undefined) return Formula.eitherText;
+    return keepFormulas ? plain : Formula.escapedText;
+  },
+});

@@ -8,13 +8,6 @@ import { type Cells, LONGEST, rowOf } from "./decode.ts";
 
 const [QUOTE, COMMA, CR, LF] = [0x22, 0x2c, 0x0d, 0x0a];
 
-interface Scanner {
-  /** Gives where the next record begins; -1 if this one does not end here. */
-  readonly next: (text: string, from: number, isEnd: boolean) => number;
-  /** Gives the cells of that record, in an array that is used again for the next one. */
-  readonly cells: () => Cells;
-}
-
 const flaw = (what: string) => new Error(`${what}: it is not as it was written`);
 
 /** Find a text; Infinity if it is not there. */
@@ -23,11 +16,12 @@ const placeOf = (text: string, what: string, from: number): number => {
   return at === -1 ? Infinity : at;
 };
 
-const makeScanner = (most: number): Scanner => {
+const makeScanner = (most: number) => {
   const cells: Array<string | null> = [];
   /** The text that was looked through, and the next place in it of a line's end and of a quote, as far as they are known. */
   let searched = "";
   let [lineEnd, quote] = [-1, -1];
+  /** Gives where the next record begins; -1 if this one does not end here. */
   const next = (text: string, from: number, isEnd: boolean): number => {
     cells.length = 0;
     if (text !== searched) [searched, lineEnd, quote] = [text, -1, -1];
@@ -67,7 +61,8 @@ const makeScanner = (most: number): Scanner => {
       else throw flaw("something stands behind a closing quote");
     }
   };
-  return { next, cells: () => cells };
+  /** The cells of that record are in an array that is used again for the next one. */
+  return { next, cells: (): Cells => cells };
 };
 
 /** Read the rows of a CSV file. Throws if its header is not its columns. Memory: a chunk, and the rows in it. */

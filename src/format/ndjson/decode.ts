@@ -15,21 +15,25 @@ import { compared, type Flaw, placesIn, plain, type Row, wellFormed } from "../D
 import type { EncodedFile } from "../Format.ts";
 import * as Lines from "../Lines.ts";
 
-interface LineReader {
-  readonly scan: PageScanner.PageScanner["scan"];
-  readonly rowAt: (rows: RowSlices, row: number) => Row;
-}
+type Members = ReadonlyArray<readonly [name: string, value: string]>;
 
 /** The text of an object of these members, in an order that does not tell where they came from. */
-const settled = (entries: ReadonlyArray<readonly [string, string]>): string =>
+const settled = (entries: Members): string =>
   [...entries].map(([name, value]) => `${JSON.stringify(name)}:${value}`).sort().join();
 
-const membersOf = (text: string): ReadonlyArray<readonly [string, string]> | undefined => {
+const membersOf = (text: string): Members | undefined => {
   try {
     return Predicate.isRecord(JSON.parse(text)) ? members(onOneLine(text)) : undefined;
   } catch {
     return undefined;
   }
+};
+
+/** Gives rescued data with what the row had by the name `user_id` moved back; undefined where nothing was moved. */
+const movedBack = (all: Members): Members | undefined => {
+  const displaced = all.find(([name]) => name === "_rescued_data");
+  const moved = displaced && membersOf(displaced[1]);
+  return moved && [...all.filter((member) => member !== displaced), ...moved];
 };
 
 /**
@@ -42,23 +46,19 @@ const saysWhat = (user: string, rescued: string | null) => (text: string | null)
   const found = membersOf(text);
   const others = membersOf(rescued ?? "{}");
   if (found === undefined || others === undefined) return false;
-  const displaced = others.find(([name]) => name === "_rescued_data")?.[1];
-  const moved = displaced === undefined ? undefined : membersOf(displaced);
+  const served = movedBack(others);
   const said = settled(found);
   return said === settled(others) || said === settled([...others, ["user_id", user]]) ||
-    (moved !== undefined &&
-      said === settled([...others.filter(([name]) => name !== "_rescued_data"), ...moved]));
+    (served !== undefined && said === settled(served));
 };
 
 /** Gives the rescued data of a line as other formats have it: what the row had by the name `user_id` is moved back. */
 const rescuedText = (rescued: string | null): string | null => {
   if (rescued === null || !rescued.includes('"_rescued_data"')) return rescued;
-  const all = membersOf(rescued) ?? [];
-  const displaced = all.find(([name]) => name === "_rescued_data");
-  const moved = displaced === undefined ? undefined : membersOf(displaced[1]);
-  if (moved === undefined) return rescued;
-  const others = all.filter((member) => member !== displaced);
-  return `{${[...others, ...moved].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
+  const served = movedBack(membersOf(rescued) ?? []);
+  return served === undefined
+    ? rescued
+    : `{${served.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
 };
 
 type Field = Schema.Schema.AnyNoContext;
@@ -68,7 +68,7 @@ const withColumns = (fields: Fields, names: ReadonlyArray<string>): Fields =>
   Object.fromEntries(Object.entries(fields).filter(([name]) => names.includes(name)));
 
 /** Read lines with these columns, as the version read them that knew no others: what is a column today was rescued data then. */
-const linesWith = (names: ReadonlyArray<string>): LineReader => {
+const linesWith = (names: ReadonlyArray<string>) => {
   placesIn(names);
   const metadata = withColumns(Session.Metadata.fields, names);
   const fields: Fields = {
@@ -106,6 +106,8 @@ const linesWith = (names: ReadonlyArray<string>): LineReader => {
   };
   return { scan, rowAt };
 };
+
+type LineReader = ReturnType<typeof linesWith>;
 
 const user = compared.findIndex(({ name }) => name === "user_id");
 

@@ -18,18 +18,11 @@ export const take = <A>(values: Values<A>): Array<A> => {
   return values.all;
 };
 
-/** Texts in UTF-8, laid end to end. */
-export interface Bytes {
-  readonly push: (bytes: Uint8Array, from: number, to: number) => void;
-  readonly pushNull: () => void;
-  readonly take: () => Array<Uint8Array | null>;
-}
-
 /** No text that is longer is taken for an id of the usual length. */
 const LONGEST = 256;
 
-/** No text of a group yet. */
-export const bytes = (): Bytes => {
+/** No text of a group yet. Texts are in UTF-8, laid end to end. */
+export const bytes = () => {
   let all = new Uint8Array(1 << 10);
   let at = 0;
   let last = 0;
@@ -47,14 +40,14 @@ export const bytes = (): Bytes => {
     views = [];
   };
   return {
-    push: (bytes, from, to) => {
+    push: (bytes: Uint8Array, from: number, to: number): void => {
       last = to - from;
       ensureCapacity(last);
       for (let i = from; i < to; i++) all[at++] = bytes[i]!;
       ends.all[ends.count++] = at;
       lengths.all[lengths.count++] = last;
     },
-    pushNull: () => {
+    pushNull: (): void => {
       // As much room as for the one before, so that those behind it lie where they would.
       const gap = last <= LONGEST ? last : 0;
       ensureCapacity(gap);
@@ -62,7 +55,7 @@ export const bytes = (): Bytes => {
       ends.all[ends.count++] = at;
       lengths.all[lengths.count++] = -1;
     },
-    take: () => {
+    take: (): Array<Uint8Array | null> => {
       const { count } = ends;
       for (let i = 0; i < count; i++) {
         const length = lengths.all[i]!;
@@ -79,17 +72,12 @@ export const bytes = (): Bytes => {
   };
 };
 
-export interface Numbers {
-  readonly push: (number: number | null) => void;
-  readonly take: () => Array<number | null>;
-}
-
-export const numbers = (): Numbers => {
+export const numbers = () => {
   let all = new Float64Array(1 << 7);
   let count = 0;
   const taken = none<number | null>();
   return {
-    push: (number) => {
+    push: (number: number | null): void => {
       if (count === all.length) {
         const larger = new Float64Array(2 * count);
         larger.set(all);
@@ -97,7 +85,7 @@ export const numbers = (): Numbers => {
       }
       all[count++] = number ?? NaN;
     },
-    take: () => {
+    take: (): Array<number | null> => {
       for (let i = 0; i < count; i++) taken.all[taken.count++] = Number.isNaN(all[i]) ? null : all[i]!;
       count = 0;
       return take(taken);

@@ -15,9 +15,7 @@ type Chunk = ParquetWriter["pendingIndexes"][number];
 
 type WriteGroup = (group: Parameters<ParquetWriter["write"]>[0]) => void;
 
-// The headers are the writer's own: what is read of them is there.
-const numberIn = (fields: Thrift.Struct, id: number): number => fields.get(id) as number;
-const structIn = (fields: Thrift.Struct, id: number): Thrift.Struct => fields.get(id) as Thrift.Struct;
+const { numberIn, structIn } = Thrift;
 
 /** Make a function that writes row groups in the place of `parquet.write`. Memory: the pages of a row group. */
 export const groupWriter = (parquet: ParquetWriter, to: ByteWriter): WriteGroup => {

@@ -7,7 +7,7 @@ import type { Column } from "../../session/Columns.ts";
 import { MOST_ROWS } from "./schema.ts";
 import * as Thrift from "./Thrift.ts";
 
-const { lie } = Thrift;
+const { lie, numberIn, structIn } = Thrift;
 
 const VALUES = 1 << 22;
 /** Bytes of a row group, as they lie, and unpacked as well. */
@@ -21,18 +21,6 @@ const [PLAIN, PLAIN_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, RL
   6,
   8,
 ];
-
-const numberIn = (fields: Thrift.Struct, id: number): number => {
-  const value = fields.get(id);
-  if (typeof value !== "number" || value < 0) throw lie(`a page has ${value} for field ${id}`);
-  return value;
-};
-
-const structIn = (fields: Thrift.Struct, id: number): Thrift.Struct => {
-  const value = fields.get(id);
-  if (!(value instanceof Map)) throw lie(`a page has no field ${id}`);
-  return value;
-};
 
 /** Refuses a footer that can't be held as it says, before it is read. */
 export const checkFooter = (bytes: Uint8Array): void => void Thrift.struct({ bytes, at: 0 });

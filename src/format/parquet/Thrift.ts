@@ -103,3 +103,17 @@ export const struct = (cursor: Cursor, depth = 0): Struct => {
     fields.set(id, valueOf(cursor, type, depth));
   }
 };
+
+/** Gives a number of a page's header that is there, and is not negative. */
+export const numberIn = (fields: Struct, id: number): number => {
+  const value = fields.get(id);
+  if (typeof value !== "number" || value < 0) throw lie(`a page has ${value} for field ${id}`);
+  return value;
+};
+
+/** Gives a struct of a page's header that is there. */
+export const structIn = (fields: Struct, id: number): Struct => {
+  const value = fields.get(id);
+  if (!(value instanceof Map)) throw lie(`a page has no field ${id}`);
+  return value;
+};

@@ -183,10 +183,27 @@ const settle = (
   return { rowGroupRows, codec, version };
 };
 
-const makeSettled = (
-  { rowGroupRows, codec, version }: Required<ParquetOptions>,
-  chosen = Columns.columns,
-): Encoder => {
+/**
+ * An encoder to Parquet. Holds one row group, and the footer of those written, which grows with the file (`bench/report.md`).
+ *
+ * Times are `TIMESTAMP(ms, UTC)`, `client_ids` is a `LIST<STRING>`, coordinates are `DOUBLE`, `_rescued_data`
+ * is the text of a JSON object. The schema is the same for every export, an empty one too, so files can be
+ * read together. A lone surrogate, which UTF-8 can't write, becomes U+FFFD.
+ *
+ * @throws {TypeError} on an option of the wrong type or out of range.
+ *
+ * @example
+ * ```ts
+ * import { Batch, Formats } from "monocloud-sessions";
+ *
+ * const session = { session_id: "S1", client_ids: ["app"], initiated_at: 1, expires_at: 2, last_updated: 1 };
+ * const parquet = Formats.make("parquet", { parquet: { rowGroupRows: 50_000 } }).make();
+ * const file = [parquet.encode(Batch.make("alice", [session])), parquet.finish()];
+ * console.assert(new TextDecoder().decode(file.at(-1)).endsWith("PAR1"));
+ * ```
+ */
+export const make = (options: ParquetOptions = {}, chosen = Columns.columns): Encoder => {
+  const { rowGroupRows, codec, version } = settle(options);
   const writer = new ByteWriter();
   const parquet = new ParquetWriter({
     writer,
@@ -226,42 +243,20 @@ const makeSettled = (
 };
 
 /**
- * An encoder to Parquet. Holds one row group, and the footer of those written, which grows with the file (`bench/report.md`).
- *
- * Times are `TIMESTAMP(ms, UTC)`, `client_ids` is a `LIST<STRING>`, coordinates are `DOUBLE`, `_rescued_data`
- * is the text of a JSON object. The schema is the same for every export, an empty one too, so files can be
- * read together. A lone surrogate, which UTF-8 can't write, becomes U+FFFD.
- *
- * @throws {TypeError} on an option of the wrong type or out of range.
- *
- * @example
- * ```ts
- * import { Batch, Formats } from "monocloud-sessions";
- *
- * const session = { session_id: "S1", client_ids: ["app"], initiated_at: 1, expires_at: 2, last_updated: 1 };
- * const parquet = Formats.make("parquet", { parquet: { rowGroupRows: 50_000 } }).make();
- * const file = [parquet.encode(Batch.make("alice", [session])), parquet.finish()];
- * console.assert(new TextDecoder().decode(file.at(-1)).endsWith("PAR1"));
- * ```
- */
-export const make = (options: ParquetOptions = {}): Encoder => makeSettled(settle(options));
-
-/**
  * The format with these options, for a driver that makes many files.
  *
  * @throws {TypeError} on an option of the wrong type or out of range.
  */
-export const format = (options: ParquetOptions = {}): Format => formatOf(settle(options), Columns.columns);
-
-const formatOf = (settled: Required<ParquetOptions>, chosen: typeof Columns.columns): Format => {
+export const format = (options: ParquetOptions = {}, chosen = Columns.columns): Format => {
+  const settled = settle(options);
   return {
     name: "parquet",
     extension: "parquet",
     contentType: "application/vnd.apache.parquet",
     gzip: false,
     columns: chosen.map(({ name }) => name),
-    make: () => makeSettled(settled, chosen),
-    select: (names) => formatOf(settled, columnsNamed(names)),
+    make: () => make(settled, chosen),
+    select: (names) => format(settled, columnsNamed(names)),
     decode: async function* (file, { columns }) {
       yield* (await import("./decode.ts")).decode(file, columns);
     },

@@ -18,22 +18,7 @@ interface Changed {
 }
 
 /** The present sessions of every user, by the user's index. A position counts from 0 in order of `initiated_at`. */
-export interface Active {
-  count(user: number): number;
-  at(user: number, position: number): SandboxSession;
-  /** The sessions by position, as they were when the first was asked for. */
-  all(user: number): Iterable<SandboxSession>;
-  /** The list sorted by a field; with a client, only the sessions that have it. */
-  sorted(user: number, key: SessionKey, clientId: string | undefined): Ranked;
-  add(user: number, now: number, given: Partial<SandboxSession>): SandboxSession;
-  remove(user: number, sessionId: string): boolean;
-  /** False when there is no such session. */
-  update(user: number, sessionId: string, now: number): boolean;
-  /** When the user was last active, in seconds since the epoch; undefined if never. */
-  activity(user: number): number | undefined;
-  /** Counts the changes so far. */
-  readonly changes: number;
-}
+export type Active = ReturnType<typeof make>;
 
 /** Sessions that are looked at to find when a user was last active; one with more is taken to be active to the end. */
 const MANY = 1000;
@@ -42,7 +27,7 @@ const MANY = 1000;
 const remembered = 1_000_000;
 
 /** Makes the active sessions of a population, all of which are active at first. */
-export const make = (population: Population): Active => {
+export const make = (population: Population) => {
   const changed = new Map<number, Changed>();
   const orders = new Map<string, Uint32Array>();
   let positions = 0;
@@ -121,6 +106,7 @@ export const make = (population: Population): Active => {
     return latest;
   };
 
+  /** Gives when the user was last active, in seconds since the epoch; undefined if never. */
   const activity = (user: number): number | undefined => activities.get(user) ?? activityAtFirst(user);
 
   const act = (user: number, now: number): void => {
@@ -131,16 +117,19 @@ export const make = (population: Population): Active => {
   return {
     count,
     activity,
+    /** Counts the changes so far. */
     get changes() {
       return changes;
     },
-    at: (user, position) => read(user, row(user, position)),
-    *all(user) {
+    at: (user: number, position: number): SandboxSession => read(user, row(user, position)),
+    /** Gives the sessions by position, as they were when the first was asked for. */
+    *all(user: number): Generator<SandboxSession> {
       const rows = changed.get(user)?.rows.slice();
       const length = count(user);
       for (let position = 0; position < length; position++) yield read(user, rows?.[position] ?? position);
     },
-    sorted(user, key, clientId) {
+    /** Gives the list sorted by a field; with a client, only the sessions that have it. */
+    sorted(user: number, key: SessionKey, clientId: string | undefined): Ranked {
       const whole = key === "initiated_at" && clientId === undefined;
       const sorted = whole ? undefined : order(user, key, clientId);
       const position = (rank: number) => sorted === undefined ? rank : sorted[rank] as number;
@@ -150,7 +139,7 @@ export const make = (population: Population): Active => {
         value: (rank) => value(user, row(user, position(rank)), key),
       };
     },
-    add(user, now, given) {
+    add(user: number, now: number, given: Partial<SandboxSession>): SandboxSession {
       const initiated_at = given.initiated_at ?? now;
       const index = changed.get(user)?.next ?? population.sessionCount(user);
       const session: SandboxSession = {
@@ -172,13 +161,14 @@ export const make = (population: Population): Active => {
       act(user, Math.max(now, session.last_updated));
       return session;
     },
-    remove(user, sessionId) {
+    remove(user: number, sessionId: string): boolean {
       const position = positionOf(user, sessionId);
       if (position === -1) return false;
       change(user).rows.splice(position, 1);
       return true;
     },
-    update(user, sessionId, now) {
+    /** Gives false when there is no such session. */
+    update(user: number, sessionId: string, now: number): boolean {
       const position = positionOf(user, sessionId);
       if (position === -1) return false;
       const { rows } = change(user);

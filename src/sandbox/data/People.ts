@@ -19,11 +19,7 @@ export interface SandboxUser {
 export type UserKey = "creation_time" | "last_updated" | "last_activity";
 
 /** The users of a population, computed as they are asked for. */
-export interface People {
-  user(user: number): SandboxUser;
-  /** The list sorted by a field; with a filter, only those whose email contains it, which takes a look at each. */
-  sorted(key: UserKey, filter: string | undefined): Ranked;
-}
+export type People = ReturnType<typeof make>;
 
 const givenNames = [
   "Ada",
@@ -52,7 +48,7 @@ const locales = ["en-US", "de-DE", "pt-BR", "ja-JP", "fr-CH"];
 const zones = ["America/Los_Angeles", "Europe/Berlin", "America/Sao_Paulo", "Asia/Tokyo", "Europe/Zurich"];
 
 /** Makes the users of a population. Holds the rows of the last filter. */
-export const make = (population: Population, active: Active): People => {
+export const make = (population: Population, active: Active) => {
   const { seed, users, from, until } = population;
   // Created in the first half of the time and updated in the second, each in a slot of their own: two orders,
   // no sort.
@@ -98,7 +94,7 @@ export const make = (population: Population, active: Active): People => {
   };
 
   return {
-    user(user) {
+    user(user: number): SandboxUser {
       const draws = new Draws(hash(seed, user, 55));
       const given = draws.pick(givenNames);
       const family = draws.pick(familyNames);
@@ -135,7 +131,8 @@ export const make = (population: Population, active: Active): People => {
         last_sign_in: until - draws.below(until - from + 1),
       };
     },
-    sorted(key, filter) {
+    /** Gives the list sorted by a field; with a filter, only those whose email contains it, which takes a look at each. */
+    sorted(key: UserKey, filter: string | undefined): Ranked {
       if (key === "last_activity") return sortedByActivity(filter || undefined);
       const value = key === "creation_time" ? created : updated;
       if (filter === undefined || filter === "") {

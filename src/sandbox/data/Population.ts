@@ -46,26 +46,7 @@ export interface PopulationOptions {
 export type SessionKey = "session_id" | "initiated_at" | "expires_at" | "last_updated";
 
 /** Generated users 0 to `users` - 1 with their sessions. Every method takes constant time and holds nothing. */
-export interface Population {
-  /** The seed, brought to 32 bits. */
-  readonly seed: number;
-  readonly users: number;
-  readonly from: number;
-  readonly until: number;
-  /** The clients people sign in to, the most used first. */
-  readonly clientIds: readonly string[];
-  /** 21 characters of A-Z, a-z, 0-9, `-` and `_`. */
-  userId(user: number): string;
-  /** The inverse of `userId`; undefined for any text that is not the id of a user. */
-  userOf(userId: string): number | undefined;
-  sessionCount(user: number): number;
-  session(user: number, index: number): SandboxSession;
-  /** One field of `session(user, index)`, without the cost of the others. */
-  value(user: number, index: number, key: SessionKey): string | number;
-  clientIdsOf(user: number, index: number): readonly string[];
-  /** The inverse of a `session_id`: its index, whether or not below `sessionCount`; undefined for any other text. */
-  indexOf(user: number, sessionId: string): number | undefined;
-}
+export type Population = ReturnType<typeof make>;
 
 const day = 86_400;
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -84,7 +65,7 @@ const word = (id: string, at: number): number => Number.parseInt(id.slice(at * 8
 const spread = 1.6;
 
 /** Makes a population. Throws a RangeError for an option out of range. */
-export const make = (options: PopulationOptions = {}): Population => {
+export const make = (options: PopulationOptions = {}) => {
   const seed = seedOf(Check.whole("seed", options.seed ?? 1, Number.MIN_SAFE_INTEGER));
   const users = Check.whole("users", options.users ?? 100, 0, 2 ** 32 - 1);
   const perUser = options.sessionsPerUser ?? { mean: 20 };
@@ -100,6 +81,7 @@ export const make = (options: PopulationOptions = {}): Population => {
     return Array.from({ length: 21 }, () => letters.charAt(names.below(52))).join("");
   });
 
+  /** Gives 21 characters of A-Z, a-z, 0-9, `-` and `_`. */
   const userId = (user: number): string => {
     const first = hash(seed, user, 11);
     const tail = sixes(first, 5) + sixes(hash(seed, user, 12), 5) + sixes(hash(seed, user, 13), 5);
@@ -108,6 +90,7 @@ export const make = (options: PopulationOptions = {}): Population => {
     return sixes(masked, 5) + letters.charAt((masked >>> 30) | (first >>> 26 & 60)) + tail;
   };
 
+  /** Gives the inverse of `userId`; undefined for any text that is not the id of a user. */
   const userOf = (id: string): number | undefined => {
     if (id.length !== 21) return undefined;
     let masked = 0;
@@ -166,6 +149,7 @@ export const make = (options: PopulationOptions = {}): Population => {
     return hex(first) + hex(second) + hex(third) + hex(index ^ hash(seed, first, third, 24));
   };
 
+  /** Gives the inverse of `sessionId`: an index, whether or not below `sessionCount`; undefined for any other text. */
   const indexOf = (user: number, id: string): number | undefined => {
     if (!/^[0-9A-F]{32}$/.test(id)) return undefined;
     const index = (word(id, 3) ^ hash(seed, word(id, 0), word(id, 2), 24)) >>> 0;
@@ -192,17 +176,19 @@ export const make = (options: PopulationOptions = {}): Population => {
   };
 
   return {
+    /** The seed, brought to 32 bits. */
     seed,
     users,
     from,
     until,
+    /** The clients people sign in to, the most used first. */
     clientIds,
     userId,
     userOf,
     sessionCount,
     clientIdsOf,
     indexOf,
-    session(user, index) {
+    session(user: number, index: number): SandboxSession {
       const last_metadata = metadata(user, index);
       const keyless = fraction(hash(seed, user, index, 37));
       const initiated_at = initiatedAt(user, index);
@@ -225,7 +211,8 @@ export const make = (options: PopulationOptions = {}): Population => {
         client_ids,
       };
     },
-    value(user, index, key) {
+    /** Gives one field of `session(user, index)`, without the cost of the others. */
+    value(user: number, index: number, key: SessionKey): string | number {
       if (key === "session_id") return sessionId(user, index);
       if (key === "initiated_at") return initiatedAt(user, index);
       return key === "expires_at"

@@ -10,15 +10,14 @@ export const half = ({ body }: Answer): { readonly bytes: Uint8Array<ArrayBuffer
 };
 
 /** Makes a body that delivers its bytes, if any, and then fails as a broken connection does. */
-const breaking = (bytes: Uint8Array<ArrayBuffer> | undefined): ReadableStream<Uint8Array<ArrayBuffer>> => {
+const breaking = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> => {
   let left = bytes;
   return new ReadableStream({
     // An error drops what is queued: it has to wait until the bytes were taken, hence no read-ahead.
     pull(controller) {
-      if (left === undefined) return controller.error(new TypeError("The sandbox broke the connection"));
-      if (left.length > 0) controller.enqueue(left);
-      else controller.error(new TypeError("The sandbox broke the connection"));
-      left = undefined;
+      if (left.length === 0) return controller.error(new TypeError("The sandbox broke the connection"));
+      controller.enqueue(left);
+      left = left.subarray(0, 0);
     },
   }, { highWaterMark: 0 });
 };
@@ -26,7 +25,7 @@ const breaking = (bytes: Uint8Array<ArrayBuffer> | undefined): ReadableStream<Ui
 export const response = (answer: Answer): Response => {
   const { status, headers, body, broken } = answer;
   if (broken === undefined) return new Response(body, { status, headers });
-  if (broken === "reset") return new Response(breaking(undefined), { status, headers });
+  if (broken === "reset") return new Response(breaking(new Uint8Array()), { status, headers });
   const { bytes, of } = half(answer);
   return broken === "truncated"
     ? new Response(bytes, { status, headers })

@@ -6,10 +6,8 @@
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
-import * as HttpTraceContext from "@effect/platform/HttpTraceContext";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
-import * as Option from "effect/Option";
 import * as Redacted from "effect/Redacted";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Formats from "../../format/Formats.ts";
@@ -17,8 +15,7 @@ import * as Machines from "../machines/Machines.ts";
 import * as MachinesView from "../machines/View.ts";
 import * as RequestGuard from "../RequestGuard.ts";
 import * as Problem from "../Problem.ts";
-import { answering, ofTenant } from "./Responses.ts";
-import { type Shutdown, stopping } from "./Shutdown.ts";
+import { answering, ofTenant, type Shutdown, stopping } from "./Responses.ts";
 import * as Api from "./Api.ts";
 import * as Body from "./Body.ts";
 import type { Settings } from "../Settings.ts";
@@ -27,6 +24,7 @@ import * as Events from "../jobs/Events.ts";
 import { Jobs } from "../jobs/Jobs.ts";
 import * as RequestLog from "../telemetry/RequestLog.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
+import * as Trace from "../telemetry/Trace.ts";
 import * as Operations from "./Operations.ts";
 import * as Strict from "./Strict.ts";
 
@@ -47,14 +45,6 @@ export const acceptsGzip = (header: string | undefined): boolean => {
   const has = (name: string) => choices.some(([coding]) => coding === name);
   return has("gzip") ? Number(weight("gzip") ?? 1) > 0 : has("*") && Number(weight("*") ?? 1) > 0;
 };
-
-/** Continue the caller's trace, if there is one. */
-const withCaller =
-  ({ headers }: HttpServerRequest.HttpServerRequest) => <A, E, R>(work: Effect.Effect<A, E, R>) =>
-    Option.match(HttpTraceContext.fromHeaders(headers), {
-      onNone: () => work,
-      onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
-    });
 
 /** Begin a download, unless as many as are allowed are under way. */
 const ifThereIsRoom =
@@ -113,7 +103,7 @@ const sessions = (settings: Settings, shutdown: Shutdown) =>
           },
         });
       }).pipe(
-        withCaller(request),
+        Trace.within(request.headers),
         ifThereIsRoom(settings, shutdown),
         Effect.tapError(RequestLog.note),
         Effect.catchTags({
@@ -166,7 +156,7 @@ const exports = (settings: Settings, shutdown: Shutdown) =>
             open(Effect.matchEffect(description(request), {
               onFailure: (problem) => Effect.succeed(Problem.respond(problem)),
               onSuccess: (description) => answering(jobs.start(description)),
-            })).pipe(withCaller(request)))
+            })).pipe(Trace.within(request.headers)))
           .handle("list", ({ urlParams: { limit = 100, before } }) => answering(jobs.list({ limit, before })))
           .handle("get", ({ path }) => answering(jobs.get(path.id)))
           .handle("events", ({ path, request }) =>

@@ -16,7 +16,7 @@ import * as RequestGuard from "../RequestGuard.ts";
 import type { Settings } from "../Settings.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Api from "./Api.ts";
-import { type Shutdown, stopping } from "./Shutdown.ts";
+import { type Shutdown, stopping } from "./Responses.ts";
 
 /** The handlers of what is about the server itself. */
 export const layer = (settings: Settings, shutdown: Shutdown) =>

@@ -18,6 +18,15 @@ import { JobError } from "../jobs/JobError.ts";
 import * as Problem from "../Problem.ts";
 import * as RequestLog from "../telemetry/RequestLog.ts";
 
+/** A stop of the server, if one is under way, and what it has to end. */
+export interface Shutdown {
+  isStopping: boolean;
+  /** Streams of events that are open: each is ended by a call. */
+  readonly streams: Set<() => void>;
+}
+
+export const stopping = Problem.answer("unavailable", "The server is stopping");
+
 const refused: ReadonlySet<ApiErrorReason> = new Set(["InvalidRequest", "BadRequest", "Unprocessable"]);
 const passing: ReadonlySet<ApiErrorReason> = new Set([
   ...["RateLimited", "UnknownHost", "Certificate", "Proxy", "Transport", "Timeout", "ServerError"] as const,
@@ -70,7 +79,7 @@ export const ofCause = (
     return Effect.failCause(cause as Cause.Cause<never>);
   }
   if (Cause.isInterruptedOnly(cause)) {
-    return Effect.succeed(Problem.answer("unavailable", "The server is stopping"));
+    return Effect.succeed(stopping);
   }
   const error = Cause.squash(cause);
   if (Problem.is(error)) return Effect.succeed(Problem.respond(error));

@@ -17,14 +17,12 @@ import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Either from "effect/Either";
-import type * as Option from "effect/Option";
 import * as Schema from "effect/Schema";
-import { type DatasetError, failure } from "../../dataset/DatasetError.ts";
+import { failure } from "../../dataset/DatasetError.ts";
 import * as Layout from "../../dataset/Layout.ts";
 import * as Json from "../../format/Json.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import * as FileSink from "../../sink/FileSink.ts";
-import type { SinkError } from "../../sink/Sink.ts";
 import * as Job from "./Job.ts";
 
 /** The request for an export. */
@@ -50,31 +48,11 @@ const isId = Schema.is(Job.Id);
 /** The end of a folder's name whose export has been removed: what is left of it is nobody's. */
 const DELETED = ".deleted";
 
-/** Why a file can't be read or written. */
-type FileError = SinkError | DatasetError;
-
 /** The exports in a server's folder. */
-export interface JobStore {
-  /** The folder of an export's dataset. Fails where it is not the server's own. */
-  readonly dataOf: (id: string) => Effect.Effect<string, FileError>;
-  /** Puts a new export, which has yet to begin, on the disk: all of it or nothing. */
-  readonly add: (request: JobRequest) => Effect.Effect<void, FileError>;
-  /** Writes down what has become of one. */
-  readonly writeState: (id: string, state: State) => Effect.Effect<void, FileError>;
-  /** Read the request; none if that can't be read. */
-  readonly request: (id: string) => Effect.Effect<Option.Option<JobRequest>, FileError>;
-  /** Read the state: an export of which nothing else is known has yet to begin. */
-  readonly state: (id: string) => Effect.Effect<State, FileError>;
-  /** Removes an export in one step: killed before it, it is whole, and after it, it is not known any more. */
-  readonly remove: (id: string) => Effect.Effect<void, FileError>;
-  /** Removes what is left of exports that were removed: of one, or of all. Links are removed, and not followed. */
-  readonly sweep: (id?: string) => Effect.Effect<void, FileError>;
-  /** The ids of all exports, the earliest first. */
-  readonly ids: Effect.Effect<ReadonlyArray<string>, FileError>;
-}
+export type JobStore = ReturnType<typeof make>;
 
 /** The store in a folder. */
-export const make = (folder: string): JobStore => {
+export const make = (folder: string) => {
   const attempt = <A>(path: string, work: () => Promise<A>) =>
     Effect.tryPromise({ try: work, catch: failure("Open", join(folder, path)) });
   const textOf = (path: string) =>
@@ -82,12 +60,14 @@ export const make = (folder: string): JobStore => {
   const write = (id: string, name: "job.json" | "status.json", value: unknown) =>
     Layout.replace(folder, `${id}/${name}`, `${JSON.stringify(value, null, 2)}\n`);
   return {
-    dataOf: (id) =>
+    /** Gives the folder of an export's dataset. Fails where it is not the server's own. */
+    dataOf: (id: string) =>
       Effect.as(
         attempt(`${id}/data`, () => SafeFile.namesIn(folder, `${id}/data`)),
         join(folder, id, "data"),
       ),
-    add: (request) =>
+    /** Puts a new export, which has yet to begin, on the disk: all of it or nothing. */
+    add: (request: JobRequest) =>
       attempt(request.id, async () => {
         if (await SafeFile.makeFolder(folder, request.id)) await FileSink.syncFolder(folder);
       }).pipe(
@@ -98,19 +78,25 @@ export const make = (folder: string): JobStore => {
           )
         ),
       ),
-    writeState: (id, state) => write(id, "status.json", state),
-    request: (id) => Effect.map(textOf(`${id}/job.json`), (text) => Either.getRight(decodeRequest(text))),
-    state: (id) =>
+    /** Writes down what has become of one. */
+    writeState: (id: string, state: State) => write(id, "status.json", state),
+    /** Reads the request; none if that can't be read. */
+    request: (id: string) =>
+      Effect.map(textOf(`${id}/job.json`), (text) => Either.getRight(decodeRequest(text))),
+    /** Reads the state: an export of which nothing else is known has yet to begin. */
+    state: (id: string) =>
       Effect.map(
         textOf(`${id}/status.json`),
         (text) => Either.getOrElse(decodeState(text), (): State => ({ status: "queued" })),
       ),
-    remove: (id) =>
+    /** Removes an export in one step: killed before it, it is whole, and after it, it is not known any more. */
+    remove: (id: string) =>
       attempt(id, async () => {
         await SafeFile.checkPlace(folder, `${id}/job.json`);
         await rename(join(folder, id), join(folder, `${id}${DELETED}`));
       }),
-    sweep: (only) =>
+    /** Removes what is left of exports that were removed: of one, or of all. Links are removed, and not followed. */
+    sweep: (only?: string) =>
       attempt("", async () => {
         const ids = (await SafeFile.namesIn(folder)).filter((name) => name.endsWith(DELETED))
           .map((name) => name.slice(0, -DELETED.length))
@@ -119,6 +105,7 @@ export const make = (folder: string): JobStore => {
         if (ids.length > 0) await FileSink.syncFolder(folder);
         for (const id of ids) await rm(join(folder, `${id}${DELETED}`), { recursive: true, force: true });
       }),
+    /** The ids of all exports, the earliest first. */
     ids: Effect.map(Layout.namesIn(folder), (names) => names.filter((name) => isId(name)).sort()),
   };
 };

@@ -7,20 +7,25 @@ import * as Cause from "effect/Cause";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
+import { identity } from "effect/Function";
 import * as Option from "effect/Option";
 import * as Schedule from "effect/Schedule";
+import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { TenantClient } from "../../api/TenantClient.ts";
+import * as Dataset from "../../dataset/Dataset.ts";
 import * as Export from "../../export/Export.ts";
+import * as Formats from "../../format/Formats.ts";
+import type { Batch } from "../../session/Batch.ts";
+import * as Redaction from "../../session/Redaction.ts";
+import * as UserList from "../../source/UserList.ts";
 import type { Settings } from "../Settings.ts";
 import * as Log from "../telemetry/Log.ts";
 import * as Metrics from "../telemetry/Metrics.ts";
 import * as Trace from "../telemetry/Trace.ts";
 import * as Job from "./Job.ts";
 import { fail, isLocked, type ReadError, RETRY } from "./JobError.ts";
-import type { JobQueue } from "./JobQueue.ts";
-import * as JobRun from "./JobRun.ts";
 import type * as JobStore from "./JobStore.ts";
-import { type Entry, type JobTable, summaryOf } from "./JobTable.ts";
+import { type Entry, setStatus, summaryOf } from "./JobTable.ts";
 
 const failureOf = (error: unknown): Job.Failure => {
   const { message = String(error) } = (error ?? {}) as { readonly message?: string };
@@ -40,11 +45,37 @@ export const requestOf = (
     }),
   );
 
+/** Export into a folder by a description, from the last checkpoint if there is one. */
+const exporting = (
+  description: Job.Description,
+  root: string,
+  { tenant, redactSecret }: Settings,
+  progress: Export.Progress,
+  meter: Metrics.Meter,
+) => {
+  const { users, formats, page_size, part_rows, on_invalid, redact } = description;
+  const policy = redact && Redaction.settle(redact);
+  const redacted = policy === undefined ? identity<Batch> : Redaction.make(policy, redactSecret);
+  return Dataset.run({
+    root,
+    formats: formats.map((format) => Formats.choose(format)!),
+    users: users === "all" ? UserList.all() : UserList.of(users),
+    tenant: tenant.origin,
+    mode: "resume",
+    walk: { ...SessionFilters.fromQuery(description), pageSize: page_size },
+    options: { keepFormulas: false, redact: policy },
+    onInvalid: on_invalid,
+    partRows: part_rows,
+    change: (batch) => redacted(meter.batch(batch)),
+    progress,
+  });
+};
+
 /** Run an export. */
-export const make = (store: JobStore.JobStore, table: JobTable, settings: Settings) =>
+export const make = (store: JobStore.JobStore, settings: Settings) =>
   Effect.map(
     Effect.all([Effect.context<TenantClient>(), Metrics.Metrics]),
-    ([context, metrics]) => (entry: Entry, queue: JobQueue): Effect.Effect<void> =>
+    ([context, metrics]) => (entry: Entry, isStopping: () => boolean): Effect.Effect<void> =>
       Effect.gen(function* () {
         const { id } = entry.summary;
         const progress = entry.progress = Export.noProgress();
@@ -53,12 +84,12 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
           const { users_total: _, ...counts } = Job.progressOf(progress);
           return { id, seconds: (now - began) / 1000, ...counts };
         });
-        yield* table.setStatus(entry, "running");
+        yield* setStatus(store, entry, "running");
         yield* Log.info("export started", { id });
         const { description } = yield* requestOf(store, id);
         const meter = Metrics.meter(metrics, progress);
         const root = yield* store.dataOf(id);
-        const run = JobRun.run(description, { root, settings, progress, meter });
+        const run = exporting(description, root, settings, progress, meter);
         const exit = yield* Effect.retry(run, {
           // The dataset of a server that was killed frees itself after a while.
           while: isLocked,
@@ -70,17 +101,17 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
           Effect.exit,
         );
         if (Exit.isSuccess(exit)) {
-          yield* table.setStatus(entry, "done");
+          yield* setStatus(store, entry, "done");
           return yield* Log.info("export done", yield* told);
         }
         if (Cause.isInterruptedOnly(exit.cause)) {
           // Whoever begins next goes on with what was under way when the server was stopped.
-          if (queue.isStopping()) return yield* Log.info("export interrupted", yield* told);
-          yield* table.setStatus(entry, "cancelled");
+          if (isStopping()) return yield* Log.info("export interrupted", yield* told);
+          yield* setStatus(store, entry, "cancelled");
           return yield* Log.info("export cancelled", yield* told);
         }
         const error = Cause.squash(exit.cause);
-        yield* table.setStatus(entry, "failed", failureOf(error));
+        yield* setStatus(store, entry, "failed", failureOf(error));
         yield* Log.warn("export failed", { ...yield* told, ...Trace.about(error) });
       }).pipe(
         Effect.provide(context),
@@ -90,10 +121,5 @@ export const make = (store: JobStore.JobStore, table: JobTable, settings: Settin
           entry.summary = { ...summaryOf(entry), status: "failed", error: failureOf(error) };
           return Log.warn("export failed", { id: entry.summary.id, ...Trace.about(error) });
         }),
-        Effect.ensuring(Effect.withFiberRuntime<void>((own) => {
-          // One that is resumed as soon as it has ended may be at it again.
-          if (entry.fiber === own) entry.progress = entry.fiber = undefined;
-          return queue.startNext;
-        })),
       ),
   );

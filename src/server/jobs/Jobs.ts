@@ -29,7 +29,6 @@ import type * as Metrics from "../telemetry/Metrics.ts";
 import * as Events from "./Events.ts";
 import * as Job from "./Job.ts";
 import { fail, isLocked, JobError, type ReadError, RETRY } from "./JobError.ts";
-import * as JobQueue from "./JobQueue.ts";
 import * as JobStore from "./JobStore.ts";
 import * as JobTable from "./JobTable.ts";
 import * as JobWork from "./JobWork.ts";
@@ -76,11 +75,7 @@ export class Jobs extends Context.Tag("monocloud-sessions/Jobs")<Jobs, {
 }>() {}
 
 /** Take up all that were queued or running when the server before this one ended, once the folder is this one's. */
-const recover = (
-  store: JobStore.JobStore,
-  table: JobTable.JobTable,
-  queue: JobQueue.JobQueue,
-) =>
+const recover = (store: JobStore.JobStore, table: JobTable.JobTable) =>
   Effect.gen(function* () {
     yield* Effect.catchAll(store.sweep(), (error) => Effect.logWarning(error.message));
     for (const id of yield* store.ids) {
@@ -101,7 +96,7 @@ const recover = (
       const summary = { ...Job.summaryOf(id, created, description), ...rest };
       table.set({ summary: { ...summary, status: isOpen ? "queued" : status } });
       if (!isOpen) continue;
-      queue.add(id);
+      table.add(id);
       yield* Log.info("export resumed", { id, reason: "restart" });
     }
   });
@@ -119,17 +114,17 @@ const contentsOf = (store: JobStore.JobStore, id: string) =>
   });
 
 /** Cancel an export that waits or runs. Ends when what has come is complete. */
-const cancel = (entry: JobTable.Entry, table: JobTable.JobTable, queue: JobQueue.JobQueue) =>
+const cancel = (entry: JobTable.Entry, store: JobStore.JobStore, table: JobTable.JobTable) =>
   Effect.gen(function* () {
     const { id } = entry.summary;
-    const running = yield* queue.alone(Effect.gen(function* () {
+    const running = yield* table.alone(Effect.gen(function* () {
       const { status } = entry.summary;
       if (!JobTable.isOpen(status)) {
         return yield* fail("State", `Export ${id} is ${status}: there is nothing to cancel`);
       }
-      const putBack = queue.remove(id);
+      const putBack = table.remove(id);
       if (putBack === undefined) return entry.fiber;
-      yield* Effect.onError(table.setStatus(entry, "cancelled"), () => putBack);
+      yield* Effect.onError(JobTable.setStatus(store, entry, "cancelled"), () => putBack);
       yield* Log.info("export cancelled", { id });
     }));
     if (running !== undefined) yield* Fiber.interrupt(running);
@@ -141,9 +136,8 @@ const remove = (
   { summary: { id } }: JobTable.Entry,
   store: JobStore.JobStore,
   table: JobTable.JobTable,
-  queue: JobQueue.JobQueue,
 ) =>
-  queue.alone(Effect.gen(function* () {
+  table.alone(Effect.gen(function* () {
     const { summary: { status } } = yield* table.get(id);
     if (JobTable.isOpen(status)) return yield* fail("State", `Export ${id} is ${status}: stop it first`);
     yield* store.remove(id);
@@ -152,8 +146,8 @@ const remove = (
   })).pipe(Effect.zipRight(store.sweep(id)), Effect.uninterruptible);
 
 /** Put an export into the queue again that failed or was cancelled, or of which users failed. */
-const resume = (entry: JobTable.Entry, table: JobTable.JobTable, queue: JobQueue.JobQueue) =>
-  queue.enqueue(
+const resume = (entry: JobTable.Entry, store: JobStore.JobStore, table: JobTable.JobTable) =>
+  table.enqueue(
     entry,
     Effect.suspend((): Effect.Effect<void, ReadError> => {
       const { id, status, progress } = entry.summary;
@@ -164,8 +158,8 @@ const resume = (entry: JobTable.Entry, table: JobTable.JobTable, queue: JobQueue
       return Effect.all([
         // It may have been removed meanwhile.
         table.get(id),
-        queue.room,
-        table.setStatus(entry, "queued"),
+        table.room,
+        JobTable.setStatus(store, entry, "queued"),
         Log.info("export resumed", { id, reason: "request" }),
       ], { discard: true });
     }),
@@ -188,8 +182,7 @@ const make = (folder: string, settings: Settings) =>
     // Closed after the exports, for what is closed last is added first: until they are cut, the folder is this server's.
     const lockScope = yield* Scope.fork(scope, ExecutionStrategy.sequential);
     const store = JobStore.make(folder);
-    const table = JobTable.make(store);
-    const queue = yield* JobQueue.make(settings, table, yield* JobWork.make(store, table, settings));
+    const table = yield* JobTable.make(settings, yield* JobWork.make(store, settings));
     let unavailableReason: string | undefined = `${folder} is not this server's yet`;
     let latest = 0;
 
@@ -197,9 +190,9 @@ const make = (folder: string, settings: Settings) =>
       Effect.gen(function* () {
         yield* Layout.makeFolder(folder);
         yield* Scope.extend(Lease.acquire(folder, { wait }), lockScope);
-        yield* recover(store, table, queue);
+        yield* recover(store, table);
         unavailableReason = undefined;
-        yield* queue.startNext;
+        yield* table.startNext;
       }).pipe(Effect.tapError(({ message }) => {
         unavailableReason = message;
         return Effect.logWarning(message);
@@ -210,7 +203,7 @@ const make = (folder: string, settings: Settings) =>
     yield* Effect.catchAll(open(false), (error) =>
       isLocked(error) ? Effect.forkIn(Effect.ignore(again), scope) : Effect.void);
     yield* Effect.addFinalizer(() =>
-      queue.stop
+      table.stop
     );
 
     const ready = Effect.suspend(() =>
@@ -228,11 +221,11 @@ const make = (folder: string, settings: Settings) =>
           const id = `${created.replace(/[-:.]/g, "")}-${randomBytes(6).toString("hex")}`;
           const entry = { summary: Job.summaryOf(id, created, description) };
           const added = Effect.all([
-            queue.room,
+            table.room,
             store.add({ id, created, description }),
             Log.info("export queued", { id, users: entry.summary.users }),
           ], { discard: true });
-          return yield* queue.enqueue(entry, added);
+          return yield* table.enqueue(entry, added);
         }),
       list: ({ limit, before }) => Effect.map(ready, () => table.list(limit, before)),
       get: (id) =>
@@ -252,11 +245,9 @@ const make = (folder: string, settings: Settings) =>
           if (expect !== undefined && isOpen !== (expect === "open")) {
             return fail("State", `Export ${id} is ${status}, and was expected to be ${expect}`);
           }
-          return isOpen
-            ? cancel(entry, table, queue)
-            : Effect.as(remove(entry, store, table, queue), undefined);
+          return isOpen ? cancel(entry, store, table) : Effect.as(remove(entry, store, table), undefined);
         }),
-      resume: (id) => Effect.flatMap(entryOf(id), (entry) => resume(entry, table, queue)),
+      resume: (id) => Effect.flatMap(entryOf(id), (entry) => resume(entry, store, table)),
       file: (id, path) =>
         Effect.gen(function* () {
           yield* entryOf(id);

@@ -7,7 +7,6 @@
 import * as Effect from "effect/Effect";
 import type * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
-import { oneLine } from "../OneLine.ts";
 import type { Line } from "./Line.ts";
 
 /** Names of fields, in the order in which they are written. */
@@ -19,6 +18,12 @@ const fields = [
 
 /** Fields of a line besides time, level and message. */
 export type Fields = { readonly [Name in typeof fields[number]]?: string | number | undefined };
+
+/** Characters that end a line, that a terminal obeys, or that have no shape. */
+const unprintable = /[\s\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu;
+
+/** Puts a text on one line, without what a terminal would obey. */
+export const oneLine = (text: string): string => text.replace(unprintable, " ").trim();
 
 const textOf = (line: Line): string =>
   Object.entries(line).map(([name, value]) => {

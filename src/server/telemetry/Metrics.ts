@@ -19,17 +19,7 @@ const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 export type Outcome = "complete" | "aborted" | "client_closed";
 
 /** The counts of one server since it began. */
-export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, {
-  /** A request to the tenant was answered with this status (or `error`, `interrupted`), and when its answer began. */
-  readonly answered: (status: string, seconds: number) => void;
-  readonly sessions: (count: number) => void;
-  /** Bytes of sessions, as they leave: in downloads after compression, in exports before. */
-  readonly bytes: (kind: "download" | "export", count: number) => void;
-  readonly download: (change: "begun" | Outcome) => void;
-  readonly downloads: () => number;
-  /** Everything as Prometheus text, with these gauges and counters beside. */
-  readonly render: (others: ReadonlyArray<Family>) => string;
-}>() {}
+export class Metrics extends Context.Tag("monocloud-sessions/Metrics")<Metrics, ReturnType<typeof make>>() {}
 
 /** A metric and its values. */
 export interface Family {
@@ -57,29 +47,32 @@ const lines = ({ name, type, help, values }: Family): string =>
     values.map(([rest, value]) => `${name}${rest} ${value}\n`).join("")
   }`;
 
-const make = (): typeof Metrics.Service => {
+const make = () => {
   const requests = new Map<string, number>();
   const buckets = BOUNDS.map(() => 0);
   const sums = { seconds: 0, answers: 0, sessions: 0, open: 0 };
   const bytes = { download: 0, export: 0 };
   const outcomes: Record<Outcome, number> = { complete: 0, aborted: 0, client_closed: 0 };
   return {
-    answered: (status, seconds) => {
+    /** A request to the tenant was answered with this status (or `error`, `interrupted`), and when its answer began. */
+    answered: (status: string, seconds: number): void => {
       requests.set(status, (requests.get(status) ?? 0) + 1);
       sums.seconds += seconds;
       sums.answers++;
       const place = BOUNDS.findIndex((bound) => seconds <= bound);
       if (place >= 0) buckets[place]!++;
     },
-    sessions: (count) => void (sums.sessions += count),
-    bytes: (kind, count) => void (bytes[kind] += count),
-    download: (change) => {
+    sessions: (count: number) => void (sums.sessions += count),
+    /** Counts bytes of sessions, as they leave: in downloads after compression, in exports before. */
+    bytes: (kind: "download" | "export", count: number) => void (bytes[kind] += count),
+    download: (change: "begun" | Outcome): void => {
       if (change === "begun") return void sums.open++;
       sums.open--;
       outcomes[change]++;
     },
     downloads: () => sums.open,
-    render: (others) => {
+    /** Gives everything as Prometheus text, with these gauges and counters beside. */
+    render: (others: ReadonlyArray<Family>): string => {
       let sum = 0;
       const own: ReadonlyArray<Family> = [
         family(
@@ -167,15 +160,10 @@ export const counted: Layer.Layer<Transport, never, Transport | Metrics> = Layer
 );
 
 /** Counts an export as it goes on. */
-export interface Meter {
-  /** Counts a batch that is about to be written. */
-  readonly batch: (batch: Batch.Batch) => Batch.Batch;
-  /** Counts what was written last. */
-  readonly end: () => void;
-}
+export type Meter = ReturnType<typeof meter>;
 
 /** Counts the batches of an export, and its bytes by its progress. */
-export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress): Meter => {
+export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress) => {
   let bytes: number | undefined;
   const look = () => {
     // A run that is gone on with begins with what it had: that is no news.
@@ -183,11 +171,13 @@ export const meter = (metrics: typeof Metrics.Service, progress: Export.Progress
     bytes = progress.encodedBytes;
   };
   return {
-    batch: (batch) => {
+    /** Counts a batch that is about to be written. */
+    batch: (batch: Batch.Batch): Batch.Batch => {
       look();
       metrics.sessions(Batch.size(batch));
       return batch;
     },
+    /** Counts what was written last. */
     end: look,
   };
 };

@@ -4,12 +4,13 @@
  *
  * @module
  */
+import type * as Headers from "@effect/platform/Headers";
+import * as HttpTraceContext from "@effect/platform/HttpTraceContext";
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Option from "effect/Option";
 import * as Runtime from "effect/Runtime";
-import * as Tracer from "effect/Tracer";
 
 /** Name an error, without a word of what it is about: `ApiError.Unauthorized`. */
 export const reasonOf = (error: unknown): string => {
@@ -59,23 +60,13 @@ export const span =
 /** The span that is under way, by its name in the header `traceparent`; undefined where there is none. */
 export const current: Effect.Effect<string | undefined> = Effect.map(
   Effect.option(Effect.currentSpan),
-  Option.match({
-    onNone: () => undefined,
-    onSome: ({ traceId, spanId }) => `00-${traceId}-${spanId}-01`,
-  }),
+  (span) => Option.getOrUndefined(Option.map(span, HttpTraceContext.toHeaders))?.["traceparent"],
 );
 
-const NAME = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/;
-
-/** Does work as a part of a span of another process, by its name there. What is no such name counts for none. */
+/** Does work as a part of a span of another process, by the headers that name it. What is no such name counts for none. */
 export const within =
-  (name: string | undefined) => <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-    const [, traceId, spanId] = NAME.exec(name ?? "") ?? [];
-    return traceId === undefined || spanId === undefined
-      ? work
-      : Effect.withParentSpan(work, Tracer.externalSpan({ traceId, spanId, sampled: true })) as Effect.Effect<
-        A,
-        E,
-        R
-      >;
-  };
+  (headers: Headers.Headers) => <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Option.match(HttpTraceContext.fromHeaders(headers), {
+      onNone: () => work,
+      onSome: (span) => Effect.withParentSpan(work, span) as Effect.Effect<A, E, R>,
+    });

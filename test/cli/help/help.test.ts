@@ -5,9 +5,8 @@ import { pictures } from "../../../docs/pictures.ts";
 import * as Help from "../../../src/cli/help/Help.ts";
 import * as Layout from "../../../src/cli/help/Layout.ts";
 import { exitCodes } from "../../../src/cli/ExitCode.ts";
-import * as exporting from "../../../src/cli/commands/export.ts";
-import { specs as commands } from "../../../src/cli/commands/mod.ts";
-import { flagsOf } from "../../../src/cli/options/CommandSpec.ts";
+import { commands, exporting } from "../../../src/cli/commands/mod.ts";
+import { flagsOf } from "../../../src/cli/options/Command.ts";
 import { names } from "../../../src/server/Settings.ts";
 import { newFolder } from "../../folders.ts";
 import { has } from "../../programs.ts";
@@ -32,7 +31,7 @@ describe("help", () => {
   it("on export takes no more than 90 lines, and names every option", () => {
     const lines = linesOn("export", 80);
     expect(lines.length).toBeLessThanOrEqual(90);
-    for (const { name } of flagsOf(exporting.spec)) {
+    for (const { name } of flagsOf(exporting)) {
       expect(lines.join("\n")).toMatch(new RegExp(`^ {2}--${name}\\b`, "m"));
     }
   });
@@ -114,7 +113,7 @@ _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const ask = async (line: string) =>
       (await start("fish", ["-c", `${out}\ncomplete -C ${JSON.stringify(line)}`]).done).out;
     for (const { name } of commands) expect(await ask("monocloud-sessions ")).toContain(name);
-    for (const { name } of flagsOf(exporting.spec)) {
+    for (const { name } of flagsOf(exporting)) {
       expect(await ask("monocloud-sessions export --")).toContain(`--${name}`);
     }
   });

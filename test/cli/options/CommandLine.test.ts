@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { CommandSpec } from "../../../src/cli/options/CommandSpec.ts";
+import type { CommandSpec } from "../../../src/cli/options/Command.ts";
 import * as CommandLine from "../../../src/cli/options/CommandLine.ts";
 import * as Flag from "../../../src/cli/options/Flag.ts";
 
