@@ -12,6 +12,7 @@ import { commands } from "./commands/mod.ts";
 import { codeOf, exitCodes, failureOf, interrupted, type UsageError, usageError } from "./ExitCode.ts";
 import * as Completions from "./help/Completions.ts";
 import * as Help from "./help/Help.ts";
+import type { Given } from "./options/Command.ts";
 import * as CommandLine from "./options/CommandLine.ts";
 import * as Terminal from "./ui/Terminal.ts";
 
@@ -48,7 +49,7 @@ const completion = (shell: string | undefined) => {
   );
 };
 
-const runCommand = (name: string, given: CommandLine.Given) => {
+const runCommand = (name: string, given: Given) => {
   const { logLevel = "info" } = given;
   const level = LogLevel.allLevels.find(({ _tag }) => _tag.toLowerCase() === logLevel);
   if (level === undefined) {

@@ -2,7 +2,6 @@
 import * as Effect from "effect/Effect";
 import type * as Types from "effect/Types";
 import type { UsageError } from "../ExitCode.ts";
-import type { Given } from "./CommandLine.ts";
 import type * as Flag from "./Flag.ts";
 
 type Groups = ReadonlyArray<Flag.Group>;
@@ -17,6 +16,15 @@ export interface CommandSpec<G extends Groups = Groups> {
   readonly interrupted?: string;
   /** Command lines without the program's name, each with what it is for. */
   readonly examples: ReadonlyArray<readonly [line: string, purpose: string]>;
+}
+
+/** The words of a command line, told apart. */
+export interface Given {
+  /** A text for each time that a flag is there; none of one that takes no value. */
+  readonly flags: ReadonlyMap<string, ReadonlyArray<string>>;
+  readonly argument: string | undefined;
+  /** Level of the library's log. */
+  readonly logLevel: string | undefined;
 }
 
 /** The values of all flags in some groups. */

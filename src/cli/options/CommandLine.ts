@@ -3,7 +3,7 @@
  * as `--user ID` or `--user=ID`, and a misspelt one is told with what it may have been.
  */
 import { usageError } from "../ExitCode.ts";
-import { type CommandSpec, flagsOf } from "./Command.ts";
+import { type CommandSpec, flagsOf, type Given } from "./Command.ts";
 import { meant } from "../../options/Options.ts";
 import type * as Flag from "./Flag.ts";
 
@@ -12,14 +12,6 @@ export type Request =
   | { readonly kind: "version" }
   | { readonly kind: "completion"; readonly shell: string | undefined }
   | { readonly kind: "run"; readonly command: string; readonly given: Given };
-
-export interface Given {
-  /** A text for each time that a flag is there; none of one that takes no value. */
-  readonly flags: ReadonlyMap<string, ReadonlyArray<string>>;
-  readonly argument: string | undefined;
-  /** Level of the library's log. */
-  readonly logLevel: string | undefined;
-}
 
 /** Flags that may stand before the command. */
 const GLOBAL = new Set(["json", "quiet", "verbose"]);
