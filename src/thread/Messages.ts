@@ -40,9 +40,20 @@ export const tenantKind = Options.object(TenantClient.optionNames, { required: [
 
 export const walkKind = Options.object(SessionSource.optionNames);
 
+/** An error that quotes nothing: there are secrets among the options. */
+const silent = {
+  message: () => ({
+    message: "options that this version does not know, or that lack what they need",
+    override: true,
+  }),
+};
+
 /** Options as both sides check them, by the same names. */
 const of = <A>(kind: Options.Kind<A>): Schema.Schema<A> =>
-  Schema.declare((value): value is A => Either.isRight(Options.read(kind, value)));
+  Schema.declare((value): value is A => Either.isRight(Options.read(kind, value)), silent);
+
+const optionalOf = <A>(kind: Options.Kind<A>) =>
+  Schema.optionalWith(Schema.UndefinedOr(of(kind)).annotations(silent), { exact: true });
 
 /**
  * The place that bytes go to: a file that the thread writes, by way of a partial one that the caller removes if the thread
@@ -95,13 +106,13 @@ export class StartExport extends Schema.TaggedRequest<StartExport>()("StartExpor
     tenant: of(tenantKind),
     users: Schema.Union(Schema.Array(Schema.String), Schema.Literal("all")),
     walk: of(walkKind),
-    redact: optional(of(contentNames.redact)),
+    redact: optionalOf(contentNames.redact),
     targets: Schema.Array(Target),
     quarantine: optional(Place),
-    onInvalid: optional(of(contentNames.onInvalid)),
-    maxQuarantined: optional(of(contentNames.maxQuarantined)),
-    csv: optional(of(contentNames.csv)),
-    parquet: optional(of(contentNames.parquet)),
+    onInvalid: optionalOf(contentNames.onInvalid),
+    maxQuarantined: optionalOf(contentNames.maxQuarantined),
+    csv: optionalOf(contentNames.csv),
+    parquet: optionalOf(contentNames.parquet),
     /** The most bytes under way to the caller. */
     windowBytes: Schema.Number,
     /** The time between two events of progress, in milliseconds. */

@@ -29,6 +29,21 @@ const message = {
   progressEvery: 1000,
 } as const;
 
+it("a message that can't be read is refused without a word of its key or its secret", () => {
+  const secret = "s".repeat(40);
+  for (
+    const wrong of [
+      { tenant: { ...message.tenant, apiKey: "key-of-this-test", rate: "fast" } },
+      { redact: { policy: { ip: "hash", agent: "drop" }, secret } },
+    ]
+  ) {
+    const refused = Schema.decodeUnknownEither(Messages.StartExport)({ ...message, ...wrong });
+    const { message: said } = Either.getOrThrow(Either.flip(refused));
+    expect(said).toContain("options that this version does not know");
+    expect(said).not.toMatch(/key-of-this-test|sssss/);
+  }
+});
+
 describe.skipIf(onDeno)("a thread", () => {
   it("is told what its caller's names say, and no address leaves it that was to be dropped", async () => {
     const { users, tenant, sandbox } = await tenantOf({ users: 1, sessionsPerUser: 5 });
