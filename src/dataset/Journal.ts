@@ -13,7 +13,7 @@ import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type { SinkError } from "../sink/Sink.ts";
-import { attempt, damaged, type DatasetError } from "./DatasetError.ts";
+import { attempt, damaged, type DatasetError, failure } from "./DatasetError.ts";
 import { isMoved, most, names, namesIn, type Proof, replace } from "./Layout.ts";
 import * as Lines from "../format/Lines.ts";
 import { type Checkpoint, decode, type Header, lineOf } from "./Manifest.ts";
@@ -72,22 +72,26 @@ async function* linesOf(
 
 export const read = (root: string): Effect.Effect<Journal | undefined, DatasetError | SinkError> => {
   const path = join(root, names.journal);
-  return attempt("Open", path, async () => {
-    let header: Header | undefined;
-    const checkpoints: Array<Checkpoint> = [];
-    try {
-      for await (const [line, isLast] of linesOf(root, names.journal)) {
-        if (header === undefined) header = decode("Header", path, line);
-        // A line may be without its end, and yet be followed by a break.
-        else if (!isLast || isWhole(line)) {
-          checkpoints.push(decode("Checkpoint", path, line, header.journal_version));
+  // It may be long: whoever interrupts does not wait for it.
+  return Effect.tryPromise({
+    try: async () => {
+      let header: Header | undefined;
+      const checkpoints: Array<Checkpoint> = [];
+      try {
+        for await (const [line, isLast] of linesOf(root, names.journal)) {
+          if (header === undefined) header = decode("Header", path, line);
+          // A line may be without its end, and yet be followed by a break.
+          else if (!isLast || isWhole(line)) {
+            checkpoints.push(decode("Checkpoint", path, line, header.journal_version));
+          }
         }
+      } catch (error) {
+        if (SafeFile.isMissing(error)) return undefined;
+        throw error;
       }
-    } catch (error) {
-      if (SafeFile.isMissing(error)) return undefined;
-      throw error;
-    }
-    return { header: header ?? decode("Header", path, ""), checkpoints };
+      return { header: header ?? decode("Header", path, ""), checkpoints };
+    },
+    catch: failure("Open", path),
   });
 };
 
