@@ -32,6 +32,12 @@ describe("--limit", () => {
     },
   );
 
+  it("counts no users, as those it has met were begun and not ended", async () => {
+    const { env } = await tenant({ users: 5, sessionsPerUser: 30 });
+    const { err } = await run([...all, "--out", "s.ndjson", "--limit", "7"], { env, cwd: await newFolder() });
+    expect(err).toMatch(/^7 sessions in \d+s, \d+ requests?, /m);
+  });
+
   it("that is not reached changes nothing", async () => {
     const { env } = await tenant({ users: 5, sessionsPerUser: 4 });
     const args = [...all, "--out", "s.csv", "--limit", "1000"];

@@ -84,7 +84,9 @@ const activityLines = (report: ActivityReport | undefined): ReadonlyArray<string
 /** Say what was done, and where it lies. */
 const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
-  `${plural(told.sessions, "session")} of ${plural(told.users, "user")} in ${duration(told.seconds)}, ` +
+  // Where it was ended on the way, users are begun and not counted.
+  `${plural(told.sessions, "session")}${told.isLimited ? "" : ` of ${plural(told.users, "user")}`} in ` +
+  `${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
   `${told.verified ? `; verified: nothing missed${told.redelivered ? "" : ", nothing repeated"}` : ""}`,
   ...activityLines(told.by_activity),
