@@ -17,7 +17,7 @@ import * as postgres from "../src/warehouse/postgres.ts";
 import { version } from "../src/version.ts";
 import { project, start } from "./cli/command.ts";
 import { newFolder } from "./folders.ts";
-import { isLong } from "./size.ts";
+import { isLong, oneIn } from "./size.ts";
 
 const bin = (name: string) => join(project, "node_modules", ".bin", name);
 
@@ -143,8 +143,17 @@ describe("the source", () => {
       `--preload=${join(project, "test", name)}`
     );
     const pages = (await readdir(join(project, "docs"))).filter((name) => name.endsWith(".md"));
-    const where = ["src", "README.md", ...pages.map((name) => `docs/${name}`)].map((path) =>
-      join(project, path)
+    const modules = (await readdir(join(project, "src"), { recursive: true })).filter((name) =>
+      name.endsWith(".ts")
+    );
+    const withExamples = await Promise.all(
+      modules.sort().map(async (name) => {
+        const path = `src/${name}`;
+        return (await readFile(join(project, path), "utf8")).includes(" * ```ts") ? [path] : [];
+      }),
+    );
+    const where = ["README.md", ...pages.map((name) => `docs/${name}`), ...oneIn(3, withExamples.flat())].map(
+      (path) => join(project, path),
     );
     // Some write files, as their reader would.
     const finished = await start(

@@ -183,7 +183,7 @@ describe.each(cases)("$what", ({ permissions, args, before, env: more }) => {
     expect({ code, err }).toEqual({ code: before === "quarantine" ? 4 : 0, err: expect.any(String) });
   });
 
-  it.each(oneIn(2, withoutOne(permissions)))("does not run without %s, and says so", async (_, granted) => {
+  it.each(oneIn(4, withoutOne(permissions)))("does not run without %s, and says so", async (_, granted) => {
     const { code, err } = await begin(granted, await placed());
     expect(err).toMatch(/Requires (net|read|write) access to|Deno needs --allow-(env=MONOCLOUD_|read)/);
     expect(err).not.toContain("Unexpected");

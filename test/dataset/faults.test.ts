@@ -87,7 +87,7 @@ it.skipIf(onDeno)(
     const counted = await run(args, { env, cwd: await anew(), preload });
     expect(counted.code).toBe(0);
     const calls = JSON.parse(/^calls (.*)$/m.exec(counted.err)![1]!);
-    const faults = chosen(calls, isLong ? 150 : 3, draw);
+    const faults = chosen(calls, isLong ? 150 : 2, draw);
     let [whole, failed] = [0, 0];
     for (const [i, { call, at, code: FAIL_CODE }] of faults.entries()) {
       const cwd = await anew();
@@ -125,7 +125,7 @@ it.skipIf(!canCompile)("so does a call of the system itself; a short write is go
   expect(counted.code).toBe(0);
   const calls = JSON.parse(/^calls (.*)$/m.exec(counted.err)![1]!);
   for (const count of Object.values(calls)) expect(count).toBeGreaterThan(3);
-  const faults = chosen(calls, isLong ? 60 : 2, draw);
+  const faults = chosen(calls, isLong ? 60 : 1, draw);
   let [whole, failed, short, writes] = [0, 0, 0, 0];
   for (const { call, at, code: failure } of faults) {
     const cwd = await anew();

@@ -83,7 +83,7 @@ it.skipIf(onDeno || process.platform !== "linux").each(
     const mine: Options = { ...options, ...more };
     const next: Options = { ...options, changes: "since-last", ...(before && { prune: true }) };
     const [counted, lost] = [new Set<string>(), { count: 0, all: 0 }];
-    const step = isLong ? 1 : shards === undefined ? 25 : 60;
+    const step = isLong ? 1 : shards === undefined ? 40 : 120;
     const whole = join(await newFolder(), "data");
     await cp(prepared, whole, { recursive: true });
     const counting = tenantOf();

@@ -77,11 +77,10 @@ describe("help", () => {
 });
 
 describe("completions", () => {
-  /** Complete the last word of a line, as bash does. */
-  const completed = async (line: string): Promise<ReadonlyArray<string>> => {
+  /** Complete the last word of a line by the script for bash, as bash does. */
+  const completedBy = (completion: string) => async (line: string): Promise<ReadonlyArray<string>> => {
     const words = line.split(" ");
-    const { out } = await run(["completion", "bash"]);
-    const script = `${out}
+    const script = `${completion}
 COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}
 _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const cwd = await newFolder();
@@ -92,6 +91,7 @@ _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
   };
 
   it.skipIf(!has("bash"))("in bash know every command, flag and word", async () => {
+    const completed = completedBy((await run(["completion", "bash"])).out);
     expect(await completed("monocloud-sessions ")).toEqual(
       expect.arrayContaining([...commands.map(({ name }) => name), "help", "completion"]),
     );
@@ -112,10 +112,9 @@ _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const { out } = await run(["completion", "fish"]);
     const ask = async (line: string) =>
       (await start("fish", ["-c", `${out}\ncomplete -C ${JSON.stringify(line)}`]).done).out;
-    for (const { name } of commands) expect(await ask("monocloud-sessions ")).toContain(name);
-    for (const { name } of flagsOf(exporting)) {
-      expect(await ask("monocloud-sessions export --")).toContain(`--${name}`);
-    }
+    const [known, flags] = [await ask("monocloud-sessions "), await ask("monocloud-sessions export --")];
+    for (const { name } of commands) expect(known).toContain(name);
+    for (const { name } of flagsOf(exporting)) expect(flags).toContain(`--${name}`);
   });
 
   it.skipIf(!has("zsh"))("in zsh are a script that loads", async () => {
