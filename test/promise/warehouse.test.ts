@@ -231,7 +231,8 @@ describe.skipIf(versions.length === 0)(`sync() into ${allVersions[0]!.name}`, ()
   it("makes the table equal the tenant, and waits for a run that is under way", async () => {
     const { url, password } = await server().createDatabase();
     const target = makePostgres({ url, password });
-    const { sandbox, options } = tenant({ users: 20, faults: { latencyMs: 20 } });
+    // So slow that the first run is under way still when the second has a connection, on a busy machine as well.
+    const { sandbox, options } = tenant({ users: 20, faults: { latencyMs: 250 } });
     const given = { ...options, users: "all", target } as const;
     const first = promise.sync({ ...given, concurrency: 1 });
     await expect.poll(() => sandbox.counts.total).toBeGreaterThan(3);

@@ -90,6 +90,9 @@ export const goThrough = async ({ target, seed, rounds, pruneEvery }: RoundsOpti
         prune,
         checkpointRows: 1 + Math.floor(draw() * 200),
         walk: { pageSize: 10, concurrency: 1 + Math.floor(draw() * 6) },
+        // One that is interrupted while its database says nothing for two seconds, as on a busy machine, keeps its lease.
+        lease: "10 seconds",
+        wait: "1 minute",
       }));
       Effect.runFork(Effect.zipRight(Deferred.await(broken), Fiber.interrupt(fiber)));
       const exit = await Effect.runPromise(Fiber.await(fiber));
