@@ -235,7 +235,7 @@ describe.skipIf(versions.length === 0)(`sync() into ${allVersions[0]!.name}`, ()
     const { sandbox, options } = tenant({ users: 20, faults: { latencyMs: 250 } });
     const given = { ...options, users: "all", target } as const;
     const first = promise.sync({ ...given, concurrency: 1 });
-    await expect.poll(() => sandbox.counts.total).toBeGreaterThan(3);
+    await expect.poll(() => sandbox.counts.total, { timeout: 30_000 }).toBeGreaterThan(3);
     expect(await reasonOf(promise.sync(given))).toMatchObject({ _tag: "TargetError", reason: "Locked" });
     const second = promise.sync({ ...given, wait: "1 minute", prune: true });
     expect(await first).toMatchObject({ run: 1, inserted: 140 });
