@@ -60,7 +60,7 @@ const otherIds = ({ observedIds = [] }: Batch, { sessions }: TableRows.Taken): R
   return observedIds.map((id = "") => id).filter((id) => !told.has(id) && TableRows.isGood(id));
 };
 
-/** What a process knows of its work, whatever became of a connection. */
+/** Knowledge of a process about its work, which outlasts a connection. */
 export interface Known {
   origin?: SyncProgress.Origin;
 }

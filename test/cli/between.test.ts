@@ -185,7 +185,7 @@ describe.each(runtimes)("under %s, an export", (_, begin) => {
   );
 });
 
-// What follows is less the runtime's own work: under Deno, it is tried at full size alone.
+// Less is the runtime's own work here: under Deno, it is tried at full size alone.
 describe.each(isLong ? runtimes : runtimes.slice(0, 1))("under %s, an export", (runtime, begin) => {
   it("over HTTP goes through it too", async () => {
     const [{ sandbox, env, url }, { port, passed }] = [await tenant(), await proxy()];

@@ -84,7 +84,7 @@ const activityLines = (report: ActivityReport | undefined): ReadonlyArray<string
 /** Say what was done, and where it lies. */
 const lines = (told: Told): ReadonlyArray<string> => [
   ...(told.wasFinished ? ["Nothing left to do: the export had finished"] : []),
-  // Where it was ended on the way, users are begun and not counted.
+  // Users of an export that was ended on the way were begun, and are not counted.
   `${plural(told.sessions, "session")}${told.isLimited ? "" : ` of ${plural(told.users, "user")}`} in ` +
   `${duration(told.seconds)}, ` +
   `${plural(told.requests, "request")}, ${plural(told.retries, "retry")}` +
