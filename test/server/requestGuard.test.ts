@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { describe, expect, it } from "vitest";
 import { begin, run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { bothRuntimes, type Runtime, runtimes, serve, type Serving, stop, token } from "./serving.ts";
+import { bothRuntimes, leaving, type Runtime, runtimes, serve, type Serving, stop, token } from "./serving.ts";
 
 /** Sends a path as it is: `fetch` would tidy it up. */
 const raw = (
@@ -225,11 +225,21 @@ describe.each(runtimes)("on %s", (runtime: Runtime) => {
     })
       .then(({ status }) => status, () => "broken off");
     expect(large).toBeOneOf([413, "broken off"]);
+    const leaver = leaving();
     const endless = await server.ask("/v1/exports", {
       method: "POST",
-      body: new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(65_536)) }),
+      body: new ReadableStream({
+        // Node's fetch reads on once the request is refused or aborted: without a pause it would do nothing else for ever.
+        pull: async (controller) => {
+          await new Promise((resume) => setImmediate(resume));
+          if (leaver.signal.aborted) controller.close();
+          else controller.enqueue(new Uint8Array(65_536));
+        },
+      }),
       duplex: "half",
+      signal: leaver.signal,
     } as RequestInit).then(({ status }) => status, () => "broken off");
+    leaver.abort();
     expect(endless).toBeOneOf([411, "broken off"]);
     // However the path is spelled: the router takes all of these for the same one.
     for (const path of ["/v1/exports/", "/V1/exports", "//v1/exports", "/v1/export%73"]) {
