@@ -101,7 +101,7 @@ export const quoteWithout = (key: string): (text: string) => string => {
   };
   return (text) => {
     // What has no shape could part a key, and keep it from being found.
-    const visible = text.slice(0, LOOKED_AT).replace(/\p{Cf}+/gu, "");
+    const visible = text.slice(0, LOOKED_AT).replace(/[\p{Cf}\p{DI}]+/gu, "");
     const known = without(visible);
     const packed = visible.replace(/[\p{Cc}\s]+/gu, "");
     const isDisguised = () =>

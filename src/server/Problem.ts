@@ -109,7 +109,7 @@ const kinds = {
 /** Name of a kind of problem. */
 export type Kind = keyof typeof kinds;
 
-const Line = Schema.String.pipe(Schema.pattern(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$/u));
+const Line = Schema.String.pipe(Schema.pattern(/^[^\p{Cc}\p{Cf}\p{DI}\p{Zl}\p{Zp}]+$/u));
 
 const typeOf = <K extends Kind>(kind: K) => `urn:monocloud-sessions:problem:${kind}` as const;
 

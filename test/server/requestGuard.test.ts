@@ -4,7 +4,16 @@ import { request } from "node:http";
 import { describe, expect, it } from "vitest";
 import { begin, run, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { bothRuntimes, leaving, type Runtime, runtimes, serve, type Serving, stop, token } from "./serving.ts";
+import {
+  bothRuntimes,
+  leaving,
+  type Runtime,
+  runtimes,
+  serve,
+  type Serving,
+  stop,
+  token,
+} from "./serving.ts";
 
 /** Sends a path as it is: `fetch` would tidy it up. */
 const raw = (

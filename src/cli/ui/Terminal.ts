@@ -9,7 +9,7 @@ import { coloured, plain, type Style } from "../help/Layout.ts";
 import * as WebSink from "../../sink/WebSink.ts";
 
 // Control characters, line breaks of all kinds, and what has no shape, such as marks that turn the direction of writing.
-const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+const unprintable = /[\p{Cc}\p{Cf}\p{DI}\p{Zl}\p{Zp}]/gu;
 
 /** Escapes such as `\u001b`, one for each code unit. */
 const escapes = (char: string): string =>

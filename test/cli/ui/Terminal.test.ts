@@ -23,6 +23,8 @@ const wild = fc.string({
       "\u200b",
       "\ufeff",
       "\u{e0041}",
+      // Has no shape either, and is not assigned.
+      "\u{e0002}",
     ),
   ),
 });
@@ -35,6 +37,7 @@ describe("printable()", () => {
     }));
     expect(printable("Zoë \u001b[31m\n漢 🦆")).toBe("Zoë \\u001b[31m\\u000a漢 🦆");
     expect(printable("a\u200bb\u202e\u{e0041}c")).toBe("a\\u200bb\\u202e\\udb40\\udc41c");
+    expect(printable("a\u3164b\ufe0fc\u{e0002}d")).toBe("a\\u3164b\\ufe0fc\\udb40\\udc02d");
   });
 
   it("of any JSON is the same JSON", () => {
