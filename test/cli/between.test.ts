@@ -323,7 +323,9 @@ describe("a name server", () => {
     if (spawnSync("unshare", ["-m", "true"]).status !== 0 || !(await answering(code))) return undefined;
     const mount = `mount --bind '${join(folder, "resolv.conf")}' /etc/resolv.conf && exec "$@"`;
     const env = { MONOCLOUD_DOMAIN: "acmee.eu.monocloud.example", MONOCLOUD_API_KEY: "a-key" };
-    return start("unshare", ["-m", "bash", "-c", mount, "bash", ...command, "check", ...args], { env });
+    return start("unshare", ["-m", "bash", "--norc", "-c", mount, "bash", ...command, "check", ...args], {
+      env,
+    });
   };
 
   it("that knows no such host ends the command at once", async (context) => {

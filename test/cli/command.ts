@@ -105,10 +105,17 @@ export const begin = (args: ReadonlyArray<string>, options?: CommandOptions): Ru
   return start(program, [...before, ...args], options);
 };
 
+/**
+ * Starts a script of bash, with these words as `"$@"`. It reads nobody's settings, as it would else: it takes its input, which
+ * is a socket, for that of a remote shell.
+ */
+export const bash = (script: string, words: ReadonlyArray<string> = [], options?: CommandOptions): Running =>
+  start("bash", ["--norc", "-c", script, "bash", ...words], options);
+
 /** Starts a shell's script, in which `"$@"` is the command. */
 export const shell = (script: string, options?: CommandOptions): Running => {
   mustBeBuilt();
-  return start("bash", ["-c", script, "bash", ...command], options);
+  return bash(script, command, options);
 };
 
 /** The command as a shell's script has it. */

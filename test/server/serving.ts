@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { names } from "../../src/server/Settings.ts";
 import type { View } from "../../src/server/jobs/Job.ts";
-import { command, project, type Running, start, until } from "../cli/command.ts";
+import { bash, command, project, type Running, until } from "../cli/command.ts";
 import { onDeno } from "../runtime.ts";
 import { isLong } from "../size.ts";
 
@@ -82,7 +82,7 @@ export const serve = async (
         ? ["--v8-flags=--expose-gc", join(project, "test", "server", "measuredServe.ts")]
         : [join(project, "src", "server", "serve.ts")],
     ];
-  const running = start("bash", ["-c", `trap "" XFSZ; ulimit -f ${fileKiB}; exec "$@"`, "bash", ...args], {
+  const running = bash(`trap "" XFSZ; ulimit -f ${fileKiB}; exec "$@"`, args, {
     env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
   });
   const address = () => /Listening on (http:[^\s"]+?)\/?["\n]/.exec(running.err())?.[1];

@@ -10,7 +10,7 @@ import { flagsOf } from "../../../src/cli/options/Command.ts";
 import { names } from "../../../src/server/Settings.ts";
 import { newFolder } from "../../folders.ts";
 import { has } from "../../programs.ts";
-import { project, quotedCommand, run, start } from "../command.ts";
+import { bash, project, quotedCommand, run, start } from "../command.ts";
 
 const linesOn = (topic: string | undefined, width: number): ReadonlyArray<string> => {
   const found = Help.on(topic, { commands, width, style: Layout.plain });
@@ -84,8 +84,7 @@ describe("completions", () => {
 COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}
 _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const cwd = await newFolder();
-    const { out: printed, err } = await start("bash", ["-c", `touch ids.txt; mkdir data; ${script}`], { cwd })
-      .done;
+    const { out: printed, err } = await bash(`touch ids.txt; mkdir data; ${script}`, [], { cwd }).done;
     expect(err).toBe("");
     return printed.split("\n").filter((word) => word);
   };
@@ -111,7 +110,7 @@ _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
   it.skipIf(!has("fish"))("in fish know every command and flag", async () => {
     const { out } = await run(["completion", "fish"]);
     const ask = async (line: string) =>
-      (await start("fish", ["-c", `${out}\ncomplete -C ${JSON.stringify(line)}`]).done).out;
+      (await start("fish", ["--no-config", "-c", `${out}\ncomplete -C ${JSON.stringify(line)}`]).done).out;
     const [known, flags] = [await ask("monocloud-sessions "), await ask("monocloud-sessions export --")];
     for (const { name } of commands) expect(known).toContain(name);
     for (const { name } of flagsOf(exporting)) expect(flags).toContain(`--${name}`);
