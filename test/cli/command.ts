@@ -1,7 +1,7 @@
 /** The command line as people run it: a process of its own, over a tenant on a port. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Readable, Writable } from "node:stream";
@@ -184,6 +184,18 @@ export const until = async (
     if (Date.now() > limit) throw new Error(`Waited in vain until ${what}`);
     await new Promise((resume) => setTimeout(resume, 20));
   }
+};
+
+/** Waits until a process has a file open whose path has this in it. Where the system does not tell, it waits a while. */
+export const untilItReads = async ({ child }: Running, path: string): Promise<void> => {
+  if (process.platform !== "linux") return void await new Promise((resume) => setTimeout(resume, 1500));
+  const descriptors = `/proc/${child.pid}/fd`;
+  await until(async () => {
+    const open = (await readdir(descriptors).catch(() => [])).map((name) =>
+      readlink(join(descriptors, name)).catch(() => "")
+    );
+    return (await Promise.all(open)).some((file) => file.includes(path));
+  }, `it reads ${path}`);
 };
 
 /** `user session`, sorted, of all that the sandbox holds. */

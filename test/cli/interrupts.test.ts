@@ -1,16 +1,25 @@
 /** Ctrl-C at every phase of every command: what is printed, what is left, and that the next run is as if nothing had been. */
 import { spawn } from "node:child_process";
-import { cp, readdir, readlink } from "node:fs/promises";
+import { cp, readdir } from "node:fs/promises";
 import type { RequestListener } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
-import { setTimeout } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import { exportInto, present } from "../dataset/written.ts";
 import { newFolder } from "../folders.ts";
 import { make, type SandboxOptions } from "../../src/sandbox/mod.ts";
 import { isLong, oneIn } from "../size.ts";
-import { answering, begin, type Finished, keysOf, quotedCommand, run, tenant, until } from "./command.ts";
+import {
+  answering,
+  begin,
+  type Finished,
+  keysOf,
+  quotedCommand,
+  run,
+  tenant,
+  until,
+  untilItReads,
+} from "./command.ts";
 
 const told: Array<Record<string, unknown>> = [];
 afterAll(() => void (isLong && console.table(told)));
@@ -175,14 +184,7 @@ describe.skipIf(process.platform === "win32")("Ctrl-C", () => {
     await exportInto(make({ users: 20, sessionsPerUser: 250, malformed: 0.2 }), join(cwd, "data"));
     const before = await pathsIn(cwd);
     const running = begin([command, "data"], { cwd });
-    const isReading = async () => {
-      const descriptors = `/proc/${running.child.pid}/fd`;
-      const open = (await readdir(descriptors).catch(() => [])).map((name) =>
-        readlink(join(descriptors, name)).catch(() => "")
-      );
-      return (await Promise.all(open)).some((path) => path.includes("/part-"));
-    };
-    await (process.platform === "linux" ? until(isReading, "it reads") : setTimeout(500));
+    await untilItReads(running, "/part-");
     running.kill("SIGINT");
     const finished = await running.done;
     const left = await pathsIn(cwd);

@@ -65,7 +65,7 @@ describe.skipIf(process.platform === "win32")("a named pipe", () => {
   it("of a shell is written to as --format says", async () => {
     const { sandbox, env } = await tenant();
     const cwd = await newFolder();
-    const script = `"$@" ${all.join(" ")} --out >(cat > got) --format ndjson; code=$?; sleep 1; exit $code`;
+    const script = `"$@" ${all.join(" ")} --out >(cat > got) --format ndjson; code=$?; wait $!; exit $code`;
     expect((await shell(script, { env, cwd }).done).code).toBe(0);
     expect(keysIn(await readFile(join(cwd, "got"), "utf8"))).toEqual(keysOf(sandbox));
     const bare = await shell(`"$@" ${all.join(" ")} --out >(cat)`, { env, cwd }).done;

@@ -183,7 +183,8 @@ it.skipIf(!canUnshare)("a restart after SIGKILL in a fresh pid namespace goes on
     code: 0,
     err: isWaitedFor ? expect.stringMatching(/^Waiting up to 30 s: .*\nTaking over data: .*\n$/) : "",
   });
-  expect(seconds).toBeLessThan(isLong ? 40 : 8);
+  // Who waited for the whole of 30 s would be seen in the short form as well.
+  expect(seconds).toBeLessThan(isLong ? 40 : 20);
   process.stdout.write(
     `a restart ${isWaitedFor ? "waited" : "did not wait"}, went on and ended after ${seconds.toFixed(1)} s\n`,
   );

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect";
 import { describe, expect, it } from "vitest";
 import * as Replay from "../../../src/dataset/quarantine/Replay.ts";
 import * as Verify from "../../../src/dataset/verify/Verify.ts";
-import { begin, run, tenant, until } from "../../cli/command.ts";
+import { begin, run, tenant, untilItReads } from "../../cli/command.ts";
 import { newFolder } from "../../folders.ts";
 import { doNow, formats, makeStrange, pipe, problemsOf, received, sandbox, secret } from "../hostile.ts";
 import { changeManifest, exportInto, failureOf, manifestOf } from "../written.ts";
@@ -142,11 +142,7 @@ it("a pipe does not keep the command waiting, and SIGTERM ends it at once while 
       manifest.runs[0].options.keepFormulas = false;
     });
     const running = begin([...args, root], { env });
-    await until(
-      async () => args[0] === "verify" || await stat(join(root, "lock.json")).then(() => true, () => false),
-      "it has begun",
-    );
-    await new Promise((resume) => setTimeout(resume, 1500));
+    await untilItReads(running, path);
     expect(running.child.exitCode, running.err()).toBe(null);
     const began = performance.now();
     running.kill("SIGTERM");
