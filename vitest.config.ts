@@ -61,7 +61,7 @@ export default defineConfig({
   test: {
     testTimeout: 60_000,
     // On two cores, as many wait for processes and sockets as can work.
-    maxWorkers: 3,
+    maxWorkers: 4,
     projects: onDeno && !isLong
       ? [{ extends: true, test: { name: "both", include: ofBoth, exclude, isolate: false } }]
       : [
