@@ -14,7 +14,10 @@ const columns = [
 
 const textOf = (value: string, name: string): string => `nullif(${value}, '') AS ${name}`;
 
-/** One shape for all formats: what any of them can say the same way. Not all peers tell an empty text from none. */
+/**
+ * One shape for all formats: what any of them can say the same way. Not all peers tell an empty text from none, nor put an
+ * apostrophe before every formula in CSV.
+ */
 const tableOf = (path: string): string => {
   if (path.endsWith(".ndjson")) {
     const texts = columns.map((name, index) => textOf(index < 3 ? name : `last_metadata->>'${name}'`, name));
@@ -26,11 +29,12 @@ const tableOf = (path: string): string => {
       session_key: 'VARCHAR', last_metadata: 'JSON', initiated_at: 'BIGINT', expires_at: 'BIGINT', last_updated: 'BIGINT',
       client_ids: 'JSON'})`;
   }
-  const from = path.endsWith(".csv")
+  const isCsv = path.endsWith(".csv");
+  const from = isCsv
     ? `read_csv('${path}', header = true, nullstr = '', allow_quoted_nulls = false, types = {client_ids: 'JSON'})`
     : `'${path}'`;
   return `SELECT ${
-    columns.map((name) => textOf(name, name)).join(", ")
+    columns.map((name) => textOf(isCsv ? `ltrim(${name}, '''')` : name, name)).join(", ")
   }, initiated_at::TIMESTAMPTZ AS initiated_at, expires_at::TIMESTAMPTZ AS expires_at,
     last_updated::TIMESTAMPTZ AS last_updated, latitude::DOUBLE AS latitude, longitude::DOUBLE AS longitude,
     client_ids::VARCHAR[]::VARCHAR AS client_ids FROM ${from}`;
