@@ -1,5 +1,5 @@
 /** What the suite found, as Markdown with plots. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 
@@ -158,50 +158,43 @@ ${[...grid, ...drawn, ...labels].join("\n")}
 `;
 };
 
-/** Writes the plots of sections. */
-export const writePlots = async (folder: string, sections: ReadonlyArray<Section>): Promise<void> => {
-  await mkdir(join(folder, "plots"), { recursive: true });
-  for (const { plots = [] } of sections) {
-    for (const plot of plots) {
-      await writeFile(
-        join(folder, "plots", `${plot.name}.svg`),
-        "kind" in plot ? linesOf(plot) : svgOf(plot),
-      );
-    }
-  }
+/** The day, the machine and the versions: what figures are to be read with. */
+const whereMeasured = (versions: Readonly<Record<string, string>>): string => {
+  const what = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  return `Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores of ${
+    cpus()[0]?.model.trim()
+  }, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; ${what}.`;
 };
 
-/** Writes the report and its plots. */
+const HEAD = `# What it costs
+
+Made by \`npm run bench\`. Every comparison ran its contenders in turn, each a process of its own, and gives the median of the
+rounds' ratios with the least and the most. The tenant is a process of its own as well, whose answers are cut out of rows
+made before.
+`;
+
+/** Writes a section and its plots, in the place of what the report says under this title, or at its end. */
 export const write = async (
   folder: string,
-  sections: ReadonlyArray<Section>,
+  { title, words, tables, plots = [] }: Section,
   versions: Readonly<Record<string, string>>,
 ): Promise<void> => {
-  const [cpu] = cpus();
-  const parts = sections.map(({ title, words, tables, plots = [] }) =>
-    [
-      `## ${title}`,
-      words,
-      ...plots.map(({ name, title }) => `![${title}](plots/${name}.svg)`),
-      ...tables.map(tableOf),
-    ].join("\n\n")
-  );
-  const machine = `${cpus().length} cores of ${cpu?.model.trim()}, ${
-    Math.round(totalmem() / 2 ** 30)
-  } GiB, Linux ${release()}`;
-  const what = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
-  await writeFile(
-    join(folder, "report.md"),
-    `# What it costs
-
-Made by \`npm run bench\` on ${
-      new Date().toISOString().slice(0, 10)
-    }: ${machine}; ${what}. Every comparison ran its
-contenders in turn, each a process of its own, and gives the median of the rounds' ratios with the least and the most. The
-tenant is a process of its own as well, whose answers are cut out of rows made before.
-
-${parts.join("\n\n")}
-`,
-  );
-  await writePlots(folder, sections);
+  await mkdir(join(folder, "plots"), { recursive: true });
+  for (const plot of plots) {
+    const drawn = "kind" in plot ? linesOf(plot) : svgOf(plot);
+    await writeFile(join(folder, "plots", `${plot.name}.svg`), drawn);
+  }
+  const report = join(folder, "report.md");
+  const [, ...sections] = (await readFile(report, "utf8").catch(() => "")).split(/^(?=## )/m);
+  const heading = `## ${title}\n`;
+  const at = sections.findIndex((section) => section.startsWith(heading));
+  const section = [
+    heading.trimEnd(),
+    words,
+    whereMeasured(versions),
+    ...plots.map(({ name, title }) => `![${title}](plots/${name}.svg)`),
+    ...tables.map(tableOf),
+  ].join("\n\n");
+  sections.splice(at < 0 ? sections.length : at, at < 0 ? 0 : 1, section);
+  await writeFile(report, `${[HEAD, ...sections].map((part) => part.trimEnd()).join("\n\n")}\n`);
 };

@@ -1,6 +1,6 @@
 /**
- * The benchmark suite: `npm run bench` writes `bench/report.md`, `npm run bench cpu rate` prints some of it and draws its plots;
- * `npm run bench:quick` only prints, in under a minute.
+ * The benchmark suite: `npm run bench` writes `bench/report.md`, a section after the other, `npm run bench cpu rate` some of
+ * it; `npm run bench:quick` only prints, in under a minute.
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Case } from "./case.ts";
 import { startTenant } from "./measure.ts";
-import { type Section, write, writePlots } from "./report.ts";
+import { write } from "./report.ts";
 
 const cases: Readonly<Record<string, () => Promise<{ readonly run: Case }>>> = {
   cpu: () => import("./cases/cpu.ts"),
@@ -50,12 +50,13 @@ const versions = {
 
 const tenant = await startTenant();
 const folder = await mkdtemp(join(tmpdir(), "monocloud-sessions-bench-"));
-const sections: Array<Section> = [];
+const bench = fileURLToPath(new URL("../../bench", import.meta.url));
 try {
   for (const name of names) {
     process.stderr.write(`${new Date().toLocaleTimeString("en-GB")} ${name} …\n`);
     const section = await (await cases[name]!()).run({ tenant, folder, isQuick });
-    sections.push(section);
+    // At once: the next one may take a quarter of an hour.
+    if (!isQuick) await write(bench, section, versions);
     console.log(`\n${section.title}\n${section.words}`);
     for (const { title, rows } of section.tables) {
       console.log(title);
@@ -66,6 +67,3 @@ try {
   tenant.stop();
   await rm(folder, { recursive: true, force: true });
 }
-const bench = fileURLToPath(new URL("../../bench", import.meta.url));
-if (names.length === Object.keys(cases).length && !isQuick) await write(bench, sections, versions);
-else if (!isQuick) await writePlots(bench, sections);
