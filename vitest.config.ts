@@ -59,7 +59,9 @@ const exclude = [...configDefaults.exclude, ...(onDeno ? ofNode : [])];
 
 export default defineConfig({
   test: {
-    testTimeout: 60_000,
+    // For what hangs: a busy machine may take this long for what takes a second.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // On two cores, as many wait for processes and sockets as can work.
     maxWorkers: 4,
     projects: onDeno && !isLong

@@ -49,12 +49,11 @@ let tarball = "";
 beforeAll(async () => {
   if (tools === undefined) return;
   tarball = await pack();
+  return () => rm(dirname(tarball), { recursive: true, force: true });
 }, 600_000);
 
-afterAll(async () => {
-  if (tools === undefined) return;
-  console.table(Object.fromEntries(table));
-  await rm(dirname(tarball), { recursive: true, force: true });
+afterAll(() => {
+  if (tools !== undefined) console.table(Object.fromEntries(table));
 });
 
 const types = `@types/node@${devDependencies["@types/node"]}`;

@@ -3,7 +3,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { inEffect, pack, plain, project, run, succeed, tryEntries, unpacked } from "./consumer.ts";
 
 const node = [process.execPath];
@@ -20,8 +20,8 @@ const databases = ["@duckdb"];
 let tarball = "";
 beforeAll(async () => {
   tarball = await pack();
+  return () => rm(dirname(tarball), { recursive: true, force: true });
 });
-afterAll(() => rm(dirname(tarball), { recursive: true, force: true }));
 
 const { exports, scripts } = JSON.parse(await readFile(join(project, "package.json"), "utf8"));
 

@@ -99,7 +99,7 @@ it("puts in again what the queue has lost, wherever it was", async () => {
   expect(added[3]).toMatchObject({ id: "1-a.2", priority: 3 });
   for (const shard of [0, 1, 2]) await done(shard);
   expect(await running).toEqual([]);
-}, 30_000);
+});
 
 it("does not wait for ever for a queue that alone can't be used", async () => {
   const { queue, added, dispatch, until } = world();
@@ -107,4 +107,4 @@ it("does not wait for ever for a queue that alone can't be used", async () => {
   await until(() => added.length === 1);
   queue.isThere = () => Promise.reject(new Error("it was dropped"));
   await expect(running).rejects.toThrow("it was dropped");
-}, 20_000);
+});

@@ -94,7 +94,7 @@ describe.skipIf(!hasPostgres)("over a queue in PostgreSQL", () => {
     expect(valuesOf(run!.attributes)).toMatchObject({ reason: expect.stringMatching(/^\w+Error\.\w+$/) });
     expect(run!.events).toEqual([]);
     expect(bodies.join("\n")).not.toContain("another-key");
-  }, 60_000);
+  });
 
   it("has a run whose command was interrupted", async () => {
     const { bodies, url } = await collector();
@@ -110,7 +110,7 @@ describe.skipIf(!hasPostgres)("over a queue in PostgreSQL", () => {
     const [run] = sentIn(bodies).filter(({ name }) => name === "run");
     expect(valuesOf(run!.attributes)).toMatchObject({ job: expect.any(String), tenant: "default" });
     expect(run!.events).toEqual([]);
-  }, 60_000);
+  });
 
   it("is cut where a worker is told to stop, and goes on at the next", async () => {
     const { bodies, url } = await collector();
@@ -136,7 +136,7 @@ describe.skipIf(!hasPostgres)("over a queue in PostgreSQL", () => {
     for (const { attributes } of by("two")) {
       expect(Number(valuesOf(attributes)["attempt"])).toBeGreaterThan(1);
     }
-  }, 60_000);
+  });
 });
 
 it("a collector's URL that is none is refused", async () => {

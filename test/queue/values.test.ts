@@ -109,7 +109,7 @@ onEachServer((server, kind) => {
     await expect.poll(() => values.read("kept").catch(() => undefined), { timeout: 20_000 })
       .toMatchObject({ value: "x" });
     expect(await values.replace("kept", (await values.read("kept")).version, "y")).toBe(true);
-  }, 60_000);
+  });
 });
 
 describe("open()", () => {

@@ -93,7 +93,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     const next = await serve(runtime, { ...env, WORKER_FOLDER: folder });
     await isReady(next);
     expect(await idsOf(next)).toEqual([]);
-  }, 60_000);
+  });
 
   it("a download of its file that has begun ends whole", async () => {
     const { env } = await tenant({ users: 5, sessionsPerUser: 6000, maxSize: 1000 });
@@ -110,7 +110,7 @@ describe.each(runtimes)("on %s", (runtime) => {
     for (let next = first; !next.done; next = await reader.read()) hash.update(next.value);
     expect(hash.digest("hex")).toBe(part!.sha256);
     expect((await server.ask(`/v1/exports/${id}/${part!.path}`)).status).toBe(404);
-  }, 60_000);
+  });
 
   it("killed at any moment it is whole, or it is gone with all that was its own", async () => {
     const COUNT = 24;
@@ -196,7 +196,7 @@ describe.each(runtimes)("on %s", (runtime) => {
       expect(existsSync(join(folder, id))).toBe(removed !== 204);
     }
     expect(outcomes.size).toBeGreaterThan(0);
-  }, 60_000);
+  });
 });
 
 it("whatever is left of a removal that was cut, the next server lists none of it and removes it", async () => {

@@ -154,7 +154,6 @@ describe.each(bothRuntimes)("on %s", (runtime) => {
       });
       expect(exportsOf(lines, cut)).toEqual(["export queued", "export started", "export cancelled"]);
     },
-    60_000,
   );
 
   it("an export that a stop interrupts is told of, and that the next server resumes it", async () => {

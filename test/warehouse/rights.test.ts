@@ -227,7 +227,7 @@ describe.skipIf(!hasPostgres)("PostgreSQL (needs PostgreSQL)", () => {
         code: 77,
         err: expect.stringContaining(`others can read the password file ${file}: chmod 600 ${file}`),
       });
-    }, 60_000);
+    });
 
     it("refuses a password in --to, wherever in it", async () => {
       const { url, password } = loader;
@@ -351,7 +351,7 @@ describe.skipIf(!hasPostgres || !has("openssl"))(
         code: 2,
         err: expect.stringMatching(/^Error: Cannot connect to .*no such file.*\/no\/such\/file/m),
       });
-    }, 60_000);
+    });
   },
 );
 

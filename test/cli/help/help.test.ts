@@ -105,7 +105,7 @@ _monocloud_sessions; printf '%s\\n' "\${COMPREPLY[@]}"`;
     expect(await completed("monocloud-sessions verify d")).toEqual(["data"]);
     expect(await completed("monocloud-sessions help exit")).toEqual(["exit-codes"]);
     expect(await completed("monocloud-sessions completion f")).toEqual(["fish"]);
-  }, 60_000);
+  });
 
   it.skipIf(!has("fish"))("in fish know every command and flag", async () => {
     const { out } = await run(["completion", "fish"]);

@@ -52,7 +52,7 @@ const sessions = isLong ? 20_000 : 5000;
 const one = { users: 1, sessionsPerUser: sessions };
 const tenth = (at100: number) => Math.ceil(at100 / 7);
 
-describe("pages whose size is found out", { timeout: isLong ? 600_000 : 60_000 }, () => {
+describe("pages whose size is found out", { timeout: isLong ? 600_000 : 120_000 }, () => {
   it.each<[string, SandboxOptions, (at100: number) => number]>([
     ["gives any size", {}, tenth],
     ["gives 1,000", { maxSize: 1000 }, tenth],
