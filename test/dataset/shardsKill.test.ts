@@ -5,30 +5,25 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import * as Effect from "effect/Effect";
 import { expect, it } from "vitest";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
-import { keysOf, start, tenant } from "../cli/command.ts";
+import { keysOf, tenant } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { onDeno } from "../runtime.ts";
+import { program } from "../program.ts";
 import { isLong } from "../size.ts";
 import { draws } from "../source/paging/histories.ts";
 import { besideParts, contentsOf, type Dispatch, problemsOf, shardedInto } from "./sharding.ts";
 import { witness } from "./witness.ts";
 import { choices, present } from "./written.ts";
 
-const program = fileURLToPath(new URL("shardsProgram.mjs", import.meta.url));
-const preload = new URL("killAt.mjs", import.meta.url).href;
+const preload = new URL("killAt.mjs", import.meta.url);
 
-/** Starts the program, hooked or not. */
-const runOf = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>, isHooked = true) => {
-  const before = onDeno
-    ? ["run", "--allow-all", ...(isHooked ? ["--preload", preload] : [])]
-    : isHooked
-    ? ["--import", preload]
-    : [];
-  return start(process.execPath, [...before, program, ...args], { env }).done;
+/** Make the program ready. What it gives runs it to its end, hooked or not. */
+const prepare = async () => {
+  const run = await program(new URL("shardsProgram.ts", import.meta.url));
+  return (words: ReadonlyArray<string>, env: Readonly<Record<string, string>>, isHooked = true) =>
+    run(words, { env, ...isHooked && { preload } }).done;
 };
 
 const changesOf = ({ err }: { readonly err: string }) => Number(/^(\d+) changes/m.exec(err)?.[1]);
@@ -48,6 +43,7 @@ it.each([
   { what: "a first run", prune: [] },
   { what: "a run that prunes", prune: ["prune"] },
 ])("$what whose coordinator is killed between any two changes comes to the same", async ({ what, prune }) => {
+  const runOf = await prepare();
   const { sandbox, env } = await tenant({ users: 7, sessionsPerUser: 25, malformed: 0.02 });
   const draw = draws(11);
   const begun = await newFolder();
@@ -94,6 +90,7 @@ it.each([
 }, 1_800_000);
 
 it("workers that are killed between any two changes are gone on from", async () => {
+  const runOf = await prepare();
   const { sandbox, env, url } = await tenant({ users: 4, sessionsPerUser: 60 });
   const counted = { changes: 0, kills: 0, asked: 0 };
   const attempts = (root: string, at: number, how: string): Dispatch => (shards, publish) =>

@@ -7,7 +7,7 @@ import type { Ceiling } from "../../src/queue/RateLedger.ts";
 import { until } from "../cli/command.ts";
 import { isLong } from "../size.ts";
 import type { Told } from "./asking.ts";
-import { program } from "./program.ts";
+import { program } from "../program.ts";
 import { onEachServer } from "./servers.ts";
 
 const PROCESSES = 3;
@@ -56,10 +56,10 @@ const play = async (
   during: (seen: ReadonlyArray<Seen>) => Promise<unknown>,
 ) => {
   const { seen, domain } = await serve(refuse);
-  const run = await program("asking.ts");
+  const run = await program(new URL("asking.ts", import.meta.url));
   const running = Array.from(
     { length: PROCESSES },
-    (_, n) => run({ url, domain, key: `key-${n}`, rate, concurrency: 8 } satisfies Told),
+    (_, n) => run([JSON.stringify({ url, domain, key: `key-${n}`, rate, concurrency: 8 } satisfies Told)]),
   );
   const begun = () => new Set(seen.map(({ who }) => who)).size === PROCESSES;
   const ended = () => running.map(({ err }) => err()).join("");

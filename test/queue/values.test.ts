@@ -6,7 +6,7 @@ import * as QueueServer from "../../src/queue/QueueServer.ts";
 import type { Values } from "../../src/queue/Values.ts";
 import { isLong, some } from "../size.ts";
 import type { Told } from "./counting.ts";
-import { program } from "./program.ts";
+import { program } from "../program.ts";
 import { onEachServer } from "./servers.ts";
 
 const open = async (url: string): Promise<Values> => {
@@ -80,8 +80,10 @@ onEachServer((server, kind) => {
   it("loses no update of many processes that begin at once", async () => {
     const [processes, times] = isLong ? [16, 300] : [6, 40];
     const told: Told = { url: await server.url(), times };
-    const run = await program("counting.ts");
-    const finished = await Promise.all(Array.from({ length: processes }, () => run(told).done));
+    const run = await program(new URL("counting.ts", import.meta.url));
+    const finished = await Promise.all(
+      Array.from({ length: processes }, () => run([JSON.stringify(told)]).done),
+    );
     for (const { code, err } of finished) expect({ code, err }).toEqual({ code: 0, err: "" });
     const values = await open(told.url);
     expect((await values.read("count")).value).toBe(`${processes * times}`);

@@ -3,21 +3,18 @@
  * writes nothing more.
  */
 import { existsSync } from "node:fs";
-import { symlink } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 import { DuckDBInstance } from "@duckdb/node-api";
 import * as Effect from "effect/Effect";
 import * as Logger from "effect/Logger";
 import * as LogLevel from "effect/LogLevel";
-import { build } from "esbuild";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { Target } from "../../src/warehouse/Target.ts";
 import * as DuckDb from "../../src/warehouse/targets/duckdb.ts";
 import * as Postgres from "../../src/warehouse/targets/postgres.ts";
-import { begin, type CommandOptions, project, run, start, until } from "../cli/command.ts";
+import { begin, type CommandOptions, run, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { onDeno } from "../runtime.ts";
+import { program } from "../program.ts";
 import { isLong, some } from "../size.ts";
 import { type Message, startProxy } from "./cuttingProxy.ts";
 import type { Told } from "./leased.ts";
@@ -28,27 +25,10 @@ import { serving } from "./tenants.ts";
 
 const LEASE = 3;
 
-const source = join(project, "test", "warehouse", "leased.ts");
-
 /** Start a sync with a short lease. */
 const beginLeased = async (told: Omit<Told, "leaseSeconds">, options: CommandOptions) => {
-  const preload = options.preload === undefined
-    ? []
-    : [onDeno ? "--preload" : "--import", options.preload.href];
-  const argument = JSON.stringify({ leaseSeconds: LEASE, checkpointRows: 30, ...told } satisfies Told);
-  if (onDeno) return start(process.execPath, ["run", "--allow-all", ...preload, source, argument], options);
-  const folder = await newFolder();
-  const built = join(folder, "leased.mjs");
-  await build({
-    entryPoints: [source],
-    outfile: built,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    packages: "external",
-  });
-  await symlink(join(project, "node_modules"), join(folder, "node_modules"));
-  return start(process.execPath, [...preload, built, argument], options);
+  const run = await program(new URL("leased.ts", import.meta.url));
+  return run([JSON.stringify({ leaseSeconds: LEASE, checkpointRows: 30, ...told } satisfies Told)], options);
 };
 
 const world = async (seed = 3) => {

@@ -2,13 +2,10 @@ import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { connect as dial } from "node:net";
 import { dirname, join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { start, until } from "../cli/command.ts";
 import { newFolder } from "../folders.ts";
-import { onDeno } from "../runtime.ts";
+import { program } from "../program.ts";
 import { isLong } from "../size.ts";
 import { makeCluster } from "./cluster.ts";
 import {
@@ -100,13 +97,8 @@ describe.skipIf(!hasPostgres)("a server (needs PostgreSQL)", () => {
   });
 
   it("goes with the process that started it, even by SIGKILL", async () => {
-    const source = fileURLToPath(new URL("abandoned.ts", import.meta.url));
-    const built = join(await newFolder(), "abandoned.mjs");
-    if (!onDeno) {
-      await build({ entryPoints: [source], outfile: built, bundle: true, platform: "node", format: "esm" });
-    }
-    const before = onDeno ? ["run", "--allow-all", source] : [built];
-    const running = start(process.execPath, [...before, version!.bin]);
+    const run = await program(new URL("abandoned.ts", import.meta.url));
+    const running = run([version!.bin]);
     await until(() => running.out().includes("\n"), "the server is there");
     const { folder, port } = JSON.parse(running.out().toString());
     expect(await listens(port)).toBe(true);

@@ -8,21 +8,23 @@ import * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Layer from "effect/Layer";
 import * as Stream from "effect/Stream";
-import { Dataset, Formats, TenantClient, Transport, UserSource } from "monocloud-sessions";
+import { type ApiError, Dataset, Formats, TenantClient, Transport, UserSource } from "../../src/mod.ts";
 
-const [role, root, what, prune] = process.argv.slice(2);
-const { MONOCLOUD_DOMAIN: domain, MONOCLOUD_API_KEY: apiKey } = process.env;
+type Dispatch = Dataset.ShardsOptions<ApiError.ApiError, TenantClient.TenantClient>["dispatch"];
+
+const [role, root = "", what = "", prune] = process.argv.slice(2);
+const [domain = "", apiKey = ""] = [process.env["MONOCLOUD_DOMAIN"], process.env["MONOCLOUD_API_KEY"]];
 
 const common = {
   root,
-  formats: ["ndjson", "csv", "parquet"].map((name) => Formats.choose(name)),
+  formats: ["ndjson", "csv", "parquet"].map((name) => Formats.choose(name)!),
   tenant: domain,
   partRows: 30,
 };
 
-const attempt = (shard) => Dataset.runShard({ ...common, shard });
+const attempt = (shard: string) => Dataset.runShard({ ...common, shard });
 
-const dispatch = (shards, publish) =>
+const dispatch: Dispatch = (shards, publish) =>
   Effect.as(
     Effect.forEach(
       shards,
@@ -32,17 +34,19 @@ const dispatch = (shards, publish) =>
     [],
   );
 
-const work = role === "attempt" ? attempt(what) : Dataset.run({
-  ...common,
-  users: { ids: Stream.mapConcat(UserSource.all(), ({ userIds }) => userIds), identity: "all", all: true },
-  mode: "resume",
-  ...(prune && { changes: "since-last", prune: true }),
-  shards: { count: Number(what), dispatch },
-});
+const work: Effect.Effect<unknown, unknown, TenantClient.TenantClient> = role === "attempt"
+  ? attempt(what)
+  : Dataset.run({
+    ...common,
+    users: { ids: Stream.mapConcat(UserSource.all(), ({ userIds }) => userIds), identity: "all", all: true },
+    mode: "resume",
+    ...(prune && { changes: "since-last", prune: true }),
+    shards: { count: Number(what), dispatch },
+  });
 
 const tenant = TenantClient.layer({ domain, apiKey, rate: 5000 }).pipe(Layer.provide(Transport.fetch()));
 const fiber = Effect.runFork(Effect.provide(work, tenant));
-for (const signal of ["SIGINT", "SIGTERM"]) {
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => Effect.runFork(Fiber.interrupt(fiber)));
 }
 const exit = await Effect.runPromise(Fiber.await(fiber));
