@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { problemsOf } from "../dataset/written.ts";
 import { sql } from "../duckdb.ts";
 import { newFolder } from "../folders.ts";
 import { intercepted, keysIn, keysOf, run, shell, tenant } from "./command.ts";
@@ -123,7 +124,7 @@ describe("--parquet-version and --row-group-rows", () => {
     const part = (number: number) => join(cwd, "data", "parquet", `part-0000${number}.parquet`);
     expect(await pagesOf(part(0))).toEqual({ rows: 600, hasDeltas: true });
     expect(await pagesOf(part(1))).toEqual({ rows: 1, hasDeltas: false });
-    expect((await run(["verify", "data"], { env, cwd })).code).toBe(0);
+    expect(await problemsOf(join(cwd, "data"))).toEqual([]);
   });
 
   it.each(oneIn(3, [

@@ -9,13 +9,21 @@ import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import { isUserGone, type Line, observedLines } from "../../src/dataset/Tombstones.ts";
-import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { keysOf } from "../cli/command.ts";
 import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
 import { draws } from "../source/paging/histories.ts";
-import { choices, exportInto, exportOf, failureOf, manifestOf, type Options, present } from "./written.ts";
+import {
+  choices,
+  exportInto,
+  exportOf,
+  failureOf,
+  manifestOf,
+  type Options,
+  present,
+  problemsOf,
+} from "./written.ts";
 import { isLong } from "../size.ts";
 
 const prune: Options = { changes: "since-last", mode: "resume", prune: true };
@@ -30,8 +38,6 @@ const linesOf = async (root: string): Promise<Array<Line>> => {
   );
   return texts.join("").split("\n").filter((line) => line).map((line) => JSON.parse(line));
 };
-
-const problemsOf = async (root: string) => (await Effect.runPromise(Verify.run(root))).problems;
 
 const firstOf = (sandbox: Sandbox, userId: string) => [...sandbox.sessions(userId)][0]!;
 

@@ -14,10 +14,8 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import * as fc from "fast-check";
-import * as Verify from "../../src/dataset/verify/Verify.ts";
 import type { Choice } from "../../src/format/Formats.ts";
 import { make } from "../../src/sandbox/mod.ts";
 import { newFolder } from "../folders.ts";
@@ -263,7 +261,3 @@ export const received = async (written: ReadonlyArray<Choice> = formats) => {
   const before = await look();
   return { root, isUntouched: async () => await look() === before };
 };
-
-/** What is found to be wrong with a dataset. */
-export const problemsOf = async (root: string): Promise<ReadonlyArray<string>> =>
-  (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);

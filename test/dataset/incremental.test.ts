@@ -1,17 +1,15 @@
 /** A dataset over many runs of every kind: what a loader makes of it is what the tenant lists, and nothing is lost between. */
-import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
 import { describe, expect, it } from "vitest";
 import * as PartReader from "../../src/dataset/PartReader.ts";
 import * as Tombstones from "../../src/dataset/Tombstones.ts";
 import * as Row from "../../src/format/DecodedRow.ts";
 import * as CheckedReader from "../../src/dataset/CheckedReader.ts";
-import * as Verify from "../../src/dataset/verify/Verify.ts";
 import { make, type Sandbox } from "../../src/sandbox/mod.ts";
 import { doubtful } from "../doubtful.ts";
 import { newFolder } from "../folders.ts";
 import { draws } from "../source/paging/histories.ts";
-import { changeManifest, choices, exportInto, manifestOf, type Options } from "./written.ts";
+import { changeManifest, choices, exportInto, manifestOf, type Options, problemsOf } from "./written.ts";
 import { isLong } from "../size.ts";
 
 const NOW = 1_767_225_600;
@@ -20,9 +18,6 @@ const LOOKBACK = 300;
 const hourly: Options = { changes: "since-last", mode: "resume" };
 const prune: Options = { ...hourly, prune: true };
 const since = (time: number): Options => ({ changes: { since: time }, mode: "resume" });
-
-const problemsOf = async (root: string) =>
-  (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);
 
 /** What a loader holds that takes the parts in their order: the latest that speaks of a key wins, and tombstones remove. */
 const load = async (root: string): Promise<Map<string, number>> => {

@@ -18,14 +18,13 @@ import {
   changing,
   counting,
   type Dispatch,
-  problemsOf,
   shardedInto,
   shardedOf,
   until,
   type WorkerOptions,
   workers,
 } from "./sharding.ts";
-import { choices, exportInto, manifestOf, present } from "./written.ts";
+import { choices, exportInto, manifestOf, present, problemsOf } from "./written.ts";
 
 describe("an attempt", () => {
   it("goes on from the furthest one before it, and never in its folder", async () => {

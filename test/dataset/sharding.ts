@@ -5,7 +5,6 @@ import * as Effect from "effect/Effect";
 import type * as Exit from "effect/Exit";
 import * as Fiber from "effect/Fiber";
 import * as Stream from "effect/Stream";
-import * as Verify from "../../src/dataset/verify/Verify.ts";
 import * as Dataset from "../../src/dataset/Dataset.ts";
 import type { Sandbox } from "../../src/sandbox/mod.ts";
 import { keysInEach } from "../duckdb.ts";
@@ -66,10 +65,6 @@ export const shardedOf = (
 /** The same, run. */
 export const shardedInto = (...args: Parameters<typeof shardedOf>): Promise<Dataset.Report> =>
   Effect.runPromise(shardedOf(...args));
-
-/** Gives what is wrong with a dataset. */
-export const problemsOf = async (root: string) =>
-  (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);
 
 /** Gives what a dataset holds: its sessions by format, what was quarantined, and what is said to be gone. */
 export const contentsOf = async (root: string) => {

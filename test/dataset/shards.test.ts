@@ -17,14 +17,13 @@ import {
   counting,
   cursorsOf,
   type Dispatch,
-  problemsOf,
   shardedInto,
   shardedOf,
   usersOf,
   workers,
 } from "./sharding.ts";
 import { tenantAt, unpack } from "./version1.ts";
-import { choices, exportInto, failureOf, manifestOf, type Options, present } from "./written.ts";
+import { choices, exportInto, failureOf, manifestOf, type Options, present, problemsOf } from "./written.ts";
 import { isLong } from "../size.ts";
 
 const NOW = 1_767_225_600;

@@ -13,9 +13,9 @@ import { newFolder } from "../folders.ts";
 import { program } from "../program.ts";
 import { isLong } from "../size.ts";
 import { draws } from "../source/paging/histories.ts";
-import { besideParts, contentsOf, type Dispatch, problemsOf, shardedInto } from "./sharding.ts";
+import { besideParts, contentsOf, type Dispatch, shardedInto } from "./sharding.ts";
 import { witness } from "./witness.ts";
-import { choices, present } from "./written.ts";
+import { choices, present, problemsOf } from "./written.ts";
 
 const preload = new URL("killAt.mjs", import.meta.url);
 

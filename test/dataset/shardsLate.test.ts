@@ -17,14 +17,13 @@ import {
   type Dispatch,
   gate,
   holding,
-  problemsOf,
   shardedInto,
   shardedOf,
   treeOf,
   workers,
 } from "./sharding.ts";
 import { stoppingAt } from "./stoppingAt.ts";
-import { manifestOf, present } from "./written.ts";
+import { manifestOf, present, problemsOf } from "./written.ts";
 
 it.skipIf(onDeno)(
   "a worker stopped before any change, that goes on when its run is over, changes nothing",

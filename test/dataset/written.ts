@@ -8,6 +8,7 @@ import type { Batch } from "../../src/session/Batch.ts";
 import * as Dataset from "../../src/dataset/Dataset.ts";
 import * as Layout from "../../src/dataset/Layout.ts";
 import * as Manifest from "../../src/dataset/Manifest.ts";
+import * as Verify from "../../src/dataset/verify/Verify.ts";
 import * as Export from "../../src/export/Export.ts";
 import type { Encodable } from "../../src/format/Format.ts";
 import * as Formats from "../../src/format/Formats.ts";
@@ -43,6 +44,10 @@ export const exportInto = (sandbox: Sandbox, root: string, options?: Options): P
 /** The same, which fails. */
 export const failureOf = (sandbox: Sandbox, root: string, options?: Options) =>
   Effect.runPromise(Effect.flip(exportOf(sandbox, root, options)));
+
+/** What is wrong with a dataset. */
+export const problemsOf = async (root: string): Promise<ReadonlyArray<string>> =>
+  (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);
 
 /** What is there still, by the statements of `docs/datasets.md`: `user session`, sorted. */
 export const present = async (root: string): Promise<Array<string>> => {

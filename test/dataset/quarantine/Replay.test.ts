@@ -16,12 +16,10 @@ import { begin, filesIn, keysIn, keysOf, until } from "../../cli/command.ts";
 import { example, served } from "../../contract/sessions.ts";
 import { csvTable, parquetTable, sql } from "../../duckdb.ts";
 import { newFolder } from "../../folders.ts";
-import { choices, exportInto, manifestOf, mend } from "../written.ts";
+import { choices, exportInto, manifestOf, mend, problemsOf } from "../written.ts";
 import { isLong, some } from "../../size.ts";
 
 const replay = (root: string) => Effect.runPromise(Replay.run(root));
-
-const problemsOf = async (root: string) => (await Effect.runPromise(Verify.run(root))).problems;
 
 interface Line extends Record<string, unknown> {
   readonly user_id: string;

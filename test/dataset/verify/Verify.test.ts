@@ -23,6 +23,7 @@ import {
   type Given,
   manifestOf,
   mend,
+  problemsOf,
   write,
 } from "../written.ts";
 import { some } from "../../size.ts";
@@ -30,9 +31,6 @@ import { some } from "../../size.ts";
 const verify = (root: string) => Effect.runPromise(Verify.run(root));
 
 /** The problems, as a person reads them. */
-const problemsOf = async (root: string): Promise<ReadonlyArray<string>> =>
-  (await verify(root)).problems.map(({ path, problem }) => `${path} ${problem}`);
-
 /** Two parts of 116 rows and what was quarantined of each, in every format. */
 const exported = async (options?: Parameters<typeof exportInto>[2]) => {
   const root = await newFolder();

@@ -8,8 +8,17 @@ import { describe, expect, it } from "vitest";
 import * as Verify from "../../../src/dataset/verify/Verify.ts";
 import * as Formats from "../../../src/format/Formats.ts";
 import { newFolder } from "../../folders.ts";
-import { deep, doNow, formats, problemsOf, received, sandbox } from "../hostile.ts";
-import { changeManifest, choices, exportInto, failureOf, manifestOf, mend, setManifest } from "../written.ts";
+import { deep, doNow, formats, received, sandbox } from "../hostile.ts";
+import {
+  changeManifest,
+  choices,
+  exportInto,
+  failureOf,
+  manifestOf,
+  mend,
+  problemsOf,
+  setManifest,
+} from "../written.ts";
 
 const addTo = (root: string) => failureOf(sandbox, root, { formats, mode: "resume", changes: "since-last" });
 

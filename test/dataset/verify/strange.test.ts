@@ -9,8 +9,8 @@ import * as Replay from "../../../src/dataset/quarantine/Replay.ts";
 import * as Verify from "../../../src/dataset/verify/Verify.ts";
 import { begin, run, tenant, untilItReads } from "../../cli/command.ts";
 import { newFolder } from "../../folders.ts";
-import { doNow, formats, makeStrange, pipe, problemsOf, received, sandbox, secret } from "../hostile.ts";
-import { changeManifest, exportInto, failureOf, manifestOf } from "../written.ts";
+import { doNow, formats, makeStrange, pipe, received, sandbox, secret } from "../hostile.ts";
+import { changeManifest, exportInto, failureOf, manifestOf, problemsOf } from "../written.ts";
 
 const addTo = (root: string) => failureOf(sandbox, root, { formats, mode: "resume", changes: "since-last" });
 
