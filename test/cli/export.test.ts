@@ -333,7 +333,7 @@ describe("export --users-file", () => {
   it.each(oneIn(3, [
     ["plain lines", "$0\n$1\n"],
     ["no line break at the end", "$0\n$1"],
-    ["a byte order cursor", "\uFEFF$0\n$1\n"],
+    ["a byte order mark", "\uFEFF$0\n$1\n"],
     ["CRLF", "$0\r\n$1\r\n"],
     ["CR alone", "$0\r$1\r"],
     ["empty lines and spaces around", "\n  $0\t\n\n$1   \n\n"],

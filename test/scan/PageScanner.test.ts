@@ -191,7 +191,7 @@ describe("scan()", () => {
   });
 
   it.each([
-    ["a byte order cursor", `\ufeff[${text}]`, "all"],
+    ["a byte order mark", `\ufeff[${text}]`, "all"],
     ["values 65 deep", `[${text.replace("}", `,"a":${"[".repeat(65)}${"]".repeat(65)}}`)}]`, "all"],
     ["values 101 deep", `[${text.replace("}", `,"a":${"[".repeat(101)}${"]".repeat(101)}}`)}]`, "some"],
   ])("takes a page with %s", (_, text, which) => expect(take(encode(text))).toBe(which));
