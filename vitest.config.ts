@@ -40,7 +40,6 @@ const ofBoth = [
   "test/cli/{dataset,ending}.test.ts",
   "test/cli/ui/Terminal.test.ts",
   "test/dataset/{Dataset,kill,version1}.test.ts",
-  "test/dataset/verify/Verify.test.ts",
   "test/export/*.test.ts",
   "test/format/{Lines,select,parquet/Parquet}.test.ts",
   "test/promise.test.ts",
@@ -48,7 +47,7 @@ const ofBoth = [
   "test/queue/values.test.ts",
   "test/sandbox/Server.test.ts",
   "test/sink/*.test.ts",
-  "test/warehouse/{duckdb,load,postgres,postgresTarget,shards}.test.ts",
+  "test/warehouse/{duckdb,postgres,postgresTarget}.test.ts",
 ];
 
 // Rates that a process must keep to by the clock: it has the machine to itself, once all others are through.

@@ -140,7 +140,7 @@ describe("concurrency that is found out", () => {
       fc.assert(
         fc.asyncProperty(
           fc.integer({ min: 5, max: 500 }),
-          fc.integer({ min: 20, max: 300 }),
+          fc.integer({ min: 20, max: isLong ? 300 : 80 }),
           fc.integer({ min: 1, max: 1000 }),
           fc.constantFrom(1, Infinity),
           async (latency, perSecond, seed, users) => {

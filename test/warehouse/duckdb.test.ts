@@ -26,8 +26,8 @@ it("through rounds of changes and interruptions, the table equals the tenant", a
     breaks += await goThrough({
       target: DuckDb.make({ path: join(folder, `rounds-${seed}.duckdb`) }),
       seed,
-      rounds: 9,
-      pruneEvery: 4,
+      rounds: isLong ? 9 : 5,
+      pruneEvery: isLong ? 4 : 2,
     });
   }
   expect(breaks).toBeGreaterThan(isLong ? 20 : 0);
