@@ -4,10 +4,11 @@ import { configDefaults, defineConfig } from "vitest/config";
 const onDeno = "Deno" in globalThis;
 const isLong = process.env["TEST_SIZE"] === "long";
 
-// No process, no socket, no file: what these need is imported once for all of them, and they answer within a minute.
+// No process, no socket, no file: what these need is imported once for all of them, and they answer within a minute. Hours
+// of rates and concurrency that are played through are left to the others.
 const quick = [
   "test/api/{PaginationHeader,Quote,SessionsApi,Tenant,TenantClient}.test.ts",
-  "test/api/rate/*.test.ts",
+  "test/api/rate/RateLimiter.test.ts",
   "test/dataset/Digest*.test.ts",
   "test/format/{Formats,csv/formulas,ndjson/Ndjson}.test.ts",
   "test/promise/errors.test.ts",
@@ -17,7 +18,8 @@ const quick = [
   "test/scan/*.test.ts",
   "test/session/{Columns,IpAddress,Session}.test.ts",
   "test/sink/WebSink.test.ts",
-  "test/source/**/*.test.ts",
+  "test/source/{lies,SessionSource,ShardPlan}.test.ts",
+  "test/source/*/*.test.ts",
 ];
 
 // What these look at is the same whatever runs them: packages and compilers, processes of Deno, some beside those of Node,

@@ -28,7 +28,7 @@ describe("machines that share a rate", () => {
     },
   );
 
-  it.each([[1, 20], [3, 20], [3, 200], [3, 1000]])(
+  it.each(isLong ? [[1, 20], [3, 20], [3, 200], [3, 1000]] : [[1, 20], [3, 200]])(
     "%d use most of %d a second though the server is far away: 80 ms for each call",
     async (count, rate) => {
       const { machines, pass, left } = world(rate, count, { way: 40 });
@@ -68,7 +68,7 @@ describe("machines that share a rate", () => {
   });
 
   it("ask for about twenty leases a second, whatever the rate", async () => {
-    for (const rate of [200, 1000, 5000]) {
+    for (const rate of isLong ? [200, 1000, 5000] : [200, 1000]) {
       const { machines, pass, server } = world(rate, 1);
       await pass(0);
       machines[0]!.ask(400);
@@ -119,7 +119,7 @@ describe("machines that share a rate", () => {
     () =>
       fc.assert(
         fc.asyncProperty(
-          fc.constantFrom(2, 20, 200, 1000),
+          fc.constantFrom(...isLong ? [2, 20, 200, 1000] : [2, 20, 200]),
           fc.integer({ min: 2, max: 12 }),
           fc.integer({ min: 500, max: 4000 }),
           fc.integer({ min: 1500, max: 8000 }),
@@ -139,7 +139,7 @@ describe("machines that share a rate", () => {
             await stopAll(machines);
           },
         ),
-        { seed: 41, numRuns: isLong ? 100 : 2 },
+        { seed: 41, numRuns: isLong ? 100 : 5 },
       ),
     120_000,
   );

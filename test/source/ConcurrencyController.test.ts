@@ -179,7 +179,7 @@ describe("concurrency that is found out", () => {
   )(
     "stays below %i at once that the tenant takes, at a rate of %s",
     async (atOnce, rate, share) => {
-      const log = (await play({ speed: { latency: 50, atOnce }, rate, seconds: 60 })).slice(20);
+      const log = (await play({ speed: { latency: 50, atOnce }, rate, seconds: isLong ? 60 : 40 })).slice(20);
       expect(meanOf(log)).toBeGreaterThan(0.85 * atOnce / 0.05);
       expect(sumOf(log, "refusals")).toBeLessThanOrEqual(share * sumOf(log, "answers"));
     },

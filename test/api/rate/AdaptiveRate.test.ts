@@ -252,7 +252,7 @@ describe("rate: auto, 32 requests under way", () => {
   );
 
   it("does not hold back for long where there is no limit, and does not grow where it is not what holds back", async () => {
-    for (const latency of [50, 200]) {
+    for (const latency of isLong ? [50, 200] : [200]) {
       const most = 32 * 1000 / latency;
       const { seen, traffic } = await play({ limit: unlimited, latency });
       expect(accepted(seen, 10, 60)).toBeGreaterThan(0.99 * most);

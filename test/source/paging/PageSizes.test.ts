@@ -211,7 +211,7 @@ describe("one user's answers", () => {
       const rows = (await answer.json()).map((row: object) => ({ ...row, more: "x".repeat(10_000) }));
       return new Response(JSON.stringify(rows), answer);
     };
-    for (const sessionsPerUser of [300, 1500]) {
+    for (const sessionsPerUser of isLong ? [300, 1500] : [300]) {
       const tenant = { users: 6, sessionsPerUser, seed: 3 };
       const read = await readAll(tenant, 4, change, concurrency, { maxBodyBytes: 2 ** 21 });
       expect([read.failed, read.count]).toEqual([[], 6 * sessionsPerUser]);
