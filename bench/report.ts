@@ -185,7 +185,11 @@ export const write = async (
     await writeFile(join(folder, "plots", `${plot.name}.svg`), drawn);
   }
   const report = join(folder, "report.md");
-  const [, ...sections] = (await readFile(report, "utf8").catch(() => "")).split(/^(?=## )/m);
+  const before = await readFile(report, "utf8").catch((error) => {
+    if (error.code !== "ENOENT") throw error;
+    return "";
+  });
+  const [, ...sections] = before.split(/^(?=## )/m);
   const heading = `## ${title}\n`;
   const at = sections.findIndex((section) => section.startsWith(heading));
   const section = [
@@ -195,6 +199,6 @@ export const write = async (
     ...plots.map(({ name, title }) => `![${title}](plots/${name}.svg)`),
     ...tables.map(tableOf),
   ].join("\n\n");
-  sections.splice(at < 0 ? sections.length : at, at < 0 ? 0 : 1, section);
+  sections.splice(at < 0 ? sections.length : at, 1, section);
   await writeFile(report, `${[HEAD, ...sections].map((part) => part.trimEnd()).join("\n\n")}\n`);
 };

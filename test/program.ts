@@ -4,26 +4,12 @@ import { basename, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { type CommandOptions, project, type Running, start } from "./cli/command.ts";
+import { type CommandOptions, preloading, project, type Running, start } from "./cli/command.ts";
 import { newFolder } from "./folders.ts";
 import { onDeno } from "./runtime.ts";
 
-/**
- * Make a module ready to run: for Node in one file with the libraries that it uses, as the command is, which is read in a
- * third of the time. What it gives starts a process of it, with these words.
- */
-export const program = async (
-  module: URL,
-): Promise<(words: ReadonlyArray<string>, options?: CommandOptions) => Running> => {
-  const source = fileURLToPath(module);
-  if (onDeno) {
-    return (words, options) =>
-      start(process.execPath, [
-        ...["run", "--allow-all"],
-        ...options?.preload === undefined ? [] : ["--preload", options.preload.href],
-        ...[source, ...words],
-      ], options);
-  }
+/** Bundle a module for Node with the libraries that it uses, as the command is, beside the project's packages. */
+const bundle = async (source: string): Promise<string> => {
   const folder = await newFolder();
   const built = join(folder, basename(source).replace(/\.ts$/, ".mjs"));
   await build({
@@ -41,9 +27,15 @@ export const program = async (
     logLevel: "error",
   });
   await symlink(join(project, "node_modules"), join(folder, "node_modules"));
+  return built;
+};
+
+/** Make a module ready to run. What it gives starts a process of it, with these words. */
+export const program = async (
+  module: URL,
+): Promise<(words: ReadonlyArray<string>, options?: CommandOptions) => Running> => {
+  const source = fileURLToPath(module);
+  const [before, path] = onDeno ? [["run", "--allow-all"], source] : [[], await bundle(source)];
   return (words, options) =>
-    start(process.execPath, [
-      ...options?.preload === undefined ? [] : ["--import", options.preload.href],
-      ...[built, ...words],
-    ], options);
+    start(process.execPath, [...before, ...preloading(options), path, ...words], options);
 };

@@ -100,13 +100,14 @@ const mustBeBuilt = () => {
   if (!onDeno && !existsSync(built)) throw new Error(`There is no ${built}: run npm run build first`);
 };
 
+/** Flags by which the runtime loads a module before a program. */
+export const preloading = ({ preload }: CommandOptions = {}): ReadonlyArray<string> =>
+  preload === undefined ? [] : [onDeno ? "--preload" : "--import", preload.href];
+
 /** Starts the command. */
 export const begin = (args: ReadonlyArray<string>, options?: CommandOptions): Running => {
   mustBeBuilt();
-  const preload = options?.preload === undefined
-    ? []
-    : [onDeno ? "--preload" : "--import", options.preload.href];
-  const [program = "", ...before] = commandWith(...preload);
+  const [program = "", ...before] = commandWith(...preloading(options));
   return start(program, [...before, ...args], options);
 };
 

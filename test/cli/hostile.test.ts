@@ -15,7 +15,7 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 const SPACES = Buffer.alloc(MIB, " ");
 
-/** What a bomb comes to, beyond the 64 MiB that are allowed: a command that held all of it would show in the long form. */
+/** Bytes that a bomb unpacks to: more than the 64 MiB that are allowed, and in the long form more than memory may grow. */
 const BOMB = (isLong ? 600 : 100) * MIB;
 
 /** A list of nothing but space, of so many bytes, in gzip. */

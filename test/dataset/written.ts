@@ -45,7 +45,7 @@ export const exportInto = (sandbox: Sandbox, root: string, options?: Options): P
 export const failureOf = (sandbox: Sandbox, root: string, options?: Options) =>
   Effect.runPromise(Effect.flip(exportOf(sandbox, root, options)));
 
-/** What is wrong with a dataset. */
+/** Problems that verifying a dataset finds, each after the path of its file. */
 export const problemsOf = async (root: string): Promise<ReadonlyArray<string>> =>
   (await Effect.runPromise(Verify.run(root))).problems.map(({ path, problem }) => `${path} ${problem}`);
 

@@ -141,7 +141,6 @@ describe("machines that share a rate", () => {
         ),
         { seed: 41, numRuns: isLong ? 100 : 5 },
       ),
-    120_000,
   );
 
   it("halve the rate once for all that were under way, and recover", async () => {
