@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { names } from "../src/server/Settings.ts";
+import { names } from "../src/server/Variables.ts";
 import { memoryOf, startSandbox } from "./processes.ts";
 
 const SESSIONS = Number(process.env["SESSIONS"] ?? 1_000_000);

@@ -127,6 +127,14 @@ describe("the package", () => {
     expect(command.mode & 0o111).toBeGreaterThan(0);
   });
 
+  it("has a command that begins with one file, and no encoder in it", async () => {
+    const begun = await readFile(join(project, "dist", "cli.js"), "utf8");
+    const [, chunk] = /^#!\/usr\/bin\/env node\nimport"\.\/(chunks\/[\w-]+\.js)";\n$/.exec(begun) ?? [];
+    const text = await readFile(join(project, "dist", chunk!), "utf8");
+    expect([...text.matchAll(/(?:from|import)"\.[^"]*"/g)].map(([words]) => words)).toEqual([]);
+    expect(["PAR1", "quoted_match"].filter((word) => text.includes(word))).toEqual([]);
+  });
+
   it("imports nothing that a consumer has not installed", async () => {
     const { dependencies, peerDependencies } = await json("package.json");
     const allowed = Object.keys({ ...dependencies, ...peerDependencies });

@@ -5,13 +5,13 @@
  */
 import * as Options from "../options/Options.ts";
 import * as Csv from "./csv/encode.ts";
-import type { BuiltIn, FormatChoice } from "./FormatNames.ts";
+import { type BuiltIn, builtInNames } from "./FormatNames.ts";
 import type { FormatOptions } from "./FormatOptions.ts";
 import type { Format } from "./Format.ts";
 import * as Ndjson from "./ndjson/encode.ts";
 import * as Parquet from "./parquet/encode.ts";
 
-export type { BuiltIn, FormatChoice } from "./FormatNames.ts";
+export { type BuiltIn, builtInChoices, builtInNames, type FormatChoice } from "./FormatNames.ts";
 export type { FormatOptions } from "./FormatOptions.ts";
 
 export const optionNames: Options.Names<FormatOptions> = {
@@ -19,7 +19,7 @@ export const optionNames: Options.Names<FormatOptions> = {
   parquet: Options.object(Parquet.optionNames),
 };
 
-/** The formats that are built in, in the order to list them in. Of the formats of a part, the one of lowest rank is read back. */
+/** The formats that are built in. Of the formats of a part, the one of lowest rank is read back. */
 const builtIn: Readonly<
   Record<BuiltIn, { readonly rank: number; readonly make: (options: FormatOptions) => Format }>
 > = {
@@ -27,9 +27,6 @@ const builtIn: Readonly<
   csv: { rank: 2, make: ({ csv }) => Csv.format(csv) },
   parquet: { rank: 1, make: ({ parquet }) => Parquet.format(parquet) },
 };
-
-/** The names of the formats that are built in, in the order to list them in. */
-export const builtInNames = Object.keys(builtIn) as ReadonlyArray<BuiltIn>;
 
 /** The name of a format: one of those that are built in, or one that was registered. */
 // deno-lint-ignore ban-types
@@ -119,9 +116,6 @@ export interface Choice {
 /** Give what {@link choose} understands: `ndjson`, `ndjson.gz`, `csv`, `csv.gz`, `parquet`. */
 export const choices = (): ReadonlyArray<string> =>
   all().flatMap(({ name, gzip }) => gzip ? [name, `${name}.gz`] : [name]);
-
-/** The choices of the formats that are built in. */
-export const builtInChoices = choices() as ReadonlyArray<FormatChoice>;
 
 /** Give the format that a choice such as `csv.gz` names; undefined if there is none. */
 export const choose = (choice: string, options: FormatOptions = {}): Choice | undefined => {

@@ -14,6 +14,7 @@ import * as RedactionPolicy from "../session/RedactionPolicy.ts";
 import * as Tenant from "../api/Tenant.ts";
 import * as QueueServer from "../queue/QueueServer.ts";
 import { type Limits, mapLimits } from "./Limits.ts";
+import { variables } from "./Variables.ts";
 import * as Log from "./telemetry/Log.ts";
 
 /** The environment is not as it must be. */
@@ -39,29 +40,6 @@ export interface Settings extends Limits {
   /** Destination of the lines about requests and exports. */
   readonly log: Log.Destination;
 }
-
-/** The variable of each setting. */
-export const variables = {
-  domain: "MONOCLOUD_DOMAIN",
-  apiKey: "MONOCLOUD_API_KEY",
-  rate: "MONOCLOUD_RATE",
-  redactSecret: "MONOCLOUD_REDACT_SECRET",
-  queueUrl: "MONOCLOUD_QUEUE",
-  token: "WORKER_TOKEN",
-  folder: "WORKER_FOLDER",
-  ...mapLimits(({ variable }) => variable),
-  log: "WORKER_LOG",
-  telemetry: "OTEL_EXPORTER_OTLP_ENDPOINT",
-} as const;
-
-/** The names of all variables, as a runtime that asks for permission wants them. */
-export const names: ReadonlyArray<string> = [
-  ...Object.values(variables),
-  // Read by what makes the traces.
-  "OTEL_RESOURCE_ATTRIBUTES",
-  "OTEL_SERVICE_NAME",
-  "OTEL_SERVICE_VERSION",
-];
 
 const given = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined);
 

@@ -11,8 +11,9 @@ import * as Transport from "../api/transport/Transport.ts";
 import type { TenantOptions } from "../plain/SessionsOptions.ts";
 import * as Arrival from "./Arrival.ts";
 import { mapLimits, type SomeLimits } from "./Limits.ts";
-import * as Settings from "./Settings.ts";
 import { make as makeServer } from "./Server.ts";
+import * as Settings from "./Settings.ts";
+import * as Variables from "./Variables.ts";
 import type { Line as LogLine } from "./telemetry/Line.ts";
 
 export type { RequestInfo } from "./Arrival.ts";
@@ -52,7 +53,7 @@ const settingsKind = Options.object<ServerSettings>({
 
 type Given = Omit<ServerSettings, "fetch" | "log">;
 
-const variables: { readonly [Name in keyof Given]-?: string } = Settings.variables;
+const variables: { readonly [Name in keyof Given]-?: string } = Variables.variables;
 
 /** Decodes settings as the environment is decoded. */
 const decode = (given: Given): Settings.Settings => {

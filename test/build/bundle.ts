@@ -1,6 +1,7 @@
 /**
  * Bundles what must not need its user's Effect: the command, and the entries typed with promises. `npm run build` runs it
- * after `tsc`, whose modules of the same names it replaces; the types beside them stay.
+ * after `tsc`, whose modules of the same names it replaces; the types beside them stay. The command is a bundle of its own, to
+ * start fast.
  *
  * It lives with the tests for want of a better place: `src` is published, and the top level holds nothing of ours.
  *
@@ -11,12 +12,17 @@ import { isBuiltin } from "node:module";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { build, type Metafile, type Plugin } from "esbuild";
+import { build, type BuildOptions, type ImportKind, type Metafile, type Plugin } from "esbuild";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 
+const command = "src/cli/main.ts";
+
+/** The page of the API, a megabyte and more of text without imports, which both bundles load. */
+const page = "node_modules/@effect/platform/dist/esm/internal/httpApiSwagger.js";
+
 const entries = {
-  "cli": "src/cli/main.ts",
+  "chunks/page": page,
   "promise": "src/promise.ts",
   "server/mod": "src/server/mod.ts",
   "server/serve": "src/server/serve.ts",
@@ -28,14 +34,14 @@ const entries = {
 
 /**
  * Node's own modules, asked for when they are needed. A bundler for browsers finds no import that it can't resolve, and a
- * page that writes no file runs without them.
+ * page that writes no file runs without them. In the command that is what older modules call `require` for.
  */
-const builtins: Plugin = {
+const builtins = (isAsked: (kind: ImportKind) => boolean): Plugin => ({
   name: "builtins",
   setup: ({ onResolve, onLoad }) => {
     onResolve(
       { filter: /^[a-z]|^node:/ },
-      ({ path }) => isBuiltin(path) ? { path, namespace: "builtin" } : undefined,
+      ({ path, kind }) => isBuiltin(path) && isAsked(kind) ? { path, namespace: "builtin" } : undefined,
     );
     onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => {
       const name = JSON.stringify(path.startsWith("node:") ? path : `node:${path}`);
@@ -49,6 +55,36 @@ const builtins: Plugin = {
         loader: "js",
       };
     });
+  },
+});
+
+const sharedPage: Plugin = {
+  name: "shared page",
+  setup: ({ onResolve }) => {
+    onResolve(
+      { filter: /\/httpApiSwagger\.js$/ },
+      ({ kind }) => kind === "entry-point" ? undefined : { path: "../chunks/page.js", external: true },
+    );
+  },
+};
+
+/**
+ * Whatever the command imports once it runs imports all that it has begun with, too. So that is in one chunk: esbuild makes one
+ * of each set of modules that the same imports lead to, which were 48 files to read for `--help`, and each costs a
+ * millisecond.
+ */
+const together: Plugin = {
+  name: "together",
+  setup: ({ onResolve, onLoad, resolve }) => {
+    onResolve({ filter: /.*/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+      if (kind !== "dynamic-import" || pluginData === together) return undefined;
+      const found = await resolve(path, { kind, importer, resolveDir, pluginData: together });
+      return found.external || found.namespace !== "file" ? found : { path: found.path, namespace: "later" };
+    });
+    onLoad({ filter: /.*/, namespace: "later" }, ({ path }) => ({
+      contents: `import ${JSON.stringify(join(project, command))}; export * from ${JSON.stringify(path)};`,
+      resolveDir: project,
+    }));
   },
 };
 
@@ -75,11 +111,9 @@ const noticeOf = async (folder: string): Promise<string> => {
   return `${name} ${version} (${license})\n\n${text.trim()}\n`;
 };
 
-const { metafile } = await build({
+const options = {
   absWorkingDir: project,
-  entryPoints: entries,
   outdir: "dist",
-  chunkNames: "chunks/[name]-[hash]",
   bundle: true,
   splitting: true,
   // Whoever writes to a database has its package; it is loaded where a run asks for it.
@@ -97,9 +131,27 @@ const { metafile } = await build({
   // The check for Effect 3 is of no use where it is held.
   logOverride: { "ignored-bare-import": "silent" },
   metafile: true,
-  plugins: [builtins],
-});
+} as const satisfies BuildOptions;
+
+const bundles = [
+  await build({
+    ...options,
+    entryPoints: { cli: command },
+    chunkNames: "chunks/command-[name]-[hash]",
+    plugins: [builtins((kind) => kind === "require-call"), sharedPage, together],
+  }),
+  await build({
+    ...options,
+    entryPoints: entries,
+    chunkNames: "chunks/[name]-[hash]",
+    plugins: [builtins(() => true), sharedPage],
+  }),
+];
 for (const name of Object.keys(entries)) await rm(join(project, "dist", `${name}.js.map`), { force: true });
+const metafile: Metafile = {
+  inputs: Object.assign({}, ...bundles.map(({ metafile }) => metafile.inputs)),
+  outputs: Object.assign({}, ...bundles.map(({ metafile }) => metafile.outputs)),
+};
 const notices = await Promise.all(packagesIn(metafile).map(noticeOf));
 // The page of the API is a program of its own inside of a module of the platform, which brings no licence for it.
 const apache = await readFile(join(project, "node_modules", "typescript", "LICENSE"), "utf8");

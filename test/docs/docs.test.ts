@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { count, pages, read, sentencesOf, wordsOf } from "../../docs/prose.ts";
 import { exitCodes } from "../../src/cli/ExitCode.ts";
-import * as ServerSettings from "../../src/server/Settings.ts";
+import { names } from "../../src/server/Variables.ts";
 import { columns } from "../../src/session/Columns.ts";
 import { command, project, start } from "../cli/command.ts";
 import { onDeno } from "../runtime.ts";
@@ -158,7 +158,7 @@ it("docs/formats.md has every column", () => {
 
 it("docs/server.md has every variable", () => {
   const page = all.get("docs/server.md")!;
-  expect(ServerSettings.names.filter((name) => !page.includes(name))).toEqual([]);
+  expect(names.filter((name) => !page.includes(name))).toEqual([]);
 });
 
 it("docs/library.md and CONTRIBUTING.md say why each dependency is there, and name no other", async () => {

@@ -20,6 +20,7 @@ it("make() hands each format its options", () => {
 
 it("choose() knows a format by its name, compressed or not, but where it is compressed inside", () => {
   expect(Formats.choices()).toEqual(["ndjson", "ndjson.gz", "csv", "csv.gz", "parquet"]);
+  expect(Formats.builtInChoices).toEqual(Formats.choices());
   expect(Formats.choices().map((choice) => Formats.nameOf(Formats.choose(choice)!))).toEqual(
     Formats.choices(),
   );

@@ -1,7 +1,7 @@
 /** The server as it is served: a process of its own, on Node by the command and on Deno by `deno serve` with the least permissions. */
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { names } from "../../src/server/Settings.ts";
+import { names } from "../../src/server/Variables.ts";
 import type { View } from "../../src/server/jobs/Job.ts";
 import { bash, command, project, type Running, until } from "../cli/command.ts";
 import { onDeno } from "../runtime.ts";

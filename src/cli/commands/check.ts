@@ -1,40 +1,25 @@
-/** `monocloud-sessions check`. */
+/** The program of `monocloud-sessions check`. */
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import type { ApiError } from "../../api/ApiError.ts";
-import type * as TenantClientTypes from "../../api/TenantClient.ts";
+import * as SessionsApi from "../../api/SessionsApi.ts";
+import * as TenantClient from "../../api/TenantClient.ts";
+import * as UsersApi from "../../api/UsersApi.ts";
 import type { Scanned } from "../../scan/PageScanner.ts";
-import type { Sampled } from "../../source/activity/Sample.ts";
+import * as Sample from "../../source/activity/Sample.ts";
 import { FIRST, LARGEST } from "../../source/paging/PageSizes.ts";
 import { usageError } from "../ExitCode.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
-import * as Command from "../options/Command.ts";
-import * as Flag from "../options/Flag.ts";
+import type { Args } from "../options/CheckFlags.ts";
 import * as Settings from "../options/Settings.ts";
-import * as Shared from "../options/SharedFlags.ts";
 import * as Terminal from "../ui/Terminal.ts";
-
-const subject = {
-  user: Flag.text({
-    name: "user",
-    placeholder: "ID",
-    text: "Look at the sessions of this user.",
-    byDefault: "at the list of users",
-  }),
-  activity: Flag.toggle(
-    "activity",
-    "Compare the newest session of some users with their activity: can --by-activity be gone by?",
-  ),
-  ...Shared.filters,
-};
-
-const speed = { rate: Shared.rate, pageSize: Shared.pageSize, maxElapsed: Shared.maxElapsed("30s") };
+import { tenantLayer } from "./tenantLayer.ts";
 
 /** One line that says what is waited for, and since when. */
 const waiting = (
   origin: string,
-  traffic: TenantClientTypes.Traffic,
+  traffic: TenantClient.Traffic,
   seconds: number,
   now: number,
 ): string => {
@@ -58,7 +43,7 @@ const pagesOf = (total: number, given: number, pageSize: number | "auto"): numbe
     : 1 + Math.ceil(total / LARGEST);
 
 /** Say what a sample of users tells of their activity. */
-const activityLines = (sampled: Sampled | undefined): ReadonlyArray<string> => {
+const activityLines = (sampled: Sample.Sampled | undefined): ReadonlyArray<string> => {
   if (sampled === undefined) return [];
   const { users, with_sessions, contradicted, unknown, first } = sampled;
   return [
@@ -72,30 +57,9 @@ const activityLines = (sampled: Sampled | undefined): ReadonlyArray<string> => {
   ];
 };
 
-/** The command. It makes one request or two, again where one fails and may not the next time. */
-export const command = Command.make({
-  name: "check",
-  summary: "Ask the tenant: are domain and key good, how much is there, how long would runs take?",
-  interrupted: "the tenant has not answered to the end",
-  groups: [
-    { title: "What to look at", flags: subject },
-    { title: "How fast", flags: speed },
-    { title: "Connection", flags: Shared.connection },
-    { title: "Reports", flags: Shared.talking },
-  ],
-  examples: [
-    ["check", "How many users are there?"],
-    ["check --user ID", "How many sessions does this user have?"],
-    ["check --activity", "Does the list of users tell who has changed?"],
-  ],
-}, (args) =>
+/** Make one request or two, again where one fails and may not the next time. */
+export const run = (args: Args) =>
   Effect.gen(function* () {
-    // Loaded once it runs: help has no need of it.
-    const TenantClient = yield* Effect.promise(() => import("../../api/TenantClient.ts"));
-    const { tenantLayer } = yield* Effect.promise(() => import("./tenantLayer.ts"));
-    const SessionsApi = yield* Effect.promise(() => import("../../api/SessionsApi.ts"));
-    const Sample = yield* Effect.promise(() => import("../../source/activity/Sample.ts"));
-    const UsersApi = yield* Effect.promise(() => import("../../api/UsersApi.ts"));
     if (args.activity && args.user !== undefined) {
       return yield* usageError("--activity looks at users of the whole tenant: leave out --user");
     }
@@ -103,9 +67,9 @@ export const command = Command.make({
     const { rate, user } = args;
     const size = args.pageSize === "auto" ? FIRST : args.pageSize;
     const ask: Effect.Effect<
-      TenantClientTypes.Page<ReadonlyArray<unknown> | Scanned>,
+      TenantClient.Page<ReadonlyArray<unknown> | Scanned>,
       ApiError,
-      TenantClientTypes.TenantClient
+      TenantClient.TenantClient
     > = user === undefined
       ? UsersApi.page({ page: 1, size })
       : SessionsApi.page(user, { page: 1, size, ...SessionFilters.pick(args), sort: "initiated_at:-1" });
@@ -182,7 +146,7 @@ export const command = Command.make({
       `${tenant.origin} answers and accepts the key (${milliseconds} ms).`,
       total === undefined
         ? `There are ${count} ${what} or more: the tenant does not say how many.`
-        : `There are ${total.toLocaleString("en-US")} ${what}${user === undefined ? "" : ` of ${user}`}.`,
+        : `There are ${ProgressBar.count(total)} ${what}${user === undefined ? "" : ` of ${user}`}.`,
       ...(given < size && pagination !== undefined ? [`The tenant gives at most ${given} a page.`] : []),
       ...(full === undefined ? [] : [
         `An export takes ${user === undefined ? "at least" : "about"} ${costs(full)}.`,
@@ -196,4 +160,4 @@ export const command = Command.make({
       ]),
       ...activityLines(activity),
     ].map(Terminal.printable));
-  }));
+  });

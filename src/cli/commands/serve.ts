@@ -1,5 +1,5 @@
 /**
- * `monocloud-sessions serve`.
+ * The program of `monocloud-sessions serve`.
  *
  * @module
  */
@@ -7,42 +7,15 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import type { NodeServerResponse, ServerRequest } from "srvx";
+import { serve } from "srvx/node";
 import type { Arrival } from "../../server/Arrival.ts";
-import type * as Problem from "../../server/Problem.ts";
+import * as Problem from "../../server/Problem.ts";
+import * as RequestGuard from "../../server/RequestGuard.ts";
+import * as Server from "../../server/Server.ts";
 import * as ServerSettings from "../../server/Settings.ts";
 import * as Log from "../../server/telemetry/Log.ts";
 import { exitCodes, UsageError } from "../ExitCode.ts";
-import * as Command from "../options/Command.ts";
-import * as Flag from "../options/Flag.ts";
-import * as Read from "../options/Read.ts";
-
-const flags = {
-  host: Flag.value({
-    name: "host",
-    placeholder: "ADDRESS",
-    text: "Where to listen. Elsewhere than on loopback WORKER_TOKEN is needed.",
-    byDefault: "127.0.0.1",
-    read: (text) => text,
-    must: "an address",
-  }),
-  port: Flag.value({
-    name: "port",
-    placeholder: "N",
-    text: "The port to listen on; 0 for any free one.",
-    byDefault: "8080",
-    ...Read.whole(0, 65_535),
-  }),
-};
-
-const log = Flag.optional<typeof Log.forms[number]>({
-  name: "log",
-  placeholder: "FORM",
-  text: "Form of the lines about requests and exports: text, json or off.",
-  byDefault: "WORKER_LOG, or text",
-  words: Log.forms,
-  read: (text) => Log.forms.find((form) => form === text),
-  must: Log.forms.join(" or "),
-});
+import type { Args } from "../options/ServeFlags.ts";
 
 /** Connections that there may be at once. One more is closed as soon as it is opened. */
 const CONNECTIONS = 4096;
@@ -88,12 +61,11 @@ const unreadable: Readonly<Record<string, readonly [Problem.Kind, string]>> = {
 };
 
 /** Answers where Node can't read a request, unless an answer is under way there. */
-const refuse =
-  ({ raw }: typeof Problem) => ({ code = "" }: { readonly code?: string }, socket: Socket): void => {
-    if (!socket.writable || (closing.get(socket)?.size ?? 0) > 0) return void socket.destroy();
-    socket.write(raw(...unreadable[code] ?? ["invalid-request", "It is no request of HTTP/1.1"]));
-    socket.destroySoon();
-  };
+const refuse = ({ code = "" }: { readonly code?: string }, socket: Socket): void => {
+  if (!socket.writable || (closing.get(socket)?.size ?? 0) > 0) return void socket.destroy();
+  socket.write(Problem.raw(...unreadable[code] ?? ["invalid-request", "It is no request of HTTP/1.1"]));
+  socket.destroySoon();
+};
 
 const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettings.Settings): Arrival => {
   const { req, res } = runtime!.node!;
@@ -106,29 +78,14 @@ const arrivalOf = ({ ip, runtime }: ServerRequest, { idleSeconds }: ServerSettin
   };
 };
 
-/** The command. It runs until it is told to stop; where it listens is told on standard error. */
-export const command = Command.make({
-  name: "serve",
-  summary:
-    "Serve exports over HTTP, with a page and an API. The environment sets it up: see help environment.",
-  groups: [{ title: "Where to listen", flags }, { title: "What to log", flags: { log } }],
-  examples: [["serve --port 8080", "With MONOCLOUD_DOMAIN, MONOCLOUD_API_KEY and WORKER_FOLDER set"]],
-}, ({ host, port, log }) =>
+/** Run until told to stop; where it listens is told on standard error. */
+export const run = ({ host, port, log }: Args) =>
   Effect.scoped(Effect.gen(function* () {
     const loaded = yield* Effect.mapError(
       ServerSettings.load,
       ({ message }) => new UsageError({ message }),
     );
     const settings = { ...loaded, log: log ?? loaded.log };
-    // Loaded here: no other command has a use for them.
-    const [{ serve }, Problem, RequestGuard, Server] = yield* Effect.promise(() =>
-      Promise.all([
-        import("srvx/node"),
-        import("../../server/Problem.ts"),
-        import("../../server/RequestGuard.ts"),
-        import("../../server/Server.ts"),
-      ])
-    );
     if (settings.token === undefined && !RequestGuard.isLoopback(host)) {
       return yield* Effect.fail(new UsageError({ message: RequestGuard.needsToken(host) }));
     }
@@ -146,7 +103,7 @@ export const command = Command.make({
           });
           const { server: http } = server.node!;
           http!.maxConnections = CONNECTIONS;
-          http!.on("clientError", refuse(Problem));
+          http!.on("clientError", refuse);
           // What else is expected than to go on is nothing to refuse a request for.
           http!.on("checkExpectation", (asked, answer) => http!.emit("request", asked, answer));
           return await server.ready();
@@ -166,4 +123,4 @@ export const command = Command.make({
     );
     yield* Effect.sync(() => Log.sayListening(settings.log, server.url!));
     yield* Effect.never;
-  })));
+  }));

@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer";
 import * as Platform from "../../api/transport/Platform.ts";
 import type { Transport } from "../../api/transport/Transport.ts";
 import * as Trace from "../../server/telemetry/Trace.ts";
-import { variables } from "../../server/Settings.ts";
+import { variables } from "../../server/Variables.ts";
 import { type UsageError, usageError } from "../ExitCode.ts";
 import * as Settings from "../options/Settings.ts";
 

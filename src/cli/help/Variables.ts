@@ -1,6 +1,6 @@
 /** The variables of the environment that the command reads, with what they do. */
 import { limits } from "../../server/Limits.ts";
-import { variables as serving } from "../../server/Settings.ts";
+import { variables as serving } from "../../server/Variables.ts";
 
 export interface Variables {
   readonly title: string;

@@ -37,31 +37,25 @@ export interface Command extends CommandSpec {
 export const flagsOf = ({ groups }: CommandSpec): ReadonlyArray<Flag.About> =>
   groups.flatMap(({ flags }) => Object.values(flags));
 
-/** Make a command of work on the values of its flags, and on its argument. */
+/** Make a command of a program, which is loaded once it runs: help has no need of it. */
 export const make = <G extends Groups>(
   spec: CommandSpec<G>,
-  work: (args: Args<G>, argument: string) => Effect.Effect<unknown, unknown>,
+  load: () => Promise<{
+    readonly run: (args: Args<G>, argument: string) => Effect.Effect<unknown, unknown>;
+  }>,
 ): Command => ({
   ...spec,
   run: ({ flags: given, argument = "" }) =>
-    Effect.flatMap(
-      Effect.try({
+    Effect.gen(function* () {
+      const args = yield* Effect.try({
         try: () =>
           Object.fromEntries(
             spec.groups.flatMap(({ flags }) => Object.entries(flags))
               .map(([name, flag]) => [name, flag.read(given.get(flag.name))]),
           ) as Args<G>,
         catch: (error) => error as UsageError,
-      }),
-      (args) => work(args, argument),
-    ),
+      });
+      const { run } = yield* Effect.promise(load);
+      yield* run(args, argument);
+    }),
 });
-
-/** Make a command whose work is loaded once it runs: help has no need of it. */
-export const lazy = <G extends Groups>(
-  spec: CommandSpec<G>,
-  load: () => Promise<{
-    readonly run: (args: Args<G>, argument: string) => Effect.Effect<unknown, unknown>;
-  }>,
-): Command =>
-  make(spec, (args, argument) => Effect.flatMap(Effect.promise(load), ({ run }) => run(args, argument)));

@@ -5,7 +5,9 @@ import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Layout from "../../dataset/Layout.ts";
 import { type Target, targetOf } from "../../export/FileSet.ts";
+import { allColumns } from "../../format/Format.ts";
 import * as Formats from "../../format/Formats.ts";
+import * as Options from "../../options/Options.ts";
 import * as FileSink from "../../sink/FileSink.ts";
 import * as SafeFile from "../../sink/SafeFile.ts";
 import type { Sink } from "../../sink/Sink.ts";
@@ -231,6 +233,10 @@ const toFolder = (
 const narrowed = (chosen: Destination, columns: ReadonlyArray<string>): Chosen => {
   if (chosen.kind === "dataset") {
     return fail("--columns goes with files: a folder has all of them, to be verified and added to");
+  }
+  const unknown = columns.find((name) => !allColumns.includes(name));
+  if (unknown !== undefined) {
+    return fail(`--columns can't be followed: ${Options.unknown("column", unknown, allColumns)}`);
   }
   const whole = chosen.targets.find(({ format }) => format.select === undefined);
   if (whole !== undefined) {

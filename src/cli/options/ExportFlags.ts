@@ -1,6 +1,6 @@
 /** The flags of `monocloud-sessions export`, in the groups that help shows. */
 import { sortKeys } from "../../api/Sort.ts";
-import * as Formats from "../../format/Formats.ts";
+import { builtInChoices } from "../../format/FormatNames.ts";
 import { MOST_ROWS } from "../../format/parquet/schema.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
 import type * as Command from "./Command.ts";
@@ -58,7 +58,7 @@ const output = {
     name: "format",
     placeholder: "F,...",
     text: "For a folder or -: ndjson, csv, parquet, ndjson.gz or csv.gz.",
-    words: Formats.choices(),
+    words: builtInChoices,
   }),
   noClobber: Flag.toggle("no-clobber", "Refuse to replace a file that exists."),
   columns: Flag.checked({

@@ -2,8 +2,6 @@
 import * as Either from "effect/Either";
 import { type Sort, sortKeys } from "../../api/Sort.ts";
 import type { MaxQuarantined } from "../../export/Export.ts";
-import { allColumns } from "../../format/Format.ts";
-import * as Options from "../../options/Options.ts";
 import type { Reading } from "./Flag.ts";
 
 const unitSeconds = { s: 1, min: 60, m: 60, h: 3600 } as const;
@@ -104,11 +102,10 @@ export const budget: Reading<MaxQuarantined> = {
   must: "a whole number or a share such as 0.1%",
 };
 
+/** Names of columns, each there once. Whether there are such columns, those who know the columns say. */
 export const columns = (text: string): Either.Either<ReadonlyArray<string>, string> => {
   const names = text.split(",").map((name) => name.trim()).filter((name) => name);
-  const unknown = names.find((name) => !allColumns.includes(name));
   const repeated = names.find((name, at) => names.indexOf(name) < at);
   if (names.length === 0) return Either.left("it names none");
-  if (unknown !== undefined) return Either.left(Options.unknown("column", unknown, allColumns));
   return repeated === undefined ? Either.right(names) : Either.left(`${repeated} is there twice`);
 };

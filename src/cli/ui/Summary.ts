@@ -7,7 +7,7 @@ import type { ActivityReport } from "../../plain/Report.ts";
 import type { Report, Sample } from "../../export/Export.ts";
 import type * as Warehouse from "../../warehouse/Report.ts";
 import { exitCodes } from "../ExitCode.ts";
-import { byteCount, duration, plural } from "./ProgressBar.ts";
+import { byteCount, count, duration, plural } from "./ProgressBar.ts";
 import * as Terminal from "./Terminal.ts";
 
 export interface Told extends
@@ -74,9 +74,9 @@ const redeliveredLines = ({ redelivered }: Told): ReadonlyArray<string> => {
 const activityLines = (report: ActivityReport | undefined): ReadonlyArray<string> => {
   if (report === undefined) return [];
   const { asked, of, swept_at, late } = report;
-  const total = of === undefined ? "" : ` of ${of.toLocaleString("en-US")}`;
+  const total = of === undefined ? "" : ` of ${count(of)}`;
   return [
-    `By activity: asked ${asked.toLocaleString("en-US")}${total} users; all were last asked at ${swept_at}` +
+    `By activity: asked ${count(asked)}${total} users; all were last asked at ${swept_at}` +
     (late === undefined ? "" : `; ${plural(late, "session")} came late`),
   ];
 };
@@ -134,7 +134,7 @@ const syncLines = (report: Warehouse.Report): ReadonlyArray<string> => {
   const traffic = kind === "load" ? "" : `, ${plural(requests, "request")}, ${plural(retries, "retry")}`;
   const counts = { inserted, updated, unchanged, ...(kind === "sync" ? {} : { ended }) };
   return [
-    Object.entries(counts).map(([what, count]) => `${count.toLocaleString("en-US")} ${what}`).join(", ") +
+    Object.entries(counts).map(([what, rows]) => `${count(rows)} ${what}`).join(", ") +
     `: ${target} (run ${run})`,
     `${plural(users, "user")} in ${duration(seconds)}${traffic}${
       verified ? "; verified: nothing missed" : ""

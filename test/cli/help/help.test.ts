@@ -5,9 +5,9 @@ import { pictures } from "../../../docs/pictures.ts";
 import * as Help from "../../../src/cli/help/Help.ts";
 import * as Layout from "../../../src/cli/help/Layout.ts";
 import { exitCodes } from "../../../src/cli/ExitCode.ts";
-import { commands, exporting } from "../../../src/cli/commands/mod.ts";
+import { commands } from "../../../src/cli/commands/mod.ts";
 import { flagsOf } from "../../../src/cli/options/Command.ts";
-import { names } from "../../../src/server/Settings.ts";
+import { names } from "../../../src/server/Variables.ts";
 import { newFolder } from "../../folders.ts";
 import { has } from "../../programs.ts";
 import { bash, project, quotedCommand, run, start } from "../command.ts";
@@ -17,6 +17,8 @@ const linesOn = (topic: string | undefined, width: number): ReadonlyArray<string
   if ("flaw" in found) throw new Error(found.flaw);
   return found.lines;
 };
+
+const exporting = commands.find(({ name }) => name === "export")!;
 
 const topics = [undefined, ...commands.map(({ name }) => name), ...Help.topics];
 
