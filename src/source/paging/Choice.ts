@@ -59,7 +59,7 @@ export const choose = (
     else if (last >= rewoundAt && last < answers && order.fixed && overlapping) isAgain = true;
     if (
       last >= 0 || (unorderedRows.times.size > 0 && unorderedRows.times.has(rows.id(index))) ||
-      isCovered(index)
+      (past.length > 0 && isCovered(index))
     ) {
       continue;
     }

@@ -34,14 +34,15 @@ export const hashText = (text: string): number => {
   return hashBytes(bytes, 0, bytes.length);
 };
 
-/** A table of ids in the order they were first met. Memory: 24 to 40 bytes an id. */
+/** A table of ids in the order they were first met. Memory: 24 to 48 bytes an id. */
 export class ObservedIds {
   #hashes = new Float64Array(64);
   #first = new Int32Array(64);
   #last = new Int32Array(64);
   /** Indices of entries plus one, in the first free place from the one that a hash says; 0 is free. */
-  #slots = new Int32Array(256);
+  #slots = new Int32Array(128);
   #size = 0;
+  #expected = 0;
   /** The number of rows that the tenant counted, by answer, of those that were asked for one by one. */
   readonly totals: Array<number | undefined> = [];
 
@@ -84,13 +85,20 @@ export class ObservedIds {
     return this.#slots[this.#placeOf(hash)] !== 0;
   }
 
+  /** Note how many ids there may be: memory is asked for less often then, and never for more than 16 times what there is. */
+  expect(count: number | undefined): void {
+    this.#expected = count ?? this.#expected;
+  }
+
   #grow(): void {
-    const double = <A extends Float64Array | Int32Array>(to: A, from: A): A => (to.set(from), to);
-    const length = 2 * this.#hashes.length;
-    this.#hashes = double(new Float64Array(length), this.#hashes);
-    this.#first = double(new Int32Array(length), this.#first);
-    this.#last = double(new Int32Array(length), this.#last);
-    this.#slots = new Int32Array(4 * length);
+    const copied = <A extends Float64Array | Int32Array>(to: A, from: A): A => (to.set(from), to);
+    const wanted = Math.min(this.#expected, 16 * this.#size);
+    let length = 2 * this.#size;
+    while (length < wanted) length *= 2;
+    this.#hashes = copied(new Float64Array(length), this.#hashes);
+    this.#first = copied(new Int32Array(length), this.#first);
+    this.#last = copied(new Int32Array(length), this.#last);
+    this.#slots = new Int32Array(2 * length);
     for (let entry = 0; entry < this.#size; entry++) {
       this.#slots[this.#placeOf(this.#hashes[entry]!)] = entry + 1;
     }

@@ -74,6 +74,7 @@ export const takeNumbered = (shape: ListShape, counted: Walk, given: Given): Ste
   if ((isShort || isSooner) && counted.retries === 0) return askAgain(counted, given);
   const observed = counted.observed?.ids ?? new ObservedIds();
   observed.totals[counted.answers - 1] = place.total;
+  observed.expect(place.total);
   const { take, met } = choose(shape, { ...counted, answers: counted.answers - 1 }, given, observed);
   const attemptsWithoutProgress = met > 0 ? 0 : counted.attemptsWithoutProgress + 1;
   // Without a header, only pages with nothing on them tell the end.

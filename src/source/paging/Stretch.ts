@@ -106,6 +106,7 @@ export const takeStretch = (shape: ListShape, before: Walk, counted: Walk, given
 
   const isFirstAndWhole = isWhole && before.observed === undefined;
   const observed = isFirstAndWhole ? undefined : before.observed?.ids ?? new ObservedIds();
+  observed?.expect(place.total);
   const { take, met, isAgain } = choose(shape, before, given, observed);
   const reached = frontierAfter(before, order, rows, keys);
   // New rows at an old place may never cease to come.

@@ -25,12 +25,20 @@ describe("the hash of an id", () => {
 });
 
 describe("ids that were met", () => {
-  it("are told from others, with the answer that held them last, however many there are", () => {
-    const ids = new ObservedIds();
-    for (let n = 0; n < 10_000; n++) expect(ids.meet(hashText(`${n}`), n % 7)).toBe(-1);
-    for (let n = 0; n < 10_000; n++) expect(ids.meet(hashText(`${n}`), 7)).toBe(n % 7);
-    expect([ids.size, ids.has(hashText("9999")), ids.has(hashText("10000"))]).toEqual([10_000, true, false]);
-  });
+  it.each([undefined, 0, 100, 10_000, 1e15])(
+    "are told from others, however many there are, if %s are expected",
+    (expected) => {
+      const ids = new ObservedIds();
+      ids.expect(expected);
+      for (let n = 0; n < 10_000; n++) expect(ids.meet(hashText(`${n}`), n % 7)).toBe(-1);
+      for (let n = 0; n < 10_000; n++) expect(ids.meet(hashText(`${n}`), 7)).toBe(n % 7);
+      expect([ids.size, ids.has(hashText("9999")), ids.has(hashText("10000"))]).toEqual([
+        10_000,
+        true,
+        false,
+      ]);
+    },
+  );
 
   it("are the list once as many were met before and after a moment as two answers counted", () => {
     const ids = new ObservedIds();
