@@ -134,7 +134,7 @@ it("not when the certificate is not to be trusted, and not a request is sent", a
 
 it("not when the command crashes", async () => {
   const { env } = await tenant({ key });
-  const breaking = "Number.prototype.toLocaleString = () => { throw new Error('this crash') }";
+  const breaking = "Number.prototype.toFixed = () => { throw new Error('this crash') }";
   const preload = new URL(`data:text/javascript,${encodeURIComponent(breaking)}`);
   const finished = await run(["check", "--log-level", "all"], { env, preload });
   expect(finished.code).toBe(70);

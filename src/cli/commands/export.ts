@@ -3,60 +3,22 @@ import { join } from "node:path";
 import process from "node:process";
 import * as Effect from "effect/Effect";
 import * as Stream from "effect/Stream";
-import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as TenantClient from "../../api/TenantClient.ts";
-import * as Dataset from "../../dataset/Dataset.ts";
 import * as Layout from "../../dataset/Layout.ts";
-import type { OpenShard, Publish } from "../../dataset/DatasetOptions.ts";
 import * as Export from "../../export/Export.ts";
-import * as Formats from "../../format/Formats.ts";
-import type * as ShardJob from "../../queue/ShardJob.ts";
 import * as SessionSource from "../../source/SessionSource.ts";
-import { usageError } from "../ExitCode.ts";
 import * as Destination from "../options/Destination.ts";
 import type { Args } from "../options/ExportFlags.ts";
-import * as ExportRules from "../options/ExportRules.ts";
 import * as Limited from "../options/Limited.ts";
 import * as Interruption from "../ui/Interruption.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
-import * as Queueing from "./queueing.ts";
+import type * as Folder from "./exportFolder.ts";
+import { type Plan, planOf } from "./exportPlan.ts";
+import * as Inputs from "./inputs.ts";
 import { tenantLayer } from "./tenantLayer.ts";
 import * as Tracing from "./tracing.ts";
-
-/** Read all that is asked for, and refuse what can't be done, before any request. */
-const planOf = (args: Args) =>
-  Effect.gen(function* () {
-    const inputs = yield* Queueing.inputsOf(args);
-    const { tenant, rate } = inputs;
-    const destination = yield* Destination.from(args.out, args.format, {
-      csv: { escapeFormulas: !args.keepFormulas },
-      parquet: {
-        ...(args.parquetVersion === undefined ? {} : { version: args.parquetVersion }),
-        ...(args.rowGroupRows === undefined ? {} : { rowGroupRows: args.rowGroupRows }),
-      },
-      quarantine: args.quarantine,
-      noClobber: args.noClobber,
-      columns: args.columns,
-      csvBom: args.csvBom,
-    });
-    const flaw = ExportRules.flawIn(args, destination);
-    if (flaw !== undefined) return yield* usageError(flaw);
-    const walk: SessionSource.SessionSourceOptions = {
-      ...SessionFilters.pick(args),
-      sort: args.sort,
-      pageSize: args.pageSize,
-      concurrency: args.concurrency,
-      areListed: args.allUsers,
-    };
-    // Its workers do it, where there is one.
-    const queue = Queueing.isQueued(args) ? yield* Queueing.open(args.queue, { tenant, rate }) : undefined;
-    const progress = Export.noProgress();
-    return { ...inputs, args, queue, destination, walk, progress };
-  });
-
-type Plan = Effect.Effect.Success<ReturnType<typeof planOf>>;
 
 const conclude = (args: Args, told: Summary.Told) =>
   Summary.conclude(told, { ...args, isComplete: Summary.isComplete(told, args) });
@@ -94,80 +56,7 @@ const toFiles = (
     ),
   );
 
-/** Have workers do the shards of an export. */
-const inShards = (
-  { args, users, redactSecret }: Plan,
-  queue: Queueing.Queue,
-  formats: ReadonlyArray<Formats.Choice>,
-) => ({
-  count: args.shards ?? Queueing.SHARDS,
-  dispatch: (open: ReadonlyArray<OpenShard>, publish: Publish) => {
-    const run = open[0]!.id.split("/")[0]!;
-    return Queueing.dispatch(queue, args, redactSecret, {
-      job: run,
-      target: args.target,
-      into: {
-        kind: "folder",
-        run,
-        formats: formats.map(Formats.nameOf) as unknown as ShardJob.Folder["formats"],
-        on_invalid: args.onInvalid,
-        part_rows: args.partRows,
-        part_bytes: args.partBytes,
-        keep_formulas: args.keepFormulas,
-        parquet_version: args.parquetVersion,
-        row_group_rows: args.rowGroupRows,
-        sort: args.sort,
-      },
-      users_listed: users.all === true,
-    }, {
-      shards: open,
-      // A failure to write ends the run by itself.
-      publish: (shard, attempt) =>
-        publish(shard, attempt ?? "").pipe(
-          Effect.as(undefined),
-          Effect.catchTag("DatasetError", ({ message }) => Effect.succeed(message)),
-        ),
-    });
-  },
-});
-
-const toDataset = (
-  plan: Plan,
-  { root, formats }: Extract<Destination.Destination, { readonly kind: "dataset" }>,
-) => {
-  const { args, users, tenant, queue, walk, redact, progress } = plan;
-  return Effect.map(
-    Dataset.run({
-      ...args,
-      root,
-      formats,
-      users,
-      tenant: tenant.origin,
-      mode: args.resume ? "resume" : "new",
-      walk,
-      options: { keepFormulas: args.keepFormulas, redact: args.redact },
-      changes: args.sinceLast ? "since-last" : args.since,
-      byActivity: args.byActivity ? { sweepEvery: args.sweepEvery / 1000 } : undefined,
-      change: redact,
-      progress,
-      shards: queue && inShards(plan, queue, formats),
-    }),
-    ({ user_list_unverified_reasons, wasFinished, options: _, files, ...report }) => ({
-      ...report,
-      userListUnverifiedReasons: user_list_unverified_reasons,
-      wasFinished,
-      folder: root,
-      files: files.map(({ path, ...file }) => ({ name: join(root, path), ...file })),
-    } satisfies Summary.Told),
-  ).pipe(
-    Effect.provide(Terminal.logger),
-    Effect.onError((cause) =>
-      Terminal.say(Interruption.ofDataset(root, Destination.isThere(join(root, Layout.names.journal)), cause))
-    ),
-  );
-};
-
-type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toDataset>>;
+type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof Folder.toFolder>>;
 
 type Exporting = Effect.Effect<void, ExportFailure, TenantClient.TenantClient>;
 
@@ -194,7 +83,7 @@ const shown = ({ args, rate, destination, queue, users, progress }: Plan, export
       isFiles && !destination.usesPipe ? Interruption.advising(exporting, size) : exporting,
       () => ({
         ...(queue === undefined ? progress : Export.sumOfProgress([progress, ...queue.view.under])),
-        ...Queueing.withWorkers(traffic(), queue),
+        ...Inputs.withWorkers(traffic(), queue),
         usersTotal: usersTotal(),
         limit: rate,
       }),
@@ -207,7 +96,10 @@ export const run = (args: Args) =>
     const { destination, tenant, rate, queue } = plan;
     const exporting: Exporting = destination.kind === "files"
       ? toFiles(plan, destination)
-      : Effect.flatMap(toDataset(plan, destination), (told) => conclude(args, told));
+      : Effect.promise(() => import("./exportFolder.ts")).pipe(
+        Effect.flatMap(({ toFolder }) => toFolder(plan, destination)),
+        Effect.flatMap((told) => conclude(args, told)),
+      );
     const { maxElapsed, verbose } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: args.maxBodyBytes };
     yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose, queue)).pipe(

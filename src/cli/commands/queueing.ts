@@ -1,45 +1,25 @@
 /** The queue of runs on many machines: connected to, and given the shards of a run. */
 import { createHash, createHmac } from "node:crypto";
 import * as Effect from "effect/Effect";
-import { identity } from "effect/Function";
 import * as Redacted from "effect/Redacted";
-import * as Schema from "effect/Schema";
 import type * as Scope from "effect/Scope";
 import type * as Types from "effect/Types";
 import type { RateLimiter } from "../../api/rate/RateLimiter.ts";
 import type { Tenant } from "../../api/Tenant.ts";
-import type { Traffic } from "../../api/TenantClient.ts";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import type * as Export from "../../export/Export.ts";
 import * as RedactionPolicy from "../../session/RedactionPolicy.ts";
-import type { Batch } from "../../session/Batch.ts";
 import type { SettledPolicy } from "../../session/RedactionPolicy.ts";
 import * as Dispatch from "../../queue/Dispatch.ts";
 import * as Engine from "../../queue/Engine.ts";
-import * as Names from "../../queue/Names.ts";
 import * as QueueError from "../../queue/QueueError.ts";
 import * as SharedRate from "../../queue/SharedRate.ts";
 import * as QueueServer from "../../queue/QueueServer.ts";
-import { Name, type RunJob, type ShardJob } from "../../queue/ShardJob.ts";
+import type { RunJob, ShardJob } from "../../queue/ShardJob.ts";
 import { type UsageError, usageError } from "../ExitCode.ts";
-import type { Target } from "../../warehouse/Target.ts";
-import type { Args as ExportArgs } from "../options/ExportFlags.ts";
 import * as Settings from "../options/Settings.ts";
-import * as Users from "../options/Users.ts";
-import type { SyncArgs } from "../options/WarehouseFlags.ts";
-import * as WarehouseTarget from "../options/WarehouseTarget.ts";
+import type { RunArgs } from "../options/WarehouseFlags.ts";
 import * as Tracing from "./tracing.ts";
-
-/** Flags that exports and syncs have. */
-export type RunArgs = Pick<SyncArgs, keyof ExportArgs & keyof SyncArgs>;
-
-/** Tell whether workers are to do it. */
-export const isQueued = ({ queue, shards }: RunArgs): boolean => queue !== undefined || shards !== undefined;
-
-export const SHARDS = 64;
-
-/** The schema of a table where none is named. */
-const SCHEMA = "monocloud";
 
 const hasPassword = (url: string): boolean => {
   const read = URL.canParse(url) ? new URL(url) : undefined;
@@ -149,57 +129,3 @@ export const dispatch = <E, R>(
       },
       maxElapsed: args.maxElapsed,
     }));
-
-/** The tenant of a run, from its file or from flags and the environment as ever. */
-const tenantOf = (args: RunArgs) =>
-  args.tenants !== undefined ? Names.tenant(args, args.tenant) : Effect.gen(function* () {
-    const tenant = yield* Settings.tenantFrom(args);
-    if (!isQueued(args)) return { tenant, rate: undefined, redactSecret: undefined };
-    const secret = yield* Settings.variable("MONOCLOUD_REDACT_SECRET");
-    return {
-      tenant,
-      rate: yield* Names.rateOf(yield* Settings.variable("MONOCLOUD_RATE"), "the environment"),
-      redactSecret: secret ? Redacted.make(secret) : undefined,
-    } satisfies Names.NamedTenant;
-  });
-
-/** Read what every run is given. */
-export const inputsOf = (args: RunArgs) =>
-  Effect.gen(function* () {
-    const { tenant, rate = args.rate, redactSecret } = yield* tenantOf(args);
-    const users: Users.Users<QueueError.QueueError> = yield* Users.from(args);
-    const redact: (batch: Batch) => Batch = args.redact === undefined
-      ? identity
-      : yield* Settings.redactionFrom(args.redact, redactSecret);
-    return { tenant, rate, redactSecret, users, redact };
-  });
-
-/** Add the requests of workers to those of this process. */
-export const withWorkers = (traffic: Traffic, queue: Queue | undefined) => ({
-  ...traffic,
-  requests: traffic.requests + (queue?.view.requests ?? 0),
-  retries: traffic.retries + (queue?.view.retries ?? 0),
-  workers: queue?.view.workers,
-});
-
-const isName = Schema.is(Name);
-
-/** The table of a run, and its name at the workers: `--to` is such a name, or leads there from here. */
-export const tableOf = (
-  args: SyncArgs,
-): Effect.Effect<{ readonly name: string; readonly target: Target }, UsageError | Names.NameError> =>
-  Effect.gen(function* () {
-    const { to } = args;
-    if (to === undefined || !isName(to)) {
-      // As a worker takes it, unless it is said here.
-      const schema = args.schema === SCHEMA
-        ? (yield* Settings.variable("MONOCLOUD_SCHEMA")) || SCHEMA
-        : args.schema;
-      return { name: args.target, target: yield* WarehouseTarget.from({ ...args, schema }) };
-    }
-    const found = yield* Names.target(args, to);
-    if (found.kind === "folder") {
-      return yield* usageError(`The target ${to} is a folder: export goes there, and sync to a table`);
-    }
-    return { name: to, target: yield* WarehouseTarget.named(found) };
-  });

@@ -109,3 +109,6 @@ export const loadGroups = [
 export type LoadArgs = Command.Args<typeof loadGroups>;
 
 export type SyncArgs = Command.Args<typeof syncGroups>;
+
+/** The flags that exports and syncs have. */
+export type RunArgs = Pick<SyncArgs, keyof Export.Args & keyof SyncArgs>;
