@@ -30,9 +30,9 @@ describe.skipIf(!hasPostgres).each(runtimes)("on %s", (runtime) => {
       const { env, served } = await place(postgres());
       const server = await serve(runtime, served);
       expect(await machines(server)).toEqual({ workers: [], runs: [] });
-      const workers = [work(env, "12/s"), work(env, "12/s")];
+      const workers = [work(env, "5/s"), work(env, "5/s")];
       await until(async () => (await machines(server)).workers.length === 2, "both workers are shown");
-      const syncing = sync(env, 12, "12/s");
+      const syncing = sync(env, 12, "5/s");
       let seen: Machines | undefined;
       let measured: Readonly<Record<string, number>> = {};
       await until(async () => {
@@ -79,7 +79,7 @@ describe.skipIf(!hasPostgres).each(runtimes)("on %s", (runtime) => {
         monocloud_queue_up: 1,
         monocloud_queue_workers: 2,
         'monocloud_queue_shards{status="failed"}': 0,
-        [`monocloud_tenant_shared_rate{tenant="${host}"}`]: 12,
+        [`monocloud_tenant_shared_rate{tenant="${host}"}`]: 5,
         [`monocloud_tenant_shared_held_seconds{tenant="${host}"}`]: 0,
       });
       expect(of("waiting") + of("running") + of("done")).toBe(12);
