@@ -34,7 +34,7 @@ export const hashText = (text: string): number => {
   return hashBytes(bytes, 0, bytes.length);
 };
 
-/** A table of ids in the order they were first met. Memory: 24 to 48 bytes an id. */
+/** A table of ids in the order they were first met. Memory: 24 to 48 bytes an id, and some more while more are expected. */
 export class ObservedIds {
   #hashes = new Float64Array(64);
   #first = new Int32Array(64);
