@@ -1,6 +1,6 @@
 /** Chooses the rows of an answer to deliver, and what the walk remembers of them. */
 import type { Given } from "./Given.ts";
-import type { ObservedIds } from "./ObservedIds.ts";
+import { MOST_OBSERVED, type ObservedIds } from "./ObservedIds.ts";
 import { compare, type Key, type ListShape, type Order, type WalkRows } from "./SortOrder.ts";
 import { orderOf, type Walk } from "./Walk.ts";
 
@@ -84,9 +84,6 @@ export const frontierAfter = (
   for (let index = first; index < keys.length; index++) if (keys[index] === key) at.add(rows.id(index));
   return { frontier: { order: walk.order, key, ids: [...at] }, tieCount: keys.length - first };
 };
-
-/** More ids are not remembered, of lists in orders that hold: 32 MB. */
-const MOST_OBSERVED = 2 ** 20;
 
 /** Gives the ids to remember after an answer. */
 export const rememberedAfter = (

@@ -34,6 +34,9 @@ export const hashText = (text: string): number => {
   return hashBytes(bytes, 0, bytes.length);
 };
 
+/** More ids are not remembered, of lists in orders that hold: 25 MB. */
+export const MOST_OBSERVED = 2 ** 20;
+
 /** A table of ids in the order they were first met. Memory: 24 to 48 bytes an id, and some more while more are expected. */
 export class ObservedIds {
   #hashes = new Float64Array(64);
@@ -85,9 +88,12 @@ export class ObservedIds {
     return this.#slots[this.#placeOf(hash)] !== 0;
   }
 
-  /** Note how many ids there may be: memory is asked for less often then, and never for more than 16 times what there is. */
+  /**
+   * Note how many ids a tenant tells of: memory is asked for in fewer steps then. It may tell of any number, so a step is for at
+   * most 16 times the ids that are there, and for no more than are remembered.
+   */
   expect(count: number | undefined): void {
-    this.#expected = count ?? this.#expected;
+    this.#expected = Math.min(count ?? this.#expected, MOST_OBSERVED);
   }
 
   #grow(): void {

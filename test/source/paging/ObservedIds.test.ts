@@ -1,3 +1,4 @@
+import process from "node:process";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hashBytes, hashText, ObservedIds } from "../../../src/source/paging/ObservedIds.ts";
@@ -39,6 +40,17 @@ describe("ids that were met", () => {
       ]);
     },
   );
+
+  it("take no memory for ids that a tenant only tells of", () => {
+    const ids = new ObservedIds();
+    const before = process.memoryUsage().arrayBuffers;
+    ids.expect(1e15);
+    for (let n = 0; n < 1000; n++) ids.meet(n, 0);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100_000);
+    // Beyond 2^18 ids the next step would be for 2^22 of them, 100 MB.
+    for (let n = 0; n < 270_000; n++) ids.meet(n, 0);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(50_000_000);
+  });
 
   it("are the list once as many were met before and after a moment as two answers counted", () => {
     const ids = new ObservedIds();
