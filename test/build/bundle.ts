@@ -18,7 +18,7 @@ const project = fileURLToPath(new URL("../..", import.meta.url));
 
 const command = "src/cli/main.ts";
 
-/** The page of the API, a megabyte and more of text without imports, which both bundles load. */
+/** The page of the API: two megabytes of text, without imports. */
 const page = "node_modules/@effect/platform/dist/esm/internal/httpApiSwagger.js";
 
 const entries = {
@@ -58,6 +58,7 @@ const builtins = (isAsked: (kind: ImportKind) => boolean): Plugin => ({
   },
 });
 
+/** Both bundles load one file with the page. Chunks import it, which are all in one folder. */
 const sharedPage: Plugin = {
   name: "shared page",
   setup: ({ onResolve }) => {
@@ -138,7 +139,7 @@ const bundles = [
     ...options,
     entryPoints: { cli: command },
     chunkNames: "chunks/command-[name]-[hash]",
-    // The command never runs in a browser, and so without what stands in for a Buffer there.
+    // The command runs where there is a Buffer, and needs none of the package's own.
     alias: { "csv-stringify/browser/esm/sync": "csv-stringify/sync" },
     plugins: [builtins((kind) => kind === "require-call"), sharedPage, together],
   }),

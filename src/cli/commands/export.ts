@@ -14,7 +14,6 @@ import * as Interruption from "../ui/Interruption.ts";
 import * as ProgressBar from "../ui/ProgressBar.ts";
 import * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
-import type * as Folder from "./exportFolder.ts";
 import { type Plan, planOf } from "./exportPlan.ts";
 import * as Inputs from "./inputs.ts";
 import { tenantLayer } from "./tenantLayer.ts";
@@ -56,7 +55,22 @@ const toFiles = (
     ),
   );
 
-type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof Folder.toFolder>>;
+/** Run the export into a folder. An interruption is told of while its program loads, too. */
+const toFolder = (
+  plan: Plan,
+  destination: Extract<Destination.Destination, { readonly kind: "dataset" }>,
+) => {
+  const { root } = destination;
+  return Effect.promise(() => import("./exportFolder.ts")).pipe(
+    Effect.flatMap(({ toFolder }) => toFolder(plan, destination)),
+    Effect.onError((cause) =>
+      Terminal.say(Interruption.ofDataset(root, Destination.isThere(join(root, Layout.names.journal)), cause))
+    ),
+    Effect.flatMap((told) => conclude(plan.args, told)),
+  );
+};
+
+type ExportFailure = Effect.Effect.Error<ReturnType<typeof toFiles> | ReturnType<typeof toFolder>>;
 
 type Exporting = Effect.Effect<void, ExportFailure, TenantClient.TenantClient>;
 
@@ -96,10 +110,7 @@ export const run = (args: Args) =>
     const { destination, tenant, rate, queue } = plan;
     const exporting: Exporting = destination.kind === "files"
       ? toFiles(plan, destination)
-      : Effect.promise(() => import("./exportFolder.ts")).pipe(
-        Effect.flatMap(({ toFolder }) => toFolder(plan, destination)),
-        Effect.flatMap((told) => conclude(args, told)),
-      );
+      : toFolder(plan, destination);
     const { maxElapsed, verbose } = args;
     const limits = { rate, maxElapsed, maxBodyBytes: args.maxBodyBytes };
     yield* Effect.provide(shown(plan, exporting), tenantLayer(tenant, limits, verbose, queue)).pipe(

@@ -3,11 +3,9 @@ import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import * as Dataset from "../../dataset/Dataset.ts";
 import type { OpenShard, Publish } from "../../dataset/DatasetOptions.ts";
-import * as Layout from "../../dataset/Layout.ts";
 import * as Formats from "../../format/Formats.ts";
 import type * as ShardJob from "../../queue/ShardJob.ts";
-import * as Destination from "../options/Destination.ts";
-import * as Interruption from "../ui/Interruption.ts";
+import type * as Destination from "../options/Destination.ts";
 import type * as Summary from "../ui/Summary.ts";
 import * as Terminal from "../ui/Terminal.ts";
 import type { Plan } from "./exportPlan.ts";
@@ -83,10 +81,5 @@ export const toFolder = (
       folder: root,
       files: files.map(({ path, ...file }) => ({ name: join(root, path), ...file })),
     } satisfies Summary.Told),
-  ).pipe(
-    Effect.provide(Terminal.logger),
-    Effect.onError((cause) =>
-      Terminal.say(Interruption.ofDataset(root, Destination.isThere(join(root, Layout.names.journal)), cause))
-    ),
-  );
+  ).pipe(Effect.provide(Terminal.logger));
 };

@@ -1,4 +1,4 @@
-/** What an export is to do, by its flags and the environment. */
+/** The plan of an export, from its flags and the environment. */
 import * as Effect from "effect/Effect";
 import * as SessionFilters from "../../api/SessionFilters.ts";
 import * as Export from "../../export/Export.ts";

@@ -14,6 +14,7 @@ import type { Queue } from "./queueing.ts";
 /** Tell whether workers are to do it. */
 export const isQueued = ({ queue, shards }: RunArgs): boolean => queue !== undefined || shards !== undefined;
 
+/** The number of shards where none is given. */
 export const SHARDS = 64;
 
 /** The tenant of a run, from its file or from flags and the environment as ever. */

@@ -28,7 +28,7 @@ const SCHEMA = "monocloud";
 const isName = Schema.is(Name);
 
 /** The table of a run, and its name at the workers: `--to` is such a name, or leads there from here. */
-export const tableOf = (
+const tableOf = (
   args: SyncArgs,
 ): Effect.Effect<{ readonly name: string; readonly target: Target }, UsageError | Names.NameError> =>
   Effect.gen(function* () {

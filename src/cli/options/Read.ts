@@ -102,7 +102,7 @@ export const budget: Reading<MaxQuarantined> = {
   must: "a whole number or a share such as 0.1%",
 };
 
-/** Names of columns, each there once. Whether there are such columns, those who know the columns say. */
+/** Names of columns, each once. `Destination` refuses those that there are not. */
 export const columns = (text: string): Either.Either<ReadonlyArray<string>, string> => {
   const names = text.split(",").map((name) => name.trim()).filter((name) => name);
   const repeated = names.find((name, at) => names.indexOf(name) < at);

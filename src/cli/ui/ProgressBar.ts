@@ -26,8 +26,7 @@ export interface Snapshot
 }
 
 /** `2,000`. By `toLocaleString` the first would take 25 ms, to load what is known of languages. */
-export const count = (value: number): string =>
-  Math.round(value).toFixed(0).replace(/\B(?=(?:\d{3})+$)/g, ",");
+export const count = (value: number): string => value.toFixed(0).replace(/\B(?=(?:\d{3})+$)/g, ",");
 
 /** `1 request`, `2,000 requests`, `2 retries`. */
 export const plural = (value: number, what: string): string =>
